@@ -1,0 +1,25 @@
+import type { Brand } from "../lib/brand.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** `algorithm:encoded` of the OCI image spec. Made only by {@link parseDigest}. */
+export type Digest = Brand<string, "Digest">;
+
+// OCI image spec, "Digests". An algorithm that is not registered is legal and for the Pod to judge.
+const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
+const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
+const MAX_DIGEST_CHARACTERS = 255;
+
+export function parseDigest(text: string): Result<Digest, string> {
+  const match = text.length <= MAX_DIGEST_CHARACTERS ? digestGrammar.exec(text) : null;
+  const [, algorithm = "", encoded = ""] = match ?? [];
+  const encoding = registered[algorithm];
+  if (match !== null && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
+  return err(
+    `digest "${text.slice(0, MAX_DIGEST_CHARACTERS)}" is malformed; want sha256: and 64 lower-case hex digits`,
+  );
+}
+
+export function digestParts(digest: Digest): { readonly algorithm: string; readonly encoded: string } {
+  const colon = digest.indexOf(":");
+  return { algorithm: digest.slice(0, colon), encoded: digest.slice(colon + 1) };
+}

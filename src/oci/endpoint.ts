@@ -1,0 +1,124 @@
+import type { Digest } from "./digest.ts";
+import { withParameters } from "./query.ts";
+import type { Reference, Tag } from "./reference.ts";
+import type { RepositoryName } from "./repository-name.ts";
+
+/**
+ * What a request asks for: one arm per row of the OCI distribution spec's endpoint table, GitLab's `/gitlab/v1`, and
+ * the edge's own. Made by `parseEndpoint`; what a Pod is sent is formatted from it again, so that edge and Pod cannot read two names.
+ *
+ * `query` is the raw query without the parameters that have a field of their own.
+ */
+export type Endpoint = RegistryEndpoint | TokenEndpoint;
+
+export type TokenEndpoint = {
+  readonly kind: "token";
+  readonly method: "GET" | "HEAD" | "POST";
+  readonly query: string;
+};
+
+export type RegistryEndpoint = NamelessEndpoint | RepositoryEndpoint;
+
+export type NamelessEndpoint =
+  /** end-1 */
+  | { readonly kind: "base"; readonly method: "GET" | "HEAD"; readonly query: string }
+  | {
+      readonly kind: "catalog";
+      readonly method: "GET";
+      readonly n: string | null;
+      readonly last: string | null;
+      readonly query: string;
+    }
+  | { readonly kind: "gitlab-base"; readonly method: "GET" | "HEAD"; readonly query: string }
+  | { readonly kind: "gitlab-statistics"; readonly method: "GET"; readonly query: string };
+
+export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query: string } /** end-2, end-10 */ & (
+  | { readonly kind: "blob"; readonly method: "GET" | "HEAD" | "DELETE"; readonly digest: Digest }
+  /** end-3, end-7, end-9 */
+  | { readonly kind: "manifest"; readonly method: "GET" | "HEAD" | "PUT" | "DELETE"; readonly reference: Reference }
+  /** end-4 (`digest`: a monolithic upload), end-11 (`mount`) */
+  | {
+      readonly kind: "upload-start";
+      readonly method: "POST";
+      readonly digest: string | null;
+      readonly mount: Mount | null;
+    }
+  /** end-5, end-6, end-13, end-14; `upload` is the Pod's own word for the session */
+  | { readonly kind: "upload"; readonly method: "GET" | "PATCH" | "PUT" | "DELETE"; readonly upload: string }
+  /** end-8 */
+  | { readonly kind: "tags"; readonly method: "GET"; readonly n: string | null; readonly last: string | null }
+  /** end-12 */
+  | { readonly kind: "referrers"; readonly method: "GET"; readonly digest: Digest }
+  | { readonly kind: "gitlab-repository"; readonly method: "GET" | "PATCH" }
+  | { readonly kind: "gitlab-tags"; readonly method: "GET" }
+  | { readonly kind: "gitlab-tag"; readonly method: "GET"; readonly tag: Tag }
+  | { readonly kind: "gitlab-descendants"; readonly method: "GET" }
+);
+
+/** end-11. `from` is absent when the client leaves the search to the registry, `unusable` when it is no repository name. */
+export type Mount = {
+  readonly digest: string;
+  readonly from:
+    | { readonly kind: "name"; readonly name: RepositoryName }
+    | { readonly kind: "absent" }
+    | { readonly kind: "unusable" };
+};
+
+export const hasRepository = (endpoint: Endpoint): endpoint is RepositoryEndpoint => "name" in endpoint;
+
+/** Path and query for the Pod: the inverse of `parseEndpoint`. */
+export function formatEndpoint(endpoint: RegistryEndpoint): string {
+  const query = formatQuery(endpoint);
+  return query === "" ? formatPath(endpoint) : `${formatPath(endpoint)}?${query}`;
+}
+
+export function formatPath(endpoint: RegistryEndpoint): string {
+  switch (endpoint.kind) {
+    case "base":
+      return "/v2/";
+    case "catalog":
+      return "/v2/_catalog";
+    case "gitlab-base":
+      return "/gitlab/v1/";
+    case "gitlab-statistics":
+      return "/gitlab/v1/statistics/";
+    case "blob":
+      return `/v2/${endpoint.name}/blobs/${endpoint.digest}`;
+    case "manifest":
+      return `/v2/${endpoint.name}/manifests/${endpoint.reference}`;
+    case "upload-start":
+      return `/v2/${endpoint.name}/blobs/uploads/`;
+    case "upload":
+      return `/v2/${endpoint.name}/blobs/uploads/${endpoint.upload}`;
+    case "tags":
+      return `/v2/${endpoint.name}/tags/list`;
+    case "referrers":
+      return `/v2/${endpoint.name}/referrers/${endpoint.digest}`;
+    case "gitlab-repository":
+      return `/gitlab/v1/repositories/${endpoint.name}/`;
+    case "gitlab-tags":
+      return `/gitlab/v1/repositories/${endpoint.name}/tags/list/`;
+    case "gitlab-tag":
+      return `/gitlab/v1/repositories/${endpoint.name}/tags/detail/${endpoint.tag}/`;
+    case "gitlab-descendants":
+      return `/gitlab/v1/repository-paths/${endpoint.name}/repositories/list/`;
+  }
+}
+
+function formatQuery(endpoint: RegistryEndpoint): string {
+  switch (endpoint.kind) {
+    case "tags":
+    case "catalog":
+      return withParameters(endpoint.query, { n: endpoint.n, last: endpoint.last });
+    case "upload-start":
+      return withParameters(endpoint.query, { digest: endpoint.digest, ...formatMount(endpoint.mount) });
+    default:
+      return endpoint.query;
+  }
+}
+
+function formatMount(mount: Mount | null): Readonly<Record<string, string | null>> {
+  // A mount whose source cannot be a repository is left out: the Pod then answers 202 and the client uploads (end-11).
+  if (mount === null || mount.from.kind === "unusable") return {};
+  return { mount: mount.digest, from: mount.from.kind === "name" ? mount.from.name : null };
+}

@@ -1,0 +1,55 @@
+/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API where that has none. */
+export type ErrorCode =
+  | "BLOB_UNKNOWN"
+  | "BLOB_UPLOAD_UNKNOWN"
+  | "DENIED"
+  | "DIGEST_INVALID"
+  | "MANIFEST_UNKNOWN"
+  | "NAME_INVALID"
+  | "NAME_UNKNOWN"
+  | "QUERY_INVALID"
+  | "TOOMANYREQUESTS"
+  | "UNAUTHORIZED"
+  | "UNAVAILABLE"
+  | "UNKNOWN"
+  | "UNSUPPORTED";
+
+const statuses: Readonly<Record<ErrorCode, number>> = {
+  BLOB_UNKNOWN: 404,
+  BLOB_UPLOAD_UNKNOWN: 404,
+  DENIED: 403,
+  DIGEST_INVALID: 400,
+  MANIFEST_UNKNOWN: 404,
+  NAME_INVALID: 400,
+  NAME_UNKNOWN: 404,
+  QUERY_INVALID: 400,
+  TOOMANYREQUESTS: 429,
+  UNAUTHORIZED: 401,
+  UNAVAILABLE: 503,
+  UNKNOWN: 500,
+  UNSUPPORTED: 405,
+};
+
+export type OciError = {
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly detail?: unknown;
+  /** Where the code's usual status would be wrong. */
+  readonly status?: number;
+  readonly headers?: Readonly<Record<string, string>>;
+  /** Top-level members beside `errors`, as GitLab's token service has. */
+  readonly beside?: Readonly<Record<string, unknown>>;
+};
+
+/** The error in OCI form (distribution spec, "Error Codes"); a client shows its message, so it never holds a secret. */
+export function errorResponse(error: OciError): Response {
+  const { code, message, detail } = error;
+  const entry = detail === undefined ? { code, message } : { code, message, detail };
+  return Response.json(
+    { errors: [entry], ...error.beside },
+    {
+      status: error.status ?? statuses[code],
+      headers: { "Cache-Control": "no-store", "Docker-Distribution-Api-Version": "registry/2.0", ...error.headers },
+    },
+  );
+}

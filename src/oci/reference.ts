@@ -1,0 +1,22 @@
+import type { Brand } from "../lib/brand.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import { type Digest, parseDigest } from "./digest.ts";
+
+/** `<tag>` of the distribution spec. Made only by {@link parseTag}. */
+export type Tag = Brand<string, "Tag">;
+
+/** `<tag-or-digest>`: the last segment of a manifest's path. A colon tells them apart, for no tag has one. */
+export type Reference = Tag | Digest;
+
+// OCI distribution spec, "Pulling manifests": the grammar of <reference> as a tag.
+const tagGrammar = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
+
+export function parseTag(text: string): Result<Tag, string> {
+  if (tagGrammar.test(text)) return ok(text as Tag);
+  return err(`tag "${text.slice(0, 128)}" is malformed; want at most 128 of A-Z a-z 0-9 _ . - and no leading . or -`);
+}
+
+export const parseReference = (text: string): Result<Reference, string> =>
+  text.includes(":") ? parseDigest(text) : parseTag(text);
+
+export const isDigest = (reference: Reference): reference is Digest => reference.includes(":");

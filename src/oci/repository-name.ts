@@ -1,0 +1,44 @@
+import type { Brand } from "../lib/brand.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** `<name>` of the distribution spec, whole, with its slashes. Made only by {@link parseRepositoryName}. */
+export type RepositoryName = Brand<string, "RepositoryName">;
+
+/** A name's leading whole components, at most {@link MAX_PREFIX_COMPONENTS}: what an assignment is keyed by. */
+export type Prefix = Brand<string, "Prefix">;
+
+/** Distribution's bound on a name, which keeps host and name within 255 characters of a reference. */
+const MAX_NAME_CHARACTERS = 255;
+
+/** GitLab nests groups 20 deep; it also bounds the one bulk KV read of a cold name (100 keys). */
+const MAX_PREFIX_COMPONENTS = 20;
+
+// OCI distribution spec, "Pulling manifests": the grammar of <name>.
+const alphanumeric = "[a-z0-9]+";
+const separator = "(?:\\.|_|__|-+)";
+const component = `${alphanumeric}(?:${separator}${alphanumeric})*`;
+const nameGrammar = new RegExp(`^${component}(?:/${component})*$`);
+
+export function parseRepositoryName(text: string): Result<RepositoryName, string> {
+  if (text === "") return err("repository name is empty; want lower-case components separated by single slashes");
+  if (text.length > MAX_NAME_CHARACTERS) {
+    return err(`repository name has ${text.length} characters; want at most ${MAX_NAME_CHARACTERS}`);
+  }
+  if (nameGrammar.test(text)) return ok(text as RepositoryName);
+  const why = nameGrammar.test(text.toLowerCase()) ? "has upper-case letters" : "is not canonical";
+  return err(`repository name "${text}" ${why}; want lower-case components separated by single slashes`);
+}
+
+export function parsePrefix(text: string): Result<Prefix, string> {
+  const name = parseRepositoryName(text);
+  if (!name.ok) return err(name.error.replace("repository name", "prefix"));
+  const components = text.split("/").length;
+  if (components <= MAX_PREFIX_COMPONENTS) return ok(text as Prefix);
+  return err(`prefix "${text}" has ${components} components; want at most ${MAX_PREFIX_COMPONENTS}`);
+}
+
+/** The name's prefixes on component boundaries, longest first: `acme` is one of `acme/app`, never of `acmecorp`. */
+export function prefixesOf(name: RepositoryName): readonly Prefix[] {
+  const components = name.split("/").slice(0, MAX_PREFIX_COMPONENTS);
+  return components.map((_, index) => components.slice(0, components.length - index).join("/") as Prefix);
+}

@@ -1,0 +1,119 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { formatEndpoint } from "../../src/oci/endpoint.ts";
+import { parseEndpoint } from "../../src/oci/parse-endpoint.ts";
+import { registryEndpoint } from "../support/generators.ts";
+
+const origin = "https://registry.test";
+const parse = (method: string, target: string) => parseEndpoint(method, new URL(target, origin));
+const sha256 = `sha256:${"ab".repeat(32)}`;
+
+describe("parseEndpoint and formatEndpoint", () => {
+  test("are inverses for every endpoint", () => {
+    fc.assert(
+      fc.property(registryEndpoint, (endpoint) => {
+        expect(parse(endpoint.method, formatEndpoint(endpoint))).toEqual({ ok: true, value: endpoint });
+      }),
+      { numRuns: 2000 },
+    );
+  });
+
+  test("never throw, whatever the path and query", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom("GET", "POST", "PUT", "OPTIONS"),
+        fc.webPath(),
+        fc.webQueryParameters(),
+        (method, path, query) => {
+          for (const prefix of ["", "/v2", "/gitlab/v1"]) {
+            parseEndpoint(method, new URL(`${origin}${prefix}${path}?${query}`));
+          }
+        },
+      ),
+    );
+  });
+
+  test("what is forwarded parses to what was asked, for any path that parses", () => {
+    const segment = fc.constantFrom("a", "manifests", "blobs", "uploads", "tags", "list", "", "%2F", "A", "1", sha256);
+    fc.assert(
+      fc.property(fc.array(segment, { maxLength: 7 }), fc.constantFrom("GET", "PUT", "POST"), (segments, method) => {
+        const first = parse(method, `/v2/${segments.join("/")}`);
+        if (!first.ok || first.value.kind === "token") return;
+        expect(parse(method, formatEndpoint(first.value))).toEqual(first);
+      }),
+      { numRuns: 2000 },
+    );
+  });
+});
+
+describe("parseEndpoint reads", () => {
+  test.each([
+    ["GET", "/v2/", { kind: "base" }],
+    ["GET", "/v2/a/manifests/b/manifests/latest", { kind: "manifest", name: "a/manifests/b", reference: "latest" }],
+    ["GET", "/v2/a/blobs/uploads/manifests/latest", { kind: "manifest", name: "a/blobs/uploads", reference: "latest" }],
+    ["GET", "/v2/a/blobs/uploads/tags/list", { kind: "tags", name: "a/blobs/uploads" }],
+    ["POST", "/v2/a/blobs/uploads/blobs/uploads/", { kind: "upload-start", name: "a/blobs/uploads" }],
+    ["GET", `/v2/a/blobs/uploads/blobs/${sha256}`, { kind: "blob", name: "a/blobs/uploads", digest: sha256 }],
+    ["GET", `/v2/a/blobs/sha256%3A${"ab".repeat(32)}`, { kind: "blob", name: "a", digest: sha256 }],
+    ["PATCH", "/v2/a/blobs/uploads/5b2?_state=x%2By%3D", { kind: "upload", upload: "5b2", query: "_state=x%2By%3D" }],
+    ["GET", "/v2/a/manifests/list", { kind: "manifest", reference: "list" }],
+    ["GET", "/v2/a/tags/list?n=2&last=b", { kind: "tags", n: "2", last: "b" }],
+    ["GET", `/v2/a/../b/./manifests/1`, { kind: "manifest", name: "b" }],
+    ["GET", `/v2/${"a/".repeat(19)}a/manifests/1`, { kind: "manifest", name: `${"a/".repeat(19)}a` }],
+    ["GET", `/v2/${"a".repeat(255)}/manifests/1`, { kind: "manifest", name: "a".repeat(255) }],
+    ["GET", "/gitlab/v1/repositories/a/b/tags/list/", { kind: "gitlab-tags", name: "a/b" }],
+    [
+      "PATCH",
+      "/gitlab/v1/repositories/a/b/?dry_run=true",
+      { kind: "gitlab-repository", name: "a/b", query: "dry_run=true" },
+    ],
+    ["GET", "/gitlab/v1/repository-paths/a/repositories/list/", { kind: "gitlab-descendants", name: "a" }],
+    ["POST", "/jwt/auth", { kind: "token", method: "POST" }],
+  ])("%s %s", (method, target, expected) => {
+    expect(parse(method, target)).toMatchObject({ ok: true, value: expected });
+  });
+
+  test.each([
+    [`?mount=${sha256}&from=a/b`, { digest: sha256, from: { kind: "name", name: "a/b" } }],
+    [`?mount=${sha256}`, { digest: sha256, from: { kind: "absent" } }],
+    [`?mount=${sha256}&from=A//b`, { digest: sha256, from: { kind: "unusable" } }],
+    ["", null],
+  ])("a mount from %s", (query, mount) => {
+    expect(parse("POST", `/v2/a/blobs/uploads/${query}`)).toMatchObject({ ok: true, value: { mount } });
+  });
+});
+
+describe("parseEndpoint refuses", () => {
+  test.each([
+    ["GET", "/v2/a//b/manifests/1", 400, "NAME_INVALID"],
+    ["GET", "/v2//manifests/1", 400, "NAME_INVALID"],
+    ["GET", "/v2/a%2Fb/manifests/1", 400, "NAME_INVALID"],
+    ["GET", "/v2/a%2fb/tags/list", 400, "NAME_INVALID"],
+    ["GET", "/v2/A/b/manifests/1", 400, "NAME_INVALID"],
+    ["GET", "/v2/%61/manifests/1", 400, "NAME_INVALID"],
+    ["GET", `/v2/${"a".repeat(256)}/manifests/1`, 400, "NAME_INVALID"],
+    ["GET", "/v2/a/manifests/.bad", 404, "MANIFEST_UNKNOWN"],
+    ["GET", "/v2/a/manifests/sha256:12", 400, "DIGEST_INVALID"],
+    ["GET", "/v2/a/blobs/sha256:AB", 400, "DIGEST_INVALID"],
+    ["GET", "/v2/a", 404, "UNSUPPORTED"],
+    ["GET", "/v3/", 404, "UNSUPPORTED"],
+    ["TRACE", "/v2/", 405, "UNSUPPORTED"],
+    ["POST", "/v2/a/manifests/1", 405, "UNSUPPORTED"],
+    ["POST", `/v2/a/blobs/uploads/?mount=${sha256}&mount=${sha256}`, 400, "QUERY_INVALID"],
+    ["POST", `/v2/a/blobs/uploads/?mount=${sha256}&%6dount=x`, 400, "QUERY_INVALID"],
+    ["PUT", `/v2/a/blobs/uploads/1?digest=${sha256}&digest=${sha256}`, 400, "QUERY_INVALID"],
+    ["GET", "/v2/a/tags/list?n=1&n=2", 400, "QUERY_INVALID"],
+    ["GET", "/v2/a/blobs/uploads/%2e%2e%2fx", 404, "BLOB_UPLOAD_UNKNOWN"],
+    ["GET", "/gitlab/v1/repositories/A/", 400, "NAME_INVALID"],
+    ["GET", "/gitlab/v1/else/", 404, "UNSUPPORTED"],
+  ])("%s %s", async (method, target, status, code) => {
+    const { errorResponse } = await import("../../src/oci/errors.ts");
+    const parsed = parse(method, target);
+    if (parsed.ok) expect.fail(`parsed as ${JSON.stringify(parsed.value)}`);
+    expect([errorResponse(parsed.error).status, parsed.error.code]).toEqual([status, code]);
+  });
+
+  test("a 405 names the methods that would do", () => {
+    expect(parse("POST", "/v2/a/tags/list")).toMatchObject({ ok: false, error: { headers: { Allow: "GET" } } });
+  });
+});

@@ -1,0 +1,70 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import type { Endpoint } from "../../src/oci/endpoint.ts";
+import { parseEndpoint } from "../../src/oci/parse-endpoint.ts";
+import { covers, formatScope, parseScope, parseScopes, requiredAccess, writes } from "../../src/oci/scope.ts";
+import { repositoryName } from "../support/generators.ts";
+
+const pull = { type: "repository", name: "a/b", actions: ["pull"] };
+
+describe("scopes", () => {
+  test("parse what they format", () => {
+    const access = fc.record({
+      type: fc.constantFrom("repository", "repository(plugin)", "registry"),
+      name: fc.oneof(
+        repositoryName,
+        repositoryName.map((name) => `host:5000/${name}`),
+      ),
+      actions: fc.uniqueArray(fc.constantFrom("pull", "push", "delete", "*"), { minLength: 1 }),
+    });
+    fc.assert(
+      fc.property(access, (value) => {
+        expect(parseScope(formatScope(value))).toEqual(value);
+      }),
+    );
+  });
+
+  test.each([
+    ["space-joined", ["repository:a/b:pull repository:c:push,pull"], 2],
+    ["repeated", ["repository:a/b:pull", "repository:c:pull"], 2],
+    ["both, with stray spaces", [" repository:a/b:pull  repository:c:pull", "registry:catalog:*"], 3],
+    ["without actions", ["repository:a/b", "repository:a/b:"], 0],
+    ["empty", ["", " "], 0],
+  ])("%s", (_, values, count) => {
+    expect(parseScopes(values)).toHaveLength(count);
+  });
+
+  test.each([
+    [["pull"], false],
+    [["pull", "push"], true],
+    [["delete"], true],
+    [["*"], true],
+  ])("%j writes: %s", (actions, expected) => expect(writes({ ...pull, actions })).toBe(expected));
+
+  test.each([
+    [[pull], true],
+    [[{ ...pull, actions: ["*"] }], true],
+    [[{ ...pull, actions: ["push"] }], false],
+    [[{ ...pull, name: "a/*" }], false],
+    [[{ ...pull, name: "a" }], false],
+    [[{ ...pull, type: "registry" }], false],
+    [[], false],
+  ])("%j covers pull on a/b: %s", (granted, expected) => expect(covers(granted, pull)).toBe(expected));
+});
+
+describe("requiredAccess", () => {
+  const sha256 = `sha256:${"ab".repeat(32)}`;
+  test.each([
+    ["GET", "/v2/", []],
+    ["GET", "/v2/_catalog", ["registry:catalog:*"]],
+    ["HEAD", `/v2/a/b/blobs/${sha256}`, ["repository:a/b:pull"]],
+    ["PUT", "/v2/a/b/manifests/1", ["repository:a/b:pull,push"]],
+    ["DELETE", "/v2/a/b/manifests/1", ["repository:a/b:delete"]],
+    ["DELETE", "/v2/a/b/blobs/uploads/1", ["repository:a/b:delete"]],
+    ["POST", `/v2/a/b/blobs/uploads/?mount=${sha256}&from=c`, ["repository:a/b:pull,push", "repository:c:pull"]],
+    ["GET", "/gitlab/v1/repository-paths/a/repositories/list/", ["repository:a:pull", "repository:a/*:pull"]],
+  ])("%s %s", (method, target, scopes) => {
+    const parsed = parseEndpoint(method, new URL(target, "https://registry.test"));
+    expect(parsed.ok && requiredAccess(parsed.value as Endpoint).map(formatScope)).toEqual(scopes);
+  });
+});
