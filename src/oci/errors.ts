@@ -1,3 +1,5 @@
+import { jsonResponse } from "../lib/json-response.ts";
+
 /** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API where that has none. */
 export type ErrorCode =
   | "BLOB_UNKNOWN"
@@ -45,11 +47,11 @@ export type OciError = {
 export function errorResponse(error: OciError): Response {
   const { code, message, detail } = error;
   const entry = detail === undefined ? { code, message } : { code, message, detail };
-  return Response.json(
+  return jsonResponse(
     { errors: [entry], ...error.beside },
     {
       status: error.status ?? statuses[code],
-      headers: { "Cache-Control": "no-store", "Docker-Distribution-Api-Version": "registry/2.0", ...error.headers },
+      headers: { "Docker-Distribution-Api-Version": "registry/2.0", ...error.headers },
     },
   );
 }

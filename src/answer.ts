@@ -1,0 +1,117 @@
+import type { Refusal } from "./auth/authenticate.ts";
+import type { TokenRefusal } from "./auth/serve-token.ts";
+import { type Challenge, formatChallenge } from "./oci/challenge.ts";
+import type { Endpoint } from "./oci/endpoint.ts";
+import { errorResponse, type OciError } from "./oci/errors.ts";
+import { requiredAccess } from "./oci/scope.ts";
+import type { ForeignLocation } from "./pods/rewrite.ts";
+import type { PodFailure } from "./resilience/fetch-within.ts";
+import type { Outcome } from "./telemetry/record.ts";
+
+/** A response with what the log says of it. */
+export type Answer = {
+  readonly response: Response;
+  readonly outcome: Outcome;
+  readonly endpoint: Endpoint["kind"] | "unknown";
+  readonly repository?: string;
+  readonly pod?: string;
+  readonly cause?: string;
+};
+
+export type AnyRefusal =
+  | Refusal
+  | TokenRefusal
+  | PodFailure
+  | ForeignLocation
+  | { readonly reason: "malformed"; readonly error: OciError }
+  | { readonly reason: "blocked"; readonly text: string }
+  | { readonly reason: "read-only"; readonly text: string }
+  | { readonly reason: "down"; readonly text: string }
+  | { readonly reason: "upload-unknown" }
+  | { readonly reason: "unsignable"; readonly text: string };
+
+/** Realm and service as this request's challenges name them. */
+export type Challenger = Pick<Challenge, "realm" | "service">;
+
+const retryAfterSeconds = 5;
+
+/** The one switch from what went wrong inside to what the client is told: precise in the log, generic on the wire. */
+export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenger: Challenger): Answer {
+  const answer = (error: OciError, outcome: Outcome, cause?: string): Answer => ({
+    response: errorResponse(error),
+    outcome,
+    endpoint: endpoint?.kind ?? "unknown",
+    ...(cause === undefined ? {} : { cause }),
+  });
+  switch (refusal.reason) {
+    case "malformed":
+    case "refused":
+      return answer(refusal.error, "refused");
+    case "unauthorized":
+      return answer(unauthorized(endpoint, refusal.error, challenger), "challenged", refusal.error ?? undefined);
+    case "name-unknown":
+      return answer(
+        { code: "NAME_UNKNOWN", message: "repository name not known to registry" },
+        "refused",
+        refusal.reason,
+      );
+    case "blocked":
+      return answer({ code: "DENIED", message: refusal.text }, "blocked");
+    case "read-only":
+      return answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason);
+    case "upload-unknown":
+      return answer(
+        { code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" },
+        "refused",
+        refusal.reason,
+      );
+    case "directory":
+      return answer(
+        unavailable("the directory of this registry cannot be read; try again"),
+        "unavailable",
+        refusal.text,
+      );
+    case "down":
+      return answer(unavailable(refusal.text), "unavailable", refusal.reason);
+    case "unreachable":
+    case "silent":
+      return answer(
+        unavailable("the registry of this repository does not answer; try again"),
+        "unavailable",
+        refusal.text,
+      );
+    case "foreign-location":
+    case "bad-answer":
+      return answer(
+        { code: "UNKNOWN", status: 502, message: "the registry of this repository answered wrongly" },
+        "failed",
+        refusal.text,
+      );
+    case "unsignable":
+      return answer(
+        { code: "UNKNOWN", status: 500, message: "the blob's URL cannot be signed" },
+        "failed",
+        refusal.text,
+      );
+  }
+}
+
+const unavailable = (message: string): OciError => ({
+  code: "UNAVAILABLE",
+  message,
+  headers: { "Retry-After": String(retryAfterSeconds) },
+});
+
+/** As registries refuse (distribution: `authentication required` with what is missing), with the edge's own realm and service. */
+function unauthorized(endpoint: Endpoint | null, error: Challenge["error"], challenger: Challenger): OciError {
+  const access = endpoint === null ? [] : requiredAccess(endpoint);
+  const detail = access.flatMap(({ type, name, actions }) =>
+    actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
+  );
+  return {
+    code: "UNAUTHORIZED",
+    message: "authentication required",
+    detail: detail.length === 0 ? null : detail,
+    headers: { "WWW-Authenticate": formatChallenge({ ...challenger, access, error }) },
+  };
+}

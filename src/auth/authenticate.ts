@@ -1,0 +1,111 @@
+import type { Directory, DirectoryFailure, Pod } from "../directory/directory.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { ChallengeError } from "../oci/challenge.ts";
+import { type Access, covers } from "../oci/scope.ts";
+import { parseToken, type Token, type TokenPart } from "./bundle.ts";
+import { keyId, verifyToken } from "./verify.ts";
+
+/**
+ * What a request may do at one Pod, and what that Pod is sent as its token.
+ * `undecided`: the directory does not know the token's key, so the Pod judges and the edge proves nothing by it.
+ */
+export type Grant =
+  | { readonly kind: "granted"; readonly jwt: string }
+  | { readonly kind: "undecided"; readonly jwt: string }
+  | { readonly kind: "open" };
+
+export type Refusal =
+  | { readonly reason: "unauthorized"; readonly error: ChallengeError | null }
+  | { readonly reason: "name-unknown" }
+  | DirectoryFailure;
+
+/** The Bearer token of a request; any other kind of credentials counts as none (RFC 6750 §2.1). */
+export function readToken(authorization: string | null): Result<Token, Refusal> {
+  const [scheme = "", value = "", ...rest] = (authorization ?? "").split(" ");
+  if (scheme.toLowerCase() !== "bearer") return err({ reason: "unauthorized", error: null });
+  const token = rest.length === 0 ? parseToken(value) : err("malformed");
+  return token.ok ? token : err({ reason: "unauthorized", error: "invalid_token" });
+}
+
+/** The token's parts, each with its Pod; a bare JWT belongs to the Pod that the directory names for its `kid`. */
+async function partsOf(token: Token, directory: Directory): Promise<Result<readonly TokenPart[], DirectoryFailure>> {
+  if (token.kind === "bundle") return ok(token.parts);
+  const kid = keyId(token.jwt);
+  const pod = kid === null ? ok(null) : await directory.podOfKey(kid);
+  if (!pod.ok) return pod;
+  return ok(pod.value === null ? [] : [{ pod: pod.value, jwt: token.jwt }]);
+}
+
+/**
+ * The grant for `wanted` at `pod`. Unassigned names (`pod` null) and names of a Pod that the token says nothing of are answered alike,
+ * so that nobody learns which prefixes exist; only a token that names the repository hears that it is unknown.
+ */
+export async function grantFor(
+  token: Token,
+  pod: Pod | null,
+  wanted: Access,
+  directory: Directory,
+  now: Date,
+): Promise<Result<Grant, Refusal>> {
+  const parts = await partsOf(token, directory);
+  if (!parts.ok) return parts;
+  const own = pod === null ? undefined : parts.value.find((part) => part.pod === pod.id);
+  if (pod === null || own === undefined) return refuseForeign(parts.value, pod, wanted, directory, now);
+  const verdict = await verifyToken(own.jwt, pod, now);
+  if (verdict.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
+  if (verdict.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
+  if (covers(verdict.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
+  return err({ reason: "unauthorized", error: "insufficient_scope" });
+}
+
+async function refuseForeign(
+  parts: readonly TokenPart[],
+  pod: Pod | null,
+  wanted: Access,
+  directory: Directory,
+  now: Date,
+): Promise<Result<never, Refusal>> {
+  const access = await verifiedAccess(parts, directory, now);
+  if (!access.ok) return access;
+  if (access.value === null) return err({ reason: "unauthorized", error: "invalid_token" });
+  if (pod === null && covers(access.value, wanted)) return err({ reason: "name-unknown" });
+  return err({ reason: "unauthorized", error: "insufficient_scope" });
+}
+
+/** What all verified parts allow together; null when none verifies. */
+async function verifiedAccess(
+  parts: readonly TokenPart[],
+  directory: Directory,
+  now: Date,
+): Promise<Result<readonly Access[] | null, DirectoryFailure>> {
+  let access: readonly Access[] | null = null;
+  for (const part of parts) {
+    const pod = await directory.pod(part.pod);
+    if (!pod.ok) return pod;
+    const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, now);
+    if (verdict?.kind === "verified") access = [...(access ?? []), ...verdict.access];
+  }
+  return ok(access);
+}
+
+/**
+ * Who answers a request that names no repository (`/v2/`, the catalog): the edge, if a part verifies; a Pod, if its key is unknown here.
+ */
+export async function identify(
+  token: Token,
+  directory: Directory,
+  now: Date,
+): Promise<Result<{ grant: Grant; pod: Pod }, Refusal>> {
+  const parts = await partsOf(token, directory);
+  if (!parts.ok) return parts;
+  let undecided: { grant: Grant; pod: Pod } | null = null;
+  for (const { pod: id, jwt } of parts.value) {
+    const pod = await directory.pod(id);
+    if (!pod.ok) return pod;
+    if (pod.value === null) continue;
+    const verdict = await verifyToken(jwt, pod.value, now);
+    if (verdict.kind === "verified") return ok({ grant: { kind: "granted", jwt }, pod: pod.value });
+    if (verdict.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
+  }
+  return undecided === null ? err({ reason: "unauthorized", error: "invalid_token" }) : ok(undecided);
+}

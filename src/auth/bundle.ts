@@ -1,0 +1,38 @@
+import { type PodId, parsePodId } from "../directory/pod-id.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** One Pod's token inside a bundle: what this Pod, and no other, is sent. */
+export type TokenPart = { readonly pod: PodId; readonly jwt: string };
+
+/** A token as clients send it: a bundle says whose its parts are, a bare JWT only by its `kid`. */
+export type Token =
+  | { readonly kind: "bundle"; readonly parts: readonly TokenPart[] }
+  | { readonly kind: "bare"; readonly jwt: string };
+
+const bundlePrefix = "pods.v1.";
+const MAX_PARTS = 8;
+const MAX_JWT_CHARACTERS = 8192;
+
+/** RFC 7515 §3.1: three base64url parts. */
+export const isCompactJwt = (text: string): boolean =>
+  text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
+
+/** `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`: only characters that RFC 6750 §2.1 allows in a Bearer token. */
+export const formatBundle = (parts: readonly TokenPart[]): string =>
+  bundlePrefix + parts.map(({ pod, jwt }) => `${pod}/${jwt}`).join("~");
+
+export function parseToken(text: string): Result<Token, "malformed"> {
+  if (!text.startsWith(bundlePrefix)) return isCompactJwt(text) ? ok({ kind: "bare", jwt: text }) : err("malformed");
+  const texts = text.slice(bundlePrefix.length).split("~", MAX_PARTS + 1);
+  const parts = texts.flatMap((part) => parsePart(part) ?? []);
+  const whole = parts.length === texts.length && parts.length <= MAX_PARTS;
+  const distinct = new Set(parts.map(({ pod }) => pod)).size === parts.length;
+  return whole && distinct ? ok({ kind: "bundle", parts }) : err("malformed");
+}
+
+function parsePart(text: string): TokenPart | null {
+  const slash = text.indexOf("/");
+  const pod = parsePodId(text.slice(0, Math.max(slash, 0)));
+  const jwt = text.slice(slash + 1);
+  return slash > 0 && pod.ok && isCompactJwt(jwt) ? { pod: pod.value, jwt } : null;
+}

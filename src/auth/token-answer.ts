@@ -1,0 +1,42 @@
+import { decodeJwt } from "jose";
+import * as v from "valibot";
+import { jsonResponse } from "../lib/json-response.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import { formatBundle, isCompactJwt, type TokenPart } from "./bundle.ts";
+
+const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
+
+/** The token in a Pod's answer: only one compact JWT enters a bundle, so that no Pod can add a part of another. */
+export function parseTokenAnswer(text: string): Result<string, string> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return err("token service's answer is not JSON");
+  }
+  const parsed = v.safeParse(answer, json);
+  const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
+  return token !== undefined && isCompactJwt(token) ? ok(token) : err("token service's answer has no compact JWT");
+}
+
+/**
+ * What clients get: both names of the token, and times that are true, whatever the Pod left out (a missing `expires_in` means 60 s
+ * to them). Never a `refresh_token`, which one Pod alone could redeem.
+ */
+export function tokenResponse(parts: readonly TokenPart[], now: Date): Response {
+  const token = formatBundle(parts);
+  const remaining = parts.map(({ jwt }) => remainingSeconds(jwt, now));
+  return jsonResponse(
+    { token, access_token: token, expires_in: Math.min(...remaining), issued_at: now.toISOString() },
+    {},
+  );
+}
+
+function remainingSeconds(jwt: string, now: Date): number {
+  try {
+    const { exp } = decodeJwt(jwt);
+    return exp === undefined ? 0 : Math.max(0, Math.floor(exp - now.getTime() / 1000));
+  } catch {
+    return 0;
+  }
+}

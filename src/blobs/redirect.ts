@@ -1,0 +1,71 @@
+import type { JWK } from "jose";
+import type { Pod } from "../directory/directory.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { PodFailure } from "../resilience/fetch-within.ts";
+import { proves, redirectTarget } from "./proof.ts";
+import { type SigningStore, signBlobUrl, signingStore } from "./sign.ts";
+
+export type Unsignable = { readonly reason: "unsignable"; readonly text: string };
+export type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
+
+export type BlobRequest = {
+  readonly digest: Digest;
+  readonly pod: Pod;
+  readonly sealingKeys: readonly JWK[];
+  readonly now: Date;
+};
+
+/**
+ * The 307 of a blob GET: signed here, if the Pod's store can be signed for and the Pod proves, asked by HEAD with the client's own token,
+ * that the digest is in this repository. Null: nothing is proved, so the Pod itself is to answer.
+ */
+export async function redirectBlob(
+  blob: BlobRequest,
+  headBlob: () => Promise<Result<Response, PodFailure>>,
+): Promise<Result<Response | null, PodFailure | Unsignable>> {
+  const store = signingStore(blob.pod);
+  if (store === null) return ok(null);
+  const head = await headBlob();
+  if (!head.ok) return head;
+  return proves(head.value, blob.digest, blob.pod) ? signedRedirect("GET", blob, store) : ok(null);
+}
+
+/**
+ * A Pod's own redirect of a blob. A HEAD is signed here where that can be done, for a URL signed for GET answers no HEAD; else the
+ * Pod's target stands, absolute and only on its blob hosts.
+ */
+export async function followRedirect(
+  method: "GET" | "HEAD",
+  redirect: Response,
+  blob: BlobRequest,
+): Promise<Result<Response, Unsignable | ForeignRedirect>> {
+  const store = signingStore(blob.pod);
+  if (method === "HEAD" && store !== null && proves(redirect, blob.digest, blob.pod))
+    return signedRedirect("HEAD", blob, store);
+  const target = redirectTarget(redirect, blob.pod);
+  if (target === null) {
+    return err({
+      reason: "foreign-location",
+      text: `Pod "${blob.pod.id}" redirects a blob to a host that its record does not list`,
+    });
+  }
+  return ok(redirectTo(target, blob.digest));
+}
+
+async function signedRedirect(
+  method: "GET" | "HEAD",
+  blob: BlobRequest,
+  store: SigningStore,
+): Promise<Result<Response, Unsignable>> {
+  const url = await signBlobUrl(method, blob.digest, blob.pod, store, blob.sealingKeys, blob.now);
+  return url.ok ? ok(redirectTo(url.value, blob.digest)) : err({ reason: "unsignable", text: url.error });
+}
+
+/** One hop, one absolute URL; clients ask here again when it has expired, so none may keep it. */
+function redirectTo(location: string, digest: Digest): Response {
+  return new Response(null, {
+    status: 307,
+    headers: { Location: location, "Docker-Content-Digest": digest, "Cache-Control": "no-store" },
+  });
+}

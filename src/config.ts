@@ -1,0 +1,51 @@
+import * as v from "valibot";
+import { parseBase64url } from "./lib/bytes.ts";
+
+/** The deployment's variables and secrets, parsed once per isolate. */
+export type Config = {
+  readonly service: string;
+  /** Null: the request's own origin and `/jwt/auth`. Never taken from a forwarding header. */
+  readonly realm: string | null;
+  readonly auth: "token" | "none";
+  readonly plainHttp: "allow" | "refuse";
+  readonly sealingKeys: readonly JsonWebKey[];
+  readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
+};
+
+export type Env = { readonly DIRECTORY: KVNamespace } & Readonly<Record<string, unknown>>;
+
+const json = v.pipe(v.string(), v.parseJson());
+const uploadKey = v.pipe(
+  v.string(),
+  v.transform(parseBase64url),
+  v.check((key) => key?.byteLength === 32, "must be 32 bytes in base64url"),
+  v.transform((key) => key ?? new Uint8Array(32)),
+);
+const schema = v.object({
+  SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
+  REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
+  AUTH: v.optional(v.picklist(["token", "none"]), "token"),
+  PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
+  SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
+  UPLOAD_KEYS: v.pipe(json, v.array(uploadKey), v.minLength(1), v.maxLength(2)),
+});
+
+/** A bad configuration refuses to start: the error names the variable, never its value. */
+export function parseConfig(env: Env): Config {
+  const parsed = v.safeParse(schema, env);
+  if (!parsed.success) {
+    const issue = parsed.issues[0];
+    throw new Error(
+      `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
+    );
+  }
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS } = parsed.output;
+  return {
+    service: SERVICE,
+    realm: REALM === "" ? null : REALM,
+    auth: AUTH,
+    plainHttp: PLAIN_HTTP,
+    sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
+    uploadKeys: UPLOAD_KEYS,
+  };
+}

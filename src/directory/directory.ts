@@ -1,0 +1,93 @@
+import type * as v from "valibot";
+import { BoundedMap } from "../lib/bounded-map.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { ReadKv } from "./cached-kv.ts";
+import { directoryKey, podKey, tokenKeyKey } from "./keys.ts";
+import type { PodId } from "./pod-id.ts";
+import {
+  type DirectoryRecord,
+  directoryRecord,
+  type PodRecord,
+  parseRecord,
+  podRecord,
+  tokenKeyRecord,
+} from "./records.ts";
+
+/** A Pod as the directory has it. `trust` changes whenever what its tokens are checked against does. */
+export type Pod = PodRecord & { readonly id: PodId; readonly trust: string };
+
+/** Why the directory could not say: the text is for the log, for it names keys. */
+export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
+
+export type Directory = {
+  readonly readKv: ReadKv;
+  /** Null when no such Pod is recorded. */
+  readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
+  readonly settings: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
+  /** The Pod whose token key has this `kid`; null when the directory knows none. */
+  readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
+};
+
+export type PlainHttp = "allow" | "refuse";
+
+/** Pods already parsed from exactly this text; parsing one costs more than verifying a token. */
+const parsedPods = new BoundedMap<string, Pod>(500);
+
+export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory {
+  const one = async <T>(
+    key: string,
+    schema: v.GenericSchema<unknown, T>,
+  ): Promise<Result<T | null, DirectoryFailure>> => {
+    const read = await readKv([key]);
+    if (!read.ok) return err({ reason: "directory", text: read.error });
+    return parseStored(key, read.value.get(key) ?? null, schema);
+  };
+  return {
+    readKv,
+    pod: async (id) => {
+      const key = podKey(id);
+      const read = await readKv([key]);
+      if (!read.ok) return err({ reason: "directory", text: read.error });
+      const text = read.value.get(key) ?? null;
+      return text === null ? ok(null) : parsePod(id, text, plainHttp);
+    },
+    settings: async () => {
+      const record = await one(directoryKey, directoryRecord);
+      if (!record.ok) return record;
+      return ok(record.value ?? { v: 1, revision: 0, credentials: "own" });
+    },
+    podOfKey: async (kid) => {
+      if (!isKeyId(kid)) return ok(null);
+      const record = await one(tokenKeyKey(kid), tokenKeyRecord);
+      return record.ok ? ok(record.value?.pod ?? null) : record;
+    },
+  };
+}
+
+export function parseStored<T>(
+  key: string,
+  text: string | null,
+  schema: v.GenericSchema<unknown, T>,
+): Result<T | null, DirectoryFailure> {
+  if (text === null) return ok(null);
+  const record = parseRecord(key, text, schema);
+  return record.ok ? record : err({ reason: "directory", text: record.error });
+}
+
+function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, DirectoryFailure> {
+  const known = parsedPods.get(text);
+  if (known !== undefined && known.id === id) return ok(known);
+  const record = parseRecord(podKey(id), text, podRecord);
+  if (!record.ok) return err({ reason: "directory", text: record.error });
+  const { issuer, audience, keys, registry, token, blobs } = record.value;
+  const urls = [registry, token, ...blobs.stores.flatMap((store) => (store.scheme === "pod" ? [] : [store.endpoint]))];
+  if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
+    return err({ reason: "directory", text: `record "${podKey(id)}" has a URL that is not https` });
+  }
+  const pod = { ...record.value, id, trust: JSON.stringify([issuer, audience, keys]) };
+  parsedPods.set(text, pod);
+  return ok(pod);
+}
+
+/** libtrust's form (12 groups of base32) or an RFC 7638 SHA-256 thumbprint; nothing else is looked up. */
+const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);

@@ -1,0 +1,89 @@
+import * as v from "valibot";
+import { err, ok, type Result } from "../lib/result.ts";
+import { signers } from "../signers/index.ts";
+import { type PodId, parsePodId } from "./pod-id.ts";
+
+/** What stands in KV, one schema per kind: read by the Worker, written by whoever keeps the directory. */
+const podId = v.pipe(
+  v.string(),
+  v.check((text) => parsePodId(text).ok, "is no Pod id"),
+  v.transform((text) => text as PodId),
+);
+const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
+const origin = v.pipe(
+  v.string(),
+  v.url(),
+  v.check(
+    (text) => URL.canParse(text) && new URL(text).origin === text,
+    "must be an origin: scheme, host and port, no path",
+  ),
+);
+
+/** A public key as a token service's tokens name it; private members never belong here. */
+const publicKey = v.pipe(
+  v.looseObject({
+    kty: v.picklist(["RSA", "EC", "OKP"]),
+    kid: v.pipe(v.string(), v.nonEmpty(), v.maxLength(256)),
+    alg: v.picklist(["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]),
+  }),
+  v.check((jwk) => !("d" in jwk) && !("k" in jwk), "holds a private key"),
+);
+
+const blobs = v.strictObject({
+  /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
+  hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
+  proof: v.optional(v.literal("head"), "head"),
+  stores: v.optional(v.array(v.union([signers.s3.config, v.strictObject({ scheme: v.literal("pod") })])), []),
+});
+
+export const podFields = {
+  registry: origin,
+  token: v.pipe(v.string(), v.url()),
+  issuer: v.pipe(v.string(), v.nonEmpty()),
+  audience: v.pipe(v.string(), v.nonEmpty()),
+  keys: v.pipe(v.array(publicKey), v.maxLength(10)),
+  blobs: v.optional(blobs, {}),
+  probe: v.optional(v.strictObject({ repository: v.string(), digest: v.string() })),
+};
+
+const version = v.literal(1);
+
+export const podRecord = v.strictObject({
+  v: version,
+  revision,
+  state: v.picklist(["active", "read-only", "down"]),
+  /** What a refused write or an unavailable Pod tells the client. */
+  reason: v.optional(v.string()),
+  ...podFields,
+});
+export const assignmentRecord = v.variant("state", [
+  v.strictObject({ v: version, pod: podId, revision, state: v.literal("active") }),
+]);
+export const directoryRecord = v.strictObject({
+  v: version,
+  default: v.optional(podId),
+  credentials: v.optional(v.picklist(["own", "shared"]), "own"),
+  revision,
+  appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+});
+export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
+export const blockRecord = v.strictObject({ v: version, text: v.string() });
+
+export type PodRecord = v.InferOutput<typeof podRecord>;
+export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
+export type PublicKey = v.InferOutput<typeof publicKey>;
+export type Store = NonNullable<PodRecord["blobs"]["stores"]>[number];
+
+/** A KV value as its record; the error names the key and the member, never the value, which may hold a sealed secret. */
+export function parseRecord<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): Result<T, string> {
+  let json: unknown;
+  try {
+    json = JSON.parse(text);
+  } catch {
+    return err(`record "${key}" is not JSON`);
+  }
+  const parsed = v.safeParse(schema, json);
+  if (parsed.success) return ok(parsed.output);
+  const issue = parsed.issues[0];
+  return err(`record "${key}" is wrong at "${v.getDotPath(issue) ?? ""}": want ${issue.expected ?? issue.message}`);
+}

@@ -1,0 +1,60 @@
+import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, type JWK } from "jose";
+import { utf8 } from "../lib/bytes.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** What a sealed secret is bound to, in its protected header: a JWE copied to another place opens nothing there. */
+export type SealedFor = {
+  readonly pod: string;
+  readonly field: string;
+  readonly scheme: string;
+  readonly target: string;
+};
+
+const algorithm = { alg: "ECDH-ES", enc: "A256GCM" } as const;
+
+export async function generateSealingKeys(): Promise<{ readonly publicJwk: JWK; readonly privateJwk: JWK }> {
+  const { publicKey, privateKey } = await generateKeyPair(algorithm.alg, { crv: "P-256", extractable: true });
+  return { publicJwk: await exportJWK(publicKey), privateJwk: await exportJWK(privateKey) };
+}
+
+/** Anyone with the public key can seal; only the Worker opens. */
+export async function seal(secret: string, sealedFor: SealedFor, publicJwk: JWK): Promise<string> {
+  const key = await importJWK(publicJwk, algorithm.alg);
+  return new CompactEncrypt(utf8(secret)).setProtectedHeader({ ...algorithm, ...sealedFor }).encrypt(key);
+}
+
+/** Tries the live keys in turn, for there are two while one is replaced. The error names place and field, never a value. */
+export async function unseal(
+  sealed: string,
+  sealedFor: SealedFor,
+  privateJwks: readonly JWK[],
+): Promise<Result<string, string>> {
+  for (const jwk of privateJwks) {
+    const opened = await open(sealed, jwk);
+    if (opened === null) continue;
+    const wrong = (["pod", "field", "scheme", "target"] as const).find(
+      (member) => opened.header[member] !== sealedFor[member],
+    );
+    if (wrong === undefined) return ok(opened.secret);
+    return err(`sealed value of Pod "${sealedFor.pod}", field "${sealedFor.field}", was sealed for another ${wrong}`);
+  }
+  return err(
+    `sealed value of Pod "${sealedFor.pod}", field "${sealedFor.field}", opens with none of the Worker's keys`,
+  );
+}
+
+async function open(
+  sealed: string,
+  jwk: JWK,
+): Promise<{ header: Readonly<Record<string, unknown>>; secret: string } | null> {
+  try {
+    const key = await importJWK(jwk, algorithm.alg);
+    const { plaintext, protectedHeader } = await compactDecrypt(sealed, key, {
+      keyManagementAlgorithms: [algorithm.alg],
+      contentEncryptionAlgorithms: [algorithm.enc],
+    });
+    return { header: { ...protectedHeader }, secret: new TextDecoder().decode(plaintext) };
+  } catch {
+    return null;
+  }
+}

@@ -1,0 +1,81 @@
+import type { Pod } from "../directory/directory.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { withoutHopByHop } from "../oci/headers.ts";
+import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { withoutParameters, withParameters } from "../oci/query.ts";
+import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";
+
+/** A Pod's answer names a place that is not its own; handing it out would send the client's upload or token there. */
+export type ForeignLocation = { readonly reason: "foreign-location"; readonly text: string };
+
+export type RewriteContext = {
+  readonly pod: Pod;
+  readonly endpoint: RegistryEndpoint;
+  /** The edge's own origin: a Pod that believes the forwarded host names itself so. */
+  readonly edgeOrigin: string;
+  readonly uploadKeys: UploadKeys;
+  readonly now: Date;
+};
+
+/** The Pod's answer as the edge's own: same status and body, its places path-relative on the edge. */
+export async function rewriteResponse(
+  response: Response,
+  context: RewriteContext,
+): Promise<Result<Response, ForeignLocation>> {
+  const headers = withoutHopByHop(response.headers);
+  for (const name of ["Set-Cookie", "Alt-Svc"]) headers.delete(name);
+  const location = headers.get("Location");
+  if (location !== null) {
+    const rewritten = await rewriteLocation(location, context);
+    if (rewritten === null) {
+      return err({
+        reason: "foreign-location",
+        text: `Location of a ${response.status} for "${context.endpoint.kind}" is not the Pod's own`,
+      });
+    }
+    headers.set("Location", rewritten);
+  }
+  const link = headers.get("Link");
+  if (link !== null) headers.set("Link", rewriteLink(link, context));
+  if (context.endpoint.kind === "manifest") headers.set("Cache-Control", withNoTransform(headers.get("Cache-Control")));
+  return ok(new Response(response.body, { status: response.status, statusText: response.statusText, headers }));
+}
+
+/** Path and query on the edge; null for another origin, and for an upload of another repository. */
+async function rewriteLocation(location: string, context: RewriteContext): Promise<string | null> {
+  const url = ownUrl(location, context);
+  if (url === null) return null;
+  const { endpoint } = context;
+  if (endpoint.kind !== "upload-start" && endpoint.kind !== "upload") return url.pathname + url.search;
+  const target = parseEndpoint("GET", url);
+  if (!target.ok || !hasRepository(target.value) || target.value.name !== endpoint.name) return null;
+  if (target.value.kind !== "upload") return url.pathname + url.search;
+  const pinned = { repository: endpoint.name, upload: target.value.upload };
+  const pin = await sealPin(context.pod.id, pinned, context.uploadKeys, context.now);
+  const query = withParameters(withoutParameters(url.search.slice(1), [pinParameter]), { [pinParameter]: pin });
+  return `${url.pathname}?${query}`;
+}
+
+function rewriteLink(link: string, context: RewriteContext): string {
+  return link.replace(/<([^>]*)>/g, (whole, target: string) => {
+    const url = ownUrl(target, context);
+    return url === null ? whole : `<${url.pathname}${url.search}>`;
+  });
+}
+
+/** The URL, if it is on the Pod's origin or on the edge's. */
+function ownUrl(text: string, { pod, edgeOrigin }: RewriteContext): URL | null {
+  if (!URL.canParse(text, pod.registry)) return null;
+  const url = new URL(text, pod.registry);
+  // By host alone: a Pod behind a TLS terminator may think that it speaks plain HTTP.
+  return url.host === new URL(pod.registry).host || url.host === new URL(edgeOrigin).host ? url : null;
+}
+
+/** A manifest's digest is of its bytes: nothing in between may compress them (RFC 9111 §5.2.2.6). */
+const withNoTransform = (cacheControl: string | null): string =>
+  cacheControl === null
+    ? "no-transform"
+    : cacheControl.includes("no-transform")
+      ? cacheControl
+      : `${cacheControl}, no-transform`;

@@ -1,0 +1,62 @@
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** Why a Pod gave no answer: the connection failed, or no headers came in time. */
+export type PodFailure = { readonly reason: "unreachable" | "silent"; readonly text: string };
+
+export type FetchRequest = {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: ReadableStream | string | null;
+  /** Of a streamed body, where the client announced it. */
+  readonly bodyBytes: number | null;
+  /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
+  readonly deadlineMs: number;
+};
+
+/** One call to a Pod, its redirects left as they are. A call without effect is made once more if its connection broke. */
+export async function fetchWithin(request: FetchRequest): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request);
+  const repeatable = request.method === "GET" || request.method === "HEAD";
+  // A connection kept alive may be closed by the Pod just as it is used again.
+  return !first.ok && first.error.reason === "unreachable" && repeatable ? fetchOnce(request) : first;
+}
+
+async function fetchOnce(request: FetchRequest): Promise<Result<Response, PodFailure>> {
+  const abort = new AbortController();
+  const { body, sent } = streamBody(request);
+  let timer: ReturnType<typeof setTimeout> | null = null;
+  let answered = false;
+  const arm = () => {
+    if (!answered) timer = setTimeout(() => abort.abort(), request.deadlineMs);
+  };
+  if (sent === null) arm();
+  else sent.then(arm, () => undefined);
+  try {
+    const response = await fetch(request.url, {
+      method: request.method,
+      headers: request.headers,
+      body,
+      redirect: "manual",
+      cache: "no-store",
+      signal: abort.signal,
+    });
+    return ok(response);
+  } catch (error) {
+    if (abort.signal.aborted) return err({ reason: "silent", text: `no answer within ${request.deadlineMs} ms` });
+    return err({ reason: "unreachable", text: error instanceof Error ? error.message : "connection failed" });
+  } finally {
+    answered = true;
+    clearTimeout(timer);
+  }
+}
+
+/** A native pipe: no byte of the body is touched here, yet its end is known. An announced length stays announced. */
+function streamBody({ body, bodyBytes }: FetchRequest): {
+  body: ReadableStream | string | null;
+  sent: Promise<void> | null;
+} {
+  if (body === null || typeof body === "string") return { body, sent: null };
+  const pipe = bodyBytes === null ? new IdentityTransformStream() : new FixedLengthStream(bodyBytes);
+  return { body: pipe.readable, sent: body.pipeTo(pipe.writable) };
+}

@@ -1,0 +1,58 @@
+/** The one word for what answered a request. */
+export type Outcome =
+  | "challenged"
+  | "health"
+  | "ping"
+  | "redirected"
+  | "forwarded"
+  | "streamed"
+  | "token"
+  | "blocked"
+  | "refused"
+  | "unavailable"
+  | "failed";
+
+/** What a request cost in look-ups and calls, counted as it goes. */
+export type Trace = { kvReads: number; podRequests: number };
+
+/** One request, as the log has it. Null bytes: the length was not announced (chunked), and no byte was touched to count it. */
+export type RequestRecord = {
+  readonly log: "edge";
+  readonly at: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly outcome: Outcome;
+  readonly endpoint: string;
+  readonly repository?: string;
+  readonly pod?: string;
+  /** Why, where the answer is vague on purpose. Names keys and Pods, never a secret. */
+  readonly cause?: string;
+  readonly requestBytes: number | null;
+  readonly responseBytes: number | null;
+  readonly kvReads: number;
+  readonly podRequests: number;
+  readonly ms: number;
+};
+
+/** Parameters that carry what must not be printed: a form of credentials, or the right to go on with an upload. */
+const secretParameters = ["_state", "_pod", "password", "refresh_token", "access_token"];
+
+export function redactPath(url: URL): string {
+  if (url.search === "") return url.pathname;
+  const query = url.search
+    .slice(1)
+    .split("&")
+    .map((segment) => {
+      const name = segment.split("=", 1)[0] ?? "";
+      return secretParameters.includes(name) ? `${name}=redacted` : segment;
+    });
+  return `${url.pathname}?${query.join("&")}`;
+}
+
+/** The length of a body that was announced; 0 where there is none. */
+export function announcedBytes(body: ReadableStream | null, headers: Headers): number | null {
+  if (body === null) return 0;
+  const length = headers.get("Content-Length");
+  return length === null || !/^\d+$/.test(length) ? null : Number(length);
+}

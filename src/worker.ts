@@ -1,0 +1,73 @@
+import { Hono } from "hono";
+import { type Answer, refuse } from "./answer.ts";
+import type { Env } from "./config.ts";
+import { handle } from "./handler.ts";
+import { errorResponse } from "./oci/errors.ts";
+import { buildServices } from "./services.ts";
+import { announcedBytes, type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";
+
+/** The shell: what is no registry traffic. `/v2/` does not pass its router. */
+const shell = new Hono<{ Bindings: Env }>();
+shell.get("/-/health", (context) => context.json({ status: "ok" }));
+shell.get("/", (context) =>
+  context.text("This is a container registry. Use it with docker, podman or any other OCI client.\n"),
+);
+// Registries redirect here (distribution's router): the API's base ends in a slash.
+shell.get("/v2", (context) => context.redirect("/v2/", 301));
+shell.notFound((context) =>
+  errorResponse({
+    code: "UNSUPPORTED",
+    status: 404,
+    message: `path "${context.req.path.slice(0, 300)}" is no endpoint of this registry`,
+  }),
+);
+
+export default {
+  async fetch(request, env): Promise<Response> {
+    const startedAt = new Date();
+    const trace: Trace = { kvReads: 0, podRequests: 0 };
+    const answer = await answerRequest(request, env, trace);
+    console.log(JSON.stringify(recordOf(request, answer, trace, startedAt)));
+    return answer.response;
+  },
+} satisfies ExportedHandler<Env>;
+
+async function answerRequest(request: Request, env: Env, trace: Trace): Promise<Answer> {
+  const { pathname, origin } = new URL(request.url);
+  try {
+    if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
+      return await handle(request, buildServices(env, trace));
+    }
+    const response = await shell.fetch(request, env);
+    return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
+  } catch (error) {
+    // The last resort: a bug, or a configuration that does not parse. Its message names variables and code, and stays in the log.
+    const cause = error instanceof Error ? error.message : "unknown error";
+    const internal = { code: "UNKNOWN", message: "internal error" } as const;
+    return {
+      ...refuse({ reason: "malformed", error: internal }, null, { realm: origin, service: "" }),
+      outcome: "failed",
+      cause,
+    };
+  }
+}
+
+function recordOf(request: Request, answer: Answer, trace: Trace, startedAt: Date): RequestRecord {
+  const { response, outcome, endpoint, repository, pod, cause } = answer;
+  return {
+    log: "edge",
+    at: startedAt.toISOString(),
+    method: request.method,
+    path: redactPath(new URL(request.url)),
+    status: response.status,
+    outcome,
+    endpoint,
+    ...(repository === undefined ? {} : { repository }),
+    ...(pod === undefined ? {} : { pod }),
+    ...(cause === undefined ? {} : { cause }),
+    requestBytes: announcedBytes(request.body, request.headers),
+    responseBytes: request.method === "HEAD" ? 0 : announcedBytes(response.body, response.headers),
+    ...trace,
+    ms: Date.now() - startedAt.getTime(),
+  };
+}
