@@ -117,7 +117,7 @@ function tokenServiceRequest(request: TokenRequest, { pod, scopes, withCredentia
   if (withCredentials && request.authorization !== null) headers.set("Authorization", request.authorization);
   if (byForm) headers.set("Content-Type", "application/x-www-form-urlencoded");
   return {
-    url: byForm ? pod.token : `${pod.token}?${parameters}`,
+    url: byForm ? pod.token : `${pod.token}?${parameters.toString()}`,
     method: byForm ? "POST" : "GET",
     headers,
     body: byForm ? parameters.toString() : null,

@@ -1,0 +1,131 @@
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { createKvCache, createReadKv } from "../../src/directory/cached-kv.ts";
+import { createDirectory } from "../../src/directory/directory.ts";
+import { resolvePod } from "../../src/directory/resolve.ts";
+import { parseRepositoryName } from "../../src/oci/repository-name.ts";
+import { startKv } from "../support/kv.ts";
+
+const pod = (registry: string) => ({
+  v: 1,
+  revision: 1,
+  state: "active",
+  registry,
+  token: `${registry}/jwt/auth`,
+  issuer: "i",
+  audience: "a",
+  keys: [],
+});
+const active = (id: string) => ({ v: 1, pod: id, revision: 1, state: "active" });
+
+let kv: Awaited<ReturnType<typeof startKv>>;
+beforeAll(async () => {
+  kv = await startKv();
+});
+afterAll(() => kv.stop());
+
+let nowMs = 0;
+let reads = 0;
+let cache = createKvCache();
+beforeEach(() => {
+  cache = createKvCache();
+  reads = 0;
+});
+
+async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
+  for (const { name } of (await kv.kv.list()).keys) await kv.kv.delete(name);
+  for (const [key, record] of Object.entries(records))
+    await kv.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
+}
+
+async function resolve(text: string, plainHttp: "allow" | "refuse" = "refuse") {
+  const name = parseRepositoryName(text);
+  if (!name.ok) throw new Error(name.error);
+  const readKv = createReadKv(
+    kv.kv,
+    cache,
+    () => new Date(nowMs),
+    () => {
+      reads += 1;
+    },
+  );
+  const resolution = await resolvePod(createDirectory(readKv, plainHttp), name.value, null);
+  if (!resolution.ok) return resolution.error.text;
+  return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
+}
+
+describe("resolvePod", () => {
+  const records = {
+    "pod/pod-a": pod("https://a.test"),
+    "pod/pod-b": pod("https://b.test"),
+    "route/acme": active("pod-a"),
+    "route/acme/team": active("pod-b"),
+    "block/acme/bad": { v: 1, text: "leaked" },
+  };
+
+  test.each([
+    ["acme", "pod-a"],
+    ["acme/app", "pod-a"],
+    ["acme/team", "pod-b"],
+    ["acme/team/app", "pod-b"],
+    ["acme/teams", "pod-a"],
+    ["acmecorp", null],
+    ["acmecorp/app", null],
+    ["acme/bad/app", "leaked"],
+    ["acme/badge", "pod-a"],
+  ])("%s is %s", async (name, expected) => {
+    await put(records);
+    expect(await resolve(name)).toBe(expected);
+  });
+
+  test("the default owns what is not assigned", async () => {
+    await put({ ...records, directory: { v: 1, default: "pod-b", credentials: "own", revision: 1 } });
+    expect([await resolve("other"), await resolve("acme")]).toEqual(["pod-b", "pod-a"]);
+  });
+
+  test("a cold name costs one bulk read beside the Pod's record, a warm one none, a new sibling one", async () => {
+    await put(records);
+    await resolve("acme/app");
+    expect(reads).toBe(2);
+    await resolve("acme/app");
+    expect(reads).toBe(2);
+    await resolve("acme/other");
+    expect(reads).toBe(3);
+  });
+
+  test("a change shows when the isolate's hit or miss has expired, and not before", async () => {
+    await put(records);
+    nowMs = 1_000_000;
+    expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
+    await put({ ...records, "route/acme": active("pod-b"), "route/initech": active("pod-b") });
+    nowMs += 14_000;
+    expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
+    nowMs += 2_000;
+    expect(await resolve("initech")).toBe("pod-b");
+    nowMs += 15_000;
+    expect(await resolve("acme/app")).toBe("pod-b");
+  });
+
+  test.each([
+    ["no JSON", { "route/acme": "{" }, /"route\/acme" is not JSON/],
+    ["a later schema", { "route/acme": { ...active("pod-a"), v: 2 } }, /"route\/acme" is wrong at/],
+    ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
+    ["a bad Pod id", { "route/acme": active("Pod_A") }, /"route\/acme" is wrong at "pod"/],
+    ["a Pod without a record", { "route/acme": active("pod-c") }, /"pod-c", which has no record/],
+    [
+      "a Pod on plain HTTP",
+      { "route/acme": active("pod-a"), "pod/pod-a": pod("http://a.test") },
+      /"pod\/pod-a" has a URL that is not https/,
+    ],
+    [
+      "a private key",
+      {
+        "route/acme": active("pod-a"),
+        "pod/pod-a": { ...pod("https://a.test"), keys: [{ kty: "RSA", kid: "k", alg: "RS256", d: "secret" }] },
+      },
+      /"pod\/pod-a" is wrong at "keys.0"/,
+    ],
+  ])("%s is an error with the key in it, never a guess", async (_, records, expected) => {
+    await put({ "pod/pod-b": pod("https://b.test"), directory: { v: 1, default: "pod-b", revision: 1 }, ...records });
+    expect(await resolve("acme/app")).toMatch(expected);
+  });
+});
