@@ -19,10 +19,15 @@ const kvDeadlineMs = 5_000;
 
 export const createKvCache = (): KvCache => new BoundedMap(maxEntries);
 
+/** The one call of Workers KV that the Worker makes. */
+export type BulkKv = {
+  get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
+};
+
 export type ReadKv = (keys: readonly string[]) => Promise<Result<ReadonlyMap<string, string | null>, string>>;
 
 /** Reads through the isolate's cache: what is not there comes by one bulk read (at most 100 keys), and none is made when all is. */
-export function createReadKv(kv: KVNamespace, cache: KvCache, now: () => Date, onRead: () => void): ReadKv {
+export function createReadKv(kv: BulkKv, cache: KvCache, now: () => Date, onRead: () => void): ReadKv {
   return async (keys) => {
     const nowMs = now().getTime();
     const values = new Map<string, string | null>();
@@ -44,7 +49,7 @@ export function createReadKv(kv: KVNamespace, cache: KvCache, now: () => Date, o
   };
 }
 
-async function bulkGet(kv: KVNamespace, keys: string[]): Promise<Result<Map<string, string | null>, string>> {
+async function bulkGet(kv: BulkKv, keys: string[]): Promise<Result<Map<string, string | null>, string>> {
   const late = Promise.withResolvers<"late">();
   const timer = setTimeout(() => late.resolve("late"), kvDeadlineMs);
   try {

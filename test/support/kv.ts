@@ -1,7 +1,14 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import type { BulkKv } from "../../src/directory/cached-kv.ts";
+
+export type TestKv = BulkKv & {
+  put(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<void>;
+  list(): Promise<{ keys: { name: string }[] }>;
+};
 
 /** Workers KV as Miniflare runs it, empty. */
-export async function startKv(): Promise<{ readonly kv: KVNamespace; readonly stop: () => Promise<void> }> {
+export async function startKv(): Promise<{ readonly kv: TestKv; readonly stop: () => Promise<void> }> {
   const miniflare = new Miniflare(
     convertV4MiniflareOptions({
       modules: true,
@@ -11,6 +18,6 @@ export async function startKv(): Promise<{ readonly kv: KVNamespace; readonly st
       cf: false,
     }),
   );
-  const kv = (await miniflare.getKVNamespace("DIRECTORY")) as unknown as KVNamespace;
+  const kv = (await miniflare.getKVNamespace("DIRECTORY")) as unknown as TestKv;
   return { kv, stop: () => miniflare.dispose() };
 }
