@@ -1,0 +1,101 @@
+/** A server of the stack that is a process of its own: started in its own group, awaited until it serves, always ended. */
+import { type ChildProcess, spawn } from "node:child_process";
+import net from "node:net";
+import { setTimeout as sleep } from "node:timers/promises";
+import { loopback } from "./http-server.ts";
+import type { Watchdog } from "./watchdog.ts";
+
+const readyMs = 20_000;
+const graceMs = 1_500;
+const keptOutputChars = 4_000;
+
+export type ChildOptions = {
+  readonly name: string;
+  readonly command: string;
+  readonly args: readonly string[];
+  readonly env: Readonly<Record<string, string | undefined>>;
+  readonly watchdog: Watchdog;
+  /** The port from the output so far once the process serves, else null. */
+  readonly readyPort: (output: string) => number | null | Promise<number | null>;
+};
+
+export type Child = { readonly port: number; stop(): Promise<void> };
+
+export async function startChild(options: ChildOptions): Promise<Child> {
+  const { name, command, args, env, watchdog } = options;
+  const child = spawn(command, args, { env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  let output = "";
+  const keep = (chunk: Buffer) => {
+    output = (output + chunk.toString()).slice(-keptOutputChars);
+  };
+  child.stdout.on("data", keep);
+  child.stderr.on("data", keep);
+  child.on("error", (error) => keep(Buffer.from(error.message)));
+  if (child.pid !== undefined) watchdog.watch(child.pid);
+
+  for (const giveUpAt = Date.now() + readyMs; !hasEnded(child); await sleep(25)) {
+    const port = await options.readyPort(output);
+    if (port !== null && !hasEnded(child)) return running(name, child, port, () => lastLines(output));
+    if (Date.now() > giveUpAt) break;
+  }
+  await end(child);
+  throw new Error(`${name} did not start: ${lastLines(output)}`);
+}
+
+function running(name: string, child: ChildProcess, port: number, output: () => string): Child {
+  const onExit = () => console.error(`${name} ended by itself: ${output()}`);
+  child.once("exit", onExit);
+  return {
+    port,
+    stop: () => {
+      child.off("exit", onExit);
+      return end(child);
+    },
+  };
+}
+
+const hasEnded = (child: ChildProcess): boolean =>
+  child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
+
+async function end(child: ChildProcess): Promise<void> {
+  if (hasEnded(child)) return;
+  const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
+  const timer = setTimeout(() => killGroup(child, "SIGKILL"), graceMs);
+  killGroup(child, "SIGTERM");
+  await exited;
+  clearTimeout(timer);
+}
+
+function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
+  if (child.pid === undefined) return;
+  try {
+    process.kill(-child.pid, signal);
+  } catch {
+    // Gone in the meantime.
+  }
+}
+
+const lastLines = (output: string): string => output.trim().split("\n").slice(-3).join(" | ") || "no output";
+
+/** For servers that cannot say which port they took. Another process may be faster: callers try again. */
+export function freePort(): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once("error", reject);
+    server.listen(0, loopback, () => {
+      const address = server.address();
+      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject()));
+    });
+  });
+}
+
+export function accepts(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ port, host: loopback });
+    const settle = (open: boolean) => () => {
+      socket.destroy();
+      resolve(open);
+    };
+    socket.once("connect", settle(true)).once("error", settle(false));
+  });
+}

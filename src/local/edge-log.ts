@@ -1,0 +1,60 @@
+/** The Worker's log lines: its records about requests are kept, its complaints printed, all else dropped. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { EdgeRecord } from "./types.ts";
+
+const maxRecords = 50_000;
+const quietMs = 40;
+const settleMs = 2_000;
+
+export class EdgeLog {
+  #records: EdgeRecord[] = [];
+  #lines = 0;
+  #kvReads = 0;
+  #closed = false;
+
+  receive(line: { readonly level: string; readonly message: string }): void {
+    this.#lines += 1;
+    const record = parseRecord(line.message);
+    if (record === null) {
+      if (!this.#closed && (line.level === "error" || line.level === "warn")) console.error(`edge: ${line.message}`);
+      return;
+    }
+    this.#kvReads += record.kvReads;
+    this.#records.push(record);
+    if (this.#records.length > maxRecords * 1.25) this.#records = this.#records.slice(-maxRecords);
+  }
+
+  /** A line leaves the Worker after its answer: waits until a moment passes without one. */
+  async settled(): Promise<void> {
+    const giveUpAt = Date.now() + settleMs;
+    for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
+  }
+
+  /** Complaints about the end of the stack are none. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  list(): readonly EdgeRecord[] {
+    return this.#records.slice(-maxRecords);
+  }
+
+  clear(): void {
+    this.#records = [];
+  }
+
+  /** Since the start; clearing the list does not reset it. */
+  kvReads(): number {
+    return this.#kvReads;
+  }
+}
+
+function parseRecord(message: string): EdgeRecord | null {
+  if (!message.startsWith("{")) return null;
+  try {
+    const { log, ...record } = JSON.parse(message) as EdgeRecord & { log?: unknown };
+    return log === "edge" && typeof record.path === "string" && typeof record.kvReads === "number" ? record : null;
+  } catch {
+    return null;
+  }
+}

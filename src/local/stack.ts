@@ -1,0 +1,98 @@
+/** The whole local stack as one value: `npm start`, tests, e2e and conformance all run this. */
+import { randomBytes } from "node:crypto";
+import { writeFile } from "node:fs/promises";
+import { resolve } from "node:path";
+import { generateSealingKeys } from "../directory/seal.ts";
+import { createControl } from "./control.ts";
+import { type Edge, portInUse, startEdge } from "./edge.ts";
+import { EdgeLog } from "./edge-log.ts";
+import { isPortFree, loopback, serve } from "./http-server.ts";
+import { defaultStateDir } from "./paths.ts";
+import { seedImages } from "./seed-images.ts";
+import { findTap, type Pods, partsOf, startPods } from "./stack-pods.ts";
+import { claimStateDir, ownStateDir, releaseStateDir } from "./state-dir.ts";
+import { Teardown } from "./teardown.ts";
+import { loadTopology, topologyValues } from "./topology-file.ts";
+import type { Stack, StackOptions } from "./types.ts";
+import { startWatchdog, type Watchdog } from "./watchdog.ts";
+
+export type * from "./types.ts";
+
+/** Rejects with a `StartFailure` for what the user can mend. Nothing is left running then. */
+export async function startStack(options: StackOptions = {}): Promise<Stack> {
+  const teardown = new Teardown();
+  const watchdog = startWatchdog();
+  const stop = async () => {
+    await teardown.run();
+    watchdog.dismiss();
+  };
+  try {
+    return { ...(await start(options, teardown, watchdog)), stop };
+  } catch (error) {
+    await stop();
+    throw error;
+  }
+}
+
+async function start(options: StackOptions, teardown: Teardown, watchdog: Watchdog): Promise<Omit<Stack, "stop">> {
+  const port = options.edgePort ?? 8787;
+  const stateDir = resolve(options.stateDir ?? defaultStateDir);
+  const parts = partsOf(options.pods ?? "toy");
+  if (!(await isPortFree(port))) throw portInUse(port);
+  await claimStateDir(stateDir);
+
+  const pods = await startPods(parts, { stateDir, watchdog, teardown });
+  const log = new EdgeLog();
+  teardown.add({ stop: async () => log.close() });
+  const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
+  const control = teardown.add(await serve(createControl({ tapOf, log })));
+  const controlUrl = `http://${loopback}:${control.port}`;
+  await ownStateDir(stateDir, controlUrl);
+  teardown.add({ stop: () => releaseStateDir(stateDir) });
+
+  const { vars, entries } = await prepareWorker(options, pods, stateDir);
+  const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog }));
+  for (const [key, value] of entries) await edge.putKv(key, value);
+  if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
+  const view = viewOf(pods, edge, log);
+  view.clearSeen();
+  return { ...view, control: controlUrl, stateDir };
+}
+
+/** The Worker's variables and its directory, both with keys made for this stack alone. */
+async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string) {
+  const sealingKeys = await generateSealingKeys();
+  const values = await topologyValues(Object.values(pods), sealingKeys.publicJwk);
+  const entries = await loadTopology(values, options.topology ?? ((text) => text));
+  // For whoever fills the same file again, to compare it with the stack's KV.
+  await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
+  const vars = {
+    SERVICE: "registry-edge",
+    REALM: "",
+    AUTH: "token",
+    PLAIN_HTTP: "allow",
+    SEALING_KEYS: JSON.stringify([sealingKeys.privateJwk]),
+    UPLOAD_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
+    ...options.env,
+  };
+  return { vars, entries };
+}
+
+function viewOf(pods: Pods, edge: Edge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
+  return {
+    edge: edge.url,
+    pods: { "pod-a": pods["pod-a"].services, "pod-b": pods["pod-b"].services },
+    seen: (pod, service) => pods[pod].taps[service].seen(),
+    clearSeen: () => {
+      for (const { taps } of Object.values(pods)) for (const tap of Object.values(taps)) tap.clearSeen();
+      log.clear();
+    },
+    setFault: (pod, service, fault) => pods[pod].taps[service].setFault(fault),
+    edgeSeen: () => log.list(),
+    edgeSettled: () => log.settled(),
+    kvReads: () => log.kvReads(),
+    putKv: edge.putKv,
+    deleteKv: edge.deleteKv,
+    workerdPid: edge.workerdPid,
+  };
+}
