@@ -1,0 +1,61 @@
+import type { Stack } from "../../src/local/stack.ts";
+
+/** Plain HTTP towards the edge, as a registry client would speak it; redirects are left as they are. */
+export type ClientInit = Omit<RequestInit, "headers"> & {
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly duplex?: "half";
+};
+export type Client = {
+  token(scopes: readonly string[], user?: string | null): Promise<string>;
+  get(path: string, token?: string | null, init?: ClientInit): Promise<Response>;
+};
+
+const manifestTypes = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+
+export function createClient(origin: string): Client {
+  return {
+    token: async (scopes, user = "demo") => {
+      const query = new URLSearchParams([["service", "registry-edge"], ...scopes.map((scope) => ["scope", scope])]);
+      const headers: HeadersInit = user === null ? {} : { Authorization: `Basic ${btoa(`${user}:${user}`)}` };
+      const answer = await fetch(`${origin}/jwt/auth?${query.toString()}`, { headers });
+      if (answer.status !== 200) throw new Error(`token request was answered ${answer.status}`);
+      const { token } = (await answer.json()) as { token: string };
+      return token;
+    },
+    get: (path, token = null, init = {}) => {
+      const headers = new Headers({ Accept: manifestTypes, ...init.headers });
+      if (token !== null) headers.set("Authorization", `Bearer ${token}`);
+      return fetch(origin + path, { redirect: "manual", ...init, headers });
+    },
+  };
+}
+
+export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
+  return `sha256:${Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex")}`;
+}
+
+/** Pushes one blob by POST and PUT, as containerd does; gives its digest. */
+export async function pushBlob(stack: Stack, repository: string, text: string): Promise<string> {
+  const client = createClient(stack.edge);
+  const token = await client.token([`repository:${repository}:pull,push`]);
+  const bytes = new Uint8Array(Buffer.from(text));
+  const digest = await sha256(bytes);
+  const started = await client.get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
+  const location = started.headers.get("Location") ?? "";
+  const done = await client.get(`${location}&digest=${digest}`, token, { method: "PUT", body: bytes });
+  if (done.status !== 201) throw new Error(`upload was answered ${done.status}: ${await done.text()}`);
+  return digest;
+}
+
+/** The layers of a seeded image, by the edge's manifest. */
+export async function layersOf(
+  stack: Stack,
+  repository: string,
+  user: string | null = "demo",
+): Promise<readonly { digest: string; size: number }[]> {
+  const client = createClient(stack.edge);
+  const token = await client.token([`repository:${repository}:pull`], user);
+  const answer = await client.get(`/v2/${repository}/manifests/1`, token);
+  const { layers } = (await answer.json()) as { layers: { digest: string; size: number }[] };
+  return layers;
+}

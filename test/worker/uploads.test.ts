@@ -1,0 +1,90 @@
+import { expect, test } from "vitest";
+import { createClient, pushBlob, sha256 } from "../support/client.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack();
+const bytes = new Uint8Array(Buffer.from("a layer"));
+
+async function startUpload(repository: string, query = "") {
+  const client = createClient(stack.current.edge);
+  const token = await client.token([`repository:${repository}:pull,push`, `repository:${repository}:delete`]);
+  const started = await client.get(`/v2/${repository}/blobs/uploads/${query}`, token, { method: "POST" });
+  return { client, token, status: started.status, location: started.headers.get("Location") ?? "" };
+}
+
+test("an upload in chunks of unknown length: its places are on the edge, its range and id pass", async () => {
+  const { client, token, location } = await startUpload("acme/chunks");
+  expect(location).toMatch(/^\/v2\/acme\/chunks\/blobs\/uploads\/[^?]+\?.*_state=.*_pod=/);
+  const body = new ReadableStream({
+    start: (controller) => {
+      controller.enqueue(bytes.slice(0, 3));
+      controller.enqueue(bytes.slice(3));
+      controller.close();
+    },
+  });
+  const patched = await client.get(location, token, { method: "PATCH", body, duplex: "half" });
+  expect([patched.status, patched.headers.get("Range")]).toEqual([202, `0-${bytes.byteLength - 1}`]);
+  expect(patched.headers.get("Docker-Upload-UUID")).not.toBeNull();
+  const digest = await sha256(bytes);
+  const done = await client.get(`${patched.headers.get("Location")}&digest=${digest}`, token, { method: "PUT" });
+  expect([done.status, done.headers.get("Location")]).toEqual([201, `/v2/acme/chunks/blobs/${digest}`]);
+  const paths = stack.current.seen("pod-a", "registry").map(({ path }) => path);
+  expect(paths.filter((path) => path.includes("_pod"))).toEqual([]);
+});
+
+test("a map change cannot split an upload", async () => {
+  const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 2, state: "active" });
+  await stack.current.putKv("route/moved", route("pod-a"));
+  const { client, token, location } = await startUpload("moved/app");
+  await stack.current.putKv("route/moved/app", route("pod-b"));
+  const digest = await sha256(bytes);
+  const done = await client.get(`${location}&digest=${digest}`, token, { method: "PUT", body: bytes });
+  expect(done.status).toBe(201);
+  expect(stack.current.seen("pod-b", "registry").filter(({ path }) => path.includes("moved"))).toEqual([]);
+});
+
+test("a pin that is forged, or of another repository or upload, is an unknown upload", async () => {
+  const one = await startUpload("acme/one");
+  const other = await startUpload("acme/other");
+  const pin = (location: string) => /_pod=([^&]*)/.exec(location)?.[1] ?? "";
+  const forged = `${pin(one.location).slice(0, -2)}AA`;
+  for (const text of [forged, pin(other.location), "", "x"]) {
+    const location = one.location.replace(pin(one.location), text);
+    const answer = await one.client.get(location, one.token, { method: "PATCH", body: bytes });
+    expect(answer.status).toBe(404);
+    expect(await answer.json()).toMatchObject({ errors: [{ code: "BLOB_UPLOAD_UNKNOWN" }] });
+  }
+  const twice = await one.client.get(`${one.location}&_pod=${pin(one.location)}`, one.token, {
+    method: "PATCH",
+    body: bytes,
+  });
+  expect(twice.status).toBe(404);
+});
+
+test("clients re-sort and re-encode an upload's query; it still works", async () => {
+  const { client, token, location } = await startUpload("acme/sorted");
+  const url = new URL(location, stack.current.edge);
+  url.searchParams.set("digest", await sha256(bytes));
+  url.searchParams.sort();
+  const done = await client.get(url.pathname + url.search, token, { method: "PUT", body: bytes });
+  expect(done.status).toBe(201);
+});
+
+test("a mount within a Pod is 201; across Pods or from nonsense 202, never a 4xx", async () => {
+  const digest = await pushBlob(stack.current, "acme/source", "a layer to mount");
+  const foreign = await pushBlob(stack.current, "globex/source", "another layer to mount");
+  const client = createClient(stack.current.edge);
+  const scopes = ["repository:acme/target:pull,push", "repository:acme/source:pull"];
+  const token = await client.token(scopes);
+  const mount = (query: string) => client.get(`/v2/acme/target/blobs/uploads/?${query}`, token, { method: "POST" });
+  const same = await mount(`mount=${digest}&from=acme/source`);
+  expect([same.status, same.headers.get("Location")]).toEqual([201, `/v2/acme/target/blobs/${digest}`]);
+  stack.current.clearSeen();
+  for (const from of ["globex/source", "Not//AName"]) {
+    expect((await mount(`mount=${foreign}&from=${from}&origin=x`)).status).toBe(202);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ path }) => path)).toEqual(
+    Array(2).fill("/v2/acme/target/blobs/uploads/"),
+  );
+  expect(stack.current.seen("pod-b", "registry")).toEqual([]);
+});
