@@ -1,0 +1,86 @@
+// Gets what e2e and conformance need beside npm packages: Go programs, pinned, into .local/bin; Debian's packages where we are root.
+import { spawnSync } from "node:child_process";
+import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { delimiter } from "node:path";
+import { fileURLToPath } from "node:url";
+
+const bin = fileURLToPath(new URL("../.local/bin", import.meta.url));
+const installMs = 900_000;
+const keptLines = 4;
+
+/** The program's name is the last element of its package. */
+const goPrograms = {
+  versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
+  registry: "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
+  conformance: "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
+};
+/** Program to Debian package. */
+const debianPrograms = {
+  "docker-registry": "docker-registry",
+  skopeo: "skopeo",
+  docker: "docker.io",
+  dockerd: "docker.io",
+  containerd: "containerd",
+  openssl: "openssl",
+};
+
+mkdirSync(bin, { recursive: true });
+const missing = [...Object.entries(goPrograms).flatMap(getGoProgram), ...getDebianPrograms()];
+for (const line of missing) console.error(`tools: ${line}`);
+process.exitCode = missing.length === 0 ? 0 : 1;
+
+function getGoProgram([name, pinned]) {
+  const stamp = `${bin}/${name}.version`;
+  if (isExecutable(`${bin}/${name}`) && readIfThere(stamp) === pinned) return [];
+  console.error(`tools: building ${name} …`);
+  const failure = run("go", ["install", pinned], { GOBIN: bin });
+  if (failure !== null) return [`no ${name}: ${failure}`];
+  writeFileSync(stamp, pinned);
+  return [];
+}
+
+function getDebianPrograms() {
+  const wanted = Object.entries(debianPrograms).filter(([program]) => !isInstalled(program));
+  if (wanted.length === 0) return [];
+  const packages = [...new Set(wanted.map(([, name]) => name))];
+  const command = `apt-get install ${packages.join(" ")}`;
+  if (process.getuid?.() !== 0) return [`as root: ${command}`];
+  console.error(`tools: ${command} …`);
+  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  const failure =
+    run("apt-get", ["update", "-qq"], env) ??
+    run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], env);
+  const stillMissing = wanted.map(([program]) => program).filter((program) => !isInstalled(program));
+  return stillMissing.length === 0 ? [] : [`no ${stillMissing.join(", ")}: ${failure ?? "not in these packages"}`];
+}
+
+/** Null, or the last lines of what it complained of. */
+function run(command, args, env) {
+  const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: installMs };
+  const { status, error, stderr } = spawnSync(command, args, options);
+  if (status === 0) return null;
+  return error?.message ?? (stderr.trim().split("\n").slice(-keptLines).join(" | ") || `ended with ${status}`);
+}
+
+/** Debian's own folders count even where PATH leaves them out. */
+function isInstalled(program) {
+  const folders = ["/usr/bin", "/usr/sbin", ...(process.env.PATH ?? "").split(delimiter)];
+  return folders.some((folder) => isExecutable(`${folder}/${program}`));
+}
+
+function isExecutable(path) {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+function readIfThere(path) {
+  try {
+    return readFileSync(path, "utf8");
+  } catch {
+    return null;
+  }
+}
