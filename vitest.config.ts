@@ -4,7 +4,7 @@ import { SummaryReporter } from "./test/support/summary-reporter.ts";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    exclude: ["test/e2e/**", "test/conformance/**", "node_modules/**"],
+    exclude: ["test/e2e/**", "node_modules/**"],
     maxWorkers: 2,
     testTimeout: 30_000,
     hookTimeout: 60_000,

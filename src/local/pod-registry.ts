@@ -1,7 +1,7 @@
 /** Real Pods: Debian's docker-registry 2.8 or distribution v3, with the S3 driver on versitygw and token authentication. */
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
-import { writeFile } from "node:fs/promises";
+import { rm, writeFile } from "node:fs/promises";
 import { exportPKCS8 } from "jose";
 import { findBinaries } from "./binaries.ts";
 import { childEnv } from "./child-env.ts";
@@ -84,12 +84,12 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
 
 /** docker-registry takes a token's key as a certificate; only its public key is looked at. */
 async function selfSignedCertificate(pod: PodContext): Promise<string> {
-  const args = ["req", "-x509", "-new", "-key", "/dev/stdin", "-subj", `/CN=${pod.issuer}`, "-days", "3650"];
-  const { status, stdout, stderr } = spawnSync("openssl", args, {
-    input: await exportPKCS8(pod.key.privateKey),
-    encoding: "utf8",
-    timeout: 10_000,
-  });
+  // A file, for openssl cannot open /dev/stdin where that is a socket, as it is under Node.
+  const key = `${pod.dir}/token.key`;
+  await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
+  const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];
+  const { status, stderr, stdout } = spawnSync("openssl", args, { encoding: "utf8", timeout: 10_000 });
+  await rm(key);
   if (status !== 0) throw new StartFailure(`openssl made no certificate: ${stderr.trim().split("\n").at(-1)}`);
   return stdout;
 }

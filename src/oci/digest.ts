@@ -9,11 +9,13 @@ const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
 const MAX_DIGEST_CHARACTERS = 255;
 
+/** The general form, whatever the algorithm demands of what it encodes. */
+export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
+
 export function parseDigest(text: string): Result<Digest, string> {
-  const match = text.length <= MAX_DIGEST_CHARACTERS ? digestGrammar.exec(text) : null;
-  const [, algorithm = "", encoded = ""] = match ?? [];
+  const [, algorithm = "", encoded = ""] = digestGrammar.exec(text) ?? [];
   const encoding = registered[algorithm];
-  if (match !== null && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
+  if (isDigestLike(text) && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
   return err(
     `digest "${text.slice(0, MAX_DIGEST_CHARACTERS)}" is malformed; want sha256: and 64 lower-case hex digits`,
   );

@@ -1,12 +1,15 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { type Digest, parseDigest } from "./digest.ts";
+import { type Digest, isDigestLike, parseDigest } from "./digest.ts";
 
 /** `<tag>` of the distribution spec. Made only by {@link parseTag}. */
 export type Tag = Brand<string, "Tag">;
 
+/** Written like a digest, yet none: registries disagree on what to answer (400, 404 and 500 were seen), so the Pod is asked. */
+export type DigestLike = Brand<string, "DigestLike">;
+
 /** `<tag-or-digest>`: the last segment of a manifest's path. A colon tells them apart, for no tag has one. */
-export type Reference = Tag | Digest;
+export type Reference = Tag | Digest | DigestLike;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <reference> as a tag.
 const tagGrammar = /^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,127}$/;
@@ -16,7 +19,10 @@ export function parseTag(text: string): Result<Tag, string> {
   return err(`tag "${text.slice(0, 128)}" is malformed; want at most 128 of A-Z a-z 0-9 _ . - and no leading . or -`);
 }
 
-export const parseReference = (text: string): Result<Reference, string> =>
-  text.includes(":") ? parseDigest(text) : parseTag(text);
+export function parseReference(text: string): Result<Reference, string> {
+  if (!text.includes(":")) return parseTag(text);
+  const digest = parseDigest(text);
+  return digest.ok || !isDigestLike(text) ? digest : ok(text as DigestLike);
+}
 
-export const isDigest = (reference: Reference): reference is Digest => reference.includes(":");
+export const isDigest = (reference: Reference): reference is Digest => parseDigest(reference).ok;

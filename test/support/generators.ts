@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { Endpoint, Mount } from "../../src/oci/endpoint.ts";
-import type { Reference, Tag } from "../../src/oci/reference.ts";
+import type { DigestLike, Reference, Tag } from "../../src/oci/reference.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
 /** Words that are both legal components and the spec's own path segments: where a parse from the left goes wrong. */
@@ -34,7 +34,8 @@ export const digest = fc
   )
   .map((text) => text as Digest);
 export const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/).map((text) => text as Tag);
-const reference: fc.Arbitrary<Reference> = fc.oneof(tag, digest);
+const digestLike = fc.stringMatching(/^sha256:[a-zA-Z0-9=_-]{1,40}$/).map((text) => text as DigestLike);
+const reference: fc.Arbitrary<Reference> = fc.oneof(tag, digest, digestLike);
 
 /** Raw queries as clients send them, without the parameters that an endpoint has a field for. */
 const query = fc

@@ -1,0 +1,46 @@
+/** One run of the OCI conformance suite against one registry; all that it prints goes to files. */
+import { spawn } from "node:child_process";
+import { createWriteStream } from "node:fs";
+import { mkdir, readFile, rm } from "node:fs/promises";
+import { finished } from "node:stream/promises";
+import { childEnv } from "../../src/local/child-env.ts";
+import { parseReport, type Report } from "./report.ts";
+
+const suiteMs = 300_000;
+
+export type SuiteRun = {
+  readonly binary: string;
+  /** `http://host:port`. */
+  readonly registry: string;
+  /** Two names below it are pushed to. */
+  readonly prefix: string;
+  /** Emptied first. */
+  readonly outputDir: string;
+};
+
+export async function runSuite({ binary, registry, prefix, outputDir }: SuiteRun): Promise<Report> {
+  await rm(outputDir, { recursive: true, force: true });
+  await mkdir(outputDir, { recursive: true });
+  const env = {
+    ...childEnv(),
+    OCI_REGISTRY: new URL(registry).host,
+    OCI_TLS: "disabled",
+    OCI_USERNAME: "demo",
+    OCI_PASSWORD: "demo",
+    OCI_REPO1: `${prefix}/one`,
+    OCI_REPO2: `${prefix}/two`,
+    OCI_RESULTS_DIR: outputDir,
+  };
+  const reportFile = `${outputDir}/report.txt`;
+  // Its own folder: the suite reads a configuration file from where it stands.
+  const child = spawn(binary, [], { cwd: outputDir, env, stdio: ["ignore", "pipe", "pipe"], timeout: suiteMs });
+  const outputs = [
+    child.stdout.pipe(createWriteStream(reportFile)),
+    child.stderr.pipe(createWriteStream(`${outputDir}/log.txt`)),
+  ];
+  await Promise.all(outputs.map((output) => finished(output)));
+  // Its exit code says only whether all rows passed, which is so for no registry here.
+  const report = parseReport(await readFile(reportFile, "utf8"));
+  if (report === null) throw new Error(`the suite made no report; see ${outputDir}`);
+  return report;
+}
