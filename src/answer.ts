@@ -1,11 +1,12 @@
 import type { Refusal } from "./auth/authenticate.ts";
 import type { TokenRefusal } from "./auth/serve-token.ts";
+import type { Misconfigured } from "./directory/secrets.ts";
 import { type Challenge, formatChallenge } from "./oci/challenge.ts";
 import type { Endpoint } from "./oci/endpoint.ts";
 import { errorResponse, type OciError } from "./oci/errors.ts";
 import { requiredAccess } from "./oci/scope.ts";
 import type { ForeignLocation } from "./pods/rewrite.ts";
-import type { PodFailure } from "./resilience/fetch-within.ts";
+import type { PodFailure } from "./resilience/fetch-request.ts";
 import type { Outcome } from "./telemetry/record.ts";
 
 /** A response with what the log says of it. */
@@ -28,7 +29,7 @@ export type AnyRefusal =
   | { readonly reason: "read-only"; readonly text: string }
   | { readonly reason: "down"; readonly text: string }
   | { readonly reason: "upload-unknown" }
-  | { readonly reason: "unsignable"; readonly text: string };
+  | Misconfigured;
 
 /** Realm and service as this request's challenges name them. */
 export type Challenger = Pick<Challenge, "realm" | "service">;
@@ -87,9 +88,9 @@ export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenge
         "failed",
         refusal.text,
       );
-    case "unsignable":
+    case "misconfigured":
       return answer(
-        { code: "UNKNOWN", status: 500, message: "the blob's URL cannot be signed" },
+        { code: "UNKNOWN", message: "the edge is not configured for the registry of this repository" },
         "failed",
         refusal.text,
       );

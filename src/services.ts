@@ -1,15 +1,17 @@
 import { type Config, type Env, parseConfig } from "./config.ts";
 import { createKvCache, createReadKv } from "./directory/cached-kv.ts";
-import { createDirectory, type Directory } from "./directory/directory.ts";
-import type { Result } from "./lib/result.ts";
-import { type FetchRequest, fetchWithin, type PodFailure } from "./resilience/fetch-within.ts";
+import { createDirectory, type Directory, type FetchPod } from "./directory/directory.ts";
+import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
+import { type Fetcher, type FindBinding, trustedRequest } from "./pods/trust.ts";
+import { fetchWithin } from "./resilience/fetch-within.ts";
 import type { Trace } from "./telemetry/record.ts";
 
 /** What one request works with: ports to KV, network and clock, and what it has cost so far. */
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  readonly fetchPod: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
+  readonly fetchPod: FetchPod;
+  readonly openSecret: OpenSecret;
   readonly now: Date;
   readonly trace: Trace;
 };
@@ -29,14 +31,26 @@ export function buildServices(env: Env, trace: Trace): Services {
       trace.kvReads += 1;
     },
   );
+  const openSecret = createOpenSecret(config.sealingKeys);
   return {
     config,
     directory: createDirectory(readKv, config.plainHttp),
-    fetchPod: (request) => {
+    fetchPod: async (pod, request) => {
+      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
+      if (!trusted.ok) return trusted;
       trace.podRequests += 1;
-      return fetchWithin(request);
+      return fetchWithin(trusted.value.request, trusted.value.fetcher);
     },
+    openSecret,
     now,
     trace,
   };
 }
+
+const findBinding =
+  (env: Env): FindBinding =>
+  (name) => {
+    const binding = env[name];
+    const isFetcher = typeof binding === "object" && binding !== null && "fetch" in binding;
+    return isFetcher ? (binding as Fetcher) : null;
+  };

@@ -111,7 +111,7 @@ export async function redirect(
   const head = podRequest(pod, { ...endpoint, method: "HEAD" }, jwtOf(grant), request);
   // A range is for the storage: the proof is of the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
-  const redirected = await redirectBlob(blobRequest(context, pod, endpoint.digest), () => services.fetchPod(head));
+  const redirected = await redirectBlob(blobRequest(context, pod, endpoint.digest), () => services.fetchPod(pod, head));
   if (!redirected.ok) return attribute(refuse(redirected.error, endpoint, challenger), endpoint, pod);
   return redirected.value === null
     ? null
@@ -125,7 +125,7 @@ const blobRequest = (
 ): BlobRequest => ({
   digest,
   pod,
-  sealingKeys: services.config.sealingKeys,
+  openSecret: services.openSecret,
   now: services.now,
 });
 
@@ -136,7 +136,7 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
   const refused = (refusal: AnyRefusal) => attribute(refuse(refusal, endpoint, challenger), endpoint, pod);
   const settled = "name" in endpoint ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
   if (!settled.ok) return refused(settled.error);
-  const answer = await services.fetchPod(podRequest(pod, settled.value, jwtOf(grant), request));
+  const answer = await services.fetchPod(pod, podRequest(pod, settled.value, jwtOf(grant), request));
   if (!answer.ok) return refused(answer.error);
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
     const followed = await followRedirect(endpoint.method, answer.value, blobRequest(context, pod, endpoint.digest));

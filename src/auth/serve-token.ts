@@ -1,10 +1,11 @@
-import type { Directory, DirectoryFailure, Pod } from "../directory/directory.ts";
+import type { Directory, DirectoryFailure, FetchPod, Pod } from "../directory/directory.ts";
 import { resolvePod } from "../directory/resolve.ts";
+import type { Misconfigured } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Access, formatScope, writes } from "../oci/scope.ts";
-import type { FetchRequest, PodFailure } from "../resilience/fetch-within.ts";
+import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
 import { parseTokenAnswer, tokenResponse } from "./token-answer.ts";
 import { boundedText, parseTokenRequest, type TokenRequest } from "./token-request.ts";
 
@@ -12,13 +13,14 @@ export type TokenRefusal =
   | { readonly reason: "refused"; readonly error: OciError }
   | DirectoryFailure
   | PodFailure
+  | Misconfigured
   | { readonly reason: "bad-answer"; readonly text: string };
 
 export type TokenServices = {
   readonly directory: Directory;
   readonly service: string;
   readonly now: Date;
-  readonly fetchPod: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
+  readonly fetchPod: FetchPod;
 };
 
 export type ServedToken = { readonly response: Response; readonly pod: Pod };
@@ -40,9 +42,12 @@ export async function serveToken(
   if (!question.ok) return question;
   const { pod } = question.value;
   if (pod.state === "down") return err({ reason: "unreachable", text: `Pod "${pod.id}" is down` });
-  const answer = await services.fetchPod(tokenServiceRequest(parsed.value, question.value));
+  const answer = await services.fetchPod(pod, tokenServiceRequest(parsed.value, question.value));
   if (!answer.ok) return answer;
-  if (answer.value.status !== 200) return ok({ response: passError(answer.value, parsed.value.method), pod });
+  if (answer.value.status >= 400) return ok({ response: passError(answer.value, parsed.value.method), pod });
+  if (answer.value.status !== 200) {
+    return err({ reason: "bad-answer", text: `token service answered ${answer.value.status}` });
+  }
   const text = await boundedText(answer.value, MAX_ANSWER_BYTES);
   const jwt =
     text === null ? err(`token service's answer is longer than ${MAX_ANSWER_BYTES} bytes`) : parseTokenAnswer(text);
@@ -134,6 +139,5 @@ function passError(answer: Response, method: TokenRequest["method"]): Response {
     if (value !== null) headers.set(name, value);
   }
   if (method === "POST" && answer.status === 405) return new Response(null, { status: 404, headers });
-  if (answer.status < 400) return new Response(null, { status: 502, headers });
   return new Response(answer.body, { status: answer.status, headers });
 }

@@ -11,7 +11,7 @@ export type Verdict =
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key" };
 
-type Remembered = { readonly trust: string; readonly expiresAtMs: number; readonly access: readonly Access[] };
+type Remembered = { readonly tokenChecks: string; readonly expiresAtMs: number; readonly access: readonly Access[] };
 
 /** By the whole token, so that nothing shorter can stand for it; a Pod record that changed its keys drops them. */
 const remembered = new BoundedMap<string, Remembered>(2_000);
@@ -26,7 +26,7 @@ const accessClaim = v.nullish(
 export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Verdict> {
   const cacheKey = `${pod.id}/${jwt}`;
   const known = remembered.get(cacheKey);
-  if (known !== undefined && known.trust === pod.trust && known.expiresAtMs > now.getTime()) {
+  if (known !== undefined && known.tokenChecks === pod.tokenChecks && known.expiresAtMs > now.getTime()) {
     return { kind: "verified", access: known.access };
   }
   const kid = keyId(jwt);
@@ -36,7 +36,7 @@ export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Ver
   const claims = await verifyWith(jwt, key, pod, now);
   if (claims === null) return { kind: "invalid" };
   remembered.set(cacheKey, {
-    trust: pod.trust,
+    tokenChecks: pod.tokenChecks,
     expiresAtMs: (claims.exp + leewaySeconds) * 1000,
     access: claims.access,
   });

@@ -1,18 +1,17 @@
-import type { JWK } from "jose";
 import type { Pod } from "../directory/directory.ts";
+import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { PodFailure } from "../resilience/fetch-within.ts";
+import type { PodFailure } from "../resilience/fetch-request.ts";
 import { proves, redirectTarget } from "./proof.ts";
 import { type SigningStore, signBlobUrl, signingStore } from "./sign.ts";
 
-export type Unsignable = { readonly reason: "unsignable"; readonly text: string };
 export type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
 
 export type BlobRequest = {
   readonly digest: Digest;
   readonly pod: Pod;
-  readonly sealingKeys: readonly JWK[];
+  readonly openSecret: OpenSecret;
   readonly now: Date;
 };
 
@@ -22,8 +21,8 @@ export type BlobRequest = {
  */
 export async function redirectBlob(
   blob: BlobRequest,
-  headBlob: () => Promise<Result<Response, PodFailure>>,
-): Promise<Result<Response | null, PodFailure | Unsignable>> {
+  headBlob: () => Promise<Result<Response, PodFailure | Misconfigured>>,
+): Promise<Result<Response | null, PodFailure | Misconfigured>> {
   const store = signingStore(blob.pod);
   if (store === null) return ok(null);
   const head = await headBlob();
@@ -39,7 +38,7 @@ export async function followRedirect(
   method: "GET" | "HEAD",
   redirect: Response,
   blob: BlobRequest,
-): Promise<Result<Response, Unsignable | ForeignRedirect>> {
+): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
   const store = signingStore(blob.pod);
   if (method === "HEAD" && store !== null && proves(redirect, blob.digest, blob.pod))
     return signedRedirect("HEAD", blob, store);
@@ -57,9 +56,9 @@ async function signedRedirect(
   method: "GET" | "HEAD",
   blob: BlobRequest,
   store: SigningStore,
-): Promise<Result<Response, Unsignable>> {
-  const url = await signBlobUrl(method, blob.digest, blob.pod, store, blob.sealingKeys, blob.now);
-  return url.ok ? ok(redirectTo(url.value, blob.digest)) : err({ reason: "unsignable", text: url.error });
+): Promise<Result<Response, Misconfigured>> {
+  const url = await signBlobUrl(method, blob.digest, blob.pod, store, blob.openSecret, blob.now);
+  return url.ok ? ok(redirectTo(url.value, blob.digest)) : url;
 }
 
 /** One hop, one absolute URL; clients ask here again when it has expired, so none may keep it. */

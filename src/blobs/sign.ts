@@ -1,18 +1,13 @@
-import type { JWK } from "jose";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { Store } from "../directory/records.ts";
-import { unseal } from "../directory/seal.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { signers } from "../signers/index.ts";
 import { objectKey } from "./object-key.ts";
 
 export type SigningStore = Exclude<Store, { scheme: "pod" }>;
-
-/** Opened once per isolate and sealed value: an ECDH and a decryption cost more than the signature. */
-const opened = new BoundedMap<string, unknown>(200);
 
 /** The store that serves this client: the first, for stores have no conditions yet. Null: this Pod streams, or redirects by itself. */
 export function signingStore(pod: Pod): SigningStore | null {
@@ -26,25 +21,20 @@ export async function signBlobUrl(
   digest: Digest,
   pod: Pod,
   store: SigningStore,
-  sealingKeys: readonly JWK[],
+  openSecret: OpenSecret,
   now: Date,
-): Promise<Result<string, string>> {
+): Promise<Result<string, Misconfigured>> {
   const signer = signers[store.scheme];
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
   const sealedFor = { pod: pod.id, field, scheme: store.scheme, target: signer.target(store) };
-  const cacheKey = `${JSON.stringify(sealedFor)} ${store.credentials}`;
-  let secret = opened.get(cacheKey);
-  if (secret === undefined) {
-    const text = await unseal(store.credentials, sealedFor, sealingKeys);
-    if (!text.ok) return text;
-    secret = parseJson(text.value);
-    opened.set(cacheKey, secret);
-  }
-  const parsed = v.safeParse(signer.secret, secret);
+  const secret = await openSecret(store.credentials, sealedFor);
+  if (!secret.ok) return secret;
+  const parsed = v.safeParse(signer.secret, parseJson(secret.value));
   if (!parsed.success)
-    return err(
-      `sealed value of Pod "${pod.id}", field "${field}", has no ${v.getDotPath(parsed.issues[0]) ?? "JSON object"}`,
-    );
+    return err({
+      reason: "misconfigured",
+      text: `sealed value of Pod "${pod.id}", field "${field}", has no ${v.getDotPath(parsed.issues[0]) ?? "JSON object"}`,
+    });
   return ok(await signer.sign({ method, key: objectKey(digest), config: store, secret: parsed.output, now }));
 }
 

@@ -1,6 +1,7 @@
 import type * as v from "valibot";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
 import type { ReadKv } from "./cached-kv.ts";
 import { directoryKey, podKey, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
@@ -12,9 +13,10 @@ import {
   podRecord,
   tokenKeyRecord,
 } from "./records.ts";
+import type { Misconfigured } from "./secrets.ts";
 
-/** A Pod as the directory has it. `trust` changes whenever what its tokens are checked against does. */
-export type Pod = PodRecord & { readonly id: PodId; readonly trust: string };
+/** A Pod as the directory has it. `tokenChecks` changes whenever what its tokens are checked against does. */
+export type Pod = PodRecord & { readonly id: PodId; readonly tokenChecks: string };
 
 /** Why the directory could not say: the text is for the log, for it names keys. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
@@ -27,6 +29,9 @@ export type Directory = {
   /** The Pod whose token key has this `kid`; null when the directory knows none. */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
+
+/** A call to one of the Pod's services, made in the way that the Pod trusts. */
+export type FetchPod = (pod: Pod, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
 export type PlainHttp = "allow" | "refuse";
 
@@ -84,7 +89,7 @@ function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, Di
   if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
     return err({ reason: "directory", text: `record "${podKey(id)}" has a URL that is not https` });
   }
-  const pod = { ...record.value, id, trust: JSON.stringify([issuer, audience, keys]) };
+  const pod = { ...record.value, id, tokenChecks: JSON.stringify([issuer, audience, keys]) };
   parsedPods.set(text, pod);
   return ok(pod);
 }

@@ -36,12 +36,27 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(v.union([signers.s3.config, v.strictObject({ scheme: v.literal("pod") })])), []),
 });
 
+const sealed = v.pipe(v.string(), v.nonEmpty());
+
+/** How a Pod knows that a request is the edge's. `binding`: an mTLS certificate, a private network or a Worker, of the deployment. */
+const trust = v.variant("kind", [
+  v.strictObject({
+    kind: v.literal("header"),
+    // Never a header that clients, registries or proxies have a use for.
+    name: v.pipe(v.string(), v.regex(/^x-(?!forwarded-|real-ip$)[a-z0-9-]{1,60}$/i)),
+    value: sealed,
+  }),
+  v.strictObject({ kind: v.literal("access"), clientId: v.pipe(v.string(), v.nonEmpty()), clientSecret: sealed }),
+  v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
+]);
+
 export const podFields = {
   registry: origin,
   token: v.pipe(v.string(), v.url()),
   issuer: v.pipe(v.string(), v.nonEmpty()),
   audience: v.pipe(v.string(), v.nonEmpty()),
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
+  trust: v.optional(trust),
   blobs: v.optional(blobs, {}),
   probe: v.optional(v.strictObject({ repository: v.string(), digest: v.string() })),
 };

@@ -2,7 +2,7 @@ import type { Pod } from "../directory/directory.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutHopByHop } from "../oci/headers.ts";
 import { withoutParameters } from "../oci/query.ts";
-import type { FetchRequest } from "../resilience/fetch-within.ts";
+import type { FetchRequest } from "../resilience/fetch-request.ts";
 import { announcedBytes } from "../telemetry/record.ts";
 import { pinParameter } from "./upload-pin.ts";
 

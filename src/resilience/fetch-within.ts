@@ -1,28 +1,21 @@
 import { err, ok, type Result } from "../lib/result.ts";
-
-/** Why a Pod gave no answer: the connection failed, or no headers came in time. */
-export type PodFailure = { readonly reason: "unreachable" | "silent"; readonly text: string };
-
-export type FetchRequest = {
-  readonly url: string;
-  readonly method: string;
-  readonly headers: Headers;
-  readonly body: ReadableStream | string | null;
-  /** Of a streamed body, where the client announced it. */
-  readonly bodyBytes: number | null;
-  /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
-  readonly deadlineMs: number;
-};
+import type { FetchRequest, PodFailure } from "./fetch-request.ts";
 
 /** One call to a Pod, its redirects left as they are. A call without effect is made once more if its connection broke. */
-export async function fetchWithin(request: FetchRequest): Promise<Result<Response, PodFailure>> {
-  const first = await fetchOnce(request);
+export async function fetchWithin(
+  request: FetchRequest,
+  fetcher: Pick<typeof globalThis, "fetch">,
+): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request, fetcher);
   const repeatable = request.method === "GET" || request.method === "HEAD";
   // A connection kept alive may be closed by the Pod just as it is used again.
-  return !first.ok && first.error.reason === "unreachable" && repeatable ? fetchOnce(request) : first;
+  return !first.ok && first.error.reason === "unreachable" && repeatable ? fetchOnce(request, fetcher) : first;
 }
 
-async function fetchOnce(request: FetchRequest): Promise<Result<Response, PodFailure>> {
+async function fetchOnce(
+  request: FetchRequest,
+  fetcher: Pick<typeof globalThis, "fetch">,
+): Promise<Result<Response, PodFailure>> {
   const abort = new AbortController();
   const { body, sent } = streamBody(request);
   let timer: ReturnType<typeof setTimeout> | null = null;
@@ -33,7 +26,7 @@ async function fetchOnce(request: FetchRequest): Promise<Result<Response, PodFai
   if (sent === null) arm();
   else sent.then(arm, () => undefined);
   try {
-    const response = await fetch(request.url, {
+    const response = await fetcher.fetch(request.url, {
       method: request.method,
       headers: request.headers,
       body,

@@ -1,0 +1,13 @@
+/** Why a Pod gave no answer: the connection failed, or no headers came in time. */
+export type PodFailure = { readonly reason: "unreachable" | "silent"; readonly text: string };
+
+export type FetchRequest = {
+  readonly url: string;
+  readonly method: string;
+  readonly headers: Headers;
+  readonly body: ReadableStream | string | null;
+  /** Of a streamed body, where the client announced it. */
+  readonly bodyBytes: number | null;
+  /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
+  readonly deadlineMs: number;
+};

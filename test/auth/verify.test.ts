@@ -1,0 +1,106 @@
+import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from "jose";
+import { describe, expect, test } from "vitest";
+import { verifyToken } from "../../src/auth/verify.ts";
+import type { Pod } from "../../src/directory/directory.ts";
+import { base64url, utf8 } from "../../src/lib/bytes.ts";
+
+const now = new Date("2026-11-24T12:00:00Z");
+const seconds = Math.floor(now.getTime() / 1000);
+const kid = "A".repeat(43);
+const keys = await generateKeyPair("RS256", { extractable: true });
+const otherKeys = await generateKeyPair("RS256", { extractable: true });
+const publicJwk = { ...(await exportJWK(keys.publicKey)), kid, alg: "RS256" };
+const access = [{ type: "repository", name: "acme/app", actions: ["pull"] }];
+
+const podWith = (jwk: JWK, tokenChecks = "1") =>
+  ({ id: "pod-a", issuer: "issuer", audience: "audience", keys: [jwk], tokenChecks }) as unknown as Pod;
+const pod = podWith(publicJwk);
+const goodClaims = { iss: "issuer", aud: "audience", exp: seconds + 300, nbf: seconds, access };
+
+const sign = (claims: object, header: object = {}, key: CryptoKey | Uint8Array = keys.privateKey) =>
+  new SignJWT({ ...goodClaims, ...claims })
+    .setProtectedHeader({ alg: "RS256", kid, ...header } as JWTHeaderParameters)
+    .sign(key);
+const kindOf = async (jwt: string, at = now, by = pod) => (await verifyToken(jwt, by, at)).kind;
+
+describe("a token verifies", () => {
+  test("with its Pod's key, issuer and audience, and says what it allows", async () => {
+    expect(await verifyToken(await sign({}), pod, now)).toEqual({ kind: "verified", access });
+  });
+
+  test.each([
+    ["an audience in a list", { aud: ["other", "audience"] }],
+    ["no access at all, as a login's", { access: [] }],
+    ["a null access, as some services write it", { access: null }],
+    ["an end 59 s ago", { exp: seconds - 59 }],
+    ["a beginning in 59 s", { nbf: seconds + 59 }],
+  ])("with %s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("verified"));
+});
+
+describe("a token is invalid", () => {
+  test.each([
+    ["from another issuer", { iss: "other" }],
+    ["for another audience", { aud: "other" }],
+    ["for no audience", { aud: undefined }],
+    ["ended 61 s ago", { exp: seconds - 61 }],
+    ["without an end", { exp: undefined }],
+    ["beginning in 61 s", { nbf: seconds + 61 }],
+    ["whose access is no list", { access: "repository:acme/app:pull" }],
+    ["whose access has no actions", { access: [{ type: "repository", name: "acme/app" }] }],
+  ])("%s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("invalid"));
+
+  test("signed by another key under the same kid", async () => {
+    expect(await kindOf(await sign({}, {}, otherKeys.privateKey))).toBe("invalid");
+  });
+
+  test("that brings its own key along", async () => {
+    const jwk = await exportJWK(otherKeys.publicKey);
+    expect(await kindOf(await sign({}, { jwk }, otherKeys.privateKey))).toBe("invalid");
+  });
+
+  test("with the public key as an HMAC secret", async () => {
+    const secret = utf8(JSON.stringify(publicJwk));
+    expect(await kindOf(await sign({}, { alg: "HS256" }, secret))).toBe("invalid");
+  });
+
+  test("with another algorithm of the same key", async () => {
+    const { kty, n, e, d, p, q, dp, dq, qi } = await exportJWK(keys.privateKey);
+    const jwk = { kty, n, e, d, p, q, dp, dq, qi } as JsonWebKey;
+    const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-512" };
+    const key = await crypto.subtle.importKey("jwk", jwk, algorithm, false, ["sign"]);
+    expect(await kindOf(await sign({}, { alg: "RS512" }, key))).toBe("invalid");
+  });
+
+  test("without a signature, or a header that can be read", async () => {
+    const [, payload] = (await sign({})).split(".");
+    const header = (value: object) => base64url(utf8(JSON.stringify(value)));
+    for (const jwt of [`${header({ alg: "none", kid })}.${payload}.`, `x.${payload}.x`, `${header({})}.${payload}.x`]) {
+      expect(await kindOf(jwt)).toBe("invalid");
+    }
+  });
+
+  test("whose payload was changed after signing", async () => {
+    const [header, , signature] = (await sign({})).split(".");
+    const payload = base64url(utf8(JSON.stringify({ ...goodClaims, access: [{ ...access[0], actions: ["*"] }] })));
+    expect(await kindOf(`${header}.${payload}.${signature}`)).toBe("invalid");
+  });
+});
+
+test("a key that the record does not have is for the Pod to judge", async () => {
+  expect(await kindOf(await sign({}, { kid: "B".repeat(43) }))).toBe("unknown-key");
+});
+
+describe("what was verified once", () => {
+  test("ends with the token", async () => {
+    const jwt = await sign({ exp: seconds + 10 });
+    expect(await kindOf(jwt)).toBe("verified");
+    expect(await kindOf(jwt, new Date(now.getTime() + 71_000))).toBe("invalid");
+  });
+
+  test("ends when the Pod's record loses the key or changes its issuer", async () => {
+    const jwt = await sign({ jti: "once" });
+    expect(await kindOf(jwt)).toBe("verified");
+    expect(await kindOf(jwt, now, podWith({ ...publicJwk, kid: "C".repeat(43) }, "2"))).toBe("unknown-key");
+    expect(await kindOf(jwt, now, { ...pod, issuer: "other", tokenChecks: "3" })).toBe("invalid");
+  });
+});

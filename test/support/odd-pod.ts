@@ -1,0 +1,54 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { afterAll, afterEach } from "vitest";
+
+/** What one request to the odd Pod carried. */
+export type OddRequest = {
+  readonly method: string;
+  readonly path: string;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: string;
+};
+type Answer = (response: http.ServerResponse, request: OddRequest) => void | Promise<void>;
+
+export type OddPod = {
+  readonly url: string;
+  readonly seen: readonly OddRequest[];
+  answer(answer: Answer): void;
+};
+
+/** A registry that answers as each test tells it: for what no well-behaved registry says. Await it at the top of a test file. */
+export async function startOddPod(): Promise<OddPod> {
+  const seen: OddRequest[] = [];
+  let current: Answer = (response) => void response.writeHead(404).end();
+  const serve = async (request: http.IncomingMessage, response: http.ServerResponse) => {
+    const chunks: Buffer[] = [];
+    for await (const chunk of request) chunks.push(chunk as Buffer);
+    const { method = "", url: path = "", headers } = request;
+    const received = { method, path, headers, body: Buffer.concat(chunks).toString() };
+    seen.push(received);
+    await current(response, received);
+  };
+  const server = http.createServer((request, response) => void serve(request, response));
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  afterEach(() => {
+    seen.length = 0;
+  });
+  afterAll(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    seen,
+    answer: (answer) => {
+      current = answer;
+    },
+  };
+}
+
+/** The topology with this server in place of one of Pod B's own. */
+export const asPodB =
+  (pod: OddPod, service: "REGISTRY" | "TOKEN" = "REGISTRY") =>
+  (topology: string): string =>
+    topology.replace(`\${POD_B_${service}}`, service === "TOKEN" ? `${pod.url}/jwt/auth` : pod.url);

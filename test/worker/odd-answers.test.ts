@@ -1,0 +1,150 @@
+import { describe, expect, test } from "vitest";
+import { type ClientInit, createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ topology: asPodB(pod), seedImages: false });
+const digest = `sha256:${"d".repeat(64)}`;
+
+/** A request for a path of repository `globex/app`, with a token for all of it. */
+async function ask(path: string, init: ClientInit = {}, headers: Record<string, string> = {}) {
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:globex/app:pull,push"]);
+  const answer = await client.get(`/v2/globex/app/${path}`, token, { ...init, headers });
+  return { answer, jwt: token.split("/").slice(1).join("/") };
+}
+
+const post: ClientInit = { method: "POST" };
+
+describe("headers", () => {
+  test("of a client: what a proxy might believe is dropped or set, and the token is the Pod's own", async () => {
+    pod.answer((response) => void response.writeHead(200).end("{}"));
+    const sent = {
+      Cookie: "a=b",
+      Forwarded: "for=1.2.3.4",
+      "X-Forwarded-For": "1.2.3.4",
+      "X-Forwarded-Host": "evil.test",
+      "X-Forwarded-Proto": "gopher",
+      "X-Real-IP": "1.2.3.4",
+      "User-Agent": "docker/27",
+      "Accept-Encoding": "br",
+    };
+    const { jwt } = await ask("manifests/1", {}, sent);
+    const received = pod.seen[0]?.headers ?? {};
+    expect(received).toMatchObject({
+      authorization: `Bearer ${jwt}`,
+      "x-forwarded-host": new URL(stack.current.edge).host,
+      "x-forwarded-proto": "http",
+      "accept-encoding": "identity",
+      "user-agent": "docker/27",
+    });
+    expect(Object.keys(received)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(cookie|forwarded|x-real-ip)$/)]),
+    );
+    expect(JSON.stringify(received)).not.toContain("1.2.3.4");
+  });
+
+  test("of a Pod: cookies and other services end here, a registry's own pass", async () => {
+    const own = {
+      "Docker-Content-Digest": digest,
+      "OCI-Subject": digest,
+      "OCI-Filters-Applied": "artifactType",
+      Range: "0-9",
+      "Docker-Upload-UUID": "u-1",
+      Warning: '299 - "deprecated"',
+      "RateLimit-Remaining": "7",
+    };
+    pod.answer(
+      (response) => void response.writeHead(200, { ...own, "Set-Cookie": "a=b", "Alt-Svc": 'h3=":443"' }).end("{}"),
+    );
+    const { answer } = await ask("manifests/1");
+    expect(Object.fromEntries(answer.headers)).toMatchObject(
+      Object.fromEntries(Object.entries(own).map(([name, value]) => [name.toLowerCase(), value])),
+    );
+    expect([answer.headers.get("Set-Cookie"), answer.headers.get("Alt-Svc")]).toEqual([null, null]);
+  });
+
+  test("of an encoded manifest: bytes and encoding stay as the Pod sent them", async () => {
+    const bytes = Buffer.from("1f8b08000000000000034b040043beb7e801000000", "hex");
+    pod.answer((response) => void response.writeHead(200, { "Content-Encoding": "gzip" }).end(bytes));
+    const { answer } = await ask("manifests/1");
+    expect([answer.headers.get("Content-Encoding"), await answer.text()]).toEqual(["gzip", "a"]);
+  });
+});
+
+describe("a Location", () => {
+  test.each([
+    ["another host's", () => "http://127.0.0.1:1/v2/globex/app/blobs/uploads/1"],
+    ["another repository's", () => `${pod.url}/v2/globex/other/blobs/uploads/1`],
+    ["no URL", () => "http://["],
+  ])("of an upload that is %s is 502, and says nothing of it", async (_, location) => {
+    pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
+    const { answer } = await ask("blobs/uploads/", post);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+    expect(await answer.json()).toMatchObject({ errors: [{ code: "UNKNOWN" }] });
+    expect(pod.seen).toHaveLength(1);
+  });
+
+  test.each([
+    ["absolute", () => `${pod.url}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`],
+    ["relative", () => "/v2/globex/app/blobs/uploads/1?_state=a%2Bb"],
+    [
+      "of the edge, as a Pod writes it that believes X-Forwarded-Host",
+      () => {
+        return `${stack.current.edge}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`;
+      },
+    ],
+  ])("that is %s becomes a path on the edge, its state untouched", async (_, location) => {
+    pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
+    const { answer } = await ask("blobs/uploads/", post);
+    expect(answer.headers.get("Location")).toMatch(/^\/v2\/globex\/app\/blobs\/uploads\/1\?_state=a%2Bb&_pod=[\w-]+$/);
+  });
+
+  test("in a Link becomes a path on the edge", async () => {
+    const link = `<${pod.url}/v2/globex/app/tags/list?n=2&last=b>; rel="next"`;
+    pod.answer((response) => void response.writeHead(200, { Link: link }).end("{}"));
+    const { answer } = await ask("tags/list?n=2");
+    expect(answer.headers.get("Link")).toBe('</v2/globex/app/tags/list?n=2&last=b>; rel="next"');
+  });
+});
+
+test("a Pod's 401 names the edge's token endpoint, keeps its error, and drops scopes of other names", async () => {
+  const scope = "repository:globex/app:pull,push repository:globex/secret:pull";
+  const challenge = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}",error="insufficient_scope"`;
+  pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": challenge }).end("{}"));
+  const { answer } = await ask("manifests/1", { method: "PUT", body: "{}" });
+  expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+    401,
+    `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull,push",error="insufficient_scope"`,
+  ]);
+});
+
+describe("a HEAD that proves nothing", () => {
+  test.each([
+    ["206", 206, {}],
+    ["500", 500, {}],
+    ["301", 301, { Location: "/elsewhere" }],
+    ["200 with another digest", 200, { "Docker-Content-Digest": `sha256:${"e".repeat(64)}` }],
+    ["a redirect to a host that is not the Pod's", 307, { Location: `http://evil.test/${"d".repeat(64)}` }],
+    ["a redirect for another digest", 307, { Location: "http://POD_B_STORAGE/eeee" }],
+  ])("%s: the GET is the Pod's to answer, and nothing is signed", async (_, status, headers) => {
+    const storage = new URL(stack.current.pods["pod-b"].storage.url).host;
+    const sent = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, value.replace("POD_B_STORAGE", storage)]),
+    );
+    pod.answer((response, { method }) => {
+      if (method === "HEAD") response.writeHead(status, sent).end();
+      else response.writeHead(200).end("the Pod's own bytes");
+    });
+    const { answer } = await ask(`blobs/${digest}`);
+    expect([answer.status, await answer.text()]).toEqual([200, "the Pod's own bytes"]);
+    expect(pod.seen.map(({ method }) => method)).toEqual(["HEAD", "GET"]);
+  });
+
+  test("and a Pod that redirects the GET to a foreign host is 502", async () => {
+    pod.answer((response) => void response.writeHead(307, { Location: "http://evil.test/x" }).end());
+    const { answer } = await ask(`blobs/${digest}`);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+  });
+});

@@ -1,0 +1,93 @@
+import { exportJWK, generateKeyPair } from "jose";
+import { describe, expect, test } from "vitest";
+import type { Pod } from "../../src/directory/directory.ts";
+import { seal } from "../../src/directory/seal.ts";
+import { trustedRequest } from "../../src/pods/trust.ts";
+import { createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const { publicKey, privateKey } = await generateKeyPair("ECDH-ES", { crv: "P-256", extractable: true });
+const publicJwk = await exportJWK(publicKey);
+const secret = "only the edge knows this";
+const sealed = (field: string, scheme: string, target = pod.url) =>
+  seal(secret, { pod: "pod-b", field, scheme, target }, publicJwk);
+const env = { SEALING_KEYS: JSON.stringify([await exportJWK(privateKey)]) };
+const withTrust = (trust: object) => (topology: string) =>
+  asPodB(pod)(topology).replace("  pod-b:\n", `  pod-b:\n    trust: ${JSON.stringify(trust)}\n`);
+
+async function ask(edge: string, headers: Record<string, string> = {}) {
+  pod.answer((response) => void response.writeHead(200).end("{}"));
+  const client = createClient(edge);
+  const token = await client.token(["repository:globex/app:pull"]);
+  return client.get("/v2/globex/app/manifests/1", token, { headers });
+}
+
+describe("a header that only the edge can send", async () => {
+  const trust = { kind: "header", name: "X-Edge-Secret", value: await sealed("trust.value", "header") };
+  const stack = useStack({ env, seedImages: false, topology: withTrust(trust) });
+
+  test("reaches the Pod, in place of a client's own, and nobody else", async () => {
+    const answer = await ask(stack.current.edge, { "X-Edge-Secret": "guessed" });
+    expect(answer.status).toBe(200);
+    expect(pod.seen.map(({ headers }) => headers["x-edge-secret"])).toEqual([secret]);
+    await stack.current.edgeSettled();
+    expect(JSON.stringify([[...answer.headers], await answer.text(), stack.current.edgeSeen()])).not.toContain(secret);
+  });
+});
+
+describe("an Access service token", async () => {
+  const clientSecret = await sealed("trust.clientSecret", "access");
+  const stack = useStack({
+    env,
+    seedImages: false,
+    topology: withTrust({ kind: "access", clientId: "edge.access", clientSecret }),
+  });
+
+  test("is sent as Access wants it", async () => {
+    expect((await ask(stack.current.edge)).status).toBe(200);
+    expect(pod.seen[0]?.headers).toMatchObject({
+      "cf-access-client-id": "edge.access",
+      "cf-access-client-secret": secret,
+    });
+  });
+});
+
+describe("a secret sealed for another place", async () => {
+  const value = await sealed("trust.value", "header", "https://elsewhere.test");
+  const stack = useStack({ env, seedImages: false, topology: withTrust({ kind: "header", name: "X-Edge", value }) });
+
+  test("is opened nowhere: 500, and the Pod's services are not called", async () => {
+    const scope = "repository:globex/app:pull";
+    const answer = await fetch(`${stack.current.edge}/jwt/auth?service=registry-edge&scope=${scope}`);
+    expect(answer.status).toBe(500);
+    expect(await answer.json()).toMatchObject({ errors: [{ code: "UNKNOWN" }] });
+    expect([...pod.seen, ...stack.current.seen("pod-b", "token")]).toEqual([]);
+  });
+});
+
+describe("a binding", () => {
+  const podB = { id: "pod-b", registry: pod.url, trust: { kind: "binding", binding: "POD_B" } } as Pod;
+  const request = {
+    url: pod.url,
+    method: "GET",
+    headers: new Headers(),
+    body: null,
+    bodyBytes: 0,
+    deadlineMs: 1_000,
+  };
+  const openSecret = () => Promise.reject(new Error("nothing is sealed here"));
+
+  test("of the deployment makes the call", async () => {
+    const fetcher = { fetch };
+    const trusted = await trustedRequest(podB, request, { openSecret, findBinding: () => fetcher });
+    expect(trusted).toEqual({ ok: true, value: { request, fetcher } });
+  });
+
+  test("that the deployment has not is named", async () => {
+    const trusted = await trustedRequest(podB, request, { openSecret, findBinding: () => null });
+    expect(trusted).toMatchObject({ ok: false, error: { reason: "misconfigured" } });
+    expect(JSON.stringify(trusted)).toContain("POD_B");
+  });
+});
