@@ -1,0 +1,88 @@
+import { describe, expect, test } from "vitest";
+import { createClient, layersOf } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
+
+/** The stores of a topology's two Pods, each replaced. */
+const withStores = (podA: string, podB: string) => (topology: string) =>
+  topology
+    .split(/^ {6}stores:\n(?: {8}.*\n)+/m)
+    .reduce((before, after, index) => `${before}      stores: ${index === 1 ? podA : podB}\n${after}`);
+
+describe("a Pod that signs for itself, and one without a store", () => {
+  const stack = useStack({ topology: withStores("[{ scheme: pod }]", "[]") });
+
+  async function blob(repository: string, method: "GET" | "HEAD") {
+    const [layer] = await layersOf(stack.current, repository);
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${repository}:pull`]);
+    stack.current.clearSeen();
+    const answer = await client.get(`/v2/${repository}/blobs/${layer?.digest ?? ""}`, token, { method });
+    await stack.current.edgeSettled();
+    return { layer, answer };
+  }
+
+  test("the Pod's own redirect is passed on, and ends at its storage", async () => {
+    const { layer, answer } = await blob("acme/private", "GET");
+    expect([answer.status, answer.headers.get("Docker-Content-Digest")]).toEqual([307, layer?.digest]);
+    const target = new URL(answer.headers.get("Location") ?? "");
+    expect(target.origin).toBe(stack.current.pods["pod-a"].storage.direct);
+    expect((await (await fetch(target)).arrayBuffer()).byteLength).toBe(layer?.size);
+    expect(stack.current.seen("pod-a", "registry").map(({ method }) => method)).toEqual(["GET"]);
+    expect(stack.current.edgeSeen()).toMatchObject([{ outcome: "redirected", responseBytes: 0 }]);
+  });
+
+  test("its redirect of a HEAD is passed on too", async () => {
+    const { layer, answer } = await blob("acme/private", "HEAD");
+    const head = await fetch(answer.headers.get("Location") ?? "", { method: "HEAD" });
+    expect([answer.status, head.headers.get("Content-Length")]).toEqual([307, String(layer?.size)]);
+  });
+
+  test("a Pod that redirects to a host of its record is believed without a store as well", async () => {
+    const { answer } = await blob("globex/private", "GET");
+    expect(answer.status).toBe(307);
+  });
+});
+
+describe("a Pod that keeps blobs to itself", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: (text) => withStores("[]", "[]")(asPodB(pod)(text)), seedImages: false });
+
+  test("streams them through the edge, which the log says", async () => {
+    pod.answer((response) => void response.writeHead(200, { "Content-Length": 9 }).end("the bytes"));
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/app:pull"]);
+    const answer = await client.get(`/v2/globex/app/blobs/sha256:${"d".repeat(64)}`, token);
+    expect([answer.status, answer.headers.get("Content-Length"), await answer.text()]).toEqual([200, "9", "the bytes"]);
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "streamed", responseBytes: 9 });
+    expect(pod.seen.map(({ method }) => method)).toEqual(["GET"]);
+  });
+});
+
+describe("a fleet without tokens", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({
+    topology: (text) => withoutDefault(asPodB(pod)(text)),
+    seedImages: false,
+    env: { AUTH: "none" },
+  });
+
+  test("is asked for none, and no client's credentials reach a Pod", async () => {
+    pod.answer((response) => void response.writeHead(200).end("{}"));
+    const client = createClient(stack.current.edge);
+    const headers = { Authorization: "Bearer of.another.place" };
+    expect((await client.get("/v2/", null)).status).toBe(200);
+    expect((await client.get("/v2/globex/app/manifests/1", null, { headers })).status).toBe(200);
+    expect(pod.seen.map(({ headers: received }) => received.authorization)).toEqual([undefined]);
+  });
+
+  test("gets its blobs by a signed redirect after a proof", async () => {
+    pod.answer((response) => void response.writeHead(200).end());
+    const client = createClient(stack.current.edge);
+    const answer = await client.get(`/v2/globex/app/blobs/sha256:${"d".repeat(64)}`, null);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([307, expect.stringContaining("X-Amz-Signature=")]);
+    const unassigned = await client.get("/v2/hooli/app/manifests/1", null);
+    expect([unassigned.status, await unassigned.text()]).toEqual([404, expect.stringContaining("NAME_UNKNOWN")]);
+  });
+});
