@@ -3,8 +3,9 @@ import { readToken } from "./auth/authenticate.ts";
 import { serveToken } from "./auth/serve-token.ts";
 import { hasRepository } from "./oci/endpoint.ts";
 import { parseEndpoint } from "./oci/parse-endpoint.ts";
+import { forward, redirect } from "./relay.ts";
 import type { Services } from "./services.ts";
-import { authorize, forward, locate, redirect, serveNameless } from "./steps.ts";
+import { authorize, locate, serveNameless } from "./steps.ts";
 
 /** The story of a request, top to bottom; each step gives a value, or the refusal that answers. */
 export async function handle(request: Request, services: Services): Promise<Answer> {

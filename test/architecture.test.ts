@@ -11,6 +11,8 @@ const rungs: readonly (readonly string[])[] = [
   ["auth", "blobs", "pods"],
   ["config", "answer"],
   ["services"],
+  ["context"],
+  ["relay"],
   ["steps"],
   ["handler"],
   ["worker"],
