@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import type { BulkKv } from "./directory/cached-kv.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
@@ -12,7 +13,7 @@ export type Config = {
   readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
 };
 
-export type Env = { readonly DIRECTORY: KVNamespace } & Readonly<Record<string, unknown>>;
+export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
 
 const json = v.pipe(v.string(), v.parseJson());
 const uploadKey = v.pipe(
