@@ -5,6 +5,7 @@ import { type Resolution, resolvePod } from "./directory/resolve.ts";
 import { jsonResponse } from "./lib/json-response.ts";
 import { err, ok, type Result } from "./lib/result.ts";
 import type { NamelessEndpoint, RepositoryEndpoint } from "./oci/endpoint.ts";
+import { apiVersionHeader } from "./oci/errors.ts";
 import { countParameter, parameter } from "./oci/query.ts";
 import { isDigest } from "./oci/reference.ts";
 import { type Access, requiredAccess } from "./oci/scope.ts";
@@ -33,7 +34,7 @@ async function forwardToDefault(context: Context<NamelessEndpoint>): Promise<Ans
 
 /** end-1. */
 const pong = (): Answer => ({
-  response: jsonResponse({}, { headers: { "Docker-Distribution-Api-Version": "registry/2.0" } }),
+  response: jsonResponse({}, { headers: apiVersionHeader }),
   outcome: "ping",
   endpoint: "base",
 });

@@ -44,6 +44,8 @@ export async function serveToken(
   if (pod.state === "down") return err({ reason: "unreachable", text: `Pod "${pod.id}" is down` });
   const answer = await services.fetchPod(pod, tokenServiceRequest(parsed.value, question.value));
   if (!answer.ok) return answer;
+  // In the edge's words, byte for byte: a stranger must not see whether a Pod was there to be asked.
+  if (parsed.value.anonymous && answer.value.status === 403) return err({ reason: "refused", error: accessForbidden });
   if (answer.value.status >= 400) return ok({ response: passError(answer.value, parsed.value.method), pod });
   if (answer.value.status !== 200) {
     return err({ reason: "bad-answer", text: `token service answered ${answer.value.status}` });

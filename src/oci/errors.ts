@@ -43,6 +43,9 @@ export type OciError = {
   readonly beside?: Readonly<Record<string, unknown>>;
 };
 
+/** What registries say of themselves on every answer. */
+export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
+
 /** The error in OCI form (distribution spec, "Error Codes"); a client shows its message, so it never holds a secret. */
 export function errorResponse(error: OciError): Response {
   const { code, message, detail } = error;
@@ -51,7 +54,7 @@ export function errorResponse(error: OciError): Response {
     { errors: [entry], ...error.beside },
     {
       status: error.status ?? statuses[code],
-      headers: { "Docker-Distribution-Api-Version": "registry/2.0", ...error.headers },
+      headers: { ...apiVersionHeader, ...error.headers },
     },
   );
 }
