@@ -24,7 +24,7 @@ export async function handle(request: Request, services: Services): Promise<Answ
   if (endpoint.kind === "token") {
     const served = await serveToken(request, { ...services, service: services.config.service });
     if (!served.ok) return refuse(served.error, endpoint, challenger);
-    return { response: served.value.response, outcome: "token", endpoint: "token", pod: served.value.pod.id };
+    return { response: served.value.response, outcome: "token", endpoint: "token", pod: served.value.pods };
   }
 
   // 3. No token: a challenge made from the URL alone, so that the 401 which starts every pull costs no look-up.

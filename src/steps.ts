@@ -1,5 +1,6 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
 import { type Grant, grantFor, identify } from "./auth/authenticate.ts";
+import { serveCatalog } from "./catalog.ts";
 import type { Authorized, Context } from "./context.ts";
 import { type Resolution, resolvePod } from "./directory/resolve.ts";
 import { jsonResponse } from "./lib/json-response.ts";
@@ -16,6 +17,7 @@ import { forward } from "./relay.ts";
 export async function serveNameless(context: Context<NamelessEndpoint>): Promise<Answer> {
   const { endpoint, services, token, challenger } = context;
   if (token === null) return endpoint.kind === "base" ? pong() : forwardToDefault(context);
+  if (endpoint.kind === "catalog") return serveCatalog({ ...context, endpoint }, token);
   const identified = await identify(token, services.directory, services.now);
   if (!identified.ok) return refuse(identified.error, endpoint, challenger);
   if (endpoint.kind === "base" && identified.value.grant.kind === "granted") return pong();

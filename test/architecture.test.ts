@@ -13,6 +13,7 @@ const rungs: readonly (readonly string[])[] = [
   ["services"],
   ["context"],
   ["relay"],
+  ["catalog"],
   ["steps"],
   ["handler"],
   ["worker"],

@@ -10,7 +10,7 @@ export type Token =
   | { readonly kind: "bare"; readonly jwt: string };
 
 const bundlePrefix = "pods.v1.";
-const MAX_PARTS = 8;
+export const MAX_PARTS = 8;
 const MAX_JWT_CHARACTERS = 8192;
 
 /** RFC 7515 §3.1: three base64url parts. */

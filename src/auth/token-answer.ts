@@ -23,13 +23,11 @@ export function parseTokenAnswer(text: string): Result<string, string> {
  * What clients get: both names of the token, and times that are true, whatever the Pod left out (a missing `expires_in` means 60 s
  * to them). Never a `refresh_token`, which one Pod alone could redeem.
  */
-export function tokenResponse(parts: readonly TokenPart[], now: Date): Response {
+export function tokenResponse(parts: readonly TokenPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);
   const remaining = parts.map(({ jwt }) => remainingSeconds(jwt, now));
-  return jsonResponse(
-    { token, access_token: token, expires_in: Math.min(...remaining), issued_at: now.toISOString() },
-    {},
-  );
+  const expiresIn = Math.min(...remaining, mostSeconds ?? Number.POSITIVE_INFINITY);
+  return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
 }
 
 function remainingSeconds(jwt: string, now: Date): number {

@@ -1,3 +1,4 @@
+import { boundedText } from "../lib/bounded-text.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
@@ -9,6 +10,8 @@ export type TokenRequest = {
   /** Basic credentials or a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
+  /** The password or refresh token, to read from it whose it is; never logged. */
+  readonly secret: string | null;
   /** What passes to the Pod beside scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
 };
@@ -44,22 +47,20 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const passed = [...parameters].filter(([name]) => (isForm ? passedByPost : passedByGet).includes(name));
   const authorization = basicOnly(request.headers.get("Authorization"));
   const anonymous = authorization === null && !parameters.has("password") && !parameters.has("refresh_token");
-  return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, passed });
+  const secret = passwordOf(authorization) ?? parameters.get("password") ?? parameters.get("refresh_token");
+  return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed });
+}
+
+/** RFC 7617 §2: all after the first colon. */
+function passwordOf(authorization: string | null): string | null {
+  if (authorization === null) return null;
+  try {
+    const pair = atob(authorization.replace(/^basic\s+/i, "").trim());
+    return pair.slice(pair.indexOf(":") + 1);
+  } catch {
+    return null;
+  }
 }
 
 const basicOnly = (authorization: string | null): string | null =>
   authorization !== null && /^basic\s/i.test(authorization) ? authorization : null;
-
-/** The whole body as text; null when it is longer. */
-export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
-  if (body.body === null) return "";
-  const decoder = new TextDecoder();
-  let text = "";
-  let bytes = 0;
-  for await (const chunk of body.body as ReadableStream<Uint8Array>) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) return null;
-    text += decoder.decode(chunk, { stream: true });
-  }
-  return text + decoder.decode();
-}

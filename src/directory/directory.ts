@@ -3,9 +3,10 @@ import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
 import type { ReadKv } from "./cached-kv.ts";
-import { directoryKey, podKey, tokenKeyKey } from "./keys.ts";
+import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import {
+  cellRecord,
   type DirectoryRecord,
   directoryRecord,
   type PodRecord,
@@ -28,6 +29,8 @@ export type Directory = {
   readonly settings: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /** The Pod whose token key has this `kid`; null when the directory knows none. */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
+  /** The Pod of a GitLab cell; null when the directory knows none. */
+  readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 
 /** A call to one of the Pod's services, made in the way that the Pod trusts. */
@@ -47,6 +50,10 @@ export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory
     if (!read.ok) return err({ reason: "directory", text: read.error });
     return parseStored(key, read.value.get(key) ?? null, schema);
   };
+  const podNamedBy = async (key: string, schema: v.GenericSchema<unknown, { readonly pod: PodId }>) => {
+    const record = await one(key, schema);
+    return record.ok ? ok(record.value?.pod ?? null) : record;
+  };
   return {
     readKv,
     pod: async (id) => {
@@ -61,11 +68,8 @@ export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory
       if (!record.ok) return record;
       return ok(record.value ?? { v: 1, revision: 0, credentials: "own" });
     },
-    podOfKey: async (kid) => {
-      if (!isKeyId(kid)) return ok(null);
-      const record = await one(tokenKeyKey(kid), tokenKeyRecord);
-      return record.ok ? ok(record.value?.pod ?? null) : record;
-    },
+    podOfKey: async (kid) => (isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord) : ok(null)),
+    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord),
   };
 }
 

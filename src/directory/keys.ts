@@ -7,4 +7,5 @@ export const directoryKey = "directory";
 export const podKey = (id: PodId): string => `pod/${id}`;
 export const routeKey = (prefix: Prefix): string => `route/${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
+export const cellKey = (cell: string): string => `cell/${cell}`;
 export const blockKey = (blocked: Prefix | Digest): string => `block/${blocked}`;

@@ -76,12 +76,15 @@ export const assignmentRecord = v.variant("state", [
 ]);
 export const directoryRecord = v.strictObject({
   v: version,
+  /** Every Pod there is: whom a catalog is asked of, and whose names a bundle may hold. */
+  pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
+export const cellRecord = v.strictObject({ v: version, pod: podId });
 export const blockRecord = v.strictObject({ v: version, text: v.string() });
 
 export type PodRecord = v.InferOutput<typeof podRecord>;

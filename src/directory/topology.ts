@@ -1,7 +1,8 @@
 import * as v from "valibot";
 import { err, ok, type Result } from "../lib/result.ts";
-import { parsePrefix } from "../oci/repository-name.ts";
-import { blockKey, directoryKey, podKey, routeKey, tokenKeyKey } from "./keys.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { blockKey, cellKey, directoryKey, podKey, routeKey, tokenKeyKey } from "./keys.ts";
 import { parsePodId } from "./pod-id.ts";
 import { podFields } from "./records.ts";
 
@@ -12,6 +13,8 @@ const topology = v.strictObject({
     v.strictObject({
       state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
       reason: v.optional(v.string()),
+      /** Cell ids (base36) whose routable tokens are this Pod's. */
+      cells: v.optional(v.array(v.pipe(v.string(), v.regex(/^[0-9a-z]{1,13}$/))), []),
       ...podFields,
     }),
   ),
@@ -36,24 +39,24 @@ export function topologyEntries(input: unknown, now: Date): Result<ReadonlyMap<s
 }
 
 function* entriesOf(wanted: Topology, now: Date): Generator<[string, object]> {
-  for (const [id, pod] of Object.entries(wanted.pods)) {
+  for (const [id, { cells, ...pod }] of Object.entries(wanted.pods)) {
     const podId = parsePodId(id);
     if (!podId.ok) continue;
     yield [podKey(podId.value), { revision: 1, ...pod }];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];
+    for (const cell of cells) yield [cellKey(cell), { pod: id }];
   }
   for (const [text, pod] of Object.entries(wanted.assignments)) {
     const prefix = parsePrefix(text);
     if (prefix.ok) yield [routeKey(prefix.value), { pod, revision: 1, state: "active" }];
   }
-  for (const [blocked, text] of Object.entries(wanted.blocks)) {
-    const prefix = parsePrefix(blocked);
-    if (prefix.ok) yield [blockKey(prefix.value), { text }];
+  for (const [text, why] of Object.entries(wanted.blocks)) {
+    const blocked = parseBlocked(text);
+    if (blocked.ok) yield [blockKey(blocked.value), { text: why }];
   }
-  yield [
-    directoryKey,
-    { default: wanted.default, credentials: wanted.credentials, revision: 1, appliedAt: now.toISOString() },
-  ];
+  const { default: defaultPod, credentials } = wanted;
+  const pods = Object.keys(wanted.pods);
+  yield [directoryKey, { pods, default: defaultPod, credentials, revision: 1, appliedAt: now.toISOString() }];
 }
 
 function findMistakes(wanted: Topology): readonly string[] {
@@ -61,18 +64,23 @@ function findMistakes(wanted: Topology): readonly string[] {
   const unknownPod = (at: string, pod: string) =>
     ids.includes(pod) ? [] : [`${at}: "${pod}" is no Pod of this file; want one of ${ids.join(", ")}`];
   const kids = Object.values(wanted.pods).flatMap((pod) => pod.keys.map((key) => key.kid));
+  const cells = Object.values(wanted.pods).flatMap((pod) => pod.cells);
   return [
     ...ids.flatMap((id) => errorOf(`pods.${id}`, parsePodId(id))),
-    ...Object.keys({ ...wanted.assignments, ...wanted.blocks }).flatMap((text) =>
-      errorOf(`"${text}"`, parsePrefix(text)),
-    ),
+    ...Object.keys(wanted.assignments).flatMap((text) => errorOf(`assignments."${text}"`, parsePrefix(text))),
+    ...Object.keys(wanted.blocks).flatMap((text) => errorOf(`blocks."${text}"`, parseBlocked(text))),
     ...Object.entries(wanted.assignments).flatMap(([prefix, pod]) => unknownPod(`assignments.${prefix}`, pod)),
     ...(wanted.default === undefined ? [] : unknownPod("default", wanted.default)),
-    ...kids
-      .filter((kid, index) => kids.indexOf(kid) !== index)
-      .map((kid) => `keys: kid "${kid}" stands in two places; Pods share no key`),
+    ...repeated(kids).map((kid) => `keys: kid "${kid}" stands in two places; Pods share no key`),
+    ...repeated(cells).map((cell) => `cells: "${cell}" stands in two places; a cell is one Pod's`),
   ];
 }
+
+const parseBlocked = (text: string): Result<Prefix | Digest, string> =>
+  text.includes(":") ? parseDigest(text) : parsePrefix(text);
+
+const repeated = (texts: readonly string[]): readonly string[] =>
+  texts.filter((text, index) => texts.indexOf(text) !== index);
 
 const errorOf = <T>(at: string, result: Result<T, string>): readonly string[] =>
   result.ok ? [] : [`${at}: ${result.error}`];

@@ -6,6 +6,7 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
+  | "merged"
   | "token"
   | "blocked"
   | "refused"

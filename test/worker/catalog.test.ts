@@ -1,21 +1,117 @@
-import { expect, test } from "vitest";
-import { createClient } from "../support/client.ts";
+import { describe, expect, test } from "vitest";
+import { type Client, createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-const stack = useStack();
+const index = JSON.stringify({ schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: [] });
+const headers = { "Content-Type": "application/vnd.oci.image.index.v1+json" };
+const catalogScope = "registry:catalog:*";
 
-test("the catalog is its token's own Pod's, and only for those whom the Pod lets", async () => {
-  const client = createClient(stack.current.edge);
-  const stranger = await client.get("/v2/_catalog");
-  expect([stranger.status, stranger.headers.get("WWW-Authenticate")]).toEqual([
-    401,
-    `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="registry:catalog:*"`,
-  ]);
-  const token = await client.token(["registry:catalog:*"]);
-  const listed = await client.get("/v2/_catalog?n=1", token);
-  expect([listed.status, await listed.json()]).toEqual([200, { repositories: ["acme/hello"] }]);
-  expect(listed.headers.get("Link")).toBe('</v2/_catalog?last=acme%2Fhello&n=1>; rel="next"');
-  const reader = await client.token(["repository:acme/hello:pull"], "reader");
-  expect((await client.get("/v2/_catalog", reader)).status).toBe(401);
-  expect(stack.current.seen("pod-b", "registry")).toEqual([]);
+describe("the catalog of two Pods", () => {
+  const stack = useStack({ seedImages: false });
+  /** Names whose order by character and by component differ, interleaved over both Pods. */
+  const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c", "b"];
+  const names = Array.from({ length: 50 }, (_, group) => suffixes.map((suffix) => `g${group % 7}/${group}${suffix}`))
+    .flat()
+    .map((name, place) => ({ name: `${place % 2 === 0 ? "acme" : "globex"}/${name}`, place }));
+  /** As registries walk: component by component. */
+  const sorted = names
+    .map(({ name }) => name.split("/"))
+    .sort((one, other) => {
+      const at = one.findIndex((component, place) => component !== other[place]);
+      if (at < 0) return one.length - other.length;
+      return other[at] === undefined || (one[at] ?? "") > other[at] ? 1 : -1;
+    })
+    .map((components) => components.join("/"));
+
+  async function push(client: Client, name: string) {
+    const token = await client.token([`repository:${name}:pull,push`]);
+    const put = await client.get(`/v2/${name}/manifests/1`, token, { method: "PUT", body: index, headers });
+    if (put.status !== 201) throw new Error(`push of ${name} was answered ${put.status}`);
+  }
+
+  async function pages(client: Client, token: string, first: string): Promise<string[]> {
+    const found: string[] = [];
+    for (let next: string | undefined = first; next !== undefined; ) {
+      const answer: Response = await client.get(next, token);
+      found.push(...((await answer.json()) as { repositories: string[] }).repositories);
+      next = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
+    }
+    return found;
+  }
+
+  test("is their sorted union, in pages of every size, no name twice and none lost", { timeout: 120_000 }, async () => {
+    const client = createClient(stack.current.edge);
+    for (let done = 0; done < names.length; done += 10) {
+      await Promise.all(names.slice(done, done + 10).map(({ name }) => push(client, name)));
+    }
+    const token = await client.token([catalogScope]);
+    expect(token.split("~")).toHaveLength(2);
+    expect(sorted).toHaveLength(500);
+    for (const n of [1, 2, 3, 7, 10, 33, 99, 100, 101, 249, 250, 251, 499, 500, 501, 1000]) {
+      expect(await pages(client, token, `/v2/_catalog?n=${n}`), `n=${n}`).toEqual(sorted);
+    }
+    expect(await pages(client, token, "/v2/_catalog")).toEqual(sorted);
+    const after = await pages(client, token, `/v2/_catalog?n=9&last=${sorted[123]}`);
+    expect(after).toEqual(sorted.slice(124));
+  });
+
+  test("is for those whom every Pod lets", async () => {
+    const client = createClient(stack.current.edge);
+    const stranger = await client.get("/v2/_catalog");
+    const challenge = `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="${catalogScope}"`;
+    expect([stranger.status, stranger.headers.get("WWW-Authenticate")]).toEqual([401, challenge]);
+    const token = await client.token([catalogScope]);
+    const [ofA = "", ofB = ""] = token.replace("pods.v1.", "").split("~");
+    for (const partial of [ofA, ofB].map((part) => `pods.v1.${part}`)) {
+      const answer = await client.get("/v2/_catalog", partial);
+      expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+        401,
+        `${challenge},error="insufficient_scope"`,
+      ]);
+    }
+    expect((await client.get("/v2/_catalog", await client.token([catalogScope], "reader"))).status).toBe(401);
+  });
+
+  test("is an error when a Pod is down, not a short list", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token([catalogScope]);
+    await stack.current.setFault("pod-b", "registry", { mode: "refuse" });
+    const answer = await client.get("/v2/_catalog", token);
+    expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+    expect(await answer.json()).toMatchObject({
+      errors: [{ message: "1 of 2 registries gave no catalog; try again" }],
+    });
+    await stack.current.setFault("pod-b", "registry", { mode: "none" });
+  });
+
+  test("of a page size that is none is a registry's to judge", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token([catalogScope]);
+    const direct = await client.token([catalogScope]).then((bundle) => /pod-a\/([^~]+)/.exec(bundle)?.[1] ?? "");
+    for (const n of ["-1", "x"]) {
+      const answer = await client.get(`/v2/_catalog?n=${n}`, token);
+      const straight = await createClient(stack.current.pods["pod-a"].registry.direct).get(
+        `/v2/_catalog?n=${n}`,
+        direct,
+      );
+      expect([answer.status, await answer.text()]).toEqual([straight.status, await straight.text()]);
+    }
+  });
+});
+
+describe("a Pod that refuses its catalog to a token that would do", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+  test.each([
+    [403, "{}", 403, "1 of 2 registries refused their catalog"],
+    [200, "<html>", 503, "1 of 2 registries gave no catalog; try again"],
+    [500, "{}", 503, "1 of 2 registries gave no catalog; try again"],
+  ])("by %d %s makes it %d", async (status, body, expected, message) => {
+    pod.answer((response) => void response.writeHead(status).end(body));
+    const client = createClient(stack.current.edge);
+    const answer = await client.get("/v2/_catalog", await client.token([catalogScope]));
+    expect([answer.status, await answer.json()]).toMatchObject([expected, { errors: [{ message }] }]);
+  });
 });

@@ -1,4 +1,5 @@
-import { decodeJwt } from "jose";
+import type { ServerResponse } from "node:http";
+import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -29,23 +30,76 @@ test("an answer is completed: both names, the true time left, and when it was is
   );
 });
 
+/** A token as Pod B's service would give it; the edge takes any compact JWT. */
+const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
+  const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
+  response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));
+};
+const refuse = (response: ServerResponse, status = 403) =>
+  void response.writeHead(status).end('{"errors":[{"code":"DENIED","message":"from pod-b"}]}');
+const podsOf = (body: TokenAnswer) => [...body.token.matchAll(/(pod-[ab])\//g)].map(([, pod]) => pod);
+const both = "scope=repository:acme/a:pull&scope=repository:globex/b:pull";
+
 describe("scopes", () => {
-  test("of the Pod to be written to decide, whatever their order and form", async () => {
-    tokenService.answer((response) => void response.writeHead(401).end("{}"));
-    for (const query of [
-      "scope=repository:acme/a:pull&scope=repository:globex/b:pull,push",
-      "scope=repository:acme/a:pull%20repository:globex/b:push,pull",
-      "scope=repository:globex/b:*&scope=repository:acme/a:pull",
-    ]) {
-      await get(query);
+  test.each([
+    "scope=repository:acme/a:pull&scope=repository:globex/b:pull,push",
+    "scope=repository:acme/a:pull%20repository:globex/b:pull,push",
+    "scope=repository:globex/b:pull,push&scope=repository:acme/a:pull",
+  ])("of two Pods are asked of each at once, and become one bundle: %s", async (query) => {
+    tokenService.answer(grant);
+    stack.current.clearSeen();
+    const body = (await (await get(query)).json()) as TokenAnswer;
+    expect(podsOf(body).toSorted()).toEqual(["pod-a", "pod-b"]);
+    expect(body).not.toHaveProperty("refresh_token");
+    const asked = [tokenService.seen, stack.current.seen("pod-a", "token")].map((seen) =>
+      seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope")),
+    );
+    expect(asked).toEqual([[["repository:globex/b:pull,push"]], [["repository:acme/a:pull"]]]);
+  });
+
+  test("live as long as the part that ends first", async () => {
+    tokenService.answer((response) => grant(response, Math.floor(Date.now() / 1000) + 100));
+    const body = (await (await get(both)).json()) as TokenAnswer;
+    expect(body.expires_in).toBeGreaterThan(95);
+    expect(body.expires_in).toBeLessThanOrEqual(100);
+  });
+
+  test("that are refused pulls are left out; if all are refused, the first refusal is the answer", async () => {
+    tokenService.answer((response) => refuse(response));
+    expect(podsOf((await (await get(both)).json()) as TokenAnswer)).toEqual(["pod-a"]);
+    const wrong = { Authorization: `Basic ${btoa("demo:wrong")}` };
+    const answer = await get("scope=repository:globex/b:pull&scope=repository:acme/a:pull", wrong);
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("from pod-b")]);
+  });
+
+  test("to write that are refused are the answer, whatever else is granted", async () => {
+    tokenService.answer((response) => refuse(response));
+    for (const actions of ["pull,push", "delete", "*"]) {
+      const answer = await get(`scope=repository:acme/a:pull&scope=repository:globex/b:${actions}`);
+      expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("from pod-b")]);
     }
-    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
-    expect(asked).toEqual([
-      ["repository:globex/b:pull,push"],
-      ["repository:globex/b:push,pull"],
-      ["repository:globex/b:*"],
-    ]);
-    expect(tokenService.seen.every(({ path }) => path.includes("service=pod-b-registry"))).toBe(true);
+  });
+
+  test.each([500, 503, 429, 302])(
+    "of a Pod that is down (%d) are left out for a minute, but for writes",
+    async (status) => {
+      tokenService.answer((response) => refuse(response, status));
+      const body = (await (await get(both)).json()) as TokenAnswer;
+      expect([podsOf(body), body.expires_in]).toEqual([["pod-a"], 60]);
+      const written = await get("scope=repository:acme/a:pull&scope=repository:globex/b:push");
+      expect(written.status).toBe(status === 302 ? 502 : status);
+    },
+  );
+
+  test("of a Pod that cannot be reached: 503 for writes, or when it is the only one", async () => {
+    tokenService.answer((response) => void response.destroy());
+    for (const query of [
+      "scope=repository:acme/a:pull&scope=repository:globex/b:push",
+      "scope=repository:globex/b:pull",
+    ]) {
+      const answer = await get(query);
+      expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+    }
   });
 
   test("that are too many are refused before any call", async () => {

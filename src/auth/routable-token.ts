@@ -1,0 +1,65 @@
+import { decodeJwt } from "jose";
+
+/**
+ * The cell id (base36) that a GitLab credential carries in itself, so that a login, which names no repository, finds its Pod. It proves
+ * nothing: a forged one only goes to a Pod that refuses it. Null for every credential that carries none.
+ */
+export function cellOf(credential: string): string | null {
+  if (credential.length > MAX_CI_TOKEN_CHARACTERS) return null;
+  const routing = routingText(credential);
+  const line = routing?.split("\n").find((text) => text.startsWith("c:"));
+  const cell = routing === null ? cellOfCiToken(credential) : (line?.slice("c:".length) ?? null);
+  return cell !== null && /^[0-9a-z]{1,13}$/.test(cell) ? cell : null;
+}
+
+const MAX_ROUTABLE_CHARACTERS = 333;
+const MAX_CI_TOKEN_CHARACTERS = 8192;
+const randomBytes = 16;
+const lengthBytes = 1;
+
+/**
+ * The lines `key:value` inside a GitLab routable token, version 01: `<prefix><payload>.01.<payload's length><CRC-32 of all before>`,
+ * numbers in base36; the payload is 16 random bytes, the text, and a byte with its length. Null for whatever does not add up.
+ */
+export function routingText(token: string): string | null {
+  if (token.length > MAX_ROUTABLE_CHARACTERS) return null;
+  const [, signed = "", prefixed = "", digits = "", checksum = ""] =
+    /^(([\w-]+)\.01\.([0-9a-z]{2}))([0-9a-z]{7})$/.exec(token) ?? [];
+  if (signed === "" || crc32(signed).toString(36).padStart(checksum.length, "0") !== checksum) return null;
+  // A prefix is made of the payload's own characters: only the length tells where it ends.
+  const length = Number.parseInt(digits, 36);
+  const payload = length > prefixed.length ? null : decodeBase64url(prefixed.slice(prefixed.length - length));
+  const text = payload?.slice(randomBytes, -lengthBytes) ?? null;
+  return payload?.charCodeAt(payload.length - lengthBytes) === text?.length ? text : null;
+}
+
+/** CI job tokens: `glcbt-<JWT>`, perhaps with an instance's own prefix before, the cell in claim `c`. */
+function cellOfCiToken(token: string): string | null {
+  const jwt = /^(?:[\w-]*-)?glcbt-([\w-]+\.[\w-]+\.[\w-]+)$/.exec(token)?.[1];
+  if (jwt === undefined) return null;
+  try {
+    const { c } = decodeJwt(jwt);
+    return typeof c === "string" ? c : null;
+  } catch {
+    return null;
+  }
+}
+
+/** One character a byte; null for what is no base64url. */
+function decodeBase64url(text: string): string | null {
+  try {
+    return atob(text.replaceAll("-", "+").replaceAll("_", "/"));
+  } catch {
+    return null;
+  }
+}
+
+/** ISO 3309 (zlib), over ASCII. */
+function crc32(text: string): number {
+  let crc = 0xffffffff;
+  for (let index = 0; index < text.length; index += 1) {
+    crc ^= text.charCodeAt(index);
+    for (let bit = 0; bit < 8; bit += 1) crc = (crc >>> 1) ^ (crc & 1 ? 0xedb88320 : 0);
+  }
+  return (crc ^ 0xffffffff) >>> 0;
+}

@@ -1,0 +1,128 @@
+import type { Directory, DirectoryFailure, Pod } from "../directory/directory.ts";
+import type { PodId } from "../directory/pod-id.ts";
+import type { DirectoryRecord } from "../directory/records.ts";
+import { resolvePod } from "../directory/resolve.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { OciError } from "../oci/errors.ts";
+import { parseRepositoryName } from "../oci/repository-name.ts";
+import { type Access, writes } from "../oci/scope.ts";
+import { MAX_PARTS } from "./bundle.ts";
+import { cellOf } from "./routable-token.ts";
+import type { TokenRequest } from "./token-request.ts";
+
+/** What one Pod is asked: its own scopes, and the credentials only if they may be its. `decides`: it was asked for more than to pull. */
+export type PodQuestion = {
+  readonly pod: Pod;
+  readonly scopes: readonly Access[];
+  readonly withCredentials: boolean;
+  readonly decides: boolean;
+};
+
+export type PlanRefusal = { readonly reason: "refused"; readonly error: OciError } | DirectoryFailure;
+type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
+
+const MAX_PODS = 5;
+
+/** As GitLab's token service says it, so that an unassigned name reads as a private one. */
+export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", beside: { http_status: 403 } };
+const noLogin: OciError = {
+  code: "UNAUTHORIZED",
+  message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
+};
+
+/** Whom to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question, without scopes. */
+export async function planQuestions(
+  request: TokenRequest,
+  directory: Directory,
+): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
+  const settings = await directory.settings();
+  if (!settings.ok) return settings;
+  const owner = await ownerOf(request, directory);
+  if (!owner.ok) return owner;
+  const groups = await groupByPod(request.scopes, settings.value, directory);
+  if (!groups.ok) return groups;
+  if (groups.value.length === 0) return planLogin(request, owner.value ?? settings.value.default ?? null, directory);
+  const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
+  if (groups.value.length > most) {
+    const message = `scopes belong to ${groups.value.length} registries; want at most ${most} in one token`;
+    return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 400, message } });
+  }
+  const belongs = (pod: Pod) =>
+    owner.value === null
+      ? settings.value.credentials === "shared" || pod.id === settings.value.default
+      : pod.id === owner.value;
+  return ok(groups.value.flatMap((group) => question(group, request.anonymous || belongs(group.pod))));
+}
+
+/** Credentials of another Pod are never sent: it is asked anonymously, which can only be to pull. */
+function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
+  const decides = scopes.some(writes);
+  if (withCredentials) return [{ pod, scopes, withCredentials, decides }];
+  const pulls = scopes.flatMap((scope) => (scope.type === "repository" ? { ...scope, actions: ["pull"] } : []));
+  return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides }];
+}
+
+async function planLogin(
+  request: TokenRequest,
+  id: PodId | null,
+  directory: Directory,
+): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
+  if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
+  const pod = id === null ? ok(null) : await directory.pod(id);
+  if (!pod.ok) return pod;
+  if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
+  return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
+}
+
+/** The Pod that a routable credential names by its cell; null for credentials that name none that is known here. */
+async function ownerOf(
+  { secret }: TokenRequest,
+  directory: Directory,
+): Promise<Result<PodId | null, DirectoryFailure>> {
+  const cell = secret === null ? null : cellOf(secret);
+  return cell === null ? ok(null) : directory.podOfCell(cell);
+}
+
+/** Scopes by Pod, in request order; one that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
+async function groupByPod(
+  scopes: readonly Access[],
+  settings: DirectoryRecord,
+  directory: Directory,
+): Promise<Result<readonly Group[], DirectoryFailure>> {
+  const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
+  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, settings, directory)));
+  for (const [index, scope] of scopes.entries()) {
+    const pods = found[index] ?? ok([]);
+    if (!pods.ok) return pods;
+    for (const pod of pods.value) {
+      const group = groups.get(pod.id) ?? { pod, scopes: [] };
+      group.scopes.push(scope);
+      groups.set(pod.id, group);
+    }
+  }
+  return ok([...groups.values()]);
+}
+
+const isCatalog = ({ type, name }: Access): boolean => type === "registry" && name === "catalog";
+
+async function podsOfScope(
+  scope: Access,
+  settings: DirectoryRecord,
+  directory: Directory,
+): Promise<Result<readonly Pod[], DirectoryFailure>> {
+  if (scope.type === "registry") {
+    const ids = isCatalog(scope) ? (settings.pods ?? []) : [];
+    return allPods(ids.length > 0 || settings.default === undefined ? ids : [settings.default], directory);
+  }
+  const name = parseRepositoryName(scope.name);
+  if (scope.type !== "repository" || !name.ok) return ok([]);
+  const resolution = await resolvePod(directory, name.value, null);
+  return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
+}
+
+async function allPods(ids: readonly PodId[], directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
+  const pods = await Promise.all(ids.map((id) => directory.pod(id)));
+  const failed = pods.find((pod) => !pod.ok);
+  if (failed !== undefined && !failed.ok) return failed;
+  return ok(pods.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])));
+}
