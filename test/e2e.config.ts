@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+import { SummaryReporter } from "./support/summary-reporter.ts";
+
+/** Real registries, storage and clients: one file after the other, for each starts servers of its own. */
+export default defineConfig({
+  test: {
+    include: ["test/e2e/**/*.test.ts"],
+    globalSetup: ["test/e2e/get-tools.ts"],
+    fileParallelism: false,
+    testTimeout: 240_000,
+    hookTimeout: 120_000,
+    reporters: ["verbose", new SummaryReporter()],
+  },
+});

@@ -1,0 +1,40 @@
+/** A client's command, run to its end within a bound, without the variables of ours that would change what it does. */
+import { spawn } from "node:child_process";
+import { childEnv } from "../../src/local/child-env.ts";
+
+const commandMs = 180_000;
+const shownOutputChars = 2_000;
+
+export type Ended = { readonly code: number | null; readonly stdout: string; readonly stderr: string };
+
+export function run(
+  command: string,
+  args: readonly string[],
+  env: Readonly<Record<string, string>> = {},
+): Promise<Ended> {
+  return new Promise((resolve, reject) => {
+    const child = spawn(command, args, {
+      env: { ...childEnv(), ...env },
+      stdio: ["ignore", "pipe", "pipe"],
+      timeout: commandMs,
+      killSignal: "SIGKILL",
+    });
+    let stdout = "";
+    let stderr = "";
+    child.stdout.setEncoding("utf8").on("data", (text: string) => {
+      stdout += text;
+    });
+    child.stderr.setEncoding("utf8").on("data", (text: string) => {
+      stderr += text;
+    });
+    child.once("error", reject);
+    child.once("close", (code) => resolve({ code, stdout, stderr }));
+  });
+}
+
+/** What it printed; a failure throws with the command and what it complained of. */
+export async function succeed(ended: Promise<Ended>, what: string): Promise<string> {
+  const { code, stdout, stderr } = await ended;
+  if (code === 0) return stdout;
+  throw new Error(`${what} ended with ${code}: ${(stderr.trim() || stdout.trim()).slice(-shownOutputChars)}`);
+}

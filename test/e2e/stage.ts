@@ -1,0 +1,31 @@
+/** A stack with real Pods and a folder for what a test makes; both gone at the end, whatever happened. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
+
+export type Stage = {
+  readonly stack: Stack;
+  /** `host:port` of the edge, as it stands in an image's reference. */
+  readonly host: string;
+  readonly dir: string;
+  close(): Promise<void>;
+};
+
+export async function openStage(pods: NonNullable<StackOptions["pods"]>): Promise<Stage> {
+  const dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
+  const remove = () => rm(dir, { recursive: true, force: true });
+  try {
+    const stack = await startStack({ pods, edgePort: 0, stateDir: `${dir}/state` });
+    const close = async () => {
+      try {
+        await stack.stop();
+      } finally {
+        await remove();
+      }
+    };
+    return { stack, host: new URL(stack.edge).host, dir, close };
+  } catch (error) {
+    await remove();
+    throw error;
+  }
+}

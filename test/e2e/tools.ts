@@ -1,0 +1,50 @@
+/** Programs that a test needs: where they are, and what becomes of the test without them. */
+import { accessSync, constants } from "node:fs";
+import { delimiter } from "node:path";
+import { describe, it } from "vitest";
+import { root } from "../../src/local/paths.ts";
+
+/** Debian's own folders first: a machine may have a second docker client that is too new or too old for its dockerd. */
+const folders = [`${root}.local/bin`, "/usr/bin", "/usr/sbin", ...(process.env["PATH"] ?? "").split(delimiter)];
+
+const registryPod = ["docker-registry", "versitygw", "openssl"];
+export const needs = {
+  registryPods: registryPod,
+  distributionPods: ["registry", "versitygw"],
+  skopeo: [...registryPod, "skopeo"],
+  docker: [...registryPod, "dockerd", "containerd", "docker", "root"],
+} as const;
+
+export function toolPath(name: string): string {
+  const path = findTool(name);
+  if (path === null) throw new Error(`not installed: ${name}`);
+  return path;
+}
+
+function findTool(name: string): string | null {
+  return folders.map((folder) => `${folder}/${name}`).find(isExecutable) ?? null;
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}
+
+/** `root` is a right, not a program. */
+const isThere = (name: string): boolean => (name === "root" ? process.getuid?.() === 0 : findTool(name) !== null);
+
+/** In CI a missing program fails; elsewhere its tests are skipped, and the skip says what is missing. */
+export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
+  const missing = tools.filter((name) => !isThere(name));
+  const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;
+  if (missing.length === 0) describe(title, tests);
+  else if (process.env["CI"] === undefined) describe.skip(named, tests);
+  else
+    it(named, () => {
+      throw new Error(`missing: ${missing.join(", ")}`);
+    });
+}
