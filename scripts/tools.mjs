@@ -13,8 +13,14 @@ const goPrograms = {
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   registry: "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
   conformance: "github.com/opencontainers/distribution-spec/conformance@v0.0.0-20260831232431-97274622c111",
+  crane: "github.com/google/go-containerregistry/cmd/crane@v0.22.1",
+  oras: "oras.land/oras/cmd/oras@v1.3.6",
+  regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
+  helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
 };
-/** Program to Debian package. */
+/** Servers from npm that are too large for the lockfile of every checkout; each gets a folder of its own in .local. */
+const npmServers = { azurite: "azurite@3.37.0" };
+/** Program, or module of one, to Debian package. */
 const debianPrograms = {
   "docker-registry": "docker-registry",
   skopeo: "skopeo",
@@ -22,10 +28,18 @@ const debianPrograms = {
   dockerd: "docker.io",
   containerd: "containerd",
   openssl: "openssl",
+  podman: "podman",
+  buildah: "buildah",
+  nginx: "nginx-light",
+  "ngx_http_js_module.so": "libnginx-mod-http-js",
 };
 
 mkdirSync(bin, { recursive: true });
-const missing = [...Object.entries(goPrograms).flatMap(getGoProgram), ...getDebianPrograms()];
+const missing = [
+  ...getDebianPrograms(),
+  ...Object.entries(npmServers).flatMap(getNpmServer),
+  ...Object.entries(goPrograms).flatMap(getGoProgram),
+];
 for (const line of missing) console.error(`tools: ${line}`);
 process.exitCode = missing.length === 0 ? 0 : 1;
 
@@ -39,6 +53,18 @@ function getGoProgram([name, pinned]) {
   return [];
 }
 
+function getNpmServer([name, pinned]) {
+  const folder = `${bin}/../${name}`;
+  const stamp = `${folder}/.version`;
+  if (readIfThere(stamp) === pinned) return [];
+  console.error(`tools: npm install ${pinned} …`);
+  mkdirSync(folder, { recursive: true });
+  const failure = run("npm", ["install", "--prefix", folder, "--ignore-scripts", "--loglevel=error", pinned], {});
+  if (failure !== null) return [`no ${name}: ${failure}`];
+  writeFileSync(stamp, pinned);
+  return [];
+}
+
 function getDebianPrograms() {
   const wanted = Object.entries(debianPrograms).filter(([program]) => !isInstalled(program));
   if (wanted.length === 0) return [];
@@ -46,7 +72,8 @@ function getDebianPrograms() {
   const command = `apt-get install ${packages.join(" ")}`;
   if (process.getuid?.() !== 0) return [`as root: ${command}`];
   console.error(`tools: ${command} …`);
-  const env = { DEBIAN_FRONTEND: "noninteractive" };
+  // A runlevel of no services: a package's own server must not take a port of this machine.
+  const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const failure =
     run("apt-get", ["update", "-qq"], env) ??
     run("apt-get", ["install", "-y", "-qq", "--no-install-recommends", ...packages], env);
@@ -65,12 +92,17 @@ function run(command, args, env) {
 /** Debian's own folders count even where PATH leaves them out. */
 function isInstalled(program) {
   const folders = ["/usr/bin", "/usr/sbin", ...(process.env.PATH ?? "").split(delimiter)];
+  if (program.endsWith(".so")) return isThere(`/usr/lib/nginx/modules/${program}`, constants.R_OK);
   return folders.some((folder) => isExecutable(`${folder}/${program}`));
 }
 
 function isExecutable(path) {
+  return isThere(path, constants.X_OK);
+}
+
+function isThere(path, access) {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, access);
     return true;
   } catch {
     return false;

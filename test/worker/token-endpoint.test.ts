@@ -46,7 +46,7 @@ describe("scopes", () => {
     "scope=repository:acme/a:pull%20repository:globex/b:pull,push",
     "scope=repository:globex/b:pull,push&scope=repository:acme/a:pull",
   ])("of two Pods are asked of each at once, and become one bundle: %s", async (query) => {
-    tokenService.answer(grant);
+    tokenService.answer((response) => grant(response));
     stack.current.clearSeen();
     const body = (await (await get(query)).json()) as TokenAnswer;
     expect(podsOf(body).toSorted()).toEqual(["pod-a", "pod-b"]);
