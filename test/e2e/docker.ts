@@ -1,0 +1,63 @@
+/** A dockerd of a test's own, without network or containers: it pushes, pulls and builds. */
+import { mkdir, writeFile } from "node:fs/promises";
+import { childEnv } from "../../src/local/child-env.ts";
+import { startChild } from "../../src/local/child-process.ts";
+import { startWatchdog } from "../../src/local/watchdog.ts";
+import { type Ended, run, succeed } from "./command.ts";
+import { toolPath } from "./tools.ts";
+
+export type Docker = {
+  /** Arguments as typed; the login is this client's own. */
+  (...args: readonly string[]): Promise<string>;
+  attempt(...args: readonly string[]): Promise<Ended>;
+  /** For a script that calls `docker` by name. */
+  readonly env: Readonly<Record<string, string>>;
+  stop(): Promise<void>;
+};
+
+/** Its images, mounts and login are below `home`, which can be removed once it has stopped. */
+export async function dockerIn(home: string): Promise<Docker> {
+  const dir = `${home}/docker`;
+  const watchdog = startWatchdog();
+  const daemon = await startDaemon(dir, watchdog).catch((error: unknown) => {
+    watchdog.dismiss();
+    throw error;
+  });
+  const env = { HOME: dir, DOCKER_CONFIG: `${dir}/config`, DOCKER_HOST: socketOf(dir), DOCKER_BUILDKIT: "0" };
+  const attempt = (...args: readonly string[]) => run(toolPath("docker"), args, env);
+  const docker = (...args: readonly string[]) => succeed(attempt(...args), `docker ${args.join(" ")}`);
+  const stop = async () => {
+    await daemon.stop();
+    watchdog.dismiss();
+  };
+  return Object.assign(docker, { attempt, env, stop });
+}
+
+/** In namespaces of its own: with its first process all others end, containerd too, and every mount is gone. */
+async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdog>) {
+  const config = `${dir}/daemon.json`;
+  await mkdir(dir, { recursive: true });
+  await writeFile(config, JSON.stringify(daemonConfig(dir)));
+  const namespaces = ["--mount", "--pid", "--fork", "--kill-child", "--mount-proc"];
+  return startChild({
+    name: "dockerd",
+    command: "unshare",
+    args: [...namespaces, toolPath("dockerd"), "--config-file", config],
+    env: childEnv(),
+    watchdog,
+    // It listens on a socket file: no port to learn.
+    readyPort: (output) => (output.includes("API listen on") ? 0 : null),
+  });
+}
+
+const daemonConfig = (dir: string): object => ({
+  hosts: [socketOf(dir)],
+  pidfile: `${dir}/dockerd.pid`,
+  "data-root": `${dir}/data`,
+  "exec-root": `${dir}/exec`,
+  "storage-driver": "vfs",
+  bridge: "none",
+  iptables: false,
+});
+
+const socketOf = (dir: string): string => `unix://${dir}/docker.sock`;

@@ -1,0 +1,32 @@
+/** Who runs on this machine, by Linux's /proc: to see that nothing is left of what a test started. */
+import { readdir, readFile } from "node:fs/promises";
+
+/** Command lines that hold this text; a process without one has ended and waits for its parent. */
+export async function processesNaming(text: string): Promise<readonly string[]> {
+  const lines = await Promise.all((await processIds()).map(commandLine));
+  return lines.filter((line) => line.includes(text));
+}
+
+/** All that a process started, and what those started, by their ids. */
+export async function descendants(pid: number): Promise<readonly number[]> {
+  const parents = await Promise.all((await processIds()).map(async (id) => [id, await parentOf(id)] as const));
+  const below = (ancestor: number): readonly number[] =>
+    parents.filter(([, parent]) => parent === ancestor).flatMap(([id]) => [id, ...below(id)]);
+  return below(pid);
+}
+
+export async function isRunning(pid: number): Promise<boolean> {
+  return (await commandLine(pid)) !== "";
+}
+
+const processIds = async (): Promise<readonly number[]> =>
+  (await readdir("/proc")).filter((name) => /^\d+$/.test(name)).map(Number);
+
+const commandLine = async (pid: number): Promise<string> =>
+  (await readFile(`/proc/${pid}/cmdline`, "utf8").catch(() => "")).replaceAll("\0", " ").trim();
+
+async function parentOf(pid: number): Promise<number | null> {
+  const status = await readFile(`/proc/${pid}/status`, "utf8").catch(() => "");
+  const parent = /^PPid:\t(\d+)$/m.exec(status)?.[1];
+  return parent === undefined ? null : Number(parent);
+}
