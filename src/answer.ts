@@ -13,7 +13,7 @@ import type { Outcome } from "./telemetry/record.ts";
 export type Answer = {
   readonly response: Response;
   readonly outcome: Outcome;
-  readonly endpoint: Endpoint["kind"] | "unknown";
+  readonly endpoint: Endpoint["kind"] | "probe" | "unknown";
   readonly repository?: string;
   readonly pod?: string;
   readonly cause?: string;

@@ -11,6 +11,8 @@ export type Config = {
   readonly plainHttp: "allow" | "refuse";
   readonly sealingKeys: readonly JsonWebKey[];
   readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
+  /** Null: this deployment answers no `/-/probe`. */
+  readonly probeToken: string | null;
 };
 
 export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
@@ -29,6 +31,8 @@ const schema = v.object({
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
   UPLOAD_KEYS: v.pipe(json, v.array(uploadKey), v.minLength(1), v.maxLength(2)),
+  // RFC 6750 §2.1, and too long to guess.
+  PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
 
 /** A bad configuration refuses to start: the error names the variable, never its value. */
@@ -40,7 +44,7 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS } = parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS, PROBE_TOKEN } = parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
@@ -48,5 +52,6 @@ export function parseConfig(env: Env): Config {
     plainHttp: PLAIN_HTTP,
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     uploadKeys: UPLOAD_KEYS,
+    probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
   };
 }

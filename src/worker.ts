@@ -3,6 +3,7 @@ import { type Answer, refuse } from "./answer.ts";
 import type { Env } from "./config.ts";
 import { handle } from "./handler.ts";
 import { errorResponse } from "./oci/errors.ts";
+import { serveProbe } from "./probe.ts";
 import { buildServices } from "./services.ts";
 import { announcedBytes, type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";
 
@@ -38,6 +39,8 @@ async function answerRequest(request: Request, env: Env, trace: Trace): Promise<
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
       return await handle(request, buildServices(env, trace));
     }
+    const probed = pathname === "/-/probe" ? await serveProbe(request, buildServices(env, trace)) : null;
+    if (probed !== null) return probed;
     const response = await shell.fetch(request, env);
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {

@@ -13,7 +13,7 @@ const rungs: readonly (readonly string[])[] = [
   ["services"],
   ["context"],
   ["relay"],
-  ["catalog"],
+  ["catalog", "probe"],
   ["steps"],
   ["handler"],
   ["worker"],

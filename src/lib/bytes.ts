@@ -21,3 +21,12 @@ export function parseBase64url(text: string): Uint8Array<ArrayBuffer> | null {
   const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
   return base64url(bytes) === text ? bytes : null;
 }
+
+/** Whether two secrets are equal, in a time that says nothing of where they differ: their digests are compared, whole. */
+export async function sameSecret(one: string, other: string): Promise<boolean> {
+  const digests = [one, other].map((text) => crypto.subtle.digest("SHA-256", utf8(text)));
+  const [left = "", right = ""] = (await Promise.all(digests)).map(hex);
+  let difference = 0;
+  for (let index = 0; index < left.length; index += 1) difference |= left.charCodeAt(index) ^ right.charCodeAt(index);
+  return difference === 0;
+}

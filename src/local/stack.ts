@@ -73,8 +73,10 @@ async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string
     PLAIN_HTTP: "allow",
     SEALING_KEYS: JSON.stringify([sealingKeys.privateJwk]),
     UPLOAD_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
+    PROBE_TOKEN: randomBytes(32).toString("base64url"),
     ...options.env,
   };
+  await writeFile(`${stateDir}/probe-token`, vars.PROBE_TOKEN, { mode: 0o600 });
   return { vars, entries };
 }
 

@@ -12,7 +12,7 @@ export async function claimStateDir(stateDir: string): Promise<void> {
     throw new StartFailure(`Another stack is running on ${stateDir}: stop it first.`);
   }
   // Our own parts only: the folder may be the user's choice.
-  for (const part of ["v3", "pods", "control-url", "topology-values.json"]) {
+  for (const part of ["v3", "pods", "control-url", "topology-values.json", "probe-token"]) {
     await rm(`${stateDir}/${part}`, { recursive: true, force: true });
   }
   await mkdir(stateDir, { recursive: true });

@@ -8,6 +8,7 @@ export type Outcome =
   | "streamed"
   | "merged"
   | "token"
+  | "probed"
   | "blocked"
   | "refused"
   | "unavailable"
