@@ -3,6 +3,7 @@ import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
 import type { ReadKv } from "./cached-kv.ts";
+import { isKeyId } from "./key-id.ts";
 import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import {
@@ -97,6 +98,3 @@ function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, Di
   parsedPods.set(text, pod);
   return ok(pod);
 }
-
-/** libtrust's form (12 groups of base32) or an RFC 7638 SHA-256 thumbprint; nothing else is looked up. */
-const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);

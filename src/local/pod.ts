@@ -1,11 +1,10 @@
 /** One Pod: storage, token service and registry, each with a tap in front. The kinds differ in storage and registry only. */
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { exportJWK, generateKeyPair, type JWK } from "jose";
 import { loopback, serve } from "./http-server.ts";
 import { startTap, type Tap } from "./tap.ts";
 import type { Stop, Teardown } from "./teardown.ts";
-import { createTokenService, libtrustKeyId, type SigningKey } from "./token-service.ts";
+import { createTokenService, generateSigningKey, type SigningKey } from "./token-service.ts";
 import type { PodId, PodServices, ServiceName } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -52,7 +51,8 @@ export async function startPod(
     region: "us-east-1",
     accessKeyId: `AK${randomBytes(9).toString("hex").toUpperCase()}`,
     secretAccessKey: randomBytes(30).toString("base64url"),
-    key: await generateExtractableKey(),
+    // docker-registry wants it as a certificate, which is signed outside of this process.
+    key: await generateSigningKey(true),
   };
   const inFront = async (port: number, hostname: "127.0.0.1" | "localhost") =>
     teardown.add(await startTap(port, hostname));
@@ -73,11 +73,4 @@ export async function startPod(
       storage: { url: taps.storage.url, direct: urls.storage },
     },
   };
-}
-
-/** As the token service makes them, but for that a real registry wants the public half in a file. */
-async function generateExtractableKey(): Promise<SigningKey> {
-  const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable: true });
-  const jwk: JWK = await exportJWK(publicKey);
-  return { privateKey, publicJwk: { ...jwk, kid: await libtrustKeyId(jwk), alg: "RS256", use: "sig" } };
 }

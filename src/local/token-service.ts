@@ -1,6 +1,7 @@
-import { createHash, createPublicKey, timingSafeEqual } from "node:crypto";
+import { createHash, timingSafeEqual } from "node:crypto";
 import type { IncomingMessage, RequestListener } from "node:http";
 import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
+import { libtrustKeyId } from "../directory/key-id.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 import { json, listener, parseTarget, type Reply, send } from "./toy-http.ts";
@@ -31,24 +32,10 @@ type User = "demo" | "reader";
 
 const passwords: Readonly<Record<User, string>> = { demo: "demo", reader: "reader" };
 
-export async function generateSigningKey(): Promise<SigningKey> {
-  const { privateKey, publicKey } = await generateKeyPair("RS256");
-  const jwk = await exportJWK(publicKey);
-  return { privateKey, publicJwk: { ...jwk, kid: await libtrustKeyId(jwk), alg: "RS256", use: "sig" } };
-}
-
-/** libtrust's KeyID: 30 bytes of the SHA-256 of the SubjectPublicKeyInfo, in base32, a colon after every four characters. */
-export async function libtrustKeyId(publicJwk: JWK): Promise<string> {
-  const der = createPublicKey({ key: publicJwk, format: "jwk" }).export({ type: "spki", format: "der" });
-  const text = base32(createHash("sha256").update(der).digest().subarray(0, 30));
-  return text.match(/.{4}/g)?.join(":") ?? "";
-}
-
-/** RFC 4648 §6, for lengths that need no padding. */
-function base32(bytes: Uint8Array): string {
-  const bits = Array.from(bytes, (byte) => byte.toString(2).padStart(8, "0")).join("");
-  const digits = bits.match(/.{5}/g) ?? [];
-  return digits.map((digit) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[Number.parseInt(digit, 2)]).join("");
+export async function generateSigningKey(extractable = false): Promise<SigningKey> {
+  const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable });
+  const jwk: JWK = { ...(await exportJWK(publicKey)), alg: "RS256", use: "sig" };
+  return { privateKey, publicJwk: { ...jwk, kid: await libtrustKeyId(jwk) } };
 }
 
 export function createTokenService(options: TokenServiceOptions): RequestListener {

@@ -1,25 +1,13 @@
-import { spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { text } from "node:stream/consumers";
 import { afterAll, expect, test } from "vitest";
 import { type Env, parseConfig } from "../../src/config.ts";
 import { unseal } from "../../src/directory/seal.ts";
+import { podctl } from "../support/podctl.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-cli-"));
 afterAll(() => rmSync(dir, { recursive: true }));
-
-async function podctl(args: readonly string[], input = "") {
-  const child = spawn(process.execPath, ["src/cli/podctl.ts", ...args]);
-  child.stdin.end(input);
-  const [stdout, stderr, code] = await Promise.all([
-    text(child.stdout),
-    text(child.stderr),
-    new Promise<number | null>((resolve) => child.once("close", resolve)),
-  ]);
-  return { stdout, stderr, code };
-}
 
 const place = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket" };
 const flags = Object.entries(place).flatMap(([name, value]) => [`--${name}`, value]);
@@ -30,7 +18,7 @@ test("generated keys are what the Worker takes, and a sealed secret opens with t
   const config = parseConfig({ SERVICE: "s", ...generated } as unknown as Env);
   const key = join(dir, "public.jwk");
   writeFileSync(key, JSON.stringify(generated["sealingPublicKey"]));
-  const { stdout, code } = await podctl(["seal", ...flags, "--key", key], `${secret}\n`);
+  const { stdout, code } = await podctl(["seal", ...flags, "--key", key], { input: `${secret}\n` });
   expect(code).toBe(0);
   expect(await unseal(stdout.trim(), place, config.sealingKeys)).toEqual({ ok: true, value: secret });
   expect(await unseal(stdout.trim(), { ...place, pod: "pod-b" }, config.sealingKeys)).toMatchObject({ ok: false });
@@ -42,8 +30,8 @@ test("what cannot be sealed is said without the secret", async () => {
     (JSON.parse((await podctl(["keys", "generate"])).stdout) as { SEALING_KEYS: string }).SEALING_KEYS,
   ) as object[];
   writeFileSync(key, JSON.stringify(privateJwk));
-  const { code, stderr } = await podctl(["seal", ...flags, "--key", key], secret);
+  const { code, stderr } = await podctl(["seal", ...flags, "--key", key], { input: secret });
   expect([code, stderr]).toEqual([1, `podctl: key "${key}" is private; want the public one, without "d"\n`]);
-  const empty = await podctl(["seal", ...flags, "--key", key], "");
+  const empty = await podctl(["seal", ...flags, "--key", key]);
   expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
 });

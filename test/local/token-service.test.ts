@@ -1,6 +1,7 @@
 import { createLocalJWKSet, decodeProtectedHeader, type JWTPayload, jwtVerify } from "jose";
 import { describe, expect, test } from "vitest";
-import { createTokenService, libtrustKeyId } from "../../src/local/token-service.ts";
+import { libtrustKeyId } from "../../src/directory/key-id.ts";
+import { createTokenService } from "../../src/local/token-service.ts";
 import { basic, serveForTest, signingKey } from "./toy-pod.ts";
 
 const now = new Date("2026-03-01T12:00:00Z");
@@ -25,6 +26,7 @@ async function start() {
 test("the kid is libtrust's: an openssl-made key and its id as openssl, sha256 and base32 give it", async () => {
   const jwk = {
     kty: "RSA",
+    alg: "RS256",
     e: "AQAB",
     n: "tlRsJLxVublkND7HYD8PoPi3YKpEHarmXB2qL-CFobhS2pwRTQueYIFcXqLaqEZarIhk6cG4HUt2f-5UJlwC0e5n5B4LSWScksqIIvscPmXjon3AfhbSPuy2zQztj8eLyS5MnncM7mQV7FlLYzHNAf5KBQahb8m_vmyEk2Rlesd-MJ2DG24PQ6PELodhMIlaBZ-PIAX_tmF49QKT9NrzpWf5aSpWa3089Nwx0ToHQw-t6tO7IUKWrkKou1_BwcXt_148tARchad1qmYTBkqJ62WSV8xr_k3cVkgnVj7_3aItnJouAG1V60Ps6rDnX4D8rNwiNr-UgKLNaIhMFE-mXQ",
   };

@@ -1,0 +1,23 @@
+import { importJWK, type JWK } from "jose";
+
+/** A `kid` that a directory may hold: libtrust's form (12 groups of base32) or an RFC 7638 SHA-256 thumbprint; nothing else is looked up. */
+export const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);
+
+/**
+ * libtrust's KeyID, as GitLab and distribution 2 write it into tokens: 30 bytes of the SHA-256 of the SubjectPublicKeyInfo, in base32, a
+ * colon after every four characters. `jwk` is a public key with its `alg`.
+ */
+export async function libtrustKeyId(jwk: JWK): Promise<string> {
+  const key = await importJWK(jwk, jwk.alg, { extractable: true });
+  if (!(key instanceof CryptoKey)) throw new Error("want a public key");
+  const der = await crypto.subtle.exportKey("spki", key);
+  const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", der as ArrayBuffer));
+  return base32(digest.subarray(0, 30)).match(/.{4}/g)?.join(":") ?? "";
+}
+
+/** RFC 4648 §6, for lengths that need no padding. */
+function base32(bytes: Uint8Array): string {
+  const bits = Array.from(bytes, (byte) => byte.toString(2).padStart(8, "0")).join("");
+  const digits = bits.match(/.{5}/g) ?? [];
+  return digits.map((digit) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[Number.parseInt(digit, 2)]).join("");
+}
