@@ -1,5 +1,6 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
 import type { Grant } from "./auth/authenticate.ts";
+import { readClient } from "./blobs/client.ts";
 import { type BlobRequest, followRedirect, redirectBlob } from "./blobs/redirect.ts";
 import type { Authorized, Context } from "./context.ts";
 import type { Pod } from "./directory/directory.ts";
@@ -29,12 +30,13 @@ export async function redirect(
 }
 
 const blobRequest = (
-  { services }: Context<RegistryEndpoint>,
+  { services, request }: Context<RegistryEndpoint>,
   pod: Pod,
   digest: BlobRequest["digest"],
 ): BlobRequest => ({
   digest,
   pod,
+  client: readClient(request),
   openSecret: services.openSecret,
   now: services.now,
 });

@@ -3,14 +3,17 @@ import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { PodFailure } from "../resilience/fetch-request.ts";
+import type { SigningStore } from "../signers/index.ts";
+import { type Client, chooseStore } from "./choose-store.ts";
 import { proves, redirectTarget } from "./proof.ts";
-import { type SigningStore, signBlobUrl, signingStore } from "./sign.ts";
+import { signBlobUrl } from "./sign.ts";
 
 export type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
 
 export type BlobRequest = {
   readonly digest: Digest;
   readonly pod: Pod;
+  readonly client: Client;
   readonly openSecret: OpenSecret;
   readonly now: Date;
 };
@@ -23,7 +26,7 @@ export async function redirectBlob(
   blob: BlobRequest,
   headBlob: () => Promise<Result<Response, PodFailure | Misconfigured>>,
 ): Promise<Result<Response | null, PodFailure | Misconfigured>> {
-  const store = signingStore(blob.pod);
+  const store = chooseStore(blob.pod, blob.client);
   if (store === null) return ok(null);
   const head = await headBlob();
   if (!head.ok) return head;
@@ -39,7 +42,7 @@ export async function followRedirect(
   redirect: Response,
   blob: BlobRequest,
 ): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
-  const store = signingStore(blob.pod);
+  const store = chooseStore(blob.pod, blob.client);
   if (method === "HEAD" && store !== null && proves(redirect, blob.digest, blob.pod))
     return signedRedirect("HEAD", blob, store);
   const target = redirectTarget(redirect, blob.pod);

@@ -1,19 +1,14 @@
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
-import type { Store } from "../directory/records.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
+import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { signers } from "../signers/index.ts";
+import { type SigningStore, signerOf } from "../signers/index.ts";
+import type { StoreSecret } from "../signers/signer.ts";
+import { signingWindow } from "../signers/window.ts";
+import { type Attribution, attributionParameters } from "./attribution.ts";
 import { objectKey } from "./object-key.ts";
-
-export type SigningStore = Exclude<Store, { scheme: "pod" }>;
-
-/** The store that serves this client: the first, for stores have no conditions yet. Null: this Pod streams, or redirects by itself. */
-export function signingStore(pod: Pod): SigningStore | null {
-  const [store] = pod.blobs.stores;
-  return store === undefined || store.scheme === "pod" ? null : store;
-}
 
 /** A signed URL for the blob. Only to be called with a proof: the object's key says nothing of the repository. */
 export async function signBlobUrl(
@@ -23,20 +18,75 @@ export async function signBlobUrl(
   store: SigningStore,
   openSecret: OpenSecret,
   now: Date,
+  attribution: Attribution = {},
 ): Promise<Result<string, Misconfigured>> {
-  const signer = signers[store.scheme];
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
-  const sealedFor = { pod: pod.id, field, scheme: store.scheme, target: signer.target(store) };
-  const secret = await openSecret(store.credentials, sealedFor);
+  const secret = await readSecret(pod, field, store, openSecret);
   if (!secret.ok) return secret;
-  const parsed = v.safeParse(signer.secret, parseJson(secret.value));
-  if (!parsed.success)
-    return err({
-      reason: "misconfigured",
-      text: `sealed value of Pod "${pod.id}", field "${field}", has no ${v.getDotPath(parsed.issues[0]) ?? "JSON object"}`,
-    });
-  return ok(await signer.sign({ method, key: objectKey(digest), config: store, secret: parsed.output, now }));
+  const window = signingWindow(now, secret.value.expiresAt ?? null);
+  if (window === null) {
+    return misconfigured(
+      `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
+    );
+  }
+  const request = {
+    method,
+    key: store.prefix === "" ? objectKey(digest) : `${store.prefix}/${objectKey(digest)}`,
+    config: store,
+    secret: secret.value,
+    window,
+    attribution: store.attribution === true ? attributionParameters(attribution) : [],
+  };
+  const { key, attribution: parameters } = request;
+  const name = JSON.stringify([method, key, parameters, window]);
+  return ok(await remembered(store, name, () => signerOf(store).sign(request)));
 }
+
+/** Per store: a popular image's layers within a window or two, under 1 MB. */
+const maxUrls = 500;
+/** By the store's own value, so a changed record begins anew. */
+const urls = new WeakMap<SigningStore, BoundedMap<string, string>>();
+
+/** One URL for all who ask within a window, also of a scheme whose signatures are random (ECDSA): the first one made is everyone's. */
+async function remembered(store: SigningStore, name: string, sign: () => Promise<string>): Promise<string> {
+  const known = urls.get(store) ?? new BoundedMap<string, string>(maxUrls);
+  urls.set(store, known);
+  const url = known.get(name) ?? (await sign());
+  const first = known.get(name) ?? url;
+  known.set(name, first);
+  return first;
+}
+
+/** Parsed and its keys imported once per isolate. */
+const secrets = new BoundedMap<string, StoreSecret>(200);
+
+async function readSecret(
+  pod: Pod,
+  field: string,
+  store: SigningStore,
+  openSecret: OpenSecret,
+): Promise<Result<StoreSecret, Misconfigured>> {
+  const signer = signerOf(store);
+  if (signer.secret === null || !("credentials" in store)) return ok({});
+  const sealedFor = { pod: pod.id, field, scheme: store.scheme, target: signer.target(store) };
+  const opened = await openSecret(store.credentials, sealedFor);
+  if (!opened.ok) return opened;
+  const cacheKey = `${store.scheme} ${opened.value}`;
+  const known = secrets.get(cacheKey);
+  if (known !== undefined) return ok(known);
+  const parsed = await v.safeParseAsync(signer.secret, parseJson(opened.value));
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    const want = issue.expected ?? issue.message;
+    return misconfigured(
+      `sealed value of Pod "${pod.id}", field "${field}", is wrong at "${v.getDotPath(issue) ?? ""}": want ${want}`,
+    );
+  }
+  secrets.set(cacheKey, parsed.output);
+  return ok(parsed.output);
+}
+
+const misconfigured = (text: string): Result<never, Misconfigured> => err({ reason: "misconfigured", text });
 
 function parseJson(text: string): unknown {
   try {

@@ -2,6 +2,7 @@ import type * as v from "valibot";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
+import { storeOrigin } from "../signers/index.ts";
 import type { ReadKv } from "./cached-kv.ts";
 import { isKeyId } from "./key-id.ts";
 import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
@@ -90,7 +91,7 @@ function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, Di
   const record = parseRecord(podKey(id), text, podRecord);
   if (!record.ok) return err({ reason: "directory", text: record.error });
   const { issuer, audience, keys, registry, token, blobs } = record.value;
-  const urls = [registry, token, ...blobs.stores.flatMap((store) => (store.scheme === "pod" ? [] : [store.endpoint]))];
+  const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
   if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
     return err({ reason: "directory", text: `record "${podKey(id)}" has a URL that is not https` });
   }

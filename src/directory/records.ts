@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { err, ok, type Result } from "../lib/result.ts";
-import { signers } from "../signers/index.ts";
+import { storeSchema } from "../signers/index.ts";
 import { type PodId, parsePodId } from "./pod-id.ts";
 
 /** What stands in KV, one schema per kind: read by the Worker, written by whoever keeps the directory. */
@@ -33,7 +33,7 @@ const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
   proof: v.optional(v.literal("head"), "head"),
-  stores: v.optional(v.array(v.union([signers.s3.config, v.strictObject({ scheme: v.literal("pod") })])), []),
+  stores: v.optional(v.array(storeSchema), []),
 });
 
 const sealed = v.pipe(v.string(), v.nonEmpty());
@@ -90,7 +90,6 @@ export const blockRecord = v.strictObject({ v: version, text: v.string() });
 export type PodRecord = v.InferOutput<typeof podRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
-export type Store = NonNullable<PodRecord["blobs"]["stores"]>[number];
 
 /** A KV value as its record; the error names the key and the member, never the value, which may hold a sealed secret. */
 export function parseRecord<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): Result<T, string> {

@@ -5,6 +5,7 @@ import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { blockKey, cellKey, directoryKey, podKey, routeKey, tokenKeyKey } from "./keys.ts";
 import { parsePodId } from "./pod-id.ts";
 import { podFields } from "./records.ts";
+import { storeMistakes } from "./stores.ts";
 
 /** `topology.yaml`, parsed: the infra team's own file, from which the directory is made. */
 const topology = v.strictObject({
@@ -67,6 +68,9 @@ function findMistakes(wanted: Topology): readonly string[] {
   const cells = Object.values(wanted.pods).flatMap((pod) => pod.cells);
   return [
     ...ids.flatMap((id) => errorOf(`pods.${id}`, parsePodId(id))),
+    ...Object.entries(wanted.pods).flatMap(([id, { blobs }]) =>
+      storeMistakes(blobs.stores).map((mistake) => `pods.${id}.blobs.${mistake}`),
+    ),
     ...Object.keys(wanted.assignments).flatMap((text) => errorOf(`assignments."${text}"`, parsePrefix(text))),
     ...Object.keys(wanted.blocks).flatMap((text) => errorOf(`blocks."${text}"`, parseBlocked(text))),
     ...Object.entries(wanted.assignments).flatMap(([prefix, pod]) => unknownPod(`assignments.${prefix}`, pod)),

@@ -1,30 +1,49 @@
-import type { GenericSchema } from "valibot";
+import * as v from "valibot";
+import type { UrlWindow } from "./window.ts";
 
 export type SignRequest<Config, Secret> = {
   readonly method: "GET" | "HEAD";
-  /** The object's key below the store's own prefix, already made of unreserved characters and slashes. */
+  /** The object's whole key, the store's prefix included, as it is: each scheme has its own way to escape it. */
   readonly key: string;
   readonly config: Config;
   readonly secret: Secret;
-  readonly now: Date;
+  readonly window: UrlWindow;
+  /** For whom the URL is, as query parameters. Empty, unless the store asks for them. */
+  readonly attribution: readonly (readonly [name: string, value: string])[];
 };
 
-/** One URL-signing scheme. Signed URLs are the same within {@link windowSeconds}, so parallel ranges and retries share one. */
+/** What is sealed for a store, parsed, its keys imported. */
+export type StoreSecret = {
+  /** The end of a session token or delegated key: no URL outlives it. */
+  readonly expiresAt?: Date | undefined;
+};
+
+type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericSchemaAsync<unknown, Secret>;
+
+/** One URL-signing scheme: pure, so what it signs is the same for the same request (but for ECDSA's random part). */
 export type Signer<Config, Secret> = {
-  readonly config: GenericSchema<unknown, Config>;
-  readonly secret: GenericSchema<unknown, Secret>;
+  readonly config: v.GenericSchema<unknown, Config>;
+  /** Null: nothing is sealed for such a store. */
+  readonly secret: SecretSchema<Secret> | null;
   /** What a sealed secret is bound to: the bucket or base URL that it opens. */
-  readonly target: (config: Config) => string;
-  readonly sign: (request: SignRequest<Config, Secret>) => Promise<string>;
+  target(config: Config): string;
+  /** Scheme, host and port that clients dial. */
+  origin(config: Config): string;
+  sign(request: SignRequest<Config, Secret>): Promise<string>;
 };
 
-/** All URLs signed within one window are equal. */
-const windowSeconds = 600;
-/** A slow client's queue of layers must end before its URL does: the life left at hand-out is never less. */
-const minLifeSeconds = 600;
+/** Keeps a signer's own types for the table, which makes the union of all stores from them. */
+export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret>(
+  signer: { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret>,
+) => signer;
 
-/** The issue time rounded down to its window, and a life that leaves every URL of the window its minimum. */
-export function signingWindow(now: Date): { readonly issuedAt: Date; readonly lifeSeconds: number } {
-  const issuedAtSeconds = Math.floor(now.getTime() / 1000 / windowSeconds) * windowSeconds;
-  return { issuedAt: new Date(issuedAtSeconds * 1000), lifeSeconds: windowSeconds + minLifeSeconds };
-}
+/** The schema of a sealed secret: JSON with these members, and the end of its life if it has one. */
+export const secretEntries = {
+  expiresAt: v.optional(
+    v.pipe(
+      v.string(),
+      v.isoTimestamp(),
+      v.transform((text) => new Date(text)),
+    ),
+  ),
+};

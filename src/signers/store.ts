@@ -1,0 +1,55 @@
+import * as v from "valibot";
+import { parseCidr } from "../lib/ip.ts";
+
+/** Whom a store is for: every member given must fit the client, and one entry of a member is enough. */
+const when = v.strictObject({
+  /** ISO 3166-1 alpha-2; also Cloudflare's `T1`, for Tor. */
+  countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
+  continents: v.optional(v.array(v.picklist(["AF", "AN", "AS", "EU", "NA", "OC", "SA"]))),
+  asns: v.optional(v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffffffff)))),
+  /** The Cloudflare location that the client came in by, as an IATA code. */
+  colos: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z]{3}$/)))),
+  cidrs: v.optional(
+    v.array(
+      v.pipe(
+        v.string(),
+        v.check((text) => parseCidr(text) !== null, "is no IPv4 or IPv6 block"),
+      ),
+    ),
+  ),
+});
+export type When = v.InferOutput<typeof when>;
+
+/** A directory in the bucket, without slashes at its ends and without dot segments: a client's URL parser would resolve them. */
+const prefix = v.pipe(
+  v.string(),
+  v.check(
+    (text) => text === "" || text.split("/").every((segment) => !["", ".", ".."].includes(segment)),
+    "must be a path without slashes at its ends and without dot segments",
+  ),
+);
+
+/** The schema of one scheme's stores. What it gives is what stands in KV: nothing is transformed. */
+export const storeConfig = <const Scheme extends string, const Entries extends v.ObjectEntries>(
+  scheme: Scheme,
+  entries: Entries,
+) => v.strictObject({ scheme: v.literal(scheme), when: v.optional(when), ...entries });
+
+/** What every store has that the edge makes URLs for. */
+export const located = {
+  /** The registry's root directory there. */
+  prefix: v.optional(prefix, ""),
+  /** Whether URLs say for whom they were made, for the store's own log. */
+  attribution: v.optional(v.boolean()),
+};
+
+export const sealed = v.pipe(v.string(), v.nonEmpty());
+
+export const originUrl = v.pipe(
+  v.string(),
+  v.url(),
+  v.check(
+    (text) => URL.canParse(text) && new URL(text).origin === text,
+    "must be an origin: scheme, host and port; a path belongs into prefix",
+  ),
+);

@@ -1,0 +1,51 @@
+import * as v from "valibot";
+import { expect, test } from "vitest";
+import { type Client, chooseStore } from "../../src/blobs/choose-store.ts";
+import type { Pod } from "../../src/directory/directory.ts";
+import { storeSchema } from "../../src/signers/index.ts";
+
+const unknown: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
+const podWith = (stores: readonly object[]) =>
+  ({ blobs: { stores: stores.map((store) => v.parse(storeSchema, store)) } }) as unknown as Pod;
+const named = (name: string, when?: object) => ({
+  scheme: "public",
+  baseUrl: `https://${name}.test`,
+  ...(when === undefined ? {} : { when }),
+});
+
+const pod = podWith([
+  named("office", { cidrs: ["192.0.2.0/24", "2001:db8:1::/48"] }),
+  named("aws-frankfurt", { asns: [16509, 14618], countries: ["DE"] }),
+  named("aws", { asns: [16509, 14618] }),
+  { scheme: "pod", when: { countries: ["CN"] } },
+  named("near-fra", { colos: ["FRA", "MUC"] }),
+  named("europe", { continents: ["EU"] }),
+  named("tor", { countries: ["T1"] }),
+]);
+
+test.each<[string, Partial<Client>, string | null]>([
+  ["a client in a block", { ip: "192.0.2.9", asn: 16509, country: "DE" }, "office"],
+  ["one in a block of IPv6", { ip: "2001:db8:1:2::3" }, "office"],
+  ["one whose IPv4 address is mapped", { ip: "::ffff:192.0.2.9" }, "office"],
+  ["one beside the block", { ip: "192.0.3.1" }, null],
+  ["both of an ASN and a country", { asn: 14618, country: "DE" }, "aws-frankfurt"],
+  ["the ASN in another country", { asn: 14618, country: "US", ip: "198.51.100.7" }, "aws"],
+  ["the country without the ASN, on its continent", { country: "DE", continent: "EU", asn: 3320 }, "europe"],
+  ["where the Pod redirects by itself", { country: "CN", continent: "AS" }, null],
+  ["a colo", { colo: "MUC", continent: "EU" }, "near-fra"],
+  ["Tor", { country: "T1" }, "tor"],
+  ["what fits none", { country: "JP", continent: "AS", asn: 2516, colo: "NRT", ip: "203.0.113.5" }, null],
+  ["one of whom nothing is known", {}, null],
+  ["one whose address does not parse", { ip: "unknown" }, null],
+])("%s is sent to the right store", (_, client, store) => {
+  const chosen = chooseStore(pod, { ...unknown, ...client });
+  const name = chosen?.scheme === "public" ? new URL(chosen.baseUrl).hostname.replace(".test", "") : null;
+  expect(name).toBe(store);
+});
+
+test("a store without a condition fits everyone, also whom nobody knows", () => {
+  const last = podWith([named("europe", { continents: ["EU"] }), named("world")]);
+  expect(chooseStore(last, unknown)).toMatchObject({ baseUrl: "https://world.test" });
+  expect(chooseStore(podWith([named("world", {})]), unknown)).toMatchObject({ baseUrl: "https://world.test" });
+  expect(chooseStore(podWith([]), unknown)).toBeNull();
+});

@@ -1,0 +1,34 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { signingWindow } from "../../src/signers/window.ts";
+
+const minutes = (count: number) => count * 60_000;
+const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2030-01-01"), noInvalidDate: true });
+
+test("at any time a URL has ten minutes left, and at most twenty", () => {
+  fc.assert(
+    fc.property(anyTime, (now) => {
+      const left = (signingWindow(now, null)?.expiresAt.getTime() ?? 0) - now.getTime();
+      expect(left).toBeGreaterThanOrEqual(minutes(10));
+      expect(left).toBeLessThanOrEqual(minutes(20));
+    }),
+  );
+});
+
+test("a window's URLs are equal, and the next one's are others", () => {
+  const at = (time: string) => signingWindow(new Date(time), null);
+  expect(at("2026-11-23T10:00:00.000Z")).toEqual(at("2026-11-23T10:09:59.999Z"));
+  expect(at("2026-11-23T10:00:00Z")).not.toEqual(at("2026-11-23T10:10:00Z"));
+});
+
+test("no URL outlives its credential, and none is made with less than ten minutes left", () => {
+  fc.assert(
+    fc.property(anyTime, fc.integer({ min: -minutes(60), max: minutes(60) }), (now, lifeMs) => {
+      const credentialEndsAt = new Date(now.getTime() + lifeMs);
+      const window = signingWindow(now, credentialEndsAt);
+      const end = window?.expiresAt.getTime();
+      if (end === undefined) expect(lifeMs).toBeLessThan(minutes(10) + 1000);
+      else expect([end <= credentialEndsAt.getTime(), end - now.getTime() >= minutes(10)]).toEqual([true, true]);
+    }),
+  );
+});
