@@ -44,6 +44,28 @@ describe("a Pod that signs for itself, and one without a store", () => {
   });
 });
 
+describe("a Pod with a store for some clients", () => {
+  const near = "{ scheme: public, baseUrl: 'http://near.localhost', prefix: root, when: { cidrs: [192.0.2.0/24] } }";
+  const stack = useStack({ topology: withStores(`[${near}, { scheme: pod }]`, `[${near}]`) });
+
+  test.each([
+    ["acme/private", "192.0.2.7", "near.localhost"],
+    ["acme/private", "198.51.100.7", "localhost"],
+    ["globex/private", "2001:db8::7", "localhost"],
+  ])("sends for %s who comes from %s to %s", async (repository, ip, hostname) => {
+    const [layer] = await layersOf(stack.current, repository);
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${repository}:pull`]);
+    const headers = { "CF-Connecting-IP": ip };
+    const answer = await client.get(`/v2/${repository}/blobs/${layer?.digest ?? ""}`, token, { headers });
+    const target = new URL(answer.headers.get("Location") ?? "");
+    expect([answer.status, target.hostname]).toEqual([307, hostname]);
+    const hex = layer?.digest.slice("sha256:".length) ?? "";
+    const path = `/root/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
+    if (hostname === "near.localhost") expect(target.pathname).toBe(path);
+  });
+});
+
 describe("a Pod that keeps blobs to itself", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: (text) => withStores("[]", "[]")(asPodB(pod)(text)), seedImages: false });

@@ -80,7 +80,7 @@ describe("a store whose secret does not open, and one that needs none of ours", 
     topology: (text) =>
       text
         .replace("POD_A_STORAGE_CREDENTIALS", "POD_B_STORAGE_CREDENTIALS")
-        .replace(/(bucket: pod-b(?:\n.*){3})/, "$1\n        - scheme: pod"),
+        .replace(/(bucket: pod-b(?:\n.*){3})/, "$1\n          when: { countries: [DE] }\n        - scheme: pod"),
   });
 
   test("are named, each by its place", async () => {
