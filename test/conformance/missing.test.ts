@@ -1,0 +1,20 @@
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { run } from "../e2e/command.ts";
+import { checkoutIn } from "../support/checkout.ts";
+
+let dir: string;
+beforeAll(async () => {
+  dir = await mkdtemp(`${tmpdir()}/registry-edge-`);
+});
+afterAll(() => rm(dir, { recursive: true, force: true }));
+
+test("a registry that is missing and cannot be got fails the command, by name", async () => {
+  const checkout = await checkoutIn(dir, { tools: false });
+  const args = [`${checkout}/test/conformance/run.ts`, "--only", "distribution-v3"];
+  const { code, stdout } = await run(process.execPath, args, { PATH: "" });
+  expect(code).toBe(1);
+  expect(stdout).toContain("distribution 3.1: Not installed: ");
+  expect(stdout).toContain("1 faults");
+});

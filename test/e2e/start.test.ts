@@ -1,0 +1,75 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync } from "node:fs";
+import { mkdtemp, readFile, rm } from "node:fs/promises";
+import { createServer } from "node:http";
+import type { AddressInfo } from "node:net";
+import { tmpdir } from "node:os";
+import { text } from "node:stream/consumers";
+import { afterEach, beforeEach, expect, it } from "vitest";
+import { accepts, freePort } from "../../src/local/child-process.ts";
+import { checkoutIn } from "../support/checkout.ts";
+import { descendants, isRunning } from "./processes.ts";
+import { describeWith, needs } from "./tools.ts";
+
+let dir: string;
+let group: number | null = null;
+beforeEach(async () => {
+  dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
+});
+afterEach(async () => {
+  // Of a test that failed.
+  if (group !== null && (await isRunning(group))) process.kill(-group, "SIGKILL");
+  await rm(dir, { recursive: true, force: true });
+});
+
+/** `npm start` in a group of its own, as a shell starts it. */
+function npmStart(checkout: string, port: number, ...args: readonly string[]) {
+  const command = ["--silent", "--ignore-scripts", "start", "--", ...args];
+  const env = { ...process.env, PORT: String(port) };
+  const child = spawn("npm", command, { cwd: checkout, env, detached: true, stdio: ["ignore", "pipe", "pipe"] });
+  if (child.pid === undefined) throw new Error("npm did not start");
+  group = child.pid;
+  return { pid: child.pid, exited: once(child, "exit"), stdout: child.stdout, stderr: child.stderr };
+}
+
+describeWith(["npm", ...needs.distributionPods], "npm start ends without a process, a port or a stack.json", () => {
+  it.each([
+    ["toy", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
+    ["toy", "SIGTERM to npm alone", (pid: number) => process.kill(pid, "SIGTERM")],
+    ["distribution-v3", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
+  ])("of %s Pods on %s", async (pods, _, end) => {
+    const checkout = await checkoutIn(dir, { tools: true });
+    const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", pods);
+    const [welcome] = (await once(stdout, "data")) as [Buffer];
+    expect(welcome.toString()).toContain("Ctrl-C ends all.");
+    const stackFile = `${checkout}/.local/stack.json`;
+    const ports = [...(await readFile(stackFile, "utf8")).matchAll(/:(\d+)"/g)].map(([, port]) => Number(port));
+    const started = await descendants(pid);
+    expect([ports.length, started.length > 3]).toEqual([14, true]);
+    end(pid);
+    await exited;
+    await expect.poll(() => left(started), { timeout: 5_000 }).toEqual([]);
+    const open = await Promise.all(ports.map(async (port) => ((await accepts(port)) ? [port] : [])));
+    expect(open.flat()).toEqual([]);
+    expect(existsSync(stackFile)).toBe(false);
+  });
+});
+
+describeWith(["npm"], "npm start on a port in use", () => {
+  it("says so in one line", async () => {
+    const other = createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address() as AddressInfo;
+    const { exited, stdout, stderr } = npmStart(await checkoutIn(dir, { tools: false }), port);
+    const [[code], printed, complained] = await Promise.all([exited, text(stdout), text(stderr)]);
+    other.close();
+    expect([code, printed]).toEqual([1, ""]);
+    expect(complained).toBe(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.\n`);
+  });
+});
+
+async function left(pids: readonly number[]): Promise<readonly number[]> {
+  const running = await Promise.all(pids.map(async (pid) => ((await isRunning(pid)) ? [pid] : [])));
+  return running.flat();
+}

@@ -1,0 +1,15 @@
+/** A copy of this working tree, for commands that keep their state below their root: two of them never meet. */
+import { cp, mkdir, symlink } from "node:fs/promises";
+import { root } from "../../src/local/paths.ts";
+
+const notCopied = [".git", ".local", "node_modules", "dist"].map((name) => root + name);
+
+/** npm packages are ours, by a link: run npm with `--ignore-scripts`, so that no installation touches them. */
+export async function checkoutIn(dir: string, options: { readonly tools: boolean }): Promise<string> {
+  const checkout = `${dir}/checkout`;
+  await cp(root, checkout, { recursive: true, filter: (path) => !notCopied.includes(path) });
+  await symlink(`${root}node_modules`, `${checkout}/node_modules`);
+  await mkdir(`${checkout}/.local`);
+  if (options.tools) await symlink(`${root}.local/bin`, `${checkout}/.local/bin`);
+  return checkout;
+}
