@@ -6,9 +6,9 @@ import { afterEach, beforeEach, expect, it, vi } from "vitest";
 import { root } from "../../src/local/paths.ts";
 import { dockerIn } from "./docker.ts";
 import { processesNaming } from "./processes.ts";
-import { describeWith } from "./tools.ts";
+import { describeWith, needs } from "./tools.ts";
 
-describeWith(["dockerd", "containerd", "docker", "root"], "a dockerd leaves no process and no mount behind", () => {
+describeWith(needs.dockerd, "a dockerd leaves no process and no mount behind", () => {
   let dir: string;
   beforeEach(async () => {
     dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);

@@ -1,17 +1,29 @@
 import { readFile } from "node:fs/promises";
+import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
+import { welcome } from "../../src/local/welcome.ts";
+import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
+import { type Docker, dockerIn } from "./docker.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, toolPath } from "./tools.ts";
+import { expectPodsApart } from "./taps.ts";
+import { describeWith, needs, toolPath } from "./tools.ts";
 
-/** The shell blocks of one section of the README, as one script against another edge. */
-async function scriptOf(heading: string, edge: string): Promise<string> {
+/** The shell blocks of one section of the README, for another edge. */
+async function blocksOf(heading: string, edge: string): Promise<readonly string[]> {
   const readme = await readFile(`${root}README.md`, "utf8");
   const section = readme.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
   const blocks = [...section.matchAll(/```sh\n([\s\S]*?)```/g)].map(([, block = ""]) => block);
-  return blocks.join("").replaceAll("http://127.0.0.1:8787", edge);
+  return blocks.map((block) => block.replaceAll("127.0.0.1:8787", new URL(edge).host));
 }
+
+/** What `npm start` prints to be pasted. */
+const welcomeLines = ({ stack }: Stage): readonly string[] =>
+  welcome(stack, "toy")
+    .split("\n")
+    .filter((line) => line.startsWith("  "))
+    .map((line) => line.trim());
 
 describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "the README's flows by curl", () => {
   let stage: Stage;
@@ -22,7 +34,7 @@ describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "the README's flows by
 
   it("get a token for several scopes, tags, a manifest, and a blob with and without its redirect", async () => {
     const { stack, dir } = stage;
-    const script = await scriptOf("What a client does, by curl", stack.edge);
+    const script = (await blocksOf("What a client does, by curl", stack.edge)).join("");
     expect(script.match(/curl/g)?.length).toBe(5);
     const printed = await succeed(run(toolPath("bash"), ["-euc", `cd ${dir}\n${script}`]), "the README's script");
     const [tags = "", rest = ""] = printed.split(/(?<=\})\n?(?=\{)/, 2);
@@ -35,5 +47,75 @@ describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "the README's flows by
       [200, "none"],
     ]);
     expect(stack.seen("pod-b", "registry")).toEqual([]);
+  });
+});
+
+describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with docker and skopeo", () => {
+  let stage: Stage;
+  let docker: Docker;
+  beforeAll(async () => {
+    stage = await openStage("toy");
+    docker = await dockerIn(stage.dir);
+  });
+  afterAll(async () => {
+    await docker?.stop();
+    await stage?.close();
+  });
+
+  it("of the README push an image and pull it again", async () => {
+    const blocks = await blocksOf("Two commands", stage.stack.edge);
+    const pasted = blocks.filter((block) => /^(docker|skopeo) /.test(block));
+    expect(pasted.length).toBe(2);
+    await paste(pasted.join(""));
+    await expectPushed("globex/mine", ["1", "2"]);
+  });
+
+  it("of npm start push an image and pull it again", async () => {
+    await docker("logout", stage.host);
+    const pasted = welcomeLines(stage).filter((line) => /^(docker|echo|skopeo) /.test(line));
+    expect(pasted.length).toBe(8);
+    await paste(pasted.join("\n"));
+    await expectPushed("acme/mine", ["1"]);
+  });
+
+  /** Each line must do. */
+  async function paste(script: string): Promise<void> {
+    const folders = [dirname(toolPath("docker")), dirname(toolPath("skopeo")), process.env["PATH"]];
+    const env = { ...docker.env, PATH: folders.join(":"), XDG_RUNTIME_DIR: stage.dir };
+    await succeed(run(toolPath("bash"), ["-euc", `cd ${stage.dir}\n${script}`], env), script);
+    await expectPodsApart(stage.stack);
+  }
+
+  async function expectPushed(name: string, tags: readonly string[]): Promise<void> {
+    const client = createClient(stage.stack.edge);
+    const token = await client.token([`repository:${name}:pull`]);
+    expect(await (await client.get(`/v2/${name}/tags/list`, token)).json()).toEqual({ name, tags });
+  }
+});
+
+describeWith(["npx", "bash"], "the line that gives a name to another Pod, with wrangler's own command", () => {
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await openStage("toy");
+  });
+  afterAll(() => stage?.close());
+
+  it("is served within a minute, without a restart", { timeout: 90_000 }, async () => {
+    const { stack } = stage;
+    const client = createClient(stack.edge);
+    const podAsked = async () => {
+      stack.clearSeen();
+      const token = await client.token(["repository:initech/app:pull"]);
+      await client.get("/v2/initech/app/manifests/1", token);
+      return (["pod-a", "pod-b"] as const).filter((pod) => stack.seen(pod, "registry").length > 0);
+    };
+    expect(await podAsked()).toEqual(["pod-a"]);
+    const [line = ""] = (await blocksOf("Two commands", stack.edge)).filter((block) =>
+      block.startsWith("npx wrangler"),
+    );
+    expect(welcomeLines(stage)).toContain(line.trim());
+    const here = line.replace(".local/state", stack.stateDir);
+    await succeed(run(toolPath("bash"), ["-euc", `cd ${root}\n${here}`]), line);
+    await expect.poll(podAsked, { timeout: 60_000, interval: 1_000 }).toEqual(["pod-b"]);
   });
 });

@@ -8,11 +8,13 @@ import { root } from "../../src/local/paths.ts";
 const folders = [`${root}.local/bin`, "/usr/bin", "/usr/sbin", ...(process.env["PATH"] ?? "").split(delimiter)];
 
 const registryPod = ["docker-registry", "versitygw", "openssl"];
+const dockerd = ["dockerd", "containerd", "docker", "unshare", "root"];
 export const needs = {
   registryPods: registryPod,
   distributionPods: ["registry", "versitygw"],
   skopeo: [...registryPod, "skopeo"],
-  docker: [...registryPod, "dockerd", "containerd", "docker", "root"],
+  dockerd,
+  docker: [...registryPod, ...dockerd],
 } as const;
 
 export function toolPath(name: string): string {
