@@ -20,8 +20,10 @@ const rungs: readonly (readonly string[])[] = [
 ];
 /** Node's side: what runs beside the Worker, never in it. */
 const nodeSide: Readonly<Record<string, readonly string[]>> = {
-  local: ["lib", "oci", "directory"],
-  cli: ["lib", "oci", "signers", "directory"],
+  topology: ["lib", "oci", "signers", "directory"],
+  local: ["lib", "oci", "directory", "topology"],
+  // To the running stack podctl talks as to any other target.
+  cli: ["lib", "oci", "signers", "directory", "topology", "local"],
 };
 const pure = ["lib", "oci", "signers"];
 

@@ -1,17 +1,33 @@
 /** `npm run podctl -- …`: the operator's commands, one file each. */
+import { APIError } from "cloudflare/core/error";
 import { Command } from "commander";
+import { CliFailure } from "./failure.ts";
 import { keysCommand } from "./keys.ts";
 import { sealCommand } from "./seal.ts";
+import { validateCommand } from "./validate.ts";
 
 const program = new Command("podctl")
-  .description("Keeps the directory of a registry-edge deployment.")
+  .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
+  .addCommand(validateCommand())
   .addCommand(keysCommand())
   .addCommand(sealCommand())
+  .addHelpText(
+    "after",
+    `
+The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
+\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`); with --env on the KV namespace that
+wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command at work.`,
+  )
   .showHelpAfterError();
 
 try {
   await program.parseAsync();
 } catch (error) {
-  console.error(`podctl: ${error instanceof Error ? error.message : "unknown error"}`);
-  process.exitCode = 1;
+  console.error(`podctl: ${messageOf(error)}`);
+  process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
+}
+
+function messageOf(error: unknown): string {
+  if (error instanceof APIError) return `the KV API answered: ${error.message.slice(0, 300)}`;
+  return error instanceof Error ? error.message : "unknown error";
 }

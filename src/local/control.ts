@@ -4,14 +4,21 @@ import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import type { EdgeLog } from "./edge-log.ts";
 import { parseFault } from "./fault.ts";
+import { type ApiKv, createKvApi } from "./kv-api.ts";
 import type { Tap } from "./tap.ts";
 
 export type ControlOptions = {
   readonly tapOf: (pod: string, service: string) => Tap | null;
   readonly log: EdgeLog;
+  /** The directory's namespace. */
+  readonly kv: Promise<ApiKv>;
 };
 
-export function createControl({ tapOf, log }: ControlOptions): http.RequestListener {
+/** Where Cloudflare's API would have the directory's namespace, below the control server's own address. */
+export const kvApiPath = "/client/v4";
+export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
+
+export function createControl({ tapOf, log, kv }: ControlOptions): http.RequestListener {
   const app = new Hono();
   app.get("/edge/-/seen", async (c) => {
     await log.settled();
@@ -26,6 +33,8 @@ export function createControl({ tapOf, log }: ControlOptions): http.RequestListe
     await log.settled();
     return c.json({ reads: log.kvReads() });
   });
+  const { account, namespace } = kvApiNames;
+  app.route(`${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`, createKvApi(kv));
   app.get("/:pod/:service/-/seen", (c) => {
     const tap = tapOf(c.req.param("pod"), c.req.param("service"));
     return tap === null ? c.text(unknownTap, 404) : c.json(tap.seen());

@@ -10,10 +10,9 @@ import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { bundleWorker, readWorkerConfig, type WorkerConfig } from "./edge-config.ts";
 import type { EdgeLog } from "./edge-log.ts";
 import { loopback } from "./http-server.ts";
+import type { ApiKv } from "./kv-api.ts";
 import { StartFailure } from "./start-failure.ts";
 import type { Watchdog } from "./watchdog.ts";
-
-const maxMetadataBytes = 1_024;
 
 export type EdgeOptions = {
   /** 0 takes a free one. */
@@ -27,8 +26,7 @@ export type EdgeOptions = {
 export type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
-  readonly putKv: (key: string, value: string) => Promise<void>;
-  readonly deleteKv: (key: string) => Promise<void>;
+  readonly kv: ApiKv;
   stop(): Promise<void>;
 };
 
@@ -46,8 +44,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
     return {
       url: url.origin,
       workerdPid,
-      putKv: (key, value) => kv.put(key, value, metadataOf(value)),
-      deleteKv: (key) => kv.delete(key),
+      kv: kv as unknown as ApiKv,
       stop: () => miniflare.dispose(),
     };
   } catch (error) {
@@ -117,13 +114,3 @@ diagnosticsChannel.subscribe("child_process", (message) => {
   const { process } = message as { process: ChildProcess };
   spawnedIn.getStore()?.push(process);
 });
-
-/** A listing of the directory then shows the records themselves (design: directory keys). */
-function metadataOf(value: string): { metadata?: unknown } {
-  if (Buffer.byteLength(value) > maxMetadataBytes) return {};
-  try {
-    return { metadata: JSON.parse(value) };
-  } catch {
-    return {};
-  }
-}

@@ -1,30 +1,41 @@
 /** `.local/stack.json`: where everything of the running stack is. It is there exactly while the stack is usable. */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
-import { dirname } from "node:path";
-import { stackFile } from "./paths.ts";
+import { dirname, relative, resolve } from "node:path";
+import { root, stackFile } from "./paths.ts";
 import { isStackRunning } from "./state-dir.ts";
 import type { Stack } from "./types.ts";
 
 /** By rename: whoever finds the file finds all of it. */
-export async function writeStackFile({ edge, control, pods }: Stack): Promise<void> {
-  const content = { edge, kv: { persistTo: ".local/state", binding: "DIRECTORY" }, control, pods };
-  await mkdir(dirname(stackFile), { recursive: true });
-  await writeFile(`${stackFile}.tmp`, `${JSON.stringify(content, null, 2)}\n`);
-  await rename(`${stackFile}.tmp`, stackFile);
+export async function writeStackFile({ edge, control, pods, stateDir }: Stack, file = stackFile): Promise<void> {
+  const content = { edge, kv: { persistTo: relative(root, stateDir), binding: "DIRECTORY" }, control, pods };
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.tmp`, `${JSON.stringify(content, null, 2)}\n`);
+  await rename(`${file}.tmp`, file);
+}
+
+export type RunningStack = Pick<Stack, "edge" | "control" | "pods" | "stateDir">;
+
+/** The stack that a file tells of; null when none runs. */
+export async function readStackFile(file = stackFile): Promise<RunningStack | null> {
+  const text = await readFile(file, "utf8").catch(() => null);
+  const content = text === null ? null : parseStackFile(text);
+  if (content === null || !(await isStackRunning(content.control))) return null;
+  const { edge, control, pods, kv } = content;
+  return { edge, control, pods, stateDir: resolve(root, kv.persistTo) };
 }
 
 export const removeStackFile = (): Promise<void> => rm(stackFile, { force: true });
 
 /** Of a stack that was killed. One that still runs keeps its file. */
 export async function removeStaleStackFile(): Promise<void> {
-  const text = await readFile(stackFile, "utf8").catch(() => null);
-  const control = text === null ? null : controlOf(text);
-  if (control === null || !(await isStackRunning(control))) await removeStackFile();
+  if ((await readStackFile()) === null) await removeStackFile();
 }
 
-function controlOf(text: string): string | null {
+type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
+
+function parseStackFile(text: string): StackFile | null {
   try {
-    return (JSON.parse(text) as { control: string }).control;
+    return JSON.parse(text) as StackFile;
   } catch {
     return null;
   }

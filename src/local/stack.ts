@@ -2,17 +2,19 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import { metadataOf } from "../directory/metadata.ts";
 import { generateSealingKeys } from "../directory/seal.ts";
 import { createControl } from "./control.ts";
 import { type Edge, portInUse, startEdge } from "./edge.ts";
 import { EdgeLog } from "./edge-log.ts";
 import { isPortFree, loopback, serve } from "./http-server.ts";
+import type { ApiKv } from "./kv-api.ts";
 import { defaultStateDir } from "./paths.ts";
 import { seedImages } from "./seed-images.ts";
 import { findTap, type Pods, partsOf, startPods } from "./stack-pods.ts";
 import { claimStateDir, ownStateDir, releaseStateDir } from "./state-dir.ts";
 import { Teardown } from "./teardown.ts";
-import { loadTopology, topologyValues } from "./topology-file.ts";
+import { exampleEntries, topologyValues } from "./topology-file.ts";
 import type { Stack, StackOptions } from "./types.ts";
 import { startWatchdog, type Watchdog } from "./watchdog.ts";
 
@@ -45,14 +47,16 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
-  const control = teardown.add(await serve(createControl({ tapOf, log })));
+  const kv = Promise.withResolvers<ApiKv>();
+  const control = teardown.add(await serve(createControl({ tapOf, log, kv: kv.promise })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
 
   const { vars, entries } = await prepareWorker(options, pods, stateDir);
   const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog }));
-  for (const [key, value] of entries) await edge.putKv(key, value);
+  for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
+  kv.resolve(edge.kv);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
   const view = viewOf(pods, edge, log);
   view.clearSeen();
@@ -63,7 +67,7 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
 async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string) {
   const sealingKeys = await generateSealingKeys();
   const values = await topologyValues(Object.values(pods), sealingKeys.publicJwk);
-  const entries = await loadTopology(values, options.topology ?? ((text) => text));
+  const entries = await exampleEntries(values, options.topology ?? ((text) => text));
   // For whoever fills the same file again, to compare it with the stack's KV.
   await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
   const vars = {
@@ -93,8 +97,8 @@ function viewOf(pods: Pods, edge: Edge, log: EdgeLog): Omit<Stack, "stop" | "con
     edgeSeen: () => log.list(),
     edgeSettled: () => log.settled(),
     kvReads: () => log.kvReads(),
-    putKv: edge.putKv,
-    deleteKv: edge.deleteKv,
+    putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
+    deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
   };
 }

@@ -1,41 +1,31 @@
-/** `topology.example.yaml` as KV entries: placeholders filled from the running Pods, then read like any topology. */
+/** `topology.example.yaml` as KV entries: placeholders filled from the running Pods, then read as podctl reads any topology. */
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
-import { parse } from "yaml";
+import { recordText } from "../directory/record-text.ts";
 import { seal } from "../directory/seal.ts";
-import { topologyEntries } from "../directory/topology.ts";
-import { err, ok, type Result } from "../lib/result.ts";
+import { topologyRecords } from "../directory/topology.ts";
+import { parseTopology } from "../topology/load.ts";
+import { formatMistake } from "../topology/mistake.ts";
+import type { Placeholders } from "../topology/placeholders.ts";
+import { loopback } from "./http-server.ts";
 import { helloImage } from "./images.ts";
 import { root } from "./paths.ts";
 import type { Pod } from "./pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
-/** Name to text, as they stand in the file. */
-export type TopologyValues = Readonly<Record<string, string>>;
+export const exampleFile = "topology.example.yaml";
 
-export async function loadTopology(
-  values: TopologyValues,
+export async function exampleEntries(
+  placeholders: Placeholders,
   edit: (text: string) => string,
 ): Promise<ReadonlyMap<string, string>> {
-  const template = await readFile(`${root}topology.example.yaml`, "utf8");
-  const text = fillPlaceholders(edit(template), values);
-  if (!text.ok) throw new StartFailure(text.error);
-  const entries = topologyEntries(parse(text.value), new Date());
-  if (!entries.ok) throw new StartFailure(`topology.example.yaml: ${entries.error.join("; ")}`);
-  return entries.value;
+  const text = edit(await readFile(root + exampleFile, "utf8"));
+  const topology = parseTopology(exampleFile, text, { placeholders, plainHttp: "loopback", edgeHosts: [loopback] });
+  if (!topology.ok) throw new StartFailure(topology.error.map(formatMistake).join("\n"));
+  const stamp = { revision: 1, appliedAt: new Date() };
+  return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
-
-export function fillPlaceholders(text: string, values: TopologyValues): Result<string, string> {
-  const unknown = new Set<string>();
-  const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string) => {
-    const value = values[name];
-    if (value === undefined) unknown.add(placeholder);
-    return value ?? placeholder;
-  });
-  return unknown.size === 0 ? ok(filled) : err(`topology: no value for ${[...unknown].join(", ")}`);
-}
-
-export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Promise<TopologyValues> {
+export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};
   for (const { context, services } of pods) {
     const name = context.id.toUpperCase().replaceAll("-", "_");

@@ -1,0 +1,51 @@
+import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../local/edge-config.ts";
+import { root } from "../local/paths.ts";
+import { CliFailure } from "./failure.ts";
+import { openKvStore } from "./kv-store.ts";
+import type { Target } from "./target.ts";
+
+/** What wrangler.toml is at its top level. */
+const topLevel = "production";
+const binding = "DIRECTORY";
+
+/** Account and namespace are wrangler.toml's, the token is the environment's, as for wrangler itself. */
+export async function openAccount(env: string): Promise<Target> {
+  const configPath = process.env["PODCTL_WRANGLER_CONFIG"] ?? `${root}wrangler.toml`;
+  const environments = await readEnvironments(configPath);
+  if (!environments.includes(env) && env !== topLevel) {
+    throw new CliFailure(
+      `--env "${env}" is not in wrangler.toml; want one of ${[topLevel, ...environments].join(", ")}`,
+    );
+  }
+  const config = await readWorkerConfig(configPath, environments.includes(env) ? env : undefined);
+  const openKv = () => {
+    const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
+    if (!account) throw new CliFailure("no account: set account_id in wrangler.toml or CLOUDFLARE_ACCOUNT_ID");
+    const token = process.env["CLOUDFLARE_API_TOKEN"];
+    if (!token) throw new CliFailure("no API token: set CLOUDFLARE_API_TOKEN to one that may edit Workers KV");
+    return openKvStore({
+      baseUrl: process.env["CLOUDFLARE_BASE_URL"],
+      token,
+      account,
+      namespace: namespaceOf(config, env),
+    });
+  };
+  return {
+    name: env,
+    openKv,
+    defaultFile: null,
+    placeholders: null,
+    plainHttp: config.vars["PLAIN_HTTP"] === "allow" ? "everywhere" : "nowhere",
+    edgeHosts: config.hosts,
+  };
+}
+
+/** wrangler.toml comes with ids that are none. */
+function namespaceOf(config: WorkerConfig, env: string): string {
+  const id = config.kvNamespaces.get(binding);
+  if (id !== undefined && /^[0-9a-f]{32}$/.test(id) && !/^0*1?$/.test(id)) return id;
+  throw new CliFailure(
+    `wrangler.toml has no id of the KV namespace ${binding} for "${env}"; ` +
+      `\`npx wrangler kv namespace create ${binding}\` prints one`,
+  );
+}

@@ -1,0 +1,32 @@
+import { readFile } from "node:fs/promises";
+import { kvApiNames, kvApiPath } from "../local/control.ts";
+import { root, stackFile } from "../local/paths.ts";
+import { type RunningStack, readStackFile } from "../local/stack-file.ts";
+import { exampleFile } from "../local/topology-file.ts";
+import type { Placeholders } from "../topology/placeholders.ts";
+import { CliFailure } from "./failure.ts";
+import { openKvStore } from "./kv-store.ts";
+import type { Target } from "./target.ts";
+
+/** `PODCTL_STACK` names another stack's file than the one of `npm start`. */
+export async function openStack(): Promise<Target> {
+  const stack = await readStackFile(process.env["PODCTL_STACK"] ?? stackFile);
+  const placeholders = stack === null ? {} : await readPlaceholders(stack);
+  return {
+    name: "the local stack",
+    openKv: () => {
+      if (stack === null) throw new CliFailure(noStack);
+      return openKvStore({ baseUrl: stack.control + kvApiPath, token: "local", ...kvApiNames });
+    },
+    defaultFile: `${root}${exampleFile}`,
+    placeholders,
+    plainHttp: "loopback",
+    edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname],
+  };
+}
+
+const noStack = "no local stack is running; start one by `npm start`, or name a target by --env";
+
+async function readPlaceholders({ stateDir }: RunningStack): Promise<Placeholders> {
+  return JSON.parse(await readFile(`${stateDir}/topology-values.json`, "utf8")) as Placeholders;
+}

@@ -1,0 +1,32 @@
+/** What a command talks to: the running local stack, or with `--env` the account that wrangler.toml names. */
+import type { Command } from "commander";
+import type { KvStore } from "./kv-store.ts";
+import { openAccount } from "./target-account.ts";
+import { openStack } from "./target-stack.ts";
+
+export type Target = {
+  /** For messages. */
+  readonly name: string;
+  /** Fails where there is no running stack, or no token for the account. */
+  readonly openKv: () => KvStore;
+  /** The topology that a command reads when none is named; null where it must be named. */
+  readonly defaultFile: string | null;
+  /** For `${NAME}` in that file; null where a file holds the values themselves. */
+  readonly placeholders: Readonly<Record<string, string>> | null;
+  /** Where Pods and storage may be without TLS. */
+  readonly plainHttp: "everywhere" | "loopback" | "nowhere";
+  /** Host names of the edge, without ports. */
+  readonly edgeHosts: readonly string[];
+};
+
+export type TargetOptions = { readonly env?: string };
+
+/** `--env` as every command that has a target takes it. */
+export const withTarget = (command: Command): Command =>
+  command.option(
+    "--env <name>",
+    "the environment of wrangler.toml (`production`: its top level) instead of the local stack",
+  );
+
+export const openTarget = ({ env }: TargetOptions): Promise<Target> =>
+  env === undefined ? openStack() : openAccount(env);

@@ -1,0 +1,75 @@
+/**
+ * A KV namespace behind the calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys, write,
+ * read and delete many), so that it talks to the running stack as it does to an account.
+ */
+import { Hono } from "hono";
+import * as v from "valibot";
+
+/** What the API stands on; Miniflare's namespace is one. */
+export type ApiKv = {
+  list(options: { prefix?: string; cursor?: string; limit: number }): Promise<ApiListing>;
+  get(key: string): Promise<string | null>;
+  put(key: string, value: string, options: { metadata?: unknown }): Promise<void>;
+  delete(key: string): Promise<void>;
+};
+export type ApiListing = {
+  readonly keys: readonly { readonly name: string; readonly metadata?: unknown }[];
+  readonly cursor?: string;
+};
+
+const maxListKeys = 1_000;
+const maxReadKeys = 100;
+const maxBulkKeys = 10_000;
+
+const keys = (max: number) => v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(max));
+const readBody = v.object({ keys: keys(maxReadKeys) });
+const deleteBody = keys(maxBulkKeys);
+const writeBody = v.pipe(
+  v.array(v.object({ key: v.string(), value: v.string(), metadata: v.optional(v.unknown()) })),
+  v.minLength(1),
+  v.maxLength(maxBulkKeys),
+);
+const listQuery = v.object({
+  prefix: v.optional(v.string()),
+  cursor: v.optional(v.string()),
+  limit: v.pipe(v.optional(v.string(), String(maxListKeys)), v.toNumber(), v.minValue(10), v.maxValue(maxListKeys)),
+});
+
+/** Calls wait for the namespace: the control server is there before workerd. */
+export function createKvApi(whenReady: Promise<ApiKv>): Hono {
+  const api = new Hono();
+  api.get("/keys", async (c) => {
+    const { prefix, cursor, limit } = v.parse(listQuery, c.req.query());
+    const kv = await whenReady;
+    const page = await kv.list({ limit, ...(prefix ? { prefix } : {}), ...(cursor ? { cursor } : {}) });
+    const info = { count: page.keys.length, cursor: page.cursor ?? "" };
+    return c.json({ ...success(page.keys), result_info: info });
+  });
+  api.post("/bulk/get", async (c) => {
+    const { keys } = v.parse(readBody, await c.req.json());
+    const kv = await whenReady;
+    const values = await Promise.all(keys.map(async (key) => [key, await kv.get(key)] as const));
+    return c.json(success({ values: Object.fromEntries(values) }));
+  });
+  api.put("/bulk", async (c) => {
+    const entries = v.parse(writeBody, await c.req.json());
+    const kv = await whenReady;
+    await Promise.all(
+      entries.map(({ key, value, metadata }) => kv.put(key, value, metadata === undefined ? {} : { metadata })),
+    );
+    return c.json(success({ successful_key_count: entries.length, unsuccessful_keys: [] }));
+  });
+  api.post("/bulk/delete", async (c) => {
+    const keys = v.parse(deleteBody, await c.req.json());
+    const kv = await whenReady;
+    await Promise.all(keys.map((key) => kv.delete(key)));
+    return c.json(success({ successful_key_count: keys.length, unsuccessful_keys: [] }));
+  });
+  api.onError((error, c) => {
+    const code = error instanceof v.ValiError ? 400 : 500;
+    return c.json({ success: false, errors: [{ code, message: error.message }], messages: [], result: null }, code);
+  });
+  return api;
+}
+
+const success = (result: unknown): object => ({ success: true, errors: [], messages: [], result });

@@ -1,0 +1,48 @@
+import type * as v from "valibot";
+import { type Mistake, type Path, quote } from "./mistake.ts";
+
+type Issue = v.BaseIssue<unknown>;
+
+/** What valibot found, as the operator reads it. Of alternatives that all failed, the one that got furthest speaks. */
+export function mistakeOf(issue: Issue): Mistake {
+  const deepest = deepestOf(issue, []);
+  const { path, issue: at } = deepest;
+  const name = path.at(-1);
+  if (at.kind === "schema" && at.type === "strict_object" && at.expected === "never") {
+    return { path, at: "name", text: "is no member here; docs/topology.schema.json lists them" };
+  }
+  if (at.kind === "schema" && at.input === undefined && at.received === "undefined" && at.path !== undefined) {
+    return { path: path.slice(0, -1), at: "value", text: `"${String(name)}" is missing; want it here` };
+  }
+  return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
+}
+
+function deepestOf(issue: Issue, prefix: Path): { readonly path: Path; readonly issue: Issue } {
+  const path = [...prefix, ...(issue.path ?? []).map((item) => item.key as string | number)];
+  const deeper = (issue.issues ?? []).map((inner) => deepestOf(inner, path));
+  const longest = deeper.reduce<(typeof deeper)[number] | null>(
+    (best, one) => (best === null || one.path.length > best.path.length ? one : best),
+    null,
+  );
+  return longest !== null && longest.path.length > path.length ? longest : { path, issue };
+}
+
+const wantedByType: Readonly<Record<string, string>> = {
+  string: "text",
+  number: "a number",
+  array: "a list",
+  strict_object: "a mapping",
+  loose_object: "a mapping",
+  record: "a mapping",
+  url: "a URL with scheme and host",
+  non_empty: "text that is not empty",
+};
+
+function wantedBy(issue: Issue): string {
+  if (issue.type === "regex") return `a match of ${String(issue.requirement)}`;
+  if (issue.type === "max_length") return `at most ${String(issue.requirement)}`;
+  if (issue.type === "check") return issue.message;
+  return (
+    wantedByType[issue.type] ?? (issue.expected ?? issue.message).replace(/^\((.*)\)$/, "$1").replaceAll(" | ", " or ")
+  );
+}

@@ -1,0 +1,71 @@
+/** A topology file as a value: read, filled, parsed and checked, or every mistake with its place. */
+import { readFile, stat } from "node:fs/promises";
+import { basename, dirname, join } from "node:path";
+import type { Topology } from "../directory/topology.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import { readAssignments } from "./assignments-file.ts";
+import { type CheckedTopology, checkTopology } from "./check.ts";
+import { formatPath, type LocatedMistake } from "./mistake.ts";
+import { fillPlaceholders, type Placeholders } from "./placeholders.ts";
+import type { Rules } from "./rules.ts";
+import { parseYaml } from "./yaml.ts";
+
+/** YAML takes a hundred times its size in memory. */
+const maxFileBytes = 8 * 1024 * 1024;
+
+export type LoadOptions = Rules & {
+  readonly placeholders: Placeholders | null;
+  /** Lines of the assignments' own file, as they are read. */
+  readonly onProgress?: (lines: number) => void;
+};
+
+export async function loadTopology(
+  path: string,
+  options: LoadOptions,
+): Promise<Result<Topology, readonly LocatedMistake[]>> {
+  const name = basename(path);
+  const text = await readText(path);
+  if (!text.ok) return err([{ file: name, line: 1, column: 1, text: text.error }]);
+  const checked = parseTopology(name, text.value, options);
+  if (!checked.ok || checked.value.assignmentsFile === undefined) return checked;
+  const { assignmentsFile, pods, assignments } = checked.value;
+  const onProgress = options.onProgress ?? (() => {});
+  const file = join(dirname(path), assignmentsFile);
+  const read = await readAssignments(file, { name: assignmentsFile, pods, assignments, onProgress });
+  return read.ok ? checked : read;
+}
+
+/** Without the assignments of a file that it names. */
+export function parseTopology(
+  file: string,
+  text: string,
+  { placeholders, ...rules }: LoadOptions,
+): Result<CheckedTopology, readonly LocatedMistake[]> {
+  const filled = fillPlaceholders(text, placeholders);
+  if (!filled.ok) return err(filled.error.map((mistake) => ({ file, ...mistake })));
+  const yaml = parseYaml(filled.value);
+  if (!yaml.ok) return err(yaml.error.map((mistake) => ({ file, ...mistake })));
+  const checked = checkTopology(yaml.value.value, rules);
+  if (checked.ok) return checked;
+  return err(
+    checked.error.map(({ path, at, text }) => ({
+      file,
+      ...yaml.value.locate(path, at),
+      text: path.length === 0 ? text : `${formatPath(path)}: ${text}`,
+    })),
+  );
+}
+
+async function readText(path: string): Promise<Result<string, string>> {
+  try {
+    const { size } = await stat(path);
+    if (size > maxFileBytes) {
+      return err(
+        `the file has ${size} bytes; want at most ${maxFileBytes}, and many assignments in an assignmentsFile`,
+      );
+    }
+    return ok(await readFile(path, "utf8"));
+  } catch (error) {
+    return err(`the file cannot be read: ${(error as Error).message}`);
+  }
+}

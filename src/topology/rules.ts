@@ -1,0 +1,12 @@
+/** What one deployment allows. */
+export type Rules = {
+  /** Where Pods and storage may be without TLS. */
+  readonly plainHttp: "everywhere" | "loopback" | "nowhere";
+  /** Host names of the edge, without ports. */
+  readonly edgeHosts: readonly string[];
+};
+
+/** The Worker remembers as many parsed Pods. */
+export const maxPods = 500;
+/** It ends in an OCI error's message. */
+export const maxTextCharacters = 500;

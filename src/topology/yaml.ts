@@ -1,0 +1,80 @@
+/** YAML as plain values, with the position of each: a subset without anchors, tags and repeated names. Pure. */
+import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Mistake, Path, Position } from "./mistake.ts";
+
+export type Yaml = {
+  readonly value: unknown;
+  /** Of what the path leads to, or of the nearest that is there. */
+  readonly locate: (path: Path, at: Mistake["at"]) => Position;
+};
+export type YamlMistake = Position & { readonly text: string };
+
+export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
+  const lines = new LineCounter();
+  const positionAt = (offset: number): Position => {
+    const { line, col } = lines.linePos(offset);
+    return { line: Math.max(line, 1), column: Math.max(col, 1) };
+  };
+  const document = parseDocument(text, {
+    lineCounter: lines,
+    // Its own messages quote the line, and the line may hold a secret.
+    prettyErrors: false,
+    // Compares every pair of names; ours below does not.
+    uniqueKeys: false,
+    stringKeys: true,
+    logLevel: "silent",
+  });
+  const [error] = document.errors;
+  if (error !== undefined) return err([{ ...positionAt(error.pos[0]), text: `not YAML: ${error.message}` }]);
+  const mistakes: YamlMistake[] = [];
+  const value = plainOf(document.contents, (node, text) => {
+    mistakes.push({ ...positionAt(node?.range?.[0] ?? 0), text });
+  });
+  if (mistakes.length > 0) return err(mistakes);
+  return ok({ value, locate: (path, at) => positionAt(offsetOf(document.contents, path, at)) });
+}
+
+type Complain = (node: Node | null, text: string) => void;
+
+/** Objects without a prototype, so that `constructor` is a name like any other. */
+function plainOf(node: unknown, complain: Complain): unknown {
+  if (isScalar(node)) {
+    if (node.tag === undefined || isCoreTag(node.tag)) return node.value;
+    complain(node, `the tag ${JSON.stringify(node.tag)} is not read; want a plain value`);
+  } else if (isSeq(node)) return node.items.map((item) => plainOf(item, complain));
+  else if (isMap(node)) {
+    const entries: Record<string, unknown> = Object.create(null);
+    for (const pair of node.items) {
+      const name = nameOf(pair);
+      if (name in entries)
+        complain(pair.key as Node, `${JSON.stringify(name)} stands here a second time; want it once`);
+      entries[name] = plainOf(pair.value, complain);
+    }
+    return entries;
+  } else if (isAlias(node)) complain(node, `the alias "*${node.source}" is not read; write the value out`);
+  return null;
+}
+
+const isCoreTag = (tag: string): boolean => tag.startsWith("tag:yaml.org,2002:");
+const nameOf = (pair: Pair): string => String(isScalar(pair.key) ? pair.key.value : pair.key);
+
+function offsetOf(root: unknown, path: Path, at: Mistake["at"]): number {
+  let node = root;
+  let offset = startOf(root);
+  for (const [index, key] of path.entries()) {
+    const wantsName = at === "name" && index === path.length - 1;
+    if (isMap(node)) {
+      const pair = node.items.find((item) => nameOf(item) === key);
+      if (pair === undefined) return offset;
+      node = pair.value;
+      offset = wantsName || startOf(node) === 0 ? startOf(pair.key) : startOf(node);
+    } else if (isSeq(node) && typeof key === "number") {
+      node = node.items[key];
+      offset = startOf(node) || offset;
+    } else return offset;
+  }
+  return offset;
+}
+
+const startOf = (node: unknown): number => (node as Node | null | undefined)?.range?.[0] ?? 0;
