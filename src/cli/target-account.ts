@@ -36,6 +36,7 @@ export async function openAccount(env: string): Promise<Target> {
     defaultFile: null,
     placeholders: null,
     plainHttp: config.vars["PLAIN_HTTP"] === "allow" ? "everywhere" : "nowhere",
+    seals: "checked",
     edgeHosts: config.hosts,
   };
 }

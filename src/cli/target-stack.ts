@@ -21,6 +21,7 @@ export async function openStack(): Promise<Target> {
     defaultFile: `${root}${exampleFile}`,
     placeholders,
     plainHttp: "loopback",
+    seals: "checked",
     edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname],
   };
 }

@@ -1,10 +1,11 @@
 /** What a command talks to: the running local stack, or with `--env` the account that wrangler.toml names. */
 import type { Command } from "commander";
+import type { Rules } from "../topology/rules.ts";
 import type { KvStore } from "./kv-store.ts";
 import { openAccount } from "./target-account.ts";
 import { openStack } from "./target-stack.ts";
 
-export type Target = {
+export type Target = Rules & {
   /** For messages. */
   readonly name: string;
   /** Fails where there is no running stack, or no token for the account. */
@@ -13,10 +14,6 @@ export type Target = {
   readonly defaultFile: string | null;
   /** For `${NAME}` in that file; null where a file holds the values themselves. */
   readonly placeholders: Readonly<Record<string, string>> | null;
-  /** Where Pods and storage may be without TLS. */
-  readonly plainHttp: "everywhere" | "loopback" | "nowhere";
-  /** Host names of the edge, without ports. */
-  readonly edgeHosts: readonly string[];
 };
 
 export type TargetOptions = { readonly env?: string };

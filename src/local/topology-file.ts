@@ -7,20 +7,22 @@ import { topologyRecords } from "../directory/topology.ts";
 import { parseTopology } from "../topology/load.ts";
 import { formatMistake } from "../topology/mistake.ts";
 import type { Placeholders } from "../topology/placeholders.ts";
-import { loopback } from "./http-server.ts";
+import type { Rules } from "../topology/rules.ts";
 import { helloImage } from "./images.ts";
 import { root } from "./paths.ts";
 import type { Pod } from "./pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
 export const exampleFile = "topology.example.yaml";
+/** A stack for tests starts with the faults that a deployment must not have; podctl checks for them. */
+const anyFault: Rules = { plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
 
 export async function exampleEntries(
   placeholders: Placeholders,
   edit: (text: string) => string,
 ): Promise<ReadonlyMap<string, string>> {
   const text = edit(await readFile(root + exampleFile, "utf8"));
-  const topology = parseTopology(exampleFile, text, { placeholders, plainHttp: "loopback", edgeHosts: [loopback] });
+  const topology = parseTopology(exampleFile, text, { placeholders, ...anyFault });
   if (!topology.ok) throw new StartFailure(topology.error.map(formatMistake).join("\n"));
   const stamp = { revision: 1, appliedAt: new Date() };
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));

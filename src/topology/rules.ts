@@ -4,6 +4,8 @@ export type Rules = {
   readonly plainHttp: "everywhere" | "loopback" | "nowhere";
   /** Host names of the edge, without ports. */
   readonly edgeHosts: readonly string[];
+  /** Whether a secret is one that was sealed for the very place where it stands. */
+  readonly seals: "checked" | "unchecked";
 };
 
 /** The Worker remembers as many parsed Pods. */
