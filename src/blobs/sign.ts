@@ -76,14 +76,17 @@ async function readSecret(
   if (known !== undefined) return ok(known);
   const parsed = await v.safeParseAsync(signer.secret, parseJson(opened.value));
   if (!parsed.success) {
-    const [issue] = parsed.issues;
-    const want = issue.expected ?? issue.message;
-    return misconfigured(
-      `sealed value of Pod "${pod.id}", field "${field}", is wrong at "${v.getDotPath(issue) ?? ""}": want ${want}`,
-    );
+    return misconfigured(`sealed value of Pod "${pod.id}", field "${field}", is wrong${whatIsWrong(parsed.issues[0])}`);
   }
   secrets.set(cacheKey, parsed.output);
   return ok(parsed.output);
+}
+
+/** Without the value: a message of our own, or what valibot calls expected. Of a union's forms, the one that is nearly given. */
+function whatIsWrong(issue: v.BaseIssue<unknown>): string {
+  const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
+  const at = v.getDotPath(given);
+  return `${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
 }
 
 const misconfigured = (text: string): Result<never, Misconfigured> => err({ reason: "misconfigured", text });

@@ -8,11 +8,40 @@ export function hex(bytes: ArrayBuffer | Uint8Array): string {
   return out;
 }
 
-/** RFC 4648 §5, without padding. */
-export function base64url(bytes: ArrayBuffer | Uint8Array): string {
+/** RFC 4648 §4, with padding. */
+export function base64(bytes: ArrayBuffer | Uint8Array): string {
   let binary = "";
   for (const byte of new Uint8Array(bytes)) binary += String.fromCharCode(byte);
-  return btoa(binary).replaceAll("+", "-").replaceAll("/", "_").replace(/=+$/, "");
+  return btoa(binary);
+}
+
+/** RFC 4648 §5, without padding. */
+export const base64url = (bytes: ArrayBuffer | Uint8Array): string => withoutPadding(paddedBase64url(bytes));
+
+/** RFC 4648 §5, with padding, as Google and AWS write it. */
+export const paddedBase64url = (bytes: ArrayBuffer | Uint8Array): string =>
+  base64(bytes).replaceAll("+", "-").replaceAll("/", "_");
+
+const withoutPadding = (text: string): string => text.replace(/=+$/, "");
+
+/** Either alphabet, padded or not; null for what is no base64. */
+export const parseBase64 = (text: string): Uint8Array<ArrayBuffer> | null =>
+  parseBase64url(withoutPadding(text.replaceAll("+", "-").replaceAll("/", "_")));
+
+/** Null for anything but digits in pairs. */
+export function parseHex(text: string): Uint8Array<ArrayBuffer> | null {
+  if (!/^([0-9a-f]{2})*$/i.test(text)) return null;
+  return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
+}
+
+export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBuffer> {
+  const bytes = new Uint8Array(parts.reduce((length, part) => length + part.length, 0));
+  let at = 0;
+  for (const part of parts) {
+    bytes.set(part, at);
+    at += part.length;
+  }
+  return bytes;
 }
 
 /** The inverse of {@link base64url}; null for anything that is not its canonical output. */

@@ -1,6 +1,5 @@
 import * as v from "valibot";
 import { encodePath } from "./encode.ts";
-import { originUrl } from "./store.ts";
 
 /** Where an object store has its buckets: in the path, before the host, or as the endpoint itself (a host name bound to the bucket). */
 export const bucketEntries = {
@@ -12,8 +11,6 @@ type BucketConfig = {
   readonly bucket: string;
   readonly addressing: "path" | "virtual-host" | "bound-host";
 };
-
-export const endpoint = originUrl;
 
 export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): string {
   const { protocol, host } = new URL(endpoint);

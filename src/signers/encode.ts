@@ -8,3 +8,17 @@ export const encodePath = (path: string): string => path.split("/").map(encodeCo
 /** Parameters in the order given; their names are unreserved characters. */
 export const encodeQuery = (parameters: readonly (readonly [name: string, value: string])[]): string =>
   parameters.map(([name, value]) => `${name}=${encodeComponent(value)}`).join("&");
+
+/** The blob's URL at a CDN, with parameters of one's own. */
+export function cdnUrl(
+  baseUrl: string,
+  key: string,
+  parameters: readonly (readonly [name: string, value: string])[],
+): string {
+  const url = `${baseUrl}${encodePath(`/${key}`)}`;
+  return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;
+}
+
+/** The URL with one more parameter at its end, whose value needs no escapes. */
+export const withParameter = (url: string, name: string, value: string): string =>
+  `${url}${url.includes("?") ? "&" : "?"}${name}=${value}`;

@@ -43,7 +43,11 @@ export const located = {
   attribution: v.optional(v.boolean()),
 };
 
-export const sealed = v.pipe(v.string(), v.nonEmpty());
+export const nonEmpty = v.pipe(
+  v.string(),
+  v.check((text) => text !== "", "a text that is not empty"),
+);
+export const sealed = nonEmpty;
 
 export const originUrl = v.pipe(
   v.string(),
@@ -53,3 +57,6 @@ export const originUrl = v.pipe(
     "must be an origin: scheme, host and port; a path belongs into prefix",
   ),
 );
+
+/** What every CDN has: the host whose root is the bucket's. */
+export const cdnEntries = { ...located, baseUrl: originUrl };

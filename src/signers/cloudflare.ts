@@ -1,0 +1,37 @@
+import * as v from "valibot";
+import { base64, base64url, utf8 } from "../lib/bytes.ts";
+import { cdnUrl, encodeComponent, withParameter } from "./encode.ts";
+import { textHmacKey } from "./keys.ts";
+import { defineSigner, secretEntries } from "./signer.ts";
+import { cdnEntries, sealed, storeConfig } from "./store.ts";
+import { epochSeconds } from "./window.ts";
+
+/**
+ * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The life of a URL stands in the rule, so the
+ * token's time is set to the URL's end less that.
+ */
+export const cloudflare = defineSigner({
+  config: storeConfig("cloudflare", {
+    ...cdnEntries,
+    /** The rule's `lengthOfSeparator` is that of `?<parameter>=`. */
+    parameter: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/)), "verify"),
+    /** The rule's `ttl`. */
+    ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
+    /** `base64url` for a rule with the flag `s`. */
+    encoding: v.optional(v.picklist(["base64", "base64url"]), "base64"),
+    credentials: sealed,
+  }),
+  secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
+  target: ({ baseUrl }) => baseUrl,
+  origin: ({ baseUrl }) => baseUrl,
+  sign: async ({ key, config, secret, window, attribution }) => {
+    const { baseUrl, parameter, ttlSeconds, encoding } = config;
+    const url = cdnUrl(baseUrl, key, attribution);
+    const message = url.slice(baseUrl.length);
+    const time = epochSeconds(window.expiresAt) - ttlSeconds;
+    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(`${message}${time}`));
+    const text = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
+    // The token is the last parameter: what stands behind it would be no part of the message.
+    return withParameter(url, parameter, `${time}-${text}`);
+  },
+});

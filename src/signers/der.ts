@@ -1,0 +1,52 @@
+import { concatBytes } from "../lib/bytes.ts";
+
+/** ITU-T X.690, as much of it as private keys and ECDSA signatures need. */
+const tags = { integer: 0x02, octetString: 0x04, sequence: 0x30 } as const;
+type Bytes = Uint8Array<ArrayBuffer>;
+
+function element(tag: number, content: Bytes): Bytes {
+  const { length } = content;
+  const size = length < 0x80 ? [length] : length < 0x100 ? [0x81, length] : [0x82, length >> 8, length & 0xff];
+  return concatBytes(Uint8Array.of(tag, ...size), content);
+}
+
+const algorithms = {
+  /** 1.2.840.113549.1.1.1, parameters NULL (RFC 8017 appendix A.1). */
+  rsa: [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00],
+  /** 1.2.840.10045.2.1 on 1.2.840.10045.3.1.7 (RFC 5480 §2.1.1). */
+  p256: [
+    0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
+  ],
+  /** 1.3.101.112 (RFC 8410 §3). */
+  ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70],
+} as const;
+
+/** A key in its algorithm's own form, as PKCS#8 (RFC 5208 §5), which is all that WebCrypto takes. */
+export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
+  const version = element(tags.integer, Uint8Array.of(0));
+  const identifier = element(tags.sequence, Uint8Array.from(algorithms[algorithm]));
+  return element(tags.sequence, concatBytes(version, identifier, element(tags.octetString, key)));
+}
+
+/** The 32 bytes of an Ed25519 seed as RFC 8410 §7 has them. */
+export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, seed);
+
+/** A private value on P-256 in SEC1's form (RFC 5915 §3), without the public point. */
+export const sec1 = (value: Bytes): Bytes =>
+  element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
+
+/** WebCrypto's r ‖ s as the sequence of two integers that everyone else means by an ECDSA signature (RFC 3279 §2.2.3). */
+export function ecdsaSignature(raw: ArrayBuffer): Bytes {
+  const half = raw.byteLength / 2;
+  const integers = [new Uint8Array(raw, 0, half), new Uint8Array(raw, half)].map((bytes) =>
+    element(tags.integer, unsigned(bytes)),
+  );
+  return element(tags.sequence, concatBytes(...integers));
+}
+
+/** Without leading zeros, but for the one that keeps the sign. */
+function unsigned(bytes: Uint8Array): Bytes {
+  const first = bytes.findIndex((byte) => byte !== 0);
+  const digits = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);
+  return (digits[0] ?? 0) < 0x80 ? Uint8Array.from(digits) : concatBytes(Uint8Array.of(0), digits);
+}

@@ -1,0 +1,159 @@
+import * as v from "valibot";
+import { describe, expect, test } from "vitest";
+import { signBlobUrl } from "../../src/blobs/sign.ts";
+import type { Pod } from "../../src/directory/directory.ts";
+import type { OpenSecret } from "../../src/directory/secrets.ts";
+import { ok } from "../../src/lib/result.ts";
+import type { Digest } from "../../src/oci/digest.ts";
+import type { RepositoryName } from "../../src/oci/repository-name.ts";
+import { schemes, signerOf, storeOrigin, storeSchema } from "../../src/signers/index.ts";
+import { objectKeys } from "./object-keys.ts";
+import { samples } from "./samples.ts";
+import { type Case, parseSecret, type SigningScheme, sign } from "./sign.ts";
+
+const digest = `sha256:${"ab".repeat(32)}` as Digest;
+const blobPath = `docker/registry/v2/blobs/sha256/ab/${"ab".repeat(32)}/data`;
+const now = new Date("2026-11-23T10:09:59Z");
+
+/** Far enough apart that no signature of the one is in the other by chance. */
+const stringsOf = (value: unknown): readonly string[] =>
+  typeof value === "string"
+    ? [value]
+    : typeof value === "object" && value !== null
+      ? Object.values(value).flatMap(stringsOf)
+      : [];
+
+const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
+  stores.map((store, index) => [`${scheme} ${index}`, scheme as SigningScheme, store] as const),
+);
+
+test("every scheme of the table has a sample, under its own id", () => {
+  expect(Object.keys(samples).toSorted()).toEqual(
+    Object.keys(schemes)
+      .filter((id) => id !== "pod")
+      .toSorted(),
+  );
+  for (const [id, { config }] of Object.entries(schemes)) expect(config.entries.scheme.literal).toBe(id);
+});
+
+test("a Pod that redirects by itself has no origin of its own and takes no other member", () => {
+  expect(storeOrigin(v.parse(storeSchema, { scheme: "pod" }))).toBeNull();
+  expect(v.safeParse(storeSchema, { scheme: "pod", bucket: "b" }).success).toBe(false);
+});
+
+describe.each(cases)("a store of %s", (_, scheme, sample) => {
+  const withCredentials = sample.secret === undefined ? {} : { credentials: "sealed" };
+  const storeWith = (members: object = {}) =>
+    v.parse(storeSchema, { scheme, ...withCredentials, ...sample.config, ...members });
+  const pod = (store: ReturnType<typeof storeWith>) => ({ id: "pod-a", blobs: { stores: [store] } }) as unknown as Pod;
+  const opening =
+    (secret: unknown): OpenSecret =>
+    async () =>
+      ok(JSON.stringify(secret));
+  const blobUrl = (members: object = {}, secret: unknown = sample.secret, at = now) => {
+    const store = storeWith(members);
+    if (store.scheme === "pod") expect.fail("no such sample");
+    const attribution = { repository: "acme/app" as RepositoryName, sizeBytes: 7 };
+    return signBlobUrl("GET", digest, pod(store), store, opening(secret), at, attribution);
+  };
+
+  test("stands in a record as it is written, and has no unknown member", () => {
+    const store = storeWith();
+    expect(v.parse(storeSchema, JSON.parse(JSON.stringify(store)))).toEqual(store);
+    expect(v.safeParse(storeSchema, { ...store, unknown: 1 }).success).toBe(false);
+    expect(v.safeParse(storeSchema, { ...store, prefix: "a/../b" }).success).toBe(false);
+  });
+
+  test("has an origin and a target that say where its URLs lead", async () => {
+    const store = storeWith();
+    if (store.scheme === "pod") expect.fail("no such sample");
+    expect(new URL(await sign(scheme, sample)).origin).toBe(storeOrigin(store));
+    expect(signerOf(store).target(store)).not.toBe("");
+  });
+
+  test("names every key in its path, so that a client's parser gets it back", async () => {
+    for (const key of objectKeys) {
+      const url = new URL(await sign(scheme, { ...sample, key }));
+      expect(decodeURIComponent(url.pathname).endsWith(`/${key}`), key).toBe(true);
+      expect(url.hash).toBe("");
+    }
+  });
+
+  test("has URLs that a client sends as they are", async () => {
+    for (const key of objectKeys) {
+      const url = await sign(scheme, { ...sample, key, attribution: [["repository", "acme/app"]] });
+      expect(new URL(url).href).toBe(url);
+    }
+  });
+
+  test("says for whom a URL is only if it was told to", async () => {
+    const [silent, telling] = await Promise.all([blobUrl(), blobUrl({ attribution: true })]);
+    if (!silent.ok || !telling.ok) expect.fail("not signed");
+    expect(silent.value).not.toMatch(/acme/);
+    expect(decodeURIComponent(telling.value)).toMatch(/repository=acme\/app.*size-bytes=7/);
+    expect(decodeURIComponent(new URL(telling.value).pathname).endsWith(blobPath)).toBe(true);
+  });
+
+  test("gives one URL to all who ask within a window, and another one afterwards", async () => {
+    const store = storeWith();
+    if (store.scheme === "pod") expect.fail("no such sample");
+    const ask = (at: Date) => signBlobUrl("GET", digest, pod(store), store, opening(sample.secret), at);
+    const times = Array.from({ length: 32 }, (_, index) => new Date(Date.UTC(2026, 10, 23, 10, 0, index * 18)));
+    const urls = await Promise.all(times.map(ask));
+    expect(new Set(urls.map((url) => (url.ok ? url.value : null))).size).toBe(1);
+    const next = await ask(new Date("2026-11-23T10:10:00Z"));
+    if (scheme !== "public") expect(next).not.toEqual(urls[0]);
+  });
+
+  test.skipIf(sample.secret === undefined)("signs path, prefix and time", async () => {
+    const base = await sign(scheme, sample);
+    const later = { issuedAt: new Date("2026-11-23T10:10:00Z"), expiresAt: new Date("2026-11-23T10:30:00Z") };
+    const signatureOf = (url: string) => new URL(url).search;
+    const others: Partial<Case>[] = [{ key: "a/c" }, { key: "root/a/b" }, { window: later }];
+    for (const other of others)
+      expect(signatureOf(await sign(scheme, { ...sample, ...other }))).not.toBe(signatureOf(base));
+  });
+
+  test.skipIf(sample.secret === undefined)("keeps its secret, also when that does not parse", async () => {
+    const url = decodeURIComponent(await sign(scheme, sample));
+    const names = /email|accessId|accessKeyId|keyPairId|keyName|signed|salt/;
+    const hidden = Object.entries(sample.secret ?? {}).flatMap(([name, value]) =>
+      names.test(name) ? [] : stringsOf(typeof value === "object" ? (value as { value: string }).value : value),
+    );
+    expect(hidden.length).toBeGreaterThan(0);
+    for (const text of hidden) expect(url).not.toContain(text);
+
+    for (const [name, value] of Object.entries(sample.secret ?? {})) {
+      const broken = { ...sample.secret, [name]: typeof value === "string" ? "" : { ...value, value: "%not-base64%" } };
+      const answer = await blobUrl({}, broken);
+      if (answer.ok) expect.fail(`a secret with a bad ${name} is taken`);
+      expect(answer.error.reason).toBe("misconfigured");
+      expect(answer.error.text).toContain('sealed value of Pod "pod-a", field "blobs.stores.0.credentials", is wrong');
+      expect(answer.error.text).toMatch(new RegExp(`is wrong at "${name}(\\.value)?": want .`));
+      const values = stringsOf(sample.secret).filter((text) => text.length > 1);
+      for (const text of [...values, "%not-base64%"]) expect(answer.error.text).not.toContain(text);
+    }
+    expect(await blobUrl({}, "no object")).toMatchObject({ ok: false, error: { reason: "misconfigured" } });
+  });
+
+  test.skipIf(sample.secret === undefined)("has no URL that outlives its secret", async () => {
+    const ending = (expiresAt: string) => {
+      const delegated = (sample.secret as { userDelegationKey?: object }).userDelegationKey;
+      if (delegated === undefined) return { ...sample.secret, expiresAt };
+      return { userDelegationKey: { ...delegated, signedExpiresOn: expiresAt } };
+    };
+    const soon = await blobUrl({}, ending("2026-11-23T10:19:58Z"));
+    expect(soon).toEqual({
+      ok: false,
+      error: {
+        reason: "misconfigured",
+        text: 'sealed value of Pod "pod-a", field "blobs.stores.0.credentials", expires too soon for a URL; want 10 minutes left',
+      },
+    });
+    const [just, long] = await Promise.all([blobUrl({}, ending("2026-11-23T10:19:59Z")), blobUrl()]);
+    expect(just.ok && long.ok && just.value !== long.value).toBe(true);
+    expect(await parseSecret(scheme, ending("2026-11-23T10:19:59Z"))).toMatchObject({
+      expiresAt: new Date("2026-11-23T10:19:59Z"),
+    });
+  });
+});

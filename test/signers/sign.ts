@@ -1,0 +1,45 @@
+import * as v from "valibot";
+import { type Scheme, schemes, signerOf, storeSchema } from "../../src/signers/index.ts";
+import type { StoreSecret } from "../../src/signers/signer.ts";
+import type { UrlWindow } from "../../src/signers/window.ts";
+
+export type SigningScheme = Exclude<Scheme, "pod">;
+
+export const window: UrlWindow = {
+  issuedAt: new Date("2026-11-23T10:00:00Z"),
+  expiresAt: new Date("2026-11-23T10:20:00Z"),
+};
+export const expiresSeconds = window.expiresAt.getTime() / 1000;
+
+export type Case = {
+  /** Without its scheme. */
+  readonly config: object;
+  /** As it is sealed. */
+  readonly secret?: object;
+  readonly key?: string;
+  readonly method?: "GET" | "HEAD";
+  readonly window?: UrlWindow;
+  readonly attribution?: readonly (readonly [string, string])[];
+};
+
+export const parseSecret = (scheme: SigningScheme, secret: object | undefined): Promise<StoreSecret> | StoreSecret => {
+  const { secret: schema } = schemes[scheme];
+  return schema === null
+    ? {}
+    : (v.parseAsync as (schema: unknown, input: unknown) => Promise<StoreSecret>)(schema, secret);
+};
+
+/** What the edge does with a store of its record and the secret that was sealed for it. */
+export async function sign(scheme: SigningScheme, { config, secret, ...request }: Case): Promise<string> {
+  const store = v.parse(storeSchema, { scheme, ...config, ...(secret === undefined ? {} : { credentials: "sealed" }) });
+  if (store.scheme === "pod") throw new Error("nothing is signed for a Pod that redirects by itself");
+  return signerOf(store).sign({
+    method: "GET",
+    key: "a/b",
+    window,
+    attribution: [],
+    ...request,
+    config: store,
+    secret: await parseSecret(scheme, secret),
+  });
+}
