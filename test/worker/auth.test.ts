@@ -67,7 +67,7 @@ test("without a token: a challenge from the URL alone, no KV read and no Pod req
   const client = createClient(stack.current.edge);
   for (const headers of [{}, { Authorization: `Basic ${btoa("demo:demo")}` }, { "X-Forwarded-Host": "evil.test" }]) {
     const answer = await client.get(manifest("acme/private"), null, { headers });
-    expect(answer.status).toBe(401);
+    expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([401, "no-store"]);
     expect(answer.headers.get("WWW-Authenticate")).toBe(
       `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:acme/private:pull"`,
     );
