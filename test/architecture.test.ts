@@ -22,8 +22,8 @@ const rungs: readonly (readonly string[])[] = [
 const nodeSide: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   local: ["lib", "oci", "directory", "topology"],
-  // To the running stack podctl talks as to any other target.
-  cli: ["lib", "oci", "signers", "directory", "topology", "local"],
+  // To the running stack podctl talks as to any other target; what it explains and checks, it does by the Worker's own functions.
+  cli: ["lib", "oci", "signers", "directory", "auth", "blobs", "pods", "topology", "local"],
 };
 const pure = ["lib", "oci", "signers"];
 

@@ -18,7 +18,8 @@ const remembered = new BoundedMap<string, Remembered>(2_000);
 /** Registries allow it to either side (distribution, GitLab). */
 const leewaySeconds = 60;
 
-const accessClaim = v.nullish(
+/** What the edge reads of a token: distribution's `access`. */
+export const accessClaim = v.nullish(
   v.array(v.object({ type: v.string(), name: v.string(), actions: v.array(v.string()) })),
   [],
 );

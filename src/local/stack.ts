@@ -65,7 +65,7 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
 
 /** The Worker's variables and its directory, both with keys made for this stack alone. */
 async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string) {
-  const sealingKeys = await generateSealingKeys();
+  const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
   const values = await topologyValues(Object.values(pods), sealingKeys.publicJwk);
   const entries = await exampleEntries(values, options.topology ?? ((text) => text));
   // For whoever fills the same file again, to compare it with the stack's KV.

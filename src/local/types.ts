@@ -1,4 +1,5 @@
 /** What the local stack offers to `npm start`, tests, e2e and conformance. Types only. */
+import type { JWK } from "jose";
 
 export type PodKind = "toy" | "registry" | "distribution-v3";
 export type PodId = "pod-a" | "pod-b";
@@ -54,6 +55,8 @@ export type StackOptions = {
   readonly stateDir?: string;
   /** Overrides of the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;
+  /** Instead of keys made for this stack alone. */
+  readonly sealingKeys?: { readonly publicJwk: JWK; readonly privateJwk: JWK };
   /** Edits the topology's text before its placeholders are filled. */
   readonly topology?: (text: string) => string;
   readonly seedImages?: boolean;

@@ -22,12 +22,14 @@ export function formatChallenge({ realm, service, access, error }: Challenge): s
   return `Bearer ${parameters.join(",")}`;
 }
 
-/** What a Pod's own Bearer challenge says that ours must keep; null when it sent none. */
-export function parseChallenge(header: string | null): Pick<Challenge, "access" | "error"> | null {
+/** What a Pod's own Bearer challenge says; null when it sent none. A parameter that is not there is empty. */
+export function parseChallenge(header: string | null): Challenge | null {
   if (header === null || !/^bearer\s/i.test(header)) return null;
   const value = (key: string) => new RegExp(`[\\s,]${key}="([^"]*)"`, "i").exec(header)?.[1] ?? "";
   const error = value("error");
   return {
+    realm: value("realm"),
+    service: value("service"),
     access: parseScopes([value("scope")]),
     error: error === "invalid_token" || error === "insufficient_scope" ? error : null,
   };

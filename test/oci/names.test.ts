@@ -79,10 +79,10 @@ describe("challenges", () => {
   test.each([
     [
       'Bearer realm="r",service="s",scope="repository:a/b:pull",error="insufficient_scope"',
-      { access, error: "insufficient_scope" },
+      { realm: "r", service: "s", access, error: "insufficient_scope" },
     ],
-    ['bearer realm="r", service="s", scope="repository:a/b:pull"', { access, error: null }],
-    ['Bearer realm="r",error="made up"', { access: [], error: null }],
+    ['bearer realm="r", service="s", scope="repository:a/b:pull"', { realm: "r", service: "s", access, error: null }],
+    ['Bearer realm="r",error="made up"', { realm: "r", service: "", access: [], error: null }],
     ['Basic realm="r"', null],
     [null, null],
   ])("%s parses", (header, expected) => expect(parseChallenge(header)).toEqual(expected));

@@ -1,0 +1,85 @@
+import type { Called } from "./call.ts";
+import { checkProbeBlob, checkRegistry } from "./registry.ts";
+import { checkBlobHosts, checkStores } from "./stores.ts";
+import type { Subject } from "./subject.ts";
+import { checkToken, fetchToken } from "./token.ts";
+import { checkWrites } from "./write.ts";
+
+/** Half of the leeway that registries and edge give a token. */
+const maxSkewSeconds = 30;
+
+/** Every check of one Pod; what a fault makes meaningless is left out, so that one fault is one finding. */
+export async function examinePod(subject: Subject): Promise<void> {
+  const { pod, checks } = subject;
+  if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
+  const clock = new Clock(subject.deployment.edgeAheadSeconds);
+  checkBlobHosts(subject);
+  const reached = await checkWithToken(subject, clock);
+  if (subject.probe === null) checks.skip("stores", "the record has no probe");
+  else if (reached !== "probe is missing") await checkStores(subject, clock.of("a store"));
+  clock.report(subject);
+}
+
+/** The checks that ask registry and token service. A store is not to blame for a blob that the registry has not either. */
+async function checkWithToken(subject: Subject, clock: Clock): Promise<"probe is missing" | "done"> {
+  const { pod, checks, probe, way, deployment } = subject;
+  const registry = way === "direct" ? await checkRegistry(subject, clock.of("the registry")) : null;
+  if (way === "direct" && registry === null) return "done";
+  const asked = registry?.kind === "asks" ? registry.service : pod.audience;
+  const audienceWrong = asked !== pod.audience;
+  if (audienceWrong)
+    checks.found("audience", "audience-wrong", `the registry wants "${asked}", the record says "${pod.audience}"`);
+  if (probe === null) {
+    checks.skip("token", "the record has no probe: a repository and digest for checks");
+    return "done";
+  }
+  const tokenFor = (actions: readonly string[]) =>
+    fetchToken(subject, asked, { type: "repository", name: probe.repository, actions }, clock.of("the token service"));
+  let sent: string | null = null;
+  if (registry?.kind !== "open") {
+    const token = await tokenFor(["pull"]);
+    if (!token.ok) {
+      checks.found("token", token.error.finding, token.error.text);
+      return "done";
+    }
+    checks.ok("token", `of ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
+    await checkToken(subject, token.value.jwt, audienceWrong);
+    ({ sent } = token.value);
+  }
+  const missing = !(await checkProbeBlob(subject, sent));
+  if (!deployment.write) return missing ? "probe is missing" : "done";
+  if (way !== "direct") checks.skip("writes", "only the edge reaches this Pod");
+  else if (sent === null) await checkWrites(subject, null);
+  else {
+    const token = await tokenFor(["pull", "push", "delete"]);
+    if (token.ok) await checkWrites(subject, token.value.sent);
+    else checks.skip("writes", token.error.text);
+  }
+  return missing ? "probe is missing" : "done";
+}
+
+/** The clocks of all that answered, against the edge's: one finding for all of a Pod. */
+class Clock {
+  readonly #edgeAheadSeconds: number;
+  readonly #skewSeconds = new Map<string, number>();
+
+  constructor(edgeAheadSeconds: number) {
+    this.#edgeAheadSeconds = edgeAheadSeconds;
+  }
+
+  of(who: string): (seen: Called) => void {
+    return ({ aheadSeconds }) => {
+      if (aheadSeconds === null) return;
+      const skew = aheadSeconds - this.#edgeAheadSeconds;
+      if (Math.abs(skew) >= Math.abs(this.#skewSeconds.get(who) ?? 0)) this.#skewSeconds.set(who, skew);
+    };
+  }
+
+  report({ checks }: Subject): void {
+    if (this.#skewSeconds.size === 0) return;
+    const off = [...this.#skewSeconds].filter(([, seconds]) => Math.abs(seconds) > maxSkewSeconds);
+    const said = off.map(([who, seconds]) => `${who} is ${Math.abs(seconds)} s ${seconds > 0 ? "ahead" : "behind"}`);
+    if (off.length > 0) checks.found("clock", "clock-skew", said.join(", "));
+    else checks.ok("clock", `within ${maxSkewSeconds} s`);
+  }
+}

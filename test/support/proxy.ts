@@ -1,0 +1,45 @@
+import http from "node:http";
+import type { AddressInfo } from "node:net";
+import { pipeline } from "node:stream/promises";
+import { afterAll } from "vitest";
+
+/** What a proxy does to one answer: it gives one in the server's place, or changes the server's own; null leaves it as it is. */
+export type Twist = (
+  request: http.IncomingMessage,
+) =>
+  | { readonly inPlace: number; readonly headers?: http.OutgoingHttpHeaders }
+  | { readonly change: (headers: http.IncomingHttpHeaders) => http.OutgoingHttpHeaders }
+  | null;
+
+/** A server in front of another one: for faults that no well-behaved server has. */
+export async function startProxy(target: string, twist: Twist): Promise<string> {
+  const server = http.createServer((request, response) => {
+    const twisted = twist(request);
+    if (twisted !== null && "inPlace" in twisted) {
+      request.resume().on("end", () => response.writeHead(twisted.inPlace, twisted.headers).end());
+      return;
+    }
+    const { method, url = "/", headers } = request;
+    const forwarded = http.request(new URL(url, target), { method, headers }, (answer) => {
+      const changed = twisted === null ? {} : twisted.change(answer.headers);
+      response.writeHead(answer.statusCode ?? 502, { ...answer.headers, ...changed });
+      pipeline(answer, response).catch(() => response.destroy());
+    });
+    pipeline(request, forwarded).catch(() => response.destroy());
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  afterAll(() => {
+    server.close();
+    server.closeAllConnections();
+  });
+  return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
+}
+
+/** An origin where nothing listens. */
+export async function closedOrigin(): Promise<string> {
+  const server = http.createServer();
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise<void>((resolve) => server.close(() => resolve()));
+  return `http://127.0.0.1:${port}`;
+}

@@ -1,0 +1,64 @@
+import { readFile } from "node:fs/promises";
+import type { JWK } from "jose";
+import { seal, unseal } from "../../src/directory/seal.ts";
+import type { Stack } from "../../src/local/stack.ts";
+
+export type PodRecord = {
+  readonly registry: string;
+  readonly token: string;
+  readonly issuer: string;
+  readonly audience: string;
+  readonly keys: readonly JWK[];
+  readonly trust?: object;
+  readonly blobs: { readonly hosts: readonly string[]; readonly proof: string; readonly stores: readonly Store[] };
+  readonly probe: { readonly repository: string; readonly digest: string };
+};
+type Store = Readonly<Record<string, unknown>>;
+
+/** What is wrong with a Pod: members of its record, of its one store, or what is sealed for that. */
+export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
+  readonly blobs?: Partial<PodRecord["blobs"]>;
+  readonly store?: Store;
+  readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
+};
+
+type Keys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
+
+/** The records of the two Pods that a stack with these sealing keys has started with. */
+export async function healthyRecords({
+  stateDir,
+}: Stack): Promise<{ readonly "pod-a": PodRecord; readonly "pod-b": PodRecord }> {
+  const text = await readFile(`${stateDir}/topology-values.json`, "utf8");
+  const values = JSON.parse(text) as Readonly<Record<string, string>>;
+  const recordOf = (id: "pod-a" | "pod-b", repository: string): PodRecord => {
+    const value = (name: string) => values[`${id.toUpperCase().replace("-", "_")}_${name}`] ?? "";
+    const credentials = value("STORAGE_CREDENTIALS");
+    return {
+      registry: value("REGISTRY"),
+      token: value("TOKEN"),
+      issuer: `${id}-issuer`,
+      audience: `${id}-registry`,
+      keys: [JSON.parse(value("KEY")) as JWK],
+      blobs: {
+        hosts: [value("STORAGE_HOST"), value("STORAGE_DIRECT_HOST")],
+        proof: "head",
+        stores: [{ scheme: "s3", endpoint: value("STORAGE"), region: "us-east-1", bucket: id, credentials }],
+      },
+      probe: { repository, digest: value("PROBE_DIGEST") },
+    };
+  };
+  return { "pod-a": recordOf("pod-a", "acme/hello"), "pod-b": recordOf("pod-b", "globex/hello") };
+}
+
+/** A healthy Pod's record under another id, with one thing wrong; its storage credentials are sealed for it anew. */
+export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickness, keys: Keys): Promise<PodRecord> {
+  const { store, blobs, sealedFor, ...members } = sickness;
+  const [own] = healthy.blobs.stores;
+  const place = { field: "blobs.stores.0.credentials", scheme: "s3" };
+  const source = { ...place, pod: "pod-b", target: "pod-b" };
+  const opened = await unseal(String(own?.["credentials"]), source, [keys.privateJwk]);
+  if (!opened.ok) throw new Error(opened.error);
+  const { secret = opened.value, pod = id, target = "pod-b" } = sealedFor ?? {};
+  const credentials = await seal(secret, { ...place, pod, target }, keys.publicJwk);
+  return { ...healthy, ...members, blobs: { ...healthy.blobs, stores: [{ ...own, credentials, ...store }], ...blobs } };
+}
