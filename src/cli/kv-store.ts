@@ -61,7 +61,8 @@ export function openKvStore({ baseUrl, token, account, namespace }: KvAddress): 
   return {
     async *list(prefix) {
       const query = { account_id, limit: 1_000, ...(prefix === undefined ? {} : { prefix }) };
-      for await (const page of namespaces.keys.list(namespace, query).iterPages()) {
+      const first = await namespaces.keys.list(namespace, query);
+      for await (const page of first.iterPages()) {
         yield page.getPaginatedItems().map(({ name, metadata }) => ({ key: name, metadata }));
       }
     },

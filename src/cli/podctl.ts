@@ -1,6 +1,7 @@
 /** `npm run podctl -- …`: the operator's commands, one file each. */
 import { APIError } from "cloudflare/core/error";
 import { Command } from "commander";
+import { doctorCommand } from "./doctor.ts";
 import { CliFailure } from "./failure.ts";
 import { keysCommand } from "./keys.ts";
 import { sealCommand } from "./seal.ts";
@@ -9,6 +10,7 @@ import { validateCommand } from "./validate.ts";
 const program = new Command("podctl")
   .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
   .addCommand(validateCommand())
+  .addCommand(doctorCommand())
   .addCommand(keysCommand())
   .addCommand(sealCommand())
   .addHelpText(

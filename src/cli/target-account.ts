@@ -1,5 +1,6 @@
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../local/edge-config.ts";
 import { root } from "../local/paths.ts";
+import { operatorFromEnv } from "./edge-access.ts";
 import { CliFailure } from "./failure.ts";
 import { openKvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
@@ -33,6 +34,15 @@ export async function openAccount(env: string): Promise<Target> {
   return {
     name: env,
     openKv,
+    openEdge: async () => {
+      const [host] = config.hosts;
+      if (host === undefined) throw new CliFailure(`wrangler.toml names no route for "${env}": where is the edge?`);
+      return {
+        origin: `https://${host}`,
+        probeToken: process.env["PODCTL_PROBE_TOKEN"] ?? null,
+        user: operatorFromEnv(),
+      };
+    },
     defaultFile: null,
     placeholders: null,
     plainHttp: config.vars["PLAIN_HTTP"] === "allow" ? "everywhere" : "nowhere",

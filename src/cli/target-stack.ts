@@ -4,6 +4,7 @@ import { root, stackFile } from "../local/paths.ts";
 import { type RunningStack, readStackFile } from "../local/stack-file.ts";
 import { exampleFile } from "../local/topology-file.ts";
 import type { Placeholders } from "../topology/placeholders.ts";
+import { operatorFromEnv } from "./edge-access.ts";
 import { CliFailure } from "./failure.ts";
 import { openKvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
@@ -17,6 +18,11 @@ export async function openStack(): Promise<Target> {
     openKv: () => {
       if (stack === null) throw new CliFailure(noStack);
       return openKvStore({ baseUrl: stack.control + kvApiPath, token: "local", ...kvApiNames });
+    },
+    openEdge: async () => {
+      if (stack === null) throw new CliFailure(noStack);
+      const probeToken = await readFile(`${stack.stateDir}/probe-token`, "utf8");
+      return { origin: stack.edge, probeToken, user: operatorFromEnv() ?? { name: "demo", password: "demo" } };
     },
     defaultFile: `${root}${exampleFile}`,
     placeholders,

@@ -1,0 +1,61 @@
+import { Command } from "commander";
+import { advice } from "./doctor/check.ts";
+import { diagnose } from "./doctor/diagnose.ts";
+import { formatChecks } from "./doctor/report.ts";
+import { CliFailure } from "./failure.ts";
+import type { KvStore } from "./kv-store.ts";
+import { colors, print, printJson } from "./output.ts";
+import { openTarget, type TargetOptions, withTarget } from "./target.ts";
+import { openDirectory } from "./traced-directory.ts";
+
+type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean };
+
+export function doctorCommand(): Command {
+  return withTarget(new Command("doctor"))
+    .description(
+      "Checks each Pod against its record: registry, token service, keys, storage, clock. Ends with 1 if anything is wrong.",
+    )
+    .argument("[pods...]", "the Pods to look at, instead of all")
+    .option("--write", "also what only a write shows, in the Pod's probe repository; what is written is removed again")
+    .option("--json", "the checks as JSON")
+    .addHelpText(
+      "after",
+      `
+Signed URLs come from the edge, which must have the secret PROBE_TOKEN; podctl shows it the same token, in PODCTL_PROBE_TOKEN.
+PODCTL_USER and PODCTL_PASSWORD are a user who may pull each Pod's probe repository, and with --write push and delete there.
+Where the directory says \`credentials: own\`, only the default Pod and Pods named here are shown them. On the local stack the
+user is demo and the token is known.
+
+  podctl doctor                    all Pods of the local stack
+  podctl doctor pod-b --write      one Pod, with the checks that write
+  podctl doctor --env production   all Pods of the account's directory`,
+    )
+    .action(async (pods: readonly string[], { json, write = false, ...options }: Options) => {
+      const target = await openTarget(options);
+      const kv = target.openKv();
+      const { origin, ...access } = await target.openEdge();
+      const named = pods.length > 0;
+      const checks = await diagnose({
+        directory: openDirectory(target, kv).directory,
+        pods: named ? pods : await listPods(kv),
+        named,
+        ...access,
+        edge: origin,
+        edgeHosts: target.edgeHosts,
+        write,
+      });
+      if (json)
+        printJson(
+          checks.map((check) => (check.status === "finding" ? { ...check, todo: advice[check.finding] } : check)),
+        );
+      else print(formatChecks(checks, colors));
+      if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;
+    });
+}
+
+async function listPods(kv: KvStore): Promise<readonly string[]> {
+  const ids: string[] = [];
+  for await (const page of kv.list("pod/")) ids.push(...page.map(({ key }) => key.slice("pod/".length)));
+  if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes them");
+  return ids;
+}
