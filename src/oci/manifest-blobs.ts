@@ -1,0 +1,54 @@
+import { parseUnambiguousJson } from "../lib/unambiguous-json.ts";
+import { type Digest, parseDigest } from "./digest.ts";
+
+/** Of the manifests that name blobs; an index names manifests alone. */
+const imageTypes = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+];
+/** A registry looks for these among its manifests, or nowhere: they may be fetched from elsewhere. */
+const notABlob = /manifest|index|foreign|nondistributable/i;
+
+const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
+const descriptorMembers = ["mediaType", "digest", "size", "urls"];
+
+/** More layers than any image has; each costs memory and two calls of a cache. */
+const MAX_BLOBS = 256;
+
+/**
+ * The blobs that a registry must have found in the repository when it took this manifest: config and layers, but for those that it need
+ * not have (OCI image spec, "Descriptors": `urls`). None of a manifest that two parsers could read in two ways.
+ */
+export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
+  const mediaType = contentType?.split(";")[0]?.trim() ?? "";
+  const manifest = imageTypes.includes(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
+  if (!isPlainObject(manifest, manifestMembers)) return [];
+  if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
+  // What reads as an index or another kind as well may have been checked as that (CVE-2021-41190).
+  if (["manifests", "blobs", "fsLayers"].some((member) => member in manifest)) return [];
+  const layers = manifest["layers"];
+  const descriptors = [manifest["config"], ...(Array.isArray(layers) ? layers : [])];
+  return [...new Set(descriptors.slice(0, MAX_BLOBS).flatMap(blobOf))];
+}
+
+function blobOf(descriptor: unknown): readonly Digest[] {
+  if (!isPlainObject(descriptor, descriptorMembers)) return [];
+  const { mediaType, digest, urls } = descriptor;
+  if (typeof mediaType !== "string" || typeof digest !== "string" || notABlob.test(mediaType)) return [];
+  const fetchedElsewhere = urls !== undefined && !(Array.isArray(urls) && urls.length === 0);
+  const parsed = parseDigest(digest);
+  return parsed.ok && !fetchedElsewhere ? [parsed.value] : [];
+}
+
+/** Go's parsers take `Layers` for `layers`: an object that spells one of `members` so says two things. */
+function isPlainObject<Member extends string>(
+  value: unknown,
+  members: readonly Member[],
+): value is { readonly [name in Member]?: unknown } {
+  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  const folded = new Set<string>(members.map(fold));
+  return Object.keys(value).every((name) => !folded.has(fold(name)) || members.some((member) => member === name));
+}
+
+/** Unicode's simple folding, near enough: both ways, for the Kelvin sign and the long s have one way each. */
+const fold = (name: string): string => name.toUpperCase().toLowerCase();
