@@ -6,6 +6,7 @@
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ChildProcess } from "node:child_process";
 import diagnosticsChannel from "node:diagnostics_channel";
+import { rm } from "node:fs/promises";
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { bundleWorker, readWorkerConfig, type WorkerConfig } from "./edge-config.ts";
 import type { EdgeLog } from "./edge-log.ts";
@@ -53,11 +54,38 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   }
 }
 
+export type RestartableEdge = Edge & { readonly restart: () => Promise<void> };
+
+/** An edge whose isolate and caches can be lost, as they are on a deployment or in another location. */
+export async function startRestartable(options: EdgeOptions): Promise<RestartableEdge> {
+  let edge = await startEdge(options);
+  const port = Number(new URL(edge.url).port);
+  return {
+    url: edge.url,
+    workerdPid: () => edge.workerdPid(),
+    kv: {
+      list: (page) => edge.kv.list(page),
+      get: (key) => edge.kv.get(key),
+      put: (key, value, options) => edge.kv.put(key, value, options),
+      delete: (key) => edge.kv.delete(key),
+    },
+    stop: () => edge.stop(),
+    restart: async () => {
+      await edge.stop();
+      await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
+      edge = await startEdge({ ...options, port });
+    },
+  };
+}
+
 export const portInUse = (port: number): StartFailure =>
   new StartFailure(`Port ${port} of ${loopback} is in use: free it, or choose another with PORT=.`);
 
 const isAddressInUse = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ERR_ADDRESS_IN_USE";
+
+/** The folder that wrangler's `--persist-to` adds a version to. */
+const persistencePath = ({ stateDir }: EdgeOptions): string => `${stateDir}/v3`;
 
 function miniflareOptions(config: WorkerConfig, script: string, options: EdgeOptions): MiniflareOptions {
   const vars = Object.entries({ ...config.vars, ...options.vars });
@@ -71,8 +99,7 @@ function miniflareOptions(config: WorkerConfig, script: string, options: EdgeOpt
     telemetry: { enabled: false },
     log: new Log(LogLevel.ERROR),
     handleStructuredLogs: (line) => options.log.receive(line),
-    // The folder that wrangler's `--persist-to` adds a version to.
-    resourcePersistencePath: `${options.stateDir}/v3`,
+    resourcePersistencePath: persistencePath(options),
     workers: [
       {
         config: {

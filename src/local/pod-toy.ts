@@ -5,7 +5,7 @@ import type { PodParts } from "./pod.ts";
 import { createToyRegistry } from "./toy-registry.ts";
 import { createToyStorage } from "./toy-storage.ts";
 
-export const toyParts: PodParts = {
+export const toyParts = (lenientManifests: boolean): PodParts => ({
   async startStorage(pod) {
     const dir = `${pod.dir}/storage`;
     await mkdir(dir, { recursive: true });
@@ -22,7 +22,8 @@ export const toyParts: PodParts = {
       publicJwk: pod.key.publicJwk,
       storage: { endpoint: urls.storage, bucket, region, accessKeyId, secretAccessKey },
       stagingDir,
+      lenientManifests,
     });
     return serve(registry);
   },
-};
+});

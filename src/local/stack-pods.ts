@@ -4,17 +4,17 @@ import { distributionParts, registryParts } from "./pod-registry.ts";
 import { toyParts } from "./pod-toy.ts";
 import type { Tap } from "./tap.ts";
 import type { Teardown } from "./teardown.ts";
-import type { PodId, PodKind } from "./types.ts";
+import type { PodId, StackOptions } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 export type Pods = Readonly<Record<PodId, Pod>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<PodId, string>;
 
-export function partsOf(kind: PodKind): PodParts {
+export function partsOf({ pods: kind = "toy", lenientManifests = false }: StackOptions): PodParts {
   switch (kind) {
     case "toy":
-      return toyParts;
+      return toyParts(lenientManifests);
     case "registry":
       return registryParts();
     case "distribution-v3":

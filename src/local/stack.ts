@@ -5,7 +5,7 @@ import { resolve } from "node:path";
 import { metadataOf } from "../directory/metadata.ts";
 import { generateSealingKeys } from "../directory/seal.ts";
 import { createControl } from "./control.ts";
-import { type Edge, portInUse, startEdge } from "./edge.ts";
+import { portInUse, type RestartableEdge, startRestartable } from "./edge.ts";
 import { EdgeLog } from "./edge-log.ts";
 import { isPortFree, loopback, serve } from "./http-server.ts";
 import type { ApiKv } from "./kv-api.ts";
@@ -39,7 +39,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 async function start(options: StackOptions, teardown: Teardown, watchdog: Watchdog): Promise<Omit<Stack, "stop">> {
   const port = options.edgePort ?? 8787;
   const stateDir = resolve(options.stateDir ?? defaultStateDir);
-  const parts = partsOf(options.pods ?? "toy");
+  const parts = partsOf(options);
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
@@ -54,7 +54,7 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
   teardown.add({ stop: () => releaseStateDir(stateDir) });
 
   const { vars, entries } = await prepareWorker(options, pods, stateDir);
-  const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog }));
+  const edge = teardown.add(await startRestartable({ port, stateDir, vars, log, watchdog }));
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
   kv.resolve(edge.kv);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
@@ -84,7 +84,7 @@ async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string
   return { vars, entries };
 }
 
-function viewOf(pods: Pods, edge: Edge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
+function viewOf(pods: Pods, edge: RestartableEdge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
   return {
     edge: edge.url,
     pods: { "pod-a": pods["pod-a"].services, "pod-b": pods["pod-b"].services },
@@ -100,5 +100,6 @@ function viewOf(pods: Pods, edge: Edge, log: EdgeLog): Omit<Stack, "stop" | "con
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
+    restartEdge: edge.restart,
   };
 }

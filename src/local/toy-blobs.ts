@@ -13,6 +13,7 @@ export type BlobServices = {
   readonly repositories: Repositories;
   readonly uploads: Uploads;
   readonly storage: ToyStorageClientOptions;
+  readonly lenientManifests: boolean;
 };
 
 type BlobPlace = Extract<RepositoryPlace, { kind: "blob" }>;

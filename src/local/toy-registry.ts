@@ -15,6 +15,8 @@ export type { ToyStorageClientOptions } from "./toy-storage-client.ts";
 export type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
+  /** Takes manifests whose blobs it does not have, as some registries do: what `proof: manifest` must not be set for. */
+  readonly lenientManifests?: boolean;
 };
 
 /**
@@ -27,6 +29,7 @@ export function createToyRegistry(options: ToyRegistryOptions): RequestListener 
     repositories: new Repositories(),
     uploads: new Uploads(options.stagingDir),
     storage: options.storage,
+    lenientManifests: options.lenientManifests ?? false,
   };
   return listener(async (request, response) => {
     response.setHeader("Docker-Distribution-Api-Version", "registry/2.0");
@@ -76,7 +79,7 @@ async function answerRepository(
       if (request.method === "DELETE") return deleteBlob(services, place);
       return redirectBlob(services, place, request.method === "HEAD" ? "HEAD" : "GET");
     case "manifest":
-      if (request.method === "PUT") return putManifest(repositories, place, request);
+      if (request.method === "PUT") return putManifest(services, place, request);
       return request.method === "DELETE"
         ? deleteManifest(repositories, place)
         : getManifest(repositories, place, request);

@@ -45,6 +45,8 @@ export type EdgeRecord = {
   readonly responseBytes: number | null;
   readonly kvReads: number;
   readonly podRequests: number;
+  /** Of a blob's redirect: whence its proof came. */
+  readonly proof?: "memory" | "cache" | "manifest" | "head";
   readonly ms: number;
 };
 
@@ -60,6 +62,8 @@ export type StackOptions = {
   /** Edits the topology's text before its placeholders are filled. */
   readonly topology?: (text: string) => string;
   readonly seedImages?: boolean;
+  /** Toy Pods then take manifests whose blobs they do not have. */
+  readonly lenientManifests?: boolean;
 };
 
 export type Stack = {
@@ -78,5 +82,7 @@ export type Stack = {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
+  /** The edge alone, on the same port and directory, its caches empty. */
+  restartEdge(): Promise<void>;
   stop(): Promise<void>;
 };
