@@ -1,15 +1,14 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
-import type { Grant } from "./auth/authenticate.ts";
 import { readClient } from "./blobs/client.ts";
 import { type BlobRequest, followRedirect, redirectBlob } from "./blobs/redirect.ts";
 import type { Authorized, Context } from "./context.ts";
 import type { Pod } from "./directory/directory.ts";
+import { exchange, prove } from "./exchange.ts";
 import { ok } from "./lib/result.ts";
 import { formatChallenge, parseChallenge } from "./oci/challenge.ts";
 import type { RegistryEndpoint, RepositoryEndpoint } from "./oci/endpoint.ts";
 import { requiredAccess } from "./oci/scope.ts";
 import { settleMount } from "./pods/mount.ts";
-import { podRequest } from "./pods/pod-request.ts";
 import { rewriteResponse } from "./pods/rewrite.ts";
 
 /** Null: no redirect is the edge's to give, and the Pod is to answer. */
@@ -17,12 +16,10 @@ export async function redirect(
   context: Context<RepositoryEndpoint>,
   { pod, grant }: Authorized,
 ): Promise<Answer | null> {
-  const { endpoint, request, services, challenger } = context;
+  const { endpoint, challenger } = context;
   if (endpoint.kind !== "blob" || endpoint.method !== "GET" || grant.kind === "undecided") return null;
-  const head = podRequest(pod, { ...endpoint, method: "HEAD" }, jwtOf(grant), request);
-  // A range is for the storage: the proof is of the whole blob.
-  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
-  const redirected = await redirectBlob(blobRequest(context, pod, endpoint.digest), () => services.fetchPod(pod, head));
+  const blob = blobRequest(context, pod, endpoint.digest);
+  const redirected = await redirectBlob(blob, () => prove(context, { pod, grant }, endpoint));
   if (!redirected.ok) return attribute(refuse(redirected.error, endpoint, challenger), endpoint, pod);
   return redirected.value === null
     ? null
@@ -41,14 +38,12 @@ const blobRequest = (
   now: services.now,
 });
 
-const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
-
 export async function forward(context: Context<RegistryEndpoint>, { pod, grant }: Authorized): Promise<Answer> {
   const { endpoint, request, services, challenger } = context;
   const refused = (refusal: AnyRefusal) => attribute(refuse(refusal, endpoint, challenger), endpoint, pod);
   const settled = "name" in endpoint ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
   if (!settled.ok) return refused(settled.error);
-  const answer = await services.fetchPod(pod, podRequest(pod, settled.value, jwtOf(grant), request));
+  const answer = await exchange(context, { pod, grant }, settled.value);
   if (!answer.ok) return refused(answer.error);
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
     const followed = await followRedirect(endpoint.method, answer.value, blobRequest(context, pod, endpoint.digest));

@@ -1,3 +1,5 @@
+import { createEvidenceCache } from "./blobs/evidence-cache.ts";
+import { createProofMemory, createProofs, type Proofs } from "./blobs/proofs.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
 import { createKvCache, createReadKv } from "./directory/cached-kv.ts";
 import { createDirectory, type Directory, type FetchPod } from "./directory/directory.ts";
@@ -12,15 +14,19 @@ export type Services = {
   readonly directory: Directory;
   readonly fetchPod: FetchPod;
   readonly openSecret: OpenSecret;
+  readonly proofs: Proofs;
+  /** Work that outlives the answer, and the client. */
+  readonly waitUntil: (promise: Promise<unknown>) => void;
   readonly now: Date;
   readonly trace: Trace;
 };
 
 /** Shared by the isolate's requests: values only. */
 const kvCache = createKvCache();
+const proofMemory = createProofMemory();
 let config: Config | null = null;
 
-export function buildServices(env: Env, trace: Trace): Services {
+export function buildServices(env: Env, trace: Trace, origin: string, waitUntil: Services["waitUntil"]): Services {
   config ??= parseConfig(env);
   const now = new Date();
   const readKv = createReadKv(
@@ -42,6 +48,13 @@ export function buildServices(env: Env, trace: Trace): Services {
       return fetchWithin(trusted.value.request, trusted.value.fetcher);
     },
     openSecret,
+    proofs: createProofs({
+      memory: proofMemory,
+      cache: createEvidenceCache(caches, origin),
+      clock: () => new Date(),
+      waitUntil,
+    }),
+    waitUntil,
     now,
     trace,
   };

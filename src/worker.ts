@@ -4,7 +4,7 @@ import type { Env } from "./config.ts";
 import { handle } from "./handler.ts";
 import { errorResponse } from "./oci/errors.ts";
 import { serveProbe } from "./probe.ts";
-import { buildServices } from "./services.ts";
+import { buildServices, type Services } from "./services.ts";
 import { announcedBytes, type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";
 
 /** The shell: what is no registry traffic. `/v2/` does not pass its router. */
@@ -24,22 +24,28 @@ shell.notFound((context) =>
 );
 
 export default {
-  async fetch(request, env): Promise<Response> {
+  async fetch(request, env, context): Promise<Response> {
     const startedAt = new Date();
     const trace: Trace = { kvReads: 0, podRequests: 0 };
-    const answer = await answerRequest(request, env, trace);
+    const answer = await answerRequest(request, env, trace, (promise) => context.waitUntil(promise));
     console.log(JSON.stringify(recordOf(request, answer, trace, startedAt)));
     return answer.response;
   },
 } satisfies ExportedHandler<Env>;
 
-async function answerRequest(request: Request, env: Env, trace: Trace): Promise<Answer> {
+async function answerRequest(
+  request: Request,
+  env: Env,
+  trace: Trace,
+  waitUntil: Services["waitUntil"],
+): Promise<Answer> {
   const { pathname, origin } = new URL(request.url);
   try {
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
-      return await handle(request, buildServices(env, trace));
+      return await handle(request, buildServices(env, trace, origin, waitUntil));
     }
-    const probed = pathname === "/-/probe" ? await serveProbe(request, buildServices(env, trace)) : null;
+    const probed =
+      pathname === "/-/probe" ? await serveProbe(request, buildServices(env, trace, origin, waitUntil)) : null;
     if (probed !== null) return probed;
     const response = await shell.fetch(request, env);
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };

@@ -12,6 +12,7 @@ const rungs: readonly (readonly string[])[] = [
   ["config", "answer"],
   ["services"],
   ["context"],
+  ["exchange"],
   ["relay"],
   ["catalog", "probe"],
   ["steps"],

@@ -19,18 +19,18 @@ export type BlobRequest = {
 };
 
 /**
- * The 307 of a blob GET: signed here, if the Pod's store can be signed for and the Pod proves, asked by HEAD with the client's own token,
- * that the digest is in this repository. Null: nothing is proved, so the Pod itself is to answer.
+ * The 307 of a blob GET: signed here, if the Pod's store can be signed for and it is proved that the digest is in this repository.
+ * Null: nothing is proved, so the Pod itself is to answer.
  */
 export async function redirectBlob(
   blob: BlobRequest,
-  headBlob: () => Promise<Result<Response, PodFailure | Misconfigured>>,
+  prove: () => Promise<Result<boolean, PodFailure | Misconfigured>>,
 ): Promise<Result<Response | null, PodFailure | Misconfigured>> {
   const store = chooseStore(blob.pod, blob.client);
   if (store === null) return ok(null);
-  const head = await headBlob();
-  if (!head.ok) return head;
-  return proves(head.value, blob.digest, blob.pod) ? signedRedirect("GET", blob, store) : ok(null);
+  const proved = await prove();
+  if (!proved.ok) return proved;
+  return proved.value ? signedRedirect("GET", blob, store) : ok(null);
 }
 
 /**

@@ -1,5 +1,6 @@
 import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { within } from "../resilience/within.ts";
 
 /** A KV value as this isolate last read it; null says that KV had none. */
 type Entry = { readonly text: string | null; readonly expiresAtMs: number };
@@ -50,14 +51,10 @@ export function createReadKv(kv: BulkKv, cache: KvCache, now: () => Date, onRead
 }
 
 async function bulkGet(kv: BulkKv, keys: string[]): Promise<Result<Map<string, string | null>, string>> {
-  const late = Promise.withResolvers<"late">();
-  const timer = setTimeout(() => late.resolve("late"), kvDeadlineMs);
   try {
-    const values = await Promise.race([kv.get(keys, { type: "text", cacheTtl: kvCacheTtlSeconds }), late.promise]);
+    const values = await within(kv.get(keys, { type: "text", cacheTtl: kvCacheTtlSeconds }), kvDeadlineMs);
     return values === "late" ? err(`KV did not answer within ${kvDeadlineMs} ms`) : ok(values);
   } catch (error) {
     return err(`KV read failed: ${error instanceof Error ? error.message : "unknown error"}`);
-  } finally {
-    clearTimeout(timer);
   }
 }

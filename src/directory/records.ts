@@ -32,7 +32,10 @@ const publicKey = v.pipe(
 const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
-  proof: v.optional(v.literal("head"), "head"),
+  /** `manifest`: this Pod's registry takes no manifest whose blobs are not in its repository, so one that it has proves them too. */
+  proof: v.optional(v.picklist(["head", "manifest"]), "head"),
+  /** How long the edge goes by a proof without asking again; 0: it asks each time. */
+  proofTtlSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3600)), 900),
   stores: v.optional(v.array(storeSchema), []),
 });
 

@@ -14,8 +14,8 @@ export type Outcome =
   | "unavailable"
   | "failed";
 
-/** What a request cost in look-ups and calls, counted as it goes. */
-export type Trace = { kvReads: number; podRequests: number };
+/** What a request cost in look-ups and calls, counted as it goes; and whence the proof came that a URL was signed by. */
+export type Trace = { kvReads: number; podRequests: number; proof?: "memory" | "cache" | "manifest" | "head" };
 
 /** One request, as the log has it. Null bytes: the length was not announced (chunked), and no byte was touched to count it. */
 export type RequestRecord = {
@@ -34,6 +34,7 @@ export type RequestRecord = {
   readonly responseBytes: number | null;
   readonly kvReads: number;
   readonly podRequests: number;
+  readonly proof?: Trace["proof"];
   readonly ms: number;
 };
 

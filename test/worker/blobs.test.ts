@@ -7,6 +7,8 @@ const stack = useStack();
 test("a blob GET is one 307 to a signed URL; its bytes come from storage, without Authorization", async () => {
   const [layer] = await layersOf(stack.current, "acme/private");
   if (layer === undefined) expect.fail("the seeded image has no layer");
+  // So that the Pod is asked for this blob.
+  await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull"]);
   await stack.current.edgeSettled();
@@ -21,7 +23,7 @@ test("a blob GET is one 307 to a signed URL; its bytes come from storage, withou
   expect(bytes.byteLength).toBe(layer.size);
   await stack.current.edgeSettled();
   expect(stack.current.edgeSeen()).toMatchObject([
-    { status: 307, outcome: "redirected", responseBytes: 0, podRequests: 1 },
+    { status: 307, outcome: "redirected", responseBytes: 0, podRequests: 1, proof: "head" },
   ]);
   expect(stack.current.seen("pod-a", "registry")).toMatchObject([{ method: "HEAD", status: 307 }]);
   expect(stack.current.seen("pod-a", "storage")).toMatchObject([{ method: "GET", status: 200, authorization: "none" }]);

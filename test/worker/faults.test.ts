@@ -20,9 +20,10 @@ describe("a Pod that fails is 503 with Retry-After, and the other Pod does not n
     const [layer] = await layersOf(stack.current, "acme/private");
     for (const service of ["registry", "token"] as const) await stack.current.setFault("pod-a", service, { mode });
     const startedAtMs = performance.now();
+    const blob = (digest: string) => client.get(`/v2/acme/private/blobs/${digest}`, token);
     const asked = [
       client.get("/v2/acme/private/manifests/1", token),
-      client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token),
+      blob(`sha256:${"0".repeat(64)}`),
       client.get("/v2/acme/private/blobs/uploads/", token, { method: "POST" }),
       client.get("/jwt/auth?service=registry-edge&scope=repository:acme/hello:pull"),
     ].map(async (answered) => {
@@ -31,6 +32,8 @@ describe("a Pod that fails is 503 with Retry-After, and the other Pod does not n
       return [answer.status, answer.headers.get("Retry-After"), errors[0]?.code];
     });
     expect(await pulls("globex/private")).toBe(200);
+    // What was proved needs no Pod.
+    expect((await blob(layer?.digest ?? "")).status).toBe(307);
     expect(await Promise.all(asked)).toEqual(Array(4).fill([503, "5", "UNAVAILABLE"]));
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);
     for (const service of ["registry", "token"] as const) {

@@ -1,0 +1,199 @@
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import { afterAll, expect, test } from "vitest";
+import { type CacheApi, createEvidenceCache } from "../../src/blobs/evidence-cache.ts";
+import { createProofMemory, createProofs, type OwnedBlob, type Proofs } from "../../src/blobs/proofs.ts";
+import type { Pod } from "../../src/directory/directory.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import type { Digest } from "../../src/oci/digest.ts";
+import type { RepositoryName } from "../../src/oci/repository-name.ts";
+
+/** The Cache API as Miniflare runs it. */
+const miniflare = new Miniflare(
+  convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
+);
+const caches = (await miniflare.getCaches()) as unknown as CacheApi;
+afterAll(() => miniflare.dispose());
+
+const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
+const podA = {
+  id: "pod-a" as PodId,
+  registry: "https://a.test",
+  blobs: { hosts: [], proof: "manifest", proofTtlSeconds: 900, stores: [] },
+} as unknown as Pod;
+const digest = `sha256:${"d".repeat(64)}` as Digest;
+let count = 0;
+/** A blob that no other test has heard of. */
+const someBlob = (): OwnedBlob => {
+  count += 1;
+  return { pod: podA, repository: `acme/app-${count}` as RepositoryName, digest };
+};
+const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
+
+/** One isolate of a location; its clock is set by hand. */
+function startIsolate(cacheApi: CacheApi = caches) {
+  const memory = createProofMemory();
+  const work: Promise<unknown>[] = [];
+  let now = at(0);
+  const proofs: Proofs = createProofs({
+    memory,
+    cache: createEvidenceCache(cacheApi, "https://registry.test"),
+    clock: () => now,
+    waitUntil: (promise) => void work.push(promise),
+  });
+  return {
+    memory,
+    proofs,
+    settled: () => Promise.all(work.splice(0)),
+    setClock: (seconds: number) => {
+      now = at(seconds);
+    },
+  };
+}
+
+test("a proof holds for its Pod's proofTtlSeconds and no longer, in memory and in cache", async () => {
+  const [asked, other] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  asked.proofs.proved(blob, at(0));
+  await asked.settled();
+  for (const [seconds, sources] of [
+    [899, ["memory", "cache"]],
+    [900, [null, null]],
+  ] as const) {
+    for (const isolate of [asked, other]) isolate.setClock(seconds);
+    expect([await asked.proofs.find(blob), await other.proofs.find(blob)]).toEqual(sources);
+  }
+});
+
+test("of another repository, digest or Pod, or under another record, it is none", async () => {
+  const { proofs, settled } = startIsolate();
+  const blob = someBlob();
+  proofs.proved(blob, at(0));
+  await settled();
+  const record = (change: object) => ({ ...blob, pod: { ...podA, ...change } as Pod });
+  for (const other of [
+    { ...blob, repository: `${blob.repository}/x` as RepositoryName },
+    { ...blob, digest: `sha256:${"e".repeat(64)}` as Digest },
+    record({ id: "pod-b" }),
+    record({ registry: "https://b.test" }),
+    record({ blobs: { ...podA.blobs, proof: "head" } }),
+    record({ blobs: { ...podA.blobs, proofTtlSeconds: 0 } }),
+  ]) {
+    expect(await proofs.find(other)).toBeNull();
+  }
+  expect(await proofs.find(blob)).toBe("memory");
+});
+
+test("a manifest teaches what nothing was heard of, and does not renew it", async () => {
+  const { proofs, setClock } = startIsolate();
+  const blob = someBlob();
+  await proofs.teach([blob], at(0));
+  expect(await proofs.find(blob)).toBe("manifest");
+  setClock(901);
+  await proofs.teach([blob], at(901));
+  expect(await proofs.find(blob)).toBeNull();
+  proofs.proved(blob, at(902));
+  expect(await proofs.find(blob)).toBe("memory");
+});
+
+test("what one isolate learned is another's by the cache", async () => {
+  const [taught, other] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  await taught.proofs.teach([blob], at(0));
+  await taught.settled();
+  expect(await other.proofs.find(blob)).toBe("cache");
+});
+
+test.each([
+  ["that heard of nothing", false],
+  ["that has been taught", true],
+])("a tombstone reaches an isolate %s, by the cache, and outlives the time of a proof", async (_, isTaught) => {
+  const [deleting, other] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  deleting.proofs.bury(blob);
+  await deleting.settled();
+  for (const seconds of [0, 901, 3_600]) {
+    other.setClock(seconds);
+    if (isTaught) await other.proofs.teach([blob], at(seconds));
+    expect(await other.proofs.find(blob)).toBeNull();
+  }
+});
+
+test("an isolate that already believes in a proof does so for its time at most", async () => {
+  const [deleting, other] = [startIsolate(), startIsolate()];
+  const blob = someBlob();
+  other.proofs.proved(blob, at(0));
+  deleting.proofs.bury(blob);
+  await Promise.all([deleting.settled(), other.settled()]);
+  other.setClock(900);
+  await other.proofs.teach([blob], at(900));
+  expect(await other.proofs.find(blob)).toBeNull();
+});
+
+test("a HEAD asked for before a deletion proves nothing, one after it does", async () => {
+  const { proofs, setClock } = startIsolate();
+  const blob = someBlob();
+  setClock(10);
+  proofs.bury(blob);
+  proofs.proved(blob, at(10));
+  expect(await proofs.find(blob)).toBeNull();
+  proofs.proved(blob, at(11));
+  expect(await proofs.find(blob)).toBe("memory");
+});
+
+test("what a Pod misses is forgotten where there was a proof, and not remembered where there was none", async () => {
+  const { proofs, memory } = startIsolate();
+  const [proved, unheard] = [someBlob(), someBlob()];
+  proofs.proved(proved, at(0));
+  await proofs.missed(proved);
+  await proofs.missed(unheard);
+  expect(await proofs.find(proved)).toBeNull();
+  expect(memory.heard.size).toBe(1);
+});
+
+test("without a cache the isolate's own memory does", async () => {
+  const { proofs, settled } = startIsolate(noCache);
+  const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
+  proofs.proved(asked, at(0));
+  await proofs.teach([taught], at(0));
+  proofs.bury(deleted);
+  await proofs.teach([deleted], at(0));
+  await settled();
+  expect(await Promise.all([asked, taught, deleted].map((blob) => proofs.find(blob)))).toEqual([
+    "memory",
+    "manifest",
+    null,
+  ]);
+});
+
+test("a cache that holds something else, or never answers, is as one that is empty", async () => {
+  const blob = someBlob();
+  const cache = (text: Promise<string>): CacheApi => ({
+    open: () =>
+      Promise.resolve({ match: () => Promise.resolve({ text: () => text }), put: () => new Promise(() => {}) }),
+  });
+  for (const text of [Promise.resolve("{}"), Promise.resolve("<html>"), new Promise<string>(() => {})]) {
+    const { proofs } = startIsolate(cache(text));
+    expect(await proofs.find(blob)).toBeNull();
+  }
+});
+
+test("memory is bounded, whatever is heard: the oldest goes first", async () => {
+  const { proofs, memory } = startIsolate(noCache);
+  const blobs = Array.from({ length: 24_000 }, someBlob);
+  for (const blob of blobs.slice(0, 19_000)) proofs.proved(blob, at(0));
+  await proofs.teach(blobs.slice(19_000, 23_000), at(0));
+  for (const blob of blobs.slice(23_000)) proofs.bury(blob);
+  expect([memory.heard.size, memory.lessons.size]).toEqual([20_000, 0]);
+  const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) =>
+    memory.heard.get(`pod-a/${blob?.repository}/${digest}`),
+  );
+  expect([oldest, newest?.kind]).toEqual([undefined, "tombstone"]);
+});
+
+test("lessons that no cache was asked about yet are bounded as well", async () => {
+  const hanging: CacheApi = { open: () => new Promise(() => {}) };
+  const { proofs, memory } = startIsolate(hanging);
+  const taught = proofs.teach(Array.from({ length: 3_000 }, someBlob), at(0));
+  expect(memory.lessons.size).toBe(2_000);
+  await taught;
+});

@@ -1,0 +1,37 @@
+import type { Stack } from "../../src/local/stack.ts";
+import { createClient, pushBlob, sha256 } from "./client.ts";
+
+export const manifestType = "application/vnd.oci.image.manifest.v1+json";
+const layerType = "application/vnd.oci.image.layer.v1.tar";
+
+export type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
+
+/** An image manifest's text; its first digest is the config's. */
+export function manifestText([config = "", ...layers]: readonly string[]): string {
+  const descriptor = (mediaType: string) => (digest: string) => ({ mediaType, digest, size: 1 });
+  return JSON.stringify({
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: descriptor("application/vnd.oci.image.config.v1+json")(config),
+    layers: layers.map(descriptor(layerType)),
+  });
+}
+
+export async function putManifest(stack: Stack, repository: string, tag: string, text: string): Promise<Response> {
+  const client = createClient(stack.edge);
+  const token = await client.token([`repository:${repository}:pull,push`]);
+  const headers = { "Content-Type": manifestType };
+  return client.get(`/v2/${repository}/manifests/${tag}`, token, { method: "PUT", body: text, headers });
+}
+
+/** A config and layers, each a small blob of its own, and their manifest under the tag `1`: all through the edge. */
+export async function pushImage(stack: Stack, repository: string, layers: number): Promise<Pushed> {
+  const blobs: string[] = [];
+  for (let index = 0; index <= layers; index += 1) {
+    blobs.push(await pushBlob(stack, repository, `blob ${index} of ${repository}`));
+  }
+  const text = manifestText(blobs);
+  const answer = await putManifest(stack, repository, "1", text);
+  if (answer.status !== 201) throw new Error(`manifest was answered ${answer.status}: ${await answer.text()}`);
+  return { digest: await sha256(new Uint8Array(Buffer.from(text))), text, blobs };
+}

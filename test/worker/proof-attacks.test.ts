@@ -1,0 +1,122 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { Stack, StackOptions } from "../../src/local/stack.ts";
+import { createClient, layersOf, pushBlob } from "../support/client.ts";
+import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+/** What a GET of a blob ends in; a URL is handed out with a 307 only. */
+async function getBlob(stack: Stack, repository: string, digest: string): Promise<number> {
+  const client = createClient(stack.edge);
+  const token = await client.token([`repository:${repository}:pull`]);
+  const answer = await client.get(`/v2/${repository}/blobs/${digest}`, token);
+  expect(answer.headers.has("Location")).toBe(answer.status === 307);
+  return answer.status;
+}
+
+async function getManifest(stack: Stack, repository: string): Promise<number> {
+  const client = createClient(stack.edge);
+  return (await client.get(`/v2/${repository}/manifests/1`, await client.token([`repository:${repository}:pull`])))
+    .status;
+}
+
+const byHead = (topology: string): string => topology.replaceAll("proof: manifest", "proof: head");
+
+describe("a registry that takes manifests whose blobs it has not", () => {
+  const options: StackOptions = { lenientManifests: true, seedImages: false };
+  const asked = useStack({ ...options, topology: byHead });
+  const trusted = useStack(options);
+
+  /** The attacker's own repository has a manifest, by tag and pulled, that names a victim's layer. */
+  async function attack(stack: Stack): Promise<number> {
+    const secret = await pushBlob(stack, "acme/victim", "a victim's layer");
+    const own = await pushBlob(stack, "acme/attacker", "an own config");
+    expect((await putManifest(stack, "acme/attacker", "1", manifestText([own, secret]))).status).toBe(201);
+    expect(await getManifest(stack, "acme/attacker")).toBe(200);
+    return getBlob(stack, "acme/attacker", secret);
+  }
+
+  test("opens nothing with `proof: head`", async () => {
+    expect(await attack(asked.current)).toBe(404);
+  });
+
+  test("must not be given `proof: manifest`: it would open any blob of its Pod", async () => {
+    expect(await attack(trusted.current)).toBe(307);
+  });
+});
+
+describe("a registry that checks its manifests", () => {
+  const stack = useStack({ seedImages: false });
+
+  test("a proof of repository A serves neither B nor a repository below A", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/a", 1);
+    await pushImage(stack.current, "acme/a/below", 1);
+    await pushImage(stack.current, "acme/b", 1);
+    for (const blob of blobs) {
+      expect(await getBlob(stack.current, "acme/a", blob)).toBe(307);
+      for (const other of ["acme/b", "acme/a/below", "globex/a"]) {
+        expect(await getBlob(stack.current, other, blob)).toBe(404);
+      }
+    }
+  });
+
+  test("what a manifest names as its subject, or as to be had elsewhere, is not proved, nor is a manifest itself", async () => {
+    const { blobs, digest } = await pushImage(stack.current, "acme/secret", 1);
+    const [secret = ""] = blobs;
+    const own = await pushBlob(stack.current, "acme/thief", "an own config");
+    const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar", size: 1 };
+    const manifest = JSON.parse(manifestText([own])) as object;
+    for (const text of [
+      JSON.stringify({ ...manifest, layers: [{ ...foreign, digest: secret, urls: ["https://elsewhere.test/layer"] }] }),
+      JSON.stringify({ ...manifest, subject: { mediaType: manifestType, digest: secret, size: 1 } }),
+    ]) {
+      expect((await putManifest(stack.current, "acme/thief", "1", text)).status).toBe(201);
+      expect(await getManifest(stack.current, "acme/thief")).toBe(200);
+      expect(await getBlob(stack.current, "acme/thief", secret)).toBe(404);
+    }
+    expect(await getBlob(stack.current, "acme/secret", digest)).toBe(404);
+  });
+});
+
+describe("a blob that is deleted at the Pod", () => {
+  const proofTtlSeconds = 2;
+  const stack = useStack({
+    seedImages: false,
+    topology: (text) =>
+      text.replaceAll("proof: manifest", `proof: manifest\n      proofTtlSeconds: ${proofTtlSeconds}`),
+  });
+
+  test("is served for proofTtlSeconds at most, though its manifest is pulled all the time", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/app", 1);
+    const [config = "", layer = ""] = blobs;
+    expect(await getBlob(stack.current, "acme/app", layer)).toBe(307);
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:acme/app:delete"]);
+    const direct = createClient(stack.current.pods["pod-a"].registry.direct);
+    const jwt = token.split("/").slice(1).join("/");
+    expect((await direct.get(`/v2/acme/app/blobs/${layer}`, jwt, { method: "DELETE" })).status).toBe(202);
+    for (let second = 0; second < proofTtlSeconds; second += 1) {
+      expect(await getManifest(stack.current, "acme/app")).toBe(200);
+      await sleep(1_000);
+    }
+    expect(await getManifest(stack.current, "acme/app")).toBe(200);
+    expect(await getBlob(stack.current, "acme/app", layer)).toBe(404);
+    expect(await getBlob(stack.current, "acme/app", config)).toBe(307);
+  });
+});
+
+describe("an access key that is copied into another Pod's record", () => {
+  const stack = useStack({
+    topology: (text) => text.replace(`\${POD_B_STORAGE_CREDENTIALS}`, `\${POD_A_STORAGE_CREDENTIALS}`),
+  });
+
+  test("opens nothing: 500, and no URL", async () => {
+    const [layer] = await layersOf(stack.current, "globex/private");
+    expect(await getBlob(stack.current, "globex/private", layer?.digest ?? "")).toBe(500);
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({
+      outcome: "failed",
+      cause: 'sealed value of Pod "pod-b", field "blobs.stores.0.credentials", was sealed for another pod',
+    });
+  });
+});

@@ -1,0 +1,129 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import { createClient, pushBlob } from "../support/client.ts";
+import { manifestText, pushImage, putManifest } from "../support/image.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack({ seedImages: false });
+const edge = () => createClient(stack.current.edge);
+const pullToken = (repository: string) => edge().token([`repository:${repository}:pull`]);
+
+/** The statuses of a GET of each blob, and whence each proof came. */
+async function getBlobs(repository: string, digests: readonly string[]) {
+  const token = await pullToken(repository);
+  const statuses: number[] = [];
+  for (const digest of digests) {
+    const answer = await edge().get(`/v2/${repository}/blobs/${digest}`, token);
+    expect(answer.headers.has("Location")).toBe(answer.status === 307);
+    statuses.push(answer.status);
+  }
+  await stack.current.edgeSettled();
+  const records = stack.current.edgeSeen().filter(({ endpoint, method }) => endpoint === "blob" && method === "GET");
+  return { statuses, proofs: records.map(({ proof }) => proof) };
+}
+
+const registrySaw = () => stack.current.seen("pod-a", "registry").map(({ method, path }) => `${method} ${path}`);
+const manifest = async (repository: string, reference: string) =>
+  edge().get(`/v2/${repository}/manifests/${reference}`, await pullToken(repository));
+
+describe("with empty caches", () => {
+  test.each(["tag", "digest"])(
+    "a manifest that is pulled by %s proves its layers, and the Pod is asked for none",
+    async (by) => {
+      const repository = `acme/cold-${by}`;
+      const { digest, blobs } = await pushImage(stack.current, repository, 10);
+      await stack.current.restartEdge();
+      stack.current.clearSeen();
+      const reference = by === "tag" ? "1" : digest;
+      expect((await manifest(repository, reference)).status).toBe(200);
+      expect(await getBlobs(repository, blobs)).toEqual({
+        statuses: Array(11).fill(307),
+        proofs: Array(11).fill("manifest"),
+      });
+      expect(registrySaw()).toEqual([`GET /v2/${repository}/manifests/${reference}`]);
+    },
+  );
+
+  test("a blob is asked for once, whoever comes next", async () => {
+    const digest = await pushBlob(stack.current, "acme/once", "a blob of no manifest");
+    await stack.current.restartEdge();
+    stack.current.clearSeen();
+    expect(await getBlobs("acme/once", [digest, digest])).toEqual({ statuses: [307, 307], proofs: ["head", "memory"] });
+    expect(registrySaw()).toEqual([`HEAD /v2/acme/once/blobs/${digest}`]);
+  });
+});
+
+describe("a push", () => {
+  beforeEach(() => stack.current.clearSeen());
+
+  test("proves what its manifest names", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/pushed", 3);
+    stack.current.clearSeen();
+    expect(await getBlobs("acme/pushed", blobs)).toEqual({
+      statuses: Array(4).fill(307),
+      proofs: Array(4).fill("manifest"),
+    });
+    expect(registrySaw()).toEqual([]);
+  });
+
+  test("that names a blob of another repository is refused, and proves nothing", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/victim", 1);
+    const own = await pushBlob(stack.current, "acme/attacker", "an own config");
+    const answer = await putManifest(stack.current, "acme/attacker", "1", manifestText([own, ...blobs]));
+    expect(answer.status).toBe(400);
+    expect((await getBlobs("acme/victim", blobs)).statuses).toEqual([307, 307]);
+    expect((await getBlobs("acme/attacker", blobs)).statuses).toEqual([404, 404]);
+  });
+});
+
+test("a client's own HEAD proves as one of the edge's does, and one that the Pod answers 404 ends a proof", async () => {
+  const digest = await pushBlob(stack.current, "acme/headed", "asked for by HEAD");
+  const token = await edge().token(["repository:acme/headed:pull,delete"]);
+  const path = `/v2/acme/headed/blobs/${digest}`;
+  stack.current.clearSeen();
+  expect((await edge().get(path, token, { method: "HEAD" })).status).toBe(307);
+  expect(await getBlobs("acme/headed", [digest])).toEqual({ statuses: [307], proofs: ["memory"] });
+  const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
+  expect((await atPod.get(path, jwtOf(token), { method: "DELETE" })).status).toBe(202);
+  expect((await edge().get(path, token, { method: "HEAD" })).status).toBe(404);
+  await stack.current.edgeSettled();
+  expect((await getBlobs("acme/headed", [digest])).statuses).toEqual([404]);
+});
+
+describe("a blob that is deleted", () => {
+  const setUp = async (repository: string) => {
+    const { blobs, digest } = await pushImage(stack.current, repository, 1);
+    const token = await edge().token([`repository:${repository}:pull,push,delete`]);
+    expect((await getBlobs(repository, blobs)).statuses).toEqual([307, 307]);
+    return { token, config: blobs[0] ?? "", layer: blobs[1] ?? "", digest };
+  };
+  const remove = (repository: string, digest: string, token: string) =>
+    edge().get(`/v2/${repository}/blobs/${digest}`, token, { method: "DELETE" });
+
+  test("is gone at once, though its manifest is pulled again; the manifest's other blobs are not", async () => {
+    const { token, config, layer, digest } = await setUp("acme/deleted");
+    expect((await remove("acme/deleted", layer, token)).status).toBe(202);
+    for (const reference of ["1", digest, "1"]) {
+      expect((await manifest("acme/deleted", reference)).status).toBe(200);
+      expect((await getBlobs("acme/deleted", [layer, config])).statuses).toEqual([404, 307]);
+    }
+  });
+
+  test("and pushed again is proved by a HEAD", async () => {
+    const { token, layer } = await setUp("acme/again");
+    expect((await remove("acme/again", layer, token)).status).toBe(202);
+    expect(await pushBlob(stack.current, "acme/again", "blob 1 of acme/again")).toBe(layer);
+    expect((await manifest("acme/again", "1")).status).toBe(200);
+    stack.current.clearSeen();
+    expect(await getBlobs("acme/again", [layer, layer])).toEqual({ statuses: [307, 307], proofs: ["head", "memory"] });
+  });
+
+  test("by a client without the right is not: nothing is forgotten", async () => {
+    const { layer } = await setUp("acme/kept");
+    expect((await remove("acme/kept", layer, await pullToken("acme/kept"))).status).toBe(401);
+    stack.current.clearSeen();
+    expect(await getBlobs("acme/kept", [layer])).toEqual({ statuses: [307], proofs: ["manifest"] });
+  });
+});
+
+/** What the Pod itself is sent. */
+const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");
