@@ -6,8 +6,8 @@ import type { UrlWindow } from "../../src/signers/window.ts";
 export type SigningScheme = Exclude<Scheme, "pod">;
 
 export const window: UrlWindow = {
-  issuedAt: new Date("2026-11-23T10:00:00Z"),
-  expiresAt: new Date("2026-11-23T10:20:00Z"),
+  issuedAt: new Date("2066-11-23T10:00:00Z"),
+  expiresAt: new Date("2066-11-23T10:20:00Z"),
 };
 export const expiresSeconds = window.expiresAt.getTime() / 1000;
 

@@ -1,0 +1,86 @@
+import { createHash, createHmac, createPublicKey, sign as signByNode, verify } from "node:crypto";
+import { Storage } from "@google-cloud/storage";
+import { expect, test } from "vitest";
+import { objectKeys } from "./object-keys.ts";
+import { pem } from "./samples.ts";
+import { sign, window } from "./sign.ts";
+
+const client_email = "edge@project.iam.gserviceaccount.com";
+const partsOf = (url: string) => {
+  const { origin, pathname, searchParams } = new URL(url);
+  return { origin, pathname, query: Object.fromEntries(searchParams) };
+};
+
+const storage = new Storage({ projectId: "project" });
+/** Of Google's authentication what asks for the key; the key itself is Node's to use. */
+storage.authClient = {
+  getCredentials: async () => ({ client_email }),
+  sign: async (text: string) => signByNode("sha256", Buffer.from(text), pem.pkcs8).toString("base64"),
+} as unknown as Storage["authClient"];
+
+test.each([
+  ["path", pem.pkcs8, []],
+  ["virtual-host", pem.pkcs1, [["repository", "acme/app"]]],
+] as const)("an RSA key's URL, by %s, equals Google's SDK", async (addressing, private_key, attribution) => {
+  for (const key of objectKeys) {
+    const secret = { client_email, private_key };
+    const ours = await sign("gcs", { key, config: { bucket: "pod-a", addressing }, secret, attribution });
+    const [theirs] = await storage
+      .bucket("pod-a")
+      .file(key)
+      .getSignedUrl({
+        version: "v4",
+        action: "read",
+        accessibleAt: window.issuedAt,
+        expires: window.expiresAt,
+        virtualHostedStyle: addressing === "virtual-host",
+        queryParams: Object.fromEntries(attribution.map(([name, value]) => [`x-goog-custom-audit-${name}`, value])),
+      });
+    expect(partsOf(ours), key).toEqual(partsOf(theirs));
+  }
+});
+
+/** Google: "V4 signing process with your own program", written down again. */
+function signedText(
+  method: string,
+  url: string,
+): { readonly text: string; readonly scope: string; readonly signature: string } {
+  const { pathname, search, searchParams } = new URL(url);
+  const query = search.slice(1).replace(/&X-Goog-Signature=.*/, "");
+  const canonical = `${method}\n${pathname}\n${query}\nhost:storage.googleapis.com\n\nhost\nUNSIGNED-PAYLOAD`;
+  const scope = searchParams.get("X-Goog-Credential")?.split("/").slice(1).join("/") ?? "";
+  const digest = createHash("sha256").update(canonical).digest("hex");
+  const text = `${searchParams.get("X-Goog-Algorithm")}\n20661123T100000Z\n${scope}\n${digest}`;
+  return { text, scope, signature: searchParams.get("X-Goog-Signature") ?? "" };
+}
+
+test("an RSA key's URL is for GET or for HEAD", async () => {
+  const publicKey = createPublicKey(pem.pkcs8);
+  for (const key of objectKeys) {
+    const secret = { client_email, private_key: pem.pkcs8 };
+    const url = await sign("gcs", { key, method: "HEAD", config: { bucket: "pod-a" }, secret });
+    const verifies = (method: string) => {
+      const { text, signature } = signedText(method, url);
+      return verify("sha256", Buffer.from(text), publicKey, Buffer.from(signature, "hex"));
+    };
+    expect([verifies("HEAD"), verifies("GET")], key).toEqual([true, false]);
+  }
+});
+
+test("an HMAC key's URL is signed by the key that Google's chain gives", async () => {
+  const secret = { accessId: "GOOG1EXAMPLE", secret: "secret" };
+  const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest();
+  for (const method of ["GET", "HEAD"] as const) {
+    for (const key of objectKeys) {
+      const url = await sign("gcs", { key, method, config: { bucket: "pod-a", location: "eu" }, secret });
+      const { text, scope, signature } = signedText(method, url);
+      expect(scope).toBe("20661123/eu/storage/goog4_request");
+      const signingKey = scope.split("/").reduce<string | Buffer>(hmac, "GOOG4secret");
+      expect(signature, key).toBe(hmac(signingKey, text).toString("hex"));
+      expect(new URL(url).search).toContain(
+        "?X-Goog-Algorithm=GOOG4-HMAC-SHA256&X-Goog-Credential=GOOG1EXAMPLE%2F20661123%2Feu%2Fstorage%2Fgoog4_request" +
+          "&X-Goog-Date=20661123T100000Z&X-Goog-Expires=1200&X-Goog-SignedHeaders=host&X-Goog-Signature=",
+      );
+    }
+  }
+});
