@@ -49,7 +49,7 @@ export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenge
     case "refused":
       return answer(refusal.error, "refused");
     case "unauthorized":
-      return answer(unauthorized(endpoint, refusal.error, challenger), "challenged", refusal.error ?? undefined);
+      return answer(unauthorized(endpoint, refusal, challenger), "challenged", refusal.error ?? undefined);
     case "name-unknown":
       return answer(
         { code: "NAME_UNKNOWN", message: "repository name not known to registry" },
@@ -104,14 +104,18 @@ const unavailable = (message: string): OciError => ({
 });
 
 /** As registries refuse (distribution: `authentication required` with what is missing), with the edge's own realm and service. */
-function unauthorized(endpoint: Endpoint | null, error: Challenge["error"], challenger: Challenger): OciError {
+function unauthorized(
+  endpoint: Endpoint | null,
+  { error, text }: Extract<Refusal, { readonly reason: "unauthorized" }>,
+  challenger: Challenger,
+): OciError {
   const access = endpoint === null ? [] : requiredAccess(endpoint);
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
   return {
     code: "UNAUTHORIZED",
-    message: "authentication required",
+    message: text === undefined ? "authentication required" : `authentication required: ${text}`,
     detail: detail.length === 0 ? null : detail,
     headers: { "WWW-Authenticate": formatChallenge({ ...challenger, access, error }) },
   };

@@ -1,9 +1,9 @@
 import type { FetchPod } from "../directory/directory.ts";
 import type { Misconfigured } from "../directory/secrets.ts";
-import { boundedText } from "../lib/bounded-text.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { formatScope } from "../oci/scope.ts";
 import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
+import { textWithin } from "../resilience/text-within.ts";
 import type { TokenPart } from "./bundle.ts";
 import { parseTokenAnswer } from "./token-answer.ts";
 import type { PodQuestion } from "./token-plan.ts";
@@ -28,9 +28,11 @@ export async function askPod(question: PodQuestion, request: TokenRequest, fetch
   const { status } = answer.value;
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
-  const text = await boundedText(answer.value, MAX_ANSWER_BYTES);
+  const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
   const jwt =
-    text === null ? err(`token service's answer is longer than ${MAX_ANSWER_BYTES} bytes`) : parseTokenAnswer(text);
+    text === null
+      ? err(`token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end`)
+      : parseTokenAnswer(text);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
   return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
 }
@@ -49,7 +51,7 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
   const parameters = new URLSearchParams(
     [["service", pod.audience], ...passed, ...(byForm ? joined : own)].map(([name, value]) => [name, value]),
   );
-  const headers = new Headers({ Accept: "application/json", "Accept-Encoding": "identity" });
+  const headers = new Headers({ Accept: "application/json", "Accept-Encoding": "identity", ...request.forwarded });
   if (withCredentials && request.authorization !== null) headers.set("Authorization", request.authorization);
   if (byForm) headers.set("Content-Type", "application/x-www-form-urlencoded");
   return {

@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { ChallengeError } from "../oci/challenge.ts";
 import { type Access, covers } from "../oci/scope.ts";
 import { parseToken, type Token, type TokenPart } from "./bundle.ts";
-import { keyId, verifyToken } from "./verify.ts";
+import { keyId, type Verdict, verifyToken } from "./verify.ts";
 
 /**
  * What a request may do at one Pod, and what that Pod is sent as its token.
@@ -15,7 +15,7 @@ export type Grant =
   | { readonly kind: "open" };
 
 export type Refusal =
-  | { readonly reason: "unauthorized"; readonly error: ChallengeError | null }
+  | { readonly reason: "unauthorized"; readonly error: ChallengeError | null; readonly text?: string }
   | { readonly reason: "name-unknown" }
   | DirectoryFailure;
 
@@ -31,7 +31,7 @@ export function readToken(authorization: string | null): Result<Token, Refusal> 
 async function partsOf(token: Token, directory: Directory): Promise<Result<readonly TokenPart[], DirectoryFailure>> {
   if (token.kind === "bundle") return ok(token.parts);
   const kid = keyId(token.jwt);
-  const pod = kid === null ? ok(null) : await directory.podOfKey(kid);
+  const pod = kid.ok && kid.value !== null ? await directory.podOfKey(kid.value) : ok(null);
   if (!pod.ok) return pod;
   return ok(pod.value === null ? [] : [{ pod: pod.value, jwt: token.jwt }]);
 }
@@ -50,15 +50,31 @@ export async function grantFor(
   const parts = await partsOf(token, directory);
   if (!parts.ok) return parts;
   const own = pod === null ? undefined : parts.value.find((part) => part.pod === pod.id);
-  if (pod === null || own === undefined) return refuseForeign(parts.value, pod, wanted, directory, now);
-  const verdict = await verifyToken(own.jwt, pod, now);
-  if (verdict.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
-  if (verdict.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
-  if (covers(verdict.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
+  if (pod === null || own === undefined) return refuseForeign(token, parts.value, pod, wanted, directory, now);
+  const verdict = await judge(own.jwt, pod, directory, now);
+  if (!verdict.ok) return verdict;
+  if (verdict.value.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
+  if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
+  if (covers(verdict.value.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
   return err({ reason: "unauthorized", error: "insufficient_scope" });
 }
 
+/** As `verifyToken`, but a key that the directory knows as another Pod's is nothing for this Pod to judge, nor to see. */
+async function judge(
+  jwt: string,
+  pod: Pod,
+  directory: Directory,
+  now: Date,
+): Promise<Result<Verdict, DirectoryFailure>> {
+  const verdict = await verifyToken(jwt, pod, now);
+  if (verdict.kind !== "unknown-key" || verdict.kid === null) return ok(verdict);
+  const owner = await directory.podOfKey(verdict.kid);
+  if (!owner.ok) return owner;
+  return ok(owner.value === null || owner.value === pod.id ? verdict : { kind: "invalid" });
+}
+
 async function refuseForeign(
+  token: Token,
   parts: readonly TokenPart[],
   pod: Pod | null,
   wanted: Access,
@@ -69,7 +85,8 @@ async function refuseForeign(
   if (!access.ok) return access;
   if (access.value === null) return err({ reason: "unauthorized", error: "invalid_token" });
   if (pod === null && covers(access.value, wanted)) return err({ reason: "name-unknown" });
-  return err({ reason: "unauthorized", error: "insufficient_scope" });
+  // Only a bundle can lack a part; a bare JWT of another Pod is none of this Pod's tokens.
+  return err({ reason: "unauthorized", error: token.kind === "bundle" ? "insufficient_scope" : "invalid_token" });
 }
 
 /** What all verified parts allow together; null when none verifies. */
@@ -80,7 +97,7 @@ async function verifiedAccess(
 ): Promise<Result<readonly Access[] | null, DirectoryFailure>> {
   let access: readonly Access[] | null = null;
   for (const part of parts) {
-    const pod = await directory.pod(part.pod);
+    const pod = await directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
     const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, now);
     if (verdict?.kind === "verified") access = [...(access ?? []), ...verdict.access];
@@ -100,12 +117,13 @@ export async function identify(
   if (!parts.ok) return parts;
   let undecided: { grant: Grant; pod: Pod } | null = null;
   for (const { pod: id, jwt } of parts.value) {
-    const pod = await directory.pod(id);
+    const pod = await directory.claimedPod(id);
     if (!pod.ok) return pod;
     if (pod.value === null) continue;
-    const verdict = await verifyToken(jwt, pod.value, now);
-    if (verdict.kind === "verified") return ok({ grant: { kind: "granted", jwt }, pod: pod.value });
-    if (verdict.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
+    const verdict = await judge(jwt, pod.value, directory, now);
+    if (!verdict.ok) return verdict;
+    if (verdict.value.kind === "verified") return ok({ grant: { kind: "granted", jwt }, pod: pod.value });
+    if (verdict.value.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
   }
   return undecided === null ? err({ reason: "unauthorized", error: "invalid_token" }) : ok(undecided);
 }

@@ -2,7 +2,7 @@ import type { Directory, FetchPod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type AskFailure, askPod, asksByForm, type PodAnswer, passRefusal } from "./ask-pod.ts";
 import { tokenResponse } from "./token-answer.ts";
-import { accessForbidden, type PlanRefusal, type PodQuestion, planQuestions } from "./token-plan.ts";
+import { accessForbidden, type PlanRefusal, type PodQuestion, planLogin, planQuestions } from "./token-plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./token-request.ts";
 
 export type TokenRefusal = PlanRefusal | AskFailure;
@@ -32,17 +32,26 @@ export async function serveToken(
   const questions = await planQuestions(parsed.value, services.directory);
   if (!questions.ok) return questions;
   if (questions.value.length === 0) return err({ reason: "refused", error: accessForbidden });
-  const asked = await Promise.all(
-    questions.value.map(async (question) => ({
-      question,
-      answer: await askPod(question, parsed.value, services.fetchPod),
-    })),
-  );
-  const response = await settle(asked, parsed.value, services.now);
+  const ask = (planned: readonly PodQuestion[]): Promise<readonly Asked[]> =>
+    Promise.all(
+      planned.map(async (question) => ({ question, answer: await askPod(question, parsed.value, services.fetchPod) })),
+    );
+  const asked = await ask(questions.value);
+  const login = credentialsUnseen(asked) ? await planLogin(parsed.value, services.directory) : ok([]);
+  if (!login.ok) return login;
+  const refusedLogin = (await ask(login.value)).filter(({ answer }) => answer.kind === "refused");
+  const response = await settle([...asked, ...refusedLogin], parsed.value, services.now);
   return response.ok
     ? ok({ response: response.value, pods: asked.map(({ question }) => question.pod.id).join(",") })
     : response;
 }
+
+/**
+ * No Pod granted anything, and none saw the credentials, for they are another's: that one is asked whether they are good. Else a stranger
+ * with any password would hear of an assigned name that it is forbidden, and of a free one that the password is wrong.
+ */
+const credentialsUnseen = (asked: readonly Asked[]): boolean =>
+  asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
  * A Pod that was asked for more than to pull decides, the first in request order; refused pulls are left out, for clients ask for what they
@@ -55,10 +64,13 @@ async function settle(
 ): Promise<Result<Response, TokenRefusal>> {
   const parts = asked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
   const missing = asked.filter(({ answer }) => answer.kind !== "granted");
+  const refused = missing.filter(({ answer }) => answer.kind === "refused");
   const decisive =
     missing.find((each) => lacksForm(each, request)) ??
     missing.find(({ question }) => question.decides) ??
-    (parts.length > 0 ? undefined : (missing.find(({ answer }) => answer.kind === "refused") ?? missing[0]));
+    (parts.length > 0
+      ? undefined
+      : (refused.find(({ question }) => question.withCredentials) ?? refused[0] ?? missing[0]));
   await Promise.all(missing.filter((each) => each !== decisive).map(discard));
   if (decisive !== undefined) return refusalOf(decisive, request);
   const incomplete = missing.some(({ answer }) => answer.kind === "unavailable");
@@ -77,7 +89,7 @@ function refusalOf(asked: Asked, request: TokenRequest): Result<Response, TokenR
   if (lacksForm(asked, request))
     return ok(new Response(null, { status: 404, headers: { "Cache-Control": "no-store" } }));
   // In the edge's words, byte for byte: a stranger must not see whether a Pod was there to be asked.
-  const forbidden = answer.answer.ok && answer.answer.value.status === 403;
+  const forbidden = answer.kind === "refused" && answer.answer.ok && [401, 403].includes(answer.answer.value.status);
   if (request.anonymous && forbidden) return err({ reason: "refused", error: accessForbidden });
   return passRefusal(answer.answer);
 }

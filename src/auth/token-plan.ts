@@ -1,4 +1,4 @@
-import type { Directory, DirectoryFailure, Pod } from "../directory/directory.ts";
+import { allPods, type Directory, type DirectoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { resolvePod } from "../directory/resolve.ts";
@@ -41,7 +41,7 @@ export async function planQuestions(
   if (!owner.ok) return owner;
   const groups = await groupByPod(request.scopes, settings.value, directory);
   if (!groups.ok) return groups;
-  if (groups.value.length === 0) return planLogin(request, owner.value ?? settings.value.default ?? null, directory);
+  if (groups.value.length === 0) return planLogin(request, directory);
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
   if (groups.value.length > most) {
     const message = `scopes belong to ${groups.value.length} registries; want at most ${most} in one token`;
@@ -56,19 +56,23 @@ export async function planQuestions(
 
 /** Credentials of another Pod are never sent: it is asked anonymously, which can only be to pull. */
 function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
-  const decides = scopes.some(writes);
-  if (withCredentials) return [{ pod, scopes, withCredentials, decides }];
+  if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
   const pulls = scopes.flatMap((scope) => (scope.type === "repository" ? { ...scope, actions: ["pull"] } : []));
-  return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides }];
+  return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
 
-async function planLogin(
+/** One question without scopes, to the Pod that the credentials are of: whether they are good. */
+export async function planLogin(
   request: TokenRequest,
-  id: PodId | null,
   directory: Directory,
 ): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
   if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
-  const pod = id === null ? ok(null) : await directory.pod(id);
+  const settings = await directory.settings();
+  if (!settings.ok) return settings;
+  const owner = await ownerOf(request, directory);
+  if (!owner.ok) return owner;
+  const id = owner.value ?? settings.value.default;
+  const pod = id === undefined ? ok(null) : await directory.pod(id);
   if (!pod.ok) return pod;
   if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
   return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
@@ -90,7 +94,7 @@ async function groupByPod(
   directory: Directory,
 ): Promise<Result<readonly Group[], DirectoryFailure>> {
   const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
-  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, settings, directory)));
+  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, settings.default, directory)));
   for (const [index, scope] of scopes.entries()) {
     const pods = found[index] ?? ok([]);
     if (!pods.ok) return pods;
@@ -107,22 +111,16 @@ const isCatalog = ({ type, name }: Access): boolean => type === "registry" && na
 
 async function podsOfScope(
   scope: Access,
-  settings: DirectoryRecord,
+  defaultPod: PodId | undefined,
   directory: Directory,
 ): Promise<Result<readonly Pod[], DirectoryFailure>> {
+  if (isCatalog(scope)) return allPods(directory);
   if (scope.type === "registry") {
-    const ids = isCatalog(scope) ? (settings.pods ?? []) : [];
-    return allPods(ids.length > 0 || settings.default === undefined ? ids : [settings.default], directory);
+    const pod = defaultPod === undefined ? ok(null) : await directory.pod(defaultPod);
+    return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
   }
   const name = parseRepositoryName(scope.name);
   if (scope.type !== "repository" || !name.ok) return ok([]);
   const resolution = await resolvePod(directory, name.value, null);
   return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
-}
-
-async function allPods(ids: readonly PodId[], directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
-  const pods = await Promise.all(ids.map((id) => directory.pod(id)));
-  const failed = pods.find((pod) => !pod.ok);
-  if (failed !== undefined && !failed.ok) return failed;
-  return ok(pods.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])));
 }

@@ -1,6 +1,7 @@
 import { boundedText } from "../lib/bounded-text.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
+import { forwardedHeaders } from "../oci/headers.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 
 /** A token request, whichever way it came: GET with a query, or POST with a form (OAuth2, distribution's token spec). */
@@ -14,6 +15,8 @@ export type TokenRequest = {
   readonly secret: string | null;
   /** What passes to the Pod beside scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
+  /** Token services limit and ban by the client's address, which is not the edge's. */
+  readonly forwarded: Readonly<Record<string, string>>;
 };
 
 const MAX_SCOPES = 64;
@@ -24,8 +27,7 @@ const passedByPost = ["grant_type", "username", "password", "refresh_token", "cl
 export async function parseTokenRequest(request: Request, service: string): Promise<Result<TokenRequest, OciError>> {
   const isForm = request.method === "POST";
   const text = isForm ? await boundedText(request, MAX_FORM_BYTES) : new URL(request.url).search;
-  if (text === null)
-    return err({ code: "QUERY_INVALID", message: `form is too long; want at most ${MAX_FORM_BYTES} bytes` });
+  if (text === null) return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes` });
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
   // Clients of a challenge send its service; some send none or an empty one.
@@ -48,7 +50,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const authorization = basicOnly(request.headers.get("Authorization"));
   const anonymous = authorization === null && !parameters.has("password") && !parameters.has("refresh_token");
   const secret = passwordOf(authorization) ?? parameters.get("password") ?? parameters.get("refresh_token");
-  return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed });
+  const forwarded = forwardedHeaders(request);
+  return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
 /** RFC 7617 §2: all after the first colon. */

@@ -3,13 +3,14 @@ import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
+import { err, ok, type Result } from "../lib/result.ts";
 import type { Access } from "../oci/scope.ts";
 
-/** What the edge can say of a Pod's token. A key that the directory does not know is for the Pod to judge. */
+/** What the edge can say of a Pod's token: `kid` null is a token that names no key. */
 export type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[] }
   | { readonly kind: "invalid" }
-  | { readonly kind: "unknown-key" };
+  | { readonly kind: "unknown-key"; readonly kid: string | null };
 
 type Remembered = { readonly tokenChecks: string; readonly expiresAtMs: number; readonly access: readonly Access[] };
 
@@ -18,11 +19,12 @@ const remembered = new BoundedMap<string, Remembered>(2_000);
 /** Registries allow it to either side (distribution, GitLab). */
 const leewaySeconds = 60;
 
-/** What the edge reads of a token: distribution's `access`. */
-export const accessClaim = v.nullish(
-  v.array(v.object({ type: v.string(), name: v.string(), actions: v.array(v.string()) })),
-  [],
-);
+/** Distribution's `access`, as registries read it, which are written in Go: what is missing or null is empty, what is of another type spoils the token. */
+const text = v.nullish(v.string(), "");
+const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
+export const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
+/** GitLab's registry takes no longer list. */
+const MAX_AUDIENCES = 10;
 
 export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Verdict> {
   const cacheKey = `${pod.id}/${jwt}`;
@@ -30,10 +32,10 @@ export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Ver
   if (known !== undefined && known.tokenChecks === pod.tokenChecks && known.expiresAtMs > now.getTime()) {
     return { kind: "verified", access: known.access };
   }
-  const kid = keyId(jwt);
-  if (kid === null) return { kind: "invalid" };
-  const key = pod.keys.find((candidate) => candidate.kid === kid);
-  if (key === undefined) return { kind: "unknown-key" };
+  const named = keyId(jwt);
+  if (!named.ok) return { kind: "invalid" };
+  const key = pod.keys.find(({ kid }) => kid === named.value);
+  if (key === undefined) return { kind: "unknown-key", kid: named.value };
   const claims = await verifyWith(jwt, key, pod, now);
   if (claims === null) return { kind: "invalid" };
   remembered.set(cacheKey, {
@@ -44,13 +46,13 @@ export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Ver
   return { kind: "verified", access: claims.access };
 }
 
-/** The `kid` of a token's header. Header `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
-export function keyId(jwt: string): string | null {
+/** The `kid` of a token's header, null where it has none. Header `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
+export function keyId(jwt: string): Result<string | null, "malformed"> {
   try {
-    const { kid } = decodeProtectedHeader(jwt);
-    return typeof kid === "string" ? kid : null;
+    const kid: unknown = decodeProtectedHeader(jwt).kid;
+    return kid === undefined || typeof kid === "string" ? ok(kid ?? null) : err("malformed");
   } catch {
-    return null;
+    return err("malformed");
   }
 }
 
@@ -59,7 +61,7 @@ async function verifyWith(
   key: PublicKey,
   pod: Pod,
   now: Date,
-): Promise<{ exp: number; access: Access[] } | null> {
+): Promise<{ exp: number; access: readonly Access[] } | null> {
   try {
     const { payload } = await jwtVerify(jwt, await importKey(key), {
       algorithms: [key.alg],
@@ -70,7 +72,9 @@ async function verifyWith(
       currentDate: now,
     });
     const access = v.safeParse(accessClaim, payload["access"]);
-    return access.success && payload.exp !== undefined ? { exp: payload.exp, access: access.output } : null;
+    if (!access.success || payload.exp === undefined) return null;
+    if (Array.isArray(payload.aud) && payload.aud.length > MAX_AUDIENCES) return null;
+    return { exp: payload.exp, access: access.output };
   } catch (error) {
     if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
     throw error;

@@ -29,7 +29,9 @@ export type Directory = {
   /** Null when no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly settings: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
-  /** The Pod whose token key has this `kid`; null when the directory knows none. */
+  /** The Pod that a token says it is of: as `pod`, but ids that the directory does not list are looked up at a bounded rate. */
+  readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
+  /** The Pod whose token key has this `kid`; null when the directory knows none. Looked up at a bounded rate. */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   /** The Pod of a GitLab cell; null when the directory knows none. */
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
@@ -44,35 +46,57 @@ export type PlainHttp = "allow" | "refuse";
 const parsedPods = new BoundedMap<string, Pod>(500);
 
 export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory {
-  const one = async <T>(
-    key: string,
-    schema: v.GenericSchema<unknown, T>,
-  ): Promise<Result<T | null, DirectoryFailure>> => {
-    const read = await readKv([key]);
-    if (!read.ok) return err({ reason: "directory", text: read.error });
-    return parseStored(key, read.value.get(key) ?? null, schema);
+  const textOf = async (key: string, chosenBy: ChosenBy): Promise<Result<string | null, DirectoryFailure>> => {
+    const read = await readKv([key], chosenBy);
+    return read.ok ? ok(read.value.get(key) ?? null) : err({ reason: "directory", text: read.error });
   };
-  const podNamedBy = async (key: string, schema: v.GenericSchema<unknown, { readonly pod: PodId }>) => {
-    const record = await one(key, schema);
+  const podNamedBy = async (
+    key: string,
+    schema: v.GenericSchema<unknown, { readonly pod: PodId }>,
+    chosenBy: ChosenBy,
+  ) => {
+    const text = await textOf(key, chosenBy);
+    if (!text.ok) return text;
+    const record = parseStored(key, text.value, schema);
     return record.ok ? ok(record.value?.pod ?? null) : record;
+  };
+  const pod = async (id: PodId, chosenBy: ChosenBy = "directory") => {
+    const text = await textOf(podKey(id), chosenBy);
+    if (!text.ok || text.value === null) return text.ok ? ok(null) : text;
+    return parsePod(id, text.value, plainHttp);
+  };
+  const settings = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
+    const text = await textOf(directoryKey, "directory");
+    if (!text.ok) return text;
+    const record = parseStored(directoryKey, text.value, directoryRecord);
+    return record.ok ? ok(record.value ?? { v: 1, revision: 0, credentials: "own" }) : record;
   };
   return {
     readKv,
-    pod: async (id) => {
-      const key = podKey(id);
-      const read = await readKv([key]);
-      if (!read.ok) return err({ reason: "directory", text: read.error });
-      const text = read.value.get(key) ?? null;
-      return text === null ? ok(null) : parsePod(id, text, plainHttp);
+    pod: (id) => pod(id),
+    claimedPod: async (id) => {
+      const listed = await settings();
+      if (!listed.ok) return listed;
+      return pod(id, listed.value.pods?.includes(id) ? "directory" : "stranger");
     },
-    settings: async () => {
-      const record = await one(directoryKey, directoryRecord);
-      if (!record.ok) return record;
-      return ok(record.value ?? { v: 1, revision: 0, credentials: "own" });
-    },
-    podOfKey: async (kid) => (isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord) : ok(null)),
-    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord),
+    settings,
+    podOfKey: async (kid) => (isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, "stranger") : ok(null)),
+    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, "directory"),
   };
+}
+
+type ChosenBy = Parameters<ReadKv>[1];
+
+/** Every Pod there is: a directory that lists none has its default. */
+export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
+  const settings = await directory.settings();
+  if (!settings.ok) return settings;
+  const { pods: listed, default: fallback } = settings.value;
+  const ids = listed ?? (fallback === undefined ? [] : [fallback]);
+  const pods = await Promise.all(ids.map((id) => directory.pod(id)));
+  const failed = pods.find((pod) => !pod.ok);
+  if (failed !== undefined && !failed.ok) return failed;
+  return ok(pods.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])));
 }
 
 export function parseStored<T>(

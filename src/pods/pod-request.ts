@@ -1,6 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { withoutHopByHop } from "../oci/headers.ts";
+import { forwardedHeaders, withoutHopByHop } from "../oci/headers.ts";
 import { withoutParameters } from "../oci/query.ts";
 import type { FetchRequest } from "../resilience/fetch-request.ts";
 import { announcedBytes } from "../telemetry/record.ts";
@@ -28,16 +28,11 @@ export function podRequest(pod: Pod, endpoint: RegistryEndpoint, jwt: string | n
 
 export function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = withoutHopByHop(request.headers);
-  const url = new URL(request.url);
-  const client = request.headers.get("CF-Connecting-IP");
   for (const name of [...headers.keys()]) {
     if (dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix))) headers.delete(name);
   }
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
-  // Set, never appended: registries trust the first value.
-  headers.set("X-Forwarded-Host", url.host);
-  headers.set("X-Forwarded-Proto", url.protocol.slice(0, -1));
-  if (client !== null) headers.set("X-Forwarded-For", client);
+  for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
   // The platform would ask for an encoding of its own, and digests are of the bytes as they are.
   headers.set("Accept-Encoding", "identity");
   return headers;

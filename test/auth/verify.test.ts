@@ -34,6 +34,7 @@ describe("a token verifies", () => {
     ["a null access, as some services write it", { access: null }],
     ["an end 59 s ago", { exp: seconds - 59 }],
     ["a beginning in 59 s", { nbf: seconds + 59 }],
+    ["ten audiences", { aud: [...Array(9).fill("other"), "audience"] }],
   ])("with %s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("verified"));
 });
 
@@ -46,7 +47,9 @@ describe("a token is invalid", () => {
     ["without an end", { exp: undefined }],
     ["beginning in 61 s", { nbf: seconds + 61 }],
     ["whose access is no list", { access: "repository:acme/app:pull" }],
-    ["whose access has no actions", { access: [{ type: "repository", name: "acme/app" }] }],
+    ["whose access names by number", { access: [{ type: "repository", name: 7, actions: ["pull"] }] }],
+    ["whose actions are a string", { access: [{ type: "repository", name: "acme/app", actions: "pull" }] }],
+    ["for more audiences than registries read", { aud: [...Array(10).fill("other"), "audience"] }],
   ])("%s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("invalid"));
 
   test("signed by another key under the same kid", async () => {
@@ -74,8 +77,8 @@ describe("a token is invalid", () => {
   test("without a signature, or a header that can be read", async () => {
     const [, payload] = (await sign({})).split(".");
     const header = (value: object) => base64url(utf8(JSON.stringify(value)));
-    for (const jwt of [`${header({ alg: "none", kid })}.${payload}.`, `x.${payload}.x`, `${header({})}.${payload}.x`]) {
-      expect(await kindOf(jwt)).toBe("invalid");
+    for (const start of [header({ alg: "none", kid }), "x", header({ alg: "RS256", kid: 7 })]) {
+      expect(await kindOf(`${start}.${payload}.x`)).toBe("invalid");
     }
   });
 
@@ -86,11 +89,34 @@ describe("a token is invalid", () => {
   });
 });
 
-test("a key that the record does not have is for the Pod to judge", async () => {
+test("a key that the record does not have, or that is not named, is for the Pod to judge", async () => {
   expect(await kindOf(await sign({}, { kid: "B".repeat(43) }))).toBe("unknown-key");
+  expect(await kindOf(await sign({}, { kid: undefined }))).toBe("unknown-key");
+});
+
+test("an entry of access without actions grants none, as registries read it", async () => {
+  const entries = [
+    { type: "repository", name: "acme/app" },
+    { type: "repository", name: "acme/b", actions: null },
+  ];
+  const read = entries.map((entry) => ({ ...entry, actions: [] }));
+  expect(await verifyToken(await sign({ access: entries }), pod, now)).toEqual({ kind: "verified", access: read });
 });
 
 describe("what was verified once", () => {
+  test("stands for no other token, however much of it is the same", async () => {
+    const jwt = await sign({ jti: "whole" });
+    expect(await kindOf(jwt)).toBe("verified");
+    const [head = "", payload = "", signature = ""] = jwt.split(".");
+    const changed = (text: string) => text.slice(0, -2) + (text.endsWith("AA") ? "BB" : "AA");
+    for (const other of [`${head}.${payload}.${changed(signature)}`, `${head}.${changed(payload)}.${signature}`]) {
+      expect(await kindOf(other)).toBe("invalid");
+    }
+    expect(await kindOf(jwt, now, { ...pod, id: "pod-b" as Pod["id"], issuer: "other", tokenChecks: "2" })).toBe(
+      "invalid",
+    );
+  });
+
   test("ends with the token", async () => {
     const jwt = await sign({ exp: seconds + 10 });
     expect(await kindOf(jwt)).toBe("verified");

@@ -62,7 +62,8 @@ function accessOf(jwt: string): readonly Access[] {
 
 /** What the edge would check of the token, one by one. `audienceKnownWrong`: it has been said already. */
 export async function checkToken({ pod, checks }: Subject, jwt: string, audienceKnownWrong: boolean): Promise<void> {
-  const kid = keyId(jwt);
+  const named = keyId(jwt);
+  const kid = named.ok ? named.value : null;
   const key = pod.keys.find((candidate) => candidate.kid === kid);
   if (key === undefined) {
     return checks.found("token key", "key-unknown", `tokens name the key "${kid ?? "none"}", which keys does not hold`);
