@@ -1,64 +1,115 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
 import { grantFor } from "./auth/authenticate.ts";
-import type { Token } from "./auth/bundle.ts";
 import type { Authorized, Context } from "./context.ts";
+import { allPods, type Pod } from "./directory/directory.ts";
+import { err, ok, type Result } from "./lib/result.ts";
 import type { NamelessEndpoint } from "./oci/endpoint.ts";
+import { apiVersionHeader } from "./oci/errors.ts";
 import { type Access, requiredAccess } from "./oci/scope.ts";
-import { type CatalogPage, mergeCatalog, pageSize, readPage } from "./pods/catalog.ts";
+import {
+  type CatalogPage,
+  DEFAULT_ENTRIES,
+  mergeCatalog,
+  parsePlaces,
+  readPage,
+  withoutPlaces,
+} from "./pods/catalog.ts";
 import { podRequest } from "./pods/pod-request.ts";
 import { forward } from "./relay.ts";
+import { textWithin } from "./resilience/text-within.ts";
 
 type CatalogEndpoint = Extract<NamelessEndpoint, { kind: "catalog" }>;
-type Asked = { readonly page: CatalogPage } | { readonly failed: "denied" | "down" };
+type CatalogContext = Context<CatalogEndpoint>;
+
+/** `objected`: the request itself was wrong, its page size above all; the answer says how. */
+type Asked =
+  | { readonly kind: "page"; readonly page: CatalogPage }
+  | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
+  | { readonly kind: "denied" | "down" };
 
 /** One list of all Pods' repositories. A Pod that refuses, or is down, makes it an error: a short list would look complete. */
-export async function serveCatalog(context: Context<CatalogEndpoint>, token: Token): Promise<Answer> {
+export async function serveCatalog(context: CatalogContext): Promise<Answer> {
   const { endpoint, services, challenger } = context;
   const refused = (refusal: AnyRefusal) => refuse(refusal, endpoint, challenger);
-  const granted: Authorized[] = [];
-  const settings = await services.directory.settings();
-  if (!settings.ok) return refused(settings.error);
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
-  for (const id of settings.value.pods ?? []) {
-    const pod = await services.directory.pod(id);
-    if (!pod.ok) return refused(pod.error);
-    if (pod.value === null) continue;
-    const grant = await grantFor(token, pod.value, wanted, services.directory, services.now);
-    if (!grant.ok) return refused(grant.error);
-    granted.push({ pod: pod.value, grant: grant.value });
-  }
-  const entries = pageSize(endpoint.n);
-  const [first] = granted;
+  const pods = await allPods(services.directory);
+  if (!pods.ok) return refused(pods.error);
+  const granted = await grantAll(context, pods.value);
+  if (!granted.ok) return refused(granted.error);
+  const [first, ...others] = granted.value;
   if (first === undefined) return refused({ reason: "unauthorized", error: "insufficient_scope" });
-  // One Pod's own catalog needs no merging, and what is no page size is a registry's to say.
-  if (entries === null || granted.length === 1) return forward(context, first);
-  const asked = await Promise.all(granted.map((each) => askCatalog(context, each, entries)));
-  return answerOf(asked, entries, refused);
+  // One Pod's own catalog needs no merging.
+  if (others.length === 0 && first.pod.state !== "down") return forward(context, first);
+  const asked = await Promise.all(granted.value.map((each) => askCatalog(context, each)));
+  return answerOf(asked, entriesOf(endpoint), refused);
 }
 
-async function askCatalog(
-  { endpoint, request, services }: Context<CatalogEndpoint>,
-  { pod, grant }: Authorized,
-  entries: number,
-): Promise<Asked> {
-  if (pod.state === "down" || grant.kind === "open") return { failed: "down" };
-  const page = { ...endpoint, n: String(entries) };
-  const answer = await services.fetchPod(pod, podRequest(pod, page, grant.jwt, request));
-  if (!answer.ok) return { failed: "down" };
-  if (answer.value.status === 200) {
-    const read = await readPage(answer.value);
-    return read === null ? { failed: "down" } : { page: read };
+/** The token's grant at every Pod; else how many Pods it is none for. */
+async function grantAll(
+  { endpoint, services, token }: CatalogContext,
+  pods: readonly Pod[],
+): Promise<Result<readonly Authorized[], AnyRefusal>> {
+  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  const grants = await Promise.all(
+    pods.map(async (pod) =>
+      token === null ? openGrant : grantFor(token, pod, wanted, services.directory, services.now),
+    ),
+  );
+  const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
+  const [refusal] = refusals;
+  if (refusal?.reason === "unauthorized") {
+    return err({
+      ...refusal,
+      text: `this token lists no repositories of ${ofRegistries(refusals.length, pods.length)}`,
+    });
   }
-  await answer.value.body?.cancel();
-  return { failed: answer.value.status === 401 || answer.value.status === 403 ? "denied" : "down" };
+  if (refusal !== undefined) return err(refusal);
+  return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
+}
+
+const MAX_OBJECTION_BYTES = 16 * 1024;
+const openGrant = ok({ kind: "open" } as const);
+const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
+const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
+
+async function askCatalog({ endpoint, request, services }: CatalogContext, to: Authorized): Promise<Asked> {
+  const { pod, grant } = to;
+  if (pod.state === "down") return { kind: "down" };
+  const last = parsePlaces(endpoint.query).get(pod.id) ?? endpoint.last;
+  const n = endpoint.n ?? String(DEFAULT_ENTRIES);
+  const own = { ...endpoint, query: withoutPlaces(endpoint.query), n, last };
+  const jwt = grant.kind === "open" ? null : grant.jwt;
+  const answer = await services.fetchPod(pod, podRequest(pod, own, jwt, request));
+  if (!answer.ok) return { kind: "down" };
+  const { status, body } = answer.value;
+  if (status === 200) {
+    const page = await readPage(answer.value, pod.id, last);
+    return page === null ? { kind: "down" } : { kind: "page", page };
+  }
+  if (status === 400) {
+    const text = await textWithin(answer.value, MAX_OBJECTION_BYTES);
+    const contentType = answer.value.headers.get("Content-Type") ?? "application/json";
+    return text === null ? { kind: "down" } : { kind: "objected", text, contentType };
+  }
+  await body?.cancel();
+  return { kind: status === 401 || status === 403 ? "denied" : "down" };
 }
 
 function answerOf(asked: readonly Asked[], entries: number, refused: (refusal: AnyRefusal) => Answer): Answer {
-  const pages = asked.flatMap((each) => ("page" in each ? [each.page] : []));
-  const failed = asked.flatMap((each) => ("failed" in each ? [each.failed] : []));
-  if (failed.length === 0) return { response: mergeCatalog(pages, entries), outcome: "merged", endpoint: "catalog" };
-  const down = failed.filter((why) => why === "down").length;
-  const of = `${down === 0 ? failed.length : down} of ${asked.length} registries`;
-  if (down > 0) return refused({ reason: "down", text: `${of} gave no catalog; try again` });
-  return refused({ reason: "refused", error: { code: "DENIED", message: `${of} refused their catalog` } });
+  const pages = asked.flatMap((each) => (each.kind === "page" ? [each.page] : []));
+  if (pages.length === asked.length)
+    return { response: mergeCatalog(pages, entries), outcome: "merged", endpoint: "catalog" };
+  const down = asked.filter(({ kind }) => kind === "down").length;
+  if (down > 0)
+    return refused({ reason: "down", text: `${ofRegistries(down, asked.length)} gave no catalog; try again` });
+  const denied = asked.filter(({ kind }) => kind === "denied").length;
+  const message = `${ofRegistries(denied, asked.length)} refused their catalog`;
+  if (denied > 0) return refused({ reason: "refused", error: { code: "DENIED", message } });
+  const objected = asked.find((each) => each.kind === "objected");
+  if (objected === undefined) throw new Error("a catalog that is no page, denied, down or objected to");
+  const headers = { ...apiVersionHeader, "Content-Type": objected.contentType, "Cache-Control": "no-store" };
+  return {
+    response: new Response(objected.text, { status: 400, headers }),
+    outcome: "forwarded",
+    endpoint: "catalog",
+  };
 }

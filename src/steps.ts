@@ -16,8 +16,8 @@ import { forward } from "./relay.ts";
 /** `/v2/` is answered here for a token that verifies; what else names no repository is for the token's own Pod. */
 export async function serveNameless(context: Context<NamelessEndpoint>): Promise<Answer> {
   const { endpoint, services, token, challenger } = context;
+  if (endpoint.kind === "catalog") return serveCatalog({ ...context, endpoint });
   if (token === null) return endpoint.kind === "base" ? pong() : forwardToDefault(context);
-  if (endpoint.kind === "catalog") return serveCatalog({ ...context, endpoint }, token);
   const identified = await identify(token, services.directory, services.now);
   if (!identified.ok) return refuse(identified.error, endpoint, challenger);
   if (endpoint.kind === "base" && identified.value.grant.kind === "granted") return pong();

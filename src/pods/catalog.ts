@@ -1,52 +1,91 @@
 import * as v from "valibot";
-import { boundedText } from "../lib/bounded-text.ts";
+import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { jsonResponse } from "../lib/json-response.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
-import { withParameters } from "../oci/query.ts";
+import { withoutParameters, withParameters } from "../oci/query.ts";
+import { textWithin } from "../resilience/text-within.ts";
 
-/** One Pod's page, and whether it has more after it. */
-export type CatalogPage = { readonly repositories: readonly string[]; readonly hasMore: boolean };
+/** One Pod's page: what it lists after `after`, in its own order, and whether it has more. */
+export type CatalogPage = {
+  readonly pod: PodId;
+  readonly after: string | null;
+  readonly repositories: readonly string[];
+  readonly hasMore: boolean;
+};
 
 /** What registries give when no `n` is asked for (distribution, catalog). */
 export const DEFAULT_ENTRIES = 100;
-/** No registry gives more at once; a page of names of 255 characters stays below 1 MB. */
-const MAX_ENTRIES = 1_000;
+/** Four thousand names of 255 characters; registries refuse pages over a thousand unless told otherwise. */
 const MAX_PAGE_BYTES = 1024 * 1024;
 
 const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
 
-/** The page size that is asked for; null for one that only a registry can judge. */
-export function pageSize(n: string | null): number | null {
-  if (n === null) return DEFAULT_ENTRIES;
-  const entries = /^[1-9]\d{0,5}$/.test(n) ? Number(n) : 0;
-  return entries > 0 && entries <= MAX_ENTRIES ? entries : null;
-}
-
 /** Null: what came is no page of a catalog. */
-export async function readPage(response: Response): Promise<CatalogPage | null> {
-  const text = await boundedText(response, MAX_PAGE_BYTES);
+export async function readPage(response: Response, pod: PodId, after: string | null): Promise<CatalogPage | null> {
+  const text = await textWithin(response, MAX_PAGE_BYTES);
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), page), text ?? "");
   if (!parsed.success) return null;
-  return { repositories: parsed.output.repositories ?? [], hasMore: response.headers.has("Link") };
+  const repositories = parsed.output.repositories ?? [];
+  const hasMore = response.headers.has("Link");
+  // With nothing on the page there is no place to go on from.
+  return hasMore && repositories.length === 0 ? null : { pod, after, repositories, hasMore };
 }
 
 /**
- * The first `entries` names of all pages in the registries' own order, each once. That is exact: every page holds its Pod's first
- * names after the cursor, as many as are asked for.
+ * At most `entries` names, each once, always the least of the Pods' next ones. A Pod that has more than its page says nothing of what comes
+ * then, so the list ends with that page, and no name is passed over.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
-  const names = [...new Set(pages.flatMap(({ repositories }) => repositories))].sort(compareNames);
-  const repositories = names.slice(0, entries);
+  const queues = pages.map((each) => ({ ...each, taken: 0 }));
+  const repositories: string[] = [];
+  while (repositories.length < entries) {
+    const heads = queues.map(({ repositories: names, taken }) => names[taken] ?? null);
+    if (queues.some(({ hasMore }, index) => hasMore && heads[index] === null)) break;
+    const least = heads.reduce(
+      (one, other) => (one === null || (other !== null && isLess(other, one)) ? other : one),
+      null,
+    );
+    if (least === null) break;
+    for (const [index, queue] of queues.entries()) if (heads[index] === least) queue.taken += 1;
+    repositories.push(least);
+  }
   const last = repositories.at(-1);
-  const hasMore = names.length > entries || pages.some((each) => each.hasMore);
-  const next = `/v2/_catalog?${withParameters("", { last: last ?? null, n: String(entries) })}`;
-  const link = hasMore && last !== undefined ? { Link: `<${next}>; rel="next"` } : {};
+  const isLast = queues.every(({ hasMore, repositories: names, taken }) => !hasMore && taken === names.length);
+  const link = isLast || last === undefined ? {} : { Link: `<${nextPage(queues, last, entries)}>; rel="next"` };
   return jsonResponse({ repositories }, { headers: { ...apiVersionHeader, ...link } });
 }
 
-/** By component, as registries walk their storage: `a/b` comes before `a-b` (distribution, `lessPath`). */
-export function compareNames(one: string, other: string): number {
-  const [left, right] = [one, other].map((name) => name.replaceAll("/", "\0"));
-  if (left === right) return 0;
-  return (left ?? "") < (right ?? "") ? -1 : 1;
+/**
+ * Beside the one cursor that clients know, each Pod's own place: registries disagree on the order (distribution 3 on S3 has `a-b` before
+ * `a`, 2.8 after `a/b`), so that another Pod's name may stand elsewhere in a Pod's list.
+ */
+function nextPage(
+  queues: readonly (CatalogPage & { readonly taken: number })[],
+  last: string,
+  entries: number,
+): string {
+  const query = withParameters("", { last, n: String(entries) });
+  return queues.reduce((link, { pod, after, repositories, taken }) => {
+    const place = repositories[taken - 1] ?? after;
+    return place === null ? link : `${link}&${placeParameter}=${encodeURIComponent(`${pod}:${place}`)}`;
+  }, `/v2/_catalog?${query}`);
+}
+
+const placeParameter = "_after";
+
+/** Where each Pod's list goes on, out of a query that `nextPage` made. */
+export function parsePlaces(query: string): ReadonlyMap<PodId, string> {
+  const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
+    const colon = text.indexOf(":");
+    const pod = parsePodId(text.slice(0, Math.max(colon, 0)));
+    return pod.ok ? [[pod.value, text.slice(colon + 1)] as const] : [];
+  });
+  return new Map(places);
+}
+
+export const withoutPlaces = (query: string): string => withoutParameters(query, [placeParameter]);
+
+/** By component: `a/b` comes before `a-b` (distribution, `lessPath`). */
+function isLess(one: string, other: string): boolean {
+  return one.replaceAll("/", "\0") < other.replaceAll("/", "\0");
 }

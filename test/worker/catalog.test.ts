@@ -7,6 +7,9 @@ const index = JSON.stringify({ schemaVersion: 2, mediaType: "application/vnd.oci
 const headers = { "Content-Type": "application/vnd.oci.image.index.v1+json" };
 const catalogScope = "registry:catalog:*";
 
+const messageOf = async (answer: Response) =>
+  ((await answer.json()) as { errors: { message: string }[] }).errors[0]?.message;
+
 describe("the catalog of two Pods", () => {
   const stack = useStack({ seedImages: false });
   /** Names whose order by character and by component differ, interleaved over both Pods. */
@@ -69,8 +72,10 @@ describe("the catalog of two Pods", () => {
         401,
         `${challenge},error="insufficient_scope"`,
       ]);
+      expect(await messageOf(answer)).toContain("of 1 of 2 registries");
     }
-    expect((await client.get("/v2/_catalog", await client.token([catalogScope], "reader"))).status).toBe(401);
+    const reader = await client.get("/v2/_catalog", await client.token([catalogScope], "reader"));
+    expect([reader.status, await messageOf(reader)]).toEqual([401, expect.stringContaining("of 2 of 2 registries")]);
   });
 
   test("is an error when a Pod is down, not a short list", async () => {
@@ -89,7 +94,7 @@ describe("the catalog of two Pods", () => {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);
     const direct = await client.token([catalogScope]).then((bundle) => /pod-a\/([^~]+)/.exec(bundle)?.[1] ?? "");
-    for (const n of ["-1", "x"]) {
+    for (const n of ["-1", "x", "1001"]) {
       const answer = await client.get(`/v2/_catalog?n=${n}`, token);
       const straight = await createClient(stack.current.pods["pod-a"].registry.direct).get(
         `/v2/_catalog?n=${n}`,
@@ -97,6 +102,22 @@ describe("the catalog of two Pods", () => {
       );
       expect([answer.status, await answer.text()]).toEqual([straight.status, await straight.text()]);
     }
+  });
+});
+
+describe("registries that take any page size, as 2.8 does", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+  test("are asked with it all the same; one that objects is heard, and no short list is given", async () => {
+    pod.answer((response) => void response.writeHead(200).end('{"repositories":["globex/a"]}'));
+    const client = createClient(stack.current.edge);
+    const answer = await client.get("/v2/_catalog?n=x", await client.token([catalogScope]));
+    expect([answer.status, await answer.json()]).toMatchObject([
+      400,
+      { errors: [{ code: "PAGINATION_NUMBER_INVALID" }] },
+    ]);
+    expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=x"]);
   });
 });
 
