@@ -8,12 +8,15 @@ const settleMs = 2_000;
 
 export class EdgeLog {
   #records: EdgeRecord[] = [];
+  #messages: string[] = [];
   #lines = 0;
   #kvReads = 0;
   #closed = false;
 
   receive(line: { readonly level: string; readonly message: string }): void {
     this.#lines += 1;
+    this.#messages.push(line.message);
+    if (this.#messages.length > maxRecords * 1.25) this.#messages = this.#messages.slice(-maxRecords);
     const record = parseRecord(line.message);
     if (record === null) {
       if (!this.#closed && (line.level === "error" || line.level === "warn")) console.error(`edge: ${line.message}`);
@@ -39,8 +42,14 @@ export class EdgeLog {
     return this.#records.slice(-maxRecords);
   }
 
+  /** As the Worker wrote them, records and complaints. */
+  messages(): readonly string[] {
+    return this.#messages.slice(-maxRecords);
+  }
+
   clear(): void {
     this.#records = [];
+    this.#messages = [];
   }
 
   /** Since the start; clearing the list does not reset it. */

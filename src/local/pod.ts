@@ -4,8 +4,8 @@ import { mkdir } from "node:fs/promises";
 import { loopback, serve } from "./http-server.ts";
 import { startTap, type Tap } from "./tap.ts";
 import type { Stop, Teardown } from "./teardown.ts";
-import { createTokenService, generateSigningKey, type SigningKey } from "./token-service.ts";
-import type { PodId, PodServices, ServiceName } from "./types.ts";
+import { createTokenService } from "./token-service.ts";
+import type { PodId, PodServices, ServiceName, SigningKey } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 export type PodContext = {
@@ -39,7 +39,7 @@ export type Pod = {
 
 export async function startPod(
   parts: PodParts,
-  options: Pick<PodContext, "id" | "prefix" | "dir" | "watchdog">,
+  options: Pick<PodContext, "id" | "prefix" | "dir" | "watchdog" | "key">,
   teardown: Teardown,
 ): Promise<Pod> {
   await mkdir(options.dir, { recursive: true });
@@ -51,8 +51,6 @@ export async function startPod(
     region: "us-east-1",
     accessKeyId: `AK${randomBytes(9).toString("hex").toUpperCase()}`,
     secretAccessKey: randomBytes(30).toString("base64url"),
-    // docker-registry wants it as a certificate, which is signed outside of this process.
-    key: await generateSigningKey(true),
   };
   const inFront = async (port: number, hostname: "127.0.0.1" | "localhost") =>
     teardown.add(await startTap(port, hostname));

@@ -4,6 +4,7 @@ import { distributionParts, registryParts } from "./pod-registry.ts";
 import { toyParts } from "./pod-toy.ts";
 import type { Tap } from "./tap.ts";
 import type { Teardown } from "./teardown.ts";
+import { generateSigningKey } from "./token-service.ts";
 import type { PodId, StackOptions } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
@@ -24,11 +25,19 @@ export function partsOf({ pods: kind = "toy", lenientManifests = false }: StackO
 
 export async function startPods(
   parts: PodParts,
-  options: { readonly stateDir: string; readonly watchdog: Watchdog; readonly teardown: Teardown },
+  options: {
+    readonly stateDir: string;
+    readonly watchdog: Watchdog;
+    readonly teardown: Teardown;
+    readonly signingKeys: NonNullable<StackOptions["signingKeys"]>;
+  },
 ): Promise<Pods> {
-  const { stateDir, watchdog, teardown } = options;
-  const startOne = (id: PodId) =>
-    startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, watchdog }, teardown);
+  const { stateDir, watchdog, teardown, signingKeys } = options;
+  const startOne = async (id: PodId) => {
+    // docker-registry wants it as a certificate, which is signed outside of this process.
+    const key = signingKeys[id] ?? (await generateSigningKey(true));
+    return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, watchdog, key }, teardown);
+  };
   // Settled, so that a failure of one leaves nothing of the other half started behind the teardown's back.
   const [a, b] = await Promise.allSettled([startOne("pod-a"), startOne("pod-b")]);
   if (a.status === "rejected") throw a.reason;

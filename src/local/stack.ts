@@ -43,7 +43,7 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  const pods = await startPods(parts, { stateDir, watchdog, teardown });
+  const pods = await startPods(parts, { stateDir, watchdog, teardown, signingKeys: options.signingKeys ?? {} });
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
@@ -95,6 +95,7 @@ function viewOf(pods: Pods, edge: RestartableEdge, log: EdgeLog): Omit<Stack, "s
     },
     setFault: (pod, service, fault) => pods[pod].taps[service].setFault(fault),
     edgeSeen: () => log.list(),
+    edgeLines: () => log.messages(),
     edgeSettled: () => log.settled(),
     kvReads: () => log.kvReads(),
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),

@@ -5,17 +5,12 @@ import { libtrustKeyId } from "../directory/key-id.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 import { json, listener, parseTarget, type Reply, send } from "./toy-http.ts";
+import type { SigningKey } from "./types.ts";
 
 /**
  * A Pod's token service, answering `GET /jwt/auth` as GitLab's does, its gaps included: no POST, no `expires_in`, no
  * refresh token, and a 401 without a challenge. Its users are fixed.
  */
-export type SigningKey = {
-  readonly privateKey: CryptoKey;
-  /** With `kid` in libtrust form, `alg` and `use`. */
-  readonly publicJwk: JWK;
-};
-
 export type TokenServiceOptions = {
   readonly issuer: string;
   readonly audience: string;

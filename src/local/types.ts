@@ -9,6 +9,13 @@ export type ServiceName = "registry" | "token" | "storage";
 export type Service = { readonly url: string; readonly direct: string };
 export type PodServices = Readonly<Record<ServiceName, Service>>;
 
+/** A token service's key pair. */
+export type SigningKey = {
+  readonly privateKey: CryptoKey;
+  /** With `kid` in libtrust form, `alg` and `use`. */
+  readonly publicJwk: JWK;
+};
+
 export type AuthorizationKind = "none" | "basic" | "bearer" | "other";
 
 /** One request as a tap saw it. `status` and `ms` are null while no answer has ended, for good if none ever does. */
@@ -64,6 +71,8 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Toy Pods then take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
+  /** Token keys of a test's own, to sign what no token service would; extractable, as registries want the public half in a file. */
+  readonly signingKeys?: Readonly<Partial<Record<PodId, SigningKey>>>;
 };
 
 export type Stack = {
@@ -76,6 +85,8 @@ export type Stack = {
   clearSeen(): void;
   setFault(pod: PodId, service: ServiceName, fault: Fault): Promise<void>;
   edgeSeen(): readonly EdgeRecord[];
+  /** Whatever the Worker logged, as it was written. */
+  edgeLines(): readonly string[];
   /** Resolves when the Worker has been silent for a moment: its lines come after its answers. */
   edgeSettled(): Promise<void>;
   kvReads(): number;

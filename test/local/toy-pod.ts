@@ -5,10 +5,11 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
-import { createTokenService, generateSigningKey, type SigningKey } from "../../src/local/token-service.ts";
+import { createTokenService, generateSigningKey } from "../../src/local/token-service.ts";
 import { createToyRegistry } from "../../src/local/toy-registry.ts";
 import { presign } from "../../src/local/toy-sigv4.ts";
 import { createToyStorage } from "../../src/local/toy-storage.ts";
+import type { SigningKey } from "../../src/local/types.ts";
 
 export const credentials = {
   bucket: "pod-a",

@@ -52,3 +52,27 @@ export const asPodB =
   (pod: OddPod, service: "REGISTRY" | "TOKEN" = "REGISTRY") =>
   (topology: string): string =>
     topology.replace(`\${POD_B_${service}}`, service === "TOKEN" ? `${pod.url}/jwt/auth` : pod.url);
+
+/** The topology with these servers as the token services of both Pods. */
+export const asTokenServices =
+  (ofA: OddPod, ofB: OddPod) =>
+  (topology: string): string =>
+    asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
+
+/**
+ * Answers as the Pod's own token service does, and forms too, as OAuth2 would have it: a password, or a refresh token, which is
+ * `user:password` here.
+ */
+export function answerFormsToo(pod: OddPod, tokenService: string): void {
+  pod.answer(async (response, { method, path, headers, body }) => {
+    const form = new URLSearchParams(method === "POST" ? body : path.split("?")[1]);
+    const identity = form.get("refresh_token") ?? `${form.get("username") ?? ""}:${form.get("password") ?? ""}`;
+    const basic = method === "POST" && identity !== ":" ? `Basic ${btoa(identity)}` : headers.authorization;
+    const answer = await fetch(`${tokenService}/jwt/auth?${form.toString()}`, {
+      headers: basic === undefined ? {} : { Authorization: basic },
+    });
+    const text = await answer.text();
+    // The token spec's name for it in answers to forms.
+    response.writeHead(answer.status).end(method === "POST" ? text.replace('{"token":', '{"access_token":') : text);
+  });
+}
