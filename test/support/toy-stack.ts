@@ -25,3 +25,11 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
 
 /** The directory of the example without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
+
+/** The stores of a topology's two Pods, each replaced. */
+export const withStores =
+  (podA: string, podB: string) =>
+  (topology: string): string =>
+    topology
+      .split(/^ {6}stores:\n(?: {8}.*\n)+/m)
+      .reduce((before, after, index) => `${before}      stores: ${index === 1 ? podA : podB}\n${after}`);

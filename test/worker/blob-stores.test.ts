@@ -1,13 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { useStack, withoutDefault } from "../support/toy-stack.ts";
-
-/** The stores of a topology's two Pods, each replaced. */
-const withStores = (podA: string, podB: string) => (topology: string) =>
-  topology
-    .split(/^ {6}stores:\n(?: {8}.*\n)+/m)
-    .reduce((before, after, index) => `${before}      stores: ${index === 1 ? podA : podB}\n${after}`);
+import { useStack, withoutDefault, withStores } from "../support/toy-stack.ts";
 
 describe("a Pod that signs for itself, and one without a store", () => {
   const stack = useStack({ topology: withStores("[{ scheme: pod }]", "[]") });

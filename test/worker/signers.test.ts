@@ -1,0 +1,85 @@
+import * as v from "valibot";
+import { beforeAll, describe, expect, test } from "vitest";
+import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { type SigningStore, signerOf, storeSchema } from "../../src/signers/index.ts";
+import { signingWindow } from "../../src/signers/window.ts";
+import { samples } from "../signers/samples.ts";
+import { type SigningScheme, sign } from "../signers/sign.ts";
+import { createClient, layersOf } from "../support/client.ts";
+import { useStack, withStores } from "../support/toy-stack.ts";
+
+/** Pod A has a store of every scheme and form, each for one client; in the last place one whose secret ends at once. */
+const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
+  stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),
+);
+const ended = {
+  scheme: "s3",
+  ...samples.s3[0],
+  secret: { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z" },
+} as const;
+const sealingKeys = await generateSealingKeys();
+const stores = await Promise.all(
+  [...cases, ended].map(async ({ scheme, config, secret }, index) => {
+    const members = { scheme, ...config, when: { cidrs: [`192.0.2.${index}`] } };
+    if (secret === undefined) return members;
+    const store = v.parse(storeSchema, { ...members, credentials: "sealed" }) as SigningStore;
+    const target = signerOf(store).target(store);
+    const sealedFor = { pod: "pod-a", field: `blobs.stores.${index}.credentials`, scheme, target };
+    return { ...members, credentials: await seal(JSON.stringify(secret), sealedFor, sealingKeys.publicJwk) };
+  }),
+);
+
+const stack = useStack({ sealingKeys, topology: withStores(JSON.stringify(stores), "[]") });
+
+let digest = "";
+let token = "";
+beforeAll(async () => {
+  const [layer] = await layersOf(stack.current, "acme/private");
+  digest = layer?.digest ?? "";
+  token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
+});
+
+async function layerUrls(index: number, count: number) {
+  const client = createClient(stack.current.edge);
+  const answers = Array.from({ length: count }, (_, part) =>
+    client.get(`/v2/acme/private/blobs/${digest}`, token, {
+      headers: { "CF-Connecting-IP": `192.0.2.${index}`, Range: `bytes=${part}-${part}` },
+    }),
+  );
+  const hex = digest.slice("sha256:".length);
+  return { answers: await Promise.all(answers), key: `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data` };
+}
+
+/** ECDSA has a random part: two signers never agree on it. */
+const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
+const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
+  scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
+
+describe("in workerd", () => {
+  test.each(
+    cases.map((sample, index) => [`${sample.scheme} ${JSON.stringify(sample.config)}`, index, sample] as const),
+  )("%s: 32 parallel ranges get one URL, the same that Node signs", async (_, index, sample) => {
+    const windows = [signingWindow(new Date(), null)];
+    const { answers, key } = await layerUrls(index, 32);
+    windows.push(signingWindow(new Date(), null));
+    expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([307]));
+    const urls = new Set(answers.map(({ headers }) => headers.get("Location") ?? ""));
+    const signed = await Promise.all(
+      windows.map(async (window) => (window === null ? "" : sign(sample.scheme, { ...sample, key, window }))),
+    );
+    // A new window may have begun in between.
+    expect(urls.size).toBeLessThanOrEqual(new Set(signed).size === 1 || isRandom(sample) ? 1 : 2);
+    const plain = isRandom(sample) ? withoutSignature : (url: string) => url;
+    for (const url of urls) expect(signed.map(plain)).toContain(plain(url));
+  });
+
+  test("a secret that has ended is the edge's own fault: 500, the place in the log alone", async () => {
+    stack.current.clearSeen();
+    const { answers } = await layerUrls(cases.length, 1);
+    const [answer] = answers;
+    expect([answer?.status, await answer?.text()]).toEqual([500, expect.not.stringContaining("stores")]);
+    await stack.current.edgeSettled();
+    const cause = `sealed value of Pod "pod-a", field "blobs.stores.${cases.length}.credentials", expires too soon for a URL`;
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "failed", cause: expect.stringContaining(cause) });
+  });
+});
