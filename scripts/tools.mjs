@@ -28,6 +28,7 @@ const debianPrograms = {
   dockerd: "docker.io",
   containerd: "containerd",
   openssl: "openssl",
+  curl: "curl",
   podman: "podman",
   buildah: "buildah",
   nginx: "nginx-light",
