@@ -14,9 +14,9 @@ export const count = (number: number): string => number.toLocaleString("en-US");
 export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 export type Progress = {
-  advance(steps: number): void;
+  readonly advance: (steps: number) => void;
   /** Nothing is drawn after this. */
-  end(): void;
+  readonly end: () => void;
 };
 
 /** Short work shows nothing. */

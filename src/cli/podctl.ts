@@ -1,15 +1,29 @@
 /** `npm run podctl -- …`: the operator's commands, one file each. */
 import { APIError } from "cloudflare/core/error";
 import { Command } from "commander";
+import { applyCommand } from "./apply.ts";
+import { assignCommand, unassignCommand } from "./assign.ts";
+import { blockCommand, unblockCommand } from "./block.ts";
+import { exportCommand } from "./export.ts";
 import { doctorCommand } from "./doctor.ts";
 import { CliFailure } from "./failure.ts";
 import { keysCommand } from "./keys.ts";
+import { planCommand } from "./plan.ts";
+import { rollbackCommand } from "./rollback.ts";
 import { sealCommand } from "./seal.ts";
 import { validateCommand } from "./validate.ts";
 
 const program = new Command("podctl")
   .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
   .addCommand(validateCommand())
+  .addCommand(planCommand())
+  .addCommand(applyCommand())
+  .addCommand(rollbackCommand())
+  .addCommand(assignCommand())
+  .addCommand(unassignCommand())
+  .addCommand(blockCommand())
+  .addCommand(unblockCommand())
+  .addCommand(exportCommand())
   .addCommand(doctorCommand())
   .addCommand(keysCommand())
   .addCommand(sealCommand())

@@ -9,3 +9,17 @@ export const routeKey = (prefix: Prefix): string => `route/${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
 export const blockKey = (blocked: Prefix | Digest): string => `block/${blocked}`;
+/** What a write to `revision` replaced: an index, and chunks of it. */
+export const historyPrefix = "history/";
+export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
+export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
+
+const recordKinds = ["pod", "key", "cell", "block", "route", "directory"] as const;
+export type RecordKind = (typeof recordKinds)[number];
+
+/** Null for keys that are no record of the directory. */
+export function kindOf(key: string): RecordKind | null {
+  const slash = key.indexOf("/");
+  const kind = slash < 0 ? key : key.slice(0, slash);
+  return recordKinds.find((known) => known === kind && slash > 0 === (known !== directoryKey)) ?? null;
+}

@@ -85,6 +85,8 @@ export const directoryRecord = v.strictObject({
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
+  /** Who applied it, for another operator to see. */
+  appliedBy: v.optional(v.string()),
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });

@@ -2,7 +2,7 @@
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { StartFailure } from "./start-failure.ts";
 
-const probeMs = 1_000;
+const probeMs = 5_000;
 /** Names the control server of the stack that owns the folder; whoever answers there is alive. */
 const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
 

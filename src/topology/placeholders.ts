@@ -4,7 +4,7 @@ import type { YamlMistake } from "./yaml.ts";
 /** Name to text, as they stand in the file. */
 export type Placeholders = Readonly<Record<string, string>>;
 
-/** `${NAME}` filled in; null says that the file must hold the values themselves. */
+/** `${NAME}` filled in; null says that the file must hold the values themselves, and none at all that no stack runs. */
 export function fillPlaceholders(text: string, values: Placeholders | null): Result<string, readonly YamlMistake[]> {
   const mistakes: YamlMistake[] = [];
   const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string, offset: number) => {
@@ -12,13 +12,16 @@ export function fillPlaceholders(text: string, values: Placeholders | null): Res
     if (value === undefined) mistakes.push({ ...positionAt(text, offset), text: unfilled(placeholder, values) });
     return value ?? placeholder;
   });
-  return mistakes.length === 0 ? ok(filled) : err(mistakes);
+  if (mistakes.length === 0) return ok(filled);
+  return err(Object.keys(values ?? {}).length === 0 ? mistakes.slice(0, 1) : mistakes);
 }
 
-const unfilled = (placeholder: string, values: Placeholders | null): string =>
-  values === null
-    ? `"${placeholder}" is a placeholder, which only the local stack fills; want the value itself`
-    : `"${placeholder}" is a placeholder without a value; want one of the running stack's`;
+function unfilled(placeholder: string, values: Placeholders | null): string {
+  const what = `"${placeholder}" is a placeholder`;
+  if (values === null) return `${what}, which only the local stack fills; want the value itself`;
+  if (Object.keys(values).length === 0) return `${what} for a value of the running stack, and none runs; want it started`;
+  return `${what} without a value in the running stack; want one of ${Object.keys(values).join(", ")}`;
+}
 
 function positionAt(text: string, offset: number): { line: number; column: number } {
   const before = text.slice(0, offset).split("\n");

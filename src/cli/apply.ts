@@ -1,0 +1,85 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Command } from "commander";
+import type { Topology } from "../directory/topology.ts";
+import { actor } from "./actor.ts";
+import { confirmWrite } from "./confirm.ts";
+import { CliFailure } from "./failure.ts";
+import { jobOf } from "./job.ts";
+import type { KvStore } from "./kv-store.ts";
+import { isEmpty, makePlan, type Plan } from "./make-plan.ts";
+import { counted, print, printJson, startProgress } from "./output.ts";
+import { changeLines, planJson, planLines } from "./plan-text.ts";
+import { openTarget, type TargetOptions, withTarget } from "./target.ts";
+import { readTopology } from "./topology.ts";
+import { writeDirectory } from "./write-directory.ts";
+
+type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean; readonly expect?: string };
+
+export function applyCommand(): Command {
+  return withTarget(new Command("apply"))
+    .description("Makes KV what a topology file says: shows the plan, asks, and writes.")
+    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
+    .option("--yes", "do not ask")
+    .option("--expect <revision>", "refuse to write unless KV is at this revision, as `podctl plan` printed it")
+    .option("--json", "plan and result as JSON")
+    .addHelpText(
+      "after",
+      `
+Pods and their keys are written before the routes that lead to them, deletes come last, unchanged records are left alone. An apply
+that was cut off is finished by the next one. What it replaced is kept: \`podctl rollback\` puts it back.`,
+    )
+    .action(async (file: string | undefined, options: Options) => {
+      const target = await openTarget(options);
+      const kv = target.openKv();
+      const { topology } = await readTopology(file, target);
+      const plan = await makePlan(kv, topology);
+      refuseChanged(plan, options.expect);
+      if (!options.json) for (const line of planLines(plan, target.name)) print(line);
+      if (isEmpty(plan)) return options.json ? printJson({ ...planJson(plan), applied: null }) : undefined;
+      await confirmWrite(`Write this to ${target.name}?`, options.yes);
+      // While somebody was thinking, KV may have changed.
+      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.live.state);
+      const revision = await applyPlan(kv, plan);
+      await checkApplied(kv, topology, plan);
+      if (options.json) printJson({ ...planJson(plan), applied: revision });
+      else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
+    });
+}
+
+function refuseChanged({ live }: Plan, expected: string | undefined): void {
+  if (expected === undefined || live.state === expected) return;
+  throw new CliFailure(
+    `KV changed since the plan: that was made at revision ${expected}, now it is at ${live.state}; plan again`,
+  );
+}
+
+async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
+  const job = jobOf(plan, { appliedAt: new Date(), appliedBy: actor() });
+  const progress = startProgress("records written", job.writes.length);
+  await writeDirectory(kv, job, progress.advance);
+  progress.end();
+  return job.revision;
+}
+
+/** A listing may lag behind a write. */
+const lagPausesMs = [0, 2_000, 8_000];
+
+/** Plans again: whatever differs now was written by someone else meanwhile. */
+async function checkApplied(kv: KvStore, topology: Topology, { changes }: Plan): Promise<void> {
+  const former = new Map(changes.map(({ key, before }) => [key, before]));
+  for (const [index, pauseMs] of lagPausesMs.entries()) {
+    await sleep(pauseMs);
+    const after = await makePlan(kv, topology);
+    if (after.changes.length === 0) return;
+    const lagging = after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before);
+    if (lagging && index < lagPausesMs.length - 1) continue;
+    const who = after.live.settings?.appliedBy;
+    throw new CliFailure(
+      [
+        `all was written, but KV is not as the file says: someone else wrote ${counted(after.changes.length, "record")} during this apply` +
+          `${who === undefined || who === actor() ? "" : ` (last applied by ${who})`}. To be as the file says it now lacks:`,
+        ...changeLines(after.changes),
+      ].join("\n"),
+    );
+  }
+}

@@ -1,0 +1,55 @@
+/** A write of a few records that a command names, without a topology file: read, shown, asked for, written like any apply. */
+import { contentOf, contentOfWanted } from "../directory/content.ts";
+import { directoryKey } from "../directory/keys.ts";
+import type { Change } from "../directory/plan.ts";
+import { actor } from "./actor.ts";
+import { confirmWrite } from "./confirm.ts";
+import { CliFailure } from "./failure.ts";
+import { readUnfinished } from "./history.ts";
+import { jobOf } from "./job.ts";
+import { parseJson, parseSettings } from "./live-directory.ts";
+import { print, printJson } from "./output.ts";
+import { changeLines, viewOf } from "./plan-text.ts";
+import type { Target } from "./target.ts";
+import { writeDirectory } from "./write-directory.ts";
+
+export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
+/** Null deletes the record. */
+export type Wanted = { readonly key: string; readonly after: object | null };
+
+export async function makeSmallChange(target: Target, wanted: Wanted, options: SmallChangeOptions): Promise<void> {
+  const kv = target.openKv();
+  const read = await kv.read([directoryKey, wanted.key]);
+  const settingsText = read.get(directoryKey) ?? null;
+  const settings = settingsText === null ? null : parseSettings(settingsText);
+  const change = changeOf(wanted, read.get(wanted.key) ?? null);
+  if (change === null) {
+    return options.json
+      ? printJson({ changes: [], applied: null })
+      : print(`Nothing to do: ${wanted.key} is so already.`);
+  }
+  const unfinished = await readUnfinished(kv, settings);
+  if (unfinished !== null) {
+    const { by, revision, at } = unfinished;
+    throw new CliFailure(
+      `${by} began a write to revision ${revision} at ${at} that did not end; end it by \`podctl apply\`, or undo it by \`podctl rollback\``,
+    );
+  }
+  if (!options.json) for (const line of changeLines([change])) print(line);
+  await confirmWrite(`Write this to ${target.name}?`, options.yes);
+  const job = jobOf(
+    { live: { settings, settingsText }, changes: [change] },
+    { appliedAt: new Date(), appliedBy: actor() },
+  );
+  await writeDirectory(kv, job, () => {});
+  if (options.json) printJson({ changes: [viewOf(change)], applied: job.revision });
+  else print(`Applied as revision ${job.revision}; \`podctl rollback\` undoes it.`);
+}
+
+function changeOf({ key, after }: Wanted, before: string | null): Change | null {
+  if (after === null) return before === null ? null : { action: "delete", key, before, after };
+  if (before === null) return { action: "add", key, before, after };
+  const json = parseJson(before);
+  const same = json !== undefined && contentOf(key, json) === contentOfWanted(key, after);
+  return same ? null : { action: "change", key, before, after };
+}

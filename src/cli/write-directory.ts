@@ -1,0 +1,92 @@
+/**
+ * One write of the directory, from one revision to the next. What it replaces is kept first; then records in safe order; the
+ * directory record with the new revision is the very last, so a write that was cut off is seen and finished by the next run.
+ */
+import type { Former } from "../directory/history.ts";
+import { directoryKey, kindOf } from "../directory/keys.ts";
+import { phases } from "../directory/plan.ts";
+import type { SettingsSteps } from "../directory/settings-steps.ts";
+import { CliFailure } from "./failure.ts";
+import { keptRevisions, readFormer, readHistoryIndex, readUnfinished, removeHistory, writeHistory } from "./history.ts";
+import { chunksOf, type KvStore, maxBulkKeys } from "./kv-store.ts";
+import { parseSettings } from "./live-directory.ts";
+
+/** `text` is null for a key to delete. */
+export type Write =
+  | { readonly key: string; readonly text: () => string }
+  | { readonly key: string; readonly text: null };
+
+/** Everything but the directory record's last state, phase by phase, in bulk calls that never mix two phases. */
+export async function writeRecords(
+  kv: KvStore,
+  writes: readonly Write[],
+  steps: SettingsSteps,
+  onProgress: (keys: number) => void,
+): Promise<void> {
+  const byPhase = Map.groupBy(writes, ({ key, text }) => phaseName(kindOf(key), text === null));
+  const deletes = writes.some(({ text }) => text === null);
+  for (const { kind, deletes: phaseDeletes } of phases) {
+    if (kind === "route" && !phaseDeletes && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
+    if (kind === "directory") {
+      if (!phaseDeletes && deletes && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
+      continue;
+    }
+    for (const some of chunksOf(byPhase.get(phaseName(kind, phaseDeletes)) ?? [], maxBulkKeys)) {
+      if (phaseDeletes) await kv.remove(some.map(({ key }) => key));
+      else await kv.write(some.flatMap(({ key, text }) => (text === null ? [] : [[key, text()] as const])));
+      onProgress(some.length);
+    }
+  }
+}
+
+const phaseName = (kind: string | null, deletes: boolean): string => `${kind} ${deletes}`;
+
+export type Job = {
+  /** The one that it makes. */
+  readonly revision: number;
+  readonly at: Date;
+  readonly by: string;
+  /** Of every key that it writes, and of the directory record. */
+  readonly former: Former;
+  readonly writes: readonly Write[];
+  readonly steps: SettingsSteps;
+  /** The directory record at the end. */
+  readonly final: string;
+};
+
+export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<void> {
+  const { revision, at, by, former, steps } = job;
+  const before = former.get(directoryKey) ?? null;
+  const unfinished = await readUnfinished(kv, before === null ? null : parseSettings(before));
+  const kept = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
+  for (const [key, text] of former) if (!kept.has(key)) kept.set(key, text);
+  await writeHistory(kv, { revision, at: at.toISOString(), by }, kept);
+  await writeRecords(kv, job.writes, steps, onProgress);
+  await refuseOtherWriter(kv, job, [before, steps.widened, steps.settled]);
+  await removeHistory(kv, (old) => old <= revision - keptRevisions);
+  await kv.write([[directoryKey, job.final]]);
+}
+
+/** Who else wrote the directory meanwhile. KV may still show what this write found or wrote on its way. */
+async function refuseOtherWriter(
+  kv: KvStore,
+  { revision, at, by }: Job,
+  ours: readonly (string | null)[],
+): Promise<void> {
+  const text = (await kv.read([directoryKey])).get(directoryKey) ?? null;
+  if (!ours.includes(text)) {
+    const other = text === null ? null : parseSettings(text);
+    const who =
+      other === null
+        ? "someone deleted the directory record"
+        : `${other.appliedBy ?? "someone"} applied revision ${other.revision}`;
+    throw new CliFailure(
+      `${who} during this write to revision ${revision}; run \`podctl plan\` to see what is left to do`,
+    );
+  }
+  const index = await readHistoryIndex(kv, revision);
+  if (index === null || (index.by === by && index.at === at.toISOString())) return;
+  throw new CliFailure(
+    `${index.by} began another write to revision ${revision} at ${index.at}, during this one; run \`podctl plan\` when it has ended`,
+  );
+}
