@@ -1,17 +1,12 @@
-import { setTimeout as sleep } from "node:timers/promises";
 import { Command } from "commander";
-import type { Topology } from "../directory/topology.ts";
-import { actor } from "./actor.ts";
+import { applyPlan, checkApplied } from "./apply-plan.ts";
 import { confirmWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
-import { jobOf } from "./job.ts";
-import type { KvStore } from "./kv-store.ts";
 import { isEmpty, makePlan, type Plan } from "./make-plan.ts";
-import { counted, print, printJson, startProgress } from "./output.ts";
-import { changeLines, planJson, planLines } from "./plan-text.ts";
+import { print, printJson } from "./output.ts";
+import { planJson, planLines } from "./plan-text.ts";
 import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { readTopology } from "./topology.ts";
-import { writeDirectory } from "./write-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean; readonly expect?: string };
 
@@ -51,35 +46,4 @@ function refuseChanged({ live }: Plan, expected: string | undefined): void {
   throw new CliFailure(
     `KV changed since the plan: that was made at revision ${expected}, now it is at ${live.state}; plan again`,
   );
-}
-
-async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
-  const job = jobOf(plan, { appliedAt: new Date(), appliedBy: actor() });
-  const progress = startProgress("records written", job.writes.length);
-  await writeDirectory(kv, job, progress.advance);
-  progress.end();
-  return job.revision;
-}
-
-/** A listing may lag behind a write. */
-const lagPausesMs = [0, 2_000, 8_000];
-
-/** Plans again: whatever differs now was written by someone else meanwhile. */
-async function checkApplied(kv: KvStore, topology: Topology, { changes }: Plan): Promise<void> {
-  const former = new Map(changes.map(({ key, before }) => [key, before]));
-  for (const [index, pauseMs] of lagPausesMs.entries()) {
-    await sleep(pauseMs);
-    const after = await makePlan(kv, topology);
-    if (after.changes.length === 0) return;
-    const lagging = after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before);
-    if (lagging && index < lagPausesMs.length - 1) continue;
-    const who = after.live.settings?.appliedBy;
-    throw new CliFailure(
-      [
-        `all was written, but KV is not as the file says: someone else wrote ${counted(after.changes.length, "record")} during this apply` +
-          `${who === undefined || who === actor() ? "" : ` (last applied by ${who})`}. To be as the file says it now lacks:`,
-        ...changeLines(after.changes),
-      ].join("\n"),
-    );
-  }
 }

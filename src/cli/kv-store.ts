@@ -38,7 +38,7 @@ const callMs = 120_000;
 const maxRetries = 6;
 /** Of the keys that a bulk call says it left out. */
 const maxRounds = 5;
-const roundPauseMs = 250;
+const roundPauseMs = 100;
 
 type BulkResult = { readonly unsuccessful_keys?: readonly string[] } | null;
 

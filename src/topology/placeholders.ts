@@ -19,7 +19,8 @@ export function fillPlaceholders(text: string, values: Placeholders | null): Res
 function unfilled(placeholder: string, values: Placeholders | null): string {
   const what = `"${placeholder}" is a placeholder`;
   if (values === null) return `${what}, which only the local stack fills; want the value itself`;
-  if (Object.keys(values).length === 0) return `${what} for a value of the running stack, and none runs; want it started`;
+  if (Object.keys(values).length === 0)
+    return `${what} for a value of the running stack, and none runs; want it started`;
   return `${what} without a value in the running stack; want one of ${Object.keys(values).join(", ")}`;
 }
 

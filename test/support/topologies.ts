@@ -1,0 +1,29 @@
+import type { Topology } from "../../src/directory/topology.ts";
+import { parseTopology } from "../../src/topology/load.ts";
+import { formatMistake } from "../../src/topology/mistake.ts";
+import type { Rules } from "../../src/topology/rules.ts";
+
+export const production: Rules = { plainHttp: "nowhere", edgeHosts: ["registry.example.com"], seals: "checked" };
+
+/** A Pod without a store, as JSON, which is YAML. */
+export const podText = (id: string, more: object = {}): string =>
+  JSON.stringify({
+    registry: `https://registry.${id}.example.net`,
+    token: `https://${id}.example.net/jwt/auth`,
+    issuer: `${id}-issuer`,
+    audience: "container_registry",
+    keys: [keyOf(id)],
+    ...more,
+  });
+
+export const keyOf = (kid: string): object => ({ kty: "RSA", kid, alg: "RS256", n: "AQAB", e: "AQAB" });
+
+/** A topology of Pods and whatever else the lines say. */
+export const topologyText = (pods: readonly string[], ...lines: readonly string[]): string =>
+  ["pods:", ...pods.map((id) => `  ${id}: ${podText(id)}`), ...lines].join("\n");
+
+export function topologyOf(text: string): Topology {
+  const topology = parseTopology("topology.yaml", text, { ...production, placeholders: null });
+  if (!topology.ok) throw new Error(topology.error.map(formatMistake).join("\n"));
+  return topology.value;
+}
