@@ -47,7 +47,7 @@ test("values are read 100 at a time, each key once, and null where there is none
   server.heal();
   const keys = entries.map(([key]) => key);
   const values = await kv.read([...keys, ...keys, "route/none"]);
-  expect(server.calls.map((call) => call.split(" ").at(-1)).sort()).toEqual(["100", "100", "51"]);
+  expect(server.calls.map((call) => call.split(" ").at(-1))).toEqual(["100", "100", "51"]);
   expect(values).toEqual(new Map([...entries, ["route/none", null]]));
 });
 
