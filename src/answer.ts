@@ -6,6 +6,7 @@ import type { Endpoint } from "./oci/endpoint.ts";
 import { errorResponse, type OciError } from "./oci/errors.ts";
 import { requiredAccess } from "./oci/scope.ts";
 import type { ForeignLocation } from "./pods/rewrite.ts";
+import type { StateRefusal } from "./pods/state.ts";
 import type { PodFailure } from "./resilience/fetch-request.ts";
 import type { Outcome } from "./telemetry/record.ts";
 
@@ -26,8 +27,7 @@ export type AnyRefusal =
   | ForeignLocation
   | { readonly reason: "malformed"; readonly error: OciError }
   | { readonly reason: "blocked"; readonly text: string }
-  | { readonly reason: "read-only"; readonly text: string }
-  | { readonly reason: "down"; readonly text: string }
+  | StateRefusal
   | { readonly reason: "upload-unknown" }
   | Misconfigured;
 

@@ -5,11 +5,11 @@ import type { Authorized, Context } from "./context.ts";
 import { type Resolution, resolvePod } from "./directory/resolve.ts";
 import { jsonResponse } from "./lib/json-response.ts";
 import { err, ok, type Result } from "./lib/result.ts";
-import type { NamelessEndpoint, RepositoryEndpoint } from "./oci/endpoint.ts";
+import { digestOf, type NamelessEndpoint, type RepositoryEndpoint } from "./oci/endpoint.ts";
 import { apiVersionHeader } from "./oci/errors.ts";
 import { countParameter, parameter } from "./oci/query.ts";
-import { isDigest } from "./oci/reference.ts";
 import { type Access, requiredAccess } from "./oci/scope.ts";
+import { stateRefusal } from "./pods/state.ts";
 import { openPin, pinParameter } from "./pods/upload-pin.ts";
 import { forward } from "./relay.ts";
 
@@ -58,11 +58,6 @@ export async function locate({
   return pod.ok ? ok({ ...resolution.value, pod: pod.value }) : pod;
 }
 
-function digestOf(endpoint: RepositoryEndpoint) {
-  if (endpoint.kind === "blob" || endpoint.kind === "referrers") return endpoint.digest;
-  return endpoint.kind === "manifest" && isDigest(endpoint.reference) ? endpoint.reference : null;
-}
-
 /** The grant at the Pod, if the operators let such a request through at all. */
 export async function authorize(
   context: Context<RepositoryEndpoint>,
@@ -76,11 +71,7 @@ export async function authorize(
   if (!grant.ok) return grant;
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (pod === null) return err({ reason: "name-unknown" });
-  if (pod.state === "down")
-    return err({ reason: "down", text: pod.reason ?? "the registry of this repository is down" });
-  const reads = endpoint.method === "GET" || endpoint.method === "HEAD";
-  if (pod.state === "read-only" && !reads) {
-    return err({ reason: "read-only", text: pod.reason ?? "the registry of this repository is read-only for now" });
-  }
+  const refused = stateRefusal(pod, endpoint.method);
+  if (refused !== null) return err(refused);
   return ok({ pod, grant: grant.value });
 }

@@ -24,7 +24,7 @@ const nodeSide: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   local: ["lib", "oci", "directory", "topology"],
   // To the running stack podctl talks as to any other target; what it explains and checks, it does by the Worker's own functions.
-  cli: ["lib", "oci", "signers", "directory", "auth", "blobs", "pods", "topology", "local"],
+  cli: ["lib", "oci", "signers", "directory", "telemetry", "auth", "blobs", "pods", "topology", "local"],
 };
 const pure = ["lib", "oci", "signers"];
 

@@ -1,6 +1,6 @@
 import type { Digest } from "./digest.ts";
 import { withParameters } from "./query.ts";
-import type { Reference, Tag } from "./reference.ts";
+import { isDigest, type Reference, type Tag } from "./reference.ts";
 import type { RepositoryName } from "./repository-name.ts";
 
 /**
@@ -65,6 +65,12 @@ export type Mount = {
 };
 
 export const hasRepository = (endpoint: Endpoint): endpoint is RepositoryEndpoint => "name" in endpoint;
+
+/** The one digest that an endpoint is about, if it names one. */
+export function digestOf(endpoint: Endpoint): Digest | null {
+  if (endpoint.kind === "blob" || endpoint.kind === "referrers") return endpoint.digest;
+  return endpoint.kind === "manifest" && isDigest(endpoint.reference) ? endpoint.reference : null;
+}
 
 /** Path and query for the Pod: the inverse of `parseEndpoint`. */
 export function formatEndpoint(endpoint: RegistryEndpoint): string {
