@@ -5,10 +5,12 @@ import { applyCommand } from "./apply.ts";
 import { assignCommand, unassignCommand } from "./assign.ts";
 import { blockCommand, unblockCommand } from "./block.ts";
 import { doctorCommand } from "./doctor.ts";
+import { explainCommand } from "./explain.ts";
 import { exportCommand } from "./export.ts";
 import { CliFailure } from "./failure.ts";
 import { keysCommand } from "./keys.ts";
 import { planCommand } from "./plan.ts";
+import { resolveCommand } from "./resolve.ts";
 import { rollbackCommand } from "./rollback.ts";
 import { sealCommand } from "./seal.ts";
 import { validateCommand } from "./validate.ts";
@@ -24,6 +26,8 @@ const program = new Command("podctl")
   .addCommand(blockCommand())
   .addCommand(unblockCommand())
   .addCommand(exportCommand())
+  .addCommand(resolveCommand())
+  .addCommand(explainCommand())
   .addCommand(doctorCommand())
   .addCommand(keysCommand())
   .addCommand(sealCommand())

@@ -119,6 +119,17 @@ const seededForWrites: typeof seeded = [
   ["no-pushes", "push-refused", () => onlyRegistry(({ method }) => (method === "POST" ? { inPlace: 405 } : null))],
   ["no-deletes", "deletes-off", () => onlyRegistry(({ method }) => (method === "DELETE" ? { inPlace: 405 } : null))],
   [
+    "lenient",
+    "manifests-lenient",
+    async () => ({
+      ...(await onlyRegistry(({ method, url }) => {
+        const taken = /\/manifests\//.test(url ?? "") && { PUT: 201, DELETE: 202 }[method ?? ""];
+        return taken ? { inPlace: taken } : null;
+      })),
+      blobs: { proof: "manifest" },
+    }),
+  ],
+  [
     "inner-host",
     "location-foreign",
     () => onlyRegistry(({ method, url }) => (method === "POST" ? redirectTo(url, elsewhere, /./) : null)),
