@@ -28,7 +28,10 @@ export function readToken(authorization: string | null): Result<Token, Refusal> 
 }
 
 /** The token's parts, each with its Pod; a bare JWT belongs to the Pod that the directory names for its `kid`. */
-async function partsOf(token: Token, directory: Directory): Promise<Result<readonly TokenPart[], DirectoryFailure>> {
+export async function partsOf(
+  token: Token,
+  directory: Directory,
+): Promise<Result<readonly TokenPart[], DirectoryFailure>> {
   if (token.kind === "bundle") return ok(token.parts);
   const kid = keyId(token.jwt);
   const pod = kid.ok && kid.value !== null ? await directory.podOfKey(kid.value) : ok(null);

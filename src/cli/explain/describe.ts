@@ -1,5 +1,6 @@
 /** What explain and resolve say of records and tokens: names, never a secret. */
 import { decodeJwt } from "jose";
+import { partsOf } from "../../auth/authenticate.ts";
 import type { Token } from "../../auth/bundle.ts";
 import { keyId, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
@@ -37,28 +38,21 @@ function parseObject(text: string): Record<string, unknown> {
 
 /** Each part: whose it is, its key, whether it verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, now: Date): Promise<readonly string[]> {
-  const parts =
-    token.kind === "bundle"
-      ? token.parts.map(({ pod, jwt }) => ({ pod: pod as Pod["id"] | null, jwt }))
-      : [{ pod: await podOf(token.jwt, directory), jwt: token.jwt }];
+  const parts = await partsOf(token, directory);
+  if (!parts.ok) return [parts.error.text];
+  if (parts.value.length === 0) return ["its key is of no Pod of this directory"];
   return Promise.all(
-    parts.map(async ({ pod: id, jwt }) => {
-      const pod = id === null ? null : await directory.pod(id);
-      if (pod === null || !pod.ok || pod.value === null)
-        return `key ${keyId(jwt) ?? "none"}: of no Pod of this directory`;
+    parts.value.map(async ({ pod: id, jwt }) => {
+      const pod = await directory.pod(id);
+      if (!pod.ok || pod.value === null) return `${id}: ${pod.ok ? "has no record" : pod.error.text}`;
       const verdict = await verifyToken(jwt, pod.value, now);
-      const of = `${pod.value.id}: key ${keyId(jwt) ?? "none"}, ${endOf(jwt, now)}`;
-      if (verdict.kind !== "verified")
-        return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "a key that the record does not hold"}`;
-      return `${of}: grants ${verdict.access.map(formatScope).join(" ") || "nothing but a login"}`;
+      const kid = keyId(jwt);
+      const of = `${id}: key ${kid.ok ? kid.value : "of no sense"}, ${endOf(jwt, now)}`;
+      if (verdict.kind === "verified")
+        return `${of}: grants ${verdict.access.map(formatScope).join(" ") || "nothing but a login"}`;
+      return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "a key that the record does not hold"}`;
     }),
   );
-}
-
-async function podOf(jwt: string, directory: Directory): Promise<Pod["id"] | null> {
-  const kid = keyId(jwt);
-  const pod = kid === null ? null : await directory.podOfKey(kid);
-  return pod?.ok === true ? pod.value : null;
 }
 
 function endOf(jwt: string, now: Date): string {
