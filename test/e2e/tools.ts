@@ -5,7 +5,14 @@ import { describe, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
 
 /** Debian's own folders first: a machine may have a second docker client that is too new or too old for its dockerd. */
-const folders = [`${root}.local/bin`, "/usr/bin", "/usr/sbin", ...(process.env["PATH"] ?? "").split(delimiter)];
+const folders = [
+  `${root}.local/bin`,
+  `${root}.local/azurite/node_modules/.bin`,
+  "/usr/bin",
+  "/usr/sbin",
+  ...(process.env["PATH"] ?? "").split(delimiter),
+];
+const nginxModules = "/usr/lib/nginx/modules";
 
 const registryPod = ["docker-registry", "versitygw", "openssl"];
 const dockerd = ["dockerd", "containerd", "docker", "unshare", "root"];
@@ -15,6 +22,9 @@ export const needs = {
   skopeo: [...registryPod, "skopeo"],
   dockerd,
   docker: [...registryPod, ...dockerd],
+  versitygw: ["versitygw"],
+  azurite: ["azurite-blob"],
+  nginx: ["nginx", "ngx_http_js_module.so"],
 } as const;
 
 export function toolPath(name: string): string {
@@ -24,17 +34,18 @@ export function toolPath(name: string): string {
 }
 
 function findTool(name: string): string | null {
-  return folders.map((folder) => `${folder}/${name}`).find(isExecutable) ?? null;
+  if (name.endsWith(".so")) return allows(constants.R_OK)(`${nginxModules}/${name}`) ? `${nginxModules}/${name}` : null;
+  return folders.map((folder) => `${folder}/${name}`).find(allows(constants.X_OK)) ?? null;
 }
 
-function isExecutable(path: string): boolean {
+const allows = (mode: number) => (path: string) => {
   try {
-    accessSync(path, constants.X_OK);
+    accessSync(path, mode);
     return true;
   } catch {
     return false;
   }
-}
+};
 
 /** `root` is a right, not a program. */
 const isThere = (name: string): boolean => (name === "root" ? process.getuid?.() === 0 : findTool(name) !== null);
