@@ -77,6 +77,40 @@ test("without a token: a challenge from the URL alone, no KV read and no Pod req
   expect(stack.current.seen("pod-a", "registry")).toEqual([]);
 });
 
+test("without a token: every endpoint and every name alike cost nothing", async () => {
+  await stack.current.edgeSettled();
+  stack.current.clearSeen();
+  const kvReads = stack.current.kvReads();
+  const client = createClient(stack.current.edge);
+  const named = ["acme/private", "globex/cold", "hooli/app"].flatMap((name) => [
+    ["GET", `/v2/${name}/manifests/1`],
+    ["DELETE", `/v2/${name}/manifests/1`],
+    ["HEAD", `/v2/${name}/blobs/${absentDigest}`],
+    ["GET", `/v2/${name}/blobs/${absentDigest}`],
+    ["POST", `/v2/${name}/blobs/uploads/?mount=${absentDigest}&from=globex/private`],
+    ["PATCH", `/v2/${name}/blobs/uploads/some?_pod=x`],
+    ["GET", `/v2/${name}/tags/list?n=1`],
+    ["GET", `/v2/${name}/referrers/${absentDigest}`],
+    ["GET", `/gitlab/v1/repositories/${name}/`],
+  ]);
+  const nameless = ["/v2/", "/v2/_catalog", "/gitlab/v1/"].map((path) => ["GET", path]);
+  for (const [method = "", path = ""] of [...named, ...nameless]) {
+    const answer = await client.get(path, null, { method });
+    expect([path, answer.status, answer.headers.get("WWW-Authenticate")?.split(",")[0]]).toEqual([
+      path,
+      401,
+      `Bearer realm="${stack.current.edge}/jwt/auth"`,
+    ]);
+  }
+  await stack.current.edgeSettled();
+  expect(stack.current.kvReads()).toBe(kvReads);
+  expect(stack.current.edgeSeen().filter(({ kvReads: own, podRequests }) => own + podRequests > 0)).toEqual([]);
+  expect(stack.current.edgeSeen()).toHaveLength(named.length + nameless.length);
+  for (const service of ["registry", "token", "storage"] as const) {
+    expect([...stack.current.seen("pod-a", service), ...stack.current.seen("pod-b", service)]).toEqual([]);
+  }
+});
+
 describe("a token of Pod A", () => {
   test("opens nothing on Pod B, and is never sent there", async () => {
     const client = createClient(stack.current.edge);

@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
+import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
@@ -164,6 +165,12 @@ describe("a token service", () => {
 
   test.each([
     ["a part of another Pod beside its token", '{"token":"aaaa.bbbb.cccc~pod-a/dddd.eeee.ffff"}'],
+    ["another Pod's name before its token", '{"token":"pod-a/dddd.eeee.ffff"}'],
+    ["a bundle of its own making", '{"token":"pods.v1.pod-a/dddd.eeee.ffff"}'],
+    ["two parts", '{"token":"dddd.eeee"}'],
+    ["a line break in its token", '{"token":"dddd.eeee.ffff\\n"}'],
+    ["a list", '[{"token":"dddd.eeee.ffff"}]'],
+    ["1 MB", `{"token":"dddd.${"x".repeat(1_000_000)}.ffff"}`],
     ["no JWT", '{"token":"opaque"}'],
     ["a JWT longer than 8 KB", `{"token":"aaaa.${"b".repeat(8192)}.cccc"}`],
     ["no token", "{}"],
@@ -176,6 +183,22 @@ describe("a token service", () => {
     expect(answer.status).toBe(502);
     expect(text).toContain('"code":"UNKNOWN"');
     expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
+  });
+
+  test("that answers with another Pod's own token opens nothing by it", async () => {
+    const scope = "repository:acme/private:pull";
+    const good = await createClient(stack.current.edge).token([scope]);
+    const ofA = good.replace("pods.v1.pod-a/", "");
+    tokenService.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: ofA })));
+    const { token } = (await (await get("scope=repository:globex/b:pull")).json()) as TokenAnswer;
+    expect(token).toBe(`pods.v1.pod-b/${ofA}`);
+    const client = createClient(stack.current.edge);
+    stack.current.clearSeen();
+    for (const name of ["acme/private", "globex/b"]) {
+      expect((await client.get(`/v2/${name}/manifests/1`, token)).status).toBe(401);
+    }
+    expect((await client.get("/v2/", token)).status).toBe(401);
+    expect([...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
   });
 
   test("that redirects is not followed: credentials go nowhere else", async () => {
