@@ -1,8 +1,10 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
-import type { Stack, StackOptions } from "../../src/local/stack.ts";
+import type { Stack } from "../../src/local/stack.ts";
+import { writeStackFile } from "../../src/local/stack-file.ts";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 /** What a GET of a blob ends in; a URL is handed out with a 307 only. */
@@ -23,9 +25,8 @@ async function getManifest(stack: Stack, repository: string): Promise<number> {
 const byHead = (topology: string): string => topology.replaceAll("proof: manifest", "proof: head");
 
 describe("a registry that takes manifests whose blobs it has not", () => {
-  const options: StackOptions = { lenientManifests: true, seedImages: false };
-  const asked = useStack({ ...options, topology: byHead });
-  const trusted = useStack(options);
+  const asked = useStack({ lenientManifests: true, seedImages: false, topology: byHead });
+  const trusted = useStack({ lenientManifests: true });
 
   /** The attacker's own repository has a manifest, by tag and pulled, that names a victim's layer. */
   async function attack(stack: Stack): Promise<number> {
@@ -40,8 +41,14 @@ describe("a registry that takes manifests whose blobs it has not", () => {
     expect(await attack(asked.current)).toBe(404);
   });
 
-  test("must not be given `proof: manifest`: it would open any blob of its Pod", async () => {
+  test("must not be given `proof: manifest`: it would open any blob of its Pod, and podctl doctor says so", async () => {
     expect(await attack(trusted.current)).toBe(307);
+    const file = `${trusted.current.stateDir}/stack.json`;
+    await writeStackFile(trusted.current, file);
+    const { code, stdout } = await podctl(["doctor", "pod-a", "--write"], {
+      env: { PODCTL_STACK: file, NO_COLOR: "1" },
+    });
+    expect([code, stdout]).toEqual([1, expect.stringMatching(/manifests-lenient: set `blobs.proof` to head/)]);
   });
 });
 
