@@ -10,6 +10,7 @@ import { exportCommand } from "./export.ts";
 import { CliFailure } from "./failure.ts";
 import { keysCommand } from "./keys.ts";
 import { planCommand } from "./plan.ts";
+import { replayCommand } from "./replay.ts";
 import { resolveCommand } from "./resolve.ts";
 import { rollbackCommand } from "./rollback.ts";
 import { sealCommand } from "./seal.ts";
@@ -28,6 +29,7 @@ const program = new Command("podctl")
   .addCommand(exportCommand())
   .addCommand(resolveCommand())
   .addCommand(explainCommand())
+  .addCommand(replayCommand())
   .addCommand(doctorCommand())
   .addCommand(keysCommand())
   .addCommand(sealCommand())

@@ -1,0 +1,61 @@
+import { parseLogLine, type Subject } from "./log-line.ts";
+
+export type Decide = (subject: Subject) => Promise<string>;
+
+/** One name whose requests would go elsewhere. */
+export type Difference = {
+  readonly name: string;
+  readonly from: string;
+  readonly to: string;
+  requests: number;
+  readonly examples: string[];
+};
+
+export type Comparison = {
+  readonly lines: Record<"same" | "differs" | "nameless" | "refused" | "unread", number>;
+  /** The first names to differ, at most {@link maxNames}; of all others the requests are counted by where they go. */
+  readonly differences: readonly Difference[];
+  readonly byMove: ReadonlyMap<string, number>;
+};
+
+const maxNames = 10_000;
+const maxExamples = 3;
+
+/** Every line of a log under two maps. What is kept does not grow with the log. */
+export async function compareTraffic(
+  lines: AsyncIterable<string | null>,
+  before: Decide,
+  after: Decide,
+): Promise<Comparison> {
+  const counts = { same: 0, differs: 0, nameless: 0, refused: 0, unread: 0 };
+  const differences = new Map<string, Difference>();
+  const byMove = new Map<string, number>();
+  for await (const line of lines) {
+    if (line === "") continue;
+    const logged = line === null ? ({ kind: "unread" } as const) : parseLogLine(line);
+    if (logged.kind !== "about") {
+      counts[logged.kind] += 1;
+      continue;
+    }
+    let differs = false;
+    for (const subject of logged.subjects) {
+      const [from, to] = await Promise.all([before(subject), after(subject)]);
+      if (from === to) continue;
+      differs = true;
+      const move = `${from} → ${to}`;
+      byMove.set(move, (byMove.get(move) ?? 0) + 1);
+      note(differences, { name: subject.name, from, to, requests: 0, examples: [] }, logged.request);
+    }
+    counts[differs ? "differs" : "same"] += 1;
+  }
+  return { lines: counts, byMove, differences: [...differences.values()].toSorted((a, b) => b.requests - a.requests) };
+}
+
+function note(differences: Map<string, Difference>, fresh: Difference, request: string): void {
+  const key = `${fresh.name} ${fresh.from} ${fresh.to}`;
+  const known = differences.get(key) ?? (differences.size < maxNames ? fresh : null);
+  if (known === null) return;
+  differences.set(key, known);
+  known.requests += 1;
+  if (known.examples.length < maxExamples && !known.examples.includes(request)) known.examples.push(request);
+}

@@ -1,0 +1,22 @@
+/** No request line of a log is near it: a URL has at most 16 KB. */
+const maxLineCharacters = 64 * 1024;
+
+/** A stream's lines, in memory one chunk at a time. Null: a line that is too long, its text dropped as it comes. */
+export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string | null> {
+  let rest = "";
+  let tooLong = false;
+  for await (const chunk of chunks) {
+    const lines = (rest + chunk).split("\n");
+    rest = lines.pop() ?? "";
+    for (const line of lines) {
+      yield tooLong || line.length > maxLineCharacters ? null : line;
+      tooLong = false;
+    }
+    if (rest.length > maxLineCharacters) {
+      rest = "";
+      tooLong = true;
+    }
+  }
+  if (tooLong) yield null;
+  else if (rest !== "") yield rest;
+}
