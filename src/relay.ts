@@ -18,7 +18,7 @@ export async function redirect(
 ): Promise<Answer | null> {
   const { endpoint, challenger } = context;
   if (endpoint.kind !== "blob" || endpoint.method !== "GET" || grant.kind === "undecided") return null;
-  const blob = blobRequest(context, pod, endpoint.digest);
+  const blob = blobRequest(context, { pod, grant }, endpoint);
   const redirected = await redirectBlob(blob, () => prove(context, { pod, grant }, endpoint));
   if (!redirected.ok) return attribute(refuse(redirected.error, endpoint, challenger), endpoint, pod);
   return redirected.value === null
@@ -28,12 +28,14 @@ export async function redirect(
 
 const blobRequest = (
   { services, request }: Context<RegistryEndpoint>,
-  pod: Pod,
-  digest: BlobRequest["digest"],
+  { pod, grant }: Authorized,
+  { name, digest }: Extract<RegistryEndpoint, { kind: "blob" }>,
 ): BlobRequest => ({
+  repository: name,
   digest,
   pod,
   client: readClient(request),
+  jwt: grant.kind === "granted" ? grant.jwt : null,
   openSecret: services.openSecret,
   now: services.now,
 });
@@ -46,7 +48,11 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
   const answer = await exchange(context, { pod, grant }, settled.value);
   if (!answer.ok) return refused(answer.error);
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
-    const followed = await followRedirect(endpoint.method, answer.value, blobRequest(context, pod, endpoint.digest));
+    const followed = await followRedirect(
+      endpoint.method,
+      answer.value,
+      blobRequest(context, { pod, grant }, endpoint),
+    );
     return followed.ok
       ? attribute({ response: followed.value, outcome: "redirected", endpoint: "blob" }, endpoint, pod)
       : refused(followed.error);

@@ -1,6 +1,7 @@
 import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { describe, expect, test } from "vitest";
+import { schemes } from "../src/signers/index.ts";
 
 const pages = ["README.md", "CONTRIBUTING.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
@@ -27,6 +28,11 @@ test("every arrow of the request flow has a row", () => {
 test.each(pages)("%s links to files that are there", (page) => {
   const links = [...read(page).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, target = ""]) => target);
   expect(links.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([]);
+});
+
+test("every scheme of the table has its row in the directory's schema", () => {
+  const rows = [...read("docs/directory-schema.md").matchAll(/^\| `([a-z0-9-]+)` \| [^|]+\|[^|]*\|[^|]+\|$/gm)];
+  expect(rows.map(([, scheme]) => scheme)).toEqual(Object.keys(schemes));
 });
 
 test("every npm command that a page names exists", () => {

@@ -1,6 +1,8 @@
+import { decodeJwt } from "jose";
+import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** For whom a URL was made. What is not known at sign time is left out. */
+/** For whom a URL is made, for the accounts of who pays for the traffic. What is not known at sign time is left out. */
 export type Attribution = {
   readonly repository?: RepositoryName;
   readonly namespaceId?: string;
@@ -8,7 +10,35 @@ export type Attribution = {
   readonly sizeBytes?: number;
 };
 
-/** As query parameters, in the order of their names: schemes sign them as they are. */
+const id = v.fallback(
+  v.pipe(
+    v.union([v.number(), v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/))]),
+    v.transform((value) => String(value)),
+  ),
+  "",
+);
+/** What GitLab's tokens say of a repository beside the rights to it; other token services say nothing. */
+const claims = v.object({
+  access: v.array(
+    v.object({
+      name: v.string(),
+      meta: v.optional(v.object({ project_id: v.optional(id, ""), root_namespace_id: v.optional(id, "") })),
+    }),
+  ),
+});
+
+/** `jwt`: a token that has been verified for this repository, or null. */
+export function attributionOf(repository: RepositoryName, jwt: string | null): Attribution {
+  const parsed = v.safeParse(claims, jwt === null ? null : decodeJwt(jwt));
+  const meta = parsed.success ? parsed.output.access.find(({ name }) => name === repository)?.meta : undefined;
+  return {
+    repository,
+    ...(meta === undefined || meta.root_namespace_id === "" ? {} : { namespaceId: meta.root_namespace_id }),
+    ...(meta === undefined || meta.project_id === "" ? {} : { projectId: meta.project_id }),
+  };
+}
+
+/** As query parameters, in the order of their names. */
 export function attributionParameters(attribution: Attribution): readonly (readonly [string, string])[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [

@@ -2,8 +2,10 @@ import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 import type { PodFailure } from "../resilience/fetch-request.ts";
 import type { SigningStore } from "../signers/index.ts";
+import { attributionOf } from "./attribution.ts";
 import { type Client, chooseStore } from "./choose-store.ts";
 import { proves, redirectTarget } from "./proof.ts";
 import { signBlobUrl } from "./sign.ts";
@@ -11,9 +13,12 @@ import { signBlobUrl } from "./sign.ts";
 export type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
 
 export type BlobRequest = {
+  readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly pod: Pod;
   readonly client: Client;
+  /** The client's token if the edge has verified it. */
+  readonly jwt: string | null;
   readonly openSecret: OpenSecret;
   readonly now: Date;
 };
@@ -60,8 +65,10 @@ async function signedRedirect(
   blob: BlobRequest,
   store: SigningStore,
 ): Promise<Result<Response, Misconfigured>> {
-  const url = await signBlobUrl(method, blob.digest, blob.pod, store, blob.openSecret, blob.now);
-  return url.ok ? ok(redirectTo(url.value, blob.digest)) : url;
+  const { repository, digest, pod, jwt, openSecret, now } = blob;
+  const attribution = store.attribution === true ? attributionOf(repository, jwt) : {};
+  const url = await signBlobUrl(method, digest, pod, store, openSecret, now, attribution);
+  return url.ok ? ok(redirectTo(url.value, digest)) : url;
 }
 
 /** One hop, one absolute URL; clients ask here again when it has expired, so none may keep it. */

@@ -11,8 +11,11 @@ export function sealCommand(): Command {
     .description("Seals a secret, read from standard input, for one place of one Pod's record; prints the JWE.")
     .requiredOption("--pod <id>", "the Pod whose record it goes into")
     .requiredOption("--field <path>", "the member of that record, as in blobs.stores.0.credentials or trust.value")
-    .requiredOption("--scheme <scheme>", "the store's scheme (s3), or the kind of trust (header, access)")
-    .requiredOption("--target <target>", "the store's bucket; for trust the Pod's registry URL")
+    .requiredOption("--scheme <scheme>", "the store's scheme (s3, gcs, …), or the kind of trust (header, access)")
+    .requiredOption(
+      "--target <target>",
+      "what the secret opens: a bucket or a baseUrl, as docs/directory-schema.md lists; for trust the registry URL",
+    )
     .requiredOption("--key <file>", "the deployment's public key as a JWK, from `podctl keys generate`")
     .addHelpText(
       "after",
