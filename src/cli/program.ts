@@ -1,0 +1,42 @@
+/** All commands of podctl: one file each. */
+import { Command } from "commander";
+import { applyCommand } from "./apply.ts";
+import { assignCommand, unassignCommand } from "./assign.ts";
+import { blockCommand, unblockCommand } from "./block.ts";
+import { doctorCommand } from "./doctor.ts";
+import { explainCommand } from "./explain.ts";
+import { exportCommand } from "./export.ts";
+import { keysCommand } from "./keys.ts";
+import { planCommand } from "./plan.ts";
+import { replayCommand } from "./replay.ts";
+import { resolveCommand } from "./resolve.ts";
+import { rollbackCommand } from "./rollback.ts";
+import { sealCommand } from "./seal.ts";
+import { validateCommand } from "./validate.ts";
+
+export const createProgram = (): Command =>
+  new Command("podctl")
+    .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
+    .addCommand(validateCommand())
+    .addCommand(planCommand())
+    .addCommand(applyCommand())
+    .addCommand(rollbackCommand())
+    .addCommand(assignCommand())
+    .addCommand(unassignCommand())
+    .addCommand(blockCommand())
+    .addCommand(unblockCommand())
+    .addCommand(exportCommand())
+    .addCommand(resolveCommand())
+    .addCommand(explainCommand())
+    .addCommand(replayCommand())
+    .addCommand(doctorCommand())
+    .addCommand(keysCommand())
+    .addCommand(sealCommand())
+    .addHelpText(
+      "after",
+      `
+The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
+\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`); with --env on the KV namespace that
+wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command at work.`,
+    )
+    .showHelpAfterError();
