@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { base64, utf8 } from "../lib/bytes.ts";
+import { parseCidr } from "../lib/ip.ts";
 import { ecdsaSignature } from "./der.ts";
 import { cdnUrl } from "./encode.ts";
 import { type PrivateKey, rsaOrP256Key } from "./keys.ts";
@@ -9,13 +10,14 @@ import { epochSeconds } from "./window.ts";
 
 type Hash = "SHA-1" | "SHA-256";
 
+const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(text)?.family === 4;
+
 /** Amazon CloudFront signed URLs, by a key of the distribution's trusted key group. The whole URL is signed, its host included. */
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
-    /** `custom` says the policy in the URL; with `sourceCidr` it is for clients of one IPv4 block alone. */
-    policy: v.optional(v.picklist(["canned", "custom"]), "canned"),
-    sourceCidr: v.optional(v.pipe(v.string(), v.regex(/^\d{1,3}(\.\d{1,3}){3}\/\d{1,2}$/))),
+    /** Clients of this IPv4 block alone: a custom policy, which then stands in the URL. Without it the policy is the canned one. */
+    sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
     /** SHA-1 is what CloudFront takes unless told otherwise. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
     credentials: sealed,
@@ -24,14 +26,14 @@ export const cloudfront = defineSigner({
   target: ({ baseUrl }) => baseUrl,
   origin: ({ baseUrl }) => baseUrl,
   sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }) => {
-    const { baseUrl, policy: kind, sourceCidr, hash } = config;
+    const { baseUrl, sourceCidr, hash } = config;
     const resource = cdnUrl(baseUrl, key, attribution);
     const expires = epochSeconds(window.expiresAt);
-    const source = kind === "custom" && sourceCidr !== undefined ? { IpAddress: { "AWS:SourceIp": sourceCidr } } : {};
+    const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": expires }, ...source };
     const policy = utf8(JSON.stringify({ Statement: [{ Resource: resource, Condition: condition }] }));
     const parameters = [
-      kind === "custom" ? `Policy=${urlSafe(policy)}` : `Expires=${expires}`,
+      sourceCidr !== undefined ? `Policy=${urlSafe(policy)}` : `Expires=${expires}`,
       `Signature=${urlSafe(await signPolicy(policy, privateKey, hash))}`,
       `Key-Pair-Id=${keyPairId}`,
       ...(hash === "SHA-256" ? ["Hash-Algorithm=SHA256"] : []),

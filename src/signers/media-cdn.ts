@@ -1,8 +1,8 @@
 import * as v from "valibot";
-import { base64url, hex, utf8 } from "../lib/bytes.ts";
+import { base64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodePath, withParameter } from "./encode.ts";
 import { googleSignedUrl } from "./google-cdn.ts";
-import { base64HmacKey, ed25519Key } from "./keys.ts";
+import { ed25519Key } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
@@ -15,11 +15,7 @@ const config = storeConfig("media-cdn", {
   parameter: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/)), "edge-cache-token"),
   credentials: sealed,
 });
-/** A keyset's Ed25519 key; or for short tokens the shared secret that other CDNs validate too. */
-const secret = v.unionAsync([
-  v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key }),
-  v.objectAsync({ ...secretEntries, keyName: nonEmpty, sharedKey: base64HmacKey("SHA-256") }),
-]);
+const secret = v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key });
 type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secret>>;
 
 /** Google Media CDN: signed requests with an Ed25519 key, and short tokens. */
@@ -30,10 +26,8 @@ export const mediaCdn = defineSigner({
   origin: ({ baseUrl }) => baseUrl,
   sign: (request) => {
     const { form } = request.config;
-    const { secret: credentials } = request;
-    // A shared secret is of use for short tokens alone.
-    if (form === "token" || !("privateKey" in credentials)) return tokenUrl(request);
-    return googleSignedUrl(request, form, (text) => crypto.subtle.sign("Ed25519", credentials.privateKey, text));
+    if (form === "token") return tokenUrl(request);
+    return googleSignedUrl(request, form, (text) => crypto.subtle.sign("Ed25519", request.secret.privateKey, text));
   },
 });
 
@@ -41,10 +35,7 @@ export const mediaCdn = defineSigner({
 async function tokenUrl({ key, config: store, secret: credentials, window, attribution }: Request): Promise<string> {
   const expires = `Expires=${epochSeconds(window.expiresAt)}`;
   const signed = utf8(`FullPath=${encodePath(`/${key}`)}~${expires}`);
-  const proof =
-    "privateKey" in credentials
-      ? `Signature=${base64url(await crypto.subtle.sign("Ed25519", credentials.privateKey, signed))}`
-      : `hmac=${hex(await crypto.subtle.sign("HMAC", credentials.sharedKey, signed))}`;
+  const signature = base64url(await crypto.subtle.sign("Ed25519", credentials.privateKey, signed));
   const url = cdnUrl(store.baseUrl, key, attribution);
-  return withParameter(url, store.parameter, `FullPath~${expires}~${proof}`);
+  return withParameter(url, store.parameter, `FullPath~${expires}~Signature=${signature}`);
 }

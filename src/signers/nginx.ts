@@ -14,15 +14,21 @@ const parameter = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));
  * server's own expression, of `$uri` (which nginx has unescaped), `$expires` and for MD5 the `$secret`.
  */
 export const nginx = defineSigner({
-  config: storeConfig("nginx", {
-    ...cdnEntries,
-    algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
-    /** By default `$expires$uri $secret` for MD5, as nginx's manual has it, and `$uri$expires` for HMAC. */
-    expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
-    signatureParameter: v.optional(parameter, "md5"),
-    expiresParameter: v.optional(parameter, "expires"),
-    credentials: sealed,
-  }),
+  config: v.pipe(
+    storeConfig("nginx", {
+      ...cdnEntries,
+      algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
+      /** By default `$expires$uri $secret` for MD5, as nginx's manual has it, and `$uri$expires` for HMAC. */
+      expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
+      signatureParameter: v.optional(parameter, "md5"),
+      expiresParameter: v.optional(parameter, "expires"),
+      credentials: sealed,
+    }),
+    v.check(
+      ({ algorithm, expression }) => algorithm !== "md5" || (expression ?? "$secret").includes("$secret"),
+      "an expression with $secret: MD5 alone proves nothing",
+    ),
+  ),
   secret: v.object({ ...secretEntries, secret: nonEmpty }),
   target: ({ baseUrl }) => baseUrl,
   origin: ({ baseUrl }) => baseUrl,

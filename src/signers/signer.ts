@@ -44,6 +44,7 @@ export const secretEntries = {
       v.string(),
       v.isoTimestamp(),
       v.transform((text) => new Date(text)),
+      v.date(),
     ),
   ),
 };

@@ -13,7 +13,7 @@ const when = v.strictObject({
     v.array(
       v.pipe(
         v.string(),
-        v.check((text) => parseCidr(text) !== null, "is no IPv4 or IPv6 block"),
+        v.check((text) => parseCidr(text) !== null, "a block of IPv4 or IPv6 addresses, as in 192.0.2.0/24"),
       ),
     ),
   ),
@@ -24,8 +24,8 @@ export type When = v.InferOutput<typeof when>;
 const prefix = v.pipe(
   v.string(),
   v.check(
-    (text) => text === "" || text.split("/").every((segment) => !["", ".", ".."].includes(segment)),
-    "must be a path without slashes at its ends and without dot segments",
+    (text) => text === "" || (text.isWellFormed() && text.split("/").every((name) => !["", ".", ".."].includes(name))),
+    "a path without slashes at its ends and without dot segments",
   ),
 );
 
@@ -54,7 +54,7 @@ export const originUrl = v.pipe(
   v.url(),
   v.check(
     (text) => URL.canParse(text) && new URL(text).origin === text,
-    "must be an origin: scheme, host and port; a path belongs into prefix",
+    "an origin: scheme, host and port; a path belongs into prefix",
   ),
 );
 

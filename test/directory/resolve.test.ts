@@ -117,6 +117,25 @@ describe("resolvePod", () => {
       /"pod\/pod-a" has a URL that is not https/,
     ],
     [
+      "a store on plain HTTP",
+      {
+        "route/acme": active("pod-a"),
+        "pod/pod-a": {
+          ...pod("https://a.test"),
+          blobs: { stores: [{ scheme: "public", baseUrl: "http://cdn.test" }] },
+        },
+      },
+      /"pod\/pod-a" has a URL that is not https/,
+    ],
+    [
+      "a store of an unknown scheme",
+      {
+        "route/acme": active("pod-a"),
+        "pod/pod-a": { ...pod("https://a.test"), blobs: { stores: [{ scheme: "s4", baseUrl: "https://cdn.test" }] } },
+      },
+      /"pod\/pod-a" is wrong at "blobs.stores.0.scheme": want .*"s3"/,
+    ],
+    [
       "a private key",
       {
         "route/acme": active("pod-a"),

@@ -32,7 +32,7 @@ describe.each(hashes)("with RSA and %s", (hash) => {
 
   test("a custom policy for one block of addresses equals AWS's SDK", async () => {
     for (const key of objectKeys) {
-      const config = { baseUrl, hash, policy: "custom", sourceCidr: "192.0.2.0/24" };
+      const config = { baseUrl, hash, sourceCidr: "192.0.2.0/24" };
       const ours = await sign("cloudfront", { key, config, secret: { keyPairId, privateKey: pem.pkcs8 } });
       const url = `${baseUrl}${encodePath(`/${key}`)}`;
       const policy = `{"Statement":[{"Resource":"${url}","Condition":{"DateLessThan":{"AWS:EpochTime":${expiresSeconds}},"IpAddress":{"AWS:SourceIp":"192.0.2.0/24"}}}]}`;
@@ -72,3 +72,11 @@ describe.each([
     }
   });
 });
+
+test.each(["192.0.2.1", "192.0.2.0/33", "2001:db8::/32", "everywhere"])(
+  "%s is no block for a policy",
+  async (sourceCidr) => {
+    const secret = { keyPairId, privateKey: pem.p256 };
+    await expect(sign("cloudfront", { config: { baseUrl, sourceCidr }, secret })).rejects.toThrow("a block of IPv4");
+  },
+);

@@ -1,4 +1,4 @@
-import { createHmac, createPublicKey, verify } from "node:crypto";
+import { createPublicKey, verify } from "node:crypto";
 import { describe, expect, test } from "vitest";
 import { objectKeys } from "./object-keys.ts";
 import { pem } from "./samples.ts";
@@ -49,23 +49,15 @@ describe("equals the vectors of Google's samples", () => {
     expect(url).toBe(baseUrl + end);
   });
 
-  test.each([
-    [
-      { privateKey: "DJUcnLguVFKmVCFnWGubG1MZg7fWAnxacMjKDhVZMGI=" },
-      "Signature=X74OTNjtseIUmsab-YiOTZ8jyX_KG7v4YQWwcFpfFmjhzaX8NdweMc9Wglj8wxEsEW85g3_MBG3T9jzLZFQDCw",
-    ],
-    [
-      { sharedKey: "g_SlMILiIWKqsC6Z2L7gy0sReDOqtSrJrE7CXNr5Nl8=" },
-      "hmac=365b41fd77297371d890fc9a56e4e3d3baa4c7afbd230a0e9a81c8e1bcab9420",
-    ],
-  ])("short tokens with %j", async (key, proof) => {
+  test("short tokens", async () => {
     const url = await sign("media-cdn", {
       key: "example.m3u8",
       config: { baseUrl: "https://media.test", form: "token", parameter: "hdnts" },
-      secret: { keyName: "my-key", ...key },
+      secret: { keyName: "my-key", privateKey: "DJUcnLguVFKmVCFnWGubG1MZg7fWAnxacMjKDhVZMGI=" },
       window: until(1663070400),
     });
-    expect(url).toBe(`https://media.test/example.m3u8?hdnts=FullPath~Expires=1663070400~${proof}`);
+    const signature = "X74OTNjtseIUmsab-YiOTZ8jyX_KG7v4YQWwcFpfFmjhzaX8NdweMc9Wglj8wxEsEW85g3_MBG3T9jzLZFQDCw";
+    expect(url).toBe(`https://media.test/example.m3u8?hdnts=FullPath~Expires=1663070400~Signature=${signature}`);
   });
 });
 
@@ -75,7 +67,6 @@ test("verifies for every key, as URL, prefix and token", async () => {
   const isValid = (text: string, signature = "") =>
     verify(null, Buffer.from(text), publicKey, Buffer.from(signature, "base64url"));
   const config = { baseUrl: "https://media.test" };
-  const sharedKey = Buffer.from("shared").toString("base64");
   for (const key of objectKeys) {
     const [signed = "", signature] = (await sign("media-cdn", { key, config, secret })).split("&Signature=");
     expect([isValid(signed, signature), isValid(signed.replace("/data", "/date"), signature)]).toEqual([true, false]);
@@ -91,9 +82,5 @@ test("verifies for every key, as URL, prefix and token", async () => {
       .slice(config.baseUrl.length)
       .split(/\?edge-cache-token=FullPath~|~Signature=/);
     expect(isValid(`FullPath=${path}~${expires}`, tokenProof), key).toBe(true);
-
-    const shared = await sign("media-cdn", { key, config: form, secret: { keyName: "my-key", sharedKey } });
-    const mac = createHmac("sha256", "shared").update(`FullPath=${path}~${expires}`).digest("hex");
-    expect(shared.endsWith(`~hmac=${mac}`), key).toBe(true);
   }
 });

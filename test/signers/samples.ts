@@ -46,7 +46,7 @@ export const samples: Readonly<
     secret,
   })),
   cloudfront: [pem.pkcs8, pem.pkcs1, pem.p256, pem.sec1].flatMap((privateKey) =>
-    [{ hash: "SHA-1" }, { hash: "SHA-256" }, { policy: "custom" }].map((form) => ({
+    [{ hash: "SHA-1" }, { hash: "SHA-256" }, { sourceCidr: "192.0.2.0/24" }].map((form) => ({
       config: { baseUrl, ...form },
       secret: { keyPairId: "K2JCJMDEHXQW5F", privateKey },
     })),
@@ -55,13 +55,10 @@ export const samples: Readonly<
     config: { baseUrl, form },
     secret: { keyName: "my-key", key: base64Key },
   })),
-  "media-cdn": [
-    ...["url", "prefix", "token"].map((form) => ({
-      config: { baseUrl, form },
-      secret: { keyName: "my-key", privateKey: pem.ed25519 },
-    })),
-    { config: { baseUrl, form: "token" }, secret: { keyName: "my-key", sharedKey: base64Key } },
-  ],
+  "media-cdn": ["url", "prefix", "token"].map((form) => ({
+    config: { baseUrl, form },
+    secret: { keyName: "my-key", privateKey: pem.ed25519 },
+  })),
   cloudflare: ["base64", "base64url"].map((encoding) => ({
     config: { baseUrl, ttlSeconds: 600, encoding },
     secret: { key: "a literal of the rule" },
