@@ -12,6 +12,7 @@ const rungs: readonly (readonly string[])[] = [
   ["config", "answer"],
   ["services"],
   ["context"],
+  ["pass-manifest"],
   ["exchange"],
   ["relay"],
   ["catalog", "probe"],

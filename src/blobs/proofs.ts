@@ -5,8 +5,8 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 import { type Evidence, holds, termsOf } from "./evidence.ts";
 import type { EvidenceCache } from "./evidence-cache.ts";
 
-/** A blob as one repository of one Pod has it: what is proved for it is proved for no other. */
-export type OwnedBlob = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
+/** A blob, or a manifest, as one repository of one Pod has it: what is proved for it is proved for no other. */
+export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /** Whence a proof came: `manifest` was learned in this isolate, `head` was asked for just now. */
 export type ProofSource = "memory" | "cache" | "manifest" | "head";
@@ -16,28 +16,34 @@ export type ProofMemory = {
   readonly heard: BoundedMap<string, Evidence>;
   /** Learned from manifests, and not yet compared with what the location's cache may know better. */
   readonly lessons: BoundedMap<string, Evidence>;
+  /** When a manifest taught its blobs: to look into it again would teach nothing. */
+  readonly taughtAtMs: BoundedMap<string, number>;
 };
 
-/** A key has up to 600 bytes, mostly 150; both together stay under 15 MB. */
+/** A key has up to 600 bytes, mostly 150; all together stay under 15 MB. */
 const maxHeard = 20_000;
 const maxLessons = 2_000;
+const maxManifests = 2_000;
 
 export const createProofMemory = (): ProofMemory => ({
   heard: new BoundedMap(maxHeard),
   lessons: new BoundedMap(maxLessons),
+  taughtAtMs: new BoundedMap(maxManifests),
 });
 
 export type Proofs = {
   /** A proof that still holds; null: ask the Pod. */
-  find(blob: OwnedBlob): Promise<Exclude<ProofSource, "head"> | null>;
+  find(blob: Owned): Promise<Exclude<ProofSource, "head"> | null>;
   /** A HEAD that was asked for at `askedAt` proved it. */
-  proved(blob: OwnedBlob, askedAt: Date): void;
+  proved(blob: Owned, askedAt: Date): void;
   /** Manifests prove only what nothing has been heard of yet: what is deleted, or not asked for in a while, is the Pod's to say. */
-  teach(blobs: readonly OwnedBlob[], askedAt: Date): Promise<void>;
+  teach(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
+  /** Within the life of what it proves. */
+  hasTaught(manifest: Owned): boolean;
   /** Deleted: no proof made before counts, and no manifest is believed about it. */
-  bury(blob: OwnedBlob): void;
+  bury(blob: Owned): void;
   /** The Pod just missed it. That is not remembered of a blob that nothing was heard of. */
-  missed(blob: OwnedBlob): Promise<void>;
+  missed(blob: Owned): Promise<void>;
 };
 
 export type ProofPorts = {
@@ -48,9 +54,9 @@ export type ProofPorts = {
 };
 
 /** None of a key's three parts has a space, and neither Pod id nor digest a slash. */
-const keyOf = ({ pod, repository, digest }: OwnedBlob): string => `${pod.id}/${repository}/${digest}`;
+const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
-export function createProofs({ memory: { heard, lessons }, cache, clock, waitUntil }: ProofPorts): Proofs {
+export function createProofs({ memory: { heard, lessons, taughtAtMs }, cache, clock, waitUntil }: ProofPorts): Proofs {
   const remember = (key: string, evidence: Evidence) => {
     heard.set(key, evidence);
     lessons.delete(key);
@@ -83,12 +89,18 @@ export function createProofs({ memory: { heard, lessons }, cache, clock, waitUnt
       if (known !== undefined && known.atMs >= askedAt.getTime()) return;
       remember(keyOf(blob), { kind: "head", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
     },
-    teach: async (blobs, askedAt) => {
+    teach: async (manifest, digests, askedAt) => {
+      if (digests.length > 0) taughtAtMs.set(keyOf(manifest), askedAt.getTime());
+      const blobs = digests.map((digest) => ({ ...manifest, digest }));
       const unheard = blobs.filter((blob) => heard.get(keyOf(blob)) === undefined);
       for (const blob of unheard) {
         lessons.set(keyOf(blob), { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
       }
       await Promise.all(unheard.map(find));
+    },
+    hasTaught: (manifest) => {
+      const taughtMs = taughtAtMs.get(keyOf(manifest));
+      return taughtMs !== undefined && clock().getTime() < taughtMs + manifest.pod.blobs.proofTtlSeconds * 1000;
     },
     bury,
     missed: async (blob) => {

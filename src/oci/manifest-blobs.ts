@@ -1,7 +1,6 @@
 import { parseUnambiguousJson } from "../lib/unambiguous-json.ts";
 import { type Digest, parseDigest } from "./digest.ts";
 
-/** Of the manifests that name blobs; an index names manifests alone. */
 const imageTypes = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
@@ -15,13 +14,18 @@ const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 /** More layers than any image has; each costs memory and two calls of a cache. */
 const MAX_BLOBS = 256;
 
+/** Whether a manifest of this type can name blobs: an index names manifests alone. */
+export const namesBlobs = (contentType: string | null): boolean => imageTypes.includes(mediaTypeOf(contentType));
+
+const mediaTypeOf = (contentType: string | null): string => contentType?.split(";")[0]?.trim() ?? "";
+
 /**
  * The blobs that a registry must have found in the repository when it took this manifest: config and layers, but for those that it need
  * not have (OCI image spec, "Descriptors": `urls`). None of a manifest that two parsers could read in two ways.
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
-  const mediaType = contentType?.split(";")[0]?.trim() ?? "";
-  const manifest = imageTypes.includes(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
+  const mediaType = mediaTypeOf(contentType);
+  const manifest = namesBlobs(contentType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
   // What reads as an index or another kind as well may have been checked as that (CVE-2021-41190).

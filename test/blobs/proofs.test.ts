@@ -1,7 +1,7 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, expect, test } from "vitest";
 import { type CacheApi, createEvidenceCache } from "../../src/blobs/evidence-cache.ts";
-import { createProofMemory, createProofs, type OwnedBlob, type Proofs } from "../../src/blobs/proofs.ts";
+import { createProofMemory, createProofs, type Owned, type Proofs } from "../../src/blobs/proofs.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import type { Digest } from "../../src/oci/digest.ts";
@@ -22,8 +22,9 @@ const podA = {
 } as unknown as Pod;
 const digest = `sha256:${"d".repeat(64)}` as Digest;
 let count = 0;
+const manifestOf = (blob: Owned): Owned => ({ ...blob, digest: `sha256:${"f".repeat(64)}` as Digest });
 /** A blob that no other test has heard of. */
-const someBlob = (): OwnedBlob => {
+const someBlob = (): Owned => {
   count += 1;
   return { pod: podA, repository: `acme/app-${count}` as RepositoryName, digest };
 };
@@ -86,10 +87,10 @@ test("of another repository, digest or Pod, or under another record, it is none"
 test("a manifest teaches what nothing was heard of, and does not renew it", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
-  await proofs.teach([blob], at(0));
+  await proofs.teach(manifestOf(blob), [blob.digest], at(0));
   expect(await proofs.find(blob)).toBe("manifest");
   setClock(901);
-  await proofs.teach([blob], at(901));
+  await proofs.teach(manifestOf(blob), [blob.digest], at(901));
   expect(await proofs.find(blob)).toBeNull();
   proofs.proved(blob, at(902));
   expect(await proofs.find(blob)).toBe("memory");
@@ -98,7 +99,7 @@ test("a manifest teaches what nothing was heard of, and does not renew it", asyn
 test("what one isolate learned is another's by the cache", async () => {
   const [taught, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
-  await taught.proofs.teach([blob], at(0));
+  await taught.proofs.teach(manifestOf(blob), [blob.digest], at(0));
   await taught.settled();
   expect(await other.proofs.find(blob)).toBe("cache");
 });
@@ -113,7 +114,7 @@ test.each([
   await deleting.settled();
   for (const seconds of [0, 901, 3_600]) {
     other.setClock(seconds);
-    if (isTaught) await other.proofs.teach([blob], at(seconds));
+    if (isTaught) await other.proofs.teach(manifestOf(blob), [blob.digest], at(seconds));
     expect(await other.proofs.find(blob)).toBeNull();
   }
 });
@@ -125,7 +126,7 @@ test("an isolate that already believes in a proof does so for its time at most",
   deleting.proofs.bury(blob);
   await Promise.all([deleting.settled(), other.settled()]);
   other.setClock(900);
-  await other.proofs.teach([blob], at(900));
+  await other.proofs.teach(manifestOf(blob), [blob.digest], at(900));
   expect(await other.proofs.find(blob)).toBeNull();
 });
 
@@ -154,9 +155,9 @@ test("without a cache the isolate's own memory does", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
   proofs.proved(asked, at(0));
-  await proofs.teach([taught], at(0));
+  await proofs.teach(manifestOf(taught), [taught.digest], at(0));
   proofs.bury(deleted);
-  await proofs.teach([deleted], at(0));
+  await proofs.teach(manifestOf(deleted), [deleted.digest], at(0));
   await settled();
   expect(await Promise.all([asked, taught, deleted].map((blob) => proofs.find(blob)))).toEqual([
     "memory",
@@ -177,12 +178,27 @@ test("a cache that holds something else, or never answers, is as one that is emp
   }
 });
 
+test("a manifest that has taught is not looked into again while its proofs hold", async () => {
+  const { proofs, setClock } = startIsolate();
+  const blob = someBlob();
+  const elsewhere = { ...manifestOf(blob), repository: "acme/elsewhere" as RepositoryName };
+  await proofs.teach(manifestOf(blob), [blob.digest], at(0));
+  await proofs.teach(elsewhere, [], at(0));
+  setClock(899);
+  expect([proofs.hasTaught(manifestOf(blob)), proofs.hasTaught(elsewhere)]).toEqual([true, false]);
+  setClock(900);
+  expect(proofs.hasTaught(manifestOf(blob))).toBe(false);
+});
+
+const digests = (count: number) =>
+  Array.from({ length: count }, (_, index) => `sha256:${index.toString(16).padStart(64, "0")}` as Digest);
+
 test("memory is bounded, whatever is heard: the oldest goes first", async () => {
   const { proofs, memory } = startIsolate(noCache);
-  const blobs = Array.from({ length: 24_000 }, someBlob);
+  const blobs = Array.from({ length: 20_000 }, someBlob);
   for (const blob of blobs.slice(0, 19_000)) proofs.proved(blob, at(0));
-  await proofs.teach(blobs.slice(19_000, 23_000), at(0));
-  for (const blob of blobs.slice(23_000)) proofs.bury(blob);
+  await proofs.teach(manifestOf(someBlob()), digests(1_500), at(0));
+  for (const blob of blobs.slice(19_000)) proofs.bury(blob);
   expect([memory.heard.size, memory.lessons.size]).toEqual([20_000, 0]);
   const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) =>
     memory.heard.get(`pod-a/${blob?.repository}/${digest}`),
@@ -190,10 +206,12 @@ test("memory is bounded, whatever is heard: the oldest goes first", async () => 
   expect([oldest, newest?.kind]).toEqual([undefined, "tombstone"]);
 });
 
-test("lessons that no cache was asked about yet are bounded as well", async () => {
+test("so are lessons that no cache was asked about yet, and manifests", async () => {
   const hanging: CacheApi = { open: () => new Promise(() => {}) };
   const { proofs, memory } = startIsolate(hanging);
-  const taught = proofs.teach(Array.from({ length: 3_000 }, someBlob), at(0));
-  expect(memory.lessons.size).toBe(2_000);
-  await taught;
+  const taught = Array.from({ length: 3_000 }, someBlob).map((blob) =>
+    proofs.teach(manifestOf(blob), [blob.digest], at(0)),
+  );
+  expect([memory.lessons.size, memory.taughtAtMs.size]).toEqual([2_000, 2_000]);
+  await Promise.all(taught);
 });
