@@ -3,7 +3,7 @@ import { beforeAll, describe, expect, test } from "vitest";
 import { advice, type Check } from "../../src/cli/doctor/check.ts";
 import { type Diagnosis, diagnose } from "../../src/cli/doctor/diagnose.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
-import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
 import { ok } from "../../src/lib/result.ts";
 import { writeStackFile } from "../../src/local/stack-file.ts";
 import { podctl } from "../support/podctl.ts";
@@ -49,6 +49,8 @@ beforeAll(async () => {
   healthy = await healthyRecords(stack.current);
   await put("directory", { pods: ["pod-a", "pod-b"], default: "pod-a", credentials: "shared", revision: 1 });
   for (const [id, record] of Object.entries(healthy)) await put(`pod/${id}`, { ...active, ...record });
+  await put("route/acme", { pod: "pod-a", ...active });
+  await put("route/globex", { pod: "pod-b", ...active });
 });
 
 const blobPath = /\/blobs\/sha256:/;
@@ -158,7 +160,7 @@ test("blames nothing healthy, with the checks that write and without", async () 
   const [reading, writing] = [await examine(), await examine({ write: true })];
   expect([findings(reading), findings(writing)]).toEqual([[], []]);
   const reads = ["blob hosts", "registry", "token", "token key", "issuer", "audience", "probe blob", "redirect"];
-  expect(passed(reading, "pod-b")).toEqual([...reads, "store 0 (s3)", "clock"]);
+  expect(passed(reading, "pod-b")).toEqual([...reads, "store 0 (s3)", "clock", "through edge"]);
   expect(passed(writing, "pod-a")).toEqual(
     expect.arrayContaining(["forwarded host", "upload", "deletes", "manifests"]),
   );
@@ -205,6 +207,78 @@ describe("the edge", () => {
     expect(findings(await examine())).toEqual(["pod-b: edge-behind"]);
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy["pod-b"] }));
   });
+});
+
+/** The probe's blob under a name of this Pod's own, in the registry of pod-b. */
+async function mountProbe(id: string): Promise<void> {
+  const { registry, token } = stack.current.pods["pod-b"];
+  const scopes = [`repository:${id}/probe:pull,push`, "repository:globex/hello:pull"]
+    .map((scope) => `&scope=${scope}`)
+    .join("");
+  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+  const answer = await fetch(`${token.direct}/jwt/auth?service=pod-b-registry${scopes}`, { headers });
+  const { token: jwt } = (await answer.json()) as { token: string };
+  const mount = `mount=${healthy["pod-b"].probe.digest}&from=globex/hello`;
+  const mounted = await fetch(`${registry.direct}/v2/${id}/probe/blobs/uploads/?${mount}`, {
+    method: "POST",
+    headers: { Authorization: `Bearer ${jwt}` },
+  });
+  expect(mounted.status).toBe(201);
+}
+
+describe("a Pod that only the edge may reach", () => {
+  /** Names of its own, and a secret that podctl has not. */
+  async function addTrusting(id: string, sickness: Sickness): Promise<void> {
+    const value = await seal(
+      "only the edge knows this",
+      { pod: id, field: "trust.value", scheme: "header", target: sickness.registry ?? healthy["pod-b"].registry },
+      sealingKeys.publicJwk,
+    );
+    const trust = { kind: "header", name: "X-Edge-Secret", value };
+    const probe = { repository: `${id}/probe`, digest: healthy["pod-b"].probe.digest };
+    const record = await sickRecord(id, healthy["pod-b"], { trust, probe, ...sickness }, sealingKeys);
+    await put(`pod/${id}`, { ...active, ...record });
+    await put(`route/${id}`, { pod: id, ...active });
+  }
+
+  test("is looked at through it: what is wrong is found there too", async () => {
+    await addTrusting("trusting", {});
+    await addTrusting("trusting-other-issuer", { issuer: "somebody" });
+    await addTrusting("trusting-registry-down", { registry: await closedOrigin() });
+    await addTrusting("trusting-token-down", { token: `${await closedOrigin()}/jwt/auth` });
+    const pods = ["trusting", "trusting-other-issuer", "trusting-registry-down", "trusting-token-down"];
+    for (const id of pods) await mountProbe(id);
+    const checks = await examine({ pods, write: true });
+    expect(findings(checks)).toEqual([
+      "trusting-other-issuer: issuer-wrong",
+      "trusting-registry-down: registry-unreachable",
+      "trusting-token-down: token-unreachable",
+    ]);
+    expect(passed(checks, "trusting")).toEqual([
+      "blob hosts",
+      "token",
+      "token key",
+      "issuer",
+      "audience",
+      "probe blob",
+      "store 0 (s3)",
+      "clock",
+    ]);
+  });
+});
+
+test("a Pod that is well by itself and not through the edge", async () => {
+  const probe = { repository: "split/probe", digest: healthy["pod-b"].probe.digest };
+  const record = await sickRecord("split", healthy["pod-b"], { probe }, sealingKeys);
+  await mountProbe("split");
+  await put("route/split", { pod: "split", ...active });
+  await put("pod/split", { ...active, ...record });
+  // As if the edge alone were kept from the registry.
+  await stack.current.putKv(
+    "pod/split",
+    JSON.stringify({ v: 1, ...active, ...record, registry: await closedOrigin() }),
+  );
+  expect(findings(await examine({ pods: ["split"] }))).toEqual(["split: edge-differs"]);
 });
 
 test("a record that does not parse is named, a Pod without one too", async () => {

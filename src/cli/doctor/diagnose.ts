@@ -1,5 +1,6 @@
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
+import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
@@ -53,10 +54,10 @@ async function checkEdge(diagnosis: Diagnosis, checks: Checks): Promise<Deployme
   if (!health.ok || health.value.status !== 200) {
     const answer = health.ok ? `answers ${health.value.status}` : health.error;
     checks.found("edge", "edge-unreachable", `${edge}/-/health: ${answer}`);
-    return { ...deployment, probing: "off" };
+    return { ...deployment, answers: false, probing: "off" };
   }
   checks.ok("edge", "answers");
-  return { ...deployment, probing: await checkProbing(diagnosis, checks) };
+  return { ...deployment, answers: true, probing: await checkProbing(diagnosis, checks) };
 }
 
 /** Without a Pod, /-/probe answers 400 to whoever may use it. */
@@ -87,7 +88,9 @@ async function subjectOf(
   const probe = probeOf(pod.value);
   if (!probe.ok) return probe;
   const way = pod.value.trust === undefined ? "direct" : "through the edge";
-  return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe: probe.value, way });
+  const owner = probe.value === null ? null : await resolvePod(directory, probe.value.repository, null);
+  const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.value.id;
+  return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe: probe.value, ownsProbe, way });
 }
 
 async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {

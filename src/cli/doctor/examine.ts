@@ -1,7 +1,9 @@
+import { ok } from "../../lib/result.ts";
 import type { Called } from "./call.ts";
 import { checkProbeBlob, checkRegistry } from "./registry.ts";
 import { checkBlobHosts, checkStores } from "./stores.ts";
 import type { Subject } from "./subject.ts";
+import { checkThroughEdge, whyNotThroughEdge } from "./through-edge.ts";
 import { checkToken, fetchToken } from "./token.ts";
 import { checkWrites } from "./write.ts";
 
@@ -18,6 +20,7 @@ export async function examinePod(subject: Subject): Promise<void> {
   if (subject.probe === null) checks.skip("stores", "the record has no probe");
   else if (reached !== "probe is missing") await checkStores(subject, clock.of("a store"));
   clock.report(subject);
+  if (subject.way === "direct" && checks.healthy) await checkThroughEdge(subject);
 }
 
 /** The checks that ask registry and token service. A store is not to blame for a blob that the registry has not either. */
@@ -25,37 +28,51 @@ async function checkWithToken(subject: Subject, clock: Clock): Promise<"probe is
   const { pod, checks, probe, way, deployment } = subject;
   const registry = way === "direct" ? await checkRegistry(subject, clock.of("the registry")) : null;
   if (way === "direct" && registry === null) return "done";
-  const asked = registry?.kind === "asks" ? registry.service : pod.audience;
-  const audienceWrong = asked !== pod.audience;
-  if (audienceWrong)
-    checks.found("audience", "audience-wrong", `the registry wants "${asked}", the record says "${pod.audience}"`);
   if (probe === null) {
     checks.skip("token", "the record has no probe: a repository and digest for checks");
     return "done";
   }
+  const why = way === "direct" ? null : whyNotThroughEdge(subject);
+  if (why !== null) {
+    checks.skip("token", `only the edge reaches this Pod: ${why}`);
+    return "done";
+  }
+  const service = registry?.kind === "asks" ? registry.service : pod.audience;
+  const audienceWrong = service !== pod.audience;
+  if (audienceWrong)
+    checks.found("audience", "audience-wrong", `the registry wants "${service}", the record says "${pod.audience}"`);
   const tokenFor = (actions: readonly string[]) =>
-    fetchToken(subject, asked, { type: "repository", name: probe.repository, actions }, clock.of("the token service"));
-  let sent: string | null = null;
-  if (registry?.kind !== "open") {
-    const token = await tokenFor(["pull"]);
-    if (!token.ok) {
-      checks.found("token", token.error.finding, token.error.text);
-      return "done";
-    }
+    fetchToken(
+      subject,
+      service,
+      { type: "repository", name: probe.repository, actions },
+      clock.of("the token service"),
+    );
+  const token = registry?.kind === "open" ? ok(null) : await tokenFor(["pull"]);
+  if (!token.ok) {
+    checks.found("token", token.error.finding, token.error.text);
+    return "done";
+  }
+  if (token.value !== null) {
     checks.ok("token", `of ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
     await checkToken(subject, token.value.jwt, audienceWrong);
-    ({ sent } = token.value);
   }
-  const missing = !(await checkProbeBlob(subject, sent));
-  if (!deployment.write) return missing ? "probe is missing" : "done";
-  if (way !== "direct") checks.skip("writes", "only the edge reaches this Pod");
-  else if (sent === null) await checkWrites(subject, null);
-  else {
-    const token = await tokenFor(["pull", "push", "delete"]);
-    if (token.ok) await checkWrites(subject, token.value.sent);
-    else checks.skip("writes", token.error.text);
-  }
-  return missing ? "probe is missing" : "done";
+  // The edge refuses such a token itself.
+  if (way === "through the edge" && !checks.healthy) return "done";
+  const there = await checkProbeBlob(subject, token.value?.sent ?? null);
+  if (deployment.write) await checkWritesWith(subject, token.value === null ? null : tokenFor);
+  return there ? "done" : "probe is missing";
+}
+
+/** `tokenFor` null: the registry asks for none. */
+async function checkWritesWith(
+  subject: Subject,
+  tokenFor: ((actions: readonly string[]) => ReturnType<typeof fetchToken>) | null,
+): Promise<void> {
+  if (subject.way !== "direct") return subject.checks.skip("writes", "only the edge reaches this Pod");
+  const token = tokenFor === null ? null : await tokenFor(["pull", "push", "delete"]);
+  if (token?.ok === false) return subject.checks.skip("writes", token.error.text);
+  await checkWrites(subject, token?.value.sent ?? null);
 }
 
 /** The clocks of all that answered, against the edge's: one finding for all of a Pod. */

@@ -44,6 +44,10 @@ export async function checkProbeBlob(subject: Subject, token: string | null): Pr
     return false;
   }
   const { status } = head.value;
+  if (status === 503 && way === "through the edge") {
+    checks.found("probe blob", "registry-unreachable", "the edge answers 503 to a HEAD of the probe");
+    return false;
+  }
   if (status === 401 || status === 403) {
     checks.found(
       "token accepted",

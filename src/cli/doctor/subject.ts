@@ -10,7 +10,8 @@ export type Deployment = {
   /** Host names of the edge, without ports. */
   readonly edgeHosts: readonly string[];
   readonly probeToken: string | null;
-  /** Whether /-/probe answers; else why stores are not looked at. */
+  readonly answers: boolean;
+  /** Whether /-/probe does; else no store is looked at. */
   readonly probing: "on" | "off";
   /** The edge's clock minus ours, in seconds: tokens and URLs live by the edge's. */
   readonly edgeAheadSeconds: number;
@@ -27,6 +28,8 @@ export type Subject = {
   /** Null: this Pod may not be shown the operator's credentials, or there are none. */
   readonly user: User | null;
   readonly probe: { readonly repository: RepositoryName; readonly digest: Digest } | null;
+  /** Whether the map gives the probe repository to this Pod: else the edge asks another one for it. */
+  readonly ownsProbe: boolean;
   /** How the Pod is reached: a Pod that believes the edge alone is looked at through it. */
   readonly way: "direct" | "through the edge";
 };
