@@ -29,15 +29,9 @@ export async function signBlobUrl(
       `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
     );
   }
-  const request = {
-    method,
-    key: store.prefix === "" ? objectKey(digest) : `${store.prefix}/${objectKey(digest)}`,
-    config: store,
-    secret: secret.value,
-    window,
-    attribution: store.attribution === true ? attributionParameters(attribution) : [],
-  };
-  const { key, attribution: parameters } = request;
+  const key = store.prefix === "" ? objectKey(digest) : `${store.prefix}/${objectKey(digest)}`;
+  const parameters = store.attribution === true ? attributionParameters(attribution) : [];
+  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters };
   const name = JSON.stringify([method, key, parameters, window]);
   return ok(await remembered(store, name, () => signerOf(store).sign(request)));
 }

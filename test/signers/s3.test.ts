@@ -102,6 +102,17 @@ test("says for whom in parameters that S3 passes over, and signs them", async ()
 });
 
 test.each([
+  ["https://s3.dualstack.eu-central-1.amazonaws.com", { useDualstackEndpoint: true }],
+  ["https://s3-fips.us-east-1.amazonaws.com", { useFipsEndpoint: true, region: "us-east-1" }],
+  ["https://s3-accelerate.amazonaws.com", { useAccelerateEndpoint: true }],
+])("a bucket's host below %s is AWS's own", async (endpoint, options) => {
+  const client = new S3Client({ region: "eu-central-1", credentials: secret, ...options });
+  const theirs = new URL(await getSignedUrl(client, new GetObjectCommand({ Bucket: "pod-a", Key: "a/b" })));
+  const ours = await sign("s3", { config: { ...config, endpoint, addressing: "virtual-host" }, secret });
+  expect([new URL(ours).origin, new URL(ours).pathname]).toEqual([theirs.origin, theirs.pathname]);
+});
+
+test.each([
   ["path", "https://s3.test/pod-a/a/b"],
   ["virtual-host", "https://pod-a.s3.test/a/b"],
   ["bound-host", "https://s3.test/a/b"],

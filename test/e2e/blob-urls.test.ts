@@ -1,0 +1,43 @@
+/** URLs that the edge hands out, against a real S3 server that tells GET from HEAD. */
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { createClient, layersOf } from "../support/client.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs } from "./tools.ts";
+
+for (const [pods, tools] of [
+  ["registry", needs.registryPods],
+  ["distribution-v3", needs.distributionPods],
+] as const) {
+  describeWith(tools, `${pods} on versitygw, behind the edge`, () => {
+    let stage: Stage;
+    beforeAll(async () => {
+      stage = await openStage(pods);
+    });
+    afterAll(() => stage.close());
+
+    async function askForLayer(method: "GET" | "HEAD") {
+      const [layer] = await layersOf(stage.stack, "acme/private");
+      const client = createClient(stage.stack.edge);
+      const token = await client.token(["repository:acme/private:pull"]);
+      const answer = await client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token, { method });
+      return { answer, location: answer.headers.get("Location") ?? "", size: layer?.size ?? 0 };
+    }
+
+    test("a HEAD of a blob ends at its length: its URL answers HEAD, and no GET", async () => {
+      const { answer, location, size } = await askForLayer("HEAD");
+      expect(answer.status).toBe(307);
+      const head = await fetch(location, { method: "HEAD" });
+      expect([head.status, head.headers.get("Content-Length")]).toEqual([200, String(size)]);
+      expect((await fetch(location)).status).toBe(403);
+    });
+
+    test("a GET's URL gives the bytes and the rest of a broken download, and no HEAD", async () => {
+      const { location, size } = await askForLayer("GET");
+      const bytes = Buffer.from(await (await fetch(location)).arrayBuffer());
+      expect(bytes.length).toBe(size);
+      const rest = await fetch(location, { headers: { Range: "bytes=10-" } });
+      expect([rest.status, Buffer.from(await rest.arrayBuffer())]).toEqual([206, bytes.subarray(10)]);
+      expect((await fetch(location, { method: "HEAD" })).status).toBe(403);
+    });
+  });
+}
