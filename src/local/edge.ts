@@ -13,6 +13,7 @@ import type { EdgeLog } from "./edge-log.ts";
 import { loopback } from "./http-server.ts";
 import type { ApiKv } from "./kv-api.ts";
 import { StartFailure } from "./start-failure.ts";
+import type { Stack } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 export type EdgeOptions = {
@@ -54,7 +55,7 @@ export async function startEdge(options: EdgeOptions): Promise<Edge> {
   }
 }
 
-export type RestartableEdge = Edge & { readonly restart: () => Promise<void> };
+export type RestartableEdge = Edge & { readonly restart: Stack["restartEdge"] };
 
 /** An edge whose isolate and caches can be lost, as they are on a deployment or in another location. */
 export async function startRestartable(options: EdgeOptions): Promise<RestartableEdge> {
@@ -70,9 +71,9 @@ export async function startRestartable(options: EdgeOptions): Promise<Restartabl
       delete: (key) => edge.kv.delete(key),
     },
     stop: () => edge.stop(),
-    restart: async () => {
+    restart: async (caches = "empty") => {
       await edge.stop();
-      await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
+      if (caches === "empty") await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
       edge = await startEdge({ ...options, port });
     },
   };

@@ -93,7 +93,7 @@ export type Stack = {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
-  /** The edge alone, on the same port and directory, its caches empty. */
-  restartEdge(): Promise<void>;
+  /** The edge alone, on the same port and directory: as in a new location, or (`kept`) as another isolate of the same one. */
+  restartEdge(caches?: "empty" | "kept"): Promise<void>;
   stop(): Promise<void>;
 };

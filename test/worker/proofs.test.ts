@@ -52,6 +52,32 @@ describe("with empty caches", () => {
   });
 });
 
+describe("another isolate of the same location", () => {
+  test("goes by the proofs of the first, however they came", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/shared", 1);
+    const asked = await pushBlob(stack.current, "acme/shared", "asked for by HEAD");
+    expect((await getBlobs("acme/shared", [asked])).statuses).toEqual([307]);
+    await stack.current.edgeSettled();
+    await stack.current.restartEdge("kept");
+    stack.current.clearSeen();
+    const all = [...blobs, asked];
+    expect(await getBlobs("acme/shared", all)).toEqual({ statuses: [307, 307, 307], proofs: Array(3).fill("cache") });
+    expect(registrySaw()).toEqual([]);
+  });
+
+  test("finds the tombstones of the first, and no manifest brings a blob back", async () => {
+    const { blobs } = await pushImage(stack.current, "acme/buried", 1);
+    const [config = "", layer = ""] = blobs;
+    const token = await edge().token(["repository:acme/buried:delete"]);
+    const deleted = await edge().get(`/v2/acme/buried/blobs/${layer}`, token, { method: "DELETE" });
+    expect(deleted.status).toBe(202);
+    await stack.current.edgeSettled();
+    await stack.current.restartEdge("kept");
+    expect((await manifest("acme/buried", "1")).status).toBe(200);
+    expect((await getBlobs("acme/buried", [layer, config])).statuses).toEqual([404, 307]);
+  });
+});
+
 describe("a push", () => {
   beforeEach(() => stack.current.clearSeen());
 
