@@ -11,11 +11,14 @@ export type Stage = {
   close(): Promise<void>;
 };
 
-export async function openStage(pods: NonNullable<StackOptions["pods"]>): Promise<Stage> {
+export async function openStage(
+  pods: NonNullable<StackOptions["pods"]>,
+  options: Pick<StackOptions, "signingKeys"> = {},
+): Promise<Stage> {
   const dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
   const remove = () => rm(dir, { recursive: true, force: true });
   try {
-    const stack = await startStack({ pods, edgePort: 0, stateDir: `${dir}/state` });
+    const stack = await startStack({ pods, edgePort: 0, stateDir: `${dir}/state`, ...options });
     const close = async () => {
       try {
         await stack.stop();

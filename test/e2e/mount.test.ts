@@ -1,0 +1,98 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PodKind } from "../../src/local/types.ts";
+import { createClient } from "../support/client.ts";
+import { type Docker, dockerIn } from "./docker.ts";
+import { makeImage, megabyte } from "./images.ts";
+import { skopeoIn } from "./skopeo.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { expectPodsApart } from "./taps.ts";
+import { describeWith, needs } from "./tools.ts";
+
+const kinds = [
+  ["toy", []],
+  ["registry", needs.registryPods],
+  ["distribution-v3", needs.distributionPods],
+] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
+
+describe.each(kinds)("%s Pods:", (kind, tools) => {
+  describeWith(tools, "a mount from the other Pod", () => scenario(kind));
+});
+
+function scenario(kind: PodKind): void {
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await openStage(kind);
+  });
+  afterAll(() => stage?.close());
+
+  /** One mount at least, each answered 202; the target is whole; no token service was asked twice for the same. */
+  async function expectMounted(target: string): Promise<void> {
+    const { stack } = stage;
+    await expectPodsApart(stack);
+    const mounts = stack.edgeSeen().filter(({ method, path }) => method === "POST" && path.includes("from="));
+    expect(mounts.length).toBeGreaterThan(0);
+    expect(mounts.map(({ status, podRequests }) => [status, podRequests])).toEqual(mounts.map(() => [202, 1]));
+    const asked = stack.edgeSeen().filter(({ endpoint }) => endpoint === "token");
+    const scopes = asked.map(({ path }) => new URL(path, stack.edge).searchParams.getAll("scope").join(" "));
+    expect(scopes.some((text) => text.includes("acme/") && text.includes("globex/"))).toBe(true);
+    expect(scopes.toSorted()).toEqual([...new Set(scopes)].toSorted());
+    for (const [pod, prefix] of [
+      ["pod-a", "acme"],
+      ["pod-b", "globex"],
+    ] as const) {
+      // A login names nothing: the default Pod's.
+      const own = scopes.filter((text) => text.includes(`:${prefix}/`) || (text === "" && pod === "pod-a"));
+      expect(stack.seen(pod, "token").length, pod).toBe(own.length);
+    }
+    const client = createClient(stack.edge);
+    const token = await client.token([`repository:${target}:pull`]);
+    const accept = {
+      Accept: "application/vnd.docker.distribution.manifest.v2+json, application/vnd.oci.image.manifest.v1+json",
+    };
+    const manifest = await client.get(`/v2/${target}/manifests/1`, token, { headers: accept });
+    const { layers } = (await manifest.json()) as { layers: { digest: string; size: number }[] };
+    expect(layers).toHaveLength(1);
+    const blob = await client.get(`/v2/${target}/blobs/${layers[0]?.digest}`, token, { redirect: "follow" });
+    expect((await blob.arrayBuffer()).byteLength).toBe(layers[0]?.size);
+    stack.clearSeen();
+  }
+
+  describeWith(["skopeo"], "by skopeo copy", () => {
+    it("is 202, and the copy is whole", async () => {
+      const skopeo = skopeoIn(stage.dir);
+      await makeImage(`${stage.dir}/one`, [megabyte]);
+      await skopeo("login", "--username", "demo", "--password", "demo", stage.host);
+      await skopeo("copy", `oci:${stage.dir}/one:image`, `docker://${stage.host}/acme/skopeo:1`);
+      stage.stack.clearSeen();
+      await skopeo("copy", `docker://${stage.host}/acme/skopeo:1`, `docker://${stage.host}/globex/skopeo:1`);
+      await expectMounted("globex/skopeo");
+    });
+  });
+
+  describeWith(needs.dockerd, "by docker push", () => {
+    it("is 202, and the push is whole", async () => {
+      const docker = await dockerIn(stage.dir);
+      try {
+        await pushTwice(docker, `${stage.host}/globex/docker:1`, `${stage.host}/acme/docker:1`);
+      } finally {
+        await docker.stop();
+      }
+      await expectMounted("acme/docker");
+    });
+  });
+
+  async function pushTwice(docker: Docker, source: string, target: string): Promise<void> {
+    await docker("login", "-u", "demo", "-p", "demo", stage.host);
+    const context = `${stage.dir}/context`;
+    await mkdir(context, { recursive: true });
+    await writeFile(`${context}/file`, randomBytes(megabyte));
+    await writeFile(`${context}/Dockerfile`, "FROM scratch\nCOPY file /\n");
+    await docker("build", "--quiet", "--tag", source, context);
+    await docker("push", source);
+    await docker("tag", source, target);
+    stage.stack.clearSeen();
+    await docker("push", target);
+  }
+}
