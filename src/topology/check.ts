@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { checkPod } from "./check-pod.ts";
-import { mistakeOf } from "./issues.ts";
+import { listsForMappings, mistakeOf } from "./issues.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxPods, maxTextCharacters, type Rules } from "./rules.ts";
 
@@ -17,17 +17,19 @@ export type CheckedTopology = Topology & {
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
   const parsed = v.safeParse(topologySchema, input);
-  if (!parsed.success) return err(parsed.issues.map(mistakeOf));
+  if (!parsed.success) return err(unrepeated(parsed.issues.map(mistakeOf)));
   const { output } = parsed;
+  const lists = [...listsForMappings(input, output)];
+  if (lists.length > 0) return err(lists);
   const edgeHosts = [...rules.edgeHosts, ...(output.edge === undefined ? [] : [output.edge])];
   const mistakes: Mistake[] = [];
-  const pods = podsOf(output.pods, mistakes);
+  // As it was given, for valibot passes over names like "constructor".
+  const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
+  const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
   mistakes.push(...checkShared(pods), ...checkEdge(output.edge));
-  // From the input, for valibot passes over names like "constructor".
-  const { assignments, blocks } = input as { readonly assignments?: object; readonly blocks?: object };
-  const parsedAssignments = assignmentsOf(assignments ?? {}, pods, mistakes);
-  const parsedBlocks = blocksOf(blocks ?? {}, mistakes);
+  const assignments = assignmentsOf(given.assignments ?? {}, pods, mistakes);
+  const blocks = blocksOf(given.blocks ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
   if (defaultPod !== undefined && !pods.has(defaultPod as PodId)) {
     mistakes.push({ path: ["default"], at: "value", text: unknownPod(defaultPod, pods) });
@@ -35,27 +37,43 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   if (mistakes.length > 0) return err(mistakes);
   return ok({
     pods,
-    assignments: parsedAssignments,
+    assignments,
     assignmentsFile,
-    blocks: parsedBlocks,
+    blocks,
     default: defaultPod as PodId | undefined,
     credentials,
   });
 }
 
+/** One for each place. */
+function unrepeated(mistakes: readonly Mistake[]): readonly Mistake[] {
+  const byPlace = new Map<string, Mistake>();
+  for (const mistake of mistakes) {
+    const place = JSON.stringify([mistake.path, mistake.at]);
+    if (!byPlace.has(place)) byPlace.set(place, mistake);
+  }
+  return [...byPlace.values()];
+}
+
 export const unknownPod = (text: string, pods: ReadonlyMap<PodId, unknown>): string =>
   `${quote(text, [])} is no Pod of this file; want one of ${[...pods.keys()].slice(0, 10).join(", ")}`;
 
-function podsOf(pods: Readonly<Record<string, TopologyPod>>, mistakes: Mistake[]): ReadonlyMap<PodId, TopologyPod> {
+function podsOf(
+  ids: readonly string[],
+  pods: Readonly<Record<string, TopologyPod>>,
+  mistakes: Mistake[],
+): ReadonlyMap<PodId, TopologyPod> {
   const parsed = new Map<PodId, TopologyPod>();
-  for (const [text, pod] of Object.entries(pods)) {
+  for (const text of ids) {
     const id = parsePodId(text);
-    if (id.ok) parsed.set(id.value, pod);
-    else mistakes.push({ path: ["pods", text], at: "name", text: id.error });
+    const pod = Object.hasOwn(pods, text) ? pods[text] : undefined;
+    if (id.ok && pod !== undefined) parsed.set(id.value, pod);
+    else
+      mistakes.push({ path: ["pods", text], at: "name", text: id.ok ? "is reserved; want another Pod id" : id.error });
   }
   const wrong = (text: string) => mistakes.push({ path: ["pods"], at: "name", text });
-  if (Object.keys(pods).length === 0) wrong("is empty; want at least one Pod");
-  if (parsed.size > maxPods) wrong(`has ${parsed.size} Pods; want at most ${maxPods}`);
+  if (ids.length === 0) wrong("is empty; want at least one Pod");
+  if (ids.length > maxPods) wrong(`has ${ids.length} Pods; want at most ${maxPods}`);
   return parsed;
 }
 

@@ -5,16 +5,42 @@ type Issue = v.BaseIssue<unknown>;
 
 /** What valibot found, as the operator reads it. Of alternatives that all failed, the one that got furthest speaks. */
 export function mistakeOf(issue: Issue): Mistake {
-  const deepest = deepestOf(issue, []);
-  const { path, issue: at } = deepest;
-  const name = path.at(-1);
+  const list = listForMapping(issue);
+  if (list !== null) return notAMapping(list);
+  const { path, issue: at } = deepestOf(issue, []);
   if (at.kind === "schema" && at.type === "strict_object" && at.expected === "never") {
     return { path, at: "name", text: "is no member here; docs/topology.schema.json lists them" };
   }
   if (at.kind === "schema" && at.input === undefined && at.received === "undefined" && at.path !== undefined) {
-    return { path: path.slice(0, -1), at: "value", text: `"${String(name)}" is missing; want it here` };
+    return { path, at: "value", text: "is missing; want it here" };
   }
-  return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
+  const quoted = quote(at.input, path);
+  if (at.type === "check") return { path, at: "value", text: `${quoted} ${at.message}` };
+  return { path, at: "value", text: `${quoted} is wrong; want ${wantedBy(at)}` };
+}
+
+/** To valibot a list is a mapping with numbers for names. */
+function listForMapping(issue: Issue): Path | null {
+  const path = issue.path ?? [];
+  const index = path.findIndex(
+    ({ input, key }: { readonly input: unknown; readonly key: unknown }) =>
+      Array.isArray(input) && typeof key === "string",
+  );
+  return index < 0 ? null : path.slice(0, index).map(({ key }) => key as string | number);
+}
+
+const notAMapping = (path: Path): Mistake => ({ path, at: "value", text: "a list is wrong; want a mapping" });
+
+/** Lists that valibot took for mappings. */
+export function* listsForMappings(input: unknown, output: unknown, path: Path = []): Generator<Mistake> {
+  if (typeof input !== "object" || input === null || typeof output !== "object" || output === null) return;
+  if (Array.isArray(input) && !Array.isArray(output)) yield notAMapping(path);
+  else {
+    for (const [key, value] of Object.entries(input)) {
+      const name = Array.isArray(input) ? Number(key) : key;
+      yield* listsForMappings(value, (output as Readonly<Record<string, unknown>>)[key], [...path, name]);
+    }
+  }
 }
 
 function deepestOf(issue: Issue, prefix: Path): { readonly path: Path; readonly issue: Issue } {
@@ -41,7 +67,6 @@ const wantedByType: Readonly<Record<string, string>> = {
 function wantedBy(issue: Issue): string {
   if (issue.type === "regex") return `a match of ${String(issue.requirement)}`;
   if (issue.type === "max_length") return `at most ${String(issue.requirement)}`;
-  if (issue.type === "check") return issue.message;
   return (
     wantedByType[issue.type] ?? (issue.expected ?? issue.message).replace(/^\((.*)\)$/, "$1").replaceAll(" | ", " or ")
   );

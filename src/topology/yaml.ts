@@ -23,7 +23,8 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     // Compares every pair of names; ours below does not.
     uniqueKeys: false,
     stringKeys: true,
-    logLevel: "silent",
+    // "silent" would also pass over a second document.
+    logLevel: "error",
   });
   const [error] = document.errors;
   if (error !== undefined) return err([{ ...positionAt(error.pos[0]), text: `not YAML: ${error.message}` }]);
