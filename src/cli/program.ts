@@ -11,6 +11,7 @@ import { planCommand } from "./plan.ts";
 import { replayCommand } from "./replay.ts";
 import { resolveCommand } from "./resolve.ts";
 import { rollbackCommand } from "./rollback.ts";
+import { schemaCommand } from "./schema.ts";
 import { sealCommand } from "./seal.ts";
 import { validateCommand } from "./validate.ts";
 
@@ -29,6 +30,7 @@ export const createProgram = (): Command =>
     .addCommand(resolveCommand())
     .addCommand(explainCommand())
     .addCommand(replayCommand())
+    .addCommand(schemaCommand())
     .addCommand(doctorCommand())
     .addCommand(keysCommand())
     .addCommand(sealCommand())
