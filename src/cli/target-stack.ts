@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import { kvApiNames, kvApiPath } from "../local/control.ts";
-import { root, stackFile } from "../local/paths.ts";
-import { type RunningStack, readStackFile } from "../local/stack-file.ts";
+import { root } from "../local/paths.ts";
+import { type RunningStack, readStackFile, stackFileInUse } from "../local/stack-file.ts";
 import { exampleFile } from "../local/topology-file.ts";
 import type { Placeholders } from "../topology/placeholders.ts";
 import { operatorFromEnv } from "./edge-access.ts";
@@ -9,9 +9,8 @@ import { CliFailure } from "./failure.ts";
 import { openKvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
 
-/** `PODCTL_STACK` names another stack's file than the one of `npm start`. */
 export async function openStack(): Promise<Target> {
-  const stack = await readStackFile(process.env["PODCTL_STACK"] ?? stackFile);
+  const stack = await readStackFile(stackFileInUse());
   const placeholders = stack === null ? {} : await readPlaceholders(stack);
   return {
     name: "the local stack",

@@ -5,11 +5,11 @@ import { loopback, serve } from "./http-server.ts";
 import { startTap, type Tap } from "./tap.ts";
 import type { Stop, Teardown } from "./teardown.ts";
 import { createTokenService } from "./token-service.ts";
-import type { PodId, PodServices, ServiceName, SigningKey } from "./types.ts";
+import type { PodServices, ServiceName, SigningKey } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
 
 export type PodContext = {
-  readonly id: PodId;
+  readonly id: string;
   readonly prefix: string;
   /** The Pod's own, empty at the start. */
   readonly dir: string;

@@ -13,6 +13,9 @@ export async function writeStackFile({ edge, control, pods, stateDir }: Stack, f
   await rename(`${file}.tmp`, file);
 }
 
+/** `PODCTL_STACK` names another stack's file than the one of `npm start`. */
+export const stackFileInUse = (): string => process.env["PODCTL_STACK"] ?? stackFile;
+
 export type RunningStack = Pick<Stack, "edge" | "control" | "pods" | "stateDir">;
 
 /** The stack that a file tells of; null when none runs. */

@@ -12,7 +12,7 @@ import type { ApiKv } from "./kv-api.ts";
 import { defaultStateDir } from "./paths.ts";
 import { seedImages } from "./seed-images.ts";
 import { findTap, type Pods, partsOf, startPods } from "./stack-pods.ts";
-import { claimStateDir, ownStateDir, releaseStateDir } from "./state-dir.ts";
+import { claimStateDir, ownStateDir, releaseStateDir, sealingKeyFile } from "./state-dir.ts";
 import { Teardown } from "./teardown.ts";
 import { exampleEntries, topologyValues } from "./topology-file.ts";
 import type { Stack, StackOptions } from "./types.ts";
@@ -80,6 +80,7 @@ async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string
     PROBE_TOKEN: randomBytes(32).toString("base64url"),
     ...options.env,
   };
+  await writeFile(sealingKeyFile(stateDir), JSON.stringify(sealingKeys.publicJwk));
   await writeFile(`${stateDir}/probe-token`, vars.PROBE_TOKEN, { mode: 0o600 });
   return { vars, entries };
 }

@@ -6,13 +6,16 @@ const probeMs = 5_000;
 /** Names the control server of the stack that owns the folder; whoever answers there is alive. */
 const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
 
+/** The public key that seals secrets for the stack's Worker. */
+export const sealingKeyFile = (stateDir: string): string => `${stateDir}/sealing-key.json`;
+
 export async function claimStateDir(stateDir: string): Promise<void> {
   const owner = await readFile(ownerFile(stateDir), "utf8").catch(() => null);
   if (owner !== null && (await isStackRunning(owner))) {
     throw new StartFailure(`Another stack is running on ${stateDir}: stop it first.`);
   }
   // Our own parts only: the folder may be the user's choice.
-  for (const part of ["v3", "pods", "control-url", "topology-values.json", "probe-token"]) {
+  for (const part of ["v3", "pods", "control-url", "topology-values.json", "probe-token", "sealing-key.json"]) {
     await rm(`${stateDir}/${part}`, { recursive: true, force: true });
   }
   await mkdir(stateDir, { recursive: true });

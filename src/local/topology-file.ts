@@ -27,24 +27,30 @@ export async function exampleEntries(
   const stamp = { revision: 1, appliedAt: new Date() };
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
+/** Of all Pods, each name with its Pod's id before it, as in `POD_A_REGISTRY`. */
 export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};
-  for (const { context, services } of pods) {
-    const name = context.id.toUpperCase().replaceAll("-", "_");
-    const { accessKeyId, secretAccessKey, bucket, id } = context;
-    const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };
-    values[`${name}_REGISTRY`] = services.registry.url;
-    values[`${name}_TOKEN`] = `${services.token.url}/jwt/auth`;
-    values[`${name}_KEY`] = JSON.stringify(context.key.publicJwk);
-    values[`${name}_STORAGE`] = services.storage.url;
-    values[`${name}_STORAGE_HOST`] = new URL(services.storage.url).host;
-    values[`${name}_STORAGE_DIRECT_HOST`] = new URL(services.storage.direct).host;
-    values[`${name}_STORAGE_CREDENTIALS`] = await seal(
-      JSON.stringify({ accessKeyId, secretAccessKey }),
-      sealedFor,
-      sealingKey,
-    );
-    values[`${name}_PROBE_DIGEST`] = helloImage(context.prefix).layer.digest;
+  for (const pod of pods) {
+    const id = pod.context.id.toUpperCase().replaceAll("-", "_");
+    for (const [name, value] of Object.entries(await podValues(pod, sealingKey))) values[`${id}_${name}`] = value;
   }
   return values;
+}
+
+export type PodValues = Awaited<ReturnType<typeof podValues>>;
+
+/** What a topology says of a running Pod. */
+export async function podValues({ context, services }: Pod, sealingKey: JWK) {
+  const { accessKeyId, secretAccessKey, bucket, id } = context;
+  const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };
+  return {
+    REGISTRY: services.registry.url,
+    TOKEN: `${services.token.url}/jwt/auth`,
+    KEY: JSON.stringify(context.key.publicJwk),
+    STORAGE: services.storage.url,
+    STORAGE_HOST: new URL(services.storage.url).host,
+    STORAGE_DIRECT_HOST: new URL(services.storage.direct).host,
+    STORAGE_CREDENTIALS: await seal(JSON.stringify({ accessKeyId, secretAccessKey }), sealedFor, sealingKey),
+    PROBE_DIGEST: helloImage(context.prefix).layer.digest,
+  };
 }
