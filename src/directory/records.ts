@@ -6,17 +6,14 @@ import { type PodId, parsePodId } from "./pod-id.ts";
 /** What stands in KV, one schema per kind: read by the Worker, written by whoever keeps the directory. */
 const podId = v.pipe(
   v.string(),
-  v.check((text) => parsePodId(text).ok, "is no Pod id"),
+  v.check((text) => parsePodId(text).ok, "a Pod id"),
   v.transform((text) => text as PodId),
 );
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(
   v.string(),
   v.url(),
-  v.check(
-    (text) => URL.canParse(text) && new URL(text).origin === text,
-    "must be an origin: scheme, host and port, no path",
-  ),
+  v.check((text) => URL.canParse(text) && new URL(text).origin === text, "an origin: scheme, host and port, no path"),
 );
 
 /** A public key as a token service's tokens name it; private members never belong here. */
@@ -26,7 +23,7 @@ const publicKey = v.pipe(
     kid: v.pipe(v.string(), v.nonEmpty(), v.maxLength(256)),
     alg: v.picklist(["RS256", "RS384", "RS512", "PS256", "ES256", "ES384", "ES512", "EdDSA"]),
   }),
-  v.check((jwk) => !("d" in jwk) && !("k" in jwk), "holds a private key"),
+  v.check((jwk) => !("d" in jwk) && !("k" in jwk), "a public key, without private members"),
 );
 
 const blobs = v.strictObject({

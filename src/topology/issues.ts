@@ -14,9 +14,7 @@ export function mistakeOf(issue: Issue): Mistake {
   if (at.kind === "schema" && at.input === undefined && at.received === "undefined" && at.path !== undefined) {
     return { path, at: "value", text: "is missing; want it here" };
   }
-  const quoted = quote(at.input, path);
-  if (at.type === "check") return { path, at: "value", text: `${quoted} ${at.message}` };
-  return { path, at: "value", text: `${quoted} is wrong; want ${wantedBy(at)}` };
+  return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
 }
 
 /** To valibot a list is a mapping with numbers for names. */

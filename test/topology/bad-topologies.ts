@@ -89,7 +89,7 @@ const members: readonly BadTopology[] = [
   row(
     "a registry with a path",
     pod({ registry: "https://x.example.net/v2" }),
-    'pods.pod-a.registry: "https://x.example.net/v2" must be an origin: scheme, host and port, no path',
+    'pods.pod-a.registry: "https://x.example.net/v2" is wrong; want an origin: scheme, host and port, no path',
   ),
   row(
     "a registry that is no URL",
@@ -99,7 +99,7 @@ const members: readonly BadTopology[] = [
   row(
     "a registry with a password",
     pod({ registry: "https://u:hunter2@x.example.net" }),
-    'pods.pod-a.registry: "https://…@x.example.net" must be an origin',
+    'pods.pod-a.registry: "https://…@x.example.net" is wrong; want an origin',
   ),
   row(
     "a registry in plain HTTP",
@@ -128,7 +128,7 @@ const members: readonly BadTopology[] = [
   row(
     "a private key",
     pod({ keys: [{ ...keyOf("k"), d: "secret-d" }] }),
-    "pods.pod-a.keys[0]: a mapping holds a private key",
+    "pods.pod-a.keys[0]: a mapping is wrong; want a public key",
   ),
   row(
     "eleven keys",
