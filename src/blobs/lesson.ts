@@ -4,8 +4,11 @@ import { type Digest, digestParts } from "../oci/digest.ts";
 import { manifestBlobs, namesBlobs } from "../oci/manifest-blobs.ts";
 import { announcedBytes } from "../telemetry/record.ts";
 
-/** As registries limit a manifest (distribution; the OCI spec asks for at least as much). */
-const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+/**
+ * Registries take up to 4 MiB, but an image of 256 layers needs no more than this; and as much may wait in the isolate's memory for each
+ * client that reads slowly.
+ */
+const MAX_LESSON_BYTES = 256 * 1024;
 
 /** A manifest on its way through the edge: the stream to pass on, untouched and with its length, and what passed. */
 export type Copied = {
@@ -22,9 +25,9 @@ export type Copied = {
 export function copyManifest({ body, headers }: Request | Response): Copied | null {
   const mediaType = headers.get("Content-Type");
   if (body === null || !namesBlobs(mediaType) || headers.has("Content-Encoding")) return null;
-  if ((announcedBytes(body, headers) ?? 0) > MAX_MANIFEST_BYTES) return null;
+  if ((announcedBytes(body, headers) ?? 0) > MAX_LESSON_BYTES) return null;
   const [passed, copy] = body.tee();
-  return { body: passed, bytes: boundedBytes(copy, MAX_MANIFEST_BYTES).catch(() => null), mediaType };
+  return { body: passed, bytes: boundedBytes(copy, MAX_LESSON_BYTES).catch(() => null), mediaType };
 }
 
 /** The blobs that a manifest proves: none of one that is not what each of `digests` is of. */
