@@ -6,6 +6,7 @@ import { createDirectory } from "../../src/directory/directory.ts";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
 import { ok } from "../../src/lib/result.ts";
 import { writeStackFile } from "../../src/local/stack-file.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { closedOrigin, startProxy } from "../support/proxy.ts";
 import { healthyRecords, type PodRecord, type Sickness, sickRecord } from "../support/sick-pods.ts";
@@ -302,6 +303,11 @@ describe("credentials", () => {
     expect([new Set(asked("pod-a")), new Set(asked("pod-b"))]).toEqual([new Set(["basic"]), new Set(["none"])]);
     await examine({ named: true, pods: ["pod-b"] });
     expect(asked("pod-b").at(-1)).toBe("basic");
+    const closed = { ...healthy["pod-b"], probe: { ...healthy["pod-b"].probe, repository: "globex/private" } };
+    kv.set("pod/closed", JSON.stringify({ v: 1, ...active, ...closed }));
+    const checks = await examine({ pods: ["closed"], probeToken: null });
+    expect(findings(checks)).toEqual([]);
+    expect(checks).toContainEqual(expect.objectContaining({ check: "token", status: "skipped" }));
     kv.set("directory", shared);
   });
 });
@@ -317,6 +323,34 @@ test("what was written is removed again", async () => {
     ["PUT", 400],
   ]);
   for (const { path } of writes) expect(path).toContain("/v2/globex/hello/");
+});
+
+describe("a fleet that asks for no tokens", async () => {
+  const pod = await startOddPod();
+  const open = useStack({ env: { AUTH: "none" }, topology: asPodB(pod), seedImages: false });
+
+  test("is asked without", async () => {
+    pod.answer((response) => void response.writeHead(200, { "Content-Length": 2 }).end("{}"));
+    const { "pod-b": record } = await healthyRecords(open.current);
+    const streamed = { ...active, ...record, registry: pod.url, blobs: { stores: [] } };
+    const texts = new Map([
+      ["pod/pod-b", JSON.stringify({ v: 1, ...streamed })],
+      ["route/globex", JSON.stringify({ v: 1, pod: "pod-b", ...active })],
+    ]);
+    const checks = await examine({
+      directory: createDirectory(
+        async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
+        "allow",
+      ),
+      pods: ["pod-b"],
+      edge: open.current.edge,
+      probeToken: null,
+    });
+    expect([findings(checks), passed(checks, "pod-b")]).toEqual([
+      [],
+      ["blob hosts", "registry", "probe blob", "redirect", "clock", "through edge"],
+    ]);
+  });
 });
 
 describe("podctl doctor", () => {

@@ -16,26 +16,33 @@ export async function examinePod(subject: Subject): Promise<void> {
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
   const clock = new Clock(subject.deployment.edgeAheadSeconds);
   checkBlobHosts(subject);
-  const reached = await checkWithToken(subject, clock);
+  const found = await checkWithToken(subject, clock);
   if (subject.probe === null) checks.skip("stores", "the record has no probe");
-  else if (reached !== "probe is missing") await checkStores(subject, clock.of("a store"));
+  // A store is not to blame for a blob that the registry has not either.
+  else if (found !== "missing") await checkStores(subject, clock.of("a store"));
   clock.report(subject);
-  if (subject.way === "direct" && checks.healthy) await checkThroughEdge(subject);
+  if (subject.way === "through the edge" || !checks.healthy || found === "unknown") return;
+  await checkThroughEdge(subject, found === "there without a token" ? "open" : "asks");
 }
 
-/** The checks that ask registry and token service. A store is not to blame for a blob that the registry has not either. */
-async function checkWithToken(subject: Subject, clock: Clock): Promise<"probe is missing" | "done"> {
-  const { pod, checks, probe, way, deployment } = subject;
+/** What the Pod says of the probe's blob. `unknown`: it could not be asked. */
+type Found = "there" | "there without a token" | "missing" | "unknown";
+
+/** The checks that ask registry and token service. */
+const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod where they are not the default Pod's";
+
+async function checkWithToken(subject: Subject, clock: Clock): Promise<Found> {
+  const { pod, checks, probe, way, deployment, user } = subject;
   const registry = way === "direct" ? await checkRegistry(subject, clock.of("the registry")) : null;
-  if (way === "direct" && registry === null) return "done";
+  if (way === "direct" && registry === null) return "unknown";
   if (probe === null) {
     checks.skip("token", "the record has no probe: a repository and digest for checks");
-    return "done";
+    return "unknown";
   }
   const why = way === "direct" ? null : whyNotThroughEdge(subject);
   if (why !== null) {
     checks.skip("token", `only the edge reaches this Pod: ${why}`);
-    return "done";
+    return "unknown";
   }
   const service = registry?.kind === "asks" ? registry.service : pod.audience;
   const audienceWrong = service !== pod.audience;
@@ -50,18 +57,22 @@ async function checkWithToken(subject: Subject, clock: Clock): Promise<"probe is
     );
   const token = registry?.kind === "open" ? ok(null) : await tokenFor(["pull"]);
   if (!token.ok) {
-    checks.found("token", token.error.finding, token.error.text);
-    return "done";
+    const { finding, text } = token.error;
+    // No fault of a Pod: nobody asked it as a user of its own.
+    if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
+    else checks.found("token", finding, text);
+    return "unknown";
   }
   if (token.value !== null) {
     checks.ok("token", `of ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
     await checkToken(subject, token.value.jwt, audienceWrong);
   }
   // The edge refuses such a token itself.
-  if (way === "through the edge" && !checks.healthy) return "done";
+  if (way === "through the edge" && !checks.healthy) return "unknown";
   const there = await checkProbeBlob(subject, token.value?.sent ?? null);
   if (deployment.write) await checkWritesWith(subject, token.value === null ? null : tokenFor);
-  return there ? "done" : "probe is missing";
+  if (!there) return "missing";
+  return token.value === null ? "there without a token" : "there";
 }
 
 /** `tokenFor` null: the registry asks for none. */
