@@ -1,6 +1,7 @@
 import { decodeJwt } from "jose";
 import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
+import type { Parameter } from "../signers/encode.ts";
 
 /** For whom a URL is made, for the accounts of who pays for the traffic. What is not known at sign time is left out. */
 export type Attribution = {
@@ -39,7 +40,7 @@ export function attributionOf(repository: RepositoryName, jwt: string | null): A
 }
 
 /** As query parameters, in the order of their names. */
-export function attributionParameters(attribution: Attribution): readonly (readonly [string, string])[] {
+export function attributionParameters(attribution: Attribution): readonly Parameter[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [
     ["namespace-id", namespaceId],

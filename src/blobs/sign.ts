@@ -1,10 +1,10 @@
-import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type SigningStore, signerOf } from "../signers/index.ts";
+import { parseSecret } from "../signers/secret.ts";
 import type { StoreSecret } from "../signers/signer.ts";
 import { signingWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
@@ -68,27 +68,10 @@ async function readSecret(
   const cacheKey = `${store.scheme} ${opened.value}`;
   const known = secrets.get(cacheKey);
   if (known !== undefined) return ok(known);
-  const parsed = await v.safeParseAsync(signer.secret, parseJson(opened.value));
-  if (!parsed.success) {
-    return misconfigured(`sealed value of Pod "${pod.id}", field "${field}", is wrong${whatIsWrong(parsed.issues[0])}`);
-  }
-  secrets.set(cacheKey, parsed.output);
-  return ok(parsed.output);
-}
-
-/** Without the value: a message of our own, or what valibot calls expected. Of a union's forms, the one that is nearly given. */
-function whatIsWrong(issue: v.BaseIssue<unknown>): string {
-  const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
-  const at = v.getDotPath(given);
-  return `${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
+  const parsed = await parseSecret(store.scheme, opened.value);
+  if (!parsed.ok) return misconfigured(`sealed value of Pod "${pod.id}", field "${field}", ${parsed.error}`);
+  secrets.set(cacheKey, parsed.value);
+  return parsed;
 }
 
 const misconfigured = (text: string): Result<never, Misconfigured> => err({ reason: "misconfigured", text });
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
-}

@@ -3,6 +3,8 @@ import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import type { JWK } from "jose";
 import { type SealedFor, seal } from "../directory/seal.ts";
+import { type Scheme, schemes } from "../signers/index.ts";
+import { parseSecret } from "../signers/secret.ts";
 
 type Options = SealedFor & { readonly key: string };
 
@@ -28,9 +30,16 @@ The JWE opens nowhere else: a copy in another record, field or bucket is refused
     .action(async ({ key, pod, field, scheme, target }: Options) => {
       const secret = (await text(process.stdin)).trim();
       if (secret === "") throw new Error("standard input is empty; want the secret to seal");
+      if (scheme in schemes) await checkSecret(scheme as Scheme, secret);
       const publicKey = await readPublicKey(key);
       console.log(await seal(secret, { pod, field, scheme, target }, publicKey));
     });
+}
+
+/** What the Worker could not use is better refused here, where nobody waits for an image. */
+async function checkSecret(scheme: Scheme, secret: string): Promise<void> {
+  const parsed = await parseSecret(scheme, secret);
+  if (!parsed.ok) throw new Error(`the secret on standard input ${parsed.error}`);
 }
 
 async function readPublicKey(path: string): Promise<JWK> {

@@ -3,19 +3,18 @@ import { hex, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodePath, withParameter } from "./encode.ts";
 import { hexHmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
-import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /** Akamai Auth Token 2.0 in the query, for the path of one blob as its `acl`. The property must ignore the query string for the token. */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {
     ...cdnEntries,
-    parameter: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/)), "__token__"),
+    parameter: v.optional(parameterName, "__token__"),
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, key: hexHmacKey, salt: v.optional(nonEmpty) }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config, secret, window, attribution }) => {
     const token = `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
     // The salt is signed, but not sent.

@@ -3,15 +3,14 @@ import { base64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodePath, encodeQuery } from "./encode.ts";
 import { textHmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
-import { cdnEntries, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /** bunny.net CDN token authentication, its HMAC form. The pull zone's other parameters are signed as they are, and sent escaped. */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config: { baseUrl }, secret, window, attribution }) => {
     const expires = epochSeconds(window.expiresAt);
     const parameters = attribution.toSorted(([one], [other]) => (one < other ? -1 : 1));

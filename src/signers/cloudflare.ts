@@ -3,7 +3,7 @@ import { base64, base64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodeComponent, withParameter } from "./encode.ts";
 import { textHmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
-import { cdnEntries, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /**
@@ -14,7 +14,7 @@ export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {
     ...cdnEntries,
     /** The rule's `lengthOfSeparator` is that of `?<parameter>=`. */
-    parameter: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/)), "verify"),
+    parameter: v.optional(parameterName, "verify"),
     /** The rule's `ttl`. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
     /** `base64url` for a rule with the flag `s`. */
@@ -22,8 +22,7 @@ export const cloudflare = defineSigner({
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config, secret, window, attribution }) => {
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
     const url = cdnUrl(baseUrl, key, attribution);

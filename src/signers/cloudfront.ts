@@ -5,7 +5,7 @@ import { ecdsaSignature } from "./der.ts";
 import { cdnUrl } from "./encode.ts";
 import { type PrivateKey, rsaOrP256Key } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
-import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 type Hash = "SHA-1" | "SHA-256";
@@ -23,8 +23,7 @@ export const cloudfront = defineSigner({
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }) => {
     const { baseUrl, sourceCidr, hash } = config;
     const resource = cdnUrl(baseUrl, key, attribution);

@@ -5,16 +5,15 @@ export const encodeComponent = (text: string): string =>
 /** Each segment by itself, slashes kept. */
 export const encodePath = (path: string): string => path.split("/").map(encodeComponent).join("/");
 
+/** Of a query, as it is. */
+export type Parameter = readonly [name: string, value: string];
+
 /** Parameters in the order given; their names are unreserved characters. */
-export const encodeQuery = (parameters: readonly (readonly [name: string, value: string])[]): string =>
+export const encodeQuery = (parameters: readonly Parameter[]): string =>
   parameters.map(([name, value]) => `${name}=${encodeComponent(value)}`).join("&");
 
 /** The blob's URL at a CDN, with parameters of one's own. */
-export function cdnUrl(
-  baseUrl: string,
-  key: string,
-  parameters: readonly (readonly [name: string, value: string])[],
-): string {
+export function cdnUrl(baseUrl: string, key: string, parameters: readonly Parameter[]): string {
   const url = `${baseUrl}${encodePath(`/${key}`)}`;
   return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;
 }

@@ -3,7 +3,7 @@ import { paddedBase64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodeQuery } from "./encode.ts";
 import { base64HmacKey } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
-import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /** How Cloud CDN and Media CDN are told what is signed: the URL itself, or a prefix beside it (here always one blob's whole URL). */
@@ -13,8 +13,7 @@ export const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 export const googleCdn = defineSigner({
   config: storeConfig("google-cdn", { ...cdnEntries, form: signedForm, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, keyName: nonEmpty, key: base64HmacKey("SHA-1") }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: (request) =>
     googleSignedUrl(request, request.config.form, (text) => crypto.subtle.sign("HMAC", request.secret.key, text)),
 });

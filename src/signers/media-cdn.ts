@@ -4,7 +4,7 @@ import { cdnUrl, encodePath, withParameter } from "./encode.ts";
 import { googleSignedUrl } from "./google-cdn.ts";
 import { ed25519Key } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
-import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 const config = storeConfig("media-cdn", {
@@ -12,7 +12,7 @@ const config = storeConfig("media-cdn", {
   /** `url` and `prefix` as with Cloud CDN, but Ed25519; `token`: the short token, for the blob's path. */
   form: v.optional(v.picklist(["url", "prefix", "token"]), "url"),
   /** The query parameter of the short token, as the route's `tokenQueryParameter` has it. */
-  parameter: v.optional(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/)), "edge-cache-token"),
+  parameter: v.optional(parameterName, "edge-cache-token"),
   credentials: sealed,
 });
 const secret = v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key });
@@ -22,8 +22,7 @@ type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof se
 export const mediaCdn = defineSigner({
   config,
   secret,
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: (request) => {
     const { form } = request.config;
     if (form === "token") return tokenUrl(request);

@@ -4,10 +4,8 @@ import { base64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, withParameter } from "./encode.ts";
 import { importHmac } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
-import { cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
-
-const parameter = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));
 
 /**
  * nginx: `secure_link` with MD5, which stands in every nginx; or an HMAC that njs, lua or set-misc checks. What is signed is the
@@ -20,8 +18,8 @@ export const nginx = defineSigner({
       algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
       /** By default `$expires$uri $secret` for MD5, as nginx's manual has it, and `$uri$expires` for HMAC. */
       expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
-      signatureParameter: v.optional(parameter, "md5"),
-      expiresParameter: v.optional(parameter, "expires"),
+      signatureParameter: v.optional(parameterName, "md5"),
+      expiresParameter: v.optional(parameterName, "expires"),
       credentials: sealed,
     }),
     v.check(
@@ -30,8 +28,7 @@ export const nginx = defineSigner({
     ),
   ),
   secret: v.object({ ...secretEntries, secret: nonEmpty }),
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config, secret: { secret }, window, attribution }) => {
     const { algorithm, signatureParameter, expiresParameter } = config;
     const expires = String(epochSeconds(window.expiresAt));

@@ -1,12 +1,11 @@
 import { cdnUrl } from "./encode.ts";
 import { defineSigner } from "./signer.ts";
-import { cdnEntries, storeConfig } from "./store.ts";
+import { atBaseUrl, cdnEntries, storeConfig } from "./store.ts";
 
 /** A bucket or mirror that anyone may read: no signature, and no secret. Blobs of private repositories have no place there. */
 export const publicStore = defineSigner({
   config: storeConfig("public", cdnEntries),
   secret: null,
-  target: ({ baseUrl }) => baseUrl,
-  origin: ({ baseUrl }) => baseUrl,
+  ...atBaseUrl,
   sign: async ({ key, config: { baseUrl }, attribution }) => cdnUrl(baseUrl, key, attribution),
 });

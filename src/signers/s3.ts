@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import { bucketEntries, bucketOrigin, objectPath } from "./bucket.ts";
+import type { Parameter } from "./encode.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
 import { presign, scopedHmac } from "./sigv4.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
@@ -41,8 +42,6 @@ export const s3 = defineSigner({
     return presign(request, (text, scope) => scopedHmac(secret, `AWS4${secret.secretAccessKey}`, scope, text));
   },
 });
-
-type Parameter = readonly [name: string, value: string];
 
 export const sessionParameters = ({ sessionToken }: { readonly sessionToken?: string | undefined }): Parameter[] =>
   sessionToken === undefined ? [] : [["X-Amz-Security-Token", sessionToken]];

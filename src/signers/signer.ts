@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import type { Parameter } from "./encode.ts";
 import type { UrlWindow } from "./window.ts";
 
 export type SignRequest<Config, Secret> = {
@@ -9,7 +10,7 @@ export type SignRequest<Config, Secret> = {
   readonly secret: Secret;
   readonly window: UrlWindow;
   /** For whom the URL is, as query parameters. Empty, unless the store asks for them. */
-  readonly attribution: readonly (readonly [name: string, value: string])[];
+  readonly attribution: readonly Parameter[];
 };
 
 /** What is sealed for a store, parsed, its keys imported. */
@@ -18,7 +19,7 @@ export type StoreSecret = {
   readonly expiresAt?: Date | undefined;
 };
 
-type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericSchemaAsync<unknown, Secret>;
+export type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericSchemaAsync<unknown, Secret>;
 
 /** One URL-signing scheme: pure, so what it signs is the same for the same request (but for ECDSA's random part). */
 export type Signer<Config, Secret> = {

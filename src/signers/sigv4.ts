@@ -1,9 +1,7 @@
 import { hex, utf8 } from "../lib/bytes.ts";
-import { encodeQuery } from "./encode.ts";
+import { encodeQuery, type Parameter } from "./encode.ts";
 import { importHmac } from "./keys.ts";
 import { lifeSeconds, type UrlWindow } from "./window.ts";
-
-type Parameter = readonly [name: string, value: string];
 
 export type PresignRequest = {
   readonly method: string;

@@ -60,3 +60,11 @@ export const originUrl = v.pipe(
 
 /** What every CDN has: the host whose root is the bucket's. */
 export const cdnEntries = { ...located, baseUrl: originUrl };
+type CdnConfig = { readonly baseUrl: string };
+export const atBaseUrl = {
+  target: ({ baseUrl }: CdnConfig): string => baseUrl,
+  origin: ({ baseUrl }: CdnConfig): string => baseUrl,
+};
+
+/** The name of a query parameter, as its server has it. */
+export const parameterName = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));

@@ -35,3 +35,25 @@ test("what cannot be sealed is said without the secret", async () => {
   const empty = await podctl(["seal", ...flags, "--key", key]);
   expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
 });
+
+test("a secret that its scheme could not use is refused, unshown", async () => {
+  const seal = (scheme: string, input: object | string) => {
+    const text = typeof input === "string" ? input : JSON.stringify(input);
+    return podctl(["seal", ...flags, "--scheme", scheme, "--key", "none.jwk"], { input: text });
+  };
+  const wrong = await Promise.all([
+    seal("s3", { accessKeyId: "id", secret: "hush" }),
+    seal("s3", "hush"),
+    seal("cloudfront", { keyPairId: "K1", privateKey: "hush" }),
+    seal("public", { key: "hush" }),
+  ]);
+  expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
+    [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
+    [1, "podctl: the secret on standard input is wrong: want Object\n"],
+    [
+      1,
+      'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',
+    ],
+    [1, 'podctl: the secret on standard input is of no use: scheme "public" has no secret\n'],
+  ]);
+});
