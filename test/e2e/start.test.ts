@@ -9,7 +9,7 @@ import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
 import { accepts, freePort } from "../../src/local/child-process.ts";
 import { checkoutIn } from "../support/checkout.ts";
-import { descendants, isRunning } from "./processes.ts";
+import { descendants, isRunning, processesNaming } from "./processes.ts";
 import { describeWith, needs } from "./tools.ts";
 
 let dir: string;
@@ -53,6 +53,21 @@ describeWith(["npm", ...needs.distributionPods], "npm start ends without a proce
     const open = await Promise.all(ports.map(async (port) => ((await accepts(port)) ? [port] : [])));
     expect(open.flat()).toEqual([]);
     expect(existsSync(stackFile)).toBe(false);
+  });
+
+  it("when Ctrl-C comes while it starts", async () => {
+    const checkout = await checkoutIn(dir, { tools: true });
+    const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
+    const printed = text(stdout);
+    // npm's shell, Node, the watchdog, and the first servers.
+    const count = async () => (await descendants(pid)).length;
+    await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
+    const started = await descendants(pid);
+    process.kill(-pid, "SIGINT");
+    await exited;
+    await expect.poll(() => left(started), { timeout: 5_000 }).toEqual([]);
+    expect([await printed, existsSync(`${checkout}/.local/stack.json`)]).toEqual(["", false]);
+    await expect.poll(() => processesNaming(checkout), { timeout: 5_000 }).toEqual([]);
   });
 });
 
