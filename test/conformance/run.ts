@@ -35,7 +35,7 @@ async function main(args: readonly string[]): Promise<number> {
   failures.push(...faults(outcomes));
   for (const failure of failures) console.log(failure);
   console.log(
-    `${failures.length === 0 ? "Same rows both ways" : `${failures.length} faults`}; reports: .local/conformance`,
+    `${failures.length === 0 ? "Same rows both ways" : `Faults: ${failures.length}`}; reports: .local/conformance`,
   );
   return failures.length === 0 ? 0 : 1;
 }
