@@ -7,6 +7,7 @@ import { AsyncLocalStorage } from "node:async_hooks";
 import type { ChildProcess } from "node:child_process";
 import diagnosticsChannel from "node:diagnostics_channel";
 import { rm } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { bundleWorker, readWorkerConfig, type WorkerConfig } from "./edge-config.ts";
 import type { EdgeLog } from "./edge-log.ts";
@@ -15,6 +16,9 @@ import type { ApiKv } from "./kv-api.ts";
 import { StartFailure } from "./start-failure.ts";
 import type { Stack } from "./types.ts";
 import type { Watchdog } from "./watchdog.ts";
+
+/** Until a port that was ours is free again, should it be taken. */
+const portRetryMs = 1_000;
 
 export type EdgeOptions = {
   /** 0 takes a free one. */
@@ -74,7 +78,9 @@ export async function startRestartable(options: EdgeOptions): Promise<Restartabl
     restart: async (caches = "empty") => {
       await edge.stop();
       if (caches === "empty") await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
-      edge = await startEdge({ ...options, port });
+      const again = () => startEdge({ ...options, port });
+      // A passing connection may have the port as its own end for a moment.
+      edge = await again().catch(() => sleep(portRetryMs).then(again));
     },
   };
 }

@@ -1,4 +1,5 @@
 import http from "node:http";
+import { generateKeyPair, SignJWT } from "jose";
 import { afterEach, describe, expect, test, vi } from "vitest";
 import { type ClientInit, createClient, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
@@ -130,6 +131,33 @@ describe("a manifest of more than 256 KiB passes whole, and teaches nothing", as
     const pushed = { method: "PUT", body, duplex: "half", headers: { "Content-Type": manifestType } } as const;
     expect((await ask("manifests/1", pushed)).status).toBe(201);
     expect(pod.seen.at(-1)?.body.length).toBe(padded.length);
+    expect(await isLearned()).toBe(false);
+  });
+});
+
+describe("by a token whose key only the Pod may know", async () => {
+  const { privateKey } = await generateKeyPair("ES256");
+  const jwt = await new SignJWT().setProtectedHeader({ alg: "ES256", kid: "k".repeat(43) }).sign(privateKey);
+  const askUnverified = (path: string, init: ClientInit = {}) =>
+    createClient(stack.current.edge).get(`/v2/${repository()}/${path}`, `pods.v1.pod-b/${jwt}`, init);
+
+  test("nothing is learned", async () => {
+    serve({});
+    expect(await (await askUnverified("manifests/1")).text()).toBe(text);
+    const push = { method: "PUT", body: text, headers: { "Content-Type": manifestType } };
+    expect((await askUnverified("manifests/1", push)).status).toBe(201);
+    pod.answer((response, { path }) => void response.writeHead(path.includes("/blobs/") ? 200 : 404).end());
+    for (const blob of blobs) await askUnverified(`blobs/${blob}`, { method: "HEAD" });
+    serve({});
+    expect(await isLearned()).toBe(false);
+  });
+
+  test("what the Pod lets it delete is forgotten", async () => {
+    serve({});
+    await (await ask("manifests/1")).text();
+    expect(await isLearned()).toBe(true);
+    pod.answer((response, { method }) => void response.writeHead(method === "DELETE" ? 202 : 404).end());
+    for (const blob of blobs) await askUnverified(`blobs/${blob}`, { method: "DELETE" });
     expect(await isLearned()).toBe(false);
   });
 });
