@@ -1,4 +1,4 @@
-import { Command } from "commander";
+import { Command, InvalidArgumentError } from "commander";
 import { advice } from "./doctor/check.ts";
 import { diagnose } from "./doctor/diagnose.ts";
 import { formatChecks } from "./doctor/report.ts";
@@ -8,7 +8,7 @@ import { colors, print, printJson } from "./output.ts";
 import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { openDirectory } from "./traced-directory.ts";
 
-type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean };
+type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean; readonly edge?: URL };
 
 export function doctorCommand(): Command {
   return withTarget(new Command("doctor"))
@@ -17,6 +17,7 @@ export function doctorCommand(): Command {
     )
     .argument("[pods...]", "the Pods to look at, instead of all")
     .option("--write", "also what only a write shows, in the Pod's probe repository; what is written is removed again")
+    .option("--edge <url>", "where the edge is, if no route of wrangler.toml says so", parseOrigin)
     .option("--json", "the checks as JSON")
     .addHelpText(
       "after",
@@ -30,10 +31,10 @@ user is demo and the token is known.
   podctl doctor pod-b --write      one Pod, with the checks that write
   podctl doctor --env production   all Pods of the account's directory`,
     )
-    .action(async (pods: readonly string[], { json, write = false, ...options }: Options) => {
+    .action(async (pods: readonly string[], { json, write = false, edge, ...options }: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
-      const { origin, ...access } = await target.openEdge();
+      const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
       const checks = await diagnose({
         directory: openDirectory(target, kv).directory,
@@ -41,7 +42,7 @@ user is demo and the token is known.
         named,
         ...access,
         edge: origin,
-        edgeHosts: target.edgeHosts,
+        edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
       if (json)
@@ -51,6 +52,11 @@ user is demo and the token is known.
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;
     });
+}
+
+function parseOrigin(text: string): URL {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
+  throw new InvalidArgumentError("Want a URL, as in https://registry.example.com.");
 }
 
 async function listPods(kv: KvStore): Promise<readonly string[]> {

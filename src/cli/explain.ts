@@ -51,7 +51,10 @@ Nothing is sent to a Pod, and no secret is needed: what is signed is shown with 
       };
       const token = options.token ?? process.env["PODCTL_TOKEN"] ?? null;
       const url = parseUrl(text, target.edgeHosts[0]);
-      const steps = await explainRequest({ method: method.toUpperCase(), url, token, client, now: new Date() }, traced);
+      const steps = await explainRequest(
+        { method: method.toUpperCase(), url, auth: target.auth, token, client, now: new Date() },
+        traced,
+      );
       if (json) printJson(steps);
       else print(formatSteps(steps));
     });

@@ -34,11 +34,13 @@ export async function openAccount(env: string): Promise<Target> {
   return {
     name: env,
     openKv,
-    openEdge: async () => {
+    auth: config.vars["AUTH"] === "none" ? "none" : "token",
+    openEdge: async (at) => {
       const [host] = config.hosts;
-      if (host === undefined) throw new CliFailure(`wrangler.toml names no route for "${env}": where is the edge?`);
+      const origin = at?.origin ?? (host === undefined ? null : `https://${host}`);
+      if (origin === null) throw new CliFailure(`wrangler.toml names no route for "${env}": want --edge <url>`);
       return {
-        origin: `https://${host}`,
+        origin,
         probeToken: process.env["PODCTL_PROBE_TOKEN"] ?? null,
         user: operatorFromEnv(),
       };

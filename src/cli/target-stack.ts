@@ -18,10 +18,15 @@ export async function openStack(): Promise<Target> {
       if (stack === null) throw new CliFailure(noStack);
       return openKvStore({ baseUrl: stack.control + kvApiPath, token: "local", ...kvApiNames });
     },
-    openEdge: async () => {
+    auth: "token",
+    openEdge: async (at) => {
       if (stack === null) throw new CliFailure(noStack);
       const probeToken = await readFile(`${stack.stateDir}/probe-token`, "utf8");
-      return { origin: stack.edge, probeToken, user: operatorFromEnv() ?? { name: "demo", password: "demo" } };
+      return {
+        origin: at?.origin ?? stack.edge,
+        probeToken,
+        user: operatorFromEnv() ?? { name: "demo", password: "demo" },
+      };
     },
     defaultFile: `${root}${exampleFile}`,
     placeholders,

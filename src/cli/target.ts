@@ -11,8 +11,10 @@ export type Target = Rules & {
   readonly name: string;
   /** Fails where there is no running stack, or no token for the account. */
   readonly openKv: () => KvStore;
+  /** Whether the fleet asks for tokens: the Worker's AUTH. */
+  readonly auth: "token" | "none";
   /** Fails where it is not known where the edge is. */
-  readonly openEdge: () => Promise<EdgeAccess>;
+  readonly openEdge: (at?: URL) => Promise<EdgeAccess>;
   /** The topology that a command reads when none is named; null where it must be named. */
   readonly defaultFile: string | null;
   /** For `${NAME}` in that file; null where a file holds the values themselves. */

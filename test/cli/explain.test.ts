@@ -26,7 +26,15 @@ const readKv = async (keys: readonly string[]) => {
 };
 const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
   explainRequest(
-    { method, url: new URL(path, stack.current.edge), token: null, client: nobody, now: new Date(), ...rest },
+    {
+      method,
+      url: new URL(path, stack.current.edge),
+      auth: "token",
+      token: null,
+      client: nobody,
+      now: new Date(),
+      ...rest,
+    },
     openDirectory({ plainHttp: "loopback" }, { read: readKv }),
   );
 const result = (steps: readonly Step[], name: string) => steps.find(({ step }) => step === name)?.result;
@@ -120,6 +128,16 @@ describe("explain says what the Worker does", () => {
     expect(result(await explain("GET", "/v2/", { token, now: new Date(Date.now() + 3_600_000) }), "answer")).toContain(
       "no part",
     );
+  });
+
+  test("a fleet without tokens", async () => {
+    const asked = (path: string, token: string | null = null) => explain("GET", path, { auth: "none", token });
+    const steps = await asked("/v2/globex/app/tags/list", "nonsense");
+    expect([result(steps, "token"), result(steps, "answer")]).toEqual([
+      "this fleet asks for none",
+      'forwarded to Pod "pod-b"',
+    ]);
+    expect(result(await asked("/v2/"), "answer")).toBe("200");
   });
 
   test("blocks, Pods that are down and names of nobody", async () => {

@@ -10,9 +10,10 @@ import { answer, type Held, type Question } from "./question.ts";
 import type { Step } from "./step.ts";
 
 export async function explainNameless(
-  { endpoint, held, now }: Held<NamelessEndpoint>,
+  { endpoint, held, now, auth }: Held<NamelessEndpoint>,
   { directory }: TracedDirectory,
 ): Promise<readonly Step[]> {
+  if (auth === "none") return [answer(endpoint.kind === "base" ? "200" : "forwarded to the default Pod")];
   if (held === null) return [answer("401 with a challenge from the URL alone")];
   const token: Step = { step: "token", result: held.kind, lines: await tokenLines(held, directory, now) };
   if (endpoint.kind === "catalog")

@@ -25,7 +25,7 @@ export async function explainRequest(question: Question, traced: TracedDirectory
   const endpoint = parsed.value;
   const first: Step = { step: "endpoint", result: `${endpoint.kind}, ${endpoint.method}` };
   if (endpoint.kind === "token") return [first, ...(await explainTokenRequest(question, traced))];
-  const token = question.token === null ? null : parseToken(question.token);
+  const token = question.token === null || question.auth === "none" ? null : parseToken(question.token);
   if (token !== null && !token.ok) {
     return [first, answer('401 with error="invalid_token": what is sent is neither a bundle nor a JWT')];
   }
@@ -44,7 +44,9 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
   steps.push({ step: "Pod", result: pod === null ? "none" : describePod(pod) });
   const scopes = requiredAccess(endpoint);
   steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") });
-  if (held === null) {
+  if (asked.auth === "none") {
+    steps.push({ step: "token", result: "this fleet asks for none" });
+  } else if (held === null) {
     steps.push({
       step: "token",
       result: "none: 401 from the URL alone, with these scopes; from here on as with a token that grants them",

@@ -5,6 +5,8 @@ import type { Step } from "./step.ts";
 export type Question = {
   readonly method: string;
   readonly url: URL;
+  /** `none`: a fleet whose requests need no token. */
+  readonly auth: "token" | "none";
   /** As the client sends it; never printed. */
   readonly token: string | null;
   readonly client: Client;
