@@ -88,6 +88,7 @@ const sasTime = (hours: number): string =>
 export const startNginx = (locations: string, files: readonly string[], scripts: Readonly<Record<string, string>>) =>
   inFolder(async (dir, watchdog) => {
     const port = await freePort();
+    await mkdir(`${dir}/www`);
     for (const file of files) {
       await mkdir(dirname(`${dir}/www/${file}`), { recursive: true });
       await writeFile(`${dir}/www/${file}`, file);
@@ -106,7 +107,7 @@ export const startNginx = (locations: string, files: readonly string[], scripts:
         server { listen ${loopback}:${port}; root ${dir}/www; ${locations} }
       }`;
     await writeFile(`${dir}/nginx.conf`, config);
-    return startChild({
+    const server = await startChild({
       name: "nginx",
       command: toolPath("nginx"),
       args: ["-e", "stderr", "-p", dir, "-c", `${dir}/nginx.conf`],
@@ -114,4 +115,5 @@ export const startNginx = (locations: string, files: readonly string[], scripts:
       watchdog,
       readyPort: async () => ((await accepts(port)) ? port : null),
     });
+    return { ...server, root: `${dir}/www` };
   });
