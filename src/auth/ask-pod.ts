@@ -1,12 +1,13 @@
 import type { FetchPod } from "../directory/directory.ts";
 import type { Misconfigured } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { errorResponse } from "../oci/errors.ts";
 import { formatScope } from "../oci/scope.ts";
 import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
 import { textWithin } from "../resilience/text-within.ts";
 import type { TokenPart } from "./bundle.ts";
-import { parseTokenAnswer } from "./token-answer.ts";
-import type { PodQuestion } from "./token-plan.ts";
+import { grantsNothing, parseTokenAnswer } from "./token-answer.ts";
+import { accessForbidden, type PodQuestion } from "./token-plan.ts";
 import type { TokenRequest } from "./token-request.ts";
 
 export type AskFailure = PodFailure | Misconfigured | { readonly reason: "bad-answer"; readonly text: string };
@@ -34,12 +35,17 @@ export async function askPod(question: PodQuestion, request: TokenRequest, fetch
       ? err(`token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end`)
       : parseTokenAnswer(text);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
+  // Some services give strangers a token for nothing, where GitLab's refuses: neither may tell a name that exists.
+  const asStranger = request.anonymous || !question.withCredentials;
+  if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
+    return { kind: "refused", answer: ok(errorResponse(accessForbidden)) };
+  }
   return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
 }
 
-/** A form is passed on as one, but for what it would tell a Pod whose credentials it does not hold. */
+/** A form is passed on as one if it carries credentials, to whom it may: without, GET says the same, and every service has that. */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
-  request.method === "POST" && withCredentials;
+  request.method === "POST" && withCredentials && !request.anonymous;
 
 /** The client's request as this Pod is to see it: its own audience, its own scopes. */
 function tokenServiceRequest(request: TokenRequest, question: PodQuestion): FetchRequest {

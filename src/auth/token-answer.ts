@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { jsonResponse } from "../lib/json-response.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { formatBundle, isCompactJwt, type TokenPart } from "./bundle.ts";
+import { accessClaim } from "./verify.ts";
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
@@ -28,6 +29,16 @@ export function tokenResponse(parts: readonly TokenPart[], now: Date, mostSecond
   const remaining = parts.map(({ jwt }) => remainingSeconds(jwt, now));
   const expiresIn = Math.min(...remaining, mostSeconds ?? Number.POSITIVE_INFINITY);
   return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
+}
+
+/** A token that allows nothing, as a login's; one whose claims cannot be read may allow something. */
+export function grantsNothing(jwt: string): boolean {
+  try {
+    const access = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
+    return access.success && access.output.every(({ actions }) => actions.length === 0);
+  } catch {
+    return false;
+  }
 }
 
 function remainingSeconds(jwt: string, now: Date): number {

@@ -1,4 +1,6 @@
+import { SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
 const stack = useStack({ topology: withoutDefault });
@@ -10,6 +12,34 @@ async function ask(scope: string | null, headers: Record<string, string> = {}) {
   const received = [...answer.headers].filter(([name]) => name !== "date").map(([name, value]) => `${name}: ${value}`);
   return [answer.status, received.sort((one, other) => one.localeCompare(other)), await answer.text()] as const;
 }
+
+describe("strangers at Pods of other kinds", async () => {
+  const tokenService = await startOddPod();
+  const odd = useStack({ topology: (text) => withoutDefault(asPodB(tokenService, "TOKEN")(text)), seedImages: false });
+  const forNothing = await new SignJWT({ exp: Math.floor(Date.now() / 1000) + 300, access: [] })
+    .setProtectedHeader({ alg: "HS256" })
+    .sign(new Uint8Array(32));
+  const askOdd = async (name: string, method: "GET" | "POST") => {
+    const query = new URLSearchParams({ service: "registry-edge", scope: `repository:${name}:pull` });
+    const realm = `${odd.current.edge}/jwt/auth`;
+    const answer = await (method === "GET" ? fetch(`${realm}?${query}`) : fetch(realm, { method, body: query }));
+    return [answer.status, await answer.text()];
+  };
+
+  test.each([
+    ["401", 401, '{"errors":[{"code":"UNAUTHORIZED","message":"pod-b"}]}'],
+    ["403", 403, "no"],
+    ["a token for nothing", 200, JSON.stringify({ token: forNothing })],
+  ])("%s reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
+    tokenService.answer((response) => void response.writeHead(status).end(body));
+    for (const method of ["GET", "POST"] as const) {
+      const assigned = await askOdd("globex/private", method);
+      expect(assigned).toEqual(await askOdd("hooli/private", method));
+      expect(assigned[0]).toBe(403);
+    }
+    expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  });
+});
 
 describe("without a default Pod", () => {
   test("a stranger's scope without a Pod is refused exactly as one of a private repository", async () => {
