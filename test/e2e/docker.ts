@@ -10,6 +10,8 @@ export type Docker = {
   /** Arguments as typed; the login is this client's own. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
+  /** The socket of its containerd, for `ctr`. */
+  readonly containerd: string;
   /** For a script that calls `docker` by name. */
   readonly env: Readonly<Record<string, string>>;
   stop(): Promise<void>;
@@ -30,7 +32,7 @@ export async function dockerIn(home: string): Promise<Docker> {
     await daemon.stop();
     watchdog.dismiss();
   };
-  return Object.assign(docker, { attempt, env, stop });
+  return Object.assign(docker, { attempt, env, stop, containerd: `${dir}/exec/containerd/containerd.sock` });
 }
 
 /** In namespaces of its own: with its first process all others end, containerd too, and every mount is gone. */
