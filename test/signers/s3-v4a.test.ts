@@ -2,7 +2,7 @@ import { createECDH, createHash, createHmac, createPublicKey, verify } from "nod
 import { auth, http } from "aws-crt";
 import { describe, expect, test } from "vitest";
 import { objectKeys } from "./object-keys.ts";
-import { parseSecret, sign, window } from "./sign.ts";
+import { openedSecret, sign, window } from "./sign.ts";
 
 /** The sample pair of aws-c-auth, with the public key that it publishes for it. */
 const secret = { accessKeyId: "AKISORANDOMAASORANDOM", secretAccessKey: "q+jcrXGc+0zWN6uzclKVhvMmUsIfRPa4rlRandom" };
@@ -105,5 +105,5 @@ test("the key pair of an access key is the published one", async () => {
   const pair = createECDH("prime256v1");
   pair.setPrivateKey((BigInt(`0x${candidate}`) + 1n).toString(16).padStart(64, "0"), "hex");
   expect(pair.getPublicKey("hex")).toBe(`04${x}${y}`);
-  expect(await parseSecret("s3-v4a", secret)).toMatchObject(secret);
+  expect(await openedSecret("s3-v4a", secret)).toMatchObject(secret);
 });

@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { type Scheme, schemes, signerOf, storeSchema } from "../../src/signers/index.ts";
+import { type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
+import { parseSecret } from "../../src/signers/secret.ts";
 import type { StoreSecret } from "../../src/signers/signer.ts";
 import type { UrlWindow } from "../../src/signers/window.ts";
 
@@ -22,12 +23,12 @@ export type Case = {
   readonly attribution?: readonly (readonly [string, string])[];
 };
 
-export const parseSecret = (scheme: SigningScheme, secret: object | undefined): Promise<StoreSecret> | StoreSecret => {
-  const { secret: schema } = schemes[scheme];
-  return schema === null
-    ? {}
-    : (v.parseAsync as (schema: unknown, input: unknown) => Promise<StoreSecret>)(schema, secret);
-};
+export async function openedSecret(scheme: SigningScheme, secret: object | undefined): Promise<StoreSecret> {
+  if (secret === undefined) return {};
+  const parsed = await parseSecret(scheme, JSON.stringify(secret));
+  if (!parsed.ok) throw new Error(`the secret ${parsed.error}`);
+  return parsed.value;
+}
 
 /** What the edge does with a store of its record and the secret that was sealed for it. */
 export async function sign(scheme: SigningScheme, { config, secret, ...request }: Case): Promise<string> {
@@ -40,6 +41,6 @@ export async function sign(scheme: SigningScheme, { config, secret, ...request }
     attribution: [],
     ...request,
     config: store,
-    secret: await parseSecret(scheme, secret),
+    secret: await openedSecret(scheme, secret),
   });
 }
