@@ -33,11 +33,14 @@ function npmStart(checkout: string, port: number, ...args: readonly string[]) {
   return { pid: child.pid, exited: once(child, "exit"), stdout: child.stdout, stderr: child.stderr };
 }
 
-describeWith(["npm", ...needs.distributionPods], "npm start ends without a process, a port or a stack.json", () => {
+const realPods = [...needs.distributionPods, ...needs.registryPods];
+
+describeWith(["npm", ...realPods], "npm start ends without a process, a port or a stack.json", () => {
   it.each([
     ["toy", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
     ["toy", "SIGTERM to npm alone", (pid: number) => process.kill(pid, "SIGTERM")],
     ["distribution-v3", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
+    ["registry", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
   ])("of %s Pods on %s", async (pods, _, end) => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", pods);
