@@ -53,7 +53,7 @@ export type ProofPorts = {
   readonly waitUntil: (promise: Promise<unknown>) => void;
 };
 
-/** None of a key's three parts has a space, and neither Pod id nor digest a slash. */
+/** Neither Pod id nor digest has a slash, so no two blobs share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 export function createProofs({ memory: { heard, lessons, taughtAtMs }, cache, clock, waitUntil }: ProofPorts): Proofs {
