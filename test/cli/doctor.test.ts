@@ -5,9 +5,7 @@ import { type Diagnosis, diagnose } from "../../src/cli/doctor/diagnose.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
 import { ok } from "../../src/lib/result.ts";
-import { writeStackFile } from "../../src/local/stack-file.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { podctl } from "../support/podctl.ts";
 import { closedOrigin, startProxy } from "../support/proxy.ts";
 import { healthyRecords, type PodRecord, type Sickness, sickRecord } from "../support/sick-pods.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -350,31 +348,6 @@ describe("a fleet that asks for no tokens", async () => {
       [],
       ["blob hosts", "registry", "probe blob", "redirect", "clock", "through edge"],
     ]);
-  });
-});
-
-describe("podctl doctor", () => {
-  const run = async (args: readonly string[]) => {
-    const file = `${stack.current.stateDir}/stack.json`;
-    await writeStackFile(stack.current, file);
-    return podctl(["doctor", ...args], { env: { PODCTL_STACK: file, NO_COLOR: "1" } });
-  };
-
-  test("prints a table, what to do, and ends with 1 if anything is wrong", async () => {
-    await stack.current.setFault("pod-b", "token", { mode: "refuse" });
-    const [sick, named] = [await run(["pod-a", "pod-b"]), await run(["pod-a", "--json", "--write"])];
-    await stack.current.setFault("pod-b", "token", { mode: "none" });
-    expect([sick.code, sick.stderr, named.code]).toEqual([1, "", 0]);
-    expect(sick.stdout).toMatch(/^pod-b +token +token-unreachable +ECONNREFUSED$/m);
-    expect(sick.stdout).toContain(`token-unreachable: ${advice["token-unreachable"]}`);
-    const checks = JSON.parse(named.stdout) as Check[];
-    expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
-  });
-
-  test("looks at every Pod that has a record", async () => {
-    const { stdout, stderr } = await run([]);
-    expect(stderr).toBe("");
-    for (const [id] of seeded) expect(stdout).toContain(`\n${id} `);
   });
 });
 

@@ -11,19 +11,13 @@ import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
 import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
+import { readStackKv } from "../support/stack-kv.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };
 
-/** The directory of the stack as its KV API gives it. */
-const readKv = async (keys: readonly string[]) => {
-  const url = `${stack.current.control}/client/v4/accounts/local/storage/kv/namespaces/DIRECTORY/bulk/get`;
-  const body = JSON.stringify({ keys, type: "text" });
-  const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body });
-  const { result } = (await answer.json()) as { result: { values: Record<string, string | null> } };
-  return new Map(Object.entries(result.values));
-};
+const readKv = (keys: readonly string[]) => readStackKv(stack.current, keys);
 const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
   explainRequest(
     {
