@@ -1,79 +1,110 @@
-import { globSync, readFileSync } from "node:fs";
-import type { Command } from "commander";
-import { describe, expect, test } from "vitest";
-import { advice } from "../../src/cli/doctor/check.ts";
-import { createProgram } from "../../src/cli/program.ts";
+import { type ChildProcess, spawn } from "node:child_process";
+import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join, resolve } from "node:path";
+import { text } from "node:stream/consumers";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { writeStackFile } from "../../src/local/stack-file.ts";
+import { useStack } from "../support/toy-stack.ts";
 
-const pages = ["README.md", ...globSync("docs/*.md")];
-const read = (path: string) => readFileSync(path, "utf8");
+/** `UPDATE_TRANSCRIPTS=1` writes what the commands print now into the page. */
+const page = "docs/podctl.md";
+const update = process.env["UPDATE_TRANSCRIPTS"] === "1";
 
-/** podctl's own words of a shell line: what stands before a pipe or redirection and after its name. */
-function wordsOf(line: string): readonly string[] | null {
-  const call = /(?:^|[|(]\s*)(?:podctl|npm run (?:--silent )?podctl --) (.*)$/.exec(line)?.[1];
-  if (call === undefined) return null;
-  const words = [...call.matchAll(/'([^']*)'|"([^"]*)"|([^\s'"]+)/g)].map(
-    ([word, single, double]) => single ?? double ?? word,
-  );
-  const end = words.findIndex((word) => /^([|<>#;)]|&&)/.test(word));
-  return end < 0 ? words : words.slice(0, end);
-}
+type Command = { readonly command: string; readonly output: string };
+const blocks = readFileSync(page, "utf8").split(/(```\w+\n[\s\S]*?```)/);
+const transcriptOf = (block: string): readonly Command[] =>
+  block
+    .replace(/^```console\n|```$/g, "")
+    .split(/^\$ /m)
+    .slice(1)
+    .map((part) => ({ command: part.split("\n", 1)[0] ?? "", output: part.slice(part.indexOf("\n") + 1) }));
 
-const linesOf = (page: string): readonly string[] =>
-  [...read(page).matchAll(/^ *```(?:sh|console)\n([\s\S]*?)^ *```/gm)].flatMap(([, block = ""]) =>
-    block
-      .replaceAll("\\\n", " ")
-      .split("\n")
-      .map((line) => line.trim().replace(/^\$ /, "")),
-  );
+/** What no two stacks have in common. */
+const mask = (output: string): string =>
+  output
+    .replaceAll(/\b(\d+)-[0-9a-f]{12}\b/g, "$1-…")
+    .replaceAll(/\b[A-Z2-7]{4}(:[A-Z2-7]{4}){11}\b/g, "<kid>")
+    .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
+    .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
+    .replaceAll(/\b\d+ ms\b/g, "… ms");
 
-/** Parses as podctl does, and runs nothing. */
-function parse(words: readonly string[]): void {
-  const program = createProgram();
-  const quiet = (command: Command): void => {
-    command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
-    if (command.commands.length === 0) command.action(() => {});
-    command.commands.forEach(quiet);
-  };
-  quiet(program);
-  program.parse([...words], { from: "user" });
-}
+const expected = /--expect [^\s;]+/;
 
-const calls = pages.flatMap((page) =>
-  linesOf(page).flatMap((line) => {
-    const words = wordsOf(line);
-    return words === null ? [] : [[page, line, words] as const];
-  }),
-);
+const stack = useStack();
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-docs-"));
+const root = resolve(".");
+let state = "";
+let revision = "";
 
-describe("every podctl command in the docs is one that podctl takes", () => {
-  test.each(calls)("%s: %s", (_page, _line, words) => expect(() => parse(words)).not.toThrow());
-
-  test("and there are many; a wrong one would be seen", () => {
-    expect(calls.length).toBeGreaterThan(30);
-    for (const wrong of [["doctr"], ["doctor", "--wirte"], ["assign", "acme"], ["keys", "import"]]) {
-      expect(() => parse(wrong)).toThrow();
-    }
-  });
+beforeAll(async () => {
+  mkdirSync(join(dir, "bin"));
+  writeFileSync(join(dir, "bin/podctl"), `#!/bin/sh\nexec "${process.execPath}" "${root}/src/cli/podctl.ts" "$@"\n`);
+  chmodSync(join(dir, "bin/podctl"), 0o755);
+  await writeStackFile(stack.current, join(dir, "stack.json"));
 });
 
-test.each(pages)("every command that %s names in its text exists", (page) => {
-  const named = [...read(page).matchAll(/`(?:podctl|npm run (?:--silent )?podctl --) ([a-z][^`]*)`/g)];
-  const paths = named.map(([, text = ""]) => text.split(" ").filter((word) => /^[a-z]+$/.test(word)));
-  const unknown = paths.filter(([name = "", sub = ""]) => {
-    const command = createProgram().commands.find((each) => each.name() === name);
-    if (command === undefined) return true;
-    return command.commands.length > 0 && !command.commands.some((each) => each.name() === sub);
-  });
-  expect(unknown).toEqual([]);
+const env = () => ({
+  ...process.env,
+  PATH: `${dir}/bin:${process.env["PATH"]}`,
+  PODCTL_STACK: join(dir, "stack.json"),
+  PODCTL_ACTOR: "you@example",
+  NO_COLOR: "1",
 });
 
-test("the findings that docs/pod.md and docs/runbook.md name are doctor's", () => {
-  const known = Object.keys(advice);
-  const families = new Set(known.map((name) => name.split("-")[0]));
-  const named = ["docs/pod.md", "docs/runbook.md"].flatMap((page) =>
-    [...read(page).matchAll(/`([a-z]+(?:-[a-z]+)+)`/g)].map(([, name = ""]) => name),
-  );
-  const claimed = named.filter((name) => families.has(name.split("-")[0] ?? ""));
-  expect(claimed.length).toBeGreaterThan(15);
-  expect(claimed.filter((name) => !known.includes(name))).toEqual([]);
+/** As one who reads the page would: in one shell, with the plan's own revision. */
+async function run(command: string): Promise<string> {
+  const typed = command
+    .replaceAll("http://127.0.0.1:8787", stack.current.edge)
+    .replace(expected, `--expect ${revision}`);
+  if (/^edge=/.test(typed)) {
+    state = `${typed};`;
+    return "";
+  }
+  const shell = spawn("sh", ["-c", `{ ${state} ${typed}\n} 2>&1`], { cwd: dir, env: env() });
+  const output = await text(shell.stdout);
+  revision = /at revision (\d+-[0-9a-f]{12})/.exec(output)?.[1] ?? revision;
+  return output;
+}
+
+describe(page, () => {
+  const written: string[] = [];
+  const pods: ChildProcess[] = [];
+  afterAll(() => {
+    for (const pod of pods) pod.kill();
+    if (update) writeFileSync(page, written.join(""));
+    rmSync(dir, { recursive: true });
+  });
+
+  for (const [index, block] of blocks.entries()) {
+    if (block.startsWith("```sh\nnpm run --silent pod ")) {
+      test("a third Pod starts beside the stack", async () => {
+        written[index] = block;
+        const pod = spawn(process.execPath, ["src/local/start-pod.ts", "pod-c", "initech"], { env: env() });
+        pods.push(pod);
+        pod.stdout.pipe(createWriteStream(join(dir, "pod-c.yaml")));
+        const said = text(pod.stderr);
+        pod.on("exit", () => said.then((why) => console.error(why)));
+        while (!readFileSync(join(dir, "pod-c.yaml"), { encoding: "utf8", flag: "a+" }).includes("digest:"))
+          await sleep(50);
+      });
+    } else if (block.startsWith("```console")) {
+      const transcript = transcriptOf(block);
+      test(transcript
+        .map(({ command }) => command)
+        .join("; ")
+        .slice(0, 100), { timeout: 120_000 }, async () => {
+        const outputs: string[] = [];
+        const lines: string[] = [];
+        for (const { command } of transcript) {
+          const shown = command.replace(expected, `--expect ${revision}`);
+          outputs.push(await run(command));
+          lines.push(`$ ${shown}\n${outputs.at(-1)}`);
+        }
+        written[index] = `\`\`\`console\n${lines.join("").replace(/\n*$/, "\n")}\`\`\``;
+        if (!update) expect(outputs.map(mask)).toEqual(transcript.map(({ output }) => mask(output)));
+      });
+    } else written[index] = block;
+  }
 });
