@@ -85,7 +85,7 @@ describe(page, () => {
         pods.push(pod);
         pod.stdout.pipe(createWriteStream(join(dir, "pod-c.yaml")));
         const said = text(pod.stderr);
-        pod.on("exit", () => said.then((why) => console.error(why)));
+        pod.on("exit", () => void said.then((why) => console.error(why)));
         while (!readFileSync(join(dir, "pod-c.yaml"), { encoding: "utf8", flag: "a+" }).includes("digest:"))
           await sleep(50);
       });
