@@ -4,23 +4,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
 import { CliFailure } from "../../src/cli/failure.ts";
 import { createProgram } from "../../src/cli/program.ts";
-import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { accountEnv } from "../support/account.ts";
+import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { badTopologies } from "./bad-topologies.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-topology-"));
 let server: CloudflareKv;
 beforeAll(async () => {
   server = await startCloudflareKv();
-  const config = `name = "edge"
-compatibility_date = "2026-10-23"
-account_id = "${account}"
-routes = [{ pattern = "registry.example.com", custom_domain = true }]
-kv_namespaces = [{ binding = "DIRECTORY", id = "${namespace}" }]
-`;
-  writeFileSync(join(dir, "wrangler.toml"), config);
-  vi.stubEnv("PODCTL_WRANGLER_CONFIG", join(dir, "wrangler.toml"));
-  vi.stubEnv("CLOUDFLARE_API_TOKEN", apiToken);
-  vi.stubEnv("CLOUDFLARE_BASE_URL", server.baseUrl);
+  for (const [name, value] of Object.entries(accountEnv(dir, server))) vi.stubEnv(name, value);
 });
 afterAll(async () => {
   vi.unstubAllEnvs();
