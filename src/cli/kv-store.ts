@@ -36,6 +36,9 @@ const readsAtOnce = 4;
 const callMs = 120_000;
 /** Of one call, by the SDK: on 429 after the API's own Retry-After, on 5xx and lost connections with growing pauses. */
 const maxRetries = 6;
+/** The API counts calls over five minutes. */
+const maxRetryAfterSeconds = 300;
+const noticedWaitSeconds = 5;
 /** Of the keys that a bulk call says it left out. */
 const maxRounds = 5;
 const roundPauseMs = 100;
@@ -49,6 +52,7 @@ export function openKvStore({ baseUrl, token, account, namespace }: KvAddress): 
     maxRetries,
     timeout: callMs,
     logLevel: "off",
+    fetch: fetchBounded,
     ...(baseUrl === undefined ? {} : { baseURL: baseUrl }),
   });
   const namespaces = client.kv.namespaces;
@@ -84,6 +88,17 @@ export function openKvStore({ baseUrl, token, account, namespace }: KvAddress): 
         namespaces.bulkDelete(namespace, { account_id, body: [...some.keys()] }),
       ),
   };
+}
+
+/** However long the API asks to wait, the wait has an end, and is said when it is a long one. */
+async function fetchBounded(input: string | URL | Request, init?: RequestInit): Promise<Response> {
+  const response = await fetch(input, init);
+  const seconds = Number(response.headers.get("Retry-After") ?? 0);
+  if (seconds >= noticedWaitSeconds) console.error(`the KV API asks to wait ${seconds} s`);
+  if (seconds <= maxRetryAfterSeconds) return response;
+  const headers = new Headers(response.headers);
+  headers.set("Retry-After", String(maxRetryAfterSeconds));
+  return new Response(response.body, { status: response.status, headers });
 }
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);

@@ -2,7 +2,7 @@
 
 import type { HistoryIndex } from "../directory/history.ts";
 import { type Change, compareWith } from "../directory/plan.ts";
-import { type Topology, topologyRecords } from "../directory/topology.ts";
+import { type Topology, wantedRecords } from "../directory/topology.ts";
 import { readUnfinished } from "./history.ts";
 import type { KvStore } from "./kv-store.ts";
 import { type LiveDirectory, readLive } from "./live-directory.ts";
@@ -19,7 +19,7 @@ export type Plan = {
 export const isEmpty = ({ changes, unfinished }: Plan): boolean => changes.length === 0 && unfinished === null;
 
 export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
-  const wanted = new Map(topologyRecords(topology));
+  const wanted = wantedRecords(topology);
   const progress = startProgress("keys compared", wanted.size);
   const comparison = compareWith(wanted);
   const live = await readLive(kv, comparison.see, progress.advance);

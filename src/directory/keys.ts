@@ -5,7 +5,8 @@ import type { PodId } from "./pod-id.ts";
 /** The only place where KV keys are spelled; docs/directory-schema.md is its twin. */
 export const directoryKey = "directory";
 export const podKey = (id: PodId): string => `pod/${id}`;
-export const routeKey = (prefix: Prefix): string => `route/${prefix}`;
+export const routePrefix = "route/";
+export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
 export const blockKey = (blocked: Prefix | Digest): string => `block/${blocked}`;

@@ -1,6 +1,7 @@
 /** The difference between the directory as it is in KV and as it is wanted. Pure; records are compared one by one as they come. */
 import { contentOf, contentOfWanted } from "./content.ts";
 import { kindOf, type RecordKind } from "./keys.ts";
+import type { WantedRecords } from "./topology.ts";
 
 /** A record as it stands in KV. `json` is its text parsed, undefined for text that is no JSON. */
 export type LiveRecord = { readonly key: string; readonly text: string; readonly json: unknown };
@@ -23,22 +24,28 @@ export type Comparison = {
   readonly end: () => Difference;
 };
 
-/** `wanted` is used up by it. */
-export function compareWith(wanted: Map<string, object>): Comparison {
+export function compareWith(wanted: WantedRecords): Comparison {
   const changes: Change[] = [];
   const keptBlocks: string[] = [];
+  const seen: string[] = [];
   return {
     see({ key, text: before, json }) {
       const after = wanted.get(key);
       if (after !== undefined) {
-        wanted.delete(key);
+        seen.push(key);
         const same = json !== undefined && contentOf(key, json) === contentOfWanted(key, after);
         if (!same) changes.push({ action: "change", key, before, after });
       } else if (kindOf(key) === "block") keptBlocks.push(key);
       else changes.push({ action: "delete", key, before, after: null });
     },
     end() {
-      for (const [key, after] of wanted) changes.push({ action: "add", key, before: null, after });
+      // Most often all are there.
+      const there = seen.length === wanted.size ? null : new Set(seen);
+      if (there !== null) {
+        for (const [key, after] of wanted.all()) {
+          if (!there.has(key)) changes.push({ action: "add", key, before: null, after });
+        }
+      }
       return { changes: inSafeOrder(changes), keptBlocks };
     },
   };

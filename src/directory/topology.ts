@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
-import { blockKey, cellKey, directoryKey, podKey, routeKey, tokenKeyKey } from "./keys.ts";
+import { blockKey, cellKey, directoryKey, podKey, routeKey, routePrefix, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import { podFields } from "./records.ts";
 
@@ -38,18 +38,41 @@ export type Topology = {
 };
 
 /** The records that a topology asks for, by KV key. Revision and time are left to the write. All routes of a Pod are one object. */
-export function* topologyRecords(topology: Topology): Generator<[key: string, record: object]> {
+export type WantedRecords = {
+  readonly size: number;
+  readonly get: (key: string) => object | undefined;
+  readonly all: () => Iterable<readonly [key: string, record: object]>;
+};
+
+/** Routes are looked up in the topology itself: a million of them are not held a second time. */
+export function wantedRecords(topology: Topology): WantedRecords {
+  const others = new Map(otherRecords(topology));
+  const routes = new Map([...topology.pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
+  const routeOf = (id: PodId | undefined): object | undefined => (id === undefined ? undefined : routes.get(id));
+  return {
+    size: others.size + topology.assignments.size,
+    get: (key) =>
+      key.startsWith(routePrefix)
+        ? routeOf(topology.assignments.get(key.slice(routePrefix.length) as Prefix))
+        : others.get(key),
+    *all() {
+      yield* others;
+      for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routeOf(id) ?? {}];
+    },
+  };
+}
+
+/** All of {@link wantedRecords}. */
+export const topologyRecords = (topology: Topology): Iterable<readonly [key: string, record: object]> =>
+  wantedRecords(topology).all();
+
+function* otherRecords(topology: Topology): Generator<[key: string, record: object]> {
   for (const [id, { cells, ...pod }] of topology.pods) {
     yield [podKey(id), pod];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];
     for (const cell of cells) yield [cellKey(cell), { pod: id }];
   }
   for (const [blocked, text] of topology.blocks) yield [blockKey(blocked), { text }];
-  const routes = new Map([...topology.pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
-  for (const [prefix, id] of topology.assignments) {
-    const route = routes.get(id);
-    if (route !== undefined) yield [routeKey(prefix), route];
-  }
   const { default: defaultPod, credentials } = topology;
   yield [directoryKey, { pods: [...topology.pods.keys()], default: defaultPod, credentials }];
 }
