@@ -102,6 +102,13 @@ const seeded: readonly (readonly [id: string, finding: string, make: () => Sickn
   ["wrong-prefix", "store-missing", () => ({ store: { prefix: "elsewhere" } })],
   ["storage-down", "store-unreachable", async () => ({ store: { endpoint: onLocalhost(await closedOrigin()) } })],
   [
+    "second-store",
+    "store-unreachable",
+    async () => ({
+      moreStores: [{ scheme: "public", baseUrl: onLocalhost(await closedOrigin()), when: { countries: ["DE"] } }],
+    }),
+  ],
+  [
     "storage-odd",
     "store-wrong",
     async () => ({ store: { endpoint: onLocalhost(await startProxy(elsewhere, () => ({ inPlace: 503 }))) } }),

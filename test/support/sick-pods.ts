@@ -19,6 +19,8 @@ type Store = Readonly<Record<string, unknown>>;
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;
+  /** Stores after that one. */
+  readonly moreStores?: readonly Store[];
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
 };
 
@@ -52,7 +54,7 @@ export async function healthyRecords({
 
 /** A healthy Pod's record under another id, with one thing wrong; its storage credentials are sealed for it anew. */
 export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickness, keys: Keys): Promise<PodRecord> {
-  const { store, blobs, sealedFor, ...members } = sickness;
+  const { store, moreStores = [], blobs, sealedFor, ...members } = sickness;
   const [own] = healthy.blobs.stores;
   const place = { field: "blobs.stores.0.credentials", scheme: "s3" };
   const source = { ...place, pod: "pod-b", target: "pod-b" };
@@ -60,5 +62,9 @@ export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickn
   if (!opened.ok) throw new Error(opened.error);
   const { secret = opened.value, pod = id, target = "pod-b" } = sealedFor ?? {};
   const credentials = await seal(secret, { ...place, pod, target }, keys.publicJwk);
-  return { ...healthy, ...members, blobs: { ...healthy.blobs, stores: [{ ...own, credentials, ...store }], ...blobs } };
+  return {
+    ...healthy,
+    ...members,
+    blobs: { ...healthy.blobs, stores: [{ ...own, credentials, ...store }, ...moreStores], ...blobs },
+  };
 }

@@ -4,7 +4,8 @@ export const advice = {
   "edge-unreachable": "see whether the Worker is deployed and its route is in place",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "give podctl the deployment's own PROBE_TOKEN",
-  "edge-behind": "run doctor again in a minute: the edge has not read the Pod's newest record yet",
+  "edge-behind":
+    "run doctor again in a minute: the edge has not read the Pod's newest record yet, or its Worker is too old to",
   "registry-unreachable": "see whether the registry runs, and whether `registry` is its address",
   "registry-wrong": "point `registry` at the registry's own origin: what answers there is none",
   "token-unreachable": "see whether the token service runs, and whether `token` is its URL",
