@@ -45,7 +45,8 @@ async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdo
     name: "dockerd",
     command: "unshare",
     args: [...namespaces, toolPath("dockerd"), "--config-file", config],
-    env: childEnv(),
+    // A containerd that answers too slowly is told to write its stacks there, and started again.
+    env: { ...childEnv(), TMPDIR: dir },
     watchdog,
     // It listens on a socket file: no port to learn.
     readyPort: (output) => (output.includes("API listen on") ? 0 : null),
