@@ -3,9 +3,9 @@ import { applyPlan, checkApplied } from "./apply-plan.ts";
 import { confirmWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
 import { isEmpty, makePlan, type Plan } from "./make-plan.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
 import { planJson, planLines } from "./plan-text.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { readTopology } from "./topology.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean; readonly expect?: string };

@@ -3,8 +3,9 @@ import { podKey, routeKey } from "../directory/keys.ts";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { CliFailure, orFail } from "./failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "./small-change.ts";
-import { openTarget, type Target, type TargetOptions, withTarget } from "./target.ts";
+import type { Target } from "./target.ts";
 
 type Options = TargetOptions & SmallChangeOptions;
 

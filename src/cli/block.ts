@@ -3,8 +3,8 @@ import { blockKey } from "../directory/keys.ts";
 import { parseBlocked } from "../topology/check.ts";
 import { maxTextCharacters } from "../topology/rules.ts";
 import { CliFailure, orFail } from "./failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "./small-change.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 
 type Options = TargetOptions & SmallChangeOptions;
 

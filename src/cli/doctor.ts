@@ -4,8 +4,8 @@ import { diagnose } from "./doctor/diagnose.ts";
 import { formatChecks } from "./doctor/report.ts";
 import { CliFailure } from "./failure.ts";
 import type { KvStore } from "./kv-store.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { colors, print, printJson } from "./output.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { openDirectory } from "./traced-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean; readonly edge?: URL };

@@ -1,8 +1,8 @@
 import { Command, InvalidArgumentError } from "commander";
 import { explainRequest } from "./explain/explain-request.ts";
 import { formatSteps } from "./explain/step.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { openDirectory } from "./traced-directory.ts";
 
 type Options = TargetOptions & {

@@ -3,8 +3,8 @@ import { Command } from "commander";
 import { type DirectoryExport, exportDirectory } from "./export-directory.ts";
 import { CliFailure } from "./failure.ts";
 import { readLive } from "./live-directory.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { count, print, printJson, startProgress } from "./output.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 

@@ -1,8 +1,8 @@
 import { Command } from "commander";
 import { isEmpty, makePlan } from "./make-plan.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
 import { planJson, planLines } from "./plan-text.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { readTopology } from "./topology.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };

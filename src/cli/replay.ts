@@ -2,11 +2,12 @@ import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import { kindOf } from "../directory/keys.ts";
 import { readLive } from "./live-directory.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { counted, print, printJson, startProgress } from "./output.ts";
 import { type Comparison, compareTraffic } from "./replay/comparison.ts";
 import { linesOf } from "./replay/lines.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "./replay/map.ts";
-import { openTarget, type Target, type TargetOptions, withTarget } from "./target.ts";
+import type { Target } from "./target.ts";
 import { readTopology } from "./topology.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly from?: string };

@@ -4,8 +4,8 @@ import { parseRepositoryName } from "../oci/repository-name.ts";
 import { describePod, lookupLines } from "./explain/describe.ts";
 import { formatSteps } from "./explain/step.ts";
 import { CliFailure } from "./failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { openDirectory } from "./traced-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };

@@ -1,8 +1,8 @@
 import { Command } from "commander";
 import { confirmWrite } from "./confirm.ts";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { counted, print, printJson } from "./output.ts";
 import { readRollback, undo } from "./roll-back.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
 

@@ -1,11 +1,8 @@
-/** What a command talks to: the running local stack, or with `--env` the account that wrangler.toml names. */
-import type { Command } from "commander";
 import type { Rules } from "../topology/rules.ts";
 import type { EdgeAccess } from "./edge-access.ts";
 import type { KvStore } from "./kv-store.ts";
-import { openAccount } from "./target-account.ts";
-import { openStack } from "./target-stack.ts";
 
+/** What a command talks to: the running local stack, or with `--env` the account that wrangler.toml names. */
 export type Target = Rules & {
   /** For messages. */
   readonly name: string;
@@ -20,15 +17,3 @@ export type Target = Rules & {
   /** For `${NAME}` in that file; null where a file holds the values themselves. */
   readonly placeholders: Readonly<Record<string, string>> | null;
 };
-
-export type TargetOptions = { readonly env?: string };
-
-/** `--env` as every command that has a target takes it. */
-export const withTarget = (command: Command): Command =>
-  command.option(
-    "--env <name>",
-    "the environment of wrangler.toml (`production`: its top level) instead of the local stack",
-  );
-
-export const openTarget = ({ env }: TargetOptions): Promise<Target> =>
-  env === undefined ? openStack() : openAccount(env);

@@ -1,6 +1,6 @@
 import { Command } from "commander";
+import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { counted, print, printJson } from "./output.ts";
-import { openTarget, type TargetOptions, withTarget } from "./target.ts";
 import { readTopology } from "./topology.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };
