@@ -10,6 +10,6 @@ export default defineConfig({
     isolate: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,
-    reporters: [process.env["CI"] ? "dot" : "default", new SummaryReporter()],
+    reporters: [process.env["CI"] ? "minimal" : "default", new SummaryReporter()],
   },
 });

@@ -9,6 +9,6 @@ export default defineConfig({
     fileParallelism: false,
     testTimeout: 240_000,
     hookTimeout: 120_000,
-    reporters: [process.env["CI"] ? "dot" : "verbose", new SummaryReporter()],
+    reporters: [process.env["CI"] ? "minimal" : "verbose", new SummaryReporter()],
   },
 });
