@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
+import { writeStackFile } from "../../src/local/stack-file.ts";
 import { welcome } from "../../src/local/welcome.ts";
 import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
@@ -62,20 +63,14 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with doc
     await stage?.close();
   });
 
-  it("of the README push an image and pull it again", async () => {
+  it("of README and npm start push an image and pull it again", async () => {
     const blocks = await blocksOf("Two commands", stage.stack.edge);
     const pasted = blocks.filter((block) => /^(docker|skopeo) /.test(block));
     expect(pasted.length).toBe(2);
-    await paste(pasted.join(""));
+    const lines = pasted.join("").trim().split("\n");
+    expect(welcomeLines(stage)).toEqual(expect.arrayContaining(lines));
+    await paste(lines.join("\n"));
     await expectPushed("globex/mine", ["1", "2"]);
-  });
-
-  it("of npm start push an image and pull it again", async () => {
-    await docker("logout", stage.host);
-    const pasted = welcomeLines(stage).filter((line) => /^(docker|echo|skopeo) /.test(line));
-    expect(pasted.length).toBe(8);
-    await paste(pasted.join("\n"));
-    await expectPushed("acme/mine", ["1"]);
   });
 
   /** Each line must do. */
@@ -93,29 +88,36 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with doc
   }
 });
 
-describeWith(["npx", "bash"], "the line that gives a name to another Pod, with wrangler's own command", () => {
-  let stage: Stage;
-  beforeAll(async () => {
-    stage = await openStage("toy");
-  });
-  afterAll(() => stage?.close());
+describeWith(
+  ["npx", "bash"],
+  "the lines that give a name to another Pod, by wrangler's own command, and ask podctl",
+  () => {
+    let stage: Stage;
+    beforeAll(async () => {
+      stage = await openStage("toy");
+    });
+    afterAll(() => stage?.close());
 
-  it("is served within a minute, without a restart", { timeout: 90_000 }, async () => {
-    const { stack } = stage;
-    const client = createClient(stack.edge);
-    const podAsked = async () => {
-      stack.clearSeen();
-      const token = await client.token(["repository:initech/app:pull"]);
-      await client.get("/v2/initech/app/manifests/1", token);
-      return (["pod-a", "pod-b"] as const).filter((pod) => stack.seen(pod, "registry").length > 0);
-    };
-    expect(await podAsked()).toEqual(["pod-a"]);
-    const [line = ""] = (await blocksOf("Two commands", stack.edge)).filter((block) =>
-      block.startsWith("npx wrangler"),
-    );
-    expect(welcomeLines(stage)).toContain(line.trim());
-    const here = line.replace(".local/state", stack.stateDir);
-    await succeed(run(toolPath("bash"), ["-euc", `cd ${root}\n${here}`]), line);
-    await expect.poll(podAsked, { timeout: 60_000, interval: 1_000 }).toEqual(["pod-b"]);
-  });
-});
+    it("are served within a minute, without a restart", { timeout: 90_000 }, async () => {
+      const { stack } = stage;
+      const client = createClient(stack.edge);
+      const podAsked = async () => {
+        stack.clearSeen();
+        const token = await client.token(["repository:initech/app:pull"]);
+        await client.get("/v2/initech/app/manifests/1", token);
+        return (["pod-a", "pod-b"] as const).filter((pod) => stack.seen(pod, "registry").length > 0);
+      };
+      expect(await podAsked()).toEqual(["pod-a"]);
+      const block = (await blocksOf("Two commands", stack.edge)).find((each) => each.startsWith("npx wrangler")) ?? "";
+      const [assign = "", ...ask] = block.trim().split("\n");
+      expect(welcomeLines(stage)).toEqual(expect.arrayContaining([assign, ...ask]));
+      const file = `${stage.dir}/stack.json`;
+      await writeStackFile(stack, file);
+      const inCheckout = (line: string) =>
+        succeed(run(toolPath("bash"), ["-euc", `cd ${root}\n${line}`], { PODCTL_STACK: file, NO_COLOR: "1" }), line);
+      await inCheckout(assign.replace(".local/state", stack.stateDir));
+      await expect.poll(podAsked, { timeout: 60_000, interval: 1_000 }).toEqual(["pod-b"]);
+      expect(await inCheckout(ask.join("\n"))).toMatch(/^by +initech$[\s\S]*^Nothing is wrong: /m);
+    });
+  },
+);
