@@ -7,7 +7,7 @@ import { parseTokenRequest, type TokenRequest } from "./token-request.ts";
 
 export type TokenRefusal = PlanRefusal | AskFailure;
 
-export type TokenServices = {
+type TokenServices = {
   readonly directory: Directory;
   readonly service: string;
   readonly now: Date;
@@ -15,7 +15,7 @@ export type TokenServices = {
 };
 
 /** `pods`: who was asked, for the log. */
-export type ServedToken = { readonly response: Response; readonly pods: string };
+type ServedToken = { readonly response: Response; readonly pods: string };
 
 type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 

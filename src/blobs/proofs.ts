@@ -9,10 +9,10 @@ import type { EvidenceCache } from "./evidence-cache.ts";
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /** Whence a proof came: `manifest` was learned in this isolate, `head` was asked for just now. */
-export type ProofSource = "memory" | "cache" | "manifest" | "head";
+type ProofSource = "memory" | "cache" | "manifest" | "head";
 
 /** What one isolate remembers between requests: values, never promises. */
-export type ProofMemory = {
+type ProofMemory = {
   readonly heard: BoundedMap<string, Evidence>;
   /** Learned from manifests, and not yet compared with what the location's cache may know better. */
   readonly lessons: BoundedMap<string, Evidence>;
@@ -46,7 +46,7 @@ export type Proofs = {
   missed(blob: Owned): Promise<void>;
 };
 
-export type ProofPorts = {
+type ProofPorts = {
   readonly memory: ProofMemory;
   readonly cache: EvidenceCache;
   readonly clock: () => Date;

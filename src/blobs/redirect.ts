@@ -10,7 +10,7 @@ import { type Client, chooseStore } from "./choose-store.ts";
 import { proves, redirectTarget } from "./proof.ts";
 import { signBlobUrl } from "./sign.ts";
 
-export type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
+type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };
 
 export type BlobRequest = {
   readonly repository: RepositoryName;

@@ -8,7 +8,7 @@ import { CliFailure } from "./failure.ts";
 
 export type ListedKey = { readonly key: string; readonly metadata: unknown };
 /** Key to text, as it stands in KV. */
-export type KvEntry = readonly [key: string, text: string];
+type KvEntry = readonly [key: string, text: string];
 
 export type KvStore = {
   /** In the order of the keys, by pages of at most 1,000. */
@@ -21,7 +21,7 @@ export type KvStore = {
   remove(keys: readonly string[]): Promise<void>;
 };
 
-export type KvAddress = {
+type KvAddress = {
   /** Of the API, without a slash at its end; undefined for Cloudflare's own. */
   readonly baseUrl: string | undefined;
   readonly token: string;

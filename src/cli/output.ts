@@ -13,7 +13,7 @@ export const count = (number: number): string => number.toLocaleString("en-US");
 /** `1 key`, `2 keys`. */
 export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-export type Progress = {
+type Progress = {
   readonly advance: (steps: number) => void;
   /** Nothing is drawn after this. */
   readonly end: () => void;

@@ -4,7 +4,7 @@ import type { Change } from "../directory/plan.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
 import { colors, count, counted } from "./output.ts";
 
-export type ChangeView = {
+type ChangeView = {
   readonly action: Change["action"];
   readonly key: string;
   /** What a route or key leads to; null where it leads nowhere. */

@@ -11,7 +11,7 @@ import { startProgress } from "./output.ts";
 import { type Write, writeRecords } from "./write-directory.ts";
 
 /** What the last write replaced. */
-export type Rollback = {
+type Rollback = {
   readonly index: HistoryIndex;
   readonly former: Former;
   /** The directory record's former text, and the revision in it. */

@@ -16,7 +16,7 @@ const secrets = v.looseObject({
   UPLOAD_KEYS: v.optional(list(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/)))),
 });
 
-export type Rotated = {
+type Rotated = {
   /** The next values, in the form of `keys generate`. */
   readonly secrets: Readonly<Record<string, unknown>>;
   /** Secrets whose list was full: their oldest key is gone, with whatever was still sealed for it. */

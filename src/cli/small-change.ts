@@ -15,7 +15,7 @@ import { writeDirectory } from "./write-directory.ts";
 
 export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
 /** Null deletes the record. */
-export type Wanted = { readonly key: string; readonly after: object | null };
+type Wanted = { readonly key: string; readonly after: object | null };
 
 export async function makeSmallChange(target: Target, wanted: Wanted, options: SmallChangeOptions): Promise<void> {
   const kv = target.openKv();

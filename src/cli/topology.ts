@@ -8,7 +8,7 @@ import type { Target } from "./target.ts";
 
 const maxShown = 20;
 
-export type NamedTopology = { readonly file: string; readonly topology: Topology };
+type NamedTopology = { readonly file: string; readonly topology: Topology };
 
 export async function readTopology(file: string | undefined, target: Target): Promise<NamedTopology> {
   const path = file ?? target.defaultFile;

@@ -7,7 +7,7 @@ import { LookupBudget } from "./lookup-budget.ts";
 type Entry = { readonly text: string | null; readonly expiresAtMs: number };
 
 /** What one isolate remembers of KV between requests: values, never promises (a cancelled request's promise never settles). */
-export type KvCache = { readonly entries: BoundedMap<string, Entry>; readonly strangers: LookupBudget };
+type KvCache = { readonly entries: BoundedMap<string, Entry>; readonly strangers: LookupBudget };
 
 /** Added to KV's own delay, so a change shows within both together. */
 const hitTtlMs = 30_000;

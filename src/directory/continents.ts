@@ -12,7 +12,7 @@ const countriesOf = {
   SA: "AR AW BO BQ BR CL CO CW EC FK GF GS GY PE PY SR TT UY VE",
 } as const;
 
-export type Continent = keyof typeof countriesOf;
+type Continent = keyof typeof countriesOf;
 
 const continents = new Map<string, Continent[]>();
 for (const [continent, countries] of Object.entries(countriesOf)) {

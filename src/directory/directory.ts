@@ -40,7 +40,7 @@ export type Directory = {
 /** A call to one of the Pod's services, made in the way that the Pod trusts. */
 export type FetchPod = (pod: Pod, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
-export type PlainHttp = "allow" | "refuse";
+type PlainHttp = "allow" | "refuse";
 
 /** Pods already parsed from exactly this text; parsing one costs more than verifying a token. */
 const parsedPods = new BoundedMap<string, Pod>(500);

@@ -55,13 +55,13 @@ export function compareWith(wanted: WantedRecords): Comparison {
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "block", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "block", "cell", "key", "pod", "directory"];
 
-export type Phase = { readonly kind: RecordKind; readonly deletes: boolean };
+type Phase = { readonly kind: RecordKind; readonly deletes: boolean };
 export const phases: readonly Phase[] = [
   ...writeOrder.map((kind) => ({ kind, deletes: false })),
   ...deleteOrder.map((kind) => ({ kind, deletes: true })),
 ];
 
-export function inSafeOrder<T extends { readonly key: string; readonly after: unknown }>(changes: readonly T[]): T[] {
+function inSafeOrder<T extends { readonly key: string; readonly after: unknown }>(changes: readonly T[]): T[] {
   const byPhase = new Map<string, T[]>(phases.map(({ kind, deletes }) => [`${kind} ${deletes}`, []]));
   for (const change of changes) byPhase.get(`${kindOf(change.key)} ${change.after === null}`)?.push(change);
   return [...byPhase.values()].flat();

@@ -9,7 +9,7 @@ const readyMs = 20_000;
 const graceMs = 1_500;
 const keptOutputChars = 4_000;
 
-export type ChildOptions = {
+type ChildOptions = {
   readonly name: string;
   readonly command: string;
   readonly args: readonly string[];
@@ -19,7 +19,7 @@ export type ChildOptions = {
   readonly readyPort: (output: string) => number | null | Promise<number | null>;
 };
 
-export type Child = { readonly port: number; stop(): Promise<void> };
+type Child = { readonly port: number; stop(): Promise<void> };
 
 export async function startChild(options: ChildOptions): Promise<Child> {
   const { name, command, args, env, watchdog } = options;

@@ -7,7 +7,7 @@ import { parseFault } from "./fault.ts";
 import { type ApiKv, createKvApi } from "./kv-api.ts";
 import type { Tap } from "./tap.ts";
 
-export type ControlOptions = {
+type ControlOptions = {
   readonly tapOf: (pod: string, service: string) => Tap | null;
   readonly log: EdgeLog;
   /** The directory's namespace. */

@@ -20,7 +20,7 @@ import type { Watchdog } from "./watchdog.ts";
 /** Until a port that was ours is free again, should it be taken. */
 const portRetryMs = 1_000;
 
-export type EdgeOptions = {
+type EdgeOptions = {
   /** 0 takes a free one. */
   readonly port: number;
   readonly stateDir: string;
@@ -36,7 +36,7 @@ export type Edge = {
   stop(): Promise<void>;
 };
 
-export async function startEdge(options: EdgeOptions): Promise<Edge> {
+async function startEdge(options: EdgeOptions): Promise<Edge> {
   const [config, script] = await Promise.all([readWorkerConfig(), bundleWorker()]);
   const processes: ChildProcess[] = [];
   const miniflare = withoutSignalHandlers(() =>

@@ -12,7 +12,7 @@ export type ApiKv = {
   put(key: string, value: string, options: { metadata?: unknown }): Promise<void>;
   delete(key: string): Promise<void>;
 };
-export type ApiListing = {
+type ApiListing = {
   readonly keys: readonly { readonly name: string; readonly metadata?: unknown }[];
   readonly cursor?: string;
 };

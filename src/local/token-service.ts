@@ -11,7 +11,7 @@ import type { SigningKey } from "./types.ts";
  * A Pod's token service, answering `GET /jwt/auth` as GitLab's does, its gaps included: no POST, no `expires_in`, no
  * refresh token, and a 401 without a challenge. Its users are fixed.
  */
-export type TokenServiceOptions = {
+type TokenServiceOptions = {
   readonly issuer: string;
   readonly audience: string;
   readonly key: SigningKey;

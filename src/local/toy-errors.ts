@@ -20,7 +20,7 @@ const errors = {
   UNSUPPORTED: [405, "The operation is unsupported."],
 } as const satisfies Readonly<Record<string, readonly [number, string]>>;
 
-export type ToyErrorCode = keyof typeof errors;
+type ToyErrorCode = keyof typeof errors;
 
 export const failure = (code: ToyErrorCode, detail?: unknown, headers: Readonly<Record<string, string>> = {}): Reply =>
   failures(code, [detail], headers);

@@ -12,7 +12,7 @@ import { Uploads } from "./toy-uploads.ts";
 
 export type { ToyStorageClientOptions } from "./toy-storage-client.ts";
 
-export type ToyRegistryOptions = ToyAuthOptions & {
+type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
   /** Takes manifests whose blobs it does not have, as some registries do: what `proof: manifest` must not be set for. */

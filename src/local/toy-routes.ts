@@ -6,7 +6,7 @@ import { parseRepositoryName, type RepositoryName } from "../oci/repository-name
 import { failure } from "./toy-errors.ts";
 import { parseTarget, type Reply } from "./toy-http.ts";
 
-export type Place = { readonly kind: "base" } | { readonly kind: "catalog" } | RepositoryPlace;
+type Place = { readonly kind: "base" } | { readonly kind: "catalog" } | RepositoryPlace;
 
 export type RepositoryPlace = { readonly name: RepositoryName } & (
   | { readonly kind: "blob"; readonly digest: Digest }

@@ -14,7 +14,7 @@ export const ALGORITHM = "AWS4-HMAC-SHA256";
 /** S3 refuses longer lives: seven days. */
 export const MAX_EXPIRES_SECONDS = 604_800;
 
-export type CanonicalRequest = {
+type CanonicalRequest = {
   readonly method: string;
   /** Decoded; each segment is encoded once, and nothing is collapsed, as S3 alone among the services does. */
   readonly path: string;

@@ -11,7 +11,7 @@ import { type StorageError, verifySignature } from "./toy-sigv4-verify.ts";
  * An S3 bucket of files, path-style. It serves nothing but what a presigned URL names: no listing, no multipart, no
  * request signed in its headers.
  */
-export type ToyStorageOptions = SigningCredentials & {
+type ToyStorageOptions = SigningCredentials & {
   readonly bucket: string;
   readonly dir: string;
   readonly now?: () => Date;

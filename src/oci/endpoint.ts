@@ -11,7 +11,7 @@ import type { RepositoryName } from "./repository-name.ts";
  */
 export type Endpoint = RegistryEndpoint | TokenEndpoint;
 
-export type TokenEndpoint = {
+type TokenEndpoint = {
   readonly kind: "token";
   readonly method: "GET" | "HEAD" | "POST";
   readonly query: string;

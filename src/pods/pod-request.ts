@@ -26,7 +26,7 @@ export function podRequest(pod: Pod, endpoint: RegistryEndpoint, jwt: string | n
   };
 }
 
-export function podHeaders(request: Request, jwt: string | null): Headers {
+function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = withoutHopByHop(request.headers);
   for (const name of [...headers.keys()]) {
     if (dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix))) headers.delete(name);

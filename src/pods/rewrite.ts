@@ -9,7 +9,7 @@ import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";
 /** A Pod's answer names a place that is not its own; handing it out would send the client's upload or token there. */
 export type ForeignLocation = { readonly reason: "foreign-location"; readonly text: string };
 
-export type RewriteContext = {
+type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin: a Pod that believes the forwarded host names itself so. */

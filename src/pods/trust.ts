@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../resilience/fetch-request.ts";
 
 export type Fetcher = Pick<typeof globalThis, "fetch">;
-export type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
+type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 
 /** The deployment's binding of that name, if it can carry requests: an mTLS certificate, a private network, another Worker. */
 export type FindBinding = (name: string) => Fetcher | null;

@@ -10,7 +10,7 @@ const lifeSeconds = 7 * 24 * 3600;
 const ivBytes = 12;
 const expiryBytes = 8;
 
-export type Pinned = { readonly repository: RepositoryName; readonly upload: string };
+type Pinned = { readonly repository: RepositoryName; readonly upload: string };
 export type UploadKeys = readonly Uint8Array<ArrayBuffer>[];
 
 /** AES-256-GCM over Pod and expiry, with repository and upload as its additional data: none of the four can be exchanged. */

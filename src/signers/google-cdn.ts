@@ -7,7 +7,7 @@ import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts
 import { epochSeconds } from "./window.ts";
 
 /** How Cloud CDN and Media CDN are told what is signed: the URL itself, or a prefix beside it (here always one blob's whole URL). */
-export const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
+const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
 /** Google Cloud CDN signed URLs. Unsigned requests pass the CDN, so the bucket behind it must be private. */
 export const googleCdn = defineSigner({

@@ -53,7 +53,7 @@ export const s3V4a = defineSigner({
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 /** The key pair of an access key: NIST SP 800-108 in counter mode, tried again in the rare case that it leaves the curve's order. */
-export async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
+async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));
   for (let counter = 1; counter < 255; counter += 1) {
     const input = concatBytes(

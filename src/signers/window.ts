@@ -4,7 +4,7 @@ export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 /** All URLs signed within one window are equal, so parallel ranges and retries share one. */
 const windowMs = 600_000;
 /** A slow client's queue of layers must end before its URL does: the life left at hand-out is never less. */
-export const minLifeMs = 600_000;
+const minLifeMs = 600_000;
 
 /**
  * The issue time rounded down to its window, and an end that leaves every URL of the window its minimum. Never past `credentialEndsAt`;

@@ -10,7 +10,7 @@ import { type LocatedMistake, quote } from "./mistake.ts";
 const maxLineCharacters = 1_024;
 const maxMistakes = 20;
 
-export type ReadOptions = {
+type ReadOptions = {
   /** As messages name it. */
   readonly name: string;
   readonly pods: ReadonlyMap<PodId, unknown>;

@@ -13,7 +13,7 @@ import { parseYaml } from "./yaml.ts";
 /** YAML takes a hundred times its size in memory. */
 const maxFileBytes = 8 * 1024 * 1024;
 
-export type LoadOptions = Rules & {
+type LoadOptions = Rules & {
   readonly placeholders: Placeholders | null;
   /** Lines of the assignments' own file, as they are read. */
   readonly onProgress?: (lines: number) => void;

@@ -3,7 +3,7 @@ import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, par
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Mistake, Path, Position } from "./mistake.ts";
 
-export type Yaml = {
+type Yaml = {
   readonly value: unknown;
   /** Of what the path leads to, or of the nearest that is there. */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;

@@ -8,7 +8,7 @@ import { parseReport, type Report } from "./report.ts";
 
 const suiteMs = 300_000;
 
-export type SuiteRun = {
+type SuiteRun = {
   readonly binary: string;
   /** `http://host:port`. */
   readonly registry: string;

@@ -11,7 +11,7 @@ import { startVersitygw } from "../../src/local/versitygw.ts";
 import { startWatchdog, type Watchdog } from "../../src/local/watchdog.ts";
 import { toolPath } from "./tools.ts";
 
-export type SigningServer<Details> = Details & { readonly origin: string; stop(): Promise<void> };
+type SigningServer<Details> = Details & { readonly origin: string; stop(): Promise<void> };
 
 async function inFolder<Details>(
   start: (dir: string, watchdog: Watchdog) => Promise<Details & { readonly port: number; stop(): Promise<void> }>,

@@ -7,7 +7,7 @@ export const account = "0123456789abcdef0123456789abcdef";
 export const namespace = "fedcba9876543210fedcba9876543210";
 export const apiToken = "test-token";
 
-export type StoredValue = { readonly value: string; readonly metadata?: unknown };
+type StoredValue = { readonly value: string; readonly metadata?: unknown };
 
 /** Cloudflare's KV API over a map, with the faults that it documents. */
 export type CloudflareKv = {

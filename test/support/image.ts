@@ -4,7 +4,7 @@ import { createClient, pushBlob, sha256 } from "./client.ts";
 export const manifestType = "application/vnd.oci.image.manifest.v1+json";
 const layerType = "application/vnd.oci.image.layer.v1.tar";
 
-export type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
+type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
 
 /** An image manifest's text; its first digest is the config's. */
 export function manifestText([config = "", ...layers]: readonly string[]): string {

@@ -1,7 +1,7 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { BulkKv } from "../../src/directory/cached-kv.ts";
 
-export type TestKv = BulkKv & {
+type TestKv = BulkKv & {
   put(key: string, value: string): Promise<void>;
   delete(key: string): Promise<void>;
   list(): Promise<{ keys: { name: string }[] }>;

@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { afterAll, afterEach } from "vitest";
 
 /** What one request to the odd Pod carried. */
-export type OddRequest = {
+type OddRequest = {
   readonly method: string;
   readonly path: string;
   readonly headers: http.IncomingHttpHeaders;
@@ -11,7 +11,7 @@ export type OddRequest = {
 };
 type Answer = (response: http.ServerResponse, request: OddRequest) => void | Promise<void>;
 
-export type OddPod = {
+type OddPod = {
   readonly url: string;
   readonly seen: readonly OddRequest[];
   answer(answer: Answer): void;

@@ -1,7 +1,7 @@
 import { spawn } from "node:child_process";
 import { text } from "node:stream/consumers";
 
-export type PodctlRun = { readonly stdout: string; readonly stderr: string; readonly code: number | null };
+type PodctlRun = { readonly stdout: string; readonly stderr: string; readonly code: number | null };
 
 /** podctl as a process of its own. */
 export async function podctl(

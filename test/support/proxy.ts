@@ -4,7 +4,7 @@ import { pipeline } from "node:stream/promises";
 import { afterAll } from "vitest";
 
 /** What a proxy does to one answer: it gives one in the server's place, or changes the server's own; null leaves it as it is. */
-export type Twist = (
+type Twist = (
   request: http.IncomingMessage,
 ) =>
   | { readonly inPlace: number; readonly headers?: http.OutgoingHttpHeaders }

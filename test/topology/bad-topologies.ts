@@ -1,7 +1,7 @@
 /** Topologies with one mistake each, and what is said of it. */
 import { keyOf, podText, topologyText } from "../support/topologies.ts";
 
-export type BadTopology = {
+type BadTopology = {
   readonly name: string;
   readonly text: string;
   /** Of the assignments' own file, where there is one. */

@@ -10,7 +10,7 @@ export type Called = {
   readonly aheadSeconds: number | null;
 };
 
-export type Call = {
+type Call = {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array<ArrayBuffer> | string;

@@ -3,7 +3,7 @@ import { type Called, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
 
 /** `asks`: for tokens of this service. `open`: for none. */
-export type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
+type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
 /** end-1: whether a registry is there, and what it wants tokens to be for. Null: nothing more can be asked of it. */
 export async function checkRegistry(

@@ -7,7 +7,7 @@ import type { Checks, Finding } from "./check.ts";
 import type { Deployment, Subject } from "./subject.ts";
 
 /** What the edge signs for the Pod's probe; else its status and why. */
-export async function askProbe(
+async function askProbe(
   deployment: Deployment,
   pod: string,
 ): Promise<Result<Probed, { status: number; text: string }>> {

@@ -6,7 +6,7 @@ import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
 
 /** What a store's signer makes of a blob, with a stand-in for every secret. */
-export type Signing = {
+type Signing = {
   /** Without its query. */
   readonly url: string;
   readonly window: UrlWindow;

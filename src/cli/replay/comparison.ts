@@ -1,6 +1,6 @@
 import { parseLogLine, type Subject } from "./log-line.ts";
 
-export type Decide = (subject: Subject) => Promise<string>;
+type Decide = (subject: Subject) => Promise<string>;
 
 /** One name whose requests would go elsewhere. */
 export type Difference = {

@@ -9,7 +9,7 @@ import { parseScopes } from "../../oci/scope.ts";
 /** A name that a request is about, and what it does there. */
 export type Subject = { readonly name: RepositoryName; readonly digest: Digest | null; readonly method: string };
 
-export type LoggedRequest =
+type LoggedRequest =
   | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
   /** No repository, as `/v2/`; refused before any look-up; or no line of an access log. */
   | { readonly kind: "nameless" | "refused" | "unread" };
