@@ -58,13 +58,19 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   const { revision, at, by, former, steps } = job;
   const before = former.get(directoryKey) ?? null;
   const unfinished = await readUnfinished(kv, before === null ? null : parseSettings(before));
-  const kept = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
-  for (const [key, text] of former) if (!kept.has(key)) kept.set(key, text);
+  const kept = unfinished === null ? former : olderFirst(await readFormer(kv, unfinished), former);
   await writeHistory(kv, { revision, at: at.toISOString(), by }, kept);
   await writeRecords(kv, job.writes, steps, onProgress);
   await refuseOtherWriter(kv, job, [before, steps.widened, steps.settled]);
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
   await kv.write([[directoryKey, job.final]]);
+}
+
+/** What an earlier run found counts, and stays in front: chunks that are cut off while they are written again hold it still. */
+function olderFirst(older: Former, newer: Former): Former {
+  const all = new Map(older);
+  for (const [key, text] of newer) if (!all.has(key)) all.set(key, text);
+  return all;
 }
 
 /** Who else wrote the directory meanwhile. KV may still show what this write found or wrote on its way. */

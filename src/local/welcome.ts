@@ -27,6 +27,8 @@ Give another prefix to pod-b while all runs, and ask who owns it and whether all
   npm run podctl -- resolve initech/app
   npm run podctl -- doctor
 
+From here to a third Pod, by podctl: docs/podctl.md
+
 What the edge answered: ${control}/edge/-/seen   Addresses of everything: .local/stack.json   Ctrl-C ends all.
 `;
 }
