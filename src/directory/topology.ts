@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
+import type { AssignmentsView } from "./assignments.ts";
 import { blockKey, cellKey, directoryKey, podKey, routeKey, routePrefix, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import { podFields } from "./records.ts";
@@ -31,7 +32,7 @@ export type TopologyPod = v.InferOutput<typeof pod>;
 /** A topology whose every name is parsed, with the assignments of its line file. */
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
-  readonly assignments: ReadonlyMap<Prefix, PodId>;
+  readonly assignments: AssignmentsView;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";

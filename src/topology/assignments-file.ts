@@ -1,8 +1,9 @@
 /** The line file of very many assignments, `prefix<TAB>pod`, read as a stream. Empty lines and those that start with `#` count for nothing. */
 import { createReadStream } from "node:fs";
+import type { Assignments } from "../directory/assignments.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { parsePrefix } from "../oci/repository-name.ts";
 import { unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 
@@ -15,7 +16,7 @@ type ReadOptions = {
   readonly name: string;
   readonly pods: ReadonlyMap<PodId, unknown>;
   /** Of the topology itself; the file's are added. */
-  readonly assignments: Map<Prefix, PodId>;
+  readonly assignments: Assignments;
   readonly onProgress: (lines: number) => void;
 };
 
@@ -68,9 +69,6 @@ function addAssignment(line: string, { pods, assignments }: ReadOptions): { colu
   if (!prefix.ok) return { column: 1, text: prefix.error };
   const pod = text.slice(tab + 1) as PodId;
   if (!pods.has(pod)) return { column: tab + 2, text: unknownPod(pod, pods) };
-  // One look-up, not two: among a million prefixes it is what costs.
-  const before = assignments.size;
-  assignments.set(prefix.value, pod);
-  if (assignments.size > before) return null;
+  if (assignments.add(prefix.value, pod)) return null;
   return { column: 1, text: `prefix ${quote(prefix.value, [])} is assigned a second time; want it once` };
 }

@@ -1,5 +1,6 @@
 /** A topology's plain values, parsed: every name by its grammar, every reference to what it names. Pure. */
 import * as v from "valibot";
+import { Assignments } from "../directory/assignments.ts";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { type Topology, type TopologyPod, topologySchema } from "../directory/topology.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -11,7 +12,7 @@ import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxPods, maxTextCharacters, type Rules } from "./rules.ts";
 
 export type CheckedTopology = Topology & {
-  readonly assignments: Map<Prefix, PodId>;
+  readonly assignments: Assignments;
   readonly assignmentsFile: string | undefined;
 };
 
@@ -108,15 +109,15 @@ function checkEdge(edge: string | undefined): readonly Mistake[] {
   ];
 }
 
-function assignmentsOf(input: object, pods: ReadonlyMap<PodId, unknown>, mistakes: Mistake[]): Map<Prefix, PodId> {
-  const assignments = new Map<Prefix, PodId>();
+function assignmentsOf(input: object, pods: ReadonlyMap<PodId, unknown>, mistakes: Mistake[]): Assignments {
+  const assignments = new Assignments();
   for (const [text, pod] of Object.entries(input) as [string, unknown][]) {
     const path = ["assignments", text];
     const prefix = parsePrefix(text);
     if (!prefix.ok) mistakes.push({ path, at: "name", text: prefix.error });
     else if (typeof pod !== "string" || !pods.has(pod as PodId)) {
       mistakes.push({ path, at: "value", text: unknownPod(String(pod), pods) });
-    } else assignments.set(prefix.value, pod as PodId);
+    } else assignments.add(prefix.value, pod as PodId);
   }
   return assignments;
 }

@@ -1,0 +1,37 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { Assignments } from "../../src/directory/assignments.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import type { Prefix } from "../../src/oci/repository-name.ts";
+import { repositoryName } from "../support/generators.ts";
+
+const pod = fc.constantFrom("pod-a", "pod-b", "pod-c") as fc.Arbitrary<PodId>;
+const pairs = fc.array(fc.tuple(repositoryName as unknown as fc.Arbitrary<Prefix>, pod), { maxLength: 50 });
+
+test("assignments hold what a Map holds, in its order, and refuse a second time what is there", () => {
+  fc.assert(
+    fc.property(pairs, fc.array(fc.string({ unit: "binary" })), (pairs, strangers) => {
+      const [assignments, map] = [new Assignments(), new Map<Prefix, PodId>()];
+      for (const [prefix, id] of pairs) {
+        expect(assignments.add(prefix, id)).toBe(!map.has(prefix));
+        if (!map.has(prefix)) map.set(prefix, id);
+      }
+      expect([...assignments]).toEqual([...map]);
+      expect(assignments.size).toBe(map.size);
+      for (const text of [...map.keys(), ...strangers]) expect(assignments.get(text)).toBe(map.get(text as Prefix));
+    }),
+  );
+});
+
+test("a hundred thousand are all there", () => {
+  const assignments = new Assignments();
+  const prefixOf = (index: number) => `group-${(index * 2_654_435_761) % 4_294_967_296}/t` as Prefix;
+  for (let index = 0; index < 100_000; index += 1)
+    expect(assignments.add(prefixOf(index), `pod-${index % 7}` as PodId)).toBe(true);
+  for (let index = 0; index < 100_000; index += 1) {
+    if (assignments.get(prefixOf(index)) !== `pod-${index % 7}` || assignments.add(prefixOf(index), "x" as PodId)) {
+      throw new Error(`${prefixOf(index)} is lost`);
+    }
+  }
+  expect([assignments.size, assignments.get("group-1")]).toEqual([100_000, undefined]);
+});
