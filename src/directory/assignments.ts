@@ -7,6 +7,9 @@ export type AssignmentsView = Iterable<readonly [Prefix, PodId]> & {
   get(prefix: Prefix): PodId | undefined;
 };
 
+/** Finding every slot anew is what growing costs: seldom. */
+const growth = 4;
+
 /**
  * Prefix → Pod, for millions: names stand as bytes in one array, in the order they came, and are found by an open-addressed table of
  * their indexes (Knuth, TAOCP 3, §6.4). In a Map each of a million strings costs several times what one of a thousand does, for
@@ -18,11 +21,11 @@ export class Assignments implements AssignmentsView {
   /** A prefix is ASCII. */
   #bytes = new Uint8Array(1 << 14);
   /** Where each name ends, behind the end of the one before it. */
-  #ends = new Uint32Array(1 << 9);
-  #hashes = new Uint32Array(1 << 9);
-  #pods = new Uint16Array(1 << 9);
+  #ends = new Uint32Array(1 << 10);
+  #hashes = new Uint32Array(1 << 10);
+  #pods = new Uint16Array(1 << 10);
   /** Twice as long as the three above, so that half of it is free: index + 1, or 0 where it is free. */
-  #slots = new Uint32Array(1 << 10);
+  #slots = new Uint32Array(1 << 11);
   readonly #podIds: PodId[] = [];
   readonly #podIndexes = new Map<PodId, number>();
 
@@ -36,7 +39,7 @@ export class Assignments implements AssignmentsView {
     const slot = this.#slotOf(prefix, hash);
     if (this.#slots[slot] !== 0) return false;
     if (this.#size === this.#ends.length) this.#grow();
-    while (this.#usedBytes + prefix.length > this.#bytes.length) this.#bytes = doubled(this.#bytes);
+    while (this.#usedBytes + prefix.length > this.#bytes.length) this.#bytes = longer(this.#bytes, 2);
     for (let at = 0; at < prefix.length; at += 1) this.#bytes[this.#usedBytes + at] = prefix.charCodeAt(at);
     this.#usedBytes += prefix.length;
     this.#ends[this.#size] = this.#usedBytes;
@@ -88,8 +91,10 @@ export class Assignments implements AssignmentsView {
   }
 
   #grow(): void {
-    [this.#ends, this.#hashes, this.#pods] = [doubled(this.#ends), doubled(this.#hashes), doubled(this.#pods)];
-    this.#slots = new Uint32Array(this.#slots.length * 2);
+    this.#ends = longer(this.#ends, growth);
+    this.#hashes = longer(this.#hashes, growth);
+    this.#pods = longer(this.#pods, growth);
+    this.#slots = new Uint32Array(this.#slots.length * growth);
     const mask = this.#slots.length - 1;
     for (let index = 0; index < this.#size; index += 1) {
       let slot = (this.#hashes[index] ?? 0) & mask;
@@ -106,8 +111,8 @@ function hashOf(text: string): number {
   return (hash ^ (hash >>> 15)) >>> 0;
 }
 
-function doubled<T extends Uint8Array | Uint16Array | Uint32Array>(array: T): T {
-  const longer = new (array.constructor as new (length: number) => T)(array.length * 2);
-  longer.set(array);
-  return longer;
+function longer<T extends Uint8Array | Uint16Array | Uint32Array>(array: T, times: number): T {
+  const copy = new (array.constructor as new (length: number) => T)(array.length * times);
+  copy.set(array);
+  return copy;
 }

@@ -71,7 +71,7 @@ async function benchSteps({ files, fill, run }: Stage): Promise<readonly Finding
           step,
           file: files.get(assignments) ?? "",
           rounds,
-          warmUpRounds: size === million ? 0 : rounds,
+          warmUpRounds: rounds,
         });
         await fill(size);
         const { cpuMs, maxRssBytes } = await run(jobOf(size));
