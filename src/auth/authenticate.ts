@@ -22,7 +22,8 @@ export type Refusal =
 /** The Bearer token of a request; any other kind of credentials counts as none (RFC 6750 §2.1). */
 export function readToken(authorization: string | null): Result<Token, Refusal> {
   const [scheme = "", value = "", ...rest] = (authorization ?? "").split(" ");
-  if (scheme.toLowerCase() !== "bearer") return err({ reason: "unauthorized", error: null });
+  const isNone = scheme.toLowerCase() !== "bearer" || (value === "" && rest.length === 0);
+  if (isNone) return err({ reason: "unauthorized", error: null });
   const token = rest.length === 0 ? parseToken(value) : err("malformed");
   return token.ok ? token : err({ reason: "unauthorized", error: "invalid_token" });
 }

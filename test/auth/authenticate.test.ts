@@ -146,7 +146,8 @@ test.each([
   ["", "null"],
   ["Basic ZGVtbzpkZW1v", "null"],
   ["Token a.b.c", "null"],
-  ["Bearer", "invalid_token"],
+  ["Bearer", "null"],
+  ["bearer ", "null"],
   ["Bearer a.b.c d.e.f", "invalid_token"],
   ["Bearer a.b", "invalid_token"],
 ])("Authorization %j is no token", (header, error) => {
