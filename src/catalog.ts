@@ -74,7 +74,8 @@ const ofRegistries = (some: number, all: number): string => `${some} of ${all} r
 async function askCatalog({ endpoint, request, services }: CatalogContext, to: Authorized): Promise<Asked> {
   const { pod, grant } = to;
   if (pod.state === "down") return { kind: "down" };
-  const last = parsePlaces(endpoint.query).get(pod.id) ?? endpoint.last;
+  const place = parsePlaces(endpoint.query).get(pod.id);
+  const last = place === undefined ? endpoint.last : place;
   const n = endpoint.n ?? String(DEFAULT_ENTRIES);
   const own = { ...endpoint, query: withoutPlaces(endpoint.query), n, last };
   const jwt = grant.kind === "open" ? null : grant.jwt;

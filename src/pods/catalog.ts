@@ -66,19 +66,20 @@ function nextPage(
 ): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, { pod, after, repositories, taken }) => {
-    const place = repositories[taken - 1] ?? after;
-    return place === null ? link : `${link}&${placeParameter}=${encodeURIComponent(`${pod}:${place}`)}`;
+    // Empty: nothing of this Pod has been listed, and `last`, which is another's name, must not stand for it.
+    const place = repositories[taken - 1] ?? after ?? "";
+    return `${link}&${placeParameter}=${encodeURIComponent(`${pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);
 }
 
 const placeParameter = "_after";
 
-/** Where each Pod's list goes on, out of a query that `nextPage` made. */
-export function parsePlaces(query: string): ReadonlyMap<PodId, string> {
+/** Where each Pod's list goes on, out of a query that `nextPage` made; null: at its beginning. */
+export function parsePlaces(query: string): ReadonlyMap<PodId, string | null> {
   const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
     const colon = text.indexOf(":");
     const pod = parsePodId(text.slice(0, Math.max(colon, 0)));
-    return pod.ok ? [[pod.value, text.slice(colon + 1)] as const] : [];
+    return pod.ok ? [[pod.value, text.slice(colon + 1) || null] as const] : [];
   });
   return new Map(places);
 }

@@ -28,14 +28,17 @@ async function pageThrough(registries: readonly Registry[], keysOf: readonly ((n
   let query = new URLSearchParams();
   for (;;) {
     const places = parsePlaces(query.toString());
+    const placeOf = (pod: PodId) => (places.has(pod) ? (places.get(pod) ?? null) : query.get("last"));
     const pages = registries.map((registry, index) => {
       const keyOf = keysOf[index] ?? orders.byComponent;
-      return ask(registry, keyOf, places.get(registry.pod) ?? query.get("last"), n);
+      return ask(registry, keyOf, placeOf(registry.pod), n);
     });
     const answer = mergeCatalog(pages, n);
     const { repositories } = (await answer.json()) as { repositories: string[] };
     expect(repositories.length).toBeLessThanOrEqual(n);
     found.push(...repositories);
+    // A cursor that does not move would page for ever.
+    if (found.length > 200) return found;
     const next = /^<\/v2\/_catalog\?(.*)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
     if (next === undefined) return found;
     query = new URLSearchParams(next);
@@ -76,7 +79,7 @@ test("registries whose orders differ lose no name and none comes twice", async (
   const keysOf = [orders.byComponent, orders.byKey];
   await fc.assert(
     fc.asyncProperty(fc.tuple(names, names), sizes.n, sizes.most, async ([one, other], n, most) => {
-      const lists = [one.map((name) => `acme/${name}`), other.map((name) => `globex/${name}`)];
+      const lists = [one, other.filter((name) => !one.includes(name))];
       const found = await pageThrough(registriesOf(lists, keysOf, most), keysOf, n);
       expect(found.toSorted()).toEqual([...new Set(lists.flat())].toSorted());
     }),
