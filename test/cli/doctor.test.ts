@@ -114,6 +114,16 @@ const seeded: readonly (readonly [id: string, finding: string, make: () => Sickn
     async () => ({ store: { endpoint: onLocalhost(await startProxy(elsewhere, () => ({ inPlace: 503 }))) } }),
   ],
   [
+    "storage-of-another-size",
+    "store-wrong",
+    async () => {
+      const storage = String(healthy["pod-b"].blobs.stores[0]?.["endpoint"]);
+      const head = { inPlace: 200, headers: { "Content-Length": 5 } };
+      const proxy = await startProxy(storage, ({ method }) => (method === "HEAD" ? head : null));
+      return { store: { endpoint: onLocalhost(proxy) } };
+    },
+  ],
+  [
     "storage-at-edge",
     "blob-host-under-edge",
     () => ({
