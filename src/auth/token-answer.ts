@@ -1,5 +1,6 @@
 import { decodeJwt } from "jose";
 import * as v from "valibot";
+import { parseJson } from "../lib/json.ts";
 import { jsonResponse } from "../lib/json-response.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { formatBundle, isCompactJwt, type TokenPart } from "./bundle.ts";
@@ -9,12 +10,8 @@ const answer = v.object({ token: v.optional(v.string()), access_token: v.optiona
 
 /** The token in a Pod's answer: only one compact JWT enters a bundle, so that no Pod can add a part of another. */
 export function parseTokenAnswer(text: string): Result<string, string> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return err("token service's answer is not JSON");
-  }
+  const json = parseJson(text);
+  if (json === undefined) return err("token service's answer is not JSON");
   const parsed = v.safeParse(answer, json);
   const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
   return token !== undefined && isCompactJwt(token) ? ok(token) : err("token service's answer has no compact JWT");

@@ -3,6 +3,7 @@ import { createHash } from "node:crypto";
 import { directoryKey, historyPrefix, kindOf } from "../directory/keys.ts";
 import type { LiveRecord } from "../directory/plan.ts";
 import { type DirectoryRecord, directoryRecord, parseRecord } from "../directory/records.ts";
+import { parseJson } from "../lib/json.ts";
 import { CliFailure } from "./failure.ts";
 import type { KvStore, ListedKey } from "./kv-store.ts";
 
@@ -58,11 +59,3 @@ async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<reado
 /** Whoever writes without podctl may keep other things there. */
 const isRecord = (metadata: unknown): metadata is object =>
   typeof metadata === "object" && metadata !== null && "v" in metadata;
-
-export function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return undefined;
-  }
-}

@@ -1,6 +1,7 @@
 /** A plan in words: one line a change, never a value of a Pod record. */
 import { kindOf } from "../directory/keys.ts";
 import type { Change } from "../directory/plan.ts";
+import { parseJsonObject } from "../lib/json.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
 import { colors, count, counted } from "./output.ts";
 
@@ -14,7 +15,7 @@ type ChangeView = {
 };
 
 export function viewOf({ action, key, before, after }: Change): ChangeView {
-  const from = parseObject(before);
+  const from = before === null ? null : parseJsonObject(before);
   const kind = kindOf(key);
   if (kind === "route" || kind === "key" || kind === "cell") {
     return { action, key, pod: { from: podOf(from), to: podOf(after) } };
@@ -24,15 +25,6 @@ export function viewOf({ action, key, before, after }: Change): ChangeView {
 
 const podOf = (record: object | null): string | null =>
   record !== null && "pod" in record && typeof record.pod === "string" ? record.pod : null;
-
-function parseObject(text: string | null): object | null {
-  try {
-    const json: unknown = JSON.parse(text ?? "null");
-    return typeof json === "object" ? json : null;
-  } catch {
-    return null;
-  }
-}
 
 function changedMembers(from: object | null, to: object | null): readonly string[] {
   const [before, after] = [from, to].map((record) => new Map(Object.entries(record ?? {})));

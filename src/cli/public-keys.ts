@@ -1,6 +1,7 @@
 import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
 import { calculateJwkThumbprint, type JWK } from "jose";
 import { libtrustKeyId } from "../directory/key-id.ts";
+import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 /** How a token service names its keys: GitLab and distribution 2 by libtrust's id, distribution 3 by a thumbprint or as its JWK set says. */
@@ -40,8 +41,9 @@ function fromPem(text: string): Result<readonly FoundKey[], string> {
 }
 
 function fromJwks(text: string): Result<readonly FoundKey[], string> {
-  const set = parseJson(text);
-  if (set === null) return err("is no JSON");
+  const json = parseJson(text);
+  if (json === undefined) return err("is no JSON");
+  const set = Object(json) as Record<string, unknown>;
   const members = Array.isArray(set["keys"]) ? (set["keys"] as unknown[]) : [set];
   const keys: FoundKey[] = [];
   for (const [index, member] of members.entries()) {
@@ -56,14 +58,6 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
     }
   }
   return ok(keys);
-}
-
-function parseJson(text: string): Record<string, unknown> | null {
-  try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch {
-    return null;
-  }
 }
 
 /** RFC 7518 §3.1 and RFC 8037: what keys of this kind can sign; the first is taken unless the JWK says another. */

@@ -3,6 +3,7 @@ import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import type { JWK } from "jose";
 import { type SealedFor, seal } from "../directory/seal.ts";
+import { parseJsonObject } from "../lib/json.ts";
 import { type Scheme, schemes } from "../signers/index.ts";
 import { parseSecret } from "../signers/secret.ts";
 
@@ -43,16 +44,8 @@ async function checkSecret(scheme: Scheme, secret: string): Promise<void> {
 }
 
 async function readPublicKey(path: string): Promise<JWK> {
-  const jwk = parseJwk(await readFile(path, "utf8"));
+  const jwk = parseJsonObject(await readFile(path, "utf8")) as JWK | null;
   if (jwk?.kty !== "EC" || jwk.crv !== "P-256") throw new Error(`key "${path}" is no JWK of an EC key on P-256`);
   if (jwk.d !== undefined) throw new Error(`key "${path}" is private; want the public one, without "d"`);
   return jwk;
-}
-
-function parseJwk(json: string): JWK | null {
-  try {
-    return JSON.parse(json) as JWK;
-  } catch {
-    return null;
-  }
 }

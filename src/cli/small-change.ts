@@ -2,12 +2,13 @@
 import { contentOf, contentOfWanted } from "../directory/content.ts";
 import { directoryKey } from "../directory/keys.ts";
 import type { Change } from "../directory/plan.ts";
+import { parseJson } from "../lib/json.ts";
 import { actor } from "./actor.ts";
 import { confirmWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
 import { readUnfinished } from "./history.ts";
 import { jobOf } from "./job.ts";
-import { parseJson, parseSettings } from "./live-directory.ts";
+import { parseSettings } from "./live-directory.ts";
 import { print, printJson } from "./output.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
 import type { Target } from "./target.ts";

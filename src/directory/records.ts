@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { storeSchema } from "../signers/index.ts";
 import { type PodId, parsePodId } from "./pod-id.ts";
@@ -95,12 +96,8 @@ export type PublicKey = v.InferOutput<typeof publicKey>;
 
 /** A KV value as its record; the error names the key and the member, never the value, which may hold a sealed secret. */
 export function parseRecord<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): Result<T, string> {
-  let json: unknown;
-  try {
-    json = JSON.parse(text);
-  } catch {
-    return err(`record "${key}" is not JSON`);
-  }
+  const json = parseJson(text);
+  if (json === undefined) return err(`record "${key}" is not JSON`);
   const parsed = v.safeParse(schema, json);
   if (parsed.success) return ok(parsed.output);
   const issue = parsed.issues[0];

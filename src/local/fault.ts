@@ -1,11 +1,12 @@
 /** Faults of a tap: the wire form that `PUT <control>/faults/…` takes, parsed once. Pure. */
+import { parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Fault } from "./types.ts";
 
 const maxDelayMs = 600_000;
 
 export function parseFault(text: string): Result<Fault, string> {
-  const body = parseObject(text);
+  const body = parseJsonObject(text);
   if (body === null) return err('The body must be a JSON object such as {"mode":"refuse"}.');
   const { mode, ms, status } = body;
   switch (mode) {
@@ -26,15 +27,6 @@ export function parseFault(text: string): Result<Fault, string> {
     }
     default:
       return err('"mode" must be one of none, refuse, hang, reset, delay, status.');
-  }
-}
-
-function parseObject(text: string): Record<string, unknown> | null {
-  try {
-    const value: unknown = JSON.parse(text);
-    return typeof value === "object" && value !== null && !Array.isArray(value) ? { ...value } : null;
-  } catch {
-    return null;
   }
 }
 

@@ -1,6 +1,7 @@
 /** The images that the stack starts with: real ones, of one layer that holds one small text file. Pure. */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
+import { tarOf } from "./tar.ts";
 
 export type Content = { readonly bytes: Buffer; readonly digest: string; readonly mediaType: string };
 export type Image = {
@@ -38,22 +39,3 @@ const sha256 = (bytes: Buffer): string => `sha256:${createHash("sha256").update(
 const content = (mediaType: string, bytes: Buffer): Content => ({ bytes, digest: sha256(bytes), mediaType });
 const json = (mediaType: string, value: object): Content => content(mediaType, Buffer.from(JSON.stringify(value)));
 const descriptor = ({ mediaType, digest, bytes }: Content): object => ({ mediaType, digest, size: bytes.length });
-
-/** A POSIX ustar archive of one file: a header block, the file padded to blocks of 512, two empty blocks. */
-function tarOf(name: string, file: Buffer): Buffer {
-  const header = Buffer.alloc(512);
-  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
-  header.write(name, 0);
-  header.write(octal(0o644, 7), 100);
-  header.write(octal(0, 7), 108);
-  header.write(octal(0, 7), 116);
-  header.write(octal(file.length, 11), 124);
-  header.write(octal(0, 11), 136);
-  header.write("        ", 148);
-  header.write("0", 156);
-  header.write("ustar\x0000", 257);
-  const checksum = header.reduce((sum, byte) => sum + byte, 0);
-  header.write(`${checksum.toString(8).padStart(6, "0")}\0 `, 148);
-  const padding = Buffer.alloc((512 - (file.length % 512)) % 512);
-  return Buffer.concat([header, file, padding, Buffer.alloc(1024)]);
-}

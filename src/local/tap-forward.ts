@@ -18,15 +18,14 @@ export function connectionTo(port: number, client: Socket): Connection {
   return { agent, port, openExchanges: 0 };
 }
 
-export function forward(
-  exchange: {
-    readonly request: http.IncomingMessage;
-    readonly response: http.ServerResponse;
-    readonly connection: Connection;
-    readonly record: OpenRequest | null;
-  },
-  ending: "whole" | "cut after headers",
-): void {
+export type Exchange = {
+  readonly request: http.IncomingMessage;
+  readonly response: http.ServerResponse;
+  readonly connection: Connection;
+  readonly record: OpenRequest | null;
+};
+
+export function forward(exchange: Exchange, ending: "whole" | "cut after headers"): void {
   const { request, response, connection, record } = exchange;
   const startedAt = performance.now();
   connection.openExchanges += 1;

@@ -5,7 +5,7 @@
 import type http from "node:http";
 import { closeNow, createHttpServer, listen, listenAgain } from "./http-server.ts";
 import { type OpenRequest, SeenList } from "./seen.ts";
-import { type Connection, connectionTo, forward } from "./tap-forward.ts";
+import { type Connection, connectionTo, type Exchange, forward } from "./tap-forward.ts";
 import type { Fault, SeenRequest } from "./types.ts";
 
 export type Tap = {
@@ -55,13 +55,6 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
     stop: () => closeNow(server),
   };
 }
-
-type Exchange = {
-  readonly request: http.IncomingMessage;
-  readonly response: http.ServerResponse;
-  readonly connection: Connection;
-  readonly record: OpenRequest | null;
-};
 
 function play(fault: Fault, exchange: Exchange): void {
   const { request, response, record } = exchange;

@@ -1,4 +1,5 @@
 import { createHash } from "node:crypto";
+import { parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, digestParts, parseDigest } from "../oci/digest.ts";
 
@@ -38,7 +39,7 @@ export const digestMatches = (digest: Digest, body: Uint8Array): boolean =>
 export function parseManifest(contentType: string, body: Uint8Array): Result<ParsedManifest, string> {
   const mediaType = contentType.split(";")[0]?.trim() ?? "";
   if (!isIndex(mediaType) && !isImage(mediaType)) return err(`unsupported manifest media type: ${mediaType}`);
-  const fields = parseObject(body);
+  const fields = parseJsonObject(Buffer.from(body).toString("utf8"));
   if (fields === null) return err("manifest is not a JSON object");
   if (fields["schemaVersion"] !== 2) return err("unrecognized manifest schema version");
   if ((fields["mediaType"] ?? mediaType) !== mediaType) return err("mediaType is not that of the Content-Type header");
@@ -63,14 +64,6 @@ const list = (value: unknown): readonly unknown[] => (Array.isArray(value) ? val
 
 const record = (value: unknown): Record<string, unknown> | null =>
   typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : null;
-
-function parseObject(body: Uint8Array): Record<string, unknown> | null {
-  try {
-    return record(JSON.parse(Buffer.from(body).toString("utf8")));
-  } catch {
-    return null;
-  }
-}
 
 function parseDescriptor(value: unknown): Descriptor | null {
   const { digest, mediaType, urls } = record(value) ?? {};

@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Scheme, schemes } from "./index.ts";
 import type { SecretSchema, StoreSecret } from "./signer.ts";
@@ -7,7 +8,7 @@ import type { SecretSchema, StoreSecret } from "./signer.ts";
 export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
   const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
   if (schema === null) return err(`is of no use: scheme "${scheme}" has no secret`);
-  const parsed = await v.safeParseAsync(schema, parseJson(text));
+  const parsed = await v.safeParseAsync(schema, parseJson(text) ?? null);
   return parsed.success ? ok(parsed.output) : err(whatIsWrong(parsed.issues[0]));
 }
 
@@ -16,12 +17,4 @@ function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
   const at = v.getDotPath(given);
   return `is wrong${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return null;
-  }
 }

@@ -1,22 +1,11 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { applyPlan, checkApplied } from "../../src/cli/apply-plan.ts";
-import { type KvStore, openKvStore } from "../../src/cli/kv-store.ts";
 import { makePlan } from "../../src/cli/make-plan.ts";
 import { rollBack } from "../../src/cli/roll-back.ts";
-import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
-let server: CloudflareKv;
-let kv: KvStore;
-beforeAll(async () => {
-  server = await startCloudflareKv();
-  kv = openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace });
-});
-afterAll(() => server.stop());
-beforeEach(() => {
-  server.data.clear();
-  server.heal();
-});
+const { server, kv } = await useCloudflareKv();
 
 const before = topologyOf(
   topologyText(
@@ -134,18 +123,24 @@ describe("an apply that is cut off", () => {
     return { writes, state: records(false) };
   }
 
+  /** Ends before its n-th write; gives what was there before it. */
+  async function cutAt(cut: number): Promise<ReadonlyMap<string, string>> {
+    server.data.clear();
+    server.heal();
+    await apply(before);
+    const original = records();
+    server.heal();
+    server.onWrite = (n) => n < cut;
+    await expect(apply(after), `cut at ${cut}`).rejects.toThrow();
+    server.heal();
+    return original;
+  }
+
   test("after any write ends in the same state when it is run again, and can be rolled back byte for byte", async () => {
     const { writes, state } = await uncut();
     expect(writes).toBeGreaterThan(12);
     for (let cut = 1; cut <= writes; cut += 1) {
-      server.data.clear();
-      server.heal();
-      await apply(before);
-      const original = records();
-      server.heal();
-      server.onWrite = (n) => n < cut;
-      await expect(apply(after), `cut at ${cut}`).rejects.toThrow();
-      server.heal();
+      const original = await cutAt(cut);
       await apply(after);
       expect(records(false), `cut at ${cut}`).toEqual(state);
       expect((await makePlan(kv, after)).unfinished, `cut at ${cut}`).toBeNull();
@@ -157,14 +152,7 @@ describe("an apply that is cut off", () => {
   test("after any write is undone by a rollback", async () => {
     const { writes } = await uncut();
     for (let cut = 4; cut <= writes; cut += 1) {
-      server.data.clear();
-      server.heal();
-      await apply(before);
-      const original = records();
-      server.heal();
-      server.onWrite = (n) => n < cut;
-      await expect(apply(after)).rejects.toThrow();
-      server.heal();
+      const original = await cutAt(cut);
       await rollBack(kv);
       expect(records(), `cut at ${cut}`).toEqual(original);
     }

@@ -1,18 +1,9 @@
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
-import { type KvStore, openKvStore } from "../../src/cli/kv-store.ts";
-import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { expect, test } from "vitest";
+import { openKvStore } from "../../src/cli/kv-store.ts";
+import { account, namespace } from "../support/cloudflare-kv.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
-let server: CloudflareKv;
-let kv: KvStore;
-beforeAll(async () => {
-  server = await startCloudflareKv();
-  kv = openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace });
-});
-afterAll(() => server.stop());
-beforeEach(() => {
-  server.data.clear();
-  server.heal();
-});
+const { server, kv } = await useCloudflareKv();
 
 const entriesOf = (count: number) =>
   Array.from(

@@ -47,11 +47,3 @@ function causeOf(error: unknown): string {
   const { code } = Object(error.cause) as { code?: unknown };
   return typeof code === "string" ? code : "the connection failed";
 }
-
-export function parseJson(text: string): Record<string, unknown> {
-  try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
-}

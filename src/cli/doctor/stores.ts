@@ -1,8 +1,9 @@
 import * as v from "valibot";
 import { type Probed, type ProbedStore, probed } from "../../blobs/probed.ts";
+import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";
-import { type Called, call, parseJson } from "./call.ts";
+import { type Called, call } from "./call.ts";
 import type { Checks, Finding } from "./check.ts";
 import type { Deployment, Subject } from "./subject.ts";
 

@@ -2,9 +2,10 @@ import { compactVerify, decodeJwt, importJWK, type JWK } from "jose";
 import * as v from "valibot";
 import { parseToken } from "../../auth/bundle.ts";
 import { accessClaim, keyId } from "../../auth/verify.ts";
+import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
-import { type Called, call, parseJson } from "./call.ts";
+import { type Called, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
 
 /** `sent`: what the registry, or the edge, is to be shown. */
@@ -34,7 +35,7 @@ export async function fetchToken(
   if (status === 401 || status === 403) {
     return err({ finding: "credentials-refused", text: `the token service answers ${status} to ${who}` });
   }
-  const { token, access_token } = status === 200 ? parseJson(text) : {};
+  const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};
   const found = token ?? access_token;
   const sent = typeof found === "string" ? found : "";
   const parsed = parseToken(sent);

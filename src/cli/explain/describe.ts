@@ -4,6 +4,7 @@ import { partsOf } from "../../auth/authenticate.ts";
 import type { Token } from "../../auth/bundle.ts";
 import { keyId, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
+import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
 import type { Lookup } from "../traced-directory.ts";
 
@@ -19,7 +20,7 @@ export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
 }
 
 function summaryOf(key: string, text: string): string {
-  const record = parseObject(text);
+  const record = parseJsonObject(text) ?? {};
   if (key.startsWith("route/")) return `→ ${textOf(record["pod"])}`;
   if (key === "directory") return `default ${textOf(record["default"])}`;
   if (key.startsWith("block/")) return "blocked";
@@ -27,14 +28,6 @@ function summaryOf(key: string, text: string): string {
 }
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
-
-function parseObject(text: string): Record<string, unknown> {
-  try {
-    return Object(JSON.parse(text)) as Record<string, unknown>;
-  } catch {
-    return {};
-  }
-}
 
 /** Each part: whose it is, its key, whether it verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, now: Date): Promise<readonly string[]> {

@@ -1,0 +1,14 @@
+import { afterAll, beforeEach } from "vitest";
+import { type KvStore, openKvStore } from "../../src/cli/kv-store.ts";
+import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "./cloudflare-kv.ts";
+
+/** Cloudflare's KV API for the tests of a file, empty and without faults before each, and podctl's way to it. */
+export async function useCloudflareKv(): Promise<{ readonly server: CloudflareKv; readonly kv: KvStore }> {
+  const server = await startCloudflareKv();
+  afterAll(() => server.stop());
+  beforeEach(() => {
+    server.data.clear();
+    server.heal();
+  });
+  return { server, kv: openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace }) };
+}
