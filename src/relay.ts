@@ -1,4 +1,5 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
+import { chooseStore } from "./blobs/choose-store.ts";
 import { readClient } from "./blobs/client.ts";
 import { type BlobRequest, followRedirect, redirectBlob } from "./blobs/redirect.ts";
 import type { Authorized, Context } from "./context.ts";
@@ -48,11 +49,10 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
   const answer = await exchange(context, { pod, grant }, settled.value);
   if (!answer.ok) return refused(answer.error);
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
-    const followed = await followRedirect(
-      endpoint.method,
-      answer.value,
-      blobRequest(context, { pod, grant }, endpoint),
-    );
+    const blob = blobRequest(context, { pod, grant }, endpoint);
+    // By a token that only the Pod can judge, the edge signs nothing.
+    const store = grant.kind === "undecided" ? null : chooseStore(pod, blob.client);
+    const followed = await followRedirect(endpoint.method, answer.value, blob, store);
     return followed.ok
       ? attribute({ response: followed.value, outcome: "redirected", endpoint: "blob" }, endpoint, pod)
       : refused(followed.error);

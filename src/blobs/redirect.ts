@@ -39,15 +39,15 @@ export async function redirectBlob(
 }
 
 /**
- * A Pod's own redirect of a blob. A HEAD is signed here where that can be done, for a URL signed for GET answers no HEAD; else the
- * Pod's target stands, absolute and only on its blob hosts.
+ * A Pod's own redirect of a blob. A HEAD is signed here where that can be done, for a URL signed for GET answers no HEAD; else, and where
+ * the edge may not sign by this token (`store` null), the Pod's target stands, absolute and only on its blob hosts.
  */
 export async function followRedirect(
   method: "GET" | "HEAD",
   redirect: Response,
   blob: BlobRequest,
+  store: SigningStore | null,
 ): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
-  const store = chooseStore(blob.pod, blob.client);
   if (method === "HEAD" && store !== null && proves(redirect, blob.digest, blob.pod))
     return signedRedirect("HEAD", blob, store);
   const target = redirectTarget(redirect, blob.pod);

@@ -152,6 +152,14 @@ describe("by a token whose key only the Pod may know", async () => {
     expect(await isLearned()).toBe(false);
   });
 
+  test("no URL is signed for a HEAD that the Pod redirects: the Pod's own stands", async () => {
+    const { host } = new URL(stack.current.pods["pod-b"].storage.url);
+    const own = `http://${host}/${blobs[0]?.replace("sha256:", "")}?by=pod`;
+    pod.answer((response) => void response.writeHead(307, { Location: own }).end());
+    const answer = await askUnverified(`blobs/${blobs[0]}`, { method: "HEAD" });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([307, own]);
+  });
+
   test("what the Pod lets it delete is forgotten", async () => {
     serve({});
     await (await ask("manifests/1")).text();
