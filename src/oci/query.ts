@@ -3,7 +3,8 @@
  * an upload's query is the Pod's own and opaque to us.
  */
 
-const nameOf = (segment: string): string => {
+/** The decoded name of one `name=value` of a query. */
+export const nameOf = (segment: string): string => {
   const equals = segment.indexOf("=");
   // URLSearchParams decodes exactly as a server would, malformed escapes included.
   const [first] = new URLSearchParams(equals < 0 ? segment : segment.slice(0, equals)).keys();

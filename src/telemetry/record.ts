@@ -1,3 +1,5 @@
+import { nameOf } from "../oci/query.ts";
+
 /** The one word for what answered a request. */
 export type Outcome =
   | "challenged"
@@ -46,10 +48,7 @@ export function redactPath(url: URL): string {
   const query = url.search
     .slice(1)
     .split("&")
-    .map((segment) => {
-      const name = segment.split("=", 1)[0] ?? "";
-      return secretParameters.includes(name) ? `${name}=redacted` : segment;
-    });
+    .map((segment) => (secretParameters.includes(nameOf(segment)) ? `${nameOf(segment)}=redacted` : segment));
   return `${url.pathname}?${query.join("&")}`;
 }
 
@@ -57,5 +56,6 @@ export function redactPath(url: URL): string {
 export function announcedBytes(body: ReadableStream | null, headers: Headers): number | null {
   if (body === null) return 0;
   const length = headers.get("Content-Length");
-  return length === null || !/^\d+$/.test(length) ? null : Number(length);
+  const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;
+  return Number.isSafeInteger(bytes) ? bytes : null;
 }
