@@ -10,7 +10,7 @@ import { grantsNothing, parseTokenAnswer } from "./token-answer.ts";
 import { accessForbidden, type PodQuestion } from "./token-plan.ts";
 import type { TokenRequest } from "./token-request.ts";
 
-export type AskFailure = PodFailure | Misconfigured | { readonly reason: "bad-answer"; readonly text: string };
+export type AskFailure = PodFailure | Misconfigured;
 
 /** A Pod's word on its scopes. `refused` is for good, `unavailable` may change; both keep the answer that a client would get of it. */
 export type PodAnswer =

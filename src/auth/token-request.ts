@@ -1,8 +1,8 @@
-import { boundedText } from "../lib/bounded-text.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { forwardedHeaders } from "../oci/headers.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
+import { textWithin } from "../resilience/text-within.ts";
 
 /** A token request, whichever way it came: GET with a query, or POST with a form (OAuth2, distribution's token spec). */
 export type TokenRequest = {
@@ -26,8 +26,9 @@ const passedByPost = ["grant_type", "username", "password", "refresh_token", "cl
 
 export async function parseTokenRequest(request: Request, service: string): Promise<Result<TokenRequest, OciError>> {
   const isForm = request.method === "POST";
-  const text = isForm ? await boundedText(request, MAX_FORM_BYTES) : new URL(request.url).search;
-  if (text === null) return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes` });
+  const text = isForm ? await textWithin(request, MAX_FORM_BYTES) : new URL(request.url).search;
+  if (text === null)
+    return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds` });
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
   // Clients of a challenge send its service; some send none or an empty one.

@@ -68,6 +68,8 @@ function rewriteLink(link: string, context: RewriteContext): string {
 function ownUrl(text: string, { pod, edgeOrigin }: RewriteContext): URL | null {
   if (!URL.canParse(text, pod.registry)) return null;
   const url = new URL(text, pod.registry);
+  // RFC 3986 §4.2: as a reference on the edge, such a path would name another host.
+  if (url.pathname.startsWith("//")) return null;
   // By host alone: a Pod behind a TLS terminator may think that it speaks plain HTTP.
   return url.host === new URL(pod.registry).host || url.host === new URL(edgeOrigin).host ? url : null;
 }

@@ -1,5 +1,5 @@
-/** Why a Pod gave no answer: the connection failed, or no headers came in time. */
-export type PodFailure = { readonly reason: "unreachable" | "silent"; readonly text: string };
+/** Why a Pod gave no answer: the connection failed, no headers came in time, or what came is no answer of HTTP's. */
+export type PodFailure = { readonly reason: "unreachable" | "silent" | "bad-answer"; readonly text: string };
 
 export type FetchRequest = {
   readonly url: string;

@@ -34,7 +34,9 @@ async function fetchOnce(
       cache: "no-store",
       signal: abort.signal,
     });
-    return ok(response);
+    if (response.status >= 200 && response.status <= 599) return ok(response);
+    // RFC 9110 §15: no other status can be passed on; 101 would be for an upgrade that nobody asked for.
+    return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
     if (abort.signal.aborted) return err({ reason: "silent", text: `no answer within ${request.deadlineMs} ms` });
     return err({ reason: "unreachable", text: error instanceof Error ? error.message : "connection failed" });

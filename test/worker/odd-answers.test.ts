@@ -109,6 +109,33 @@ describe("a Location", () => {
   });
 });
 
+test.each(["http://evil.test", "//evil.test", "/.//evil.test", "/\\evil.test"])(
+  "a path that would name another host is not handed out: %s",
+  async (path) => {
+    const location = path.startsWith("/") ? pod.url + path : path;
+    pod.answer((response) => void response.writeHead(307, { Location: location }).end());
+    const { answer } = await ask("manifests/1");
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+    pod.answer((response) => void response.writeHead(200, { Link: `<${location}>; rel="next"` }).end("{}"));
+    expect((await ask("tags/list")).answer.headers.get("Link")).not.toMatch(/<\/\//);
+  },
+);
+
+test.each(["999 Odd", "600 Odd", "101 Switching Protocols"])(
+  "a status that is no answer is 502 for reads and writes: %s",
+  async (status) => {
+    pod.answer((response) => {
+      response.socket?.end(`HTTP/1.1 ${status}\r\nUpgrade: x\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n`);
+    });
+    const answers = [
+      await ask("manifests/1"),
+      await ask("manifests/1", { method: "HEAD" }),
+      await ask("blobs/uploads/", post),
+    ];
+    expect(answers.map(({ answer }) => answer.status)).toEqual([502, 502, 502]);
+  },
+);
+
 test("a Pod's 401 names the edge's token endpoint, keeps its error, and drops scopes of other names", async () => {
   const scope = "repository:globex/app:pull,push repository:globex/secret:pull";
   const challenge = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}",error="insufficient_scope"`;

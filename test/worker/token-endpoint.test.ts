@@ -1,6 +1,7 @@
 import type { ServerResponse } from "node:http";
 import { decodeJwt, SignJWT } from "jose";
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
+import { rawClient } from "../local/raw-http.ts";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -144,6 +145,19 @@ describe("a form", () => {
     expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
     expect(tokenService.seen).toEqual([]);
   });
+
+  test.each([
+    ["breaks off", "Transfer-Encoding: chunked", "5\r\nscope\r\nzz\r\n"],
+    ["stops", "Content-Length: 100", "scope=repository:globex/b:pull"],
+  ])("that %s is refused in time", async (_, framing, body) => {
+    const client = await rawClient(stack.current.edge);
+    client.send(`POST /jwt/auth HTTP/1.1\r\nHost: edge\r\n${framing}\r\n\r\n${body}`);
+    await vi.waitFor(() => expect(client.received()).toMatch(/^HTTP\/1\.1 400 [\s\S]*QUERY_INVALID/), {
+      timeout: 15_000,
+    });
+    client.socket.destroy();
+    expect(tokenService.seen).toEqual([]);
+  });
 });
 
 describe("a token service", () => {
@@ -199,6 +213,12 @@ describe("a token service", () => {
     }
     expect((await client.get("/v2/", token)).status).toBe(401);
     expect([...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
+  });
+
+  test("that answers with no status of HTTP's is 502", async () => {
+    tokenService.answer((response) => void response.socket?.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"));
+    const answer = await get("scope=repository:globex/b:pull");
+    expect([answer.status, await codeOf(answer)]).toEqual([502, "UNKNOWN"]);
   });
 
   test("that redirects is not followed: credentials go nowhere else", async () => {
