@@ -21,5 +21,6 @@ export async function settleMount(
   if (from.kind === "unusable") return ok(plain);
   const source = await resolvePod(directory, from.name, null);
   if (!source.ok) return source;
-  return ok(source.value.pod?.id === pod.id ? endpoint : plain);
+  // What operators have blocked is not to be had under another name either.
+  return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);
 }

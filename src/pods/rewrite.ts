@@ -28,19 +28,22 @@ export async function rewriteResponse(
   const location = headers.get("Location");
   if (location !== null) {
     const rewritten = await rewriteLocation(location, context);
-    if (rewritten === null) {
-      return err({
-        reason: "foreign-location",
-        text: `Location of a ${response.status} for "${context.endpoint.kind}" is not the Pod's own`,
-      });
-    }
+    if (rewritten === null) return foreign("Location", response, context);
     headers.set("Location", rewritten);
   }
   const link = headers.get("Link");
-  if (link !== null) headers.set("Link", rewriteLink(link, context));
+  if (link !== null) {
+    const rewritten = rewriteLink(link, context);
+    // Some clients follow it with their whole token, other Pods' parts included.
+    if (rewritten === null) return foreign("Link", response, context);
+    headers.set("Link", rewritten);
+  }
   if (context.endpoint.kind === "manifest") headers.set("Cache-Control", withNoTransform(headers.get("Cache-Control")));
   return ok(new Response(response.body, { status: response.status, statusText: response.statusText, headers }));
 }
+
+const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, ForeignLocation> =>
+  err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" is not the Pod's own` });
 
 /** Path and query on the edge; null for another origin, and for an upload of another repository. */
 async function rewriteLocation(location: string, context: RewriteContext): Promise<string | null> {
@@ -57,11 +60,15 @@ async function rewriteLocation(location: string, context: RewriteContext): Promi
   return `${url.pathname}?${query}`;
 }
 
-function rewriteLink(link: string, context: RewriteContext): string {
-  return link.replace(/<([^>]*)>/g, (whole, target: string) => {
+/** Each target as path and query on the edge; null if one is elsewhere. */
+function rewriteLink(link: string, context: RewriteContext): string | null {
+  let own = true;
+  const rewritten = link.replace(/<([^>]*)>/g, (_, target: string) => {
     const url = ownUrl(target, context);
-    return url === null ? whole : `<${url.pathname}${url.search}>`;
+    own &&= url !== null;
+    return `<${url?.pathname}${url?.search}>`;
   });
+  return own ? rewritten : null;
 }
 
 /** The URL, if it is on the Pod's origin or on the edge's. */

@@ -117,7 +117,8 @@ test.each(["http://evil.test", "//evil.test", "/.//evil.test", "/\\evil.test"])(
     const { answer } = await ask("manifests/1");
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
     pod.answer((response) => void response.writeHead(200, { Link: `<${location}>; rel="next"` }).end("{}"));
-    expect((await ask("tags/list")).answer.headers.get("Link")).not.toMatch(/<\/\//);
+    const list = await ask("tags/list");
+    expect([list.answer.status, list.answer.headers.get("Link")]).toEqual([502, null]);
   },
 );
 

@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { privateImage } from "../../src/local/images.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
 
@@ -87,4 +88,15 @@ test("a mount within a Pod is 201; across Pods or from nonsense 202, never a 4xx
     Array(2).fill("/v2/acme/target/blobs/uploads/"),
   );
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
+});
+
+test("a mount from a blocked prefix is 202: what is blocked is not to be had under another name", async () => {
+  const { layer } = privateImage("acme");
+  await stack.current.putKv("block/acme/private", JSON.stringify({ v: 1, text: "removed" }));
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/private:pull"]);
+  const query = `mount=${layer.digest}&from=acme/private`;
+  const mounted = await client.get(`/v2/acme/taken/blobs/uploads/?${query}`, token, { method: "POST" });
+  expect(mounted.status).toBe(202);
+  expect((await client.get(`/v2/acme/taken/blobs/${layer.digest}`, token)).status).toBe(404);
 });
