@@ -1,5 +1,5 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
-import { grantFor } from "./auth/authenticate.ts";
+import { grantFor, jwtOf } from "./auth/authenticate.ts";
 import type { Authorized, Context } from "./context.ts";
 import { allPods, type Pod } from "./directory/directory.ts";
 import { err, ok, type Result } from "./lib/result.ts";
@@ -78,8 +78,7 @@ async function askCatalog({ endpoint, request, services }: CatalogContext, to: A
   const last = place === undefined ? endpoint.last : place;
   const n = endpoint.n ?? String(DEFAULT_ENTRIES);
   const own = { ...endpoint, query: withoutPlaces(endpoint.query), n, last };
-  const jwt = grant.kind === "open" ? null : grant.jwt;
-  const answer = await services.fetchPod(pod, podRequest(pod, own, jwt, request));
+  const answer = await services.fetchPod(pod, podRequest(pod, own, jwtOf(grant), request));
   if (!answer.ok) return { kind: "down" };
   const { status, body } = answer.value;
   if (status === 200) {

@@ -1,4 +1,4 @@
-import type { Grant } from "./auth/authenticate.ts";
+import { jwtOf } from "./auth/authenticate.ts";
 import { proves } from "./blobs/proof.ts";
 import type { Owned } from "./blobs/proofs.ts";
 import type { Authorized, Context } from "./context.ts";
@@ -55,8 +55,6 @@ export async function prove(
   }
   return ok(proved);
 }
-
-const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
   pod,

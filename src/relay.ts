@@ -18,7 +18,7 @@ export async function redirect(
   { pod, grant }: Authorized,
 ): Promise<Answer | null> {
   const { endpoint, challenger } = context;
-  if (endpoint.kind !== "blob" || endpoint.method !== "GET" || grant.kind === "undecided") return null;
+  if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
   const blob = blobRequest(context, { pod, grant }, endpoint);
   const redirected = await redirectBlob(blob, () => prove(context, { pod, grant }, endpoint));
   if (!redirected.ok) return attribute(refuse(redirected.error, endpoint, challenger), endpoint, pod);
@@ -35,7 +35,8 @@ const blobRequest = (
   repository: name,
   digest,
   pod,
-  client: readClient(request),
+  // By a token that only the Pod can judge, the edge signs nothing.
+  store: grant.kind === "undecided" ? null : chooseStore(pod, readClient(request)),
   jwt: grant.kind === "granted" ? grant.jwt : null,
   openSecret: services.openSecret,
   now: services.now,
@@ -50,9 +51,7 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
   if (!answer.ok) return refused(answer.error);
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
     const blob = blobRequest(context, { pod, grant }, endpoint);
-    // By a token that only the Pod can judge, the edge signs nothing.
-    const store = grant.kind === "undecided" ? null : chooseStore(pod, blob.client);
-    const followed = await followRedirect(endpoint.method, answer.value, blob, store);
+    const followed = await followRedirect(endpoint.method, answer.value, blob);
     return followed.ok
       ? attribute({ response: followed.value, outcome: "redirected", endpoint: "blob" }, endpoint, pod)
       : refused(followed.error);

@@ -2,6 +2,7 @@ import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
 import { type Grant, grantFor, identify } from "./auth/authenticate.ts";
 import { serveCatalog } from "./catalog.ts";
 import type { Authorized, Context } from "./context.ts";
+import { defaultPod } from "./directory/directory.ts";
 import { type Resolution, resolvePod } from "./directory/resolve.ts";
 import { jsonResponse } from "./lib/json-response.ts";
 import { err, ok, type Result } from "./lib/result.ts";
@@ -26,9 +27,7 @@ export async function serveNameless(context: Context<NamelessEndpoint>): Promise
 
 async function forwardToDefault(context: Context<NamelessEndpoint>): Promise<Answer> {
   const { endpoint, services, challenger } = context;
-  const settings = await services.directory.settings();
-  if (!settings.ok) return refuse(settings.error, endpoint, challenger);
-  const pod = settings.value.default === undefined ? ok(null) : await services.directory.pod(settings.value.default);
+  const pod = await defaultPod(services.directory);
   if (!pod.ok) return refuse(pod.error, endpoint, challenger);
   if (pod.value === null) return refuse({ reason: "name-unknown" }, endpoint, challenger);
   return forward(context, { pod: pod.value, grant: { kind: "open" } });

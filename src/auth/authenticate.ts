@@ -14,6 +14,9 @@ export type Grant =
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
+/** What the Pod is sent as the client's token; null where it asks for none. */
+export const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
+
 export type Refusal =
   | { readonly reason: "unauthorized"; readonly error: ChallengeError | null; readonly text?: string }
   | { readonly reason: "name-unknown" }

@@ -1,6 +1,5 @@
-import { allPods, type Directory, type DirectoryFailure, type Pod } from "../directory/directory.ts";
+import { allPods, type Directory, type DirectoryFailure, defaultPod, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import type { DirectoryRecord } from "../directory/records.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
@@ -39,7 +38,7 @@ export async function planQuestions(
   if (!settings.ok) return settings;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const groups = await groupByPod(request.scopes, settings.value, directory);
+  const groups = await groupByPod(request.scopes, directory);
   if (!groups.ok) return groups;
   if (groups.value.length === 0) return planLogin(request, directory);
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
@@ -67,12 +66,9 @@ export async function planLogin(
   directory: Directory,
 ): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
   if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
-  const settings = await directory.settings();
-  if (!settings.ok) return settings;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const id = owner.value ?? settings.value.default;
-  const pod = id === undefined ? ok(null) : await directory.pod(id);
+  const pod = owner.value === null ? await defaultPod(directory) : await directory.pod(owner.value);
   if (!pod.ok) return pod;
   if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
   return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
@@ -90,11 +86,10 @@ async function ownerOf(
 /** Scopes by Pod, in request order; one that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
 async function groupByPod(
   scopes: readonly Access[],
-  settings: DirectoryRecord,
   directory: Directory,
 ): Promise<Result<readonly Group[], DirectoryFailure>> {
   const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
-  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, settings.default, directory)));
+  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, directory)));
   for (const [index, scope] of scopes.entries()) {
     const pods = found[index] ?? ok([]);
     if (!pods.ok) return pods;
@@ -109,14 +104,10 @@ async function groupByPod(
 
 const isCatalog = ({ type, name }: Access): boolean => type === "registry" && name === "catalog";
 
-async function podsOfScope(
-  scope: Access,
-  defaultPod: PodId | undefined,
-  directory: Directory,
-): Promise<Result<readonly Pod[], DirectoryFailure>> {
+async function podsOfScope(scope: Access, directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   if (isCatalog(scope)) return allPods(directory);
   if (scope.type === "registry") {
-    const pod = defaultPod === undefined ? ok(null) : await directory.pod(defaultPod);
+    const pod = await defaultPod(directory);
     return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
   }
   const name = parseRepositoryName(scope.name);

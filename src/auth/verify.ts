@@ -1,4 +1,4 @@
-import { decodeProtectedHeader, errors, importJWK, type JWK, jwtVerify } from "jose";
+import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerify } from "jose";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
@@ -22,7 +22,7 @@ const leewaySeconds = 60;
 /** Distribution's `access`, as registries read it, which are written in Go: what is missing or null is empty, what is of another type spoils the token. */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
-export const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
+const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
 /** GitLab's registry takes no longer list. */
 const MAX_AUDIENCES = 10;
 
@@ -44,6 +44,16 @@ export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Ver
     access: claims.access,
   });
   return { kind: "verified", access: claims.access };
+}
+
+/** What a token says that it allows, whoever signed it; null where its claims cannot be read. */
+export function claimedAccess(jwt: string): readonly Access[] | null {
+  try {
+    const access = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
+    return access.success ? access.output : null;
+  } catch {
+    return null;
+  }
 }
 
 /** The `kid` of a token's header, null where it has none. Header `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */

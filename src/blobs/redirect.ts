@@ -6,7 +6,6 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 import type { PodFailure } from "../resilience/fetch-request.ts";
 import type { SigningStore } from "../signers/index.ts";
 import { attributionOf } from "./attribution.ts";
-import { type Client, chooseStore } from "./choose-store.ts";
 import { proves, redirectTarget } from "./proof.ts";
 import { signBlobUrl } from "./sign.ts";
 
@@ -16,7 +15,8 @@ export type BlobRequest = {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly pod: Pod;
-  readonly client: Client;
+  /** What this client is signed for; null where the Pod alone is to say. */
+  readonly store: SigningStore | null;
   /** The client's token if the edge has verified it. */
   readonly jwt: string | null;
   readonly openSecret: OpenSecret;
@@ -24,32 +24,30 @@ export type BlobRequest = {
 };
 
 /**
- * The 307 of a blob GET: signed here, if the Pod's store can be signed for and it is proved that the digest is in this repository.
+ * The 307 of a blob GET: signed here, if there is a store to sign for and it is proved that the digest is in this repository.
  * Null: nothing is proved, so the Pod itself is to answer.
  */
 export async function redirectBlob(
   blob: BlobRequest,
   prove: () => Promise<Result<boolean, PodFailure | Misconfigured>>,
 ): Promise<Result<Response | null, PodFailure | Misconfigured>> {
-  const store = chooseStore(blob.pod, blob.client);
-  if (store === null) return ok(null);
+  if (blob.store === null) return ok(null);
   const proved = await prove();
   if (!proved.ok) return proved;
-  return proved.value ? signedRedirect("GET", blob, store) : ok(null);
+  return proved.value ? signedRedirect("GET", blob, blob.store) : ok(null);
 }
 
 /**
- * A Pod's own redirect of a blob. A HEAD is signed here where that can be done, for a URL signed for GET answers no HEAD; else, and where
- * the edge may not sign by this token (`store` null), the Pod's target stands, absolute and only on its blob hosts.
+ * A Pod's own redirect of a blob. A HEAD is signed here where that can be done, for a URL signed for GET answers no HEAD; else the
+ * Pod's target stands, absolute and only on its blob hosts.
  */
 export async function followRedirect(
   method: "GET" | "HEAD",
   redirect: Response,
   blob: BlobRequest,
-  store: SigningStore | null,
 ): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
-  if (method === "HEAD" && store !== null && proves(redirect, blob.digest, blob.pod))
-    return signedRedirect("HEAD", blob, store);
+  if (method === "HEAD" && blob.store !== null && proves(redirect, blob.digest, blob.pod))
+    return signedRedirect("HEAD", blob, blob.store);
   const target = redirectTarget(redirect, blob.pod);
   if (target === null) {
     return err({

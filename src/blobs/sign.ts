@@ -29,7 +29,7 @@ export async function signBlobUrl(
       `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
     );
   }
-  const key = store.prefix === "" ? objectKey(digest) : `${store.prefix}/${objectKey(digest)}`;
+  const key = objectKey(digest, store.prefix);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters };
   const name = JSON.stringify([method, key, parameters, window]);

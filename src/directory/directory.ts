@@ -87,6 +87,13 @@ export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory
 
 type ChosenBy = Parameters<ReadKv>[1];
 
+/** Whose the names are that no prefix fits; null where the directory names none. */
+export async function defaultPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
+  const settings = await directory.settings();
+  if (!settings.ok) return settings;
+  return settings.value.default === undefined ? ok(null) : directory.pod(settings.value.default);
+}
+
 /** Every Pod there is: a directory that lists none has its default. */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const settings = await directory.settings();

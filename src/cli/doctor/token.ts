@@ -1,7 +1,6 @@
 import { compactVerify, decodeJwt, importJWK, type JWK } from "jose";
-import * as v from "valibot";
 import { parseToken } from "../../auth/bundle.ts";
-import { accessClaim, keyId } from "../../auth/verify.ts";
+import { claimedAccess, keyId } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
@@ -48,17 +47,8 @@ export async function fetchToken(
   }
   const { value } = parsed;
   const jwt = value.kind === "bare" ? value.jwt : (value.parts.find((part) => part.pod === pod.id)?.jwt ?? "");
-  if (covers(accessOf(jwt), wanted)) return ok({ sent, jwt });
+  if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
-}
-
-function accessOf(jwt: string): readonly Access[] {
-  try {
-    const claim = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
-    return claim.success ? (claim.output ?? []) : [];
-  } catch {
-    return [];
-  }
 }
 
 /** What the edge would check of the token, one by one. `audienceKnownWrong`: it has been said already. */

@@ -48,7 +48,7 @@ export async function explainSigning(
   const secret = signer.secret === null ? {} : await v.parseAsync(signer.secret, standIn);
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
-  const key = store.prefix === "" ? objectKey(digest) : `${store.prefix}/${objectKey(digest)}`;
+  const key = objectKey(digest, store.prefix);
   const signing = () => signer.sign({ method, key, config: store, secret, window, attribution: [] });
   const { result, hashed, signed } = await overhear(signing);
   const url = new URL(result);
