@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
+import { nameIn, podPrefix } from "../directory/keys.ts";
 import { advice } from "./doctor/check.ts";
 import { diagnose } from "./doctor/diagnose.ts";
 import { formatChecks } from "./doctor/report.ts";
@@ -61,7 +62,7 @@ function parseOrigin(text: string): URL {
 
 async function listPods(kv: KvStore): Promise<readonly string[]> {
   const ids: string[] = [];
-  for await (const page of kv.list("pod/")) ids.push(...page.map(({ key }) => key.slice("pod/".length)));
+  for await (const page of kv.list(podPrefix)) ids.push(...page.map(({ key }) => nameIn(key)));
   if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes them");
   return ids;
 }

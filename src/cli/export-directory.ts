@@ -1,7 +1,6 @@
 /** Records as the topology that asks for them. Pure. */
-import type * as v from "valibot";
 import { stringify } from "yaml";
-import { kindOf } from "../directory/keys.ts";
+import { kindOf, nameIn } from "../directory/keys.ts";
 import type { LiveRecord } from "../directory/plan.ts";
 import {
   assignmentRecord,
@@ -13,7 +12,7 @@ import {
   parseRecord,
   podRecord,
 } from "../directory/records.ts";
-import { CliFailure } from "./failure.ts";
+import { orFail } from "./failure.ts";
 
 export type DirectoryExport = {
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
@@ -33,14 +32,15 @@ export function exportDirectory(): {
   let settings: DirectoryRecord | null = null;
   return {
     see(record) {
-      const name = record.key.slice(record.key.indexOf("/") + 1);
+      const name = nameIn(record.key);
       const kind = kindOf(record.key);
-      if (kind === "pod") pods.set(name, parse(record, podRecord));
-      else if (kind === "route") assignments.push([name, parse(record, assignmentRecord).pod]);
-      else if (kind === "block") blocks.push([name, parse(record, blockRecord).text]);
-      else if (kind === "directory") settings = parse(record, directoryRecord);
+      if (kind === "pod") pods.set(name, orFail(parseRecord(record.key, record.text, podRecord)));
+      else if (kind === "route")
+        assignments.push([name, orFail(parseRecord(record.key, record.text, assignmentRecord)).pod]);
+      else if (kind === "block") blocks.push([name, orFail(parseRecord(record.key, record.text, blockRecord)).text]);
+      else if (kind === "directory") settings = orFail(parseRecord(record.key, record.text, directoryRecord));
       else if (kind === "cell") {
-        const { pod } = parse(record, cellRecord);
+        const { pod } = orFail(parseRecord(record.key, record.text, cellRecord));
         cells.set(pod, [...(cells.get(pod) ?? []), name]);
       }
     },
@@ -71,10 +71,4 @@ function podsOf(
 function podOf(record: PodRecord | undefined, cells: readonly string[] | undefined): object {
   const { v: _, revision: __, state, ...pod } = record ?? {};
   return { ...(state === "active" ? {} : { state }), ...pod, ...(cells === undefined ? {} : { cells }) };
-}
-
-function parse<T>({ key, text }: LiveRecord, schema: v.GenericSchema<unknown, T>): T {
-  const record = parseRecord(key, text, schema);
-  if (!record.ok) throw new CliFailure(record.error);
-  return record.value;
 }

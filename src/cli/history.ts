@@ -1,9 +1,8 @@
 /** Reads and keeps what writes replaced: the last {@link keptRevisions} of them can be rolled back, one after the other. */
-import type * as v from "valibot";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../directory/history.ts";
 import { historyChunkKey, historyKey, historyPrefix } from "../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../directory/records.ts";
-import { CliFailure } from "./failure.ts";
+import { CliFailure, orFail } from "./failure.ts";
 import { chunksOf, type KvStore, maxBulkKeys } from "./kv-store.ts";
 
 export const keptRevisions = 10;
@@ -11,7 +10,7 @@ export const keptRevisions = 10;
 export async function readHistoryIndex(kv: KvStore, revision: number): Promise<HistoryIndex | null> {
   const key = historyKey(revision);
   const text = (await kv.read([key])).get(key) ?? null;
-  return text === null ? null : parse(key, text, historyIndex);
+  return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
 /** Of the write that began on this very directory and did not end. */
@@ -20,13 +19,16 @@ export async function readUnfinished(kv: KvStore, settings: DirectoryRecord | nu
   return index?.undone === true ? null : index;
 }
 
+export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
+  `${by} began a write to revision ${revision} at ${at} that did not end`;
+
 export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
   const all = new Map<string, string | null>();
   for (let chunk = 0; chunk < chunks; chunk += 1) {
     const key = historyChunkKey(revision, chunk);
     const text = (await kv.read([key])).get(key) ?? null;
     if (text === null) throw new CliFailure(`"${key}" is not there, so revision ${revision} cannot be undone`);
-    for (const [former, value] of parse(key, text, historyChunk).former) all.set(former, value);
+    for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
   }
   return all;
 }
@@ -50,10 +52,4 @@ export async function removeHistory(kv: KvStore, isOld: (revision: number) => bo
   const indexes = keys.filter((key) => key.split("/").length === 2);
   const chunks = keys.filter((key) => key.split("/").length > 2);
   for (const some of [indexes, ...chunksOf(chunks, maxBulkKeys)]) if (some.length > 0) await kv.remove(some);
-}
-
-function parse<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): T {
-  const record = parseRecord(key, text, schema);
-  if (!record.ok) throw new CliFailure(record.error);
-  return record.value;
 }

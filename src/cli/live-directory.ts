@@ -4,7 +4,7 @@ import { directoryKey, historyPrefix, kindOf } from "../directory/keys.ts";
 import type { LiveRecord } from "../directory/plan.ts";
 import { type DirectoryRecord, directoryRecord, parseRecord } from "../directory/records.ts";
 import { parseJson } from "../lib/json.ts";
-import { CliFailure } from "./failure.ts";
+import { orFail } from "./failure.ts";
 import type { KvStore, ListedKey } from "./kv-store.ts";
 
 export type LiveDirectory = {
@@ -37,11 +37,8 @@ export async function readLive(
   return { settings, settingsText, state: `${settings?.revision ?? 0}-${hash.digest("hex").slice(0, 12)}` };
 }
 
-export function parseSettings(text: string): DirectoryRecord {
-  const record = parseRecord(directoryKey, text, directoryRecord);
-  if (!record.ok) throw new CliFailure(record.error);
-  return record.value;
-}
+export const parseSettings = (text: string): DirectoryRecord =>
+  orFail(parseRecord(directoryKey, text, directoryRecord));
 
 /** Values are read only where the listing has none. */
 async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<readonly LiveRecord[]> {

@@ -1,7 +1,9 @@
 /** A plan in words: one line a change, never a value of a Pod record. */
+import { stampMembers } from "../directory/content.ts";
 import { kindOf } from "../directory/keys.ts";
 import type { Change } from "../directory/plan.ts";
 import { parseJsonObject } from "../lib/json.ts";
+import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
 import { colors, count, counted } from "./output.ts";
 
@@ -29,7 +31,7 @@ const podOf = (record: object | null): string | null =>
 function changedMembers(from: object | null, to: object | null): readonly string[] {
   const [before, after] = [from, to].map((record) => new Map(Object.entries(record ?? {})));
   const names = new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])]);
-  for (const stamp of ["v", "revision", "appliedAt", "appliedBy"]) names.delete(stamp);
+  for (const stamp of stampMembers) names.delete(stamp);
   return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
 }
 
@@ -62,12 +64,7 @@ export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["a
 export function planLines(plan: Plan, target: string): readonly string[] {
   const { live, changes, keptBlocks, unfinished } = plan;
   const kept = keptBlocks.map((key) => `  ${key} is in KV only and stays; \`podctl unblock\` lifts it`);
-  const ended =
-    unfinished === null
-      ? []
-      : [
-          `${unfinished.by} began a write to revision ${unfinished.revision} at ${unfinished.at} that did not end; apply ends it.`,
-        ];
+  const ended = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; apply ends it.`];
   if (isEmpty(plan)) return [`No changes: ${target} is as the file says, at revision ${live.state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [

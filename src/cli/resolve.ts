@@ -1,9 +1,10 @@
 import { Command } from "commander";
+import { kindOf, nameIn } from "../directory/keys.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { describePod, lookupLines } from "./explain/describe.ts";
 import { formatSteps } from "./explain/step.ts";
-import { CliFailure } from "./failure.ts";
+import { CliFailure, orFail } from "./failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
 import { openDirectory } from "./traced-directory.ts";
@@ -16,15 +17,14 @@ export function resolveCommand(): Command {
     .argument("<name>", "a repository name, as in acme/app")
     .option("--json", "the answer as JSON")
     .action(async (text: string, { json, ...options }: Options) => {
-      const name = parseRepositoryName(text);
-      if (!name.ok) throw new CliFailure(name.error);
+      const name = orFail(parseRepositoryName(text));
       const target = await openTarget(options);
       const { directory, lookups } = openDirectory(target, target.openKv());
-      const resolution = await resolvePod(directory, name.value, null);
+      const resolution = await resolvePod(directory, name, null);
       if (!resolution.ok) throw new CliFailure(resolution.error.text);
       const { pod, blocked } = resolution.value;
-      const route = lookups.find((lookup) => lookup.key.startsWith("route/") && lookup.text !== null);
-      const by = route?.key.slice("route/".length) ?? null;
+      const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);
+      const by = route === undefined ? null : nameIn(route.key);
       if (pod === null) process.exitCode = 1;
       if (json)
         return printJson({ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked });

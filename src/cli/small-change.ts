@@ -1,12 +1,12 @@
 /** A write of a few records that a command names, without a topology file: read, shown, asked for, written like any apply. */
-import { contentOf, contentOfWanted } from "../directory/content.ts";
+import { saysAlready } from "../directory/content.ts";
 import { directoryKey } from "../directory/keys.ts";
 import type { Change } from "../directory/plan.ts";
 import { parseJson } from "../lib/json.ts";
 import { actor } from "./actor.ts";
 import { confirmWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
-import { readUnfinished } from "./history.ts";
+import { describeUnfinished, readUnfinished } from "./history.ts";
 import { jobOf } from "./job.ts";
 import { parseSettings } from "./live-directory.ts";
 import { print, printJson } from "./output.ts";
@@ -31,9 +31,8 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   }
   const unfinished = await readUnfinished(kv, settings);
   if (unfinished !== null) {
-    const { by, revision, at } = unfinished;
     throw new CliFailure(
-      `${by} began a write to revision ${revision} at ${at} that did not end; end it by \`podctl apply\`, or undo it by \`podctl rollback\``,
+      `${describeUnfinished(unfinished)}; end it by \`podctl apply\`, or undo it by \`podctl rollback\``,
     );
   }
   if (!options.json) for (const line of changeLines([change])) print(line);
@@ -50,7 +49,5 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
 function changeOf({ key, after }: Wanted, before: string | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
   if (before === null) return { action: "add", key, before, after };
-  const json = parseJson(before);
-  const same = json !== undefined && contentOf(key, json) === contentOfWanted(key, after);
-  return same ? null : { action: "change", key, before, after };
+  return saysAlready(key, parseJson(before), after) ? null : { action: "change", key, before, after };
 }

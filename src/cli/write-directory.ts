@@ -3,8 +3,8 @@
  * directory record with the new revision is the very last, so a write that was cut off is seen and finished by the next run.
  */
 import type { Former } from "../directory/history.ts";
-import { directoryKey, kindOf } from "../directory/keys.ts";
-import { phases } from "../directory/plan.ts";
+import { directoryKey } from "../directory/keys.ts";
+import { inPhases } from "../directory/plan.ts";
 import type { SettingsSteps } from "../directory/settings-steps.ts";
 import { CliFailure } from "./failure.ts";
 import { keptRevisions, readFormer, readHistoryIndex, readUnfinished, removeHistory, writeHistory } from "./history.ts";
@@ -23,23 +23,20 @@ export async function writeRecords(
   steps: SettingsSteps,
   onProgress: (keys: number) => void,
 ): Promise<void> {
-  const byPhase = Map.groupBy(writes, ({ key, text }) => phaseName(kindOf(key), text === null));
   const deletes = writes.some(({ text }) => text === null);
-  for (const { kind, deletes: phaseDeletes } of phases) {
+  for (const { kind, deletes: phaseDeletes, items } of inPhases(writes, ({ text }) => text === null)) {
     if (kind === "route" && !phaseDeletes && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
     if (kind === "directory") {
       if (!phaseDeletes && deletes && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
       continue;
     }
-    for (const some of chunksOf(byPhase.get(phaseName(kind, phaseDeletes)) ?? [], maxBulkKeys)) {
+    for (const some of chunksOf(items, maxBulkKeys)) {
       if (phaseDeletes) await kv.remove(some.map(({ key }) => key));
       else await kv.write(some.flatMap(({ key, text }) => (text === null ? [] : [[key, text()] as const])));
       onProgress(some.length);
     }
   }
 }
-
-const phaseName = (kind: string | null, deletes: boolean): string => `${kind} ${deletes}`;
 
 export type Job = {
   /** The one that it makes. */

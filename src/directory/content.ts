@@ -3,12 +3,16 @@ import { kindOf } from "./keys.ts";
 import { directoryRecord, podRecord } from "./records.ts";
 
 /** Members that say when a record was written, not what it says. */
-const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
+export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
 const ofShared = new WeakMap<object, string>();
 
+/** Whether a record in KV says what is wanted of it. `json` is undefined for text that is no JSON, which says nothing. */
+export const saysAlready = (key: string, json: unknown, wanted: object): boolean =>
+  json !== undefined && contentOf(key, json) === contentOfWanted(key, wanted);
+
 /** What a wanted record says. All routes of a Pod share one object, so it is worked out once for them. */
-export function contentOfWanted(key: string, record: object): string {
+function contentOfWanted(key: string, record: object): string {
   const known = ofShared.get(record);
   if (known !== undefined) return known;
   const content = contentOf(key, { v: 1, revision: 0, ...record });

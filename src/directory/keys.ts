@@ -4,7 +4,8 @@ import type { PodId } from "./pod-id.ts";
 
 /** The only place where KV keys are spelled; docs/directory-schema.md is its twin. */
 export const directoryKey = "directory";
-export const podKey = (id: PodId): string => `pod/${id}`;
+export const podPrefix = "pod/";
+export const podKey = (id: PodId): string => `${podPrefix}${id}`;
 export const routePrefix = "route/";
 export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
@@ -14,6 +15,9 @@ export const blockKey = (blocked: Prefix | Digest): string => `block/${blocked}`
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
+
+/** What a record is of: a Pod's id, a prefix, a digest, a `kid`. */
+export const nameIn = (key: string): string => key.slice(key.indexOf("/") + 1);
 
 const recordKinds = ["pod", "key", "cell", "block", "route", "directory"] as const;
 export type RecordKind = (typeof recordKinds)[number];

@@ -1,5 +1,5 @@
 /** The difference between the directory as it is in KV and as it is wanted. Pure; records are compared one by one as they come. */
-import { contentOf, contentOfWanted } from "./content.ts";
+import { saysAlready } from "./content.ts";
 import { kindOf, type RecordKind } from "./keys.ts";
 import type { WantedRecords } from "./topology.ts";
 
@@ -12,7 +12,7 @@ export type Change =
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
 export type Difference = {
-  /** In the order of {@link inSafeOrder}. */
+  /** In the order of {@link inPhases}. */
   readonly changes: readonly Change[];
   /** Blocks that nobody wants in writing: only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
@@ -33,8 +33,7 @@ export function compareWith(wanted: WantedRecords): Comparison {
       const after = wanted.get(key);
       if (after !== undefined) {
         seen.push(key);
-        const same = json !== undefined && contentOf(key, json) === contentOfWanted(key, after);
-        if (!same) changes.push({ action: "change", key, before, after });
+        if (!saysAlready(key, json, after)) changes.push({ action: "change", key, before, after });
       } else if (kindOf(key) === "block") keptBlocks.push(key);
       else changes.push({ action: "delete", key, before, after: null });
     },
@@ -46,7 +45,8 @@ export function compareWith(wanted: WantedRecords): Comparison {
           if (!there.has(key)) changes.push({ action: "add", key, before: null, after });
         }
       }
-      return { changes: inSafeOrder(changes), keptBlocks };
+      const inOrder = inPhases(changes, ({ after }) => after === null).flatMap(({ items }) => items);
+      return { changes: inOrder, keptBlocks };
     },
   };
 }
@@ -55,14 +55,19 @@ export function compareWith(wanted: WantedRecords): Comparison {
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "block", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "block", "cell", "key", "pod", "directory"];
 
-type Phase = { readonly kind: RecordKind; readonly deletes: boolean };
-export const phases: readonly Phase[] = [
-  ...writeOrder.map((kind) => ({ kind, deletes: false })),
-  ...deleteOrder.map((kind) => ({ kind, deletes: true })),
-];
+type Phase<T> = { readonly kind: RecordKind; readonly deletes: boolean; readonly items: readonly T[] };
 
-function inSafeOrder<T extends { readonly key: string; readonly after: unknown }>(changes: readonly T[]): T[] {
-  const byPhase = new Map<string, T[]>(phases.map(({ kind, deletes }) => [`${kind} ${deletes}`, []]));
-  for (const change of changes) byPhase.get(`${kindOf(change.key)} ${change.after === null}`)?.push(change);
-  return [...byPhase.values()].flat();
+/** What is to be written or deleted, phase by phase; phases without items are there too. */
+export function inPhases<T extends { readonly key: string }>(
+  items: readonly T[],
+  isDelete: (item: T) => boolean,
+): readonly Phase<T>[] {
+  const nameOf = (kind: RecordKind | null, deletes: boolean) => `${kind} ${deletes}`;
+  const byName = Map.groupBy(items, (item) => nameOf(kindOf(item.key), isDelete(item)));
+  const phase = (kind: RecordKind, deletes: boolean) => ({
+    kind,
+    deletes,
+    items: byName.get(nameOf(kind, deletes)) ?? [],
+  });
+  return [...writeOrder.map((kind) => phase(kind, false)), ...deleteOrder.map((kind) => phase(kind, true))];
 }

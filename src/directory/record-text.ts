@@ -1,4 +1,4 @@
-import { directoryKey } from "./keys.ts";
+import { directoryKey, podPrefix, routePrefix } from "./keys.ts";
 
 /** Of one write of the directory. */
 export type Stamp = {
@@ -9,11 +9,11 @@ export type Stamp = {
   readonly appliedBy?: string;
 };
 
-const versionedKinds = ["pod/", "route/"];
+const versionedPrefixes = [podPrefix, routePrefix];
 
 /** A record as it stands in KV. */
 export function recordText(key: string, record: object, { revision, appliedAt, appliedBy }: Stamp): string {
-  const head = versionedKinds.some((kind) => key.startsWith(kind)) ? { v: 1, revision } : { v: 1 };
+  const head = versionedPrefixes.some((prefix) => key.startsWith(prefix)) ? { v: 1, revision } : { v: 1 };
   if (key !== directoryKey) return JSON.stringify({ ...head, ...record });
   return JSON.stringify({ v: 1, revision, appliedAt: appliedAt.toISOString(), appliedBy, ...record });
 }

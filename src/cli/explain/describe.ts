@@ -4,6 +4,7 @@ import { partsOf } from "../../auth/authenticate.ts";
 import type { Token } from "../../auth/bundle.ts";
 import { keyId, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
+import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
 import type { Lookup } from "../traced-directory.ts";
@@ -14,16 +15,17 @@ export const describePod = ({ id, state, registry, revision }: Pod): string =>
 /** The routes and blocks that were asked for, longest prefix first, and which of them are there. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.flatMap(({ key, text }) => {
-    if (text === null) return key.startsWith("block/") ? [] : [`${key}  –`];
+    if (text === null) return kindOf(key) === "block" ? [] : [`${key}  –`];
     return [`${key}  ${summaryOf(key, text)}`];
   });
 }
 
 function summaryOf(key: string, text: string): string {
   const record = parseJsonObject(text) ?? {};
-  if (key.startsWith("route/")) return `→ ${textOf(record["pod"])}`;
-  if (key === "directory") return `default ${textOf(record["default"])}`;
-  if (key.startsWith("block/")) return "blocked";
+  const kind = kindOf(key);
+  if (kind === "route") return `→ ${textOf(record["pod"])}`;
+  if (kind === "directory") return `default ${textOf(record["default"])}`;
+  if (kind === "block") return "blocked";
   return "found";
 }
 
