@@ -1,6 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { nameIn, podPrefix } from "../directory/keys.ts";
-import { advice } from "./doctor/check.ts";
+import { advice, type Check } from "./doctor/check.ts";
 import { diagnose } from "./doctor/diagnose.ts";
 import { formatChecks } from "./doctor/report.ts";
 import { CliFailure } from "./failure.ts";
@@ -46,14 +46,14 @@ user is demo and the token is known.
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
-      if (json)
-        printJson(
-          checks.map((check) => (check.status === "finding" ? { ...check, todo: advice[check.finding] } : check)),
-        );
+      if (json) printJson(checks.map(withAdvice));
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;
     });
 }
+
+const withAdvice = (check: Check): object =>
+  check.status === "finding" ? { ...check, todo: advice[check.finding] } : check;
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);

@@ -1,4 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
+import type { Client } from "../blobs/choose-store.ts";
 import { explainRequest } from "./explain/explain-request.ts";
 import { formatSteps } from "./explain/step.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
@@ -39,26 +40,26 @@ export function explainCommand(): Command {
 Nothing is sent to a Pod, and no secret is needed: what is signed is shown with stand-ins for them.`,
     )
     .action(async (method: string, text: string, options: Options) => {
-      const { json, env, country, continent, asn, colo, ip } = options;
-      const target = await openTarget(env === undefined ? {} : { env });
+      const target = await openTarget(options);
       const traced = openDirectory(target, target.openKv());
-      const client = {
-        country: country ?? null,
-        continent: continent ?? null,
-        asn: asn ?? null,
-        colo: colo ?? null,
-        ip: ip ?? null,
-      };
       const token = options.token ?? process.env["PODCTL_TOKEN"] ?? null;
       const url = parseUrl(text, target.edgeHosts[0]);
       const steps = await explainRequest(
-        { method: method.toUpperCase(), url, auth: target.auth, token, client, now: new Date() },
+        { method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options), now: new Date() },
         traced,
       );
-      if (json) printJson(steps);
+      if (options.json) printJson(steps);
       else print(formatSteps(steps));
     });
 }
+
+const clientOf = ({ country, continent, asn, colo, ip }: Options): Client => ({
+  country: country ?? null,
+  continent: continent ?? null,
+  asn: asn ?? null,
+  colo: colo ?? null,
+  ip: ip ?? null,
+});
 
 function parseUrl(text: string, host = "edge.invalid"): URL {
   const base = `https://${host}`;

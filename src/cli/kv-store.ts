@@ -45,7 +45,7 @@ const roundPauseMs = 100;
 
 type BulkResult = { readonly unsuccessful_keys?: readonly string[] } | null;
 
-export function openKvStore({ baseUrl, token, account, namespace }: KvAddress): KvStore {
+function openApi({ baseUrl, token }: KvAddress) {
   const client = createClient({
     resources: [BaseNamespaces, BaseKeys],
     apiToken: token,
@@ -55,8 +55,12 @@ export function openKvStore({ baseUrl, token, account, namespace }: KvAddress): 
     fetch: fetchBounded,
     ...(baseUrl === undefined ? {} : { baseURL: baseUrl }),
   });
-  const namespaces = client.kv.namespaces;
-  const account_id = account;
+  return client.kv.namespaces;
+}
+
+export function openKvStore(address: KvAddress): KvStore {
+  const namespaces = openApi(address);
+  const { account: account_id, namespace } = address;
   const readOnce = async (keys: string[]) => {
     const answer = await namespaces.bulkGet(namespace, { account_id, keys, type: "text" });
     const values: Readonly<Record<string, unknown>> = answer?.values ?? {};

@@ -2,7 +2,7 @@ import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../local/
 import { root } from "../local/paths.ts";
 import { operatorFromEnv } from "./edge-access.ts";
 import { CliFailure } from "./failure.ts";
-import { openKvStore } from "./kv-store.ts";
+import { type KvStore, openKvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
 
 /** What wrangler.toml is at its top level. */
@@ -19,21 +19,9 @@ export async function openAccount(env: string): Promise<Target> {
     );
   }
   const config = await readWorkerConfig(configPath, environments.includes(env) ? env : undefined);
-  const openKv = () => {
-    const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
-    if (!account) throw new CliFailure("no account: set account_id in wrangler.toml or CLOUDFLARE_ACCOUNT_ID");
-    const token = process.env["CLOUDFLARE_API_TOKEN"];
-    if (!token) throw new CliFailure("no API token: set CLOUDFLARE_API_TOKEN to one that may edit Workers KV");
-    return openKvStore({
-      baseUrl: process.env["CLOUDFLARE_BASE_URL"],
-      token,
-      account,
-      namespace: namespaceOf(config, env),
-    });
-  };
   return {
     name: env,
-    openKv,
+    openKv: () => openNamespace(config, env),
     auth: config.vars["AUTH"] === "none" ? "none" : "token",
     openEdge: async (at) => {
       const [host] = config.hosts;
@@ -51,6 +39,15 @@ export async function openAccount(env: string): Promise<Target> {
     seals: "checked",
     edgeHosts: config.hosts,
   };
+}
+
+function openNamespace(config: WorkerConfig, env: string): KvStore {
+  const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
+  if (!account) throw new CliFailure("no account: set account_id in wrangler.toml or CLOUDFLARE_ACCOUNT_ID");
+  const token = process.env["CLOUDFLARE_API_TOKEN"];
+  if (!token) throw new CliFailure("no API token: set CLOUDFLARE_API_TOKEN to one that may edit Workers KV");
+  const namespace = namespaceOf(config, env);
+  return openKvStore({ baseUrl: process.env["CLOUDFLARE_BASE_URL"], token, account, namespace });
 }
 
 /** wrangler.toml comes with ids that are none. */

@@ -1,5 +1,6 @@
 /** The Worker's log lines: its records about requests are kept, its complaints printed, all else dropped. */
 import { setTimeout as sleep } from "node:timers/promises";
+import { parseJsonObject } from "../lib/json.ts";
 import type { EdgeRecord } from "./types.ts";
 
 const maxRecords = 50_000;
@@ -59,11 +60,7 @@ export class EdgeLog {
 }
 
 function parseRecord(message: string): EdgeRecord | null {
-  if (!message.startsWith("{")) return null;
-  try {
-    const { log, ...record } = JSON.parse(message) as EdgeRecord & { log?: unknown };
-    return log === "edge" && typeof record.path === "string" && typeof record.kvReads === "number" ? record : null;
-  } catch {
-    return null;
-  }
+  const { log, ...record } = (parseJsonObject(message) ?? {}) as Partial<EdgeRecord> & { log?: unknown };
+  const isRecord = log === "edge" && typeof record.path === "string" && typeof record.kvReads === "number";
+  return isRecord ? (record as EdgeRecord) : null;
 }

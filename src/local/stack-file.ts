@@ -1,6 +1,7 @@
 /** `.local/stack.json`: where everything of the running stack is. It is there exactly while the stack is usable. */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
+import { parseJsonObject } from "../lib/json.ts";
 import { root, stackFile } from "./paths.ts";
 import { isStackRunning } from "./state-dir.ts";
 import type { Stack } from "./types.ts";
@@ -21,7 +22,7 @@ export type RunningStack = Pick<Stack, "edge" | "control" | "pods" | "stateDir">
 /** The stack that a file tells of; null when none runs. */
 export async function readStackFile(file = stackFile): Promise<RunningStack | null> {
   const text = await readFile(file, "utf8").catch(() => null);
-  const content = text === null ? null : parseStackFile(text);
+  const content = text === null ? null : (parseJsonObject(text) as StackFile | null);
   if (content === null || !(await isStackRunning(content.control))) return null;
   const { edge, control, pods, kv } = content;
   return { edge, control, pods, stateDir: resolve(root, kv.persistTo) };
@@ -35,11 +36,3 @@ export async function removeStaleStackFile(): Promise<void> {
 }
 
 type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
-
-function parseStackFile(text: string): StackFile | null {
-  try {
-    return JSON.parse(text) as StackFile;
-  } catch {
-    return null;
-  }
-}

@@ -27,6 +27,7 @@ export async function exampleEntries(
   const stamp = { revision: 1, appliedAt: new Date() };
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
+
 /** Of all Pods, each name with its Pod's id before it, as in `POD_A_REGISTRY`. */
 export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};

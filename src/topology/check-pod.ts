@@ -62,12 +62,14 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
 
 const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
-/** Go's client sends its token along to the same host on any port, and to sub-domains: such a host would receive it. */
+/** The edge's own host name that this one is, or is below: Go's client sends its token along to such a host, on any port. */
+export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
+  edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
+
 function wrongBlobHost(host: string, { edgeHosts }: Rules): string | null {
   const url = `https://${host}`;
   if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(url)) return "is no host; want a name and a port, if it has one";
-  const { hostname } = new URL(url);
-  const edge = edgeHosts.find((name) => hostname === name || hostname.endsWith(`.${name}`));
+  const edge = edgeHostAbove(new URL(url).hostname, edgeHosts);
   if (edge === undefined) return null;
   return `is the edge's own host name "${edge}" or below it, and clients would send it their tokens; want another domain`;
 }

@@ -83,8 +83,10 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
   const owners = new Map<string, string>();
   const claim = (what: string, value: string, id: string, path: Path): Mistake[] => {
     const owner = owners.get(`${what} ${value}`);
-    if (owner === undefined) owners.set(`${what} ${value}`, id);
-    if (owner === undefined) return [];
+    if (owner === undefined) {
+      owners.set(`${what} ${value}`, id);
+      return [];
+    }
     const whose = owner === id ? "twice" : `also for Pod "${owner}"`;
     return [
       {

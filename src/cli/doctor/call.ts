@@ -16,6 +16,10 @@ type Call = {
   readonly body?: Uint8Array<ArrayBuffer> | string;
 };
 
+/** Null: without a token. */
+export const bearer = (token: string | null): Readonly<Record<string, string>> =>
+  token === null ? {} : { Authorization: `Bearer ${token}` };
+
 const deadlineMs = 10_000;
 const maxBodyBytes = 256 * 1024;
 

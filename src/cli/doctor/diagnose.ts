@@ -4,7 +4,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
-import { call } from "./call.ts";
+import { bearer, call } from "./call.ts";
 import { type Check, Checks } from "./check.ts";
 import { examinePod } from "./examine.ts";
 import type { Deployment, Subject, User } from "./subject.ts";
@@ -66,7 +66,7 @@ async function checkProbing({ edge, probeToken }: Diagnosis, checks: Checks): Pr
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");
     return "off";
   }
-  const answer = await call(`${edge}/-/probe`, { headers: { Authorization: `Bearer ${probeToken}` } });
+  const answer = await call(`${edge}/-/probe`, { headers: bearer(probeToken) });
   const status = answer.ok ? answer.value.status : 0;
   if (status === 400) {
     checks.ok("probe", "answers");

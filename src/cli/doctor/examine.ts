@@ -4,7 +4,7 @@ import { checkProbeBlob, checkRegistry } from "./registry.ts";
 import { checkBlobHosts, checkStores } from "./stores.ts";
 import type { Subject } from "./subject.ts";
 import { checkThroughEdge, whyNotThroughEdge } from "./through-edge.ts";
-import { checkToken, fetchToken } from "./token.ts";
+import { checkToken, fetchToken, type TokenFailure } from "./token.ts";
 import { checkWrites } from "./write.ts";
 
 /** Half of the leeway that registries and edge give a token. */
@@ -28,11 +28,11 @@ export async function examinePod(subject: Subject): Promise<void> {
 /** What the Pod says of the probe's blob. `unknown`: it could not be asked. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
-/** The checks that ask registry and token service. */
 const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod where they are not the default Pod's";
 
+/** The checks that ask registry and token service. */
 async function checkWithToken(subject: Subject, clock: Clock): Promise<Found> {
-  const { pod, checks, probe, way, deployment, user } = subject;
+  const { pod, checks, probe, way, deployment } = subject;
   const registry = way === "direct" ? await checkRegistry(subject, clock.of("the registry")) : null;
   if (way === "direct" && registry === null) return "unknown";
   if (probe === null) {
@@ -57,10 +57,7 @@ async function checkWithToken(subject: Subject, clock: Clock): Promise<Found> {
     );
   const token = registry?.kind === "open" ? ok(null) : await tokenFor(["pull"]);
   if (!token.ok) {
-    const { finding, text } = token.error;
-    // No fault of a Pod: nobody asked it as a user of its own.
-    if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
-    else checks.found("token", finding, text);
+    reportNoToken(subject, token.error);
     return "unknown";
   }
   if (token.value !== null) {
@@ -73,6 +70,12 @@ async function checkWithToken(subject: Subject, clock: Clock): Promise<Found> {
   if (deployment.write) await checkWritesWith(subject, token.value === null ? null : tokenFor);
   if (!there) return "missing";
   return token.value === null ? "there without a token" : "there";
+}
+
+function reportNoToken({ checks, user }: Subject, { finding, text }: TokenFailure): void {
+  // No fault of a Pod: nobody asked it as a user of its own.
+  if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
+  else checks.found("token", finding, text);
 }
 
 /** `tokenFor` null: the registry asks for none. */

@@ -1,5 +1,5 @@
 import { parseChallenge } from "../../oci/challenge.ts";
-import { type Called, call } from "./call.ts";
+import { bearer, type Called, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
 
 /** `asks`: for tokens of this service. `open`: for none. */
@@ -37,8 +37,7 @@ export async function checkProbeBlob(subject: Subject, token: string | null): Pr
   if (probe === null) return false;
   const base = way === "direct" ? pod.registry : deployment.edge;
   const url = `${base}/v2/${probe.repository}/blobs/${probe.digest}`;
-  const authorization: Readonly<Record<string, string>> = token === null ? {} : { Authorization: `Bearer ${token}` };
-  const head = await call(url, { method: "HEAD", headers: authorization });
+  const head = await call(url, { method: "HEAD", headers: bearer(token) });
   if (!head.ok) {
     checks.found("probe blob", "registry-unreachable", `HEAD of the probe: ${head.error}`);
     return false;
@@ -65,7 +64,7 @@ export async function checkProbeBlob(subject: Subject, token: string | null): Pr
     return false;
   }
   checks.ok("probe blob", "is in its repository");
-  if (way === "direct") checkRedirect(subject, await call(url, { headers: { ...authorization, Range: "bytes=0-0" } }));
+  if (way === "direct") checkRedirect(subject, await call(url, { headers: { ...bearer(token), Range: "bytes=0-0" } }));
   return true;
 }
 

@@ -3,7 +3,8 @@ import { type Probed, type ProbedStore, probed } from "../../blobs/probed.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";
-import { type Called, call } from "./call.ts";
+import { edgeHostAbove } from "../../topology/check-pod.ts";
+import { bearer, type Called, call } from "./call.ts";
 import type { Checks, Finding } from "./check.ts";
 import type { Deployment, Subject } from "./subject.ts";
 
@@ -13,7 +14,7 @@ async function askProbe(
   pod: string,
 ): Promise<Result<Probed, { status: number; text: string }>> {
   const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod)}`, {
-    headers: { Authorization: `Bearer ${deployment.probeToken ?? ""}` },
+    headers: bearer(deployment.probeToken),
   });
   if (!answer.ok) return err({ status: 0, text: answer.error });
   const parsed = v.safeParse(probed, parseJson(answer.value.text));
@@ -80,15 +81,12 @@ function sizeOf({ status, headers }: Called): number {
   return Number(status === 206 ? (total ?? Number.NaN) : (headers.get("Content-Length") ?? Number.NaN));
 }
 
-/** Go clients send their token along to a redirect's target that is the edge's own host, on any port, or below it. */
 export function checkBlobHosts({ pod, checks, deployment }: Subject): void {
   const storeHosts = pod.blobs.stores
     .map(storeOrigin)
     .flatMap((origin) => (origin === null ? [] : new URL(origin).host));
   const hosts = [...new Set([...pod.blobs.hosts, ...storeHosts])];
-  const isUnder = (host: string) =>
-    deployment.edgeHosts.some((edge) => hostnameOf(host) === edge || hostnameOf(host).endsWith(`.${edge}`));
-  const under = hosts.filter(isUnder);
+  const under = hosts.filter((host) => edgeHostAbove(hostnameOf(host), deployment.edgeHosts) !== undefined);
   if (under.length === 0) checks.ok("blob hosts", hosts.join(", ") || "none");
   else checks.found("blob hosts", "blob-host-under-edge", `"${under.join('", "')}" is the edge's host or below it`);
 }

@@ -1,4 +1,4 @@
-import { call } from "./call.ts";
+import { bearer, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
 import { fetchToken } from "./token.ts";
 
@@ -19,8 +19,7 @@ export async function checkThroughEdge(subject: Subject, tokens: "asks" | "open"
     tokens === "open" ? null : await fetchToken({ ...subject, way: "through the edge" }, "", wanted, () => {});
   if (token?.ok === false)
     return checks.found("through edge", "edge-differs", `a token of the edge: ${token.error.text}`);
-  const headers: Readonly<Record<string, string>> =
-    token === null ? {} : { Authorization: `Bearer ${token.value.sent}` };
+  const headers = bearer(token?.value.sent ?? null);
   const url = `${deployment.edge}/v2/${probe.repository}/blobs/${probe.digest}`;
   const head = await call(url, { method: "HEAD", headers });
   const status = head.ok ? head.value.status : 0;

@@ -10,7 +10,7 @@ import type { Subject } from "./subject.ts";
 /** `sent`: what the registry, or the edge, is to be shown. */
 export type Token = { readonly sent: string; readonly jwt: string };
 
-type TokenFailure = {
+export type TokenFailure = {
   readonly finding: "token-unreachable" | "token-wrong" | "credentials-refused";
   readonly text: string;
 };

@@ -1,5 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
-import { call } from "./call.ts";
+import { forwardedHeaders } from "../../oci/headers.ts";
+import { bearer, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
@@ -18,17 +19,15 @@ type Repository = {
 export async function checkWrites(subject: Subject, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = subject;
   if (probe === null) return;
-  const edge = new URL(deployment.edge);
   const repository: Repository = {
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
-      ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+      ...bearer(token),
       // As the edge sends them: the registry is to name itself by them.
-      "X-Forwarded-Host": edge.host,
-      "X-Forwarded-Proto": edge.protocol.slice(0, -1),
+      ...forwardedHeaders(new Request(deployment.edge)),
     },
   };
-  const location = await startUpload(subject, repository, edge.host);
+  const location = await startUpload(subject, repository, new URL(deployment.edge).host);
   if (location === null) return;
   const blob = new Uint8Array(randomBytes(blobBytes));
   const digest = `sha256:${createHash("sha256").update(blob).digest("hex")}`;

@@ -1,5 +1,6 @@
 /** Access logs, line by line: the edge's own records and the common log format. */
 
+import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { digestOf, hasRepository } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
@@ -33,12 +34,8 @@ export function parseLogLine(line: string): LoggedRequest {
 
 /** A line of the Worker's own log (telemetry/record.ts). */
 function ofRecord(line: string): readonly string[] {
-  try {
-    const { method, path } = Object(JSON.parse(line)) as { method?: unknown; path?: unknown };
-    return typeof method === "string" && typeof path === "string" ? [method, path] : [];
-  } catch {
-    return [];
-  }
+  const { method, path } = parseJsonObject(line) ?? {};
+  return typeof method === "string" && typeof path === "string" ? [method, path] : [];
 }
 
 type Parsed = Extract<ReturnType<typeof parseEndpoint>, { readonly ok: true }>["value"];
