@@ -2,6 +2,7 @@ import { Hono } from "hono";
 import { type Answer, refuse } from "./answer.ts";
 import type { Env } from "./config.ts";
 import { handle } from "./handler.ts";
+import { isHost } from "./lib/host.ts";
 import { errorResponse } from "./oci/errors.ts";
 import { serveProbe } from "./probe.ts";
 import { buildServices, type Services } from "./services.ts";
@@ -33,13 +34,23 @@ export default {
   },
 } satisfies ExportedHandler<Env>;
 
+const wrongHost = {
+  code: "UNSUPPORTED",
+  status: 400,
+  message: "the request's host is malformed; want a name, and a port if it has one",
+} as const;
+
 async function answerRequest(
   request: Request,
   env: Env,
   trace: Trace,
   waitUntil: Services["waitUntil"],
 ): Promise<Answer> {
-  const { pathname, origin } = new URL(request.url);
+  const { pathname, origin, host, username, password } = new URL(request.url);
+  // RFC 9112 §3.2. It would stand in challenges, and in what Pods are told of the request.
+  if (!isHost(host) || username !== "" || password !== "") {
+    return refuse({ reason: "malformed", error: wrongHost }, null, { realm: "", service: "" });
+  }
   try {
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
       return await handle(request, buildServices(env, trace, origin, waitUntil));

@@ -2,6 +2,7 @@
 import { decodeProtectedHeader } from "jose";
 import { storeMistakes } from "../directory/stores.ts";
 import type { TopologyPod } from "../directory/topology.ts";
+import { isHost } from "../lib/host.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
@@ -67,9 +68,8 @@ export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): s
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
 
 function wrongBlobHost(host: string, { edgeHosts }: Rules): string | null {
-  const url = `https://${host}`;
-  if (!/^[\w.:[\]-]+$/.test(host) || !URL.canParse(url)) return "is no host; want a name and a port, if it has one";
-  const edge = edgeHostAbove(new URL(url).hostname, edgeHosts);
+  if (!isHost(host)) return "is no host; want a name and a port, if it has one";
+  const edge = edgeHostAbove(new URL(`https://${host}`).hostname, edgeHosts);
   if (edge === undefined) return null;
   return `is the edge's own host name "${edge}" or below it, and clients would send it their tokens; want another domain`;
 }

@@ -1,3 +1,5 @@
+import http from "node:http";
+import { text } from "node:stream/consumers";
 import { expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -17,3 +19,34 @@ test.each([
   await stack.current.edgeSettled();
   expect(stack.current.edgeSeen().at(-1)).toMatchObject({ path, status, kvReads: 0, podRequests: 0 });
 });
+
+/** Status, headers and body of a GET with any Host; fetch would send its URL's. */
+async function getAs(host: string, path: string) {
+  const { hostname, port } = new URL(stack.current.edge);
+  const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
+    http.get({ hostname, port, path, headers: { Host: host } }, resolve).on("error", reject);
+  });
+  return { status: answer.statusCode, headers: answer.headers, body: await text(answer) };
+}
+
+test.each(['evil.test",x="y', "evil.test,x", "ev%22il.test", "user:secret@evil.test"])(
+  "a Host that is no host is 400, and stands in no challenge and no Location: %s",
+  async (host) => {
+    for (const path of ["/v2/", "/v2/acme/hello/manifests/1", "/v2", "/jwt/auth", "/", "/-/probe"]) {
+      const { status, headers, body } = await getAs(host, path);
+      expect([path, status, headers["www-authenticate"], headers.location]).toEqual([path, 400, undefined, undefined]);
+      expect(JSON.parse(body)).toMatchObject({ errors: [{ code: "UNSUPPORTED" }] });
+      expect(body).not.toContain("secret");
+    }
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "refused", kvReads: 0, podRequests: 0 });
+  },
+);
+
+test.each(["registry.example.com", "registry.example.com.:8443", "my_host", "[::1]:5000", "127.0.0.1"])(
+  "a Host that is one is the challenge's: %s",
+  async (host) => {
+    const { headers } = await getAs(host, "/v2/");
+    expect(headers["www-authenticate"]).toContain(`realm="http://${host}/jwt/auth"`);
+  },
+);
