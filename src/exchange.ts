@@ -1,4 +1,4 @@
-import { jwtOf } from "./auth/authenticate.ts";
+import { type Grant, jwtOf } from "./auth/authenticate.ts";
 import { proves } from "./blobs/proof.ts";
 import type { Owned } from "./blobs/proofs.ts";
 import type { Authorized, Context } from "./context.ts";
@@ -20,7 +20,7 @@ export function exchange<E extends RegistryEndpoint>(
 ): Promise<Answered> {
   const sent = podRequest(pod, endpoint, jwtOf(grant), context.request);
   if (endpoint.kind === "blob" && endpoint.method === "DELETE")
-    return deleteBlob(context, ownedBlob(pod, endpoint), sent);
+    return deleteBlob(context, ownedBlob(pod, endpoint), sent, grant);
   if (grant.kind !== "undecided") {
     if (endpoint.kind === "blob" && endpoint.method === "HEAD")
       return headBlob(context, ownedBlob(pod, endpoint), sent);
@@ -63,11 +63,17 @@ const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => 
 });
 
 /** To its end even if the client goes away: what is deleted must not be served by what was proved before. */
-function deleteBlob({ services }: Context<RegistryEndpoint>, blob: Owned, sent: FetchRequest): Promise<Answered> {
+function deleteBlob(
+  { services }: Context<RegistryEndpoint>,
+  blob: Owned,
+  sent: FetchRequest,
+  grant: Grant,
+): Promise<Answered> {
   const answered = services.fetchPod(blob.pod, sent).then((answer) => {
-    // Without an answer it may have been done; a client without the right changes nothing.
-    const refused = answer.ok && (answer.value.status === 401 || answer.value.status === 403);
-    if (!refused) services.proofs.bury(blob);
+    const done = answer.ok && answer.value.ok;
+    const refused = answer.ok && [401, 403].includes(answer.value.status);
+    // Without an answer it may have been done; but a client whose right nobody has confirmed makes nothing forgotten by asking.
+    if (grant.kind === "undecided" ? done : !refused) services.proofs.bury(blob);
     return answer;
   });
   services.waitUntil(answered);

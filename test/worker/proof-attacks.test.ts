@@ -1,9 +1,11 @@
+import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Stack } from "../../src/local/stack.ts";
 import { writeStackFile } from "../../src/local/stack-file.ts";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 
@@ -125,5 +127,48 @@ describe("an access key that is copied into another Pod's record", () => {
       outcome: "failed",
       cause: 'sealed value of Pod "pod-b", field "blobs.stores.0.credentials", was sealed for another pod',
     });
+  });
+});
+
+describe("a DELETE", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod), seedImages: false });
+  const digest = `sha256:${"d".repeat(64)}`;
+  const unknownKey = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
+
+  /** How often the Pod is asked for the blob by a GET that comes after the DELETE. */
+  async function headsAfter(token: string, answerDelete: (response: ServerResponse) => void): Promise<number> {
+    pod.answer((response, { method }) => {
+      if (method === "DELETE") answerDelete(response);
+      else response.writeHead(200).end();
+    });
+    expect(await getBlob(stack.current, "globex/app", digest)).toBe(307);
+    const client = createClient(stack.current.edge);
+    await client.get(`/v2/globex/app/blobs/${digest}`, token, { method: "DELETE" });
+    await stack.current.edgeSettled();
+    const isHead = ({ method }: { readonly method: string }) => method === "HEAD";
+    const before = pod.seen.filter(isHead).length;
+    expect(await getBlob(stack.current, "globex/app", digest)).toBe(307);
+    return pod.seen.filter(isHead).length - before;
+  }
+
+  const verified = () => createClient(stack.current.edge).token(["repository:globex/app:delete"]);
+  const status = (code: number) => (response: ServerResponse) => void response.writeHead(code).end();
+  const noAnswer = (response: ServerResponse) => void response.destroy();
+
+  test.each([401, 404, 405, 500, 503])(
+    "by a token whose key only the Pod may know, answered %d, makes no proof forgotten",
+    async (code) => expect(await headsAfter(unknownKey, status(code))).toBe(0),
+  );
+
+  test("by such a token makes one forgotten only when the Pod says that it is done", async () => {
+    expect(await headsAfter(unknownKey, noAnswer)).toBe(0);
+    expect(await headsAfter(unknownKey, status(202))).toBe(1);
+  });
+
+  test("by a verified token makes one forgotten unless it is refused, for without an answer it may have been done", async () => {
+    expect(await headsAfter(await verified(), noAnswer)).toBe(1);
+    expect(await headsAfter(await verified(), status(500))).toBe(1);
+    expect(await headsAfter(await verified(), status(403))).toBe(0);
   });
 });
