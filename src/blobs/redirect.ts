@@ -2,6 +2,7 @@ import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
+import { apiVersionHeader } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { PodFailure } from "../resilience/fetch-request.ts";
 import type { SigningStore } from "../signers/index.ts";
@@ -73,6 +74,6 @@ async function signedRedirect(
 function redirectTo(location: string, digest: Digest): Response {
   return new Response(null, {
     status: 307,
-    headers: { Location: location, "Docker-Content-Digest": digest, "Cache-Control": "no-store" },
+    headers: { ...apiVersionHeader, Location: location, "Docker-Content-Digest": digest, "Cache-Control": "no-store" },
   });
 }

@@ -6,9 +6,21 @@ import type { FetchRequest } from "../resilience/fetch-request.ts";
 import { announcedBytes } from "../telemetry/record.ts";
 import { pinParameter } from "./upload-pin.ts";
 
-/** What clients may not say to a Pod: credentials of other kinds, and whatever a proxy in between is believed to have set. */
-const dropped = ["authorization", "cookie", "expect", "forwarded", "host", "x-real-ip", "content-length"];
-const droppedPrefixes = ["x-forwarded-", "cf-", "x-zot-"];
+/**
+ * What clients may not say to a Pod: credentials of other kinds, whatever a proxy in between is believed to have set, and another path or
+ * method than the one that the edge has judged.
+ */
+const dropped = [
+  "authorization",
+  "cookie",
+  "expect",
+  "forwarded",
+  "host",
+  "x-real-ip",
+  "content-length",
+  "x-method-override",
+];
+const droppedPrefixes = ["x-forwarded-", "x-original-", "x-rewrite-", "x-http-method", "cf-", "x-zot-"];
 
 /** From the end of the request's body to the answer's headers. */
 const deadlinesMs = { read: 10_000, manifest: 60_000, blob: 300_000 } as const;

@@ -18,7 +18,8 @@ test("a blob GET is one 307 to a signed URL; its bytes come from storage, withou
     redirect.status,
     redirect.headers.get("Docker-Content-Digest"),
     redirect.headers.get("Cache-Control"),
-  ]).toEqual([307, layer.digest, "no-store"]);
+    redirect.headers.get("Docker-Distribution-Api-Version"),
+  ]).toEqual([307, layer.digest, "no-store", "registry/2.0"]);
   const bytes = await (await fetch(redirect.headers.get("Location") ?? "")).arrayBuffer();
   expect(bytes.byteLength).toBe(layer.size);
   await stack.current.edgeSettled();
