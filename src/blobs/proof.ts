@@ -11,14 +11,22 @@ export function proves(response: Response, digest: Digest, pod: Pod): boolean {
     return named === null || named === digest;
   }
   if (response.status !== 302 && response.status !== 307) return false;
-  const location = redirectTarget(response, pod);
-  return location !== null && new URL(location).pathname.includes(digestParts(digest).encoded);
+  const target = onBlobHost(response.headers.get("Location"), pod);
+  return target?.pathname.includes(digestParts(digest).encoded) ?? false;
 }
 
-/** A redirect's target, absolute once resolved against the Pod; null unless it is one of the Pod's blob hosts. */
-export function redirectTarget(response: Response, pod: Pod): string | null {
-  const location = response.headers.get("Location");
+/**
+ * Where a Pod's own redirect of a blob sends clients, resolved against the Pod; null unless that is one of its blob hosts, by https or as the
+ * Pod itself is reached: where plain HTTP is refused, no Pod is reached by it.
+ */
+export function redirectTarget(location: string | null, pod: Pod): URL | null {
+  const target = onBlobHost(location, pod);
+  const protocols = ["https:", new URL(pod.registry).protocol];
+  return target !== null && protocols.includes(target.protocol) ? target : null;
+}
+
+function onBlobHost(location: string | null, pod: Pod): URL | null {
   if (location === null || !URL.canParse(location, pod.registry)) return null;
   const url = new URL(location, pod.registry);
-  return pod.blobs.hosts.includes(url.host) ? url.href : null;
+  return pod.blobs.hosts.includes(url.host) ? url : null;
 }

@@ -49,14 +49,14 @@ export async function followRedirect(
 ): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
   if (method === "HEAD" && blob.store !== null && proves(redirect, blob.digest, blob.pod))
     return signedRedirect("HEAD", blob, blob.store);
-  const target = redirectTarget(redirect, blob.pod);
+  const target = redirectTarget(redirect.headers.get("Location"), blob.pod);
   if (target === null) {
     return err({
       reason: "foreign-location",
-      text: `Pod "${blob.pod.id}" redirects a blob to a host that its record does not list`,
+      text: `Pod "${blob.pod.id}" redirects a blob to a host that its record does not list, or without TLS`,
     });
   }
-  return ok(redirectTo(target, blob.digest));
+  return ok(redirectTo(target.href, blob.digest));
 }
 
 async function signedRedirect(

@@ -18,7 +18,8 @@ export const advice = {
   "token-refused": "give the registry its token service's issuer, service and certificate: it refuses its tokens",
   "clock-skew": "set the clock by NTP: tokens and signed URLs live by it, with a minute of leeway at most",
   "probe-missing": "push the probe's image again, or set `probe` to a blob that is in its repository",
-  "redirect-unlisted": "add the host to `blobs.hosts` if it is the Pod's own storage",
+  "redirect-unlisted":
+    "add the host to `blobs.hosts` if it is the Pod's own storage; it must be reached by https, as the Pod is",
   "redirect-off": "turn the registry's storage redirect on, or give the Pod a store that the edge can sign for",
   "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
   "store-unreachable": "see whether the storage runs, and whether the store's address is right",

@@ -1,3 +1,4 @@
+import { redirectTarget } from "../../blobs/proof.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
 import { bearer, type Called, call } from "./call.ts";
 import type { Subject } from "./subject.ts";
@@ -73,9 +74,10 @@ function checkRedirect({ pod, checks }: Subject, get: Awaited<ReturnType<typeof 
   const target = location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry) : null;
   if (!get.ok) {
     checks.found("redirect", "registry-unreachable", `GET of the probe: ${get.error}`);
-  } else if (location !== null && (target === null || !pod.blobs.hosts.includes(target.host))) {
-    const host = target?.host ?? "no URL";
-    checks.found("redirect", "redirect-unlisted", `blobs are redirected to "${host}", which blobs.hosts does not list`);
+  } else if (location !== null && redirectTarget(location, pod) === null) {
+    const where = target?.origin ?? "no URL";
+    const text = `blobs are redirected to "${where}", which blobs.hosts does not list or which is without TLS`;
+    checks.found("redirect", "redirect-unlisted", text);
   } else if (target === null && pod.blobs.stores.some(({ scheme }) => scheme === "pod")) {
     checks.found("redirect", "redirect-off", `GET of the probe is answered ${get.value.status}, yet a store is "pod"`);
   } else {
