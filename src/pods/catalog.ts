@@ -3,6 +3,7 @@ import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { jsonResponse } from "../lib/json-response.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
+import { parseRepositoryName } from "../oci/repository-name.ts";
 import { textWithin } from "../resilience/text-within.ts";
 
 /** One Pod's page: what it lists after `after`, in its own order, and whether it has more. */
@@ -25,7 +26,8 @@ export async function readPage(response: Response, pod: PodId, after: string | n
   const text = await textWithin(response, MAX_PAGE_BYTES);
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), page), text ?? "");
   if (!parsed.success) return null;
-  const repositories = parsed.output.repositories ?? [];
+  // What is no name, no client could ask for; and as a cursor it might be no URL, or no header.
+  const repositories = (parsed.output.repositories ?? []).filter((name) => parseRepositoryName(name).ok);
   const hasMore = response.headers.has("Link");
   // With nothing on the page there is no place to go on from.
   return hasMore && repositories.length === 0 ? null : { pod, after, repositories, hasMore };

@@ -122,6 +122,32 @@ describe("registries that take any page size, as 2.8 does", async () => {
   });
 });
 
+describe("a Pod that lists what is no repository name", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+  test.each([
+    ["a lone surrogate", '"\\ud800"'],
+    ["nothing", '""'],
+    ["upper case", '"Globex/A"'],
+    ["a header's length and more", `"${"a".repeat(100_000)}"`],
+  ])("is listed without it, and its next page begins after its last name: %s", async (_, odd) => {
+    const link = { Link: '</v2/_catalog?last=x>; rel="next"' };
+    pod.answer((response, { path }) => {
+      if (path.includes("last=")) response.writeHead(200).end('{"repositories":["globex/c"]}');
+      else response.writeHead(200, link).end(`{"repositories":["globex/a",${odd},"globex/b",${odd}]}`);
+    });
+    const client = createClient(stack.current.edge);
+    const token = await client.token([catalogScope]);
+    const first = await client.get("/v2/_catalog?n=4", token);
+    expect([first.status, await first.json()]).toEqual([200, { repositories: ["globex/a", "globex/b"] }]);
+    const next = /^<([^>]+)>/.exec(first.headers.get("Link") ?? "")?.[1] ?? "";
+    const second = await client.get(next, token);
+    expect([second.status, await second.json()]).toEqual([200, { repositories: ["globex/c"] }]);
+    expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=4", "/v2/_catalog?n=4&last=globex%2Fb"]);
+  });
+});
+
 describe("a Pod that refuses its catalog to a token that would do", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
