@@ -4,7 +4,7 @@ import { resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
-import { type Access, writes } from "../oci/scope.ts";
+import { type Access, isRepository, writes } from "../oci/scope.ts";
 import { MAX_PARTS } from "./bundle.ts";
 import { cellOf } from "./routable-token.ts";
 import type { TokenRequest } from "./token-request.ts";
@@ -56,7 +56,7 @@ export async function planQuestions(
 /** Credentials of another Pod are never sent: it is asked anonymously, which can only be to pull. */
 function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
   if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
-  const pulls = scopes.flatMap((scope) => (scope.type === "repository" ? { ...scope, actions: ["pull"] } : []));
+  const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
 
@@ -111,7 +111,7 @@ async function podsOfScope(scope: Access, directory: Directory): Promise<Result<
     return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
   }
   const name = parseRepositoryName(scope.name);
-  if (scope.type !== "repository" || !name.ok) return ok([]);
+  if (!isRepository(scope) || !name.ok) return ok([]);
   const resolution = await resolvePod(directory, name.value, null);
   return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
 }

@@ -27,6 +27,9 @@ export const parseScopes = (values: readonly string[]): readonly Access[] =>
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);
 
+/** Of a repository, also of one of a class: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
+export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
+
 /** Push, delete and `*` change something; `*` is how clients ask for all. */
 export const writes = ({ actions }: Access): boolean => actions.some((action) => action !== "pull");
 

@@ -59,6 +59,17 @@ describe("scopes", () => {
     expect(asked).toEqual([[["repository:globex/b:pull,push"]], [["repository:acme/a:pull"]]]);
   });
 
+  test.each([
+    ["a user", demo, "pull,push"],
+    ["a stranger", {}, "pull"],
+  ])("of a class are their repository's, and pass as they are: asked by %s", async (_, headers, actions) => {
+    tokenService.answer((response) => grant(response));
+    const scope = `repository(plugin):globex/b:${actions}`;
+    await get(`scope=${scope}&scope=repository(a:b):globex/b:pull&scope=plugin:globex/b:pull`, headers);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([[scope]]);
+  });
+
   test("live as long as the part that ends first", async () => {
     tokenService.answer((response) => grant(response, Math.floor(Date.now() / 1000) + 100));
     const body = (await (await get(both)).json()) as TokenAnswer;

@@ -5,7 +5,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { digestOf, hasRepository } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
-import { parseScopes } from "../../oci/scope.ts";
+import { isRepository, parseScopes } from "../../oci/scope.ts";
 
 /** A name that a request is about, and what it does there. */
 export type Subject = { readonly name: RepositoryName; readonly digest: Digest | null; readonly method: string };
@@ -44,7 +44,7 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
   if (endpoint.kind === "token") {
     return parseScopes(url.searchParams.getAll("scope")).flatMap((scope) => {
       const name = parseRepositoryName(scope.name);
-      if (scope.type !== "repository" || !name.ok) return [];
+      if (!isRepository(scope) || !name.ok) return [];
       // A token is given whatever the Pod's state lets through.
       return [{ name: name.value, digest: null, method: "GET" }];
     });
