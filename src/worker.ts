@@ -28,11 +28,24 @@ export default {
   async fetch(request, env, context): Promise<Response> {
     const startedAt = new Date();
     const trace: Trace = { kvReads: 0, podRequests: 0 };
-    const answer = await answerRequest(request, env, trace, (promise) => context.waitUntil(promise));
-    console.log(JSON.stringify(recordOf(request, answer, trace, startedAt)));
+    const url = readUrl(request);
+    const answer =
+      url === null
+        ? refuse({ reason: "malformed", error: wrongHost }, null, { realm: "", service: "" })
+        : await answerRequest(request, url, env, trace, (promise) => context.waitUntil(promise));
+    console.log(JSON.stringify(recordOf(request, url, answer, trace, startedAt)));
     return answer.response;
   },
 } satisfies ExportedHandler<Env>;
+
+/**
+ * Null: the host is none (RFC 9112 §3.2). It would stand in challenges, and in what Pods are told of the request. Read as it was sent,
+ * for a fragment or a user's name in it is something else to `URL`, which throws at a port that is too high.
+ */
+function readUrl({ url }: Request): URL | null {
+  const [, , host = ""] = url.split("/", 3);
+  return isHost(host) ? new URL(url) : null;
+}
 
 const wrongHost = {
   code: "UNSUPPORTED",
@@ -42,15 +55,11 @@ const wrongHost = {
 
 async function answerRequest(
   request: Request,
+  { pathname, origin }: URL,
   env: Env,
   trace: Trace,
   waitUntil: Services["waitUntil"],
 ): Promise<Answer> {
-  const { pathname, origin, host, username, password } = new URL(request.url);
-  // RFC 9112 §3.2. It would stand in challenges, and in what Pods are told of the request.
-  if (!isHost(host) || username !== "" || password !== "") {
-    return refuse({ reason: "malformed", error: wrongHost }, null, { realm: "", service: "" });
-  }
   try {
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
       return await handle(request, buildServices(env, trace, origin, waitUntil));
@@ -72,13 +81,13 @@ async function answerRequest(
   }
 }
 
-function recordOf(request: Request, answer: Answer, trace: Trace, startedAt: Date): RequestRecord {
+function recordOf(request: Request, url: URL | null, answer: Answer, trace: Trace, startedAt: Date): RequestRecord {
   const { response, outcome, endpoint, repository, pod, cause } = answer;
   return {
     log: "edge",
     at: startedAt.toISOString(),
     method: request.method,
-    path: redactPath(new URL(request.url)),
+    path: url === null ? "" : redactPath(url),
     status: response.status,
     outcome,
     endpoint,

@@ -29,19 +29,21 @@ async function getAs(host: string, path: string) {
   return { status: answer.statusCode, headers: answer.headers, body: await text(answer) };
 }
 
-test.each(['evil.test",x="y', "evil.test,x", "ev%22il.test", "user:secret@evil.test"])(
-  "a Host that is no host is 400, and stands in no challenge and no Location: %s",
-  async (host) => {
-    for (const path of ["/v2/", "/v2/acme/hello/manifests/1", "/v2", "/jwt/auth", "/", "/-/probe"]) {
-      const { status, headers, body } = await getAs(host, path);
-      expect([path, status, headers["www-authenticate"], headers.location]).toEqual([path, 400, undefined, undefined]);
-      expect(JSON.parse(body)).toMatchObject({ errors: [{ code: "UNSUPPORTED" }] });
-      expect(body).not.toContain("secret");
-    }
-    await stack.current.edgeSettled();
-    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "refused", kvReads: 0, podRequests: 0 });
-  },
-);
+const notHosts = [
+  ...['evil.test",x="y', "evil.test,x", "ev%22il.test", "user:secret@evil.test", "evil.test#x", "evil.test?x", "a b"],
+  ...["a%2fb", "registry.example.com:99999", "[::1", "127.0.0.256"],
+];
+
+test.each(notHosts)("a Host that is no host is 400, and stands in no challenge and no Location: %s", async (host) => {
+  for (const path of ["/v2/", "/v2/acme/hello/manifests/1", "/v2", "/jwt/auth", "/", "/-/probe"]) {
+    const { status, headers, body } = await getAs(host, path);
+    expect([path, status, headers["www-authenticate"], headers.location]).toEqual([path, 400, undefined, undefined]);
+    expect(JSON.parse(body)).toMatchObject({ errors: [{ code: "UNSUPPORTED" }] });
+    expect(body).not.toContain("secret");
+  }
+  await stack.current.edgeSettled();
+  expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "refused", kvReads: 0, podRequests: 0 });
+});
 
 test.each(["registry.example.com", "registry.example.com.:8443", "my_host", "[::1]:5000", "127.0.0.1"])(
   "a Host that is one is the challenge's: %s",
