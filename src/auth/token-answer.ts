@@ -34,8 +34,11 @@ export const grantsNothing = (jwt: string): boolean =>
 
 function remainingSeconds(jwt: string, now: Date): number {
   try {
-    const { exp } = decodeJwt(jwt);
-    return exp === undefined ? 0 : Math.max(0, Math.floor(exp - now.getTime() / 1000));
+    const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
+    // Whatever else a Pod wrote there is no time that a client could read.
+    return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
+      ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
+      : 0;
   } catch {
     return 0;
   }
