@@ -19,6 +19,7 @@ export type PodAnswer =
 
 const tokenDeadlineMs = 10_000;
 const MAX_ANSWER_BYTES = 64 * 1024;
+const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end`;
 
 export async function askPod(question: PodQuestion, request: TokenRequest, fetchPod: FetchPod): Promise<PodAnswer> {
   const { pod } = question;
@@ -30,10 +31,7 @@ export async function askPod(question: PodQuestion, request: TokenRequest, fetch
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
   const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
-  const jwt =
-    text === null
-      ? err(`token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end`)
-      : parseTokenAnswer(text);
+  const jwt = text === null ? err(unreadable) : parseTokenAnswer(text);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
   // Some services give strangers a token for nothing, where GitLab's refuses: neither may tell a name that exists.
   const asStranger = request.anonymous || !question.withCredentials;
@@ -70,13 +68,18 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
   };
 }
 
-/** The answer of a Pod that granted nothing, as the client gets it: status and body, and of the headers what concerns the client. */
-export function passRefusal(answer: Result<Response, AskFailure>): Result<Response, AskFailure> {
+/**
+ * The answer of a Pod that granted nothing, as the client gets it: status and body, and of the headers what concerns the client. Read
+ * whole, so that a body that breaks off, or is not encoded as it says, is a wrong answer of the Pod's and not half a one of ours.
+ */
+export async function passRefusal(answer: Result<Response, AskFailure>): Promise<Result<Response, AskFailure>> {
   if (!answer.ok) return answer;
+  const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
+  if (text === null) return err({ reason: "bad-answer", text: unreadable });
   const headers = new Headers({ "Cache-Control": "no-store" });
   for (const name of ["Content-Type", "Retry-After"]) {
     const value = answer.value.headers.get(name);
     if (value !== null) headers.set(name, value);
   }
-  return ok(new Response(answer.value.body, { status: answer.value.status, headers }));
+  return ok(new Response(text, { status: answer.value.status, headers }));
 }

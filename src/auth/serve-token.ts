@@ -83,7 +83,7 @@ function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean 
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;
 }
 
-function refusalOf(asked: Asked, request: TokenRequest): Result<Response, TokenRefusal> {
+async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Response, TokenRefusal>> {
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is no refusal");
   if (lacksForm(asked, request))

@@ -39,6 +39,19 @@ describe("strangers at Pods of other kinds", async () => {
     }
     expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
+
+  const head = "HTTP/1.1 429 Too Many Requests\r\n";
+  test.each([
+    ["stops", `${head}Content-Length: 9\r\n\r\nslow`],
+    ["breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
+    ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
+    ["is longer than it could mean", `${head}Content-Length: 70000\r\n\r\n${"slow".repeat(17_500)}`],
+  ])("a refusal that %s is 502, whole and in OCI form", async (_, text) => {
+    tokenService.answer((response) => void response.socket?.end(text));
+    const [status, body] = await askOdd("globex/private", "GET");
+    expect([status, body]).toEqual([502, expect.stringContaining('{"errors":[{"code":"UNKNOWN"')]);
+    expect(body).not.toContain("slow");
+  });
 });
 
 describe("without a default Pod", () => {
