@@ -88,6 +88,7 @@ function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], e
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
-  const challenge = formatChallenge({ realm, service, access, error });
+  // Names may be anything that `from` was; Go writes what would end a header's line as a space, and Node not at all.
+  const challenge = formatChallenge({ realm, service, access, error }).replace(/[^\x20-\x7e]/g, " ");
   return failure("UNAUTHORIZED", detail.length === 0 ? null : detail, { "WWW-Authenticate": challenge });
 }

@@ -20,6 +20,8 @@ describe("without a token", () => {
     ],
     ["GET", "/v2/a/manifests/b/manifests/latest", `,scope="repository:a/manifests/b:pull"`],
     ["OPTIONS", `/v2/${name}/tags/list`, ""],
+    // Go writes a line end inside a header's value as a space.
+    ["GET", `/v2/${name}/tags/list?from=a%0Ab`, `,scope="repository:${name}:pull repository:a b:pull"`],
   ])("%s %s", async (method, path, scope) => {
     const pod = await startToyPod();
     const response = await fetch(`${pod.registry}${path}`, { method });
