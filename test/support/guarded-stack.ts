@@ -1,0 +1,91 @@
+import { randomBytes } from "node:crypto";
+import { readFileSync } from "node:fs";
+import { beforeAll } from "vitest";
+import { generateSealingKeys, unseal } from "../../src/directory/seal.ts";
+import { helloImage, privateImage } from "../../src/local/images.ts";
+import { generateSigningKey } from "../../src/local/token-service.ts";
+import type { PodId } from "../../src/local/types.ts";
+import { canary, type Materials } from "./hostile-parts.ts";
+import { type Forge, signFor } from "./hostile-tokens.ts";
+import { answerFormsToo, asTokenServices, startOddPod } from "./odd-pod.ts";
+import { useStack } from "./toy-stack.ts";
+
+export const podIds = ["pod-a", "pod-b"] as const;
+const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const;
+
+/** As the topology assigns it, said once more: `globex` is Pod B's, and all else falls to Pod A. */
+export const ownerOf = (name: string): PodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
+
+/** Which digests each repository may give away; what is in `scratch`, the same token may have mounted from the others. */
+export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
+  Object.values(prefixes).flatMap((prefix) => {
+    const [hello, secret] = [helloImage(prefix), privateImage(prefix)].map((image) => [
+      image.layer.digest,
+      image.config.digest,
+    ]);
+    const all = { hello: hello ?? [], private: secret ?? [], scratch: [...(hello ?? []), ...(secret ?? [])] };
+    return Object.entries(all).map(([name, digests]) => [`${prefix}/${name}`, digests] as const);
+  }),
+);
+
+/** A stack whose every secret is known here, and a good token for each Pod, for three of its repositories and the catalog. */
+export async function useGuardedStack() {
+  const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
+  const sealingKeys = await generateSealingKeys();
+  const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
+  const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
+  const stack = useStack({
+    sealingKeys,
+    env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
+    signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
+    // Passwords are then Pod A's alone.
+    topology: (text) =>
+      asTokenServices(
+        tokenServices["pod-a"],
+        tokenServices["pod-b"],
+      )(text).replace(/^credentials:.*$/m, "credentials: own"),
+  });
+  const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
+  const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);
+  const materials: Materials = {
+    tokens: [...Object.values(jwts), ...[...bundled, bundled.join("~")].map((parts) => `pods.v1.${parts}`)],
+    repositories: [...ownDigests.keys(), "free/name"],
+    blobs: [...ownDigests].flatMap(([name, digests]) => digests.map((digest) => [name, digest] as const)),
+  };
+  const secrets = [canary, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
+  beforeAll(async () => {
+    const values = JSON.parse(readFileSync(`${stack.current.stateDir}/topology-values.json`, "utf8")) as Record<
+      string,
+      string
+    >;
+    for (const pod of podIds) {
+      answerFormsToo(tokenServices[pod], stack.current.pods[pod].token.url);
+      const sealedFor = { pod, field: "blobs.stores.0.credentials", scheme: "s3", target: pod };
+      const sealed = values[`${pod.toUpperCase().replace("-", "_")}_STORAGE_CREDENTIALS`] ?? "";
+      const opened = await unseal(sealed, sealedFor, [sealingKeys.privateJwk]);
+      if (!opened.ok) throw new Error(opened.error);
+      const { secretAccessKey = "" } = JSON.parse(opened.value) as { secretAccessKey?: string };
+      const { d = "" } = await crypto.subtle.exportKey("jwk", keyOf(forge, pod).privateKey);
+      secrets.push(secretAccessKey, d, jwts[pod].split(".")[2] ?? "");
+    }
+    if (secrets.some((secret) => secret.length < canary.length)) throw new Error("a secret is not known");
+  });
+  return { stack, tokenServices, jwts, materials, secrets };
+}
+
+const keyOf = ({ ofA, ofB }: Forge, pod: PodId) => (pod === "pod-a" ? ofA : ofB);
+
+function goodJwt(forge: Forge, pod: PodId): Promise<string> {
+  const { privateKey, publicJwk } = keyOf(forge, pod);
+  const allowed = { hello: ["pull"], private: ["pull"], scratch: ["pull", "push", "delete"] };
+  const repositories = Object.entries(allowed).map(([name, actions]) => ({
+    type: "repository",
+    name: `${prefixes[pod]}/${name}`,
+    actions,
+  }));
+  const access = [...repositories, { type: "registry", name: "catalog", actions: ["*"] }];
+  // Longer than any run.
+  const exp = Math.floor(Date.now() / 1000) + 24 * 3600;
+  const claims = { iss: `${pod}-issuer`, aud: `${pod}-registry`, exp, access };
+  return signFor(forge, claims, { kid: publicJwk.kid ?? "" }, privateKey);
+}

@@ -1,0 +1,85 @@
+import { rawClient } from "../local/raw-http.ts";
+
+/** An answer as it came off the wire, one character per byte: its header lines in their order, none joined, none decoded. */
+export type RawAnswer = {
+  readonly status: number;
+  readonly headers: readonly (readonly [name: string, value: string])[];
+  readonly body: string;
+};
+
+export type RawRequest = {
+  /** To the end of the body, one character per byte. */
+  readonly text: string;
+  /** The sending side ends there, for a request that is not whole. */
+  readonly breaksOff: boolean;
+  /** An answer to HEAD has a body's length and no body. */
+  readonly isHead: boolean;
+};
+
+/** Longer than any wait of the edge that these requests can cause, its retry included. */
+const hangsMs = 25_000;
+
+/**
+ * One request on a connection of its own, as it is: every HTTP client would normalise it. Null: the server closed without a whole
+ * answer. Rejects if it neither answers nor closes.
+ */
+export async function exchangeRaw(origin: string, request: RawRequest): Promise<RawAnswer | null> {
+  const { text, breaksOff, isHead } = request;
+  const client = await rawClient(origin);
+  const { socket } = client;
+  const { promise, resolve, reject } = Promise.withResolvers<RawAnswer | null>();
+  const timer = setTimeout(() => {
+    reject(
+      new Error(`neither an answer nor an end within ${hangsMs} ms; came so far: ${JSON.stringify(client.received())}`),
+    );
+  }, hangsMs);
+  const settle = () => {
+    const answer = parseAnswer(client.received(), isHead, client.closed());
+    if (answer !== null || client.closed()) resolve(answer);
+  };
+  socket.on("data", settle).on("close", settle);
+  client.send(text);
+  if (breaksOff) socket.end();
+  try {
+    return await promise;
+  } finally {
+    clearTimeout(timer);
+    socket.destroy();
+  }
+}
+
+/** The first answer that is final; null while it is not whole. */
+function parseAnswer(text: string, isHead: boolean, closed: boolean): RawAnswer | null {
+  const headEnd = text.indexOf("\r\n\r\n");
+  if (headEnd < 0) return null;
+  const [statusLine = "", ...lines] = text.slice(0, headEnd).split("\r\n");
+  const status = Number(statusLine.split(" ")[1]);
+  const rest = text.slice(headEnd + 4);
+  if (status < 200) return parseAnswer(rest, isHead, closed);
+  const headers = lines.map((line) => {
+    const colon = line.indexOf(":");
+    return [line.slice(0, colon).toLowerCase(), line.slice(colon + 1).trim()] as const;
+  });
+  const bodiless = isHead || status === 204 || status === 304;
+  const body = bodiless ? "" : parseBody(new Map(headers), rest, closed);
+  return body === null ? null : { status, headers, body };
+}
+
+/** RFC 9112 §6.3: where the body ends. */
+function parseBody(headers: ReadonlyMap<string, string>, rest: string, closed: boolean): string | null {
+  if (headers.has("transfer-encoding")) return parseChunks(rest);
+  const length = headers.get("content-length");
+  if (length === undefined) return closed ? rest : null;
+  return rest.length >= Number(length) ? rest.slice(0, Number(length)) : null;
+}
+
+function parseChunks(text: string): string | null {
+  const size = /^([0-9a-f]+)[^\r]*\r\n/i.exec(text);
+  if (size === null) return null;
+  const length = Number.parseInt(size[1] ?? "", 16);
+  const begin = size[0].length;
+  if (text.length < begin + length + 2) return null;
+  if (length === 0) return "";
+  const others = parseChunks(text.slice(begin + length + 2));
+  return others === null ? null : text.slice(begin, begin + length) + others;
+}

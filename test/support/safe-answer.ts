@@ -1,0 +1,49 @@
+import { expect } from "vitest";
+import { parseJsonObject } from "../../src/lib/json.ts";
+import type { RawAnswer } from "./raw-exchange.ts";
+
+export const headerOf = ({ headers }: RawAnswer, name: string): readonly string[] =>
+  headers.filter(([known]) => known === name).map(([, value]) => value);
+
+/** Workerd's own refusal of what is no HTTP: no Worker has seen the request. */
+export const isPlatforms = (answer: RawAnswer): boolean =>
+  [400, 431, 501].includes(answer.status) && /^(invalid |ERROR: |Bad Request$)/.test(answer.body);
+
+/** What holds of any answer: it is no bug's, leads nowhere else, and has no header that somebody slipped in. */
+export function expectSafe(answer: RawAnswer, edgeHost: string, blobHosts: readonly string[]): void {
+  expect(answer.status).not.toBe(500);
+  expect(answer.body).not.toMatch(/^\s+at |\.[jt]s:\d+|Error: /m);
+  for (const [name, value] of answer.headers) {
+    expect(name).toMatch(/^[!#$%&'*+.^_`|~0-9a-z-]+$/);
+    expect(name).not.toBe("x-injected");
+    expect(value).toMatch(/^[\t\x20-\x7e\x80-\xff]*$/);
+  }
+  const links = headerOf(answer, "link").flatMap((link) =>
+    [...link.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target),
+  );
+  for (const place of [...headerOf(answer, "location"), ...links]) expectOwnPlace(place, answer, blobHosts);
+  const challenges = headerOf(answer, "www-authenticate");
+  expect(challenges.length).toBeLessThanOrEqual(1);
+  for (const challenge of challenges) {
+    if (challenge === 'Bearer realm="probe"') continue;
+    const [, realm] =
+      /^Bearer realm="([^"]*)",service="registry-edge"(?:,scope="[^"]*")?(?:,error="[a-z_]+")?$/.exec(challenge) ?? [];
+    expect(realm).toBe(`${new URL(`http://${edgeHost}`).origin}/jwt/auth`);
+  }
+}
+
+/** On the edge whoever resolves it (RFC 3986 §4.2, WHATWG URL), or a blob at one of its Pod's stores. */
+function expectOwnPlace(place: string, { status }: RawAnswer, blobHosts: readonly string[]): void {
+  const { host, username } = new URL(place, "http://edge.invalid");
+  if (/^\/(?![/\\])/.test(place)) expect(host).toBe("edge.invalid");
+  else expect([status, username, blobHosts.includes(host), place]).toEqual([307, "", true, place]);
+}
+
+/** OCI distribution spec, "Error Codes". */
+export function expectOciError(answer: RawAnswer): void {
+  expect(headerOf(answer, "content-type")).toEqual(["application/json"]);
+  const { errors } = parseJsonObject(Buffer.from(answer.body, "latin1").toString()) ?? {};
+  expect(errors).toEqual([
+    expect.objectContaining({ code: expect.stringMatching(/^[A-Z_]+$/), message: expect.any(String) }),
+  ]);
+}

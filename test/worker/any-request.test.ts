@@ -1,0 +1,147 @@
+import { createHash } from "node:crypto";
+import { expect, test } from "vitest";
+import type { PodId, SeenRequest } from "../../src/local/types.ts";
+import { parseScopes } from "../../src/oci/scope.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
+import { ownDigests, ownerOf, podIds, useGuardedStack } from "../support/guarded-stack.ts";
+import { canary } from "../support/hostile-parts.ts";
+import { type HostileRequest, hostOf, isWhole, rawRequest, urlOf } from "../support/hostile-requests.ts";
+import { hostileRequest } from "../support/hostile-twists.ts";
+import { exchangeRaw, type RawAnswer } from "../support/raw-exchange.ts";
+import { expectOciError, expectSafe, headerOf, isPlatforms } from "../support/safe-answer.ts";
+
+const { stack, tokenServices, jwts, materials, secrets } = await useGuardedStack();
+const runs = 1_000;
+/** The lists of what was seen are copied for each request. */
+const checkedAfter = 200;
+
+test("whatever is sent is answered, and reaches only whom it names", { timeout: fuzzTimeoutMs(runs) }, async () => {
+  const statuses = new Set<number>();
+  let since = 0;
+  await fuzz(runs, hostileRequest(materials), async (request) => {
+    if (since++ % checkedAfter === 0) await checkLog();
+    const before = seen();
+    const answer = await exchangeRaw(stack.current.edge, rawRequest(request));
+    // What is left of a request that broke off may still be on its way.
+    if (!isWhole(request)) await stack.current.edgeSettled();
+    const after = seen();
+    const reached = podIds.map((pod) => ({
+      pod,
+      registry: after[pod].registry.slice(before[pod].registry.length),
+      token: tokenServices[pod].seen.slice(before[pod].tokens),
+    }));
+    for (const { pod, registry, token } of reached) {
+      for (const each of registry) expectOwn(request, pod, each);
+      for (const each of token) expectOwnScopes(pod, each);
+    }
+    const wasReached = reached.some(({ registry, token }) => registry.length + token.length > 0);
+    if (answer === null) expect(isWhole(request)).toBe(false);
+    else expectAnswer(request, answer, wasReached);
+    statuses.add(answer?.status ?? 0);
+  });
+  await checkLog();
+  expect([...statuses]).toEqual(expect.arrayContaining([200, 202, 307, 400, 401, 403, 404, 405]));
+});
+
+const seen = () => ({ "pod-a": seenBy("pod-a"), "pod-b": seenBy("pod-b") });
+const seenBy = (pod: PodId) => ({
+  registry: stack.current.seen(pod, "registry"),
+  tokens: tokenServices[pod].seen.length,
+});
+
+/** Lines follow their answers: they are read for many requests at once. */
+async function checkLog(): Promise<void> {
+  await stack.current.edgeSettled();
+  const lines = stack.current.edgeLines();
+  expect(lines.filter((line) => [...secrets, "X-Amz-Signature"].some((secret) => line.includes(secret)))).toEqual([]);
+  expect(lines.filter((line) => !line.startsWith('{"log":"edge"'))).toEqual([]);
+  for (const pod of podIds) expect(stack.current.seen(pod, "storage")).toEqual([]);
+  stack.current.clearSeen();
+}
+
+function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: boolean): void {
+  const text = JSON.stringify(answer);
+  expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
+  if (isPlatforms(answer)) {
+    expect(wasReached).toBe(false);
+    return;
+  }
+  const storage = podIds.map((pod) => new URL(stack.current.pods[pod].storage.url).host);
+  expectSafe(answer, hostOf(request), storage);
+  const isOurs = answer.status >= 400 && !wasReached && request.method !== "HEAD";
+  if (isOurs) expectOciError(answer);
+  const [location = ""] = headerOf(answer, "location");
+  if (/^http/.test(location)) expectRight(request, location);
+}
+
+/** A signed URL is for who may pull this digest from this repository, by the token that was sent. */
+function expectRight(request: HostileRequest, location: string): void {
+  const [, name = "", digest = ""] = /^\/v2\/(.*)\/blobs\/([^/]*)$/.exec(urlOf(request)?.pathname ?? "") ?? [];
+  const owner = ownerOf(name);
+  expect(["GET", "HEAD"]).toContain(request.method);
+  expect(ownDigests.get(name)).toContain(digest.replace(/%3a/i, ":"));
+  expect(tokenParts(request).get(owner)).toBe(jwts[owner]);
+  expect(new URL(location).host).toBe(new URL(stack.current.pods[owner].storage.url).host);
+}
+
+/** The token that a request has for each Pod, good or not. */
+function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
+  const values = headers.filter(([name]) => name === "Authorization").map(([, value]) => value.trim());
+  const token = (values.length === 1 ? /^bearer ([^ ]+)$/i.exec(values[0] ?? "")?.[1] : undefined) ?? "";
+  const bare = podIds.find((pod) => jwts[pod] === token);
+  if (bare !== undefined) return new Map([[bare, token]]);
+  const parts = token.startsWith("pods.v1.") ? token.slice("pods.v1.".length).split("~") : [];
+  return new Map(parts.map((part) => [part.replace(/\/.*/, ""), part.replace(/^[^/]*\//, "")]));
+}
+
+/** The Pod of the name that was sent saw that very name, with its own part of the token. */
+function expectOwn(request: HostileRequest, pod: PodId, { method, path, authorizationSha256 }: SeenRequest): void {
+  const sent = urlOf(request);
+  const got = new URL(path, "http://pod.invalid");
+  expect(canonical(got.pathname)).toBe(canonical(sent?.pathname ?? ""));
+  const name = nameIn(path);
+  if (name !== null) expect(ownerOf(name)).toBe(pod);
+  const proves = request.method === "GET" && / HEAD \/v2\/.*\/blobs\//.test(` ${method} ${path}`);
+  if (!proves) expect(method).toBe(request.method);
+  const part = tokenParts(request).get(pod);
+  const own = part === undefined ? [] : [createHash("sha256").update(`Bearer ${part}`, "latin1").digest("hex")];
+  expect([null, ...own]).toContain(authorizationSha256);
+  expectReadOnce(method, got);
+}
+
+/** What edge and Pod both act on, they read alike: it is there once, and a mount's source is this Pod's. */
+function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
+  const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
+  const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];
+  const page = /\/tags\/list$|^\/v2\/_catalog$/.test(pathname) ? ["n", "last"] : [];
+  for (const name of [...read, ...page]) expect(searchParams.getAll(name).length).toBeLessThanOrEqual(1);
+  if (method !== "POST") return;
+  for (const source of searchParams.getAll("from")) expect(ownerOf(source)).toBe(ownerOf(nameIn(pathname) ?? ""));
+}
+
+/** Of one endpoint there are these spellings: the colon of a digest, and the last slash where GitLab and uploads may have it. */
+const canonical = (path: string): string =>
+  path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
+
+/** As a registry's router reads it, by a greedy name; null for what names no repository. */
+function nameIn(path: string): string | null {
+  const registry = /^\/v2\/(.+)\/(?:tags\/list|manifests\/[^/]+|referrers\/[^/]+|blobs\/uploads\/[^/]*|blobs\/[^/]+)$/;
+  const gitlab = /^\/gitlab\/v1\/repositor(?:ies|y-paths)\/(.+?)\/(?:tags\/.*|repositories\/list\/)?$/;
+  const [pathname = ""] = path.split("?");
+  return (registry.exec(pathname) ?? gitlab.exec(pathname))?.[1] ?? null;
+}
+
+/** A token service is asked as the audience that it knows, for names of its own Pod; passwords are Pod A's. */
+function expectOwnScopes(pod: PodId, request: (typeof tokenServices)["pod-a"]["seen"][number]): void {
+  const [path, query] = request.path.split("?");
+  const asked = new URLSearchParams(request.method === "POST" ? request.body : query);
+  expect([path, ["GET", "POST"].includes(request.method)]).toEqual(["/jwt/auth", true]);
+  expect(asked.getAll("service")).toEqual([`${pod}-registry`]);
+  const foreign = parseScopes(asked.getAll("scope")).filter(
+    ({ type, name }) => type === "repository" && ownerOf(name) !== pod,
+  );
+  expect(foreign).toEqual([]);
+  if (pod === "pod-a") return;
+  expect(request.headers.authorization).toBeUndefined();
+  expect(request.body + request.path).not.toContain(canary);
+}
