@@ -3,7 +3,7 @@ import { createReadStream } from "node:fs";
 import type { Assignments } from "../directory/assignments.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { parsePrefix } from "../oci/repository-name.ts";
+import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 
@@ -28,12 +28,10 @@ export async function readAssignments(
   let line = 0;
   try {
     for await (const lines of linesOf(path)) {
-      for (const text of lines) {
-        line += 1;
-        const wrong = text === "" || text.startsWith("#") ? null : addAssignment(text, options);
-        if (wrong !== null) mistakes.push({ file: options.name, line, ...wrong });
-        if (mistakes.length === maxMistakes) return err(mistakes);
-      }
+      const wrong = addLines(lines, options);
+      mistakes.push(...wrong.map((mistake) => ({ file: options.name, ...mistake, line: line + mistake.line })));
+      if (mistakes.length >= maxMistakes) return err(mistakes.slice(0, maxMistakes));
+      line += lines.length;
       options.onProgress(lines.length);
     }
   } catch (error) {
@@ -60,15 +58,38 @@ async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
 const longLine = (): LongLine =>
   new LongLine(`the line has more than ${maxLineCharacters} characters; want a prefix, a tab and a Pod`);
 
-function addAssignment(line: string, { pods, assignments }: ReadOptions): { column: number; text: string } | null {
-  if (line.length > maxLineCharacters) return { column: 1, text: longLine().message };
+type LineMistake = { readonly line: number; readonly column: number; readonly text: string };
+
+/** The mistakes in the order of their lines, of which the first is 1. */
+function addLines(lines: readonly string[], { pods, assignments }: ReadOptions): readonly LineMistake[] {
+  const mistakes: LineMistake[] = [];
+  const entries: [Prefix, PodId][] = [];
+  const lineOf: number[] = [];
+  for (let at = 0; at < lines.length; at += 1) {
+    const text = lines[at] ?? "";
+    if (text === "" || text.startsWith("#")) continue;
+    const entry = parseLine(text, pods);
+    if (entry.ok) lineOf[entries.push(entry.value) - 1] = at + 1;
+    else mistakes.push({ line: at + 1, ...entry.error });
+  }
+  for (const at of assignments.addAll(entries)) {
+    const text = `prefix ${quote(entries[at]?.[0] ?? "", [])} is assigned a second time; want it once`;
+    mistakes.push({ line: lineOf[at] ?? 0, column: 1, text });
+  }
+  return mistakes.sort((one, other) => one.line - other.line);
+}
+
+function parseLine(
+  line: string,
+  pods: ReadonlyMap<PodId, unknown>,
+): Result<[Prefix, PodId], { readonly column: number; readonly text: string }> {
+  if (line.length > maxLineCharacters) return err({ column: 1, text: longLine().message });
   const text = line.endsWith("\r") ? line.slice(0, -1) : line;
   const tab = text.indexOf("\t");
-  if (tab < 0) return { column: 1, text: `${quote(text, [])} has no tab; want a prefix, a tab and a Pod` };
+  if (tab < 0) return err({ column: 1, text: `${quote(text, [])} has no tab; want a prefix, a tab and a Pod` });
   const prefix = parsePrefix(text.slice(0, tab));
-  if (!prefix.ok) return { column: 1, text: prefix.error };
+  if (!prefix.ok) return err({ column: 1, text: prefix.error });
   const pod = text.slice(tab + 1) as PodId;
-  if (!pods.has(pod)) return { column: tab + 2, text: unknownPod(pod, pods) };
-  if (assignments.add(prefix.value, pod)) return null;
-  return { column: 1, text: `prefix ${quote(prefix.value, [])} is assigned a second time; want it once` };
+  if (!pods.has(pod)) return err({ column: tab + 2, text: unknownPod(pod, pods) });
+  return ok([prefix.value, pod]);
 }

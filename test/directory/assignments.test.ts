@@ -23,11 +23,24 @@ test("assignments hold what a Map holds, in its order, and refuse a second time 
   );
 });
 
+test("added all at once they are what they are added one by one, and the places of the refused are told", () => {
+  fc.assert(
+    fc.property(fc.array(pairs, { maxLength: 30 }), (batches) => {
+      const [atOnce, oneByOne] = [new Assignments(), new Assignments()];
+      for (const batch of batches) {
+        const refused = batch.flatMap(([prefix, id], at) => (oneByOne.add(prefix, id) ? [] : [at]));
+        expect(atOnce.addAll(batch)).toEqual(refused);
+      }
+      expect([...atOnce]).toEqual([...oneByOne]);
+    }),
+  );
+});
+
 test("a hundred thousand are all there", () => {
   const assignments = new Assignments();
   const prefixOf = (index: number) => `group-${(index * 2_654_435_761) % 4_294_967_296}/t` as Prefix;
-  for (let index = 0; index < 100_000; index += 1)
-    expect(assignments.add(prefixOf(index), `pod-${index % 7}` as PodId)).toBe(true);
+  const all = Array.from({ length: 100_000 }, (_, index) => [prefixOf(index), `pod-${index % 7}` as PodId] as const);
+  expect(assignments.addAll([...all, ...all.slice(0, 3)])).toEqual([100_000, 100_001, 100_002]);
   for (let index = 0; index < 100_000; index += 1) {
     if (assignments.get(prefixOf(index)) !== `pod-${index % 7}` || assignments.add(prefixOf(index), "x" as PodId)) {
       throw new Error(`${prefixOf(index)} is lost`);
