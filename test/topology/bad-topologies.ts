@@ -175,6 +175,11 @@ const shared: readonly BadTopology[] = [
     'pods.pod-b.cells[0]: cell "1" stands here also for Pod "pod-a"; want it once',
   ),
   row(
+    "one issuer in two Pods",
+    pod({}, { issuer: "pod-a-issuer" }),
+    'pods.pod-b.issuer: issuer "pod-a-issuer" stands here also for Pod "pod-a"; want it once',
+  ),
+  row(
     "one registry in two Pods",
     pod({}, { registry: "https://registry.pod-a.example.net" }),
     'pods.pod-b.registry: registry "https://registry.pod-a.example.net" stands here also for Pod "pod-a"',
