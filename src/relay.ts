@@ -1,5 +1,5 @@
 import { type Answer, type AnyRefusal, refuse } from "./answer.ts";
-import { chooseStore } from "./blobs/choose-store.ts";
+import { storesFor } from "./blobs/choose-store.ts";
 import { readClient } from "./blobs/client.ts";
 import { type BlobRequest, followRedirect, redirectBlob } from "./blobs/redirect.ts";
 import type { Authorized, Context } from "./context.ts";
@@ -36,10 +36,11 @@ const blobRequest = (
   digest,
   pod,
   // By a token that only the Pod can judge, the edge signs nothing.
-  store: grant.kind === "undecided" ? null : chooseStore(pod, readClient(request)),
+  stores: grant.kind === "undecided" ? [] : storesFor(pod, readClient(request)),
   jwt: grant.kind === "granted" ? grant.jwt : null,
   openSecret: services.openSecret,
   now: services.now,
+  trace: services.trace,
 });
 
 export async function forward(context: Context<RegistryEndpoint>, { pod, grant }: Authorized): Promise<Answer> {

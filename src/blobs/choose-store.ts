@@ -1,6 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
 import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/ip.ts";
-import type { SigningStore } from "../signers/index.ts";
+import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 
 /** Where a client is, as the platform saw it come in; null where that is not known. */
@@ -14,11 +14,12 @@ export type Client = {
   readonly ip: string | null;
 };
 
-/** The first store that fits the client; null where none does or the Pod redirects by itself: then the Pod's own answer stands. */
-export function chooseStore(pod: Pod, client: Client): SigningStore | null {
-  const store = pod.blobs.stores.find(({ when }) => when === undefined || fits(when, client));
-  return store === undefined || store.scheme === "pod" ? null : store;
-}
+/**
+ * The stores that fit the client. The first is the one, those behind it stand in while it cannot be signed for. Where there is none, or where the
+ * Pod's turn comes to redirect by itself, the Pod's own answer stands.
+ */
+export const storesFor = (pod: Pod, client: Client): readonly Store[] =>
+  pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client));
 
 /** Every member given must fit; what is not known of a client fits none. */
 function fits({ countries, continents, asns, colos, cidrs }: When, client: Client): boolean {

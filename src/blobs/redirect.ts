@@ -5,7 +5,8 @@ import type { Digest } from "../oci/digest.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { PodFailure } from "../resilience/fetch-request.ts";
-import type { SigningStore } from "../signers/index.ts";
+import type { Store } from "../signers/index.ts";
+import type { Trace } from "../telemetry/record.ts";
 import { attributionOf } from "./attribution.ts";
 import { proves, redirectTarget } from "./proof.ts";
 import { signBlobUrl } from "./sign.ts";
@@ -16,12 +17,13 @@ export type BlobRequest = {
   readonly repository: RepositoryName;
   readonly digest: Digest;
   readonly pod: Pod;
-  /** What this client is signed for; null where the Pod alone is to say. */
-  readonly store: SigningStore | null;
+  /** What this client may be signed for, in this order; none where the Pod alone is to say. */
+  readonly stores: readonly Store[];
   /** The client's token if the edge has verified it. */
   readonly jwt: string | null;
   readonly openSecret: OpenSecret;
   readonly now: Date;
+  readonly trace: Trace;
 };
 
 /**
@@ -32,10 +34,11 @@ export async function redirectBlob(
   blob: BlobRequest,
   prove: () => Promise<Result<boolean, PodFailure | Misconfigured>>,
 ): Promise<Result<Response | null, PodFailure | Misconfigured>> {
-  if (blob.store === null) return ok(null);
+  const [first] = blob.stores;
+  if (first === undefined || first.scheme === "pod") return ok(null);
   const proved = await prove();
   if (!proved.ok) return proved;
-  return proved.value ? signedRedirect("GET", blob, blob.store) : ok(null);
+  return proved.value ? signedRedirect("GET", blob) : ok(null);
 }
 
 /**
@@ -47,8 +50,10 @@ export async function followRedirect(
   redirect: Response,
   blob: BlobRequest,
 ): Promise<Result<Response, Misconfigured | ForeignRedirect>> {
-  if (method === "HEAD" && blob.store !== null && proves(redirect, blob.digest, blob.pod))
-    return signedRedirect("HEAD", blob, blob.store);
+  const proved = method === "HEAD" && proves(redirect, blob.digest, blob.pod);
+  const signed = proved ? await signedRedirect("HEAD", blob) : ok(null);
+  if (!signed.ok) return signed;
+  if (signed.value !== null) return ok(signed.value);
   const target = redirectTarget(redirect.headers.get("Location"), blob.pod);
   if (target === null) {
     return err({
@@ -59,15 +64,21 @@ export async function followRedirect(
   return ok(redirectTo(target.href, blob.digest));
 }
 
+/** For the first store that can be signed for: a secret may have ended. Null: the Pod's turn came before. */
 async function signedRedirect(
   method: "GET" | "HEAD",
-  blob: BlobRequest,
-  store: SigningStore,
-): Promise<Result<Response, Misconfigured>> {
-  const { repository, digest, pod, jwt, openSecret, now } = blob;
-  const attribution = store.attribution === true ? attributionOf(repository, jwt) : {};
-  const url = await signBlobUrl(method, digest, pod, store, openSecret, now, attribution);
-  return url.ok ? ok(redirectTo(url.value, digest)) : url;
+  { repository, digest, pod, stores, jwt, openSecret, now, trace }: BlobRequest,
+): Promise<Result<Response | null, Misconfigured>> {
+  let failed: Result<null, Misconfigured> = ok(null);
+  for (const store of stores) {
+    if (!failed.ok) trace.passedOver = failed.error.text;
+    if (store.scheme === "pod") return ok(null);
+    const attribution = store.attribution === true ? attributionOf(repository, jwt) : {};
+    const url = await signBlobUrl(method, digest, pod, store, openSecret, now, attribution);
+    if (url.ok) return ok(redirectTo(url.value, digest));
+    failed = url;
+  }
+  return failed;
 }
 
 /** One hop, one absolute URL; clients ask here again when it has expired, so none may keep it. */

@@ -16,8 +16,16 @@ export type Outcome =
   | "unavailable"
   | "failed";
 
-/** What a request cost in look-ups and calls, counted as it goes; and whence the proof came that a URL was signed by. */
-export type Trace = { kvReads: number; podRequests: number; proof?: "memory" | "cache" | "manifest" | "head" };
+/**
+ * What a request cost in look-ups and calls, counted as it goes; whence the proof came that a URL was signed by; and why the store before the
+ * one that serves was passed over.
+ */
+export type Trace = {
+  kvReads: number;
+  podRequests: number;
+  proof?: "memory" | "cache" | "manifest" | "head";
+  passedOver?: string;
+};
 
 /** One request, as the log has it. Null bytes: the length was not announced (chunked), and no byte was touched to count it. */
 export type RequestRecord = {
@@ -37,6 +45,7 @@ export type RequestRecord = {
   readonly kvReads: number;
   readonly podRequests: number;
   readonly proof?: Trace["proof"];
+  readonly passedOver?: Trace["passedOver"];
   readonly ms: number;
 };
 

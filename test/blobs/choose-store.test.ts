@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { expect, test } from "vitest";
-import { type Client, chooseStore } from "../../src/blobs/choose-store.ts";
+import { type Client, storesFor } from "../../src/blobs/choose-store.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { storeSchema } from "../../src/signers/index.ts";
 
@@ -38,14 +38,14 @@ test.each<[string, Partial<Client>, string | null]>([
   ["one of whom nothing is known", {}, null],
   ["one whose address does not parse", { ip: "unknown" }, null],
 ])("%s is sent to the right store", (_, client, store) => {
-  const chosen = chooseStore(pod, { ...unknown, ...client });
+  const [chosen] = storesFor(pod, { ...unknown, ...client });
   const name = chosen?.scheme === "public" ? new URL(chosen.baseUrl).hostname.replace(".test", "") : null;
   expect(name).toBe(store);
 });
 
 test("a store without a condition fits everyone, also whom nobody knows", () => {
   const last = podWith([named("europe", { continents: ["EU"] }), named("world")]);
-  expect(chooseStore(last, unknown)).toMatchObject({ baseUrl: "https://world.test" });
-  expect(chooseStore(podWith([named("world", {})]), unknown)).toMatchObject({ baseUrl: "https://world.test" });
-  expect(chooseStore(podWith([]), unknown)).toBeNull();
+  expect(storesFor(last, unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
+  expect(storesFor(podWith([named("world", {})]), unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
+  expect(storesFor(podWith([]), unknown)).toEqual([]);
 });

@@ -8,19 +8,25 @@ import { type SigningScheme, sign } from "../signers/sign.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
-/** Pod A has a store of every scheme and form, each for one client; in the last place one whose secret ends at once. */
+/** Pod A has a store of every scheme and form, each for one client; then some whose secret has ended, alone and with another store behind. */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),
 );
-const ended = {
-  scheme: "s3",
-  ...samples.s3[0],
-  secret: { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z" },
-} as const;
+const endedSecret = { ...samples.s3[0]?.secret, expiresAt: "2026-01-01T00:00:00Z" };
+const ended = { scheme: "s3", config: samples.s3[0]?.config, secret: endedSecret } as const;
+const baseUrl = "https://stand-in.test";
+const placed = [
+  ...cases.map((sample, index) => ({ ...sample, cidr: `192.0.2.${index}` })),
+  { ...ended, cidr: "198.51.100.1" },
+  { ...ended, cidr: "198.51.100.2" },
+  { ...ended, cidr: "198.51.100.4" },
+  { scheme: "public", config: { baseUrl }, secret: undefined, cidr: "198.51.100.2/31" },
+  { scheme: "pod", config: {}, secret: undefined, cidr: "198.51.100.4/31" },
+];
 const sealingKeys = await generateSealingKeys();
 const stores = await Promise.all(
-  [...cases, ended].map(async ({ scheme, config, secret }, index) => {
-    const members = { scheme, ...config, when: { cidrs: [`192.0.2.${index}`] } };
+  placed.map(async ({ scheme, config, secret, cidr }, index) => {
+    const members = { scheme, ...config, when: { cidrs: [cidr] } };
     if (secret === undefined) return members;
     const store = v.parse(storeSchema, { ...members, credentials: "sealed" }) as SigningStore;
     const target = signerOf(store).target(store);
@@ -39,11 +45,12 @@ beforeAll(async () => {
   token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
 });
 
-async function layerUrls(index: number, count: number) {
+async function layerUrls(ip: string, count: number, method = "GET") {
   const client = createClient(stack.current.edge);
   const answers = Array.from({ length: count }, (_, part) =>
     client.get(`/v2/acme/private/blobs/${digest}`, token, {
-      headers: { "CF-Connecting-IP": `192.0.2.${index}`, Range: `bytes=${part}-${part}` },
+      method,
+      headers: { "CF-Connecting-IP": ip, Range: `bytes=${part}-${part}` },
     }),
   );
   const hex = digest.slice("sha256:".length);
@@ -60,7 +67,7 @@ describe("in workerd", () => {
     cases.map((sample, index) => [`${sample.scheme} ${JSON.stringify(sample.config)}`, index, sample] as const),
   )("%s: 32 parallel ranges get one URL, the same that Node signs", async (_, index, sample) => {
     const windows = [signingWindow(new Date(), null)];
-    const { answers, key } = await layerUrls(index, 32);
+    const { answers, key } = await layerUrls(`192.0.2.${index}`, 32);
     windows.push(signingWindow(new Date(), null));
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([307]));
     const urls = new Set(answers.map(({ headers }) => headers.get("Location") ?? ""));
@@ -75,11 +82,38 @@ describe("in workerd", () => {
 
   test("a secret that has ended is the edge's own fault: 500, the place in the log alone", async () => {
     stack.current.clearSeen();
-    const { answers } = await layerUrls(cases.length, 1);
+    const { answers } = await layerUrls("198.51.100.1", 1);
     const [answer] = answers;
     expect([answer?.status, await answer?.text()]).toEqual([500, expect.not.stringContaining("stores")]);
     await stack.current.edgeSettled();
-    const cause = `sealed value of Pod "pod-a", field "blobs.stores.${cases.length}.credentials", expires too soon for a URL`;
-    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "failed", cause: expect.stringContaining(cause) });
+    const cause = causeOf(cases.length);
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "failed", cause });
+  });
+
+  test.each(["GET", "HEAD"])(
+    "a store whose secret has ended is passed over for the next that fits: %s",
+    async (method) => {
+      stack.current.clearSeen();
+      const { answers, key } = await layerUrls("198.51.100.2", 1, method);
+      expect([answers[0]?.status, answers[0]?.headers.get("Location")]).toEqual([307, `${baseUrl}/${key}`]);
+      await stack.current.edgeSettled();
+      const passedOver = causeOf(cases.length + 1);
+      expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "redirected", passedOver });
+    },
+  );
+
+  test.each(["GET", "HEAD"])("where the Pod redirects by itself is next, its own answer stands: %s", async (method) => {
+    stack.current.clearSeen();
+    const { answers } = await layerUrls("198.51.100.4", 1, method);
+    const target = new URL(answers[0]?.headers.get("Location") ?? "");
+    expect([answers[0]?.status, target.origin]).toEqual([307, stack.current.pods["pod-a"].storage.direct]);
+    await stack.current.edgeSettled();
+    const passedOver = causeOf(cases.length + 2);
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ outcome: "redirected", passedOver });
   });
 });
+
+const causeOf = (index: number): unknown =>
+  expect.stringContaining(
+    `sealed value of Pod "pod-a", field "blobs.stores.${index}.credentials", expires too soon for a URL`,
+  );

@@ -1,7 +1,7 @@
 /** The story of `src/handler.ts` told in words, by the same functions, up to the calls that the Worker would make. */
 import { grantFor } from "../../auth/authenticate.ts";
 import { parseToken } from "../../auth/bundle.ts";
-import { chooseStore } from "../../blobs/choose-store.ts";
+import { storesFor } from "../../blobs/choose-store.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { digestOf, formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
@@ -82,10 +82,10 @@ async function explainBlob(
 ): Promise<readonly Step[]> {
   const { endpoint, client, now } = asked;
   const digest = digestOf(endpoint);
-  const store = chooseStore(pod, client);
+  const [store] = storesFor(pod, client);
   const known = Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
   const where = known.length === 0 ? "a client of unknown place" : known.join(", ");
-  if (store === null || digest === null) {
+  if (store === undefined || store.scheme === "pod" || digest === null) {
     const own: Step = { step: "store", result: `none for ${where}: the Pod redirects by itself, or streams` };
     return [own, await forwardTo(pod, asked, traced)];
   }
