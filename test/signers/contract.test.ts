@@ -152,10 +152,9 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
 
   test("has URLs that say themselves that ten to twenty minutes are left, at any time", async () => {
     const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2060-01-01"), noInvalidDate: true });
-    const lasting = JSON.stringify(sample.secret).replace("2026-11-28", "2066-11-28");
     await fc.assert(
       fc.asyncProperty(anyTime, async (at) => {
-        const url = await blobUrl(store(), JSON.parse(lasting), at);
+        const url = await blobUrl(store(), sample.secret, at);
         if (!url.ok) expect.fail(url.error.text);
         const leftSeconds = endOf(new URL(url.value)) - at.getTime() / 1000;
         expect(leftSeconds).toBeGreaterThanOrEqual(600);

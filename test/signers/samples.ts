@@ -19,7 +19,7 @@ const userDelegationKey = {
   signedObjectId: "11111111-2222-3333-4444-555555555555",
   signedTenantId: "66666666-7777-8888-9999-000000000000",
   signedStartsOn: "2026-11-22T00:00:00Z",
-  signedExpiresOn: "2026-11-28T00:00:00Z",
+  signedExpiresOn: "2066-11-28T00:00:00Z",
   signedService: "b",
   signedVersion: "2020-12-06",
   value: Buffer.from("a delegated key").toString("base64"),
