@@ -117,6 +117,21 @@ describe("what was verified once", () => {
     );
   });
 
+  test("is forgotten when 2,000 others have come after it, and no sooner", async () => {
+    const fast = await generateKeyPair("ES256");
+    const known = podWith({ ...(await exportJWK(fast.publicKey)), kid, alg: "ES256" }, "bounded");
+    // Whoever is asked without keys can only say what is remembered.
+    const keyless = { ...known, keys: [] };
+    const tokenOf = (index: number) => sign({ jti: `bounded ${index}` }, { alg: "ES256" }, fast.privateKey);
+    const first = await tokenOf(0);
+    expect(await kindOf(first, now, known)).toBe("verified");
+    for (let index = 1; index < 2_000; index += 1) await kindOf(await tokenOf(index), now, known);
+    expect(await kindOf(first, now, keyless)).toBe("verified");
+    const last = await tokenOf(2_000);
+    expect(await kindOf(last, now, known)).toBe("verified");
+    expect([await kindOf(first, now, keyless), await kindOf(last, now, keyless)]).toEqual(["unknown-key", "verified"]);
+  });
+
   test("ends with the token", async () => {
     const jwt = await sign({ exp: seconds + 10 });
     expect(await kindOf(jwt)).toBe("verified");
