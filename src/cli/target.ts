@@ -8,8 +8,6 @@ export type Target = Rules & {
   readonly name: string;
   /** Fails where there is no running stack, or no token for the account. */
   readonly openKv: () => KvStore;
-  /** Whether the fleet asks for tokens: the Worker's AUTH. */
-  readonly auth: "token" | "none";
   /** Fails where it is not known where the edge is. */
   readonly openEdge: (at?: URL) => Promise<EdgeAccess>;
   /** The topology that a command reads when none is named; null where it must be named. */

@@ -15,7 +15,7 @@ import { StartFailure } from "./start-failure.ts";
 
 export const exampleFile = "topology.example.yaml";
 /** A stack for tests starts with the faults that a deployment must not have; podctl checks for them. */
-const anyFault: Rules = { plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
+const anyFault: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
 
 export async function exampleEntries(
   placeholders: Placeholders,

@@ -37,6 +37,9 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     const wrong = wrongSeal(sealed, { pod: id, ...place });
     if (wrong !== null) yield mistake(members, wrong);
   }
+  if (rules.auth === "none" && pod.keys.length > 0) {
+    yield mistake(["keys"], 'has a token key, yet AUTH is "none" and no token reaches a Pod; want [], or AUTH "token"');
+  }
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
   }

@@ -1,5 +1,7 @@
 /** What one deployment allows. */
 export type Rules = {
+  /** Whether the fleet asks for tokens: the Worker's AUTH. */
+  readonly auth: "token" | "none";
   /** Where Pods and storage may be without TLS. */
   readonly plainHttp: "everywhere" | "loopback" | "nowhere";
   /** Host names of the edge, without ports. */

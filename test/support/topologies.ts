@@ -3,7 +3,12 @@ import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
 import type { Rules } from "../../src/topology/rules.ts";
 
-export const production: Rules = { plainHttp: "nowhere", edgeHosts: ["registry.example.com"], seals: "checked" };
+export const production: Rules = {
+  auth: "token",
+  plainHttp: "nowhere",
+  edgeHosts: ["registry.example.com"],
+  seals: "checked",
+};
 
 /** A Pod without a store, as JSON, which is YAML. */
 export const podText = (id: string, more: object = {}): string =>

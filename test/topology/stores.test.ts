@@ -11,7 +11,7 @@ const pod = {
   audience: "audience",
   keys: [key],
 };
-const rules = { plainHttp: "nowhere", edgeHosts: ["edge.test"], seals: "unchecked" } as const;
+const rules = { auth: "token", plainHttp: "nowhere", edgeHosts: ["edge.test"], seals: "unchecked" } as const;
 
 function mistakesOf(...stores: readonly object[]): string {
   const checked = checkTopology({ pods: { "pod-a": { ...pod, blobs: { stores } } } }, rules);
