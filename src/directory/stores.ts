@@ -8,7 +8,7 @@ export function storeMistakes(stores: readonly Store[]): readonly string[] {
   return stores.flatMap(({ when = {} }, index) => {
     const at = `stores.${index}`;
     const wrong = [...listMistakes(when), ...countryMistakes(when)].map((mistake) => `${at}.when.${mistake}`);
-    const earlier = stores.slice(0, index).findIndex((store) => covers(store.when ?? {}, when));
+    const earlier = stores.slice(0, index).findIndex((store) => hides(store, when));
     if (earlier < 0) return wrong;
     const why = isOpen(stores[earlier]?.when ?? {}) ? "has no condition" : "fits all of its clients";
     return [...wrong, `${at}: is never chosen, for stores.${earlier} comes first and ${why}`];
@@ -52,6 +52,13 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
 }
 
 const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
+
+/** Whether none of a later store's clients ever gets past this one. Its secret may end: one for the very same clients then stands in. */
+function hides(store: Store, later: When): boolean {
+  const own = store.when ?? {};
+  const standsIn = "credentials" in store && covers(later, own);
+  return covers(own, later) && !standsIn;
+}
 
 /** Whether all clients of `later` fit `earlier` as well, as far as that can be seen. */
 function covers(earlier: When, later: When): boolean {

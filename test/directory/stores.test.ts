@@ -49,6 +49,23 @@ test.each<[string, readonly (When | null)[], string]>([
   expect(storeMistakes(stores(...whens)).join("\n")).toContain(mistake);
 });
 
+const sealed = { scheme: "bunny", prefix: "", baseUrl: "https://cdn.test", credentials: "sealed" } as const;
+const own = { scheme: "pod" } as const;
+const german = { when: { countries: ["DE"] } };
+
+test("a store for the same clients may stand in for one whose secret can end", () => {
+  expect(storeMistakes([sealed, own])).toEqual([]);
+  expect(storeMistakes([{ ...sealed, ...german }, { ...own, ...german }, sealed, own])).toEqual([]);
+});
+
+test.each([
+  ["one that needs no secret", [own, sealed], 0],
+  ["one that needs none, itself a stand-in", [sealed, own, sealed], 1],
+  ["one for more clients", [sealed, { ...own, ...german }], 0],
+])("but no store stands in for %s", (_, list, before) => {
+  expect(storeMistakes(list)).toEqual([expect.stringMatching(`is never chosen, for stores.${before} comes first`)]);
+});
+
 test("every country that the platform's own list knows is on a continent", () => {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
   const names = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
