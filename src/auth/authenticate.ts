@@ -44,7 +44,7 @@ export async function partsOf(
 }
 
 /**
- * The grant for `wanted` at `pod`. Unassigned names (`pod` null) and names of a Pod that the token says nothing of are answered alike,
+ * The grant for `wanted` at `pod`. Unassigned names (`pod` null) and names that the token says nothing of are answered alike,
  * so that nobody learns which prefixes exist; only a token that names the repository hears that it is unknown.
  */
 export async function grantFor(
@@ -57,13 +57,21 @@ export async function grantFor(
   const parts = await partsOf(token, directory);
   if (!parts.ok) return parts;
   const own = pod === null ? undefined : parts.value.find((part) => part.pod === pod.id);
-  if (pod === null || own === undefined) return refuseForeign(token, parts.value, pod, wanted, directory, now);
-  const verdict = await judge(own.jwt, pod, directory, now);
-  if (!verdict.ok) return verdict;
-  if (verdict.value.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
-  if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
-  if (covers(verdict.value.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
-  return err({ reason: "unauthorized", error: "insufficient_scope" });
+  if (pod !== null && own !== undefined) {
+    const verdict = await judge(own.jwt, pod, directory, now);
+    if (!verdict.ok) return verdict;
+    if (verdict.value.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
+    if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
+    if (covers(verdict.value.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
+  }
+  const verified = await verifiedParts(parts.value, directory, now);
+  if (!verified.ok) return verified;
+  if (pod === null && covers(verified.value.flat(), wanted)) return err({ reason: "name-unknown" });
+  // Only a bundle can lack a part; a bare JWT of another Pod is none of this Pod's tokens.
+  const lacks = token.kind === "bundle" || own !== undefined;
+  // One part that does not verify spoils the others too: else a made-up part would tell its Pod's names from free ones.
+  const isGood = lacks && verified.value.length === parts.value.length;
+  return err({ reason: "unauthorized", error: isGood ? "insufficient_scope" : "invalid_token" });
 }
 
 /** As `verifyToken`, but a key that the directory knows as another Pod's is nothing for this Pod to judge, nor to see. */
@@ -80,36 +88,20 @@ async function judge(
   return ok(owner.value === null || owner.value === pod.id ? verdict : { kind: "invalid" });
 }
 
-async function refuseForeign(
-  token: Token,
-  parts: readonly TokenPart[],
-  pod: Pod | null,
-  wanted: Access,
-  directory: Directory,
-  now: Date,
-): Promise<Result<never, Refusal>> {
-  const access = await verifiedAccess(parts, directory, now);
-  if (!access.ok) return access;
-  if (access.value === null) return err({ reason: "unauthorized", error: "invalid_token" });
-  if (pod === null && covers(access.value, wanted)) return err({ reason: "name-unknown" });
-  // Only a bundle can lack a part; a bare JWT of another Pod is none of this Pod's tokens.
-  return err({ reason: "unauthorized", error: token.kind === "bundle" ? "insufficient_scope" : "invalid_token" });
-}
-
-/** What all verified parts allow together; null when none verifies. */
-async function verifiedAccess(
+/** What each part that verifies allows. */
+async function verifiedParts(
   parts: readonly TokenPart[],
   directory: Directory,
   now: Date,
-): Promise<Result<readonly Access[] | null, DirectoryFailure>> {
-  let access: readonly Access[] | null = null;
+): Promise<Result<readonly (readonly Access[])[], DirectoryFailure>> {
+  const verified: (readonly Access[])[] = [];
   for (const part of parts) {
     const pod = await directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
     const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, now);
-    if (verdict?.kind === "verified") access = [...(access ?? []), ...verdict.access];
+    if (verdict?.kind === "verified") verified.push(verdict.access);
   }
-  return ok(access);
+  return ok(verified);
 }
 
 /**

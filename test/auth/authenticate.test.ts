@@ -12,6 +12,7 @@ const kv = await startKv();
 afterAll(() => kv.stop());
 const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
 const next = await generateSigningKey(true);
+const bKey = { kid: forge.ofB.publicJwk.kid ?? "" };
 
 let cache = createKvCache();
 let nowMs = Date.now();
@@ -124,6 +125,28 @@ describe("between Pods", () => {
       "invalid_token",
       "granted",
     ]);
+  });
+});
+
+describe("a part that does not verify", () => {
+  const madeUp = [
+    ["is no JWT", "a.b.c"],
+    ["has a key that nobody knows", "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln"],
+  ] as const;
+
+  test.each(madeUp)("and %s tells no name from a free one, whatever good part stands beside it", async (_, made) => {
+    const ofB = await signFor(forge, { iss: "pod-b-issuer", aud: "pod-b-registry" }, bKey, forge.ofB.privateKey);
+    const token = readToken(`Bearer pods.v1.pod-b/${ofB}~pod-a/${made}`);
+    if (!token.ok) throw new Error("malformed");
+    const pods = await Promise.all((["pod-a", "pod-b"] as PodId[]).map((id) => directory().pod(id)));
+    const heard = [null, ...pods.map((pod) => (pod.ok ? pod.value : null))].map(async (pod) => {
+      const grant = await grantFor(token.value, pod, { ...wanted, name: "some/name" }, directory(), new Date(nowMs));
+      return grant.ok ? grant.value.kind : grant.error;
+    });
+    const refused = { reason: "unauthorized", error: "invalid_token" };
+    // Its own Pod may know the key; the edge hears `invalid_token` from there too.
+    const atItsPod = made === "a.b.c" ? refused : "undecided";
+    expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });
 });
 
