@@ -31,7 +31,6 @@ export async function serveToken(
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
   const questions = await planQuestions(parsed.value, services.directory);
   if (!questions.ok) return questions;
-  if (questions.value.length === 0) return err({ reason: "refused", error: accessForbidden });
   const ask = (planned: readonly PodQuestion[]): Promise<readonly Asked[]> =>
     Promise.all(
       planned.map(async (question) => ({ question, answer: await askPod(question, parsed.value, services.fetchPod) })),
@@ -40,7 +39,10 @@ export async function serveToken(
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, services.directory) : ok([]);
   if (!login.ok) return login;
   const refusedLogin = (await ask(login.value)).filter(({ answer }) => answer.kind === "refused");
-  const response = await settle([...asked, ...refusedLogin], parsed.value, services.now);
+  const heard = [...asked, ...refusedLogin];
+  // Nothing may be asked with these credentials, which are good.
+  if (heard.length === 0) return err({ reason: "refused", error: accessForbidden });
+  const response = await settle(heard, parsed.value, services.now);
   return response.ok
     ? ok({ response: response.value, pods: asked.map(({ question }) => question.pod.id).join(",") })
     : response;

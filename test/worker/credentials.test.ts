@@ -1,7 +1,7 @@
 import { afterEach, describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { jobToken, routableToken } from "../support/routable-token.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
 const podIds = ["pod-a", "pod-b"] as const;
 const basic = (user: string, password: string) => ({ Authorization: `Basic ${btoa(`${user}:${password}`)}` });
@@ -106,6 +106,23 @@ describe("credentials: own", () => {
     expect([answer.status, await answer.text()]).toEqual([401, expect.stringContaining("1 of 2 registries")]);
     expect(shown()).toEqual([["basic"], []]);
   });
+});
+
+describe("credentials: own, and no default Pod", () => {
+  const stack = useStack({ topology: (text) => withoutDefault(owning(text)), seedImages: false });
+
+  test.each([[[]], [["registry:catalog:*"]], [["registry:statistics:*"]]])(
+    "a password that is no Pod's hears the same of an assigned name as of a free one, also beside %j",
+    async (beside) => {
+      const answers = ["globex/private", "hooli/private"].map(async (name) => {
+        const answer = await ask(stack.current.edge, [...beside, `repository:${name}:pull`], demo);
+        return [answer.status, await answer.text()];
+      });
+      const [assigned, free] = await Promise.all(answers);
+      expect(assigned).toEqual(free);
+      expect(assigned?.[0]).toBe(401);
+    },
+  );
 });
 
 describe("credentials: shared", () => {
