@@ -68,9 +68,17 @@ export async function authorize(
   const open: Result<Grant, AnyRefusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, pod, wanted, services.directory, services.now);
   if (!grant.ok) return grant;
-  if (blocked !== null) return err({ reason: "blocked", text: blocked });
+  const refused = refusalOf(endpoint, { pod, blocked });
+  // By a token that nobody has judged a name must read as one without a Pod.
+  if (refused !== null) return err(grant.value.kind === "undecided" ? unjudged : refused);
   if (pod === null) return err({ reason: "name-unknown" });
-  const refused = stateRefusal(pod, endpoint.method);
-  if (refused !== null) return err(refused);
   return ok({ pod, grant: grant.value });
+}
+
+const unjudged = { reason: "unauthorized", error: "invalid_token" } as const;
+
+/** What operators let nobody do. */
+function refusalOf({ method }: RepositoryEndpoint, { pod, blocked }: Resolution): AnyRefusal | null {
+  if (blocked !== null) return { reason: "blocked", text: blocked };
+  return pod === null ? null : stateRefusal(pod, method);
 }

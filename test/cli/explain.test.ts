@@ -144,6 +144,8 @@ describe("explain says what the Worker does", () => {
     await stack.current.putKv("route/initech", '{"v":1,"pod":"pod-c","revision":1,"state":"active"}');
     expect(result(await explain("PUT", "/v2/initech/app/manifests/1"), "answer")).toBe("403 DENIED: moving");
     expect(result(await explain("GET", "/v2/initech/app/manifests/1"), "answer")).toContain("pod-c");
+    const unjudged = { token: "pods.v1.pod-c/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln" };
+    expect(result(await explain("PUT", "/v2/initech/app/manifests/1", unjudged), "answer")).toContain("invalid_token");
     await stack.current.putKv("route/hooli", '{"v":1,"pod":"pod-d","revision":1,"state":"active"}');
     expect(result(await explain("GET", "/v2/hooli/app/manifests/1"), "answer")).toContain(
       'Pod "pod-d", which has no record',

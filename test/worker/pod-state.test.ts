@@ -1,10 +1,10 @@
 import { expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
 const stack = useStack({
   topology: (text) =>
-    text
+    `${withoutDefault(text)}\nblocks: { acme/leaked: "Withdrawn." }\n`
       .replace("  pod-a:\n", '  pod-a:\n    state: read-only\n    reason: "moving house until noon"\n')
       .replace("  pod-b:\n", '  pod-b:\n    state: down\n    reason: "pod-b is switched off"\n'),
 });
@@ -28,4 +28,24 @@ test("a Pod that is down is not called, for tokens either", async () => {
   const pulled = await createClient(stack.current.edge).get("/v2/globex/hello/manifests/1", `pods.v1.pod-b/${token}`);
   expect([pulled.status, pulled.headers.get("Retry-After")]).toEqual([503, "5"]);
   expect([...stack.current.seen("pod-b", "token"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
+});
+
+test("by a token that nobody has judged, a state or a block reads as a name without a Pod", async () => {
+  const unknownKey = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
+  const client = createClient(stack.current.edge);
+  stack.current.clearSeen();
+  for (const method of ["GET", "PUT"]) {
+    const answers = ["globex/private", "acme/leaked/1", "hooli/private1"].map(async (name) => {
+      const sent = `pods.v1.pod-a/${unknownKey}~pod-b/${unknownKey}`;
+      const answer = await client.get(`/v2/${name}/manifests/1`, sent, { method });
+      const seen = JSON.stringify([answer.status, answer.headers.get("WWW-Authenticate"), await answer.text()]);
+      return seen.replaceAll(name, "NAME");
+    });
+    const [free, ...others] = (await Promise.all(answers)).toReversed();
+    expect(others).toEqual([free, free]);
+    expect(free).toMatch(/^\[401,.*invalid_token/);
+  }
+  const refused = await client.get("/v2/acme/private/manifests/2", `pods.v1.pod-a/${unknownKey}`, { method: "PUT" });
+  expect([refused.status, refused.headers.get("Location")]).toEqual([401, null]);
+  expect([...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
 });

@@ -63,7 +63,13 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
       result:
         grant.value.kind === "undecided" ? "for the Pod to judge: its key is not in the record" : "covers the scopes",
     });
-    if (grant.value.kind === "undecided" && pod !== null) return [...steps, await forwardTo(pod, asked, traced)];
+    if (grant.value.kind === "undecided" && pod !== null) {
+      const isRefused = blocked !== null || stateRefusal(pod, endpoint.method) !== null;
+      const refusal = answer(
+        '401 with error="invalid_token": nobody has judged this token, so it hears of no block and no state',
+      );
+      return [...steps, isRefused ? refusal : await forwardTo(pod, asked, traced)];
+    }
   }
   if (blocked !== null) return [...steps, answer(`403 DENIED by a block: ${blocked}`)];
   if (pod === null) return [...steps, answer("404 NAME_UNKNOWN to a token that names it, else 401 as for any name")];
