@@ -29,7 +29,7 @@ export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
 );
 
 /** A stack whose every secret is known here, and a good token for each Pod, for three of its repositories and the catalog. */
-export async function useGuardedStack() {
+export async function useGuardedStack(edit: (topology: string) => string = (topology) => topology) {
   const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
   const sealingKeys = await generateSealingKeys();
   const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
@@ -38,12 +38,12 @@ export async function useGuardedStack() {
     sealingKeys,
     env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
-    // Passwords are then Pod A's alone.
-    topology: (text) =>
+    // Passwords are then the default Pod's alone.
+    topology: (topology) =>
       asTokenServices(
         tokenServices["pod-a"],
         tokenServices["pod-b"],
-      )(text).replace(/^credentials:.*$/m, "credentials: own"),
+      )(edit(topology)).replace(/^credentials:.*$/m, "credentials: own"),
   });
   const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
   const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);

@@ -64,7 +64,17 @@ export const pair = (materials: Materials): fc.Arbitrary<string> =>
   );
 
 const part = (text: string): string => base64url(utf8(text));
-const headers = ['{"alg":"none"}', '{"alg":"RS256","alg":"none"}', '{"alg":"RS256","kid":7}', "{", "[]", "null", "\0"];
+const unknownKey = '{"alg":"RS256","kid":"x"}';
+const headers = [
+  unknownKey,
+  '{"alg":"none"}',
+  '{"alg":"RS256","alg":"none"}',
+  '{"alg":"RS256","kid":7}',
+  "{",
+  "[]",
+  "null",
+  "\0",
+];
 const claims = [
   '{"exp":1e999}',
   '{"exp":9999999999,"exp":"x","access":{}}',
@@ -118,7 +128,7 @@ export const badAuthorization = (materials: Materials): fc.Arbitrary<string> =>
       .tuple(
         fc.constantFrom("bearer ", "BEARER  ", "Bearer\t", "Basic ", "Bearer pods.v1.pod-b/", "Token "),
         fc.constantFrom(...materials.tokens),
-        fc.constantFrom("", " ", ",", "~", "~pod-b/a.b.c", " Bearer x"),
+        fc.constantFrom("", " ", ",", "~", "~pod-b/a.b.c", `~pod-b/${part(unknownKey)}.e30.${canary}`, " Bearer x"),
       )
       .map((parts) => parts.join("")),
   );

@@ -25,8 +25,9 @@ export type Framing =
 export const isWhole = ({ framing }: HostileRequest): boolean => ["none", "length", "chunks"].includes(framing);
 const edgeHost = "edge.test";
 
-/** What the edge's answers may call the edge: the host that this request came to. */
-export const hostOf = ({ headers }: HostileRequest): string => headers.find(([name]) => name === "Host")?.[1] ?? "";
+/** What the edge's answers may call the edge: the host that this request came to. Of several lines the platform makes one. */
+export const hostOf = ({ headers }: HostileRequest): string =>
+  headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
 export function rawRequest(request: HostileRequest): RawRequest {
   const { method, target, headers, body: content } = request;

@@ -1,0 +1,50 @@
+import { expect, test } from "vitest";
+import { privateImage } from "../../src/local/images.ts";
+import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
+import { useGuardedStack } from "../support/guarded-stack.ts";
+import { type HostileRequest, isWhole, rawRequest } from "../support/hostile-requests.ts";
+import { hostileRequest } from "../support/hostile-twists.ts";
+import { exchangeRaw } from "../support/raw-exchange.ts";
+import { withoutDefault } from "../support/toy-stack.ts";
+
+const { stack, jwts } = await useGuardedStack(withoutDefault);
+const runs = 400;
+
+/** Stands for the three below, of the same length, wherever it is still whole. */
+const placeholder = "some/unnamed12";
+const names = ["globex/private", "globex/absent7", "nobody/private"];
+
+const digests = [privateImage("globex"), privateImage("acme")].map(({ layer }) => layer.digest);
+const materials = {
+  // Good ones, for Pod A: of Pod B's names they say nothing.
+  tokens: [`pods.v1.pod-a/${jwts["pod-a"]}`],
+  repositories: [placeholder],
+  blobs: digests.map((digest) => [placeholder, digest] as const),
+};
+
+test("whatever a stranger sends, a name that is there, absent or no Pod's has one answer", {
+  timeout: fuzzTimeoutMs(runs),
+}, async () => {
+  // An answer to one that breaks off may come or not.
+  const whole = hostileRequest(materials).filter(isWhole);
+  let named = 0;
+  await fuzz(runs, whole, async (request) => {
+    if (JSON.stringify(request).includes(placeholder.slice(-9))) named += 1;
+    const answers: string[] = [];
+    for (const name of names) answers.push(await ask(request, name));
+    expect(new Set(answers).size, answers.join("\n")).toBe(1);
+  });
+  expect(named).toBeGreaterThan(runs / 4);
+});
+
+async function ask(request: HostileRequest, name: string): Promise<string> {
+  const { text, ...rest } = rawRequest(request);
+  const answer = await exchangeRaw(stack.current.edge, {
+    ...rest,
+    text: text.replaceAll(placeholder, name).replaceAll(encoded(placeholder), encoded(name)),
+  });
+  const visible = { ...answer, headers: answer?.headers.filter(([header]) => header !== "date") };
+  return names.reduce((seen, each) => seen.replaceAll(each, placeholder), JSON.stringify(visible));
+}
+
+const encoded = (name: string): string => encodeURIComponent(name);
