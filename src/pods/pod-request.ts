@@ -41,7 +41,9 @@ export function podRequest(pod: Pod, endpoint: RegistryEndpoint, jwt: string | n
 function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = withoutHopByHop(request.headers);
   for (const name of [...headers.keys()]) {
-    if (dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix))) headers.delete(name);
+    const isDropped = dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix));
+    // What is behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`.
+    if (isDropped || name.includes("_")) headers.delete(name);
   }
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);

@@ -35,6 +35,7 @@ describe("headers", () => {
       "X-Forwarded-Host": "evil.test",
       "X-Forwarded-Proto": "gopher",
       "X-Real-IP": "1.2.3.4",
+      X_Forwarded_For: "1.2.3.4",
       ...elsewhere,
       "User-Agent": "docker/27",
       "Accept-Encoding": "br",
