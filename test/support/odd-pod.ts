@@ -7,6 +7,8 @@ type OddRequest = {
   readonly method: string;
   readonly path: string;
   readonly headers: http.IncomingHttpHeaders;
+  /** Each line as it came, for `headers` joins some and hides others. */
+  readonly headerLines: readonly (readonly [name: string, value: string])[];
   readonly body: string;
 };
 type Answer = (response: http.ServerResponse, request: OddRequest) => void | Promise<void>;
@@ -24,8 +26,11 @@ export async function startOddPod(): Promise<OddPod> {
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
-    const { method = "", url: path = "", headers } = request;
-    const received = { method, path, headers, body: Buffer.concat(chunks).toString() };
+    const { method = "", url: path = "", headers, headersDistinct } = request;
+    const headerLines = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
+      values.map((value) => [name, value] as const),
+    );
+    const received = { method, path, headers, headerLines, body: Buffer.concat(chunks).toString() };
     seen.push(received);
     await current(response, received);
   };
