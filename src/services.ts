@@ -29,14 +29,7 @@ let config: Config | null = null;
 export function buildServices(env: Env, trace: Trace, origin: string, waitUntil: Services["waitUntil"]): Services {
   config ??= parseConfig(env);
   const now = new Date();
-  const readKv = createReadKv(
-    env.DIRECTORY,
-    kvCache,
-    () => now,
-    () => {
-      trace.kvReads += 1;
-    },
-  );
+  const readKv = createReadKv(env.DIRECTORY, kvCache, () => now, trace);
   const openSecret = createOpenSecret(config.sealingKeys);
   return {
     config,

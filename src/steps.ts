@@ -9,10 +9,11 @@ import { err, ok, type Result } from "./lib/result.ts";
 import { digestOf, type NamelessEndpoint, type RepositoryEndpoint } from "./oci/endpoint.ts";
 import { apiVersionHeader } from "./oci/errors.ts";
 import { countParameter, parameter } from "./oci/query.ts";
-import { type Access, requiredAccess } from "./oci/scope.ts";
+import { type Access, isRead, requiredAccess } from "./oci/scope.ts";
 import { stateRefusal } from "./pods/state.ts";
 import { openPin, pinParameter } from "./pods/upload-pin.ts";
 import { forward } from "./relay.ts";
+import type { Trace } from "./telemetry/record.ts";
 
 /** `/v2/` is answered here for a token that verifies; what else names no repository is for the token's own Pod. */
 export async function serveNameless(context: Context<NamelessEndpoint>): Promise<Answer> {
@@ -68,7 +69,7 @@ export async function authorize(
   const open: Result<Grant, AnyRefusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, pod, wanted, services.directory, services.now);
   if (!grant.ok) return grant;
-  const refused = refusalOf(endpoint, { pod, blocked });
+  const refused = refusalOf(endpoint, { pod, blocked }, services.trace);
   // By a token that nobody has judged a name must read as one without a Pod.
   if (refused !== null) return err(grant.value.kind === "undecided" ? unjudged : refused);
   if (pod === null) return err({ reason: "name-unknown" });
@@ -77,8 +78,13 @@ export async function authorize(
 
 const unjudged = { reason: "unauthorized", error: "invalid_token" } as const;
 
-/** What operators let nobody do. */
-function refusalOf({ method }: RepositoryEndpoint, { pod, blocked }: Resolution): AnyRefusal | null {
+/** What operators let nobody do; and what may not rest on a directory read before KV failed: a push to a Pod of yesterday is lost, and a name may have come since. */
+function refusalOf(
+  { method }: RepositoryEndpoint,
+  { pod, blocked }: Resolution,
+  { kvFailure }: Trace,
+): AnyRefusal | null {
   if (blocked !== null) return { reason: "blocked", text: blocked };
+  if (kvFailure !== undefined && (pod === null || !isRead(method))) return { reason: "directory", text: kvFailure };
   return pod === null ? null : stateRefusal(pod, method);
 }

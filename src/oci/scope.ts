@@ -33,6 +33,9 @@ export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-
 /** Push, delete and `*` change something; `*` is how clients ask for all. */
 export const writes = ({ actions }: Access): boolean => actions.some((action) => action !== "pull");
 
+/** Such a request changes nothing (RFC 9110 §9.2.1). */
+export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
+
 /** Whether `granted` allows all that `wanted` names: names match exactly, `*` allows any action (distribution, token access). */
 export function covers(granted: readonly Access[], wanted: Access): boolean {
   const actions = granted
@@ -61,6 +64,6 @@ function repositoryAccess(endpoint: RepositoryEndpoint): readonly Access[] {
 }
 
 function methodActions(method: RepositoryEndpoint["method"]): readonly string[] {
-  if (method === "GET" || method === "HEAD") return ["pull"];
+  if (isRead(method)) return ["pull"];
   return method === "DELETE" ? ["delete"] : ["pull", "push"];
 }

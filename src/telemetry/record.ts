@@ -16,14 +16,15 @@ export type Outcome =
   | "unavailable"
   | "failed";
 
-/**
- * What a request cost in look-ups and calls, counted as it goes; whence the proof came that a URL was signed by; and why the store before the
- * one that serves was passed over.
- */
+/** What a request cost in look-ups and calls, counted as it goes, and what it met with on the way. */
 export type Trace = {
   kvReads: number;
   podRequests: number;
+  /** Why KV did not answer, where what was read of it before was served. */
+  kvFailure?: string;
+  /** Whence the proof came that a URL was signed by. */
   proof?: "memory" | "cache" | "manifest" | "head";
+  /** Why the store before the one that serves was passed over. */
   passedOver?: string;
 };
 
@@ -44,6 +45,7 @@ export type RequestRecord = {
   readonly responseBytes: number | null;
   readonly kvReads: number;
   readonly podRequests: number;
+  readonly kvFailure?: Trace["kvFailure"];
   readonly proof?: Trace["proof"];
   readonly passedOver?: Trace["passedOver"];
   readonly ms: number;

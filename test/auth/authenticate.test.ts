@@ -1,11 +1,10 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { grantFor, identify, readToken } from "../../src/auth/authenticate.ts";
-import { createKvCache, createReadKv } from "../../src/directory/cached-kv.ts";
-import { createDirectory, type Directory } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import { generateSigningKey } from "../../src/local/token-service.ts";
 import type { SigningKey } from "../../src/local/types.ts";
 import { type Forge, signFor } from "../support/hostile-tokens.ts";
+import { startIsolate } from "../support/isolate.ts";
 import { startKv } from "../support/kv.ts";
 
 const kv = await startKv();
@@ -14,16 +13,12 @@ const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateS
 const next = await generateSigningKey(true);
 const bKey = { kid: forge.ofB.publicJwk.kid ?? "" };
 
-let cache = createKvCache();
-let nowMs = Date.now();
-let reads = 0;
+let isolate = startIsolate(kv.kv);
 beforeEach(async () => {
-  cache = createKvCache();
-  nowMs = Date.now();
   for (const { name } of (await kv.kv.list()).keys) await kv.kv.delete(name);
   await putPod("pod-a", [forge.ofA.publicJwk]);
   await putPod("pod-b", [forge.ofB.publicJwk]);
-  reads = 0;
+  isolate = startIsolate(kv.kv);
 });
 
 /** As topology files are applied: the Pod's record, and one for each of its keys. */
@@ -34,13 +29,7 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Pro
   for (const { kid } of keys) await kv.kv.put(`key/${kid}`, JSON.stringify({ v: 1, pod: id }));
 }
 
-const directory = (): Directory => {
-  const onRead = () => {
-    reads += 1;
-  };
-  const readKv = createReadKv(kv.kv, cache, () => new Date(nowMs), onRead);
-  return createDirectory(readKv, "refuse");
-};
+const directory = () => isolate.directory();
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
@@ -50,8 +39,8 @@ async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[
   if (!token.ok) return ["malformed"];
   const pod = await directory().pod(podId as PodId);
   if (!pod.ok || pod.value === null) throw new Error(`no ${podId}`);
-  const grant = await grantFor(token.value, pod.value, wanted, directory(), new Date(nowMs));
-  const identified = await identify(token.value, directory(), new Date(nowMs));
+  const grant = await grantFor(token.value, pod.value, wanted, directory(), new Date(isolate.nowMs));
+  const identified = await identify(token.value, directory(), new Date(isolate.nowMs));
   return [
     grant.ok ? grant.value.kind : grant.error.reason === "unauthorized" ? `${grant.error.error}` : grant.error.reason,
     identified.ok ? identified.value.grant.kind : "refused",
@@ -73,12 +62,12 @@ describe("key rotation", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["undecided", "undecided"]);
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
-    const before = reads;
+    const before = isolate.trace.kvReads;
     for (let request = 0; request < 20; request += 1) {
       await verdicts(`pods.v1.pod-a/${jwt}`);
       await verdicts(jwt);
     }
-    expect(reads).toBe(before);
+    expect(isolate.trace.kvReads).toBe(before);
   });
 
   test("a removed key ends when the isolate's copy of the record does, remembered tokens of it too", async () => {
@@ -89,9 +78,9 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    nowMs += 29_000;
+    isolate.nowMs += 29_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
-    nowMs += 2_000;
+    isolate.nowMs += 2_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["undecided", "undecided"]);
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
     const rotated = await signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
@@ -140,7 +129,13 @@ describe("a part that does not verify", () => {
     if (!token.ok) throw new Error("malformed");
     const pods = await Promise.all((["pod-a", "pod-b"] as PodId[]).map((id) => directory().pod(id)));
     const heard = [null, ...pods.map((pod) => (pod.ok ? pod.value : null))].map(async (pod) => {
-      const grant = await grantFor(token.value, pod, { ...wanted, name: "some/name" }, directory(), new Date(nowMs));
+      const grant = await grantFor(
+        token.value,
+        pod,
+        { ...wanted, name: "some/name" },
+        directory(),
+        new Date(isolate.nowMs),
+      );
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
@@ -151,7 +146,7 @@ describe("a part that does not verify", () => {
 });
 
 describe("made-up names", () => {
-  test("of keys and Pods cost a bounded number of reads, and good tokens go on", async () => {
+  test("of keys and Pods cost a bounded number of isolate.trace.kvReads, and good tokens go on", async () => {
     const good = `pods.v1.pod-a/${await signFor(forge)}`;
     await verdicts(good);
     for (let index = 0; index < 100; index += 1) {
@@ -160,7 +155,7 @@ describe("made-up names", () => {
       await verdicts(`pods.v1.pod-a/${jwt}~pod-x${index}/${jwt}`);
     }
     // 50 for strangers, and the few that a good token needs.
-    expect(reads).toBeLessThanOrEqual(55);
+    expect(isolate.trace.kvReads).toBeLessThanOrEqual(55);
     expect(await verdicts(good)).toEqual(["granted", "granted"]);
   });
 });

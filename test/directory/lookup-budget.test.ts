@@ -1,32 +1,18 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
-import { createKvCache, createReadKv } from "../../src/directory/cached-kv.ts";
-import { createDirectory } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
+import { startIsolate } from "../support/isolate.ts";
 import { startKv } from "../support/kv.ts";
 
 const kv = await startKv();
 afterAll(() => kv.stop());
 
-let nowMs = 0;
-let reads = 0;
-let cache = createKvCache();
+let isolate = startIsolate(kv.kv);
 beforeEach(() => {
-  cache = createKvCache();
-  nowMs = 1_000_000;
-  reads = 0;
+  isolate = startIsolate(kv.kv);
 });
 
-const directory = () => {
-  const onRead = () => {
-    reads += 1;
-  };
-  return createDirectory(
-    createReadKv(kv.kv, cache, () => new Date(nowMs), onRead),
-    "allow",
-  );
-};
 const podOfKey = async (kid: string) => {
-  const pod = await directory().podOfKey(kid);
+  const pod = await isolate.directory().podOfKey(kid);
   return pod.ok ? pod.value : pod.error.text;
 };
 const thumbprint = (index: number) => String(index).padStart(43, "k");
@@ -37,14 +23,14 @@ test("a key is looked up once in an interval, known or not", async () => {
   for (let request = 0; request < 5; request += 1) {
     expect([await podOfKey(libtrust), await podOfKey(thumbprint(1))]).toEqual(["pod-a", null]);
   }
-  expect(reads).toBe(2);
+  expect(isolate.trace.kvReads).toBe(2);
 });
 
 test("a key that was not there is found once the interval is over", async () => {
   expect(await podOfKey(thumbprint(2))).toBeNull();
   await kv.kv.put(`key/${thumbprint(2)}`, JSON.stringify({ v: 1, pod: "pod-b" }));
   expect(await podOfKey(thumbprint(2))).toBeNull();
-  nowMs += 16_000;
+  isolate.nowMs += 16_000;
   expect(await podOfKey(thumbprint(2))).toBe("pod-b");
 });
 
@@ -58,7 +44,7 @@ test.each([
   `${"a".repeat(42)}/`,
   `${"a".repeat(40)}\n..`,
 ])("%j is no key's name, and is not looked up", async (kid) => {
-  expect([await podOfKey(kid), reads]).toEqual([null, 0]);
+  expect([await podOfKey(kid), isolate.trace.kvReads]).toEqual([null, 0]);
 });
 
 test("made-up keys and Pods cost a bounded number of reads, known ones go on", async () => {
@@ -67,14 +53,14 @@ test("made-up keys and Pods cost a bounded number of reads, known ones go on", a
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
   for (let index = 1; index <= 200; index += 1) {
     await podOfKey(thumbprint(index + 1_000));
-    await directory().claimedPod(`pod-${index}` as PodId);
+    await isolate.directory().claimedPod(`pod-${index}` as PodId);
   }
   // One for the directory record beside the budget of 50.
-  expect(reads).toBe(51);
+  expect(isolate.trace.kvReads).toBe(51);
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
-  await directory().claimedPod("pod-a" as PodId);
-  expect(reads).toBe(52);
-  nowMs += 10_000;
+  await isolate.directory().claimedPod("pod-a" as PodId);
+  expect(isolate.trace.kvReads).toBe(52);
+  isolate.nowMs += 10_000;
   await podOfKey(thumbprint(9_999));
-  expect(reads).toBe(53);
+  expect(isolate.trace.kvReads).toBe(53);
 });

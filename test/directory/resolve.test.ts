@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
-import { createKvCache, createReadKv } from "../../src/directory/cached-kv.ts";
-import { createDirectory } from "../../src/directory/directory.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
+import { type Isolate, startIsolate } from "../support/isolate.ts";
 import { startKv } from "../support/kv.ts";
 
 const pod = (registry: string) => ({
@@ -23,12 +22,9 @@ beforeAll(async () => {
 });
 afterAll(() => kv.stop());
 
-let nowMs = 0;
-let reads = 0;
-let cache = createKvCache();
+let isolate: Isolate;
 beforeEach(() => {
-  cache = createKvCache();
-  reads = 0;
+  isolate = startIsolate(kv.kv);
 });
 
 async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
@@ -40,15 +36,7 @@ async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
 async function resolve(text: string, plainHttp: "allow" | "refuse" = "refuse") {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const readKv = createReadKv(
-    kv.kv,
-    cache,
-    () => new Date(nowMs),
-    () => {
-      reads += 1;
-    },
-  );
-  const resolution = await resolvePod(createDirectory(readKv, plainHttp), name.value, null);
+  const resolution = await resolvePod(isolate.directory(plainHttp), name.value, null);
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }
@@ -85,23 +73,22 @@ describe("resolvePod", () => {
   test("a cold name costs one bulk read beside the Pod's record, a warm one none, a new sibling one", async () => {
     await put(records);
     await resolve("acme/app");
-    expect(reads).toBe(2);
+    expect(isolate.trace.kvReads).toBe(2);
     await resolve("acme/app");
-    expect(reads).toBe(2);
+    expect(isolate.trace.kvReads).toBe(2);
     await resolve("acme/other");
-    expect(reads).toBe(3);
+    expect(isolate.trace.kvReads).toBe(3);
   });
 
   test("a change shows when the isolate's hit or miss has expired, and not before", async () => {
     await put(records);
-    nowMs = 1_000_000;
     expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
     await put({ ...records, "route/acme": active("pod-b"), "route/initech": active("pod-b") });
-    nowMs += 14_000;
+    isolate.nowMs += 14_000;
     expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
-    nowMs += 2_000;
+    isolate.nowMs += 2_000;
     expect(await resolve("initech")).toBe("pod-b");
-    nowMs += 15_000;
+    isolate.nowMs += 15_000;
     expect(await resolve("acme/app")).toBe("pod-b");
   });
 

@@ -1,0 +1,84 @@
+import { afterAll, beforeEach, expect, test } from "vitest";
+import type { BulkKv } from "../../src/directory/cached-kv.ts";
+import { resolvePod } from "../../src/directory/resolve.ts";
+import { type Digest, parseDigest } from "../../src/oci/digest.ts";
+import { parseRepositoryName } from "../../src/oci/repository-name.ts";
+import { type Isolate, startIsolate } from "../support/isolate.ts";
+import { startKv } from "../support/kv.ts";
+
+const running = await startKv();
+const stopped = await startKv();
+await stopped.stop();
+afterAll(() => running.stop());
+
+let fails = false;
+const kv: BulkKv = { get: (...read) => (fails ? stopped : running).kv.get(...read) };
+let isolate: Isolate;
+beforeEach(async () => {
+  fails = false;
+  isolate = startIsolate(kv);
+  const services = { registry: "https://a.test", token: "https://a.test/jwt/auth" };
+  const pod = { v: 1, revision: 1, state: "active", ...services, issuer: "i", audience: "a", keys: [] };
+  await running.kv.put("pod/pod-a", JSON.stringify(pod));
+  await running.kv.put("route/acme", JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
+  await running.kv.put(`block/${blockedDigest}`, JSON.stringify({ v: 1, text: "leaked" }));
+});
+
+const digestOf = (letter: string): Digest => {
+  const digest = parseDigest(`sha256:${letter.repeat(64)}`);
+  if (!digest.ok) throw new Error(digest.error);
+  return digest.value;
+};
+const blockedDigest = digestOf("b");
+
+/** What the directory says of a name: its Pod, its block, or why it cannot say. */
+async function resolve(text: string, digest: Digest | null = null): Promise<string | null> {
+  const name = parseRepositoryName(text);
+  if (!name.ok) throw new Error(name.error);
+  const resolution = await resolvePod(isolate.directory(), name.value, digest);
+  if (!resolution.ok) return resolution.error.text;
+  return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
+}
+
+const seconds = (count: number) => count * 1_000;
+const hours = (count: number) => count * 3_600_000;
+
+test("a name seen lately has its Pod while KV fails, and the trace says why KV was not heard", async () => {
+  expect([await resolve("acme/app"), isolate.trace.kvFailure]).toEqual(["pod-a", undefined]);
+  fails = true;
+  isolate.nowMs += seconds(20);
+  expect(await resolve("acme/app")).toBe("pod-a");
+  expect(isolate.trace.kvFailure).toMatch(/^KV read failed: /);
+  isolate.nowMs += hours(23);
+  expect(await resolve("acme/app")).toBe("pod-a");
+});
+
+test("KV that fails is asked again after a pause, and believed at once when it is back", async () => {
+  await resolve("acme/app");
+  fails = true;
+  isolate.nowMs += seconds(31);
+  await resolve("acme/app");
+  const asked = isolate.trace.kvReads;
+  for (let request = 0; request < 5; request += 1) await resolve("acme/app");
+  expect(isolate.trace.kvReads).toBe(asked);
+  await running.kv.delete("route/acme");
+  fails = false;
+  isolate.nowMs += seconds(16);
+  expect(await resolve("acme/app")).toBeNull();
+});
+
+test("a name not seen, or not for a day, is a failure and never without a Pod", async () => {
+  await resolve("acme/app");
+  fails = true;
+  expect(await resolve("acme/other")).toMatch(/^KV read failed: /);
+  isolate.nowMs += hours(25);
+  expect(await resolve("acme/app")).toMatch(/^KV read failed: /);
+});
+
+test("a new digest of a known name stops no pull, a block that was seen holds", async () => {
+  expect(await resolve("acme/app", blockedDigest)).toBe("leaked");
+  fails = true;
+  isolate.nowMs += seconds(31);
+  expect(await resolve("acme/app", blockedDigest)).toBe("leaked");
+  expect(await resolve("acme/app", digestOf("c"))).toBe("pod-a");
+});
