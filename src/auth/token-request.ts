@@ -49,8 +49,10 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   }
   const passed = [...parameters].filter(([name]) => (isForm ? passedByPost : passedByGet).includes(name));
   const authorization = basicOnly(request.headers.get("Authorization"));
-  const anonymous = authorization === null && !parameters.has("password") && !parameters.has("refresh_token");
-  const secret = passwordOf(authorization) ?? parameters.get("password") ?? parameters.get("refresh_token");
+  // In a query they are none: no Pod would be sent them.
+  const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
+  const anonymous = authorization === null && formSecret === null;
+  const secret = passwordOf(authorization) ?? formSecret;
   const forwarded = forwardedHeaders(request);
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }

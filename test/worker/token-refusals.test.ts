@@ -19,8 +19,8 @@ describe("strangers at Pods of other kinds", async () => {
   const forNothing = await new SignJWT({ exp: Math.floor(Date.now() / 1000) + 300, access: [] })
     .setProtectedHeader({ alg: "HS256" })
     .sign(new Uint8Array(32));
-  const askOdd = async (name: string, method: "GET" | "POST") => {
-    const query = new URLSearchParams({ service: "registry-edge", scope: `repository:${name}:pull` });
+  const askOdd = async (name: string, method: "GET" | "POST", beside: Record<string, string> = {}) => {
+    const query = new URLSearchParams({ service: "registry-edge", scope: `repository:${name}:pull`, ...beside });
     const realm = `${odd.current.edge}/jwt/auth`;
     const answer = await (method === "GET" ? fetch(`${realm}?${query}`) : fetch(realm, { method, body: query }));
     return [answer.status, await answer.text()];
@@ -38,6 +38,14 @@ describe("strangers at Pods of other kinds", async () => {
       expect(assigned[0]).toBe(403);
     }
     expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  });
+
+  test("a password in a query is none", async () => {
+    tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
+    for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
+      expect(await askOdd("globex/private", "GET", beside)).toEqual(await askOdd("hooli/private", "GET"));
+    }
+    expect(tokenService.seen.map(({ path }) => path.includes("guessed"))).toEqual([false, false]);
   });
 
   const head = "HTTP/1.1 429 Too Many Requests\r\n";
