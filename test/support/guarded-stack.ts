@@ -8,6 +8,7 @@ import type { PodId } from "../../src/local/types.ts";
 import { canary, type Materials } from "./hostile-parts.ts";
 import { type Forge, signFor } from "./hostile-tokens.ts";
 import { answerFormsToo, asTokenServices, startOddPod } from "./odd-pod.ts";
+import { routableToken } from "./routable-token.ts";
 import { useStack } from "./toy-stack.ts";
 
 export const podIds = ["pod-a", "pod-b"] as const;
@@ -34,6 +35,8 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   const sealingKeys = await generateSealingKeys();
   const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
+  // Of Pod B, by its cell.
+  const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
     env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
@@ -43,16 +46,19 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
       asTokenServices(
         tokenServices["pod-a"],
         tokenServices["pod-b"],
-      )(edit(topology)).replace(/^credentials:.*$/m, "credentials: own"),
+      )(edit(topology))
+        .replace(/^credentials:.*$/m, "credentials: own")
+        .replace("  pod-b:\n", '  pod-b:\n    cells: ["2k"]\n'),
   });
   const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
   const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);
   const materials: Materials = {
     tokens: [...Object.values(jwts), ...[...bundled, bundled.join("~")].map((parts) => `pods.v1.${parts}`)],
     repositories: [...ownDigests.keys(), "free/name"],
+    password,
     blobs: [...ownDigests].flatMap(([name, digests]) => digests.map((digest) => [name, digest] as const)),
   };
-  const secrets = [canary, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
+  const secrets = [canary, password, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
   beforeAll(async () => {
     const values = JSON.parse(readFileSync(`${stack.current.stateDir}/topology-values.json`, "utf8")) as Record<
       string,

@@ -11,12 +11,15 @@ export type Materials = {
   readonly tokens: readonly string[];
   readonly repositories: readonly string[];
   readonly blobs: readonly (readonly [repository: string, digest: string])[];
+  /** One that says itself whose it is. */
+  readonly password: string;
 };
 
 const manyDigits = "9".repeat(20);
 const crlf = "%0d%0aX-Injected:%201";
 
-export const nameOf = ({ repositories }: Materials) => fc.oneof(fc.constantFrom(...repositories), repositoryName);
+export const nameOf = ({ repositories }: Materials) =>
+  fc.oneof({ arbitrary: fc.constantFrom(...repositories), weight: 3 }, repositoryName);
 const digestsOf = ({ blobs }: Materials): readonly string[] => [...new Set(blobs.map(([, each]) => each))];
 export const digestOf = (materials: Materials) => fc.oneof(fc.constantFrom(...digestsOf(materials)), digest);
 /** Half of them are there. */
@@ -59,6 +62,7 @@ export const pair = (materials: Materials): fc.Arbitrary<string> =>
     fc.tuple(fc.constantFrom("from", "last"), nameOf(materials)).map((parts) => parts.join("=")),
     fc.tuple(fc.constantFrom("digest", "mount"), digestOf(materials)).map((parts) => parts.join("=")),
     secretName.map((name) => `${name}=${canary}`),
+    fc.constantFrom("password", "refresh_token").map((name) => `${name}=${materials.password}`),
     scopes(materials).map((value) => `scope=${value}`),
     fc.constantFrom("service=registry-edge", "service=pod-b-registry", "n=1", "grant_type=password", "username=demo"),
   );
@@ -123,6 +127,7 @@ const odd = lineOf(`
 export const badAuthorization = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     odd,
+    fc.constant(`Basic ${btoa(`anyone:${materials.password}`)}`),
     mutated(materials).map((token) => `Bearer ${token}`),
     fc
       .tuple(

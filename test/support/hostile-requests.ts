@@ -84,6 +84,10 @@ function known(materials: Materials): fc.Arbitrary<readonly [method: string, pat
       name.map((text) => `/v2/${text}/blobs/uploads/`),
     ),
     row(
+      ["POST"],
+      fc.tuple(name, digest, name).map(([to, mount, from]) => `/v2/${to}/blobs/uploads/?mount=${mount}&from=${from}`),
+    ),
+    row(
       uploadPaths,
       name.map((text) => `/v2/${text}/blobs/uploads/7b6c`),
     ),

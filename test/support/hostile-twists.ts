@@ -12,6 +12,7 @@ const piece = fc.oneof(
     | ^ \` { " < ' %E2%80%AE ${"a".repeat(300)} ${"/a".repeat(60)}`),
   fc.constantFrom("\t", " ", "\r", "\0"),
 );
+const slash = wordOf("%2F %2f // %5C \\ ;/ /./ %252F %00/ : - .");
 const oddTarget = wordOf(`
   * / ? //evil.test/v2/ http://evil.test/v2/globex/private/manifests/1 v2/ /V2/ /v2/..%2f https://u:p@evil.test/v2/ evil.test:443
   javascript:alert(1) http:// /v2/% /-/ /jwt/auth/ /jwt//auth /jwt%2fauth /v2// /gitlab/v1 /gitlab/v1/repositories//
@@ -63,13 +64,33 @@ const withHeader = (request: HostileRequest, name: string, value: string): Hosti
   headers: [...request.headers.filter(([known]) => known !== name), [name, value]],
 });
 
-/** Into the path only, so that a secret of the query stays under its own name. */
-function withPiece(request: HostileRequest, at: number, text: string): HostileRequest {
+/** Something else in place of a piece of the path, of the path only, so that a secret of the query stays under its own name. */
+function withPiece(request: HostileRequest, begin: number, end: number, text: string): HostileRequest {
   const [path = "", ...query] = request.target.split("?");
-  const index = at % (path.length + 1);
-  const twisted = path.slice(0, index) + text + path.slice(index);
+  const twisted = path.slice(0, begin) + text + path.slice(end);
   if (query.length === 0) return { ...request, target: twisted };
   return { ...request, target: `${twisted}${twisted.includes("?") ? "&" : "?"}${query.join("?")}` };
+}
+
+const pathOf = ({ target }: HostileRequest): string => target.replace(/\?.*/s, "");
+
+function withInsertion(request: HostileRequest, at: number, text: string): HostileRequest {
+  const index = at % (pathOf(request).length + 1);
+  return withPiece(request, index, index, text);
+}
+
+function withSlash(request: HostileRequest, at: number, text: string): HostileRequest {
+  const slashes = [...pathOf(request).matchAll(/\//g)].map(({ index }) => index);
+  const index = slashes[at % slashes.length];
+  return index === undefined ? request : withPiece(request, index, index + 1, text);
+}
+
+/** The same to whoever decodes it. */
+function withEscape(request: HostileRequest, at: number): HostileRequest {
+  const path = pathOf(request);
+  const index = at % Math.max(1, path.length);
+  const code = path.charCodeAt(index);
+  return Number.isNaN(code) ? request : withPiece(request, index, index + 1, `%${code.toString(16).padStart(2, "0")}`);
 }
 
 /** What is done to a request, as a function of one odd value. */
@@ -82,7 +103,12 @@ const by = <T>(values: fc.Arbitrary<T>, apply: (request: HostileRequest, value: 
 
 const twist = (materials: Materials): fc.Arbitrary<Twist> =>
   fc.oneof(
-    { arbitrary: by(fc.tuple(fc.nat(400), piece), (request, [at, text]) => withPiece(request, at, text)), weight: 4 },
+    {
+      arbitrary: by(fc.tuple(fc.nat(400), piece), (request, [at, text]) => withInsertion(request, at, text)),
+      weight: 3,
+    },
+    by(fc.tuple(fc.nat(20), slash), (request, [at, text]) => withSlash(request, at, text)),
+    by(fc.nat(400), withEscape),
     by(oddTarget, (request, target) => ({ ...request, target })),
     by(oddMethod, (request, method) => ({ ...request, method })),
     by(oddHost, (request, host) => withHeader(request, "Host", host)),
