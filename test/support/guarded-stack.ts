@@ -53,7 +53,8 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
   const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);
   const materials: Materials = {
-    tokens: [...Object.values(jwts), ...[...bundled, bundled.join("~")].map((parts) => `pods.v1.${parts}`)],
+    // Half of the requests have one that is good for both Pods.
+    tokens: [...Object.values(jwts), ...bundled.map(inBundle), ...Array<string>(4).fill(inBundle(bundled.join("~")))],
     repositories: [...ownDigests.keys(), "free/name"],
     password,
     blobs: [...ownDigests].flatMap(([name, digests]) => digests.map((digest) => [name, digest] as const)),
@@ -78,6 +79,8 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   });
   return { stack, tokenServices, jwts, materials, secrets };
 }
+
+const inBundle = (parts: string): string => `pods.v1.${parts}`;
 
 const keyOf = ({ ofA, ofB }: Forge, pod: PodId) => (pod === "pod-a" ? ofA : ofB);
 

@@ -119,12 +119,13 @@ export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest>
     .tuple(
       known(materials),
       fc.constantFrom(...materials.tokens),
+      fc.constantFrom("demo:demo", `anyone:${materials.password}`),
       fc.array(pair(materials), { maxLength: 3 }),
       body(materials),
     )
-    .map(([[method, path], token, pairs, content]) => {
+    .map(([[method, path], token, user, pairs, content]) => {
       const hasBody = ["POST", "PUT", "PATCH"].includes(method);
-      const authorization = path === "/jwt/auth" ? `Basic ${btoa("demo:demo")}` : `Bearer ${token}`;
+      const authorization = path === "/jwt/auth" ? `Basic ${btoa(user)}` : `Bearer ${token}`;
       return {
         method,
         target: pairs.length === 0 ? path : `${path}${path.includes("?") ? "&" : "?"}${pairs.join("&")}`,
