@@ -56,6 +56,18 @@ export async function prove(
   return ok(proved);
 }
 
+/** Whether the Pod takes the token for one of its own: any that is good opens `/v2/` (end-1). */
+export async function accepts(
+  { services, request }: Context<RegistryEndpoint>,
+  { pod, grant }: Authorized,
+): Promise<boolean> {
+  const plain = new Request(request.url, { headers: request.headers });
+  const asked = podRequest(pod, { kind: "base", method: "GET", query: "" }, jwtOf(grant), plain);
+  const answer = await services.fetchPod(pod, asked);
+  if (answer.ok) await answer.value.body?.cancel();
+  return answer.ok && answer.value.ok;
+}
+
 const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
   pod,
   repository: name,

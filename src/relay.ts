@@ -4,7 +4,7 @@ import { readClient } from "./blobs/client.ts";
 import { type BlobRequest, followRedirect, redirectBlob } from "./blobs/redirect.ts";
 import type { Authorized, Context } from "./context.ts";
 import type { Pod } from "./directory/directory.ts";
-import { exchange, prove } from "./exchange.ts";
+import { accepts, exchange, prove } from "./exchange.ts";
 import { ok } from "./lib/result.ts";
 import { formatChallenge, parseChallenge } from "./oci/challenge.ts";
 import type { RegistryEndpoint, RepositoryEndpoint } from "./oci/endpoint.ts";
@@ -58,9 +58,10 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
       : refused(followed.error);
   }
   const challenge = parseChallenge(answer.value.headers.get("WWW-Authenticate"));
-  // Only the Pod could judge this token, and a name without a Pod must read the same.
-  if (answer.value.status === 401 && grant.kind === "undecided") {
-    return refused({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
+  // Only the Pod could judge this token, and a name without a Pod must read the same. What a registry does not serve it refuses to anyone.
+  if (grant.kind === "undecided" && isObjection(answer.value)) {
+    const isJudged = answer.value.status !== 401 && (await accepts(context, { pod, grant }));
+    if (!isJudged) return refused({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
   const { uploadKeys } = services.config;
   const edgeOrigin = new URL(request.url).origin;
@@ -73,6 +74,8 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
   const streamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   return attribute({ response, outcome: streamed ? "streamed" : "forwarded", endpoint: endpoint.kind }, endpoint, pod);
 }
+
+const isObjection = ({ status }: Response): boolean => status >= 400 && status < 500;
 
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 

@@ -100,13 +100,13 @@ async function take(
   repositories: readonly string[],
   ask: (path: string, init?: ClientInit) => Promise<Response>,
 ): Promise<void> {
-  const [name = "", source = ""] = [repositories[at], repositories[from]];
+  const name = repositories[at] ?? "";
   const digest = digests[index] ?? "";
   const uploads = `${name}/blobs/uploads/`;
   const headers = { "Content-Type": type };
   const requests: Readonly<Record<string, () => Promise<Response>>> = {
     push: () => ask(`${uploads}?digest=${digest}`, { method: "POST", body: contents[index] ?? "" }),
-    mount: () => ask(`${uploads}?mount=${digest}&from=${source}`, { method: "POST" }),
+    mount: () => ask(`${uploads}?mount=${digest}&from=${repositories[from]}`, { method: "POST" }),
     put: () => ask(`${name}/manifests/${tag}`, { method: "PUT", body: JSON.stringify(content), headers }),
     "get-manifest": () => ask(`${name}/manifests/${tag}`),
     head: () => ask(`${name}/blobs/${digest}`, { method: "HEAD" }),

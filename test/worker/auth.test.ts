@@ -33,7 +33,10 @@ describe("an unassigned name reads exactly as an assigned one", () => {
     const token = await tokenOf(client);
     const answers: string[] = [];
     for (const repository of ["acme/private-x", "globex/private", "hooli/private1"]) {
-      const paths = [manifest(repository), `/v2/${repository}/tags/list`, `/v2/${repository}/blobs/${absentDigest}`];
+      // No toy Pod has GitLab's API: it answers 404 whoever asks.
+      const gitlab = `/gitlab/v1/repositories/${repository}/`;
+      const own = [manifest(repository), `/v2/${repository}/tags/list`, `/v2/${repository}/blobs/${absentDigest}`];
+      const paths = [...own, gitlab];
       const all = await Promise.all(paths.map(async (path) => visible(await client.get(path, token), repository)));
       answers.push(all.join("\n"));
     }
