@@ -95,18 +95,18 @@ function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
 
 /** The Pod of the name that was sent saw that very name, with its own part of the token. */
 function expectOwn(request: HostileRequest, pod: PodId, { method, path, authorizationSha256 }: SeenRequest): void {
-  const sent = urlOf(request);
+  const part = tokenParts(request).get(pod);
+  const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);
+  expect([part === undefined, isForeign]).toEqual([false, false]);
+  expect(authorizationSha256).toBe(createHash("sha256").update(`Bearer ${part}`, "latin1").digest("hex"));
+  // Whether the Pod takes a token that only it can judge.
+  if (part !== jwts[pod] && method === "GET" && path === "/v2/") return;
   const got = new URL(path, "http://pod.invalid");
-  expect(canonical(got.pathname)).toBe(canonical(sent?.pathname ?? ""));
+  expect(canonical(got.pathname)).toBe(canonical(urlOf(request)?.pathname ?? ""));
   const name = nameIn(path);
   if (name !== null) expect(ownerOf(name)).toBe(pod);
   const proves = request.method === "GET" && / HEAD \/v2\/.*\/blobs\//.test(` ${method} ${path}`);
   if (!proves) expect(method).toBe(request.method);
-  const part = tokenParts(request).get(pod);
-  const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);
-  const own =
-    part === undefined || isForeign ? [] : [createHash("sha256").update(`Bearer ${part}`, "latin1").digest("hex")];
-  expect([null, ...own]).toContain(authorizationSha256);
   expectReadOnce(method, got);
 }
 
