@@ -5,7 +5,7 @@ import { fuzz, fuzzTimeoutMs, wordOf } from "../support/fuzz.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
-const runs = 60;
+const runs = 40;
 
 /** Two of Pod A, one of Pod B, new ones for each run: what happened in another run is of no account. */
 const repositoriesOf = (run: number) => [`acme/${run}/a`, `acme/${run}/b`, `globex/${run}/a`];
