@@ -19,6 +19,7 @@ const oddTarget = wordOf(`
   * / ? //evil.test/v2/ http://evil.test/v2/globex/private/manifests/1 v2/ /V2/ /v2/..%2f https://u:p@evil.test/v2/ evil.test:443
   javascript:alert(1) http:// /v2/% /-/ /jwt/auth/ /jwt//auth /jwt%2fauth /v2// /gitlab/v1 /gitlab/v1/repositories//
   /v2/../jwt/auth?scope=repository:globex/private:pull http:///v2/globex/private/manifests/1 //v2/globex/private/manifests/1`);
+/** Without CONNECT, which workerd answers itself, by 500: this Worker has no handler for it. */
 const oddMethod = wordOf("OPTIONS TRACE get FOO PROPFIND PATCH DELETE HEAD POST PUT QUERY G\0T");
 const oddHost = fc.oneof(
   wordOf(`
