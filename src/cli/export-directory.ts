@@ -1,7 +1,7 @@
 /** Records as the topology that asks for them. Pure. */
 import { stringify } from "yaml";
+import type { LiveRecord } from "../directory/content.ts";
 import { kindOf, nameIn } from "../directory/keys.ts";
-import type { LiveRecord } from "../directory/plan.ts";
 import {
   assignmentRecord,
   blockRecord,
@@ -22,7 +22,7 @@ export type DirectoryExport = {
 };
 
 export function exportDirectory(): {
-  readonly see: (record: LiveRecord) => void;
+  readonly see: (records: readonly LiveRecord[]) => void;
   readonly end: () => DirectoryExport;
 } {
   const pods = new Map<string, PodRecord>();
@@ -31,17 +31,18 @@ export function exportDirectory(): {
   const blocks: [string, string][] = [];
   let settings: DirectoryRecord | null = null;
   return {
-    see(record) {
-      const name = nameIn(record.key);
-      const kind = kindOf(record.key);
-      if (kind === "pod") pods.set(name, orFail(parseRecord(record.key, record.text, podRecord)));
-      else if (kind === "route")
-        assignments.push([name, orFail(parseRecord(record.key, record.text, assignmentRecord)).pod]);
-      else if (kind === "block") blocks.push([name, orFail(parseRecord(record.key, record.text, blockRecord)).text]);
-      else if (kind === "directory") settings = orFail(parseRecord(record.key, record.text, directoryRecord));
-      else if (kind === "cell") {
-        const { pod } = orFail(parseRecord(record.key, record.text, cellRecord));
-        cells.set(pod, [...(cells.get(pod) ?? []), name]);
+    see(records) {
+      for (const { key, text } of records) {
+        const name = nameIn(key);
+        const kind = kindOf(key);
+        if (kind === "pod") pods.set(name, orFail(parseRecord(key, text, podRecord)));
+        else if (kind === "route") assignments.push([name, orFail(parseRecord(key, text, assignmentRecord)).pod]);
+        else if (kind === "block") blocks.push([name, orFail(parseRecord(key, text, blockRecord)).text]);
+        else if (kind === "directory") settings = orFail(parseRecord(key, text, directoryRecord));
+        else if (kind === "cell") {
+          const { pod } = orFail(parseRecord(key, text, cellRecord));
+          cells.set(pod, [...(cells.get(pod) ?? []), name]);
+        }
       }
     },
     end: () => ({

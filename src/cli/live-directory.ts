@@ -1,7 +1,7 @@
 /** The directory as it is in KV: from a listing, for each value is repeated in its key's metadata where it fits. */
 import { createHash } from "node:crypto";
+import type { LiveRecord } from "../directory/content.ts";
 import { directoryKey, historyPrefix, kindOf } from "../directory/keys.ts";
-import type { LiveRecord } from "../directory/plan.ts";
 import { type DirectoryRecord, directoryRecord, parseRecord } from "../directory/records.ts";
 import { parseJson } from "../lib/json.ts";
 import { orFail } from "./failure.ts";
@@ -16,20 +16,18 @@ export type LiveDirectory = {
   readonly state: string;
 };
 
-/** Shows every record to `see`, in the order of keys. */
+/** Shows every record to `see`, in the order of keys and by pages. */
 export async function readLive(
   kv: KvStore,
-  see: (record: LiveRecord) => void,
+  see: (records: readonly LiveRecord[]) => void,
   onProgress: (keys: number) => void,
 ): Promise<LiveDirectory> {
   const hash = createHash("sha256");
   let settingsText: string | null = null;
   for await (const page of kv.list()) {
     const records = await recordsOf(kv, page);
-    for (const record of records) {
-      see(record);
-      if (record.key === directoryKey) settingsText = record.text;
-    }
+    see(records);
+    settingsText ??= records.find(({ key }) => key === directoryKey)?.text ?? null;
     hash.update(records.map(({ key, text }) => `${key}\n${text}\n`).join(""));
     onProgress(page.length);
   }

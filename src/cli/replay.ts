@@ -1,5 +1,6 @@
 import { createReadStream } from "node:fs";
 import { Command } from "commander";
+import type { LiveRecord } from "../directory/content.ts";
 import { kindOf } from "../directory/keys.ts";
 import { readLive } from "./live-directory.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
@@ -51,7 +52,10 @@ The log is read as a stream. Blocks that stand in KV alone stay when a file is a
 async function readLiveTexts(target: Target): Promise<Texts> {
   const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
   const progress = startProgress("keys read", null);
-  await readLive(target.openKv(), ({ key, text }) => addRecord(texts, shared, key, text), progress.advance);
+  const addAll = (records: readonly LiveRecord[]) => {
+    for (const { key, text } of records) addRecord(texts, shared, key, text);
+  };
+  await readLive(target.openKv(), addAll, progress.advance);
   progress.end();
   return texts;
 }

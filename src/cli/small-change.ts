@@ -49,5 +49,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
 function changeOf({ key, after }: Wanted, before: string | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
   if (before === null) return { action: "add", key, before, after };
-  return saysAlready(key, parseJson(before), after) ? null : { action: "change", key, before, after };
+  return saysAlready({ key, text: before, json: parseJson(before) }, after)
+    ? null
+    : { action: "change", key, before, after };
 }

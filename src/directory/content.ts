@@ -1,15 +1,30 @@
 import * as v from "valibot";
+import { BoundedMap } from "../lib/bounded-map.ts";
 import { kindOf } from "./keys.ts";
 import { directoryRecord, podRecord } from "./records.ts";
 
 /** Members that say when a record was written, not what it says. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-const ofShared = new WeakMap<object, string>();
+/** A record as it stands in KV. `json` is its text parsed, undefined for text that is no JSON. */
+export type LiveRecord = { readonly key: string; readonly text: string; readonly json: unknown };
 
-/** Whether a record in KV says what is wanted of it. `json` is undefined for text that is no JSON, which says nothing. */
-export const saysAlready = (key: string, json: unknown, wanted: object): boolean =>
-  json !== undefined && contentOf(key, json) === contentOfWanted(key, wanted);
+const ofShared = new WeakMap<object, string>();
+/** Routes of one Pod that were written together are one text. */
+const ofRouteText = new BoundedMap<string, string>(1_000);
+
+/** Whether a record in KV says what is wanted of it. Text that is no JSON says nothing. */
+export const saysAlready = (live: LiveRecord, wanted: object): boolean =>
+  live.json !== undefined && contentOfLive(live) === contentOfWanted(live.key, wanted);
+
+function contentOfLive({ key, text, json }: LiveRecord): string {
+  if (kindOf(key) !== "route") return contentOf(key, json);
+  const known = ofRouteText.get(text);
+  if (known !== undefined) return known;
+  const content = contentOf(key, json);
+  ofRouteText.set(text, content);
+  return content;
+}
 
 /** What a wanted record says. All routes of a Pod share one object, so it is worked out once for them. */
 function contentOfWanted(key: string, record: object): string {

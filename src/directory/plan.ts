@@ -1,10 +1,7 @@
-/** The difference between the directory as it is in KV and as it is wanted. Pure; records are compared one by one as they come. */
-import { saysAlready } from "./content.ts";
+/** The difference between the directory as it is in KV and as it is wanted. Pure; records are compared page by page as they come. */
+import { type LiveRecord, saysAlready } from "./content.ts";
 import { kindOf, type RecordKind } from "./keys.ts";
 import type { WantedRecords } from "./topology.ts";
-
-/** A record as it stands in KV. `json` is its text parsed, undefined for text that is no JSON. */
-export type LiveRecord = { readonly key: string; readonly text: string; readonly json: unknown };
 
 export type Change =
   | { readonly action: "add"; readonly key: string; readonly before: null; readonly after: object }
@@ -19,7 +16,7 @@ export type Difference = {
 };
 
 export type Comparison = {
-  readonly see: (live: LiveRecord) => void;
+  readonly see: (live: readonly LiveRecord[]) => void;
   /** Once, after all records were seen. */
   readonly end: () => Difference;
 };
@@ -27,24 +24,20 @@ export type Comparison = {
 export function compareWith(wanted: WantedRecords): Comparison {
   const changes: Change[] = [];
   const keptBlocks: string[] = [];
-  const seen: string[] = [];
   return {
-    see({ key, text: before, json }) {
-      const after = wanted.get(key);
-      if (after !== undefined) {
-        seen.push(key);
-        if (!saysAlready(key, json, after)) changes.push({ action: "change", key, before, after });
-      } else if (kindOf(key) === "block") keptBlocks.push(key);
-      else changes.push({ action: "delete", key, before, after: null });
+    see(live) {
+      const wantedOfLive = wanted.take(live.map(({ key }) => key));
+      for (const [index, record] of live.entries()) {
+        const { key, text: before } = record;
+        const after = wantedOfLive[index];
+        if (after !== undefined) {
+          if (!saysAlready(record, after)) changes.push({ action: "change", key, before, after });
+        } else if (kindOf(key) === "block") keptBlocks.push(key);
+        else changes.push({ action: "delete", key, before, after: null });
+      }
     },
     end() {
-      // Most often all are there.
-      const there = seen.length === wanted.size ? null : new Set(seen);
-      if (there !== null) {
-        for (const [key, after] of wanted.all()) {
-          if (!there.has(key)) changes.push({ action: "add", key, before: null, after });
-        }
-      }
+      for (const [key, after] of wanted.rest()) changes.push({ action: "add", key, before: null, after });
       const inOrder = inPhases(changes, ({ after }) => after === null).flatMap(({ items }) => items);
       return { changes: inOrder, keptBlocks };
     },

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
-import type { AssignmentsView } from "./assignments.ts";
+import type { Assignments } from "./assignments.ts";
 import { blockKey, cellKey, directoryKey, podKey, routeKey, routePrefix, tokenKeyKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import { podFields } from "./records.ts";
@@ -32,42 +32,61 @@ export type TopologyPod = v.InferOutput<typeof pod>;
 /** A topology whose every name is parsed, with the assignments of its line file. */
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
-  readonly assignments: AssignmentsView;
+  readonly assignments: Assignments;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";
 };
 
-/** The records that a topology asks for, by KV key. Revision and time are left to the write. All routes of a Pod are one object. */
+type Entry = readonly [key: string, record: object];
+
+/** The records that a topology asks for, ticked off as they are found in KV. Revision and time are left to the write. */
 export type WantedRecords = {
   readonly size: number;
-  readonly get: (key: string) => object | undefined;
-  readonly all: () => Iterable<readonly [key: string, record: object]>;
+  /** The record of each key, as often as it is asked for; undefined where none is wanted. */
+  readonly take: (keys: readonly string[]) => readonly (object | undefined)[];
+  /** Those that nobody took. */
+  readonly rest: () => Iterable<Entry>;
 };
 
 /** Routes are looked up in the topology itself: a million of them are not held a second time. */
 export function wantedRecords(topology: Topology): WantedRecords {
   const others = new Map(otherRecords(topology));
-  const routes = new Map([...topology.pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
-  const routeOf = (id: PodId | undefined): object | undefined => (id === undefined ? undefined : routes.get(id));
+  const taken = new Set<string>();
+  const assignments = topology.assignments.checklist();
+  const routeOf = routesOf(topology);
   return {
     size: others.size + topology.assignments.size,
-    get: (key) =>
-      key.startsWith(routePrefix)
-        ? routeOf(topology.assignments.get(key.slice(routePrefix.length) as Prefix))
-        : others.get(key),
-    *all() {
-      yield* others;
-      for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routeOf(id) ?? {}];
+    take(keys) {
+      const isRoute = (key: string) => key.startsWith(routePrefix);
+      const ids = assignments.take(keys.filter(isRoute).map((key) => key.slice(routePrefix.length))).values();
+      return keys.map((key) => {
+        if (isRoute(key)) return routeOf(ids.next().value);
+        taken.add(key);
+        return others.get(key);
+      });
+    },
+    *rest() {
+      for (const entry of others) if (!taken.has(entry[0])) yield entry;
+      for (const [prefix, id] of assignments.rest()) yield [routeKey(prefix), routeOf(id) ?? {}];
     },
   };
 }
 
-/** All of {@link wantedRecords}. */
-export const topologyRecords = (topology: Topology): Iterable<readonly [key: string, record: object]> =>
-  wantedRecords(topology).all();
+/** Every record that a topology asks for. */
+export function* topologyRecords(topology: Topology): Generator<Entry> {
+  const routeOf = routesOf(topology);
+  yield* otherRecords(topology);
+  for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routeOf(id) ?? {}];
+}
 
-function* otherRecords(topology: Topology): Generator<[key: string, record: object]> {
+/** All routes of a Pod are one object. */
+function routesOf({ pods }: Topology): (id: PodId | undefined) => object | undefined {
+  const routes = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
+  return (id) => (id === undefined ? undefined : routes.get(id));
+}
+
+function* otherRecords(topology: Topology): Generator<Entry> {
   for (const [id, { cells, ...pod }] of topology.pods) {
     yield [podKey(id), pod];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];

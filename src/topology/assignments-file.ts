@@ -1,5 +1,6 @@
 /** The line file of very many assignments, `prefix<TAB>pod`, read as a stream. Empty lines and those that start with `#` count for nothing. */
 import { createReadStream } from "node:fs";
+import { stat } from "node:fs/promises";
 import type { Assignments } from "../directory/assignments.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -10,6 +11,8 @@ import { type LocatedMistake, quote } from "./mistake.ts";
 /** A prefix has at most 255 characters, a Pod id 63. */
 const maxLineCharacters = 1_024;
 const maxMistakes = 20;
+/** Whatever a file's size, memory is taken for a few million names at once; for more as they come. */
+const maxReservedBytes = 64 * 1024 * 1024;
 
 type ReadOptions = {
   /** As messages name it. */
@@ -27,6 +30,7 @@ export async function readAssignments(
   const mistakes: LocatedMistake[] = [];
   let line = 0;
   try {
+    options.assignments.reserve(Math.min((await stat(path)).size, maxReservedBytes));
     for await (const lines of linesOf(path)) {
       const wrong = addLines(lines, options);
       mistakes.push(...wrong.map((mistake) => ({ file: options.name, ...mistake, line: line + mistake.line })));
@@ -46,7 +50,7 @@ class LongLine extends Error {}
 /** The whole lines of each chunk. */
 async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   let rest = "";
-  for await (const chunk of createReadStream(path, { encoding: "utf8", highWaterMark: 1 << 18 })) {
+  for await (const chunk of createReadStream(path, { encoding: "utf8" })) {
     const lines = (rest + (chunk as string)).split("\n");
     rest = lines.pop() ?? "";
     yield lines;
@@ -63,17 +67,21 @@ type LineMistake = { readonly line: number; readonly column: number; readonly te
 /** The mistakes in the order of their lines, of which the first is 1. */
 function addLines(lines: readonly string[], { pods, assignments }: ReadOptions): readonly LineMistake[] {
   const mistakes: LineMistake[] = [];
-  const entries: [Prefix, PodId][] = [];
+  const prefixes: Prefix[] = [];
+  const podIds: PodId[] = [];
   const lineOf: number[] = [];
   for (let at = 0; at < lines.length; at += 1) {
     const text = lines[at] ?? "";
     if (text === "" || text.startsWith("#")) continue;
     const entry = parseLine(text, pods);
-    if (entry.ok) lineOf[entries.push(entry.value) - 1] = at + 1;
-    else mistakes.push({ line: at + 1, ...entry.error });
+    if (entry.ok) {
+      prefixes.push(entry.value[0]);
+      podIds.push(entry.value[1]);
+      lineOf.push(at + 1);
+    } else mistakes.push({ line: at + 1, ...entry.error });
   }
-  for (const at of assignments.addAll(entries)) {
-    const text = `prefix ${quote(entries[at]?.[0] ?? "", [])} is assigned a second time; want it once`;
+  for (const at of assignments.addAll(prefixes, podIds)) {
+    const text = `prefix ${quote(prefixes[at] ?? "", [])} is assigned a second time; want it once`;
     mistakes.push({ line: lineOf[at] ?? 0, column: 1, text });
   }
   return mistakes.sort((one, other) => one.line - other.line);

@@ -19,7 +19,8 @@ function* assignments(count: number): Generator<readonly [prefix: string, pod: s
 
 export function benchTopology(count: number): Topology {
   const topology = topologyOf(topologyText(pods));
-  return { ...topology, assignments: new Map(assignments(count) as Iterable<[Prefix, PodId]>) };
+  for (const [prefix, pod] of assignments(count)) topology.assignments.add(prefix as Prefix, pod as PodId);
+  return topology;
 }
 
 /** The same as files: gives the topology's path. */

@@ -70,7 +70,7 @@ test("what is exported asks for the very records that it was exported from, and 
       const entries = entriesOf(topologyOf(text)).toSorted(([one], [other]) => (one < other ? -1 : 1));
       const yamlOf = (records: typeof entries): string => {
         const exported = exportDirectory();
-        for (const [key, record] of records) exported.see({ key, text: record, json: JSON.parse(record) });
+        exported.see(records.map(([key, text]) => ({ key, text, json: JSON.parse(text) })));
         const directory = exported.end();
         return directory.yaml(directory.topology(undefined));
       };
