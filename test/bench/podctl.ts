@@ -10,11 +10,14 @@ import type { Finding } from "./run.ts";
 
 const sizes = [1_000, 10_000, 100_000, 1_000_000] as const;
 const million = 1_000_000;
-const repeats = 2;
-/** Rounds of every size but the largest together read about as many assignments. */
-const assignmentsOfRounds = 200_000;
+const repeats = 3;
+/** Of a series of rounds; a round of a million is a longer one by itself. Short ones find a moment when the machine is quiet. */
+const assignmentsOfSeries = 400_000;
+const emptyRounds = 500;
+/** The first seconds go into what the runtime compiles. */
+const seriesOf = { validate: { warmUp: 15, measured: 20 }, plan: { warmUp: 3, measured: 5 } };
 
-/** An assignment among a million costs at most a fifth more than among fewer, and all take less than 1.5 GB. */
+/** What an assignment costs is flat within a fifth, from a thousand to a million, and all take less than 1.5 GB. */
 const maxRatio = 1.2;
 const maxRssBytes = 1.5e9;
 
@@ -33,10 +36,15 @@ export async function benchPodctl(): Promise<readonly Finding[]> {
       return measured;
     };
     const files = new Map<number, string>();
-    for (const size of sizes) files.set(size, await writeBenchTopology(dir, size));
+    for (const size of [0, ...sizes]) files.set(size, await writeBenchTopology(dir, size));
     const findings = await benchSteps({ files, fill, run });
     await fill(null);
-    const applied = await run({ step: "apply", file: files.get(million) ?? "", rounds: 1, warmUpRounds: 0 });
+    const applied = await run({
+      step: "apply",
+      file: files.get(million) ?? "",
+      rounds: 1,
+      series: { warmUp: 0, measured: 1 },
+    });
     const perSecond = Math.round(million / (applied.wallMs / 1_000));
     return [
       ...findings,
@@ -56,51 +64,47 @@ type Stage = {
 };
 
 /**
- * CPU of one assignment, with its share of what a run costs at all (which shows among a thousand). The least of interleaved
- * repeats, for neighbours only add to it.
+ * What each assignment adds to the CPU of a run: what the run takes, less what one of a topology without assignments takes. The
+ * least of interleaved series, for neighbours only add to it.
  */
 async function benchSteps({ files, fill, run }: Stage): Promise<readonly Finding[]> {
   const steps = ["validate", "plan"] as const;
-  const costs = new Map<string, number[]>();
-  const memory = new Map<string, number>();
+  const runs = new Map<string, Measured[]>();
   for (let repeat = 0; repeat < repeats; repeat += 1) {
-    for (const size of sizes) {
-      const rounds = Math.max(1, Math.round(assignmentsOfRounds / size));
+    for (const size of [0, ...sizes]) {
+      await fill(size);
+      const rounds = size === 0 ? emptyRounds : Math.max(1, assignmentsOfSeries / size);
       for (const step of steps) {
-        const jobOf = (assignments: number) => ({
-          step,
-          file: files.get(assignments) ?? "",
-          rounds,
-          warmUpRounds: rounds,
-        });
-        await fill(size);
-        const { cpuMs, maxRssBytes } = await run(jobOf(size));
-        costs.set(`${step} ${size}`, [...(costs.get(`${step} ${size}`) ?? []), (cpuMs * 1_000) / size]);
-        memory.set(step, Math.max(memory.get(step) ?? 0, maxRssBytes));
+        const measured = await run({ step, file: files.get(size) ?? "", rounds, series: seriesOf[step] });
+        runs.set(`${step} ${size}`, [...(runs.get(`${step} ${size}`) ?? []), measured]);
       }
     }
   }
-  const least = (key: string) => Math.min(...(costs.get(key) ?? []));
-  return steps.flatMap((step) => {
-    const perSize = sizes.map((size) => least(`${step} ${size}`));
-    return [
-      ...sizes.map(
-        (size, index): Finding => ({
-          name: `podctl ${step}, µs of CPU an assignment`,
-          size,
-          value: perSize[index] ?? 0,
-          bound: null,
-        }),
-      ),
-      {
-        name: `podctl ${step}, a million ÷ the cheapest size`,
-        size: null,
-        value: (perSize.at(-1) ?? 0) / Math.min(...perSize),
-        bound: maxRatio,
-      },
-      memoryOf(step, memory.get(step) ?? 0),
-    ];
-  });
+  return steps.flatMap((step) => findingsOf(step, (size) => runs.get(`${step} ${size}`) ?? []));
+}
+
+function findingsOf(step: string, runsOf: (size: number) => readonly Measured[]): readonly Finding[] {
+  const leastUs = (size: number) => Math.min(...runsOf(size).map(({ cpuMs }) => cpuMs * 1_000));
+  const costs = sizes.map((size) => ({ size, costUs: (leastUs(size) - leastUs(0)) / size }));
+  const all = costs.map(({ costUs }) => costUs);
+  return [
+    { name: `podctl ${step}, µs of CPU without assignments`, size: 0, value: leastUs(0), bound: null },
+    ...costs.map(
+      ({ size, costUs }): Finding => ({
+        name: `podctl ${step}, µs of CPU an assignment adds`,
+        size,
+        value: costUs,
+        bound: null,
+      }),
+    ),
+    {
+      name: `podctl ${step}, the dearest size ÷ the cheapest`,
+      size: null,
+      value: Math.max(...all) / Math.min(...all),
+      bound: maxRatio,
+    },
+    memoryOf(step, Math.max(...runsOf(million).map(({ maxRssBytes }) => maxRssBytes))),
+  ];
 }
 
 const memoryOf = (step: string, bytes: number): Finding => ({
