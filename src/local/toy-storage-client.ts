@@ -39,8 +39,9 @@ export async function putBlob(
   const url = presign(options, { method: "PUT", endpoint, path, expiresSeconds: PUT_SECONDS, now: new Date() });
   const request = httpRequest(url, {
     method: "PUT",
-    headers: { "Content-Length": String(sizeBytes) },
-    // A connection of its own: one kept alive may be closing as the body starts, and a PUT is sent once.
+    // Else a server that refuses the PUT closes in the middle of its body, and the refusal is lost in a reset (RFC 9112 §9.6).
+    headers: { "Content-Length": String(sizeBytes), Connection: "keep-alive" },
+    // A connection of its own: one that was used before may be closing as the body starts, and a PUT is sent once.
     agent: false,
   });
   request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy(new Error(`storage was silent for ${IDLE_TIMEOUT_MS} ms`)));

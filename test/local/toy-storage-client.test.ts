@@ -16,12 +16,14 @@ async function blobFile(sizeBytes: number) {
   return { file, digest: digest.value };
 }
 
-test("a storage that refuses is said, however large the blob", async () => {
+test("a storage that refuses is said, however large the blobs and however many at once", async () => {
   // Its clock stands far from now, so nothing that is signed now is valid there.
   const { endpoint } = await startToyStorage();
   const { file, digest } = await blobFile(8 * 1024 * 1024);
-  const put = putBlob({ ...credentials, endpoint }, digest, file, 8 * 1024 * 1024);
-  await expect(put).rejects.toThrow(`storage answered 403 to the PUT of ${digest}`);
+  const puts = Array.from({ length: 40 }, () => putBlob({ ...credentials, endpoint }, digest, file, 8 * 1024 * 1024));
+  for (const put of await Promise.allSettled(puts)) {
+    expect(put).toMatchObject({ reason: { message: `storage answered 403 to the PUT of ${digest}` } });
+  }
 });
 
 test("a storage that refuses connections, or cuts them, is an error", async () => {
