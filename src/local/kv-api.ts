@@ -3,6 +3,7 @@
  * read and delete many), so that it talks to the running stack as it does to an account.
  */
 import { Hono } from "hono";
+import pMap from "p-map";
 import * as v from "valibot";
 
 /** What the API stands on; Miniflare's namespace is one. */
@@ -20,6 +21,8 @@ type ApiListing = {
 const maxListKeys = 1_000;
 const maxReadKeys = 100;
 const maxBulkKeys = 10_000;
+/** Each is a file that workerd opens: all of a bulk call at once would be more than a process may have open. */
+const concurrency = 32;
 
 const keys = (max: number) => v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(max));
 const readBody = v.object({ keys: keys(maxReadKeys) });
@@ -48,21 +51,21 @@ export function createKvApi(whenReady: Promise<ApiKv>): Hono {
   api.post("/bulk/get", async (c) => {
     const { keys } = v.parse(readBody, await c.req.json());
     const kv = await whenReady;
-    const values = await Promise.all(keys.map(async (key) => [key, await kv.get(key)] as const));
+    const values = await pMap(keys, async (key) => [key, await kv.get(key)] as const, { concurrency });
     return c.json(success({ values: Object.fromEntries(values) }));
   });
   api.put("/bulk", async (c) => {
     const entries = v.parse(writeBody, await c.req.json());
     const kv = await whenReady;
-    await Promise.all(
-      entries.map(({ key, value, metadata }) => kv.put(key, value, metadata === undefined ? {} : { metadata })),
-    );
+    const put = ({ key, value, metadata }: (typeof entries)[number]) =>
+      kv.put(key, value, metadata === undefined ? {} : { metadata });
+    await pMap(entries, put, { concurrency });
     return c.json(success({ successful_key_count: entries.length, unsuccessful_keys: [] }));
   });
   api.post("/bulk/delete", async (c) => {
     const keys = v.parse(deleteBody, await c.req.json());
     const kv = await whenReady;
-    await Promise.all(keys.map((key) => kv.delete(key)));
+    await pMap(keys, (key) => kv.delete(key), { concurrency });
     return c.json(success({ successful_key_count: keys.length, unsuccessful_keys: [] }));
   });
   api.onError((error, c) => {
