@@ -3,6 +3,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { BaseKeys } from "cloudflare/resources/kv/namespaces/keys";
 import { BaseNamespaces } from "cloudflare/resources/kv/namespaces/namespaces";
 import { createClient } from "cloudflare/tree-shakable";
+import pMap from "p-map";
 import { metadataOf } from "../directory/metadata.ts";
 import { CliFailure } from "./failure.ts";
 
@@ -75,12 +76,8 @@ export function openKvStore(address: KvAddress): KvStore {
       }
     },
     async read(keys) {
-      const values = new Map<string, string | null>();
       const chunks = chunksOf([...new Set(keys)], maxReadKeys);
-      for (const some of chunksOf(chunks, readsAtOnce)) {
-        for (const read of await Promise.all(some.map(readOnce))) for (const [key, text] of read) values.set(key, text);
-      }
-      return values;
+      return new Map((await pMap(chunks, readOnce, { concurrency: readsAtOnce })).flat());
     },
     write: (entries) =>
       bulk("written", new Map(entries), (some) => {

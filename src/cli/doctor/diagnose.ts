@@ -1,3 +1,4 @@
+import pMap from "p-map";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { resolvePod } from "../../directory/resolve.ts";
@@ -29,15 +30,12 @@ export async function diagnose(diagnosis: Diagnosis): Promise<readonly Check[]> 
   const mayBeShown = (id: string): boolean =>
     settings.ok && (diagnosis.named || settings.value.credentials === "shared" || settings.value.default === id);
   const examined = diagnosis.pods.map((id) => new Checks(id));
-  const waiting = [...examined];
-  const work = async () => {
-    for (let checks = waiting.shift(); checks !== undefined; checks = waiting.shift()) {
-      const subject = await subjectOf(checks, diagnosis, deployment, mayBeShown(checks.pod));
-      if (subject.ok) await examinePod(subject.value);
-      else checks.found("record", "record-wrong", subject.error);
-    }
+  const examine = async (checks: Checks) => {
+    const subject = await subjectOf(checks, diagnosis, deployment, mayBeShown(checks.pod));
+    if (subject.ok) await examinePod(subject.value);
+    else checks.found("record", "record-wrong", subject.error);
   };
-  await Promise.all(Array.from({ length: podsAtOnce }, work));
+  await pMap(examined, examine, { concurrency: podsAtOnce });
   return [edge, ...examined].flatMap(({ list }) => list);
 }
 
