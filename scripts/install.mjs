@@ -2,21 +2,74 @@
 // Plain JavaScript on purpose: it runs on the host's own Node, before the pinned one is there.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
-import { existsSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { dirname } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const root = fileURLToPath(new URL("..", import.meta.url));
 const stamp = `${root}node_modules/.installed-lockfile`;
+const lock = `${root}.local/installing`;
+const pollMs = 200;
 const lockfileSha256 = createHash("sha256")
   .update(readFileSync(`${root}package-lock.json`))
   .digest("hex");
 
-if (!existsSync(stamp) || readFileSync(stamp, "utf8") !== lockfileSha256) {
+const isInstalled = () => existsSync(stamp) && readFileSync(stamp, "utf8") === lockfileSha256;
+
+/** Null when nobody holds the lock, or who held it is gone. */
+function holder() {
+  try {
+    const pid = Number(readFileSync(lock, "utf8"));
+    process.kill(pid, 0);
+    return pid;
+  } catch {
+    return null;
+  }
+}
+
+/** By a link, for so the lock never stands without its holder's number in it. */
+function takeLock() {
+  const own = `${lock}.${process.pid}`;
+  mkdirSync(dirname(lock), { recursive: true });
+  writeFileSync(own, String(process.pid));
+  try {
+    linkSync(own, lock);
+    return true;
+  } catch (error) {
+    if (error.code !== "EEXIST") throw error;
+    return false;
+  } finally {
+    rmSync(own);
+  }
+}
+
+/** Two installs at once would delete each other's files. */
+function waitForTurn() {
+  for (let said = false; !takeLock(); said = true) {
+    const pid = holder();
+    if (pid === null) rmSync(lock, { force: true });
+    else {
+      if (!said) console.error(`Waiting for process ${pid}, which installs npm packages …`);
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pollMs);
+    }
+  }
+}
+
+function install() {
   console.error("Installing npm packages from the lockfile …");
   const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  if (status !== 0) process.exit(status ?? 1);
-  writeFileSync(stamp, lockfileSha256);
+  if (status === 0) writeFileSync(stamp, lockfileSha256);
+  return status ?? 1;
+}
+
+if (!isInstalled()) {
+  waitForTurn();
+  try {
+    process.exitCode = isInstalled() ? 0 : install();
+  } finally {
+    rmSync(lock, { force: true });
+  }
 }
