@@ -20,11 +20,15 @@ async function fetchOnce(
   const { body, sent } = streamBody(request);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let answered = false;
+  const giveUp = (failure: PodFailure) => {
+    if (!answered) abort.abort(failure);
+  };
+  const silent: PodFailure = { reason: "silent", text: `no answer within ${request.deadlineMs} ms` };
   const arm = () => {
-    if (!answered) timer = setTimeout(() => abort.abort(), request.deadlineMs);
+    if (!answered) timer = setTimeout(giveUp, request.deadlineMs, silent);
   };
   if (sent === null) arm();
-  else sent.then(arm, () => undefined);
+  else sent.then(arm, () => giveUp({ reason: "unreachable", text: "the request's body broke off" }));
   try {
     const response = await fetcher.fetch(request.url, {
       method: request.method,
@@ -38,7 +42,7 @@ async function fetchOnce(
     // RFC 9110 §15: no other status can be passed on; 101 would be for an upgrade that nobody asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
-    if (abort.signal.aborted) return err({ reason: "silent", text: `no answer within ${request.deadlineMs} ms` });
+    if (abort.signal.aborted) return err(abort.signal.reason as PodFailure);
     return err({ reason: "unreachable", text: error instanceof Error ? error.message : "connection failed" });
   } finally {
     answered = true;
@@ -46,12 +50,15 @@ async function fetchOnce(
   }
 }
 
-/** A native pipe: no byte of the body is touched here, yet its end is known. An announced length stays announced. */
+/**
+ * A native pipe: no byte of the body is touched here, yet its end is known. An announced length stays announced. The pipe stays open when
+ * the client breaks off: workerd would write the end of an aborted one as the end of the body, and the Pod take a part for the whole.
+ */
 function streamBody({ body, bodyBytes }: FetchRequest): {
   body: ReadableStream | string | null;
   sent: Promise<void> | null;
 } {
   if (body === null || typeof body === "string") return { body, sent: null };
   const pipe = bodyBytes === null ? new IdentityTransformStream() : new FixedLengthStream(bodyBytes);
-  return { body: pipe.readable, sent: body.pipeTo(pipe.writable) };
+  return { body: pipe.readable, sent: body.pipeTo(pipe.writable, { preventAbort: true }) };
 }

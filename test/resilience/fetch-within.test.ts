@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { freePort } from "../../src/local/child-process.ts";
 import { bundleWorker, readWorkerConfig } from "../../src/local/edge-config.ts";
 import { root } from "../../src/local/paths.ts";
+import { rawClient, rawService } from "../local/raw-http.ts";
 import { startOddPod } from "../support/odd-pod.ts";
 
 const deadlineMs = 1_000;
@@ -124,3 +125,22 @@ test("a Pod that refuses connections is unreachable", async () => {
   const answer = await call({}, `http://127.0.0.1:${await freePort()}`);
   expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "unreachable" }]);
 });
+
+test.each(["chunked", "of announced length"])(
+  "a body that breaks off, %s, is no whole one to the Pod",
+  async (framing) => {
+    const service = await rawService(() => null);
+    const client = await rawClient(workerUrl.origin);
+    const url = encodeURIComponent(`http://127.0.0.1:${service.port}`);
+    const [header, part] =
+      framing === "chunked" ? ["Transfer-Encoding: chunked", "4\r\npart\r\n"] : ["Content-Length: 8", "part"];
+    client.send(`PATCH /?url=${url} HTTP/1.1\r\nHost: edge\r\n${header}\r\n\r\n${part}`);
+    await expect.poll(() => service.received[0]).toContain("part");
+    client.socket.end();
+    await expect.poll(() => service.sockets[0]?.readableEnded).toBe(true);
+    expect(service.received).toEqual([expect.stringMatching(/part(\r\n)?$/)]);
+    await expect.poll(() => client.received()).toContain('{"reason":"unreachable"');
+    client.socket.destroy();
+    await service.stop();
+  },
+);
