@@ -6,6 +6,7 @@ import { createClient } from "cloudflare/tree-shakable";
 import pMap from "p-map";
 import { metadataOf } from "../directory/metadata.ts";
 import { CliFailure } from "./failure.ts";
+import { type Answer, answerOf, createFetch } from "./kv-call.ts";
 
 export type ListedKey = { readonly key: string; readonly metadata: unknown };
 /** Key to text, as it stands in KV. */
@@ -37,14 +38,14 @@ const readsAtOnce = 4;
 const callMs = 120_000;
 /** Of one call, by the SDK: on 429 after the API's own Retry-After, on 5xx and lost connections with growing pauses. */
 const maxRetries = 6;
-/** The API counts calls over five minutes. */
-const maxRetryAfterSeconds = 300;
-const noticedWaitSeconds = 5;
 /** Of the keys that a bulk call says it left out. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 
+/** Null where the API leaves it out: then all keys are done. */
 type BulkResult = { readonly unsuccessful_keys?: readonly string[] } | null;
+type ReadResult = { readonly values?: Readonly<Record<string, unknown>> } | null;
+type ListResult = readonly { readonly name: string; readonly metadata?: unknown }[];
 
 function openApi({ baseUrl, token }: KvAddress) {
   const client = createClient({
@@ -53,7 +54,7 @@ function openApi({ baseUrl, token }: KvAddress) {
     maxRetries,
     timeout: callMs,
     logLevel: "off",
-    fetch: fetchBounded,
+    fetch: createFetch(),
     ...(baseUrl === undefined ? {} : { baseURL: baseUrl }),
   });
   return client.kv.namespaces;
@@ -63,17 +64,22 @@ export function openKvStore(address: KvAddress): KvStore {
   const namespaces = openApi(address);
   const { account: account_id, namespace } = address;
   const readOnce = async (keys: string[]) => {
-    const answer = await namespaces.bulkGet(namespace, { account_id, keys, type: "text" });
-    const values: Readonly<Record<string, unknown>> = answer?.values ?? {};
+    const call = namespaces.bulkGet(namespace, { account_id, keys, type: "text" });
+    const { result } = await answerOf<ReadResult>(call);
+    const values = result?.values ?? {};
     return keys.map((key) => [key, textOf(values[key])] as const);
   };
   return {
     async *list(prefix) {
       const query = { account_id, limit: 1_000, ...(prefix === undefined ? {} : { prefix }) };
-      const first = await namespaces.keys.list(namespace, query);
-      for await (const page of first.iterPages()) {
-        yield page.getPaginatedItems().map(({ name, metadata }) => ({ key: name, metadata }));
-      }
+      let cursor: string | undefined;
+      do {
+        const call = namespaces.keys.list(namespace, { ...query, ...(cursor === undefined ? {} : { cursor }) });
+        const { result, result_info } = await answerOf<ListResult>(call);
+        // Where many keys were just deleted a page may be empty, and only its cursor says that there are more.
+        if (result.length > 0) yield result.map(({ name, metadata }) => ({ key: name, metadata }));
+        cursor = result_info?.cursor || undefined;
+      } while (cursor !== undefined);
     },
     async read(keys) {
       const chunks = chunksOf([...new Set(keys)], maxReadKeys);
@@ -82,24 +88,13 @@ export function openKvStore(address: KvAddress): KvStore {
     write: (entries) =>
       bulk("written", new Map(entries), (some) => {
         const body = [...some].map(([key, value]) => ({ key, value, metadata: metadataOf(value) }));
-        return namespaces.bulkUpdate(namespace, { account_id, body });
+        return answerOf<BulkResult>(namespaces.bulkUpdate(namespace, { account_id, body }));
       }),
     remove: (keys) =>
       bulk("deleted", new Map(keys.map((key) => [key, null])), (some) =>
-        namespaces.bulkDelete(namespace, { account_id, body: [...some.keys()] }),
+        answerOf<BulkResult>(namespaces.bulkDelete(namespace, { account_id, body: [...some.keys()] })),
       ),
   };
-}
-
-/** However long the API asks to wait, the wait has an end, and is said when it is a long one. */
-async function fetchBounded(input: string | URL | Request, init?: RequestInit): Promise<Response> {
-  const response = await fetch(input, init);
-  const seconds = Number(response.headers.get("Retry-After") ?? 0);
-  if (seconds >= noticedWaitSeconds) console.error(`the KV API asks to wait ${seconds} s`);
-  if (seconds <= maxRetryAfterSeconds) return response;
-  const headers = new Headers(response.headers);
-  headers.set("Retry-After", String(maxRetryAfterSeconds));
-  return new Response(response.body, { status: response.status, headers });
 }
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
@@ -108,11 +103,11 @@ const textOf = (value: unknown): string | null => (typeof value === "string" ? v
 async function bulk<T>(
   done: string,
   entries: ReadonlyMap<string, T>,
-  call: (entries: ReadonlyMap<string, T>) => PromiseLike<BulkResult>,
+  call: (entries: ReadonlyMap<string, T>) => Promise<Answer<BulkResult>>,
 ): Promise<void> {
   let left = entries;
   for (let round = 1; left.size > 0; round += 1) {
-    const failed = new Set((await call(left))?.unsuccessful_keys ?? []);
+    const failed = new Set((await call(left)).result?.unsuccessful_keys ?? []);
     left = new Map([...left].filter(([key]) => failed.has(key)));
     if (left.size === 0) return;
     if (round === maxRounds) {

@@ -1,6 +1,7 @@
 /** `npm run podctl -- …`: the operator's commands. */
 import { APIError } from "cloudflare/core/error";
 import { CliFailure } from "./failure.ts";
+import { describeApiError } from "./kv-call.ts";
 import { createProgram } from "./program.ts";
 
 try {
@@ -11,6 +12,6 @@ try {
 }
 
 function messageOf(error: unknown): string {
-  if (error instanceof APIError) return `the KV API answered: ${error.message.slice(0, 300)}`;
+  if (error instanceof APIError) return describeApiError(error);
   return error instanceof Error ? error.message : "unknown error";
 }

@@ -1,6 +1,8 @@
-import { expect, test } from "vitest";
-import { openKvStore } from "../../src/cli/kv-store.ts";
-import { account, namespace } from "../support/cloudflare-kv.ts";
+import type { ServerResponse } from "node:http";
+import { describe, expect, test, vi } from "vitest";
+import { type KvStore, openKvStore } from "../../src/cli/kv-store.ts";
+import { serve } from "../../src/local/http-server.ts";
+import { account, apiToken, namespace } from "../support/cloudflare-kv.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
 const { server, kv } = await useCloudflareKv();
@@ -85,4 +87,70 @@ test("keys that never succeed are named after a bounded number of calls", async 
 test("a wrong token is one line, without the token", async () => {
   const stranger = openKvStore({ baseUrl: server.baseUrl, token: "wrong-token", account, namespace });
   await expect(stranger.read(["directory"])).rejects.toThrow(/^403 (?!.*wrong-token)/);
+});
+
+test("a listing goes on after empty pages, which KV has where keys were deleted", async () => {
+  await kv.write(entriesOf(3));
+  server.emptyPages(2);
+  expect(await listed()).toEqual(entriesOf(3).map(([key]) => key));
+  server.emptyPages(1);
+  expect(await listed("route/")).toEqual(entriesOf(3).map(([key]) => key));
+});
+
+/** A server that answers every call like this, and podctl's way to it. */
+async function withAnswer(
+  answer: (response: ServerResponse, n: number) => unknown,
+  act: (kv: KvStore) => Promise<void>,
+) {
+  let calls = 0;
+  const { port, stop } = await serve((_request, response) => answer(response, ++calls));
+  try {
+    await act(openKvStore({ baseUrl: `http://127.0.0.1:${port}`, token: apiToken, account, namespace }));
+  } finally {
+    await stop();
+  }
+}
+
+const send = (response: ServerResponse, type: string, body: string) =>
+  response.writeHead(200, { "Content-Type": type }).end(body);
+
+describe("what is no answer of the API is neither an empty namespace nor a write that was done", () => {
+  test.each([
+    ["a proxy's page", "text/html", "<html>Please log in</html>", "is no JSON"],
+    ["an empty mapping", "application/json", "{}", "is {}"],
+    [
+      "a refusal with 200",
+      "application/json",
+      '{"success":false,"errors":[{"code":10000}],"result":null}',
+      'is {"success":false',
+    ],
+  ])("%s", async (_what, type, body, said) => {
+    await withAnswer(
+      (response) => send(response, type, body),
+      async (stranger) => {
+        const calls = [
+          () => stranger.read(["directory"]),
+          () => stranger.list()[Symbol.asyncIterator]().next(),
+          () => stranger.write(entriesOf(1)),
+          () => stranger.remove(["route/a"]),
+        ];
+        for (const call of calls) await expect(call()).rejects.toThrow(`no answer of the KV API: it ${said}`);
+      },
+    );
+  });
+});
+
+test("a call whose answer is cut off is made again, and who watches is told", async () => {
+  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  const whole = JSON.stringify({ success: true, errors: [], messages: [], result: { values: { directory: "d" } } });
+  await withAnswer(
+    (response, n) => {
+      if (n > 1) return send(response, "application/json", whole);
+      response.writeHead(200, { "Content-Type": "application/json", "Content-Length": whole.length });
+      return response.write(whole.slice(0, 20), () => response.destroy());
+    },
+    async (api) => expect(await api.read(["directory"])).toEqual(new Map([["directory", "d"]])),
+  );
+  expect(said.mock.calls.flat()).toEqual([expect.stringMatching(/^the KV API cannot be reached: .*; trying again/)]);
+  said.mockRestore();
 });

@@ -19,6 +19,8 @@ export type CloudflareKv = {
   limit(calls: number, retryAfterSeconds: number): void;
   /** Of the next bulk calls each leaves out every other key and says so. */
   failHalf(calls: number): void;
+  /** Of the next listings' pages each is empty, as where many keys were deleted, with a cursor to go on from. */
+  emptyPages(calls: number): void;
   /** Runs before the n-th key is written or deleted, counted from 1; gives false to let no further call of anyone through. */
   onWrite: (n: number) => boolean;
   /** Forgets faults and counts, and lets calls through again. */
@@ -29,7 +31,7 @@ export type CloudflareKv = {
 export async function startCloudflareKv(): Promise<CloudflareKv> {
   const data = new Map<string, StoredValue>();
   const calls: string[] = [];
-  const faults = { limited: 0, retryAfterSeconds: 0, halfFailed: 0, writes: 0, cut: false };
+  const faults = { limited: 0, retryAfterSeconds: 0, halfFailed: 0, emptyPages: 0, writes: 0, cut: false };
   let sorted: readonly string[] | null = null;
   const write = (act: () => void) => {
     faults.writes += 1;
@@ -40,6 +42,10 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
   };
   const kv: ApiKv = {
     async list({ prefix = "", cursor, limit }) {
+      if (faults.emptyPages > 0) {
+        faults.emptyPages -= 1;
+        return { keys: [], cursor: cursor ?? (prefix.slice(0, -1) || " ") };
+      }
       sorted ??= [...data.keys()].sort();
       let from = cursor === undefined ? lowerBound(sorted, prefix) : lowerBound(sorted, `${cursor}\0`);
       const keys: { name: string; metadata?: unknown }[] = [];
@@ -83,9 +89,10 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
     calls,
     limit: (limited, retryAfterSeconds) => Object.assign(faults, { limited, retryAfterSeconds }),
     failHalf: (halfFailed) => Object.assign(faults, { halfFailed }),
+    emptyPages: (emptyPages) => Object.assign(faults, { emptyPages }),
     onWrite: () => true,
     heal: () => {
-      Object.assign(faults, { limited: 0, halfFailed: 0, writes: 0, cut: false });
+      Object.assign(faults, { limited: 0, halfFailed: 0, emptyPages: 0, writes: 0, cut: false });
       server.onWrite = () => true;
       calls.length = 0;
       sorted = null;
