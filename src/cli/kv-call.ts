@@ -3,6 +3,7 @@ import type { APIPromise } from "cloudflare/core/api-promise";
 import { APIConnectionTimeoutError, type APIError } from "cloudflare/core/error";
 import { parseJsonObject } from "../lib/json.ts";
 import { CliFailure } from "./failure.ts";
+import { note } from "./output.ts";
 
 /** The API's envelope of a result. */
 export type Answer<T> = { readonly result: T; readonly result_info?: { readonly cursor?: string } };
@@ -47,7 +48,7 @@ const noticedWaitSeconds = 5;
 export function createFetch(): typeof fetch {
   const said = new Set<string>();
   const sayOnce = (text: string) => {
-    if (!said.has(text)) console.error(text);
+    if (!said.has(text)) note(text);
     said.add(text);
   };
   return async (input, init) => {
@@ -57,7 +58,7 @@ export function createFetch(): typeof fetch {
     });
     if (response.status >= 500) sayOnce(`the KV API answers ${response.status}; trying again for a while`);
     const seconds = Number(response.headers.get("Retry-After") ?? 0);
-    if (seconds >= noticedWaitSeconds) console.error(`the KV API asks to wait ${seconds} s`);
+    if (seconds >= noticedWaitSeconds) note(`the KV API asks to wait ${seconds} s`);
     if (seconds > maxRetryAfterSeconds) response.headers.set("Retry-After", String(maxRetryAfterSeconds));
     return response;
   };

@@ -2,12 +2,13 @@
 import { APIError } from "cloudflare/core/error";
 import { CliFailure } from "./failure.ts";
 import { describeApiError } from "./kv-call.ts";
+import { note } from "./output.ts";
 import { createProgram } from "./program.ts";
 
 try {
   await createProgram().parseAsync();
 } catch (error) {
-  console.error(`podctl: ${messageOf(error)}`);
+  note(`podctl: ${messageOf(error)}`);
   process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
 }
 

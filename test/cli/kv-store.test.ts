@@ -141,7 +141,7 @@ describe("what is no answer of the API is neither an empty namespace nor a write
 });
 
 test("a call whose answer is cut off is made again, and who watches is told", async () => {
-  const said = vi.spyOn(console, "error").mockImplementation(() => {});
+  const said = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const whole = JSON.stringify({ success: true, errors: [], messages: [], result: { values: { directory: "d" } } });
   await withAnswer(
     (response, n) => {
