@@ -2,6 +2,7 @@ import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import { generateSealingKeys } from "../directory/seal.ts";
+import { print, printJson } from "./output.ts";
 import { importPublicKeys, type KidForm, kidForms } from "./public-keys.ts";
 import { newProbeToken, newUploadKey, rotateKeys } from "./rotate-keys.ts";
 
@@ -30,7 +31,7 @@ secret: keep it beside the topology. Operators who run \`podctl doctor\` need PR
         PROBE_TOKEN: newProbeToken(),
         sealingPublicKey: publicJwk,
       };
-      console.log(JSON.stringify(secrets, null, 2));
+      printJson(secrets);
     });
 }
 
@@ -53,7 +54,7 @@ new sealingPublicKey and apply it. An upload of before the change lives on for a
       for (const name of rotated.value.dropped) {
         console.error(`${name} held two keys: the older one is dropped, and what is still sealed for it opens no more`);
       }
-      console.log(JSON.stringify(rotated.value.secrets, null, 2));
+      printJson(rotated.value.secrets);
     });
 }
 
@@ -81,6 +82,6 @@ Each line goes under \`keys:\` of the Pod in the topology. \`podctl doctor\` say
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
       const keys = await importPublicKeys(await readFile(file, "utf8"), kid);
       if (!keys.ok) throw new Error(`"${file}" ${keys.error}`);
-      for (const key of keys.value) console.log(`- ${JSON.stringify(key)}`);
+      for (const key of keys.value) print(`- ${JSON.stringify(key)}`);
     });
 }

@@ -6,6 +6,7 @@ import { type SealedFor, seal } from "../directory/seal.ts";
 import { parseJsonObject } from "../lib/json.ts";
 import { type Scheme, schemes } from "../signers/index.ts";
 import { parseSecret } from "../signers/secret.ts";
+import { print } from "./output.ts";
 
 type Options = SealedFor & { readonly key: string };
 
@@ -33,7 +34,7 @@ The JWE opens nowhere else: a copy in another record, field or bucket is refused
       if (secret === "") throw new Error("standard input is empty; want the secret to seal");
       if (scheme in schemes) await checkSecret(scheme as Scheme, secret);
       const publicKey = await readPublicKey(key);
-      console.log(await seal(secret, { pod, field, scheme, target }, publicKey));
+      print(await seal(secret, { pod, field, scheme, target }, publicKey));
     });
 }
 

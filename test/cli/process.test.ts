@@ -1,0 +1,55 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { accountEnv } from "../support/account.ts";
+import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { podctl } from "../support/podctl.ts";
+import { topologyText } from "../support/topologies.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-process-"));
+let server: CloudflareKv;
+let env: Readonly<Record<string, string>>;
+beforeAll(async () => {
+  server = await startCloudflareKv();
+  env = accountEnv(dir, server);
+  writeFileSync(join(dir, "topology.yaml"), topologyText(["pod-a"], "assignments: {acme: pod-a}"));
+});
+afterAll(async () => {
+  await server.stop();
+  rmSync(dir, { recursive: true });
+});
+beforeEach(() => {
+  server.data.clear();
+  server.heal();
+});
+
+test("an apply whose reader goes away, as `head` does, is finished", async () => {
+  const args = ["src/cli/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", "--env", "production"];
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
+  child.stdout.destroy();
+  const code = new Promise((resolve) => child.once("close", resolve));
+  expect([await text(child.stderr), await code]).toEqual(["", 0]);
+  expect([...server.data.keys()]).toContain("route/acme");
+});
+
+test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])(
+  "%j: a result that cannot be written is a failure",
+  async (args) => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, ["src/cli/podctl.ts", ...args], { stdio: ["ignore", full, "pipe"] });
+    const code = new Promise((resolve) => child.once("close", resolve));
+    expect([child.stderr && (await text(child.stderr)), await code]).toEqual([
+      expect.stringMatching(/^podctl: standard output: ENOSPC.*\n$/),
+      1,
+    ]);
+  },
+);
+
+test("by npm a path is that of the folder where npm was called", async () => {
+  const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
+  const run = await podctl(["validate", "topology.yaml", "--env", "production"], { env: asNpm });
+  expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
+});
