@@ -62,6 +62,11 @@ const onlyRegistry = async (twist: Parameters<typeof startProxy>[1]): Promise<Si
 const seeded: readonly (readonly [id: string, finding: string, make: () => Sickness | Promise<Sickness>])[] = [
   ["registry-down", "registry-unreachable", async () => ({ registry: await closedOrigin() })],
   ["registry-elsewhere", "registry-wrong", () => ({ registry: new URL(healthy["pod-b"].token).origin })],
+  [
+    "web-page",
+    "registry-wrong",
+    () => onlyRegistry(() => ({ inPlace: 200, headers: { "Content-Type": "text/html; charset=utf-8" } })),
+  ],
   ["token-down", "token-unreachable", async () => ({ token: `${await closedOrigin()}/jwt/auth` })],
   ["token-elsewhere", "token-wrong", () => ({ token: `${healthy["pod-b"].token}/v1` })],
   ["other-key", "key-unknown", () => ({ keys: healthy["pod-a"].keys })],

@@ -18,6 +18,11 @@ export async function checkRegistry(
   }
   clock(answer.value);
   const { status, headers } = answer.value;
+  if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
+    // It would answer a HEAD of any blob so, too.
+    checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers with a web page; want a registry`);
+    return null;
+  }
   if (status === 200) {
     checks.ok("registry", "answers, and asks for no token");
     return { kind: "open" };
