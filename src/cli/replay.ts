@@ -2,6 +2,7 @@ import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import type { LiveRecord } from "../directory/content.ts";
 import { kindOf } from "../directory/keys.ts";
+import { CliFailure } from "./failure.ts";
 import { readLive } from "./live-directory.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { counted, print, printJson, startProgress } from "./output.ts";
@@ -46,8 +47,17 @@ The log is read as a stream. Blocks that stand in KV alone stay when a file is a
       if (json) printJson({ ...comparison, byMove: Object.fromEntries(comparison.byMove) });
       else print(formatComparison(comparison));
       if (comparison.lines.differs > 0) process.exitCode = differsExitCode;
+      if (isUnread(comparison)) {
+        throw new CliFailure(
+          `no line of "${log}" is one of an access log; want it as text, not compressed: zcat it into -`,
+        );
+      }
     });
 }
+
+/** What says nothing about any traffic must not pass for a map that changes nothing. */
+const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
+  unread > 0 && Object.values(read).every((lines) => lines === 0);
 
 async function readLiveTexts(target: Target): Promise<Texts> {
   const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];

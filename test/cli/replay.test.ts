@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { type Comparison, compareTraffic } from "../../src/cli/replay/comparison.ts";
 import { linesOf } from "../../src/cli/replay/lines.ts";
@@ -171,6 +172,15 @@ describe("podctl replay", () => {
       (await run(["-", "--json"], record("GET", "/v2/globex/hello/tags/list"))).stdout,
     ) as Comparison;
     expect(json.lines).toMatchObject({ differs: 1 });
+  });
+
+  test("a log of which no line can be read is no map without differences", async () => {
+    const log = join(dir, "access.log.gz");
+    writeFileSync(log, gzipSync(`${common("GET", "/v2/acme/app/manifests/1")}\n`));
+    const packed = await run([log]);
+    expect([packed.code, packed.stderr]).toEqual([1, expect.stringMatching(/^podctl: no line of ".*" is one of an/)]);
+    expect((await run(["-"])).code).toBe(0);
+    expect((await run(["-"], `odd\n${common("GET", "/v2/")}\n`)).code).toBe(0);
   });
 
   test("a log or a file that is not there is said", async () => {
