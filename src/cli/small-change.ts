@@ -27,7 +27,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   if (change === null) {
     return options.json
       ? printJson({ changes: [], applied: null })
-      : print(`Nothing to do: ${wanted.key} is so already.`);
+      : print(`Nothing to do: ${wanted.after === null ? `there is no ${wanted.key}` : `${wanted.key} is so already`}.`);
   }
   const unfinished = await readUnfinished(kv, settings);
   if (unfinished !== null) {

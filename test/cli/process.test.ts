@@ -53,3 +53,11 @@ test("by npm a path is that of the folder where npm was called", async () => {
   const run = await podctl(["validate", "topology.yaml", "--env", "production"], { env: asNpm });
   expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
 });
+
+test.each([
+  [["unassign", "acme"], "there is no route/acme"],
+  [["unblock", "acme/leaked"], "there is no block/acme/leaked"],
+])("%j of what is not there says so", async (args, why) => {
+  const run = await podctl([...args, "--yes", "--env", "production"], { env });
+  expect(run).toEqual({ stdout: `Nothing to do: ${why}.\n`, stderr: "", code: 0 });
+});
