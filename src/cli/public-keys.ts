@@ -12,14 +12,20 @@ type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly
 
 /** The public keys of a PEM bundle (certificates or keys) or a JWK set, each once, as a Pod's record wants them; else what is wrong. */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
-  const found = text.trimStart().startsWith("{") ? fromJwks(text) : fromPem(text);
+  // It trims a byte order mark as well.
+  const trimmed = text.trimStart();
+  const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
   if (!found.ok) return found;
   if (found.value.length === 0) return err("holds no key; want PEM certificates or public keys, or a JWK set");
   const keys = new Map<string, JWK>();
   for (const [index, each] of found.value.entries()) {
     const jwk = await recordKey(each, form);
     if (!jwk.ok) return err(`key ${index + 1} ${jwk.error}`);
-    keys.set(jwk.value.kid ?? "", jwk.value);
+    const { kid = "" } = jwk.value;
+    const same = keys.get(kid);
+    if (same !== undefined && (await thumbprint(same)) !== (await thumbprint(jwk.value)))
+      return err(`key ${index + 1} has the kid "${kid}" of another key; want one for each`);
+    keys.set(kid, jwk.value);
   }
   return ok([...keys.values()]);
 }
@@ -52,7 +58,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
     // It verifies nothing.
     if (jwk.use === "enc") continue;
     try {
-      keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid ?? null });
+      keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid || null });
     } catch {
       return err(`key ${index + 1} is no public JWK`);
     }
@@ -90,5 +96,7 @@ const supported = ({ asymmetricKeyType }: KeyObject): boolean =>
 
 async function keyIdOf(jwk: JWK, form: KidForm, own: string | null): Promise<string | null> {
   if (form === "own") return own;
-  return form === "libtrust" ? libtrustKeyId(jwk) : calculateJwkThumbprint(jwk, "sha256");
+  return form === "libtrust" ? libtrustKeyId(jwk) : thumbprint(jwk);
 }
+
+const thumbprint = (jwk: JWK): Promise<string> => calculateJwkThumbprint(jwk, "sha256");

@@ -34,7 +34,8 @@ export async function rotateKeys(text: string): Promise<Result<Rotated, string>>
   }
   const { SEALING_KEYS: sealing, UPLOAD_KEYS: upload } = current.output;
   if (sealing === undefined && upload === undefined) return err("input has neither SEALING_KEYS nor UPLOAD_KEYS");
-  const next: Record<string, unknown> = {};
+  // What is not rotated stays: this output replaces the input in whoever's secret store.
+  const next: Record<string, unknown> = { ...current.output };
   if (sealing !== undefined) {
     const { publicJwk, privateJwk } = await generateSealingKeys();
     next["SEALING_KEYS"] = JSON.stringify([privateJwk, sealing[0]]);

@@ -1,10 +1,10 @@
-import { createHash, generateKeyPairSync } from "node:crypto";
+import { createHash, createPublicKey, generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { compactVerify, importJWK, type JWK, SignJWT } from "jose";
 import { afterAll, describe, expect, test } from "vitest";
-import { importPublicKeys } from "../../src/cli/public-keys.ts";
+import { importPublicKeys, type KidForm } from "../../src/cli/public-keys.ts";
 import { rotateKeys } from "../../src/cli/rotate-keys.ts";
 import { type Env, parseConfig } from "../../src/config.ts";
 import { seal, unseal } from "../../src/directory/seal.ts";
@@ -75,11 +75,21 @@ describe("keys import", () => {
     ["a set of odd things", '{"keys":[7]}', "key 1 is no public JWK"],
     ["a curve nobody verifies by", ecPem("secp256k1"), 'key 1 is for "ec"'],
     ["a small key", rsaPem(1024), "key 1 has 1024 bits"],
+    ["two keys of one kid", jwkSet(["one", ecJwk()], ["one", ecJwk()]), 'key 2 has the kid "one"', "own"],
+    ["a kid without a character", jwkSet(["", ecJwk()]), 'has no "kid"', "own"],
     ["an algorithm nobody verifies by", JSON.stringify({ ...published, alg: "RSA-OAEP" }), 'key 1 is for "RSA-OAEP"'],
-  ])("%s is refused, and nothing of it printed", async (_what, text, why) => {
-    const keys = await importPublicKeys(text, "libtrust");
+  ])("%s is refused, and nothing of it printed", async (_what, text, why, form = "libtrust") => {
+    const keys = await importPublicKeys(text, form as KidForm);
     expect(keys).toEqual({ ok: false, error: expect.stringContaining(why) as string });
     if (!keys.ok) expect(keys.error.length).toBeLessThan(120);
+  });
+
+  test("the same key twice is one, and a byte order mark is no part of a set", async () => {
+    const key = ecJwk();
+    expect(await importPublicKeys(`\uFEFF${jwkSet(["one", key], ["one", key])}`, "own")).toMatchObject({
+      ok: true,
+      value: [{ kid: "one" }],
+    });
   });
 
   test("a set without kids has none of its own", async () => {
@@ -87,6 +97,10 @@ describe("keys import", () => {
     expect(await importPublicKeys(JSON.stringify(rest), "own")).toMatchObject({ ok: false });
   });
 });
+
+const ecJwk = (): object => createPublicKey(ecPem("P-256")).export({ format: "jwk" });
+const jwkSet = (...keys: readonly (readonly [kid: string, jwk: object])[]): string =>
+  JSON.stringify({ keys: keys.map(([kid, jwk]) => ({ ...jwk, kid })) });
 
 function ecPem(namedCurve: string): string {
   return generateKeyPairSync("ec", { namedCurve }).publicKey.export({ type: "spki", format: "pem" }) as string;
@@ -112,6 +126,7 @@ describe("keys rotate", () => {
     expect(config.uploadKeys[1]).toEqual(configOf(first).uploadKeys[0]);
     const old = await seal("old", place, first.sealingPublicKey);
     expect(await unseal(old, place, config.sealingKeys)).toMatchObject({ ok: true });
+    expect(JSON.parse(rotated.stdout)).toHaveProperty("PROBE_TOKEN", JSON.parse(generated).PROBE_TOKEN);
     const third = await podctl(["keys", "rotate"], { input: rotated.stdout });
     expect(third.stderr).toContain("SEALING_KEYS held two keys");
     const { sealingKeys } = configOf(JSON.parse(third.stdout) as object);
