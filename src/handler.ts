@@ -5,7 +5,7 @@ import { hasRepository } from "./oci/endpoint.ts";
 import { parseEndpoint } from "./oci/parse-endpoint.ts";
 import { forward, redirect } from "./relay.ts";
 import type { Services } from "./services.ts";
-import { authorize, locate, serveNameless } from "./steps.ts";
+import { admit, serveNameless } from "./steps.ts";
 
 /** The story of a request, top to bottom; each step gives a value, or the refusal that answers. */
 export async function handle(request: Request, services: Services): Promise<Answer> {
@@ -22,7 +22,11 @@ export async function handle(request: Request, services: Services): Promise<Answ
 
   // 2. The token endpoint ends here.
   if (endpoint.kind === "token") {
-    const served = await serveToken(request, { ...services, service: services.config.service });
+    const served = await serveToken(request, {
+      ...services,
+      directory: services.recentDirectory,
+      service: services.config.service,
+    });
     if (!served.ok) return refuse(served.error, endpoint, challenger);
     return { response: served.value.response, outcome: "token", endpoint: "token", pod: served.value.pods };
   }
@@ -34,15 +38,13 @@ export async function handle(request: Request, services: Services): Promise<Answ
   if (!hasRepository(endpoint)) return serveNameless({ ...context, endpoint });
 
   // 4. The name's Pod, and what the token allows there; unassigned names are answered like all others.
-  const located = await locate({ ...context, endpoint });
-  if (!located.ok) return refuse(located.error, endpoint, challenger);
-  const authorized = await authorize({ ...context, endpoint }, located.value);
-  if (!authorized.ok) return refuse(authorized.error, endpoint, challenger);
+  const admitted = await admit({ ...context, endpoint });
+  if (!admitted.ok) return refuse(admitted.error, endpoint, challenger);
 
   // 5. A blob GET with a grant and a proof ends in a 307.
-  const redirected = await redirect({ ...context, endpoint }, authorized.value);
+  const redirected = await redirect({ ...context, endpoint }, admitted.value);
   if (redirected !== null) return redirected;
 
   // 6. All else streams to the Pod and comes back rewritten.
-  return forward({ ...context, endpoint }, authorized.value);
+  return forward({ ...context, endpoint }, admitted.value);
 }

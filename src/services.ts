@@ -12,6 +12,8 @@ import type { Trace } from "./telemetry/record.ts";
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
+  /** The same, its assignments read within seconds: isolates remember them for longer, and each from another moment. */
+  readonly recentDirectory: Directory;
   readonly fetchPod: FetchPod;
   readonly openSecret: OpenSecret;
   readonly proofs: Proofs;
@@ -21,6 +23,9 @@ export type Services = {
   readonly trace: Trace;
 };
 
+/** Tokens for a name cost one KV read in it. */
+const recentMs = 2_000;
+
 /** Shared by the isolate's requests: values only. */
 const kvCache = createKvCache();
 const proofMemory = createProofMemory();
@@ -28,12 +33,18 @@ let config: Config | null = null;
 
 export function buildServices(env: Env, trace: Trace, origin: string, waitUntil: Services["waitUntil"]): Services {
   config ??= parseConfig(env);
+  const { plainHttp } = config;
   const now = new Date();
-  const readKv = createReadKv(env.DIRECTORY, kvCache, () => now, trace);
+  const directoryOf = (routeMaxAgeMs?: number) =>
+    createDirectory(
+      createReadKv(env.DIRECTORY, kvCache, () => now, trace, routeMaxAgeMs),
+      plainHttp,
+    );
   const openSecret = createOpenSecret(config.sealingKeys);
   return {
     config,
-    directory: createDirectory(readKv, config.plainHttp),
+    directory: directoryOf(),
+    recentDirectory: directoryOf(recentMs),
     fetchPod: async (pod, request) => {
       const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
       if (!trusted.ok) return trusted;

@@ -41,11 +41,27 @@ const pong = (): Answer => ({
   endpoint: "base",
 });
 
+/**
+ * Where a request goes, and with what. Tokens are asked for by the directory of seconds ago, so one that another Pod gave for this name
+ * tells that the name has moved, and that this isolate does not know yet: it looks again before it refuses.
+ */
+export async function admit(context: Context<RepositoryEndpoint>): Promise<Result<Authorized, AnyRefusal>> {
+  const admitted = await admitBy(context);
+  if (admitted.ok || context.token === null || !mayHaveMoved(admitted.error)) return admitted;
+  const { services } = context;
+  return admitBy({ ...context, services: { ...services, directory: services.recentDirectory } });
+}
+
+const mayHaveMoved = (refusal: AnyRefusal): boolean =>
+  refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
+
+async function admitBy(context: Context<RepositoryEndpoint>): Promise<Result<Authorized, AnyRefusal>> {
+  const located = await locate(context);
+  return located.ok ? authorize(context, located.value) : located;
+}
+
 /** The Pod of the name; an upload stays with the Pod that its push location was sealed for. */
-export async function locate({
-  endpoint,
-  services,
-}: Context<RepositoryEndpoint>): Promise<Result<Resolution, AnyRefusal>> {
+async function locate({ endpoint, services }: Context<RepositoryEndpoint>): Promise<Result<Resolution, AnyRefusal>> {
   const resolution = await resolvePod(services.directory, endpoint.name, digestOf(endpoint));
   if (!resolution.ok || endpoint.kind !== "upload") return resolution;
   const pins = countParameter(endpoint.query, pinParameter);
@@ -59,7 +75,7 @@ export async function locate({
 }
 
 /** The grant at the Pod, if the operators let such a request through at all. */
-export async function authorize(
+async function authorize(
   context: Context<RepositoryEndpoint>,
   { pod, blocked }: Resolution,
 ): Promise<Result<Authorized, AnyRefusal>> {

@@ -18,7 +18,13 @@ export type Grant =
 export const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 export type Refusal =
-  | { readonly reason: "unauthorized"; readonly error: ChallengeError | null; readonly text?: string }
+  | {
+      readonly reason: "unauthorized";
+      readonly error: ChallengeError | null;
+      readonly text?: string;
+      /** Another Pod has allowed it: its token may have been asked for by a newer directory. */
+      readonly allowedElsewhere?: true;
+    }
   | { readonly reason: "name-unknown" }
   | DirectoryFailure;
 
@@ -66,12 +72,14 @@ export async function grantFor(
   }
   const verified = await verifiedParts(parts.value, directory, now);
   if (!verified.ok) return verified;
-  if (pod === null && covers(verified.value.flat(), wanted)) return err({ reason: "name-unknown" });
+  const allowedElsewhere = covers(verified.value.flat(), wanted);
+  if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
   // Only a bundle can lack a part; a bare JWT of another Pod is none of this Pod's tokens.
   const lacks = token.kind === "bundle" || own !== undefined;
   // One part that does not verify spoils the others too: else a made-up part would tell its Pod's names from free ones.
   const isGood = lacks && verified.value.length === parts.value.length;
-  return err({ reason: "unauthorized", error: isGood ? "insufficient_scope" : "invalid_token" });
+  const error = isGood ? "insufficient_scope" : "invalid_token";
+  return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
 /** As `verifyToken`, but a key that the directory knows as another Pod's is nothing for this Pod to judge, nor to see. */

@@ -46,8 +46,19 @@ export type ReadKv = (
   chosenBy?: "directory" | "stranger",
 ) => Promise<Result<ReadonlyMap<string, string | null>, string>>;
 
-/** Reads through the isolate's cache: what is not there comes by one bulk read (at most 100 keys), and none is made when all is. */
-export function createReadKv(kv: BulkKv, cache: KvCache, now: () => Date, trace: KvTrace): ReadKv {
+/**
+ * Reads through the isolate's cache: what is not there comes by one bulk read (at most 100 keys), and none is made when all is. An
+ * assignment that was read longer than `routeMaxAgeMs` ago is read again, unless KV fails.
+ */
+export function createReadKv(
+  kv: BulkKv,
+  cache: KvCache,
+  now: () => Date,
+  trace: KvTrace,
+  routeMaxAgeMs = Number.POSITIVE_INFINITY,
+): ReadKv {
+  const isTooOld = (key: string, { readAtMs, kvFailure }: Entry, nowMs: number) =>
+    kindOf(key) === "route" && readAtMs + routeMaxAgeMs < nowMs && kvFailure === undefined;
   return async (keys, chosenBy = "directory") => {
     const nowMs = now().getTime();
     const values = new Map<string, string | null>();
@@ -57,7 +68,7 @@ export function createReadKv(kv: BulkKv, cache: KvCache, now: () => Date, trace:
     };
     for (const key of keys) {
       const entry = cache.entries.get(key);
-      if (entry !== undefined && entry.expiresAtMs > nowMs) use(key, entry);
+      if (entry !== undefined && entry.expiresAtMs > nowMs && !isTooOld(key, entry, nowMs)) use(key, entry);
     }
     const missing = [...new Set(keys)].filter((key) => !values.has(key));
     if (missing.length === 0) return ok(values);

@@ -28,7 +28,10 @@ async function fetchOnce(
     if (!answered) timer = setTimeout(giveUp, request.deadlineMs, silent);
   };
   if (sent === null) arm();
-  else sent.then(arm, () => giveUp({ reason: "unreachable", text: "connection lost before all of the request's body was sent" }));
+  else
+    sent.then(arm, () =>
+      giveUp({ reason: "unreachable", text: "connection lost before all of the request's body was sent" }),
+    );
   try {
     const response = await fetcher.fetch(request.url, {
       method: request.method,
