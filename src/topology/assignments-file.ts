@@ -50,12 +50,15 @@ class LongLine extends Error {}
 /** The whole lines of each chunk. */
 async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   let rest = "";
-  for await (const chunk of createReadStream(path, { encoding: "utf8" })) {
-    const lines = (rest + (chunk as string)).split("\n");
+  // It takes a byte order mark off, and throws at what is not UTF-8.
+  const decoder = new TextDecoder("utf-8", { fatal: true });
+  for await (const chunk of createReadStream(path)) {
+    const lines = (rest + decoder.decode(chunk as Buffer, { stream: true })).split("\n");
     rest = lines.pop() ?? "";
     yield lines;
     if (rest.length > maxLineCharacters) throw longLine();
   }
+  rest += decoder.decode();
   if (rest !== "") yield [rest];
 }
 
@@ -71,7 +74,7 @@ function addLines(lines: readonly string[], { pods, assignments }: ReadOptions):
   const podIds: PodId[] = [];
   const lineOf: number[] = [];
   for (let at = 0; at < lines.length; at += 1) {
-    const text = lines[at] ?? "";
+    const text = (lines[at] ?? "").replace(/\r$/, "");
     if (text === "" || text.startsWith("#")) continue;
     const entry = parseLine(text, pods);
     if (entry.ok) {
@@ -88,11 +91,10 @@ function addLines(lines: readonly string[], { pods, assignments }: ReadOptions):
 }
 
 function parseLine(
-  line: string,
+  text: string,
   pods: ReadonlyMap<PodId, unknown>,
 ): Result<[Prefix, PodId], { readonly column: number; readonly text: string }> {
-  if (line.length > maxLineCharacters) return err({ column: 1, text: longLine().message });
-  const text = line.endsWith("\r") ? line.slice(0, -1) : line;
+  if (text.length > maxLineCharacters) return err({ column: 1, text: longLine().message });
   const tab = text.indexOf("\t");
   if (tab < 0) return err({ column: 1, text: `${quote(text, [])} has no tab; want a prefix, a tab and a Pod` });
   const prefix = parsePrefix(text.slice(0, tab));

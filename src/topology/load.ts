@@ -1,6 +1,7 @@
 /** A topology file as a value: read, filled, parsed and checked, or every mistake with its place. */
+import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
-import { basename, dirname, join } from "node:path";
+import { basename, dirname, resolve } from "node:path";
 import type { Topology } from "../directory/topology.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { readAssignments } from "./assignments-file.ts";
@@ -30,7 +31,7 @@ export async function loadTopology(
   if (!checked.ok || checked.value.assignmentsFile === undefined) return checked;
   const { assignmentsFile, pods, assignments } = checked.value;
   const onProgress = options.onProgress ?? (() => {});
-  const file = join(dirname(path), assignmentsFile);
+  const file = resolve(dirname(path), assignmentsFile);
   const read = await readAssignments(file, { name: assignmentsFile, pods, assignments, onProgress });
   return read.ok ? checked : read;
 }
@@ -64,7 +65,8 @@ async function readText(path: string): Promise<Result<string, string>> {
         `the file has ${size} bytes; want at most ${maxFileBytes}, and many assignments in an assignmentsFile`,
       );
     }
-    return ok(await readFile(path, "utf8"));
+    const bytes = await readFile(path);
+    return isUtf8(bytes) ? ok(bytes.toString("utf8")) : err("the file is not in UTF-8; want it so");
   } catch (error) {
     return err(`the file cannot be read: ${(error as Error).message}`);
   }

@@ -1,5 +1,15 @@
 /** YAML as plain values, with the position of each: a subset without anchors, tags and repeated names. Pure. */
-import { isAlias, isMap, isScalar, isSeq, LineCounter, type Node, type Pair, parseDocument } from "yaml";
+import {
+  isAlias,
+  isMap,
+  isScalar,
+  isSeq,
+  LineCounter,
+  type Node,
+  type Pair,
+  parseDocument,
+  type YAMLParseError,
+} from "yaml";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Mistake, Path, Position } from "./mistake.ts";
 
@@ -27,7 +37,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     logLevel: "error",
   });
   const [error] = document.errors;
-  if (error !== undefined) return err([{ ...positionAt(error.pos[0]), text: `not YAML: ${error.message}` }]);
+  if (error !== undefined) return err([{ ...positionAt(error.pos[0]), text: wordsOf(error) }]);
   const mistakes: YamlMistake[] = [];
   const value = plainOf(document.contents, (node, text) => {
     mistakes.push({ ...positionAt(node?.range?.[0] ?? 0), text });
@@ -35,6 +45,9 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
   if (mistakes.length > 0) return err(mistakes);
   return ok({ value, locate: (path, at) => positionAt(offsetOf(document.contents, path, at)) });
 }
+
+const wordsOf = ({ code, message }: YAMLParseError): string =>
+  code === "MULTIPLE_DOCS" ? "a second YAML document begins here; want one in a file" : `not YAML: ${message}`;
 
 type Complain = (node: Node | null, text: string) => void;
 

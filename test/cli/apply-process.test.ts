@@ -50,7 +50,7 @@ test("assignments are written 10,000 a call, and what is applied is exported as 
   expect(readFileSync(lines, "utf8").split("\n").toSorted()).toEqual(
     readFileSync(join(dir, "assignments.tsv"), "utf8").split("\n").toSorted(),
   );
-  writeFileSync(join(dir, "exported.yaml"), exported.stdout.replace(lines, "exported.tsv"));
+  writeFileSync(join(dir, "exported.yaml"), exported.stdout);
   server.heal();
   const again = await podctl(["apply", join(dir, "exported.yaml"), "--yes", "--env", "production"], { env });
   expect(again.stdout).toMatch(/^No changes: production is as the file says, at revision 1-/);

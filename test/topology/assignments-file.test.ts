@@ -18,8 +18,10 @@ async function read(text: string) {
   return { assignments, mistakes: result.ok ? [] : result.error.map(({ line, column }) => `${line}:${column}`) };
 }
 
-test("comments and empty lines count for nothing, and lines may end as on Windows or not at all", async () => {
-  const { assignments, mistakes } = await read("# all\r\n\nacme\tpod-a\r\n#globex\tpod-a\nglobex/team\tpod-a");
+test("comments, empty lines and a byte order mark count for nothing, and lines may end as on Windows or not at all", async () => {
+  const { assignments, mistakes } = await read(
+    "\uFEFF# all\r\n\r\n\nacme\tpod-a\r\n#globex\tpod-a\nglobex/team\tpod-a",
+  );
   expect(mistakes).toEqual([]);
   expect([...assignments]).toEqual([
     ["acme", "pod-a"],

@@ -3,9 +3,9 @@ import { keyOf, podText, topologyText } from "../support/topologies.ts";
 
 type BadTopology = {
   readonly name: string;
-  readonly text: string;
+  readonly text: string | Uint8Array;
   /** Of the assignments' own file, where there is one. */
-  readonly lines?: string;
+  readonly lines?: string | Uint8Array;
   readonly error: string;
 };
 
@@ -27,19 +27,28 @@ const good = topologyText(["pod-a", "pod-b"], "assignments:", "  acme: pod-a", "
 const pod = (more: object, second: object = {}): string =>
   [`pods:`, `  pod-a: ${podText("pod-a", more)}`, `  pod-b: ${podText("pod-b", second)}`].join("\n");
 const assigned = (...lines: readonly string[]): string => topologyText(["pod-a", "pod-b"], "assignments:", ...lines);
-const fromFile = (lines: string, ...more: readonly string[]) => ({
+const fromFile = (lines: string | Uint8Array, ...more: readonly string[]) => ({
   text: topologyText(["pod-a", "pod-b"], "assignmentsFile: assignments.tsv", ...more),
   lines,
 });
-const row = (name: string, text: string, error: string): BadTopology => ({ name, text, error });
+const row = (name: string, text: string | Uint8Array, error: string): BadTopology => ({ name, text, error });
 
 const yaml: readonly BadTopology[] = [
   row("nothing", "", "topology.yaml:1:1: null is wrong; want a mapping"),
+  row(
+    "a file in UTF-16",
+    Buffer.from(`\uFEFF${good}`, "utf16le"),
+    "topology.yaml:1:1: the file is not in UTF-8; want it so",
+  ),
   row("a list", "- pods", "topology.yaml:1:1: a list is wrong; want a mapping"),
   row("a word", "pods", 'topology.yaml:1:1: "pods" is wrong; want a mapping'),
   row("a brace that stays open", "pods: {", "topology.yaml:1:8: not YAML: "),
   row("tabs for spaces", "pods:\n\tpod-a: {}", "topology.yaml:2:1: not YAML: "),
-  row("two documents", `${good}\n---\n${good}`, "not YAML: "),
+  row(
+    "two documents",
+    `${good}\n---\n${good}`,
+    "topology.yaml:7:1: a second YAML document begins here; want one in a file",
+  ),
   row(
     "a member twice",
     `${good}\ndefault: pod-b`,
@@ -349,6 +358,11 @@ const lines: readonly BadTopology[] = [
     name: "a file of assignments that is not there",
     text: topologyText(["pod-a"], "assignmentsFile: nowhere.tsv"),
     error: "nowhere.tsv:1:1: cannot be read: ENOENT",
+  },
+  {
+    name: "assignments in UTF-16",
+    ...fromFile(Buffer.from("\uFEFFacme\tpod-a\n", "utf16le")),
+    error: "assignments.tsv:1:1: cannot be read: ",
   },
   {
     name: "a line without a tab",
