@@ -12,7 +12,9 @@ const binding = "DIRECTORY";
 /** Account and namespace are wrangler.toml's, the token is the environment's, as for wrangler itself. */
 export async function openAccount(env: string): Promise<Target> {
   const configPath = process.env["PODCTL_WRANGLER_CONFIG"] ?? `${root}wrangler.toml`;
-  const environments = await readEnvironments(configPath);
+  const environments = await readEnvironments(configPath).catch((error: Error) => {
+    throw new CliFailure(`"${configPath}" cannot be read: ${error.message}`);
+  });
   if (!environments.includes(env) && env !== topLevel) {
     throw new CliFailure(
       `--env "${env}" is not in wrangler.toml; want one of ${[topLevel, ...environments].join(", ")}`,

@@ -29,7 +29,8 @@ type ParsedConfig = {
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
   // Half a second to load: not before a stack starts.
   const { unstable_readConfig } = await import("wrangler");
-  const args = { config: configPath, ...(env === undefined ? {} : { env }) };
+  // Without a name wrangler would take that of CLOUDFLARE_ENV.
+  const args = { config: configPath, env: env ?? "" };
   const config: ParsedConfig = unstable_readConfig(args, { hideWarnings: true });
   const vars = Object.entries(config.vars).map(([name, value]) => [
     name,

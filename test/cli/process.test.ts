@@ -1,5 +1,5 @@
 import { spawn } from "node:child_process";
-import { existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
@@ -60,4 +60,30 @@ test.each([
 ])("%j of what is not there says so", async (args, why) => {
   const run = await podctl([...args, "--yes", "--env", "production"], { env });
   expect(run).toEqual({ stdout: `Nothing to do: ${why}.\n`, stderr: "", code: 0 });
+});
+
+const staging = "a".repeat(32);
+test.each([
+  [["--env", "production"], 0, /^pod-a$/m],
+  [["--env", "staging"], 1, /^podctl: the KV API answered: 404 /m],
+])("%j is what it says, whatever CLOUDFLARE_ENV names", async (args, code, seen) => {
+  await podctl(["apply", join(dir, "topology.yaml"), "--yes", "--env", "production"], { env });
+  const config = env["PODCTL_WRANGLER_CONFIG"] ?? "";
+  const both = join(dir, "both.toml");
+  const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${staging}" }]\n`;
+  writeFileSync(both, `${readFileSync(config, "utf8")}${second}`);
+  const run = await podctl(["resolve", "acme/app", "--json", ...args], {
+    env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
+  });
+  expect([run.code, run.stdout.replace(/.*"pod": "([^"]*)".*/s, "$1") + run.stderr]).toEqual([
+    code,
+    expect.stringMatching(seen),
+  ]);
+});
+
+test("a wrangler.toml that cannot be read is named", async () => {
+  const broken = join(dir, "broken.toml");
+  writeFileSync(broken, "name == 1\n");
+  const run = await podctl(["plan", "--env", "production"], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
+  expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
 });
