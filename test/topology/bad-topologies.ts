@@ -27,9 +27,11 @@ const good = topologyText(["pod-a", "pod-b"], "assignments:", "  acme: pod-a", "
 const pod = (more: object, second: object = {}): string =>
   [`pods:`, `  pod-a: ${podText("pod-a", more)}`, `  pod-b: ${podText("pod-b", second)}`].join("\n");
 const assigned = (...lines: readonly string[]): string => topologyText(["pod-a", "pod-b"], "assignments:", ...lines);
-const fromFile = (lines: string | Uint8Array, ...more: readonly string[]) => ({
+const lineRow = (name: string, lines: string | Uint8Array, error: string, ...more: readonly string[]): BadTopology => ({
+  name,
   text: topologyText(["pod-a", "pod-b"], "assignmentsFile: assignments.tsv", ...more),
   lines,
+  error: `assignments.tsv:${error}`,
 });
 const row = (name: string, text: string | Uint8Array, error: string): BadTopology => ({ name, text, error });
 
@@ -359,41 +361,30 @@ const lines: readonly BadTopology[] = [
     text: topologyText(["pod-a"], "assignmentsFile: nowhere.tsv"),
     error: "nowhere.tsv:1:1: cannot be read: ENOENT",
   },
-  {
-    name: "assignments in UTF-16",
-    ...fromFile(Buffer.from("\uFEFFacme\tpod-a\n", "utf16le")),
-    error: "assignments.tsv:1:1: cannot be read: ",
-  },
-  {
-    name: "a line without a tab",
-    ...fromFile("acme pod-a\n"),
-    error: 'assignments.tsv:1:1: "acme pod-a" has no tab; want a prefix, a tab and a Pod',
-  },
-  {
-    name: "a line with an unknown Pod",
-    ...fromFile("# all\nacme\tpod-a\nx\tpod-c"),
-    error: 'assignments.tsv:3:3: "pod-c" is no Pod of this file; want one of pod-a, pod-b',
-  },
-  {
-    name: "a line with a malformed prefix",
-    ...fromFile("acme\tpod-a\n-x\tpod-a\n"),
-    error: 'assignments.tsv:2:1: prefix "-x" is not canonical',
-  },
-  {
-    name: "a line that assigns a prefix again",
-    ...fromFile("acme\tpod-a\nacme\tpod-a\n"),
-    error: 'assignments.tsv:2:1: prefix "acme" is assigned a second time; want it once',
-  },
-  {
-    name: "a line that assigns a prefix of the topology",
-    ...fromFile("acme\tpod-a\n", "assignments: {acme: pod-b}"),
-    error: 'assignments.tsv:1:1: prefix "acme" is assigned a second time',
-  },
-  {
-    name: "a line of 10 MB among the assignments",
-    ...fromFile(`acme\tpod-a\n${"x".repeat(10_000_000)}\tpod-a\n`),
-    error: "assignments.tsv:2:1: the line has more than 1024 characters; want a prefix, a tab and a Pod",
-  },
+  lineRow("assignments in UTF-16", Buffer.from("\uFEFFacme\tpod-a\n", "utf16le"), "1:1: cannot be read: "),
+  lineRow("a line without a tab", "acme pod-a\n", '1:1: "acme pod-a" has no tab; want a prefix, a tab and a Pod'),
+  lineRow(
+    "a line with an unknown Pod",
+    "# all\nacme\tpod-a\nx\tpod-c",
+    '3:3: "pod-c" is no Pod of this file; want one of pod-a, pod-b',
+  ),
+  lineRow("a line with a malformed prefix", "acme\tpod-a\n-x\tpod-a\n", '2:1: prefix "-x" is not canonical'),
+  lineRow(
+    "a line that assigns a prefix again",
+    "acme\tpod-a\nacme\tpod-a\n",
+    '2:1: prefix "acme" is assigned a second time; want it once',
+  ),
+  lineRow(
+    "a line that assigns a prefix of the topology",
+    "acme\tpod-a\n",
+    '1:1: prefix "acme" is assigned a second time',
+    "assignments: {acme: pod-b}",
+  ),
+  lineRow(
+    "a line of 10 MB among the assignments",
+    `acme\tpod-a\n${"x".repeat(10_000_000)}\tpod-a\n`,
+    "2:1: the line has more than 1024 characters; want a prefix, a tab and a Pod",
+  ),
 ];
 
 export const badTopologies: readonly BadTopology[] = [
