@@ -72,7 +72,10 @@ export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {
     const form = new URLSearchParams(method === "POST" ? body : path.split("?")[1]);
     const identity = form.get("refresh_token") ?? `${form.get("username") ?? ""}:${form.get("password") ?? ""}`;
-    const basic = method === "POST" && identity !== ":" ? `Basic ${btoa(identity)}` : headers.authorization;
+    const basic =
+      method === "POST" && identity !== ":"
+        ? `Basic ${Buffer.from(identity).toString("base64")}`
+        : headers.authorization;
     const answer = await fetch(`${tokenService}/jwt/auth?${form.toString()}`, {
       headers: basic === undefined ? {} : { Authorization: basic },
     });
