@@ -2,6 +2,7 @@ import { Command, InvalidArgumentError } from "commander";
 import type { Client } from "../blobs/choose-store.ts";
 import { explainRequest } from "./explain/explain-request.ts";
 import { formatSteps } from "./explain/step.ts";
+import { CliFailure } from "./failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { print, printJson } from "./output.ts";
 import { openDirectory } from "./traced-directory.ts";
@@ -42,7 +43,7 @@ Nothing is sent to a Pod, and no secret is needed: what is signed is shown with 
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);
       const traced = openDirectory(target, target.openKv());
-      const token = options.token ?? process.env["PODCTL_TOKEN"] ?? null;
+      const token = parseBearer(options.token ?? process.env["PODCTL_TOKEN"] ?? null);
       const url = parseUrl(text, target.edgeHosts[0]);
       const steps = await explainRequest(
         { method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options), now: new Date() },
@@ -65,6 +66,14 @@ function parseUrl(text: string, host = "edge.invalid"): URL {
   const base = `https://${host}`;
   if (/^(\/|https?:\/\/)/.test(text) && URL.canParse(text, base)) return new URL(text, base);
   throw new InvalidArgumentError(`"${text}" is no URL; want one, or a path that begins with a slash`);
+}
+
+/** With the scheme before it, as it is copied from a header, it is the same token. */
+function parseBearer(text: string | null): string | null {
+  const token = text?.trim().replace(/^Bearer\s+/i, "") ?? null;
+  if (token === "")
+    throw new CliFailure("the token is empty; want the one that the client sends, or no --token at all");
+  return token;
 }
 
 function parseAsn(text: string): number {

@@ -176,6 +176,15 @@ describe("what is signed is shown for every scheme, with stand-ins for its secre
   });
 });
 
+test.each(["/", "/v2", "/-/health", "/-/probe"])(
+  "of %s it says that the edge has an answer of its own",
+  async (path) => {
+    const { status } = await fetch(new URL(path, stack.current.edge), { redirect: "manual" });
+    expect(status).toBe({ "/v2": 301, "/-/probe": 401 }[path] ?? 200);
+    expect(result(await explain("GET", path), "answer")).toMatch(path === "/v2" ? /^301 / : /^the edge itself/);
+  },
+);
+
 describe("podctl", () => {
   const run = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
     const file = `${stack.current.stateDir}/stack.json`;
@@ -205,6 +214,10 @@ describe("podctl", () => {
     });
     expect([code, result(JSON.parse(stdout) as Step[], "grant")]).toEqual([0, "covers the scopes"]);
     expect(stdout).not.toContain(token.slice(-40));
+    const copied = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ` Bearer ${token}`]);
+    expect(copied.stdout).toMatch(/^grant +covers the scopes$/m);
+    const unset = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ""]);
+    expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; want/)]);
     const wrong = await run(["explain", "GET", "v2/acme"]);
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is no URL')]);
   });

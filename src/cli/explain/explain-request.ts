@@ -17,7 +17,17 @@ import { explainNameless, explainTokenRequest } from "./explain-nameless.ts";
 import { answer, type Held, type Question } from "./question.ts";
 import type { Step } from "./step.ts";
 
+/** What src/worker.ts answers before any endpoint is parsed. */
+const ownAnswers: ReadonlyMap<string, string> = new Map([
+  ["/", "the edge itself, with a few words"],
+  ["/v2", "301 to /v2/"],
+  ["/-/health", "the edge itself, 200 while the Worker runs"],
+  ["/-/probe", "the edge itself, for `podctl doctor` and the holders of PROBE_TOKEN alone"],
+]);
+
 export async function explainRequest(question: Question, traced: TracedDirectory): Promise<readonly Step[]> {
+  const own = ownAnswers.get(question.url.pathname);
+  if (own !== undefined) return [{ step: "endpoint", result: "none of the registry API" }, answer(own)];
   const parsed = parseEndpoint(question.method, question.url);
   if (!parsed.ok) {
     return [{ step: "endpoint", result: "none" }, answer(`refused with ${parsed.error.code}: ${parsed.error.message}`)];
