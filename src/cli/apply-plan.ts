@@ -22,22 +22,30 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 /** A listing may lag behind a write. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Plans again: whatever differs now was written by someone else meanwhile. */
-export async function checkApplied(kv: KvStore, topology: Topology, { changes }: Plan): Promise<void> {
+/** Plans again: whatever differs now was written by someone else meanwhile, unless KV only shows what was there before. */
+export async function checkApplied(
+  kv: KvStore,
+  topology: Topology,
+  { changes }: Plan,
+  pausesMs: readonly number[] = lagPausesMs,
+): Promise<void> {
   const former = new Map(changes.map(({ key, before }) => [key, before]));
-  for (const [index, pauseMs] of lagPausesMs.entries()) {
+  for (const pauseMs of pausesMs) {
     await sleep(pauseMs);
     const after = await makePlan(kv, topology);
     if (after.changes.length === 0) return;
-    const lagging = after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before);
-    if (lagging && index < lagPausesMs.length - 1) continue;
-    const who = after.live.settings?.appliedBy;
-    throw new CliFailure(
-      [
-        `all was written, but KV is not as the file says: someone else wrote ${counted(after.changes.length, "record")} during this apply` +
-          `${who === undefined || who === actor() ? "" : ` (last applied by ${who})`}. To be as the file says it now lacks:`,
-        ...changeLines(after.changes),
-      ].join("\n"),
-    );
+    if (after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before)) continue;
+    throw new CliFailure(describeOthers(after));
   }
+  throw new CliFailure(
+    "all was written, but KV still shows records as they were before: its listing lags behind, or someone put them back; " +
+      "run `podctl plan` in a minute to see which",
+  );
+}
+
+function describeOthers({ changes, live }: Plan): string {
+  const who = live.settings?.appliedBy;
+  const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
+  const first = `all was written, but KV is not as the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
+  return [`${first}. To be as the file says it now lacks:`, ...changeLines(changes)].join("\n");
 }

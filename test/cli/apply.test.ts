@@ -1,5 +1,7 @@
+import { Readable } from "node:stream";
 import { describe, expect, test } from "vitest";
 import { applyPlan, checkApplied } from "../../src/cli/apply-plan.ts";
+import type { KvStore, ListedKey } from "../../src/cli/kv-store.ts";
 import { makePlan } from "../../src/cli/make-plan.ts";
 import { rollBack } from "../../src/cli/roll-back.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
@@ -228,6 +230,22 @@ describe("another writer", () => {
       return true;
     };
     await expect(apply(after)).rejects.toThrow(/someone else wrote 1 record.*\n.*- route\/stranger: pod-a/);
+  });
+
+  test("is not blamed for a listing that lags behind", async () => {
+    await apply(before);
+    const plan = await makePlan(kv, after);
+    const pages: (readonly ListedKey[])[] = [];
+    for await (const page of kv.list()) pages.push(page);
+    await applyPlan(kv, plan);
+    let shown = 0;
+    const lagging = (times: number): KvStore => ({
+      ...kv,
+      list: (prefix) => (shown++ < times ? Readable.from(pages) : kv.list(prefix)),
+    });
+    await checkApplied(lagging(1), after, plan, [0, 0]);
+    shown = 0;
+    await expect(checkApplied(lagging(2), after, plan, [0, 0])).rejects.toThrow(/^all was written, but KV still shows/);
   });
 
   test("that applied a revision of its own is named with it, and keeps it", async () => {
