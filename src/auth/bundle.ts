@@ -11,7 +11,8 @@ export type Token =
 
 const bundlePrefix = "pods.v1.";
 export const MAX_PARTS = 8;
-const MAX_JWT_CHARACTERS = 8192;
+/** 200 scopes of long names; Workers take 128 KB of headers. */
+const MAX_JWT_CHARACTERS = 32 * 1024;
 
 /** RFC 7515 §3.1: three base64url parts. */
 export const isCompactJwt = (text: string): boolean =>

@@ -1,9 +1,9 @@
 import { allPods, type Directory, type DirectoryFailure, defaultPod, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import { resolvePod } from "../directory/resolve.ts";
+import { lookAhead, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
+import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, writes } from "../oci/scope.ts";
 import { MAX_PARTS } from "./bundle.ts";
 import { cellOf } from "./routable-token.ts";
@@ -89,9 +89,13 @@ async function groupByPod(
   directory: Directory,
 ): Promise<Result<readonly Group[], DirectoryFailure>> {
   const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
-  const found = await Promise.all(scopes.map((scope) => podsOfScope(scope, directory)));
-  for (const [index, scope] of scopes.entries()) {
-    const pods = found[index] ?? ok([]);
+  await lookAhead(
+    directory,
+    scopes.flatMap((scope) => repositoryOf(scope) ?? []),
+  );
+  // One after the other: the first one reads a Pod's record for all.
+  for (const scope of scopes) {
+    const pods = await podsOfScope(scope, directory);
     if (!pods.ok) return pods;
     for (const pod of pods.value) {
       const group = groups.get(pod.id) ?? { pod, scopes: [] };
@@ -110,8 +114,13 @@ async function podsOfScope(scope: Access, directory: Directory): Promise<Result<
     const pod = await defaultPod(directory);
     return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
   }
-  const name = parseRepositoryName(scope.name);
-  if (!isRepository(scope) || !name.ok) return ok([]);
-  const resolution = await resolvePod(directory, name.value, null);
+  const name = repositoryOf(scope);
+  if (name === null) return ok([]);
+  const resolution = await resolvePod(directory, name, null);
   return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
+}
+
+function repositoryOf(scope: Access): RepositoryName | null {
+  const name = parseRepositoryName(scope.name);
+  return isRepository(scope) && name.ok ? name.value : null;
 }

@@ -16,6 +16,8 @@ type Remembered = { readonly tokenChecks: string; readonly expiresAtMs: number; 
 
 /** By the whole token, so that nothing shorter can stand for it; a Pod record that changed its keys drops them. */
 const remembered = new BoundedMap<string, Remembered>(2_000);
+/** Longer ones, for very many repositories, are verified each time: all that are remembered stay under 20 MB. */
+const MAX_REMEMBERED_CHARACTERS = 8192;
 /** Registries allow it to either side (distribution, GitLab). */
 const leewaySeconds = 60;
 
@@ -38,11 +40,10 @@ export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Ver
   if (key === undefined) return { kind: "unknown-key", kid: named.value };
   const claims = await verifyWith(jwt, key, pod, now);
   if (claims === null) return { kind: "invalid" };
-  remembered.set(cacheKey, {
-    tokenChecks: pod.tokenChecks,
-    expiresAtMs: (claims.exp + leewaySeconds) * 1000,
-    access: claims.access,
-  });
+  if (jwt.length <= MAX_REMEMBERED_CHARACTERS) {
+    const expiresAtMs = (claims.exp + leewaySeconds) * 1000;
+    remembered.set(cacheKey, { tokenChecks: pod.tokenChecks, expiresAtMs, access: claims.access });
+  }
   return { kind: "verified", access: claims.access };
 }
 

@@ -6,6 +6,9 @@ import { blockKey, directoryKey, routeKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import { assignmentRecord, blockRecord, directoryRecord } from "./records.ts";
 
+/** Workers KV, bulk reads. */
+const MAX_BULK_KEYS = 100;
+
 export type Resolution = {
   /** Null: no assignment and no default. */
   readonly pod: Pod | null;
@@ -24,7 +27,7 @@ export async function resolvePod(
 ): Promise<Result<Resolution, DirectoryFailure>> {
   const prefixes = prefixesOf(name);
   const blocks = [...(digest === null ? [] : [digest]), ...prefixes].map(blockKey);
-  const read = await directory.readKv([directoryKey, ...prefixes.map(routeKey), ...blocks]);
+  const read = await directory.readKv(keysOf(prefixes, blocks));
   if (!read.ok) return err({ reason: "directory", text: read.error });
   const text = (key: string) => read.value.get(key) ?? null;
   const id = assignedPod(prefixes, text);
@@ -40,6 +43,25 @@ export async function resolvePod(
       text: `an assignment of "${name}" names Pod "${id.value}", which has no record`,
     });
   return ok({ pod: pod.value, blocked: blocked.value });
+}
+
+const keysOf = (prefixes: readonly Prefix[], blocks: readonly string[]): readonly string[] => [
+  directoryKey,
+  ...prefixes.map(routeKey),
+  ...blocks,
+];
+
+/**
+ * What the resolution of many names will look up, by few bulk reads, for a client's names share their prefixes: one by one each would cost
+ * a read. Of a failure the resolution itself tells.
+ */
+export async function lookAhead(directory: Directory, names: readonly RepositoryName[]): Promise<void> {
+  const prefixes = [...new Set(names.flatMap(prefixesOf))];
+  const keys = keysOf(prefixes, prefixes.map(blockKey));
+  const bulks = Array.from({ length: Math.ceil(keys.length / MAX_BULK_KEYS) }, (_, index) =>
+    keys.slice(index * MAX_BULK_KEYS, (index + 1) * MAX_BULK_KEYS),
+  );
+  await Promise.all(bulks.map((bulk) => directory.readKv(bulk)));
 }
 
 type Text = (key: string) => string | null;

@@ -53,7 +53,7 @@ describe("strangers at Pods of other kinds", async () => {
     ["stops", `${head}Content-Length: 9\r\n\r\nslow`],
     ["breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
     ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
-    ["is longer than it could mean", `${head}Content-Length: 70000\r\n\r\n${"slow".repeat(17_500)}`],
+    ["is longer than it could mean", `${head}Content-Length: 100000\r\n\r\n${"slow".repeat(25_000)}`],
   ])("a refusal that %s is 502, whole and in OCI form", async (_, text) => {
     tokenService.answer((response) => void response.socket?.end(text));
     const [status, body] = await askOdd("globex/private", "GET");
