@@ -15,8 +15,6 @@ const maxMistakes = 20;
 const maxReservedBytes = 64 * 1024 * 1024;
 
 type ReadOptions = {
-  /** As messages name it. */
-  readonly name: string;
   readonly pods: ReadonlyMap<PodId, unknown>;
   /** Of the topology itself; the file's are added. */
   readonly assignments: Assignments;
@@ -33,14 +31,14 @@ export async function readAssignments(
     options.assignments.reserve(Math.min((await stat(path)).size, maxReservedBytes));
     for await (const lines of linesOf(path)) {
       const wrong = addLines(lines, options);
-      mistakes.push(...wrong.map((mistake) => ({ file: options.name, ...mistake, line: line + mistake.line })));
+      mistakes.push(...wrong.map((mistake) => ({ file: path, ...mistake, line: line + mistake.line })));
       if (mistakes.length >= maxMistakes) return err(mistakes.slice(0, maxMistakes));
       line += lines.length;
       options.onProgress(lines.length);
     }
   } catch (error) {
     const why = error instanceof LongLine ? error.message : `cannot be read: ${(error as Error).message}`;
-    mistakes.push({ file: options.name, line: line + 1, column: 1, text: why });
+    mistakes.push({ file: path, line: line + 1, column: 1, text: why });
   }
   return mistakes.length === 0 ? ok(null) : err(mistakes);
 }

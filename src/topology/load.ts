@@ -1,7 +1,7 @@
 /** A topology file as a value: read, filled, parsed and checked, or every mistake with its place. */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
-import { basename, dirname, resolve } from "node:path";
+import { dirname, isAbsolute, join } from "node:path";
 import type { Topology } from "../directory/topology.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { readAssignments } from "./assignments-file.ts";
@@ -24,15 +24,14 @@ export async function loadTopology(
   path: string,
   options: LoadOptions,
 ): Promise<Result<Topology, readonly LocatedMistake[]>> {
-  const name = basename(path);
   const text = await readText(path);
-  if (!text.ok) return err([{ file: name, line: 1, column: 1, text: text.error }]);
-  const checked = parseTopology(name, text.value, options);
+  if (!text.ok) return err([{ file: path, line: 1, column: 1, text: text.error }]);
+  const checked = parseTopology(path, text.value, options);
   if (!checked.ok || checked.value.assignmentsFile === undefined) return checked;
   const { assignmentsFile, pods, assignments } = checked.value;
   const onProgress = options.onProgress ?? (() => {});
-  const file = resolve(dirname(path), assignmentsFile);
-  const read = await readAssignments(file, { name: assignmentsFile, pods, assignments, onProgress });
+  const file = isAbsolute(assignmentsFile) ? assignmentsFile : join(dirname(path), assignmentsFile);
+  const read = await readAssignments(file, { pods, assignments, onProgress });
   return read.ok ? checked : read;
 }
 

@@ -14,7 +14,7 @@ async function read(text: string) {
   writeFileSync(path, text);
   const assignments = new Assignments();
   const pods = new Map([["pod-a" as PodId, null]]);
-  const result = await readAssignments(path, { name: "assignments.tsv", pods, assignments, onProgress: () => {} });
+  const result = await readAssignments(path, { pods, assignments, onProgress: () => {} });
   return { assignments, mistakes: result.ok ? [] : result.error.map(({ line, column }) => `${line}:${column}`) };
 }
 

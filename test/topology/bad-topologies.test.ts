@@ -33,7 +33,10 @@ test.each(badTopologies)("$name: one clear error, and no call to KV", async ({ t
     (thrown: unknown) => thrown,
   );
   expect(failure).toBeInstanceOf(CliFailure);
-  const { message } = failure as CliFailure;
+  // Of the folder that was named, for there may be a topology.yaml in many.
+  const full = (failure as CliFailure).message;
+  expect(full.slice(0, dir.length + 1)).toBe(`${dir}/`);
+  const message = full.slice(dir.length + 1);
   expect(message).toContain(error);
   expect(message.split("\n")).toHaveLength(1);
   expect(message.length).toBeLessThan(500);
