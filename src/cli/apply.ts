@@ -1,6 +1,6 @@
 import { Command } from "commander";
 import { applyPlan, checkApplied } from "./apply-plan.ts";
-import { confirmWrite } from "./confirm.ts";
+import { confirmWrite, showWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
 import { isEmpty, makePlan, type Plan } from "./make-plan.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
@@ -29,8 +29,9 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(kv, topology);
       refuseChanged(plan, options.expect);
-      if (!options.json) for (const line of planLines(plan, target.name)) print(line);
-      if (isEmpty(plan)) return options.json ? printJson({ ...planJson(plan), applied: null }) : undefined;
+      if (isEmpty(plan) && options.json) return printJson({ ...planJson(plan), applied: null });
+      showWrite(planLines(plan, target.name), options);
+      if (isEmpty(plan)) return;
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
       // While somebody was thinking, KV may have changed.
       if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.live.state);

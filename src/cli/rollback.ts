@@ -1,5 +1,5 @@
 import { Command } from "commander";
-import { confirmWrite } from "./confirm.ts";
+import { confirmWrite, showWrite } from "./confirm.ts";
 import { openTarget, type TargetOptions, withTarget } from "./open-target.ts";
 import { counted, print, printJson } from "./output.ts";
 import { readRollback, undo } from "./roll-back.ts";
@@ -23,11 +23,12 @@ A rollback that was cut off is finished by the next one.`,
       const rollback = await readRollback(kv);
       const { index, to, former } = rollback;
       const records = former.size - 1;
-      if (!options.json) {
-        print(
+      showWrite(
+        [
           `${target.name}: back from revision ${index.revision} (${index.by}, ${index.at}) to ${to}: ${counted(records, "record")}.`,
-        );
-      }
+        ],
+        options,
+      );
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
       await undo(kv, rollback);
       if (options.json) printJson({ from: index.revision, to, records });

@@ -4,7 +4,7 @@ import { directoryKey } from "../directory/keys.ts";
 import type { Change } from "../directory/plan.ts";
 import { parseJson } from "../lib/json.ts";
 import { actor } from "./actor.ts";
-import { confirmWrite } from "./confirm.ts";
+import { confirmWrite, showWrite } from "./confirm.ts";
 import { CliFailure } from "./failure.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { jobOf } from "./job.ts";
@@ -35,7 +35,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
       `${describeUnfinished(unfinished)}; end it by \`podctl apply\`, or undo it by \`podctl rollback\``,
     );
   }
-  if (!options.json) for (const line of changeLines([change])) print(line);
+  showWrite(changeLines([change]), options);
   await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const job = jobOf(
     { live: { settings, settingsText }, changes: [change] },

@@ -87,3 +87,16 @@ test("a wrangler.toml that cannot be read is named", async () => {
   const run = await podctl(["plan", "--env", "production"], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
   expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
 });
+
+test.each([
+  ["apply", [join(dir, "topology.yaml")], "  + route/acme: pod-a\n"],
+  ["block", ["acme/leaked", "--why", "leaked"], "  + block/acme/leaked\n"],
+  ["rollback", [], "production: back from revision 1 "],
+])("%s --json shows what it asks about, beside the JSON", async (command, args, shown) => {
+  const production = ["--env", "production"];
+  if (command === "rollback") await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
+  const asking = await podctl([command, ...args, "--json", ...production], { env });
+  expect([asking.stdout, asking.stderr]).toEqual(["", expect.stringContaining(shown)]);
+  const told = await podctl([command, ...args, "--json", "--yes", ...production], { env });
+  expect([told.code, told.stderr, typeof JSON.parse(told.stdout)]).toEqual([0, "", "object"]);
+});
