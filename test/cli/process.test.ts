@@ -9,6 +9,7 @@ import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.t
 import { podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
 
+const production = ["--env", "production"];
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-process-"));
 let server: CloudflareKv;
 let env: Readonly<Record<string, string>>;
@@ -27,7 +28,7 @@ beforeEach(() => {
 });
 
 test("an apply whose reader goes away, as `head` does, is finished", async () => {
-  const args = ["src/cli/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", "--env", "production"];
+  const args = ["src/cli/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", ...production];
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
   child.stdout.destroy();
   const code = new Promise((resolve) => child.once("close", resolve));
@@ -50,53 +51,57 @@ test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])
 
 test("by npm a path is that of the folder where npm was called", async () => {
   const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
-  const run = await podctl(["validate", "topology.yaml", "--env", "production"], { env: asNpm });
+  const run = await podctl(["validate", "topology.yaml", ...production], { env: asNpm });
   expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
 });
 
-test.each([
-  [["unassign", "acme"], "there is no route/acme"],
-  [["unblock", "acme/leaked"], "there is no block/acme/leaked"],
-])("%j of what is not there says so", async (args, why) => {
-  const run = await podctl([...args, "--yes", "--env", "production"], { env });
-  expect(run).toEqual({ stdout: `Nothing to do: ${why}.\n`, stderr: "", code: 0 });
+test("unassign and unblock of what is not there say so", async () => {
+  const runs = await Promise.all(
+    [["unassign", "acme"] as const, ["unblock", "acme/leaked"] as const].map((args) =>
+      podctl([...args, "--yes", ...production], { env }),
+    ),
+  );
+  expect(runs).toEqual(
+    ["route/acme", "block/acme/leaked"].map((key) => ({
+      stdout: `Nothing to do: there is no ${key}.\n`,
+      stderr: "",
+      code: 0,
+    })),
+  );
 });
 
-const staging = "a".repeat(32);
-test.each([
-  [["--env", "production"], 0, /^pod-a$/m],
-  [["--env", "staging"], 1, /^podctl: the KV API answered: 404 /m],
-])("%j is what it says, whatever CLOUDFLARE_ENV names", async (args, code, seen) => {
-  await podctl(["apply", join(dir, "topology.yaml"), "--yes", "--env", "production"], { env });
-  const config = env["PODCTL_WRANGLER_CONFIG"] ?? "";
+test("--env is what it says, whatever CLOUDFLARE_ENV names", async () => {
+  await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
   const both = join(dir, "both.toml");
-  const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${staging}" }]\n`;
-  writeFileSync(both, `${readFileSync(config, "utf8")}${second}`);
-  const run = await podctl(["resolve", "acme/app", "--json", ...args], {
-    env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
-  });
-  expect([run.code, run.stdout.replace(/.*"pod": "([^"]*)".*/s, "$1") + run.stderr]).toEqual([
-    code,
-    expect.stringMatching(seen),
-  ]);
+  const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${"a".repeat(32)}" }]\n`;
+  writeFileSync(both, `${readFileSync(env["PODCTL_WRANGLER_CONFIG"] ?? "", "utf8")}${second}`);
+  const resolve = (name: string) =>
+    podctl(["resolve", "acme/app", "--env", name], {
+      env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
+    });
+  const [one, other] = await Promise.all([resolve("production"), resolve("staging")]);
+  expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Pod +pod-a /m)]);
+  expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 404 /)]);
 });
 
 test("a wrangler.toml that cannot be read is named", async () => {
   const broken = join(dir, "broken.toml");
   writeFileSync(broken, "name == 1\n");
-  const run = await podctl(["plan", "--env", "production"], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
+  const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
   expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
 });
 
-test.each([
-  ["apply", [join(dir, "topology.yaml")], "  + route/acme: pod-a\n"],
-  ["block", ["acme/leaked", "--why", "leaked"], "  + block/acme/leaked\n"],
-  ["rollback", [], "production: back from revision 1 "],
-])("%s --json shows what it asks about, beside the JSON", async (command, args, shown) => {
-  const production = ["--env", "production"];
-  if (command === "rollback") await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
-  const asking = await podctl([command, ...args, "--json", ...production], { env });
-  expect([asking.stdout, asking.stderr]).toEqual(["", expect.stringContaining(shown)]);
-  const told = await podctl([command, ...args, "--json", "--yes", ...production], { env });
+test("--json shows what it asks about, beside the JSON", async () => {
+  const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });
+  const told = await run("apply", join(dir, "topology.yaml"), "--yes");
   expect([told.code, told.stderr, typeof JSON.parse(told.stdout)]).toEqual([0, "", "object"]);
+  writeFileSync(join(dir, "next.yaml"), topologyText(["pod-a"], "assignments: {globex: pod-a}"));
+  const asking = await Promise.all([
+    run("apply", join(dir, "next.yaml")),
+    run("block", "acme/leaked", "--why", "leaked"),
+    run("rollback"),
+  ]);
+  expect(asking.map(({ stdout }) => stdout)).toEqual(["", "", ""]);
+  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production: back from revision 1 "];
+  expect(asking.map(({ stderr }) => stderr)).toEqual(shown.map((text) => expect.stringContaining(text)));
 });
