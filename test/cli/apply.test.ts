@@ -111,6 +111,38 @@ describe("an apply", () => {
   });
 });
 
+describe("a record that was damaged by hand", () => {
+  const damage = (key: string, value: string) => server.data.set(key, { value, metadata: undefined });
+
+  test("is written anew, of whatever kind", async () => {
+    await apply(before);
+    const whole = records(false);
+    for (const key of whole.keys()) if (key !== "directory") damage(key, key.startsWith("pod/") ? "[]" : "garbage");
+    await apply(before);
+    const said = (all: ReadonlyMap<string, string>) =>
+      [...all].map(([key, text]) => [key, text.replace(/"revision":\d+/, "")]);
+    expect(said(records(false))).toEqual(said(whole));
+  });
+
+  test("stops all if it is the directory's; put back at its revision by hand, all goes on", async () => {
+    await apply(after);
+    const first = records(false);
+    await apply(before);
+    damage("directory", "garbage");
+    for (const step of [() => makePlan(kv, before), () => rollBack(kv)]) {
+      await expect(step()).rejects.toThrow('record "directory" is not JSON');
+    }
+    damage("directory", '{"v":1,"revision":2}');
+    const plan = await makePlan(kv, before);
+    expect(plan.changes.map(({ action, key }) => `${action} ${key}`)).toEqual(["change directory"]);
+    expect(plan.unfinished).toBeNull();
+    await apply(before);
+    await rollBack(kv);
+    await rollBack(kv);
+    expect(records(false)).toEqual(first);
+  });
+});
+
 describe("an apply that is cut off", () => {
   /** The number of keys that an uncut one writes, and what it ends in. */
   async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
