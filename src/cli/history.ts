@@ -2,8 +2,9 @@
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../directory/history.ts";
 import { historyChunkKey, historyKey, historyPrefix } from "../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../directory/records.ts";
+import { chunksOf } from "../lib/chunks.ts";
 import { CliFailure, orFail } from "./failure.ts";
-import { chunksOf, type KvStore, maxBulkKeys } from "./kv-store.ts";
+import { type KvStore, maxBulkKeys } from "./kv-store.ts";
 
 export const keptRevisions = 10;
 

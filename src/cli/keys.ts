@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import { generateSealingKeys } from "../directory/seal.ts";
-import { print, printJson } from "./output.ts";
+import { note, print, printJson } from "./output.ts";
 import { importPublicKeys, type KidForm, kidForms } from "./public-keys.ts";
 import { newProbeToken, newUploadKey, rotateKeys } from "./rotate-keys.ts";
 
@@ -52,7 +52,7 @@ new sealingPublicKey and apply it. An upload of before the change lives on for a
       const rotated = await rotateKeys(await text(process.stdin));
       if (!rotated.ok) throw new Error(rotated.error);
       for (const name of rotated.value.dropped) {
-        console.error(`${name} held two keys: the older one is dropped, and what is still sealed for it opens no more`);
+        note(`${name} held two keys: the older one is dropped, and what is still sealed for it opens no more`);
       }
       printJson(rotated.value.secrets);
     });

@@ -5,6 +5,7 @@ import { BaseNamespaces } from "cloudflare/resources/kv/namespaces/namespaces";
 import { createClient } from "cloudflare/tree-shakable";
 import pMap from "p-map";
 import { metadataOf } from "../directory/metadata.ts";
+import { chunksOf } from "../lib/chunks.ts";
 import { CliFailure } from "./failure.ts";
 import { type Answer, answerOf, createFetch } from "./kv-call.ts";
 
@@ -118,10 +119,4 @@ async function bulk<T>(
     }
     await sleep(roundPauseMs * 2 ** round);
   }
-}
-
-export function chunksOf<T>(items: readonly T[], size: number): readonly T[][] {
-  return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
-    items.slice(index * size, (index + 1) * size),
-  );
 }

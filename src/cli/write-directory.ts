@@ -6,9 +6,10 @@ import type { Former } from "../directory/history.ts";
 import { directoryKey } from "../directory/keys.ts";
 import { inPhases } from "../directory/plan.ts";
 import type { SettingsSteps } from "../directory/settings-steps.ts";
+import { chunksOf } from "../lib/chunks.ts";
 import { CliFailure } from "./failure.ts";
 import { keptRevisions, readFormer, readHistoryIndex, readUnfinished, removeHistory, writeHistory } from "./history.ts";
-import { chunksOf, type KvStore, maxBulkKeys } from "./kv-store.ts";
+import { type KvStore, maxBulkKeys } from "./kv-store.ts";
 import { parseSettings } from "./live-directory.ts";
 
 /** `text` is null for a key to delete. */

@@ -1,4 +1,5 @@
 import { BoundedMap } from "../lib/bounded-map.ts";
+import { chunksOf } from "../lib/chunks.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../resilience/within.ts";
 import { kindOf } from "./keys.ts";
@@ -29,6 +30,8 @@ const maxEntries = 20_000;
 /** KV's own minimum. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
+/** KV's own bound on a bulk read. */
+const maxBulkKeys = 100;
 
 export const createKvCache = (): KvCache => ({ entries: new BoundedMap(maxEntries), strangers: new LookupBudget() });
 
@@ -47,7 +50,7 @@ export type ReadKv = (
 ) => Promise<Result<ReadonlyMap<string, string | null>, string>>;
 
 /**
- * Reads through the isolate's cache: what is not there comes by one bulk read (at most 100 keys), and none is made when all is. An
+ * Reads through the isolate's cache: what is not there comes by bulk reads at once, mostly one, and none is made when all is. An
  * assignment that was read longer than `routeMaxAgeMs` ago is read again, unless KV fails.
  */
 export function createReadKv(
@@ -59,6 +62,13 @@ export function createReadKv(
 ): ReadKv {
   const isTooOld = (key: string, { readAtMs, kvFailure }: Entry, nowMs: number) =>
     kindOf(key) === "route" && readAtMs + routeMaxAgeMs < nowMs && kvFailure === undefined;
+  const readBulk = async (keys: string[], nowMs: number): Promise<Result<Entries, string>> => {
+    trace.kvReads += 1;
+    const read = await readEntries(kv, keys, nowMs);
+    const entries = read.ok ? read : lastEntries(cache, keys, nowMs, read.error);
+    if (entries.ok) for (const [key, entry] of entries.value) cache.entries.set(key, entry);
+    return entries;
+  };
   return async (keys, chosenBy = "directory") => {
     const nowMs = now().getTime();
     const values = new Map<string, string | null>();
@@ -73,13 +83,10 @@ export function createReadKv(
     const missing = [...new Set(keys)].filter((key) => !values.has(key));
     if (missing.length === 0) return ok(values);
     if (chosenBy === "stranger" && !cache.strangers.take(nowMs)) return ok(values);
-    trace.kvReads += 1;
-    const read = await readEntries(kv, missing, nowMs);
-    const entries = read.ok ? read : lastEntries(cache, missing, nowMs, read.error);
-    if (!entries.ok) return entries;
-    for (const [key, entry] of entries.value) {
-      use(key, entry);
-      cache.entries.set(key, entry);
+    const bulks = chunksOf(missing, maxBulkKeys);
+    for (const entries of await Promise.all(bulks.map((bulk) => readBulk(bulk, nowMs)))) {
+      if (!entries.ok) return entries;
+      for (const [key, entry] of entries.value) use(key, entry);
     }
     return ok(values);
   };

@@ -6,9 +6,6 @@ import { blockKey, directoryKey, routeKey } from "./keys.ts";
 import type { PodId } from "./pod-id.ts";
 import { assignmentRecord, blockRecord, directoryRecord } from "./records.ts";
 
-/** Workers KV, bulk reads. */
-const MAX_BULK_KEYS = 100;
-
 export type Resolution = {
   /** Null: no assignment and no default. */
   readonly pod: Pod | null;
@@ -57,11 +54,7 @@ const keysOf = (prefixes: readonly Prefix[], blocks: readonly string[]): readonl
  */
 export async function lookAhead(directory: Directory, names: readonly RepositoryName[]): Promise<void> {
   const prefixes = [...new Set(names.flatMap(prefixesOf))];
-  const keys = keysOf(prefixes, prefixes.map(blockKey));
-  const bulks = Array.from({ length: Math.ceil(keys.length / MAX_BULK_KEYS) }, (_, index) =>
-    keys.slice(index * MAX_BULK_KEYS, (index + 1) * MAX_BULK_KEYS),
-  );
-  await Promise.all(bulks.map((bulk) => directory.readKv(bulk)));
+  await directory.readKv(keysOf(prefixes, prefixes.map(blockKey)));
 }
 
 type Text = (key: string) => string | null;
