@@ -3,31 +3,22 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, beforeAll, expect, test } from "vitest";
 import { accountEnv } from "../support/account.ts";
-import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-apply-"));
 const file = join(dir, "topology.yaml");
-let server: CloudflareKv;
-let env: Readonly<Record<string, string>>;
-beforeAll(async () => {
-  server = await startCloudflareKv();
-  env = accountEnv(dir, server);
+const { server } = await useCloudflareKv();
+const env = accountEnv(dir, server);
+beforeAll(() => {
   const lines = Array.from({ length: 25_000 }, (_, index) => `group-${index}\tpod-${index % 2 === 0 ? "a" : "b"}\n`);
   writeFileSync(join(dir, "assignments.tsv"), lines.join(""));
   writeFileSync(file, topologyText(["pod-a", "pod-b"], "assignmentsFile: assignments.tsv", "default: pod-a"));
 });
-afterAll(async () => {
-  await server.stop();
-  rmSync(dir, { recursive: true });
-});
-beforeEach(() => {
-  server.data.clear();
-  server.heal();
-});
+afterAll(() => rmSync(dir, { recursive: true }));
 
 const apply = ["apply", file, "--yes", "--env", "production"];
 const records = () =>

@@ -3,29 +3,18 @@ import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
-import { afterAll, beforeAll, beforeEach, expect, test } from "vitest";
+import { afterAll, expect, test } from "vitest";
 import { accountEnv } from "../support/account.ts";
-import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
 const production = ["--env", "production"];
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-process-"));
-let server: CloudflareKv;
-let env: Readonly<Record<string, string>>;
-beforeAll(async () => {
-  server = await startCloudflareKv();
-  env = accountEnv(dir, server);
-  writeFileSync(join(dir, "topology.yaml"), topologyText(["pod-a"], "assignments: {acme: pod-a}"));
-});
-afterAll(async () => {
-  await server.stop();
-  rmSync(dir, { recursive: true });
-});
-beforeEach(() => {
-  server.data.clear();
-  server.heal();
-});
+const { server } = await useCloudflareKv();
+const env = accountEnv(dir, server);
+writeFileSync(join(dir, "topology.yaml"), topologyText(["pod-a"], "assignments: {acme: pod-a}"));
+afterAll(() => rmSync(dir, { recursive: true }));
 
 test("an apply whose reader goes away, as `head` does, is finished", async () => {
   const args = ["src/cli/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", ...production];

@@ -1,25 +1,22 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, beforeEach, expect, test, vi } from "vitest";
+import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { CliFailure } from "../../src/cli/failure.ts";
 import { createProgram } from "../../src/cli/program.ts";
 import { accountEnv } from "../support/account.ts";
-import { type CloudflareKv, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 import { badTopologies } from "./bad-topologies.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-topology-"));
-let server: CloudflareKv;
-beforeAll(async () => {
-  server = await startCloudflareKv();
+const { server } = await useCloudflareKv();
+beforeAll(() => {
   for (const [name, value] of Object.entries(accountEnv(dir, server))) vi.stubEnv(name, value);
 });
-afterAll(async () => {
+afterAll(() => {
   vi.unstubAllEnvs();
-  await server.stop();
   rmSync(dir, { recursive: true });
 });
-beforeEach(() => server.heal());
 
 test("there are at least 60", () => expect(badTopologies.length).toBeGreaterThanOrEqual(60));
 
