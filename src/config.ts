@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { BulkKv } from "./directory/cached-kv.ts";
+import type { BulkKv } from "./directory/kv.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */

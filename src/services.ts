@@ -1,11 +1,11 @@
-import { createEvidenceCache } from "./blobs/evidence-cache.ts";
+import { createEvidenceCache } from "./blobs/proof-cache.ts";
 import { createProofMemory, createProofs, type Proofs } from "./blobs/proofs.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
-import { createKvCache, createReadKv } from "./directory/cached-kv.ts";
 import { createDirectory, type Directory, type FetchPod } from "./directory/directory.ts";
+import { createKvCache, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
+import { fetchWithin } from "./net/fetch-within.ts";
 import { type Fetcher, type FindBinding, trustedRequest } from "./pods/trust.ts";
-import { fetchWithin } from "./resilience/fetch-within.ts";
 import type { Trace } from "./telemetry/record.ts";
 
 /** What one request works with: ports to KV, network and clock, and what it has cost so far. */

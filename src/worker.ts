@@ -1,10 +1,10 @@
 import { Hono } from "hono";
-import { type Answer, refuse } from "./answer.ts";
 import type { Env } from "./config.ts";
-import { handle } from "./handler.ts";
+import { handle } from "./edge/handle.ts";
+import { serveProbe } from "./edge/probe.ts";
+import { type Answer, refuse } from "./edge/refuse.ts";
 import { isHost } from "./lib/host.ts";
 import { errorResponse } from "./oci/errors.ts";
-import { serveProbe } from "./probe.ts";
 import { buildServices, type Services } from "./services.ts";
 import { announcedBytes, type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";
 

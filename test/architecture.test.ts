@@ -6,18 +6,11 @@ import { describe, expect, test } from "vitest";
 const rungs: readonly (readonly string[])[] = [
   ["lib"],
   ["oci"],
-  ["signers", "resilience", "telemetry"],
+  ["signers", "net", "telemetry"],
   ["directory"],
-  ["auth", "blobs", "pods"],
-  ["config", "answer"],
-  ["services"],
-  ["context"],
-  ["pass-manifest"],
-  ["exchange"],
-  ["relay"],
-  ["catalog", "probe"],
-  ["steps"],
-  ["handler"],
+  ["auth", "blobs", "pods", "config"],
+  ["token-endpoint", "services"],
+  ["edge"],
   ["worker"],
 ];
 /** Node's side: what runs beside the Worker, never in it. */
@@ -25,7 +18,20 @@ const nodeSide: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   local: ["lib", "oci", "directory", "topology"],
   // To the running stack podctl talks as to any other target; what it explains and checks, it does by the Worker's own functions.
-  cli: ["lib", "oci", "signers", "directory", "telemetry", "auth", "blobs", "pods", "topology", "local"],
+  podctl: [
+    "lib",
+    "oci",
+    "signers",
+    "net",
+    "directory",
+    "telemetry",
+    "auth",
+    "blobs",
+    "pods",
+    "token-endpoint",
+    "topology",
+    "local",
+  ],
 };
 const pure = ["lib", "oci", "signers"];
 
@@ -66,6 +72,6 @@ test.each(files.filter((path) => pure.includes(roomOf(path))))("%s has no clock,
 });
 
 test("the story of a request fits one screen", () => {
-  const handler = files.filter((path) => path === "src/handler.ts");
+  const handler = files.filter((path) => path === "src/edge/handle.ts");
   for (const path of handler) expect(readFileSync(path, "utf8").split("\n").length).toBeLessThanOrEqual(80);
 });

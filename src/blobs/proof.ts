@@ -1,32 +1,27 @@
+import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
-import { type Digest, digestParts } from "../oci/digest.ts";
 
 /**
- * Whether a Pod's answer to a HEAD, made with the client's own token, proves that the digest belongs to the repository: it found the
- * blob there (200), or sends to one of its stores for this very digest (302, 307). Whatever else a proxy in between answers proves nothing.
+ * What was heard last of a blob in one repository of one Pod. `head`: the Pod had it, asked by HEAD. `manifest`: the Pod had a manifest
+ * there that names it. `tombstone`: it was deleted, or missed.
  */
-export function proves(response: Response, digest: Digest, pod: Pod): boolean {
-  if (response.status === 200) {
-    const named = response.headers.get("Docker-Content-Digest");
-    return named === null || named === digest;
-  }
-  if (response.status !== 302 && response.status !== 307) return false;
-  const target = onBlobHost(response.headers.get("Location"), pod);
-  return target?.pathname.includes(digestParts(digest).encoded) ?? false;
-}
+export type Evidence = v.InferOutput<typeof evidence>;
 
-/**
- * Where a Pod's own redirect of a blob sends clients, resolved against the Pod; null unless that is one of its blob hosts, by https or as the
- * Pod itself is reached: where plain HTTP is refused, no Pod is reached by it.
- */
-export function redirectTarget(location: string | null, pod: Pod): URL | null {
-  const target = onBlobHost(location, pod);
-  const protocols = ["https:", new URL(pod.registry).protocol];
-  return target !== null && protocols.includes(target.protocol) ? target : null;
-}
+const evidence = v.strictObject({
+  kind: v.picklist(["head", "manifest", "tombstone"]),
+  /** When the Pod was asked; of a tombstone, when it had answered. */
+  atMs: v.number(),
+  terms: v.string(),
+});
 
-function onBlobHost(location: string | null, pod: Pod): URL | null {
-  if (location === null || !URL.canParse(location, pod.registry)) return null;
-  const url = new URL(location, pod.registry);
-  return pod.blobs.hosts.includes(url.host) ? url : null;
+/** What of its Pod's record a proof stands on: another registry, or another way to prove, and it is none. */
+export const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
+
+export const holds = ({ kind, atMs, terms }: Evidence, pod: Pod, now: Date): boolean =>
+  kind !== "tombstone" && terms === termsOf(pod) && now.getTime() < atMs + pod.blobs.proofTtlSeconds * 1000;
+
+/** Null for what is none, as anything may stand in a cache. */
+export function parseEvidence(text: string): Evidence | null {
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), evidence), text);
+  return parsed.success ? parsed.output : null;
 }

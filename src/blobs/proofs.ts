@@ -2,8 +2,8 @@ import type { Pod } from "../directory/directory.ts";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import { type Evidence, holds, termsOf } from "./evidence.ts";
-import type { EvidenceCache } from "./evidence-cache.ts";
+import { type Evidence, holds, termsOf } from "./proof.ts";
+import type { EvidenceCache } from "./proof-cache.ts";
 
 /** A blob, or a manifest, as one repository of one Pod has it: what is proved for it is proved for no other. */
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };

@@ -1,14 +1,14 @@
 import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { PodFailure } from "../net/fetch-request.ts";
 import type { Digest } from "../oci/digest.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import type { PodFailure } from "../resilience/fetch-request.ts";
 import type { Store } from "../signers/index.ts";
 import type { Trace } from "../telemetry/record.ts";
 import { attributionOf } from "./attribution.ts";
-import { proves, redirectTarget } from "./proof.ts";
+import { proves, redirectTarget } from "./head-proof.ts";
 import { signBlobUrl } from "./sign.ts";
 
 type ForeignRedirect = { readonly reason: "foreign-location"; readonly text: string };

@@ -1,11 +1,11 @@
 import type * as v from "valibot";
 import { BoundedMap } from "../lib/bounded-map.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { FetchRequest, PodFailure } from "../resilience/fetch-request.ts";
+import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
 import { storeOrigin } from "../signers/index.ts";
-import type { ReadKv } from "./cached-kv.ts";
 import { isKeyId } from "./key-id.ts";
 import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
+import type { ReadKv } from "./kv.ts";
 import type { PodId } from "./pod-id.ts";
 import {
   cellRecord,

@@ -1,6 +1,6 @@
 /** Pushes the stack's images straight to a Pod, as its user `demo`, past the taps. */
 import { type Content, helloImage, type Image, privateImage } from "./images.ts";
-import type { Pod } from "./pod.ts";
+import type { Pod } from "./pods/pod.ts";
 
 const requestMs = 20_000;
 

@@ -2,21 +2,21 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
-import { metadataOf } from "../directory/metadata.ts";
 import { generateSealingKeys } from "../directory/seal.ts";
-import { createControl } from "./control.ts";
-import { portInUse, type RestartableEdge, startRestartable } from "./edge.ts";
-import { EdgeLog } from "./edge-log.ts";
+import { metadataOf } from "../topology/metadata.ts";
 import { isPortFree, loopback, serve } from "./http-server.ts";
-import type { ApiKv } from "./kv-api.ts";
 import { defaultStateDir } from "./paths.ts";
+import { findTap, type Pods, partsOf, startPods } from "./pods/start-pods.ts";
 import { seedImages } from "./seed-images.ts";
-import { findTap, type Pods, partsOf, startPods } from "./stack-pods.ts";
 import { claimStateDir, ownStateDir, releaseStateDir, sealingKeyFile } from "./state-dir.ts";
+import { createControl } from "./taps/control.ts";
 import { Teardown } from "./teardown.ts";
 import { exampleEntries, topologyValues } from "./topology-file.ts";
 import type { Stack, StackOptions } from "./types.ts";
 import { startWatchdog, type Watchdog } from "./watchdog.ts";
+import { portInUse, type RestartableEdge, startRestartable } from "./workerd/edge.ts";
+import type { ApiKv } from "./workerd/kv-api.ts";
+import { EdgeLog } from "./workerd/log.ts";
 
 export type * from "./types.ts";
 

@@ -4,15 +4,15 @@ import type { JWK } from "jose";
 import { stringify } from "yaml";
 import { parsePodId } from "../directory/pod-id.ts";
 import { parsePrefix } from "../oci/repository-name.ts";
-import { type Pod, startPod } from "./pod.ts";
-import { toyParts } from "./pod-toy.ts";
+import { type Pod, startPod } from "./pods/pod.ts";
+import { toyParts } from "./pods/toy.ts";
 import { seedImages } from "./seed-images.ts";
 import { readStackFile, stackFileInUse } from "./stack-file.ts";
 import { StartFailure } from "./start-failure.ts";
 import { sealingKeyFile } from "./state-dir.ts";
 import { Teardown } from "./teardown.ts";
-import { generateSigningKey } from "./token-service.ts";
 import { type PodValues, podValues } from "./topology-file.ts";
+import { generateSigningKey } from "./toy/token-service.ts";
 import { startWatchdog } from "./watchdog.ts";
 
 const teardown = new Teardown();

@@ -1,11 +1,11 @@
 /** `npm start`: brings the stack up, says how to use it, and takes every process down with it again. */
 import { parseArgs } from "node:util";
-import { portInUse } from "./edge.ts";
 import { isPortFree } from "./http-server.ts";
 import { type PodKind, type Stack, startStack } from "./stack.ts";
 import { removeStackFile, removeStaleStackFile, writeStackFile } from "./stack-file.ts";
 import { StartFailure } from "./start-failure.ts";
 import { welcome } from "./welcome.ts";
+import { portInUse } from "./workerd/edge.ts";
 
 const kinds: readonly PodKind[] = ["toy", "registry", "distribution-v3"];
 const parentCheckMs = 250;

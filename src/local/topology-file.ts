@@ -1,16 +1,16 @@
 /** `topology.example.yaml` as KV entries: placeholders filled from the running Pods, then read as podctl reads any topology. */
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
-import { recordText } from "../directory/record-text.ts";
 import { seal } from "../directory/seal.ts";
-import { topologyRecords } from "../directory/topology.ts";
 import { parseTopology } from "../topology/load.ts";
 import { formatMistake } from "../topology/mistake.ts";
 import type { Placeholders } from "../topology/placeholders.ts";
+import { recordText } from "../topology/record-text.ts";
 import type { Rules } from "../topology/rules.ts";
+import { topologyRecords } from "../topology/topology.ts";
 import { helloImage } from "./images.ts";
 import { root } from "./paths.ts";
-import type { Pod } from "./pod.ts";
+import type { Pod } from "./pods/pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
 export const exampleFile = "topology.example.yaml";

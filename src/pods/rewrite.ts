@@ -1,7 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { withoutHopByHop } from "../net/headers.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { withoutHopByHop } from "../oci/headers.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";

@@ -1,7 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { FetchRequest } from "../resilience/fetch-request.ts";
+import type { FetchRequest } from "../net/fetch-request.ts";
 
 export type Fetcher = Pick<typeof globalThis, "fetch">;
 type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };

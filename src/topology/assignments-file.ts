@@ -1,10 +1,10 @@
 /** The line file of very many assignments, `prefix<TAB>pod`, read as a stream. Empty lines and those that start with `#` count for nothing. */
 import { createReadStream } from "node:fs";
 import { stat } from "node:fs/promises";
-import type { Assignments } from "../directory/assignments.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import type { Assignments } from "./assignments.ts";
 import { unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 

@@ -1,13 +1,13 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { storeMistakes } from "../directory/stores.ts";
-import type { TopologyPod } from "../directory/topology.ts";
 import { isHost } from "../lib/host.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters, type Rules } from "./rules.ts";
+import { storeMistakes } from "./store-mistakes.ts";
+import type { TopologyPod } from "./topology.ts";
 
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
   const path: Path = ["pods", id];

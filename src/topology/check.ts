@@ -1,15 +1,15 @@
 /** A topology's plain values, parsed: every name by its grammar, every reference to what it names. Pure. */
 import * as v from "valibot";
-import { Assignments } from "../directory/assignments.ts";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
-import { type Topology, type TopologyPod, topologySchema } from "../directory/topology.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { Assignments } from "./assignments.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, mistakeOf } from "./issues.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxPods, maxTextCharacters, type Rules } from "./rules.ts";
+import { type Topology, type TopologyPod, topologySchema } from "./topology.ts";
 
 export type CheckedTopology = Topology & {
   readonly assignments: Assignments;

@@ -1,5 +1,5 @@
 import { toJsonSchema } from "@valibot/to-json-schema";
-import { topologySchema } from "../directory/topology.ts";
+import { topologySchema } from "./topology.ts";
 
 /** The form of a topology file, for editors. What only `podctl validate` can see (names, hosts, seals) is not in it. */
 export const topologyJsonSchema = (): object => ({

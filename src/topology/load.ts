@@ -2,13 +2,13 @@
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
-import type { Topology } from "../directory/topology.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { readAssignments } from "./assignments-file.ts";
 import { type CheckedTopology, checkTopology } from "./check.ts";
 import { formatPath, type LocatedMistake } from "./mistake.ts";
 import { fillPlaceholders, type Placeholders } from "./placeholders.ts";
 import type { Rules } from "./rules.ts";
+import type { Topology } from "./topology.ts";
 import { parseYaml } from "./yaml.ts";
 
 /** YAML takes a hundred times its size in memory. */

@@ -3,8 +3,8 @@ import { writeFile } from "node:fs/promises";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import type { Topology } from "../../src/directory/topology.ts";
 import type { Prefix } from "../../src/oci/repository-name.ts";
+import type { Topology } from "../../src/topology/topology.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 
 const pods = Array.from({ length: 10 }, (_, index) => `pod-${index}`);

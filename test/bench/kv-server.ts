@@ -1,7 +1,7 @@
 /** A process of its own with the KV of a bench: says its address, then fills itself with as many assignments as it is told, or with nothing. */
-import { metadataOf } from "../../src/directory/metadata.ts";
-import { recordText } from "../../src/directory/record-text.ts";
-import { topologyRecords } from "../../src/directory/topology.ts";
+import { metadataOf } from "../../src/topology/metadata.ts";
+import { recordText } from "../../src/topology/record-text.ts";
+import { topologyRecords } from "../../src/topology/topology.ts";
 import { startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { benchTopology } from "./assignments.ts";
 

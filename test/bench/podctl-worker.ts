@@ -1,9 +1,10 @@
 /** Runs one size of one step again and again in a process of its own, and tells what a round cost in the cheapest of some series. */
-import { applyPlan, checkApplied } from "../../src/cli/apply-plan.ts";
-import { openKvStore } from "../../src/cli/kv-store.ts";
-import { isEmpty, makePlan } from "../../src/cli/make-plan.ts";
-import type { Topology } from "../../src/directory/topology.ts";
+
+import { openKvStore } from "../../src/podctl/target/kv-store.ts";
+import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
+import { isEmpty, makePlan } from "../../src/podctl/write/make-plan.ts";
 import { loadTopology } from "../../src/topology/load.ts";
+import type { Topology } from "../../src/topology/topology.ts";
 import { account, apiToken, namespace } from "../support/cloudflare-kv.ts";
 import { production } from "../support/topologies.ts";
 

@@ -1,6 +1,6 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, expect, test } from "vitest";
-import { type CacheApi, createEvidenceCache } from "../../src/blobs/evidence-cache.ts";
+import { type CacheApi, createEvidenceCache } from "../../src/blobs/proof-cache.ts";
 import { createProofMemory, createProofs, type Owned, type Proofs } from "../../src/blobs/proofs.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";

@@ -1,8 +1,8 @@
 /** `npm run conformance`: the OCI suite straight to a Pod and through the edge, compared row by row. */
 import { spawnSync } from "node:child_process";
 import { rm } from "node:fs/promises";
-import { findBinaries } from "../../src/local/binaries.ts";
 import { root } from "../../src/local/paths.ts";
+import { findBinaries } from "../../src/local/pods/binaries.ts";
 import { type Stack, startStack } from "../../src/local/stack.ts";
 import { StartFailure } from "../../src/local/start-failure.ts";
 import { faults, type Outcome, table } from "./outcome.ts";

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
-import type { BulkKv } from "../../src/directory/cached-kv.ts";
+import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";

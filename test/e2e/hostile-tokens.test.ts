@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import { generateSigningKey } from "../../src/local/token-service.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import type { PodKind } from "../../src/local/types.ts";
 import { parseChallenge } from "../../src/oci/challenge.ts";
 import { createClient } from "../support/client.ts";

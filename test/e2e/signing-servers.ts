@@ -6,8 +6,8 @@ import { dirname } from "node:path";
 import { childEnv } from "../../src/local/child-env.ts";
 import { accepts, freePort, startChild } from "../../src/local/child-process.ts";
 import { loopback } from "../../src/local/http-server.ts";
-import type { PodContext } from "../../src/local/pod.ts";
-import { startVersitygw } from "../../src/local/versitygw.ts";
+import type { PodContext } from "../../src/local/pods/pod.ts";
+import { startVersitygw } from "../../src/local/pods/versitygw.ts";
 import { startWatchdog, type Watchdog } from "../../src/local/watchdog.ts";
 import { toolPath } from "./tools.ts";
 

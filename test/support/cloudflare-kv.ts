@@ -1,7 +1,7 @@
 import { getRequestListener } from "@hono/node-server";
 import { Hono } from "hono";
 import { serve } from "../../src/local/http-server.ts";
-import { type ApiKv, createKvApi } from "../../src/local/kv-api.ts";
+import { type ApiKv, createKvApi } from "../../src/local/workerd/kv-api.ts";
 
 export const account = "0123456789abcdef0123456789abcdef";
 export const namespace = "fedcba9876543210fedcba9876543210";

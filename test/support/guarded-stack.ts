@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { beforeAll } from "vitest";
 import { generateSealingKeys, unseal } from "../../src/directory/seal.ts";
 import { helloImage, privateImage } from "../../src/local/images.ts";
-import { generateSigningKey } from "../../src/local/token-service.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import type { PodId } from "../../src/local/types.ts";
 import { canary, type Materials } from "./hostile-parts.ts";
 import { type Forge, signFor } from "./hostile-tokens.ts";

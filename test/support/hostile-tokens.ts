@@ -2,7 +2,7 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { exportJWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
-import { generateSigningKey } from "../../src/local/token-service.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import type { SigningKey } from "../../src/local/types.ts";
 
 /** `sent` to the edge; `jwt` is the same for the Pod itself, null where the trick is the bundle's. */

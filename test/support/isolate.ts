@@ -1,5 +1,5 @@
-import { type BulkKv, createKvCache, createReadKv, type KvTrace } from "../../src/directory/cached-kv.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
+import { type BulkKv, createKvCache, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
 
 /** The directory as one isolate of the Worker has it: what it remembers of KV, its clock, and what it has read. */
 export type Isolate = {

@@ -1,5 +1,5 @@
 /** The stack's KV API in a process of its own, whose limits are another's choice: writes a bulk call and deletes it again. */
-import { type ApiKv, createKvApi } from "../../src/local/kv-api.ts";
+import { type ApiKv, createKvApi } from "../../src/local/workerd/kv-api.ts";
 import { startKv } from "./kv.ts";
 
 const { kv, stop } = await startKv();

@@ -1,5 +1,5 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
-import type { BulkKv } from "../../src/directory/cached-kv.ts";
+import type { BulkKv } from "../../src/directory/kv.ts";
 
 type TestKv = BulkKv & {
   put(key: string, value: string): Promise<void>;

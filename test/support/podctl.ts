@@ -8,7 +8,7 @@ export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
-  const child = spawn(process.execPath, ["src/cli/podctl.ts", ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { env: { ...process.env, ...env } });
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),

@@ -1,4 +1,4 @@
-import { rawClient } from "../local/raw-http.ts";
+import { rawClient } from "./raw-http.ts";
 
 /** An answer as it came off the wire, one character per byte: its header lines in their order, none joined, none decoded. */
 export type RawAnswer = {

@@ -1,5 +1,5 @@
-import { kvApiNames, kvApiPath } from "../../src/local/control.ts";
 import type { Stack } from "../../src/local/stack.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/taps/control.ts";
 
 /** What stands in a stack's KV, as the API that podctl uses gives it. */
 export async function readStackKv(

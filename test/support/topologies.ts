@@ -1,7 +1,7 @@
-import type { Topology } from "../../src/directory/topology.ts";
 import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
 import type { Rules } from "../../src/topology/rules.ts";
+import type { Topology } from "../../src/topology/topology.ts";
 
 export const production: Rules = {
   auth: "token",

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach } from "vitest";
-import { type KvStore, openKvStore } from "../../src/cli/kv-store.ts";
+import { type KvStore, openKvStore } from "../../src/podctl/target/kv-store.ts";
 import { account, apiToken, type CloudflareKv, namespace, startCloudflareKv } from "./cloudflare-kv.ts";
 
 /** Cloudflare's KV API for the tests of a file, empty and without faults before each, and podctl's way to it. */

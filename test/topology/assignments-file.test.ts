@@ -2,8 +2,8 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, expect, test } from "vitest";
-import { Assignments } from "../../src/directory/assignments.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
+import { Assignments } from "../../src/topology/assignments.ts";
 import { readAssignments } from "../../src/topology/assignments-file.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-assignments-"));

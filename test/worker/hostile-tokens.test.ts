@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from "vitest";
-import { generateSigningKey } from "../../src/local/token-service.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { createClient } from "../support/client.ts";
 import { type Forge, type HostileToken, hostileTokens, signFor } from "../support/hostile-tokens.ts";
 import { useStack } from "../support/toy-stack.ts";

@@ -1,9 +1,9 @@
 import type { ServerResponse } from "node:http";
 import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test, vi } from "vitest";
-import { rawClient } from "../local/raw-http.ts";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { rawClient } from "../support/raw-http.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();

@@ -1,0 +1,95 @@
+/** Real Pods: Debian's docker-registry 2.8 or distribution v3, with the S3 driver on versitygw and token authentication. */
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { rm, writeFile } from "node:fs/promises";
+import { exportPKCS8 } from "jose";
+import { childEnv } from "../child-env.ts";
+import { startChild } from "../child-process.ts";
+import { loopback } from "../http-server.ts";
+import { StartFailure } from "../start-failure.ts";
+import { findBinaries } from "./binaries.ts";
+import type { PodContext, PodParts } from "./pod.ts";
+import { startVersitygw } from "./versitygw.ts";
+
+export function registryParts(): PodParts {
+  const [registry, versitygw] = findBinaries(["docker-registry", "versitygw", "openssl"]);
+  return realParts(registry, versitygw, async (pod) => {
+    const rootcertbundle = `${pod.dir}/token.crt`;
+    await writeFile(rootcertbundle, await selfSignedCertificate(pod));
+    return { rootcertbundle };
+  });
+}
+
+/** Its `rootcertbundle` would expect RFC 7638 key ids; the token service writes libtrust's, which a JWK set can state. */
+export function distributionParts(): PodParts {
+  const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
+  return realParts(registry, versitygw, async (pod) => {
+    const jwks = `${pod.dir}/token-keys.json`;
+    await writeFile(jwks, JSON.stringify({ keys: [pod.key.publicJwk] }));
+    return { jwks };
+  });
+}
+
+function realParts(
+  registry: string,
+  versitygw: string,
+  trust: (pod: PodContext) => Promise<Record<string, string>>,
+): PodParts {
+  return {
+    startStorage: (pod) => startVersitygw(versitygw, pod),
+    async startRegistry(pod, urls) {
+      const token = { realm: urls.realm, service: pod.audience, issuer: pod.issuer, ...(await trust(pod)) };
+      const config = `${pod.dir}/registry.json`;
+      // JSON is YAML.
+      await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
+      return startChild({
+        name: `${pod.id}'s registry`,
+        command: registry,
+        args: ["serve", config],
+        env: { ...childEnv(), OTEL_TRACES_EXPORTER: "none" },
+        watchdog: pod.watchdog,
+        readyPort: (output) => {
+          const port = /listening on 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
+          return port === undefined ? null : Number(port);
+        },
+      });
+    },
+  };
+}
+
+function registryConfig(pod: PodContext, token: Record<string, string>, storage: string): object {
+  return {
+    version: 0.1,
+    log: { level: "info", accesslog: { disabled: true } },
+    http: { addr: `${loopback}:0`, secret: randomBytes(32).toString("hex"), relativeurls: false },
+    auth: { token },
+    storage: {
+      s3: {
+        accesskey: pod.accessKeyId,
+        secretkey: pod.secretAccessKey,
+        region: pod.region,
+        regionendpoint: storage,
+        forcepathstyle: true,
+        bucket: pod.bucket,
+        secure: false,
+        v4auth: true,
+        rootdirectory: "/",
+      },
+      delete: { enabled: true },
+      redirect: { disable: false },
+      maintenance: { uploadpurging: { enabled: false } },
+    },
+  };
+}
+
+/** docker-registry takes a token's key as a certificate; only its public key is looked at. */
+async function selfSignedCertificate(pod: PodContext): Promise<string> {
+  // A file, for openssl cannot open /dev/stdin where that is a socket, as it is under Node.
+  const key = `${pod.dir}/token.key`;
+  await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
+  const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];
+  const { status, stderr, stdout } = spawnSync("openssl", args, { encoding: "utf8", timeout: 10_000 });
+  await rm(key);
+  if (status !== 0) throw new StartFailure(`openssl made no certificate: ${stderr.trim().split("\n").at(-1)}`);
+  return stdout;
+}

@@ -1,0 +1,105 @@
+/**
+ * A tap: an HTTP server in front of one service of a Pod. It passes every message on as it is, remembers what passed,
+ * and can play the faults that a registry, a token service or a storage shows in production.
+ */
+import type http from "node:http";
+import { closeNow, createHttpServer, listen, listenAgain } from "../http-server.ts";
+import type { Fault, SeenRequest } from "../types.ts";
+import { type Connection, connectionTo, type Exchange, forward } from "./forward.ts";
+import { type OpenRequest, SeenList } from "./seen.ts";
+
+export type Tap = {
+  readonly url: string;
+  seen(): readonly SeenRequest[];
+  clearSeen(): void;
+  /** Resolves once the fault is in force. */
+  setFault(fault: Fault): Promise<void>;
+  stop(): Promise<void>;
+};
+
+/** `hostname` is what clients call the tap; it listens on 127.0.0.1 in any case. */
+export async function startTap(targetPort: number, hostname: "127.0.0.1" | "localhost"): Promise<Tap> {
+  const seen = new SeenList();
+  const connections = new WeakMap<object, Connection>();
+  let fault: Fault = { mode: "none" };
+
+  const onRequest: http.RequestListener = (request, response) => {
+    const path = request.url ?? "/";
+    if (path === "/-/seen" && (request.method === "GET" || request.method === "DELETE")) {
+      answerSeen(seen, request, response);
+      return;
+    }
+    const connection = connections.get(request.socket) ?? connectionTo(targetPort, request.socket);
+    connections.set(request.socket, connection);
+    const record = path.startsWith("/-/") ? null : seen.begin(request.method ?? "", path, authorizationOf(request));
+    play(fault, { request, response, connection, record });
+  };
+  const server = createHttpServer(onRequest).on("checkContinue", onRequest);
+  const port = await listen(server);
+
+  const change = async (next: Fault): Promise<void> => {
+    fault = next;
+    if (next.mode === "refuse") await closeNow(server);
+    else if (!server.listening) await listenAgain(server, port);
+  };
+  let changes = Promise.resolve();
+  return {
+    url: `http://${hostname}:${port}`,
+    seen: () => seen.list(),
+    clearSeen: () => seen.clear(),
+    setFault: (next) => {
+      const done = changes.then(() => change(next));
+      changes = done.catch(() => {});
+      return done;
+    },
+    stop: () => closeNow(server),
+  };
+}
+
+function play(fault: Fault, exchange: Exchange): void {
+  const { request, response, record } = exchange;
+  switch (fault.mode) {
+    case "none":
+    case "refuse":
+      forward(exchange, "whole");
+      break;
+    case "reset":
+      forward(exchange, "cut after headers");
+      break;
+    case "delay": {
+      const timer = setTimeout(() => forward(exchange, "whole"), fault.ms);
+      response.once("close", () => clearTimeout(timer));
+      break;
+    }
+    case "hang":
+      countAndDrop(request, record);
+      break;
+    case "status":
+      countAndDrop(request, record);
+      if (record !== null) Object.assign(record, { status: fault.status, ms: 0 });
+      response.writeHead(fault.status, { "Content-Length": "0" }).end();
+      break;
+  }
+}
+
+function countAndDrop(request: http.IncomingMessage, record: OpenRequest | null): void {
+  request.on("data", (chunk: Buffer) => {
+    if (record !== null) record.requestBytes += chunk.length;
+  });
+}
+
+/** As sent, all of them if there are several: what reached a service must not be hidden by Node's parsing. */
+function authorizationOf(request: http.IncomingMessage): string | undefined {
+  return request.headersDistinct["authorization"]?.join(", ");
+}
+
+function answerSeen(seen: SeenList, request: http.IncomingMessage, response: http.ServerResponse): void {
+  request.resume();
+  if (request.method === "DELETE") {
+    seen.clear();
+    response.writeHead(204).end();
+    return;
+  }
+  const body = Buffer.from(JSON.stringify(seen.list()));
+  response.writeHead(200, { "Content-Type": "application/json", "Content-Length": body.length }).end(body);
+}

@@ -1,0 +1,122 @@
+import type { IncomingMessage } from "node:http";
+import type { Digest } from "../../oci/digest.ts";
+import type { BlobServices } from "./blobs.ts";
+import { failure, failures } from "./errors.ts";
+import { publicOrigin, type Reply } from "./http.ts";
+import {
+  computeDigest,
+  type Descriptor,
+  digestMatches,
+  IMAGE_TYPE,
+  INDEX_TYPE,
+  isIndex,
+  type ParsedManifest,
+  parseManifest,
+} from "./manifest.ts";
+import type { RepositoryPlace } from "./routes.ts";
+import type { Repositories, Repository } from "./state.ts";
+
+type ManifestPlace = Extract<RepositoryPlace, { kind: "manifest" }>;
+
+const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
+
+export function getManifest(repositories: Repositories, place: ManifestPlace, request: IncomingMessage): Reply {
+  const repository = repositories.find(place.name);
+  const digest = "tag" in place.reference ? repository?.tags.get(place.reference.tag) : place.reference.digest;
+  const manifest = digest === undefined ? undefined : repository?.manifests.get(digest);
+  if (digest === undefined || manifest === undefined) return failure("MANIFEST_UNKNOWN", unknownDetail(place));
+  const etag = `"${digest}"`;
+  const ifNoneMatch = request.headers["if-none-match"];
+  if (ifNoneMatch === etag || ifNoneMatch === digest) return { status: 304 };
+  const { mediaType, body } = manifest;
+  // Distribution serves the OCI types only to who names them; `*/*` is not enough.
+  if ((mediaType === IMAGE_TYPE || mediaType === INDEX_TYPE) && !accepts(request, mediaType)) {
+    return failure("MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support it");
+  }
+  return {
+    status: 200,
+    headers: { "Content-Type": mediaType, "Docker-Content-Digest": digest, ETag: etag },
+    body,
+  };
+}
+
+const accepts = (request: IncomingMessage, mediaType: string): boolean =>
+  (request.headers.accept ?? "").split(",").some((entry) => entry.split(";")[0]?.trim() === mediaType);
+
+const unknownDetail = ({ name, reference }: ManifestPlace) =>
+  "tag" in reference ? { name, tag: reference.tag } : { name, revision: reference.digest };
+
+export async function putManifest(
+  { repositories, lenientManifests }: Pick<BlobServices, "repositories" | "lenientManifests">,
+  { name, reference }: ManifestPlace,
+  request: IncomingMessage,
+): Promise<Reply> {
+  const body = await readBody(request, MAX_MANIFEST_BYTES);
+  if (body === null) {
+    // Distribution answers 400 here; the OCI spec ("Pushing Manifests") wants 413.
+    return { ...failure("MANIFEST_INVALID", "manifest is larger than 4 MiB", { Connection: "close" }), status: 413 };
+  }
+  const parsed = parseManifest(request.headers["content-type"] ?? "", body);
+  if (!parsed.ok) return failure("MANIFEST_INVALID", parsed.error);
+  const digest = "digest" in reference ? reference.digest : computeDigest("sha256", body);
+  if (!digestMatches(digest, body)) return failure("DIGEST_INVALID");
+  const missing = lenientManifests ? [] : missingReferences(parsed.value, repositories.find(name));
+  if (missing.length > 0) return failures("MANIFEST_BLOB_UNKNOWN", missing);
+  const repository = repositories.open(name);
+  repository.manifests.set(digest, parsed.value);
+  if ("tag" in reference) {
+    repository.tags.set(reference.tag, digest);
+    repository.everTagged = true;
+  }
+  const { subject } = parsed.value;
+  const headers = {
+    Location: `${publicOrigin(request)}/v2/${name}/manifests/${digest}`,
+    "Docker-Content-Digest": digest,
+    ...(subject === null ? {} : { "OCI-Subject": subject }),
+  };
+  return { status: 201, headers };
+}
+
+/** The references that this repository does not hold. A right on another repository proves nothing about this one. */
+function missingReferences(manifest: ParsedManifest, repository: Repository | undefined): readonly Digest[] {
+  const { references, mediaType } = manifest;
+  const held = ({ digest, hasUrls, ...descriptor }: Descriptor): boolean => {
+    if (isIndex(mediaType)) return repository?.manifests.has(digest) ?? false;
+    // Layers that may not be distributed are fetched from elsewhere.
+    if (hasUrls && /nondistributable|foreign/.test(descriptor.mediaType)) return true;
+    return repository?.blobs.has(digest) ?? false;
+  };
+  return references.filter((descriptor) => !held(descriptor)).map(({ digest }) => digest);
+}
+
+/** Null when it is larger than that; the rest is then read and dropped by the server, so that the client sees the answer. */
+async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
+  const chunks: Uint8Array[] = [];
+  let size = 0;
+  for await (const chunk of request.iterator({ destroyOnReturn: false })) {
+    const bytes = Buffer.from(chunk);
+    size += bytes.length;
+    if (size > maxBytes) {
+      request.resume();
+      return null;
+    }
+    chunks.push(bytes);
+  }
+  return Buffer.concat(chunks);
+}
+
+export function deleteManifest(repositories: Repositories, place: ManifestPlace): Reply {
+  const repository = repositories.find(place.name);
+  const removed =
+    "tag" in place.reference
+      ? repository?.tags.delete(place.reference.tag)
+      : repository !== undefined && deleteRevision(repository, place.reference.digest);
+  return removed === true ? { status: 202 } : failure("MANIFEST_UNKNOWN", unknownDetail(place));
+}
+
+/** The tags that name it go too. */
+function deleteRevision(repository: Repository, digest: Digest): boolean {
+  if (!repository.manifests.delete(digest)) return false;
+  for (const [tag, tagged] of repository.tags) if (tagged === digest) repository.tags.delete(tag);
+  return true;
+}

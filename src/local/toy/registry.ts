@@ -1,0 +1,87 @@
+import type { IncomingMessage, RequestListener } from "node:http";
+import { createAuthorizer, type ToyAuthOptions } from "./auth.ts";
+import { type BlobServices, continueUpload, deleteBlob, redirectBlob, startUpload } from "./blobs.ts";
+import { failure } from "./errors.ts";
+import { listener, type Reply, send } from "./http.ts";
+import { getCatalog, getReferrers, getTags } from "./lists.ts";
+import { deleteManifest, getManifest, putManifest } from "./manifests.ts";
+import { parseRoute, type RepositoryPlace, type Route } from "./routes.ts";
+import { Repositories } from "./state.ts";
+import type { ToyStorageClientOptions } from "./storage-client.ts";
+import { Uploads } from "./uploads.ts";
+
+export type { ToyStorageClientOptions } from "./storage-client.ts";
+
+type ToyRegistryOptions = ToyAuthOptions & {
+  readonly storage: ToyStorageClientOptions;
+  readonly stagingDir: string;
+  /** Takes manifests whose blobs it does not have, as some registries do: what `proof: manifest` must not be set for. */
+  readonly lenientManifests?: boolean;
+};
+
+/**
+ * A development registry: the OCI distribution spec 1.1, answered as distribution answers. Blobs are in object storage and
+ * are only ever redirected to; all else it knows is in memory and ends with it.
+ */
+export function createToyRegistry(options: ToyRegistryOptions): RequestListener {
+  const authorize = createAuthorizer(options);
+  const services: BlobServices = {
+    repositories: new Repositories(),
+    uploads: new Uploads(options.stagingDir),
+    storage: options.storage,
+    lenientManifests: options.lenientManifests ?? false,
+  };
+  return listener(async (request, response) => {
+    response.setHeader("Docker-Distribution-Api-Version", "registry/2.0");
+    const route = parseRoute(request);
+    if (!route.ok) return send(response, route.error);
+    const refusal = await authorize(request, route.value);
+    send(response, refusal ?? (await answer(services, route.value, request)));
+  });
+}
+
+async function answer(services: BlobServices, { place, query }: Route, request: IncomingMessage): Promise<Reply> {
+  const allowed = methods[place.kind];
+  if (!allowed.includes(request.method ?? "")) return failure("UNSUPPORTED", undefined, { Allow: allowed.join(", ") });
+  if (place.kind === "base") return { status: 200, headers: { "Content-Type": "application/json" }, body: "{}" };
+  if (place.kind === "catalog") return getCatalog(services.repositories, query);
+  return answerRepository(services, place, query, request);
+}
+
+const methods: Readonly<Record<Route["place"]["kind"], readonly string[]>> = {
+  base: ["GET", "HEAD"],
+  catalog: ["GET"],
+  blob: ["GET", "HEAD", "DELETE"],
+  manifest: ["GET", "HEAD", "PUT", "DELETE"],
+  uploads: ["POST"],
+  upload: ["GET", "HEAD", "PATCH", "PUT", "DELETE"],
+  tags: ["GET"],
+  referrers: ["GET"],
+};
+
+async function answerRepository(
+  services: BlobServices,
+  place: RepositoryPlace,
+  query: URLSearchParams,
+  request: IncomingMessage,
+): Promise<Reply> {
+  const { repositories } = services;
+  switch (place.kind) {
+    case "tags":
+      return getTags(repositories, place, query);
+    case "referrers":
+      return getReferrers(repositories, place, query);
+    case "uploads":
+      return startUpload(services, place.name, query, request);
+    case "upload":
+      return continueUpload(services, place, query, request);
+    case "blob":
+      if (request.method === "DELETE") return deleteBlob(services, place);
+      return redirectBlob(services, place, request.method === "HEAD" ? "HEAD" : "GET");
+    case "manifest":
+      if (request.method === "PUT") return putManifest(services, place, request);
+      return request.method === "DELETE"
+        ? deleteManifest(repositories, place)
+        : getManifest(repositories, place, request);
+  }
+}

@@ -1,0 +1,68 @@
+import type { IncomingMessage } from "node:http";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { parseTag, type Tag } from "../../oci/reference.ts";
+import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
+import { failure } from "./errors.ts";
+import { parseTarget, type Reply } from "./http.ts";
+
+type Place = { readonly kind: "base" } | { readonly kind: "catalog" } | RepositoryPlace;
+
+export type RepositoryPlace = { readonly name: RepositoryName } & (
+  | { readonly kind: "blob"; readonly digest: Digest }
+  | { readonly kind: "manifest"; readonly reference: { readonly tag: Tag } | { readonly digest: Digest } }
+  | { readonly kind: "uploads" }
+  | { readonly kind: "upload"; readonly id: string }
+  | { readonly kind: "tags" }
+  | { readonly kind: "referrers"; readonly digest: Digest }
+);
+
+export type Route = { readonly place: Place; readonly query: URLSearchParams };
+
+/**
+ * The path as distribution's router reads it: decoded once, then matched from its end by a greedy name. That is another
+ * reading than the edge's, on purpose: a name on which the two differ would show.
+ */
+export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
+  const target = parseTarget(request);
+  if (target === null) return err(failure("NAME_INVALID"));
+  const { path, query } = target;
+  if (path === "/v2") return err({ status: 301, headers: { Location: "/v2/" } });
+  if (path === "/v2/") return ok({ place: { kind: "base" }, query });
+  if (path === "/v2/_catalog") return ok({ place: { kind: "catalog" }, query });
+  const place = parsePlace(path);
+  return place.ok ? ok({ place: place.value, query }) : place;
+}
+
+const notFound: Reply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };
+
+function parsePlace(path: string): Result<RepositoryPlace, Reply> {
+  const uploads = /^\/v2\/(.*)\/blobs\/uploads\/([^/]*)$/.exec(path);
+  if (uploads !== null) {
+    const [, text = "", id = ""] = uploads;
+    return withName(text, (name) => ok(id === "" ? { kind: "uploads", name } : { kind: "upload", name, id }));
+  }
+  const tags = /^\/v2\/(.*)\/tags\/list$/.exec(path);
+  if (tags !== null) return withName(tags[1] ?? "", (name) => ok({ kind: "tags", name }));
+  const [, text = "", kind, reference = ""] = /^\/v2\/(.*)\/(blobs|manifests|referrers)\/([^/]+)$/.exec(path) ?? [];
+  if (kind === undefined) return err(notFound);
+  return withName(text, (name) => {
+    if (kind === "manifests" && !reference.includes(":")) {
+      const tag = parseTag(reference);
+      return tag.ok ? ok({ kind: "manifest", name, reference: { tag: tag.value } }) : err(failure("TAG_INVALID"));
+    }
+    const digest = parseDigest(reference);
+    // Only what can be computed here can be checked, so no third algorithm is taken.
+    if (!digest.ok || !/^sha(256|512):/.test(digest.value)) return err(failure("DIGEST_INVALID"));
+    if (kind === "manifests") return ok({ kind: "manifest", name, reference: { digest: digest.value } });
+    return ok({ kind: kind === "blobs" ? "blob" : "referrers", name, digest: digest.value });
+  });
+}
+
+function withName(
+  text: string,
+  next: (name: RepositoryName) => Result<RepositoryPlace, Reply>,
+): Result<RepositoryPlace, Reply> {
+  const name = parseRepositoryName(text);
+  return name.ok ? next(name.value) : err(failure("NAME_INVALID", { name: text }));
+}

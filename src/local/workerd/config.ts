@@ -1,0 +1,74 @@
+/** The Worker as `wrangler deploy` would ship it: the same bundle, compatibility settings, variables and KV namespace. */
+import { build } from "esbuild";
+import { root } from "../paths.ts";
+
+export type WorkerConfig = {
+  readonly name: string;
+  readonly compatibilityDate: string;
+  readonly compatibilityFlags: string[];
+  readonly vars: Readonly<Record<string, string>>;
+  /** By binding. */
+  readonly kvNamespaces: ReadonlyMap<string, string>;
+  readonly accountId: string | null;
+  /** Host names of its routes. */
+  readonly hosts: readonly string[];
+};
+
+/** What is read of wrangler's own type, which does not resolve without the packages it is built from. */
+type ParsedConfig = {
+  readonly name?: string;
+  readonly compatibility_date?: string;
+  readonly compatibility_flags: string[];
+  readonly vars: Readonly<Record<string, unknown>>;
+  readonly kv_namespaces: readonly { readonly binding: string; readonly id?: string }[];
+  readonly account_id?: string;
+  readonly routes?: readonly (string | { readonly pattern: string })[];
+};
+
+/** `env` is one of the file's environments; without one its top level counts. */
+export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
+  // Half a second to load: not before a stack starts.
+  const { unstable_readConfig } = await import("wrangler");
+  // Without a name wrangler would take that of CLOUDFLARE_ENV.
+  const args = { config: configPath, env: env ?? "" };
+  const config: ParsedConfig = unstable_readConfig(args, { hideWarnings: true });
+  const vars = Object.entries(config.vars).map(([name, value]) => [
+    name,
+    typeof value === "string" ? value : JSON.stringify(value),
+  ]);
+  return {
+    name: config.name ?? "registry-edge",
+    compatibilityDate: config.compatibility_date ?? "",
+    compatibilityFlags: config.compatibility_flags,
+    vars: Object.fromEntries(vars),
+    kvNamespaces: new Map(config.kv_namespaces.map(({ binding, id }) => [binding, id ?? binding])),
+    accountId: config.account_id ?? null,
+    hosts: (config.routes ?? []).map((route) => hostOf(typeof route === "string" ? route : route.pattern)),
+  };
+}
+
+/** The environments that the file has beside its top level. */
+export async function readEnvironments(configPath = `${root}wrangler.toml`): Promise<readonly string[]> {
+  const { experimental_readRawConfig } = await import("wrangler");
+  const { rawConfig } = experimental_readRawConfig({ config: configPath }, { hideWarnings: true });
+  return Object.keys((rawConfig as { env?: object }).env ?? {});
+}
+
+/** A route's pattern is a host and a path, with a scheme or without. */
+const hostOf = (pattern: string): string => pattern.replace(/^\w+:\/\//, "").replace(/[:/].*$/, "");
+
+export async function bundleWorker(entryPoint = `${root}src/worker.ts`): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [entryPoint],
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "neutral",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    mainFields: ["browser", "module", "main"],
+    external: ["cloudflare:*", "node:*"],
+    logLevel: "silent",
+  });
+  return outputFiles[0]?.text ?? "";
+}

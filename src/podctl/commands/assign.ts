@@ -1,0 +1,50 @@
+import { Command } from "commander";
+import { podKey, routeKey } from "../../directory/keys.ts";
+import { type PodId, parsePodId } from "../../directory/pod-id.ts";
+import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import type { Target } from "../target/target.ts";
+import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
+
+type Options = TargetOptions & SmallChangeOptions;
+
+export function assignCommand(): Command {
+  return withTarget(new Command("assign"))
+    .description("Gives a prefix of repository names to a Pod, at once and without a topology file.")
+    .argument("<prefix>", "whole components of a name, as in acme or acme/team")
+    .argument("<pod>", "the Pod, which is in KV already")
+    .option("--yes", "do not ask")
+    .option("--json", "the change as JSON")
+    .addHelpText("after", inFileToo)
+    .action(async (prefixText: string, podText: string, options: Options) => {
+      const prefix = orFail(parsePrefix(prefixText));
+      const pod = orFail(parsePodId(podText));
+      const target = await openTarget(options);
+      await refuseUnknownPod(target, pod);
+      await makeSmallChange(target, { key: routeKey(prefix), after: { pod, state: "active" } }, options);
+    });
+}
+
+export function unassignCommand(): Command {
+  return withTarget(new Command("unassign"))
+    .description("Takes a prefix from its Pod; its names then belong to a shorter prefix's Pod, or to the default.")
+    .argument("<prefix>", "as it was assigned")
+    .option("--yes", "do not ask")
+    .option("--json", "the change as JSON")
+    .addHelpText("after", inFileToo)
+    .action(async (text: string, options: Options) => {
+      const prefix: Prefix = orFail(parsePrefix(text));
+      await makeSmallChange(await openTarget(options), { key: routeKey(prefix), after: null }, options);
+    });
+}
+
+const inFileToo = `
+Write the same into the topology file: the next \`podctl apply\` makes KV what the file says.`;
+
+async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {
+  const kv = target.openKv();
+  const key = podKey(pod);
+  if ((await kv.read([key])).get(key) !== null) return;
+  throw new CliFailure(`Pod "${pod}" is not in KV; want one that a topology file has brought there`);
+}

@@ -1,0 +1,45 @@
+import { Command } from "commander";
+import { blockKey } from "../../directory/keys.ts";
+import { parseBlocked } from "../../topology/check.ts";
+import { maxTextCharacters } from "../../topology/rules.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
+
+type Options = TargetOptions & SmallChangeOptions;
+
+export function blockCommand(): Command {
+  return withTarget(new Command("block"))
+    .description(
+      "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute: for a leaked or illegal image.",
+    )
+    .argument("<prefix|digest>", "as in acme/leaked or sha256:…")
+    .requiredOption("--why <text>", "what clients are told")
+    .option("--yes", "do not ask")
+    .option("--json", "the change as JSON")
+    .addHelpText(
+      "after",
+      `
+A manifest's digest blocks the image by digest and not by tag; block its layers too, or its repository's name. Signed URLs that
+clients hold already live on for at most 20 minutes. No \`podctl apply\` lifts a block; \`podctl unblock\` does.`,
+    )
+    .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
+      const blocked = orFail(parseBlocked(text));
+      if (why.length > maxTextCharacters) {
+        throw new CliFailure(`--why has ${why.length} characters; want at most ${maxTextCharacters}`);
+      }
+      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: { text: why } }, options);
+    });
+}
+
+export function unblockCommand(): Command {
+  return withTarget(new Command("unblock"))
+    .description("Lifts a block.")
+    .argument("<prefix|digest>", "as it was blocked")
+    .option("--yes", "do not ask")
+    .option("--json", "the change as JSON")
+    .action(async (text: string, options: Options) => {
+      const blocked = orFail(parseBlocked(text));
+      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: null }, options);
+    });
+}

@@ -1,0 +1,33 @@
+import { Command } from "commander";
+import { print, printJson } from "../output.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { readTopology } from "../target/read-topology.ts";
+import { isEmpty, makePlan } from "../write/make-plan.ts";
+import { planJson, planLines } from "../write/plan-text.ts";
+
+type Options = TargetOptions & { readonly json?: boolean };
+
+const changesExitCode = 2;
+
+export function planCommand(): Command {
+  return withTarget(new Command("plan"))
+    .description(
+      "Shows what applying a topology file would change in KV. Writes nothing; exits with 2 when there are changes.",
+    )
+    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
+    .option("--json", "the plan as JSON")
+    .addHelpText(
+      "after",
+      `
+Records that the file does not ask for are deleted, but for blocks. The revision that a plan prints names the state of KV that it
+was made for: \`podctl apply --expect <revision>\` refuses to write when KV is no longer in it.`,
+    )
+    .action(async (file: string | undefined, { json, ...options }: Options) => {
+      const target = await openTarget(options);
+      const { topology } = await readTopology(file, target);
+      const plan = await makePlan(target.openKv(), topology);
+      if (json) printJson(planJson(plan));
+      else for (const line of planLines(plan, target.name)) print(line);
+      if (!isEmpty(plan)) process.exitCode = changesExitCode;
+    });
+}

@@ -1,0 +1,105 @@
+import { createReadStream } from "node:fs";
+import { Command } from "commander";
+import { kindOf } from "../../directory/keys.ts";
+import type { LiveRecord } from "../../topology/content.ts";
+import { CliFailure } from "../failure.ts";
+import { counted, print, printJson, startProgress } from "../output.ts";
+import { type Comparison, compareTraffic } from "../replay/comparison.ts";
+import { linesOf } from "../replay/lines.ts";
+import { addRecord, createDecide, type Texts, textsOf } from "../replay/map.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { readTopology } from "../target/read-topology.ts";
+import type { Target } from "../target/target.ts";
+import { readLive } from "../write/live-directory.ts";
+
+type Options = TargetOptions & { readonly json?: boolean; readonly from?: string };
+
+const differsExitCode = 2;
+const maxShown = 20;
+
+export function replayCommand(): Command {
+  return withTarget(new Command("replay"))
+    .description("Says which requests of an access log would go elsewhere under another map. Ends with 2 if any would.")
+    .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
+    .argument("[file]", "the topology to try; for the local stack topology.example.yaml is the default")
+    .option("--from <file>", "a topology to compare it with, instead of live KV")
+    .option("--json", "the comparison as JSON")
+    .addHelpText(
+      "after",
+      `
+  podctl replay access.log topology.yaml                      what applying the file would change for this traffic
+  podctl replay access.log topology.yaml --from before.yaml   the same between two files, without KV
+
+The log is read as a stream. Blocks that stand in KV alone stay when a file is applied, and so do here.`,
+    )
+    .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
+      const target = await openTarget(options);
+      const { topology } = await readTopology(file, target);
+      const after = textsOf(topology);
+      const before =
+        from === undefined ? await readLiveTexts(target) : textsOf((await readTopology(from, target)).topology);
+      if (from === undefined) keepBlocks(before, after);
+      const comparison = await compareTraffic(
+        readLines(log),
+        createDecide(before, target),
+        createDecide(after, target),
+      );
+      if (json) printJson({ ...comparison, byMove: Object.fromEntries(comparison.byMove) });
+      else print(formatComparison(comparison));
+      if (comparison.lines.differs > 0) process.exitCode = differsExitCode;
+      if (isUnread(comparison)) {
+        throw new CliFailure(
+          `no line of "${log}" is one of an access log; want it as text, not compressed: zcat it into -`,
+        );
+      }
+    });
+}
+
+/** What says nothing about any traffic must not pass for a map that changes nothing. */
+const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
+  unread > 0 && Object.values(read).every((lines) => lines === 0);
+
+async function readLiveTexts(target: Target): Promise<Texts> {
+  const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
+  const progress = startProgress("keys read", null);
+  const addAll = (records: readonly LiveRecord[]) => {
+    for (const { key, text } of records) addRecord(texts, shared, key, text);
+  };
+  await readLive(target.openKv(), addAll, progress.advance);
+  progress.end();
+  return texts;
+}
+
+function keepBlocks(live: Texts, wanted: Texts): void {
+  for (const [key, text] of live) if (kindOf(key) === "block" && !wanted.has(key)) wanted.set(key, text);
+}
+
+async function* readLines(log: string): AsyncGenerator<string | null> {
+  const progress = startProgress("lines read", null);
+  const stream = log === "-" ? process.stdin.setEncoding("utf8") : createReadStream(log, { encoding: "utf8" });
+  for await (const line of linesOf(stream as AsyncIterable<string>)) {
+    progress.advance(1);
+    yield line;
+  }
+  progress.end();
+}
+
+function formatComparison({ lines, byMove, differences }: Comparison): string {
+  const { same, differs, nameless, refused, unread } = lines;
+  const all = counted(same + differs + nameless + refused + unread, "line");
+  const summary = `${all}: ${same} the same, ${differs} different, ${nameless} without a repository, ${refused} refused either way, ${unread} not read`;
+  const moves = [...byMove]
+    .toSorted(([, one], [, other]) => other - one)
+    .map(([move, requests]) => `${move}: ${counted(requests, "request")}`);
+  const names = differences
+    .slice(0, maxShown)
+    .flatMap(({ name, from, to, requests, examples }) => [
+      `  ${name}: ${from} → ${to}, ${counted(requests, "request")}`,
+      ...examples.map((example) => `    ${example}`),
+    ]);
+  const left =
+    differences.length > maxShown
+      ? [`  and ${counted(differences.length - maxShown, "more name")}; --json has them`]
+      : [];
+  return [summary, ...moves, ...names, ...left].join("\n");
+}

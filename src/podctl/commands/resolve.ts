@@ -1,0 +1,42 @@
+import { Command } from "commander";
+import { kindOf, nameIn } from "../../directory/keys.ts";
+import { resolvePod } from "../../directory/resolve.ts";
+import { parseRepositoryName } from "../../oci/repository-name.ts";
+import { describePod, lookupLines } from "../explain/describe.ts";
+import { formatSteps } from "../explain/step.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { print, printJson } from "../output.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { openDirectory } from "../target/traced-directory.ts";
+
+type Options = TargetOptions & { readonly json?: boolean };
+
+export function resolveCommand(): Command {
+  return withTarget(new Command("resolve"))
+    .description("Says which Pod owns a repository name, and by which assignment. Ends with 1 if none does.")
+    .argument("<name>", "a repository name, as in acme/app")
+    .option("--json", "the answer as JSON")
+    .action(async (text: string, { json, ...options }: Options) => {
+      const name = orFail(parseRepositoryName(text));
+      const target = await openTarget(options);
+      const { directory, lookups } = openDirectory(target, target.openKv());
+      const resolution = await resolvePod(directory, name, null);
+      if (!resolution.ok) throw new CliFailure(resolution.error.text);
+      const { pod, blocked } = resolution.value;
+      const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);
+      const by = route === undefined ? null : nameIn(route.key);
+      if (pod === null) process.exitCode = 1;
+      if (json)
+        return printJson({ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked });
+      const whose = pod === null ? "nobody's: no assignment and no default" : describePod(pod);
+      print(
+        formatSteps([
+          { step: "name", result: text },
+          { step: "look-ups", result: `${lookups.length} keys`, lines: lookupLines(lookups) },
+          { step: "Pod", result: whose },
+          { step: "by", result: by ?? (pod === null ? "–" : "default") },
+          ...(blocked === null ? [] : [{ step: "blocked", result: blocked }]),
+        ]),
+      );
+    });
+}

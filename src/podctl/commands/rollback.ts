@@ -1,0 +1,37 @@
+import { Command } from "commander";
+import { confirmWrite, showWrite } from "../confirm.ts";
+import { counted, print, printJson } from "../output.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { readRollback, undo } from "../write/undo-write.ts";
+
+type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
+
+export function rollbackCommand(): Command {
+  return withTarget(new Command("rollback"))
+    .description("Puts back, byte for byte, what the last apply, assign or block replaced.")
+    .option("--yes", "do not ask")
+    .option("--json", "the result as JSON")
+    .addHelpText(
+      "after",
+      `
+Run again it undoes the write before that; the last ten are kept. An apply that was cut off is undone as well.
+A rollback that was cut off is finished by the next one.`,
+    )
+    .action(async (options: Options) => {
+      const target = await openTarget(options);
+      const kv = target.openKv();
+      const rollback = await readRollback(kv);
+      const { index, to, former } = rollback;
+      const records = former.size - 1;
+      showWrite(
+        [
+          `${target.name}: back from revision ${index.revision} (${index.by}, ${index.at}) to ${to}: ${counted(records, "record")}.`,
+        ],
+        options,
+      );
+      await confirmWrite(`Write this to ${target.name}?`, options.yes);
+      await undo(kv, rollback);
+      if (options.json) printJson({ from: index.revision, to, records });
+      else print(`Revision ${to} is back.`);
+    });
+}

@@ -1,0 +1,21 @@
+import { Command } from "commander";
+import { counted, print, printJson } from "../output.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { readTopology } from "../target/read-topology.ts";
+
+type Options = TargetOptions & { readonly json?: boolean };
+
+export function validateCommand(): Command {
+  return withTarget(new Command("validate"))
+    .description("Checks a topology file; says of each mistake where it is and what was wanted. Changes nothing.")
+    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
+    .option("--json", "the result as JSON")
+    .action(async (file: string | undefined, { json, ...options }: Options) => {
+      const { file: path, topology } = await readTopology(file, await openTarget(options));
+      const { pods, assignments, blocks } = topology;
+      if (json) return printJson({ file: path, pods: pods.size, assignments: assignments.size, blocks: blocks.size });
+      print(
+        `${path} is valid: ${counted(pods.size, "Pod")}, ${counted(assignments.size, "assignment")}, ${counted(blocks.size, "block")}.`,
+      );
+    });
+}

@@ -1,0 +1,60 @@
+/** What explain and resolve say of records and tokens: names, never a secret. */
+import { decodeJwt } from "jose";
+import type { Token } from "../../auth/bundle.ts";
+import { partsOf } from "../../auth/grant.ts";
+import { keyId, verifyToken } from "../../auth/verify.ts";
+import type { Directory, Pod } from "../../directory/directory.ts";
+import { kindOf } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { formatScope } from "../../oci/scope.ts";
+import type { Lookup } from "../target/traced-directory.ts";
+
+export const describePod = ({ id, state, registry, revision }: Pod): string =>
+  `${id} (${state}, revision ${revision}) at ${registry}`;
+
+/** The routes and blocks that were asked for, longest prefix first, and which of them are there. */
+export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
+  return lookups.flatMap(({ key, text }) => {
+    if (text === null) return kindOf(key) === "block" ? [] : [`${key}  –`];
+    return [`${key}  ${summaryOf(key, text)}`];
+  });
+}
+
+function summaryOf(key: string, text: string): string {
+  const record = parseJsonObject(text) ?? {};
+  const kind = kindOf(key);
+  if (kind === "route") return `→ ${textOf(record["pod"])}`;
+  if (kind === "directory") return `default ${textOf(record["default"])}`;
+  if (kind === "block") return "blocked";
+  return "found";
+}
+
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
+
+/** Each part: whose it is, its key, whether it verifies, and what it grants. */
+export async function tokenLines(token: Token, directory: Directory, now: Date): Promise<readonly string[]> {
+  const parts = await partsOf(token, directory);
+  if (!parts.ok) return [parts.error.text];
+  if (parts.value.length === 0) return ["its key is of no Pod of this directory"];
+  return Promise.all(
+    parts.value.map(async ({ pod: id, jwt }) => {
+      const pod = await directory.pod(id);
+      if (!pod.ok || pod.value === null) return `${id}: ${pod.ok ? "has no record" : pod.error.text}`;
+      const verdict = await verifyToken(jwt, pod.value, now);
+      const kid = keyId(jwt);
+      const of = `${id}: key ${kid.ok ? kid.value : "of no sense"}, ${endOf(jwt, now)}`;
+      if (verdict.kind === "verified")
+        return `${of}: grants ${verdict.access.map(formatScope).join(" ") || "nothing but a login"}`;
+      return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "a key that the record does not hold"}`;
+    }),
+  );
+}
+
+function endOf(jwt: string, now: Date): string {
+  try {
+    const seconds = Math.round((decodeJwt(jwt).exp ?? 0) - now.getTime() / 1000);
+    return seconds > 0 ? `${seconds} s left` : `expired ${-seconds} s ago`;
+  } catch {
+    return "no claims";
+  }
+}

@@ -1,0 +1,102 @@
+import { createPublicKey, type KeyObject, X509Certificate } from "node:crypto";
+import { calculateJwkThumbprint, type JWK } from "jose";
+import { libtrustKeyId } from "../../directory/key-id.ts";
+import { parseJson } from "../../lib/json.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+
+/** How a token service names its keys: GitLab and distribution 2 by libtrust's id, distribution 3 by a thumbprint or as its JWK set says. */
+export const kidForms = ["libtrust", "rfc7638", "own"] as const;
+export type KidForm = (typeof kidForms)[number];
+
+type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
+
+/** The public keys of a PEM bundle (certificates or keys) or a JWK set, each once, as a Pod's record wants them; else what is wrong. */
+export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
+  // It trims a byte order mark as well.
+  const trimmed = text.trimStart();
+  const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
+  if (!found.ok) return found;
+  if (found.value.length === 0) return err("holds no key; want PEM certificates or public keys, or a JWK set");
+  const keys = new Map<string, JWK>();
+  for (const [index, each] of found.value.entries()) {
+    const jwk = await recordKey(each, form);
+    if (!jwk.ok) return err(`key ${index + 1} ${jwk.error}`);
+    const { kid = "" } = jwk.value;
+    const same = keys.get(kid);
+    if (same !== undefined && (await thumbprint(same)) !== (await thumbprint(jwk.value)))
+      return err(`key ${index + 1} has the kid "${kid}" of another key; want one for each`);
+    keys.set(kid, jwk.value);
+  }
+  return ok([...keys.values()]);
+}
+
+function fromPem(text: string): Result<readonly FoundKey[], string> {
+  const keys: FoundKey[] = [];
+  for (const [block, label = ""] of text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g)) {
+    if (label.includes("PRIVATE")) return err("holds a private key; want certificates or public keys alone");
+    if (label !== "CERTIFICATE" && !label.endsWith("PUBLIC KEY"))
+      return err(`holds a "${label}"; want certificates or public keys`);
+    try {
+      const key = label === "CERTIFICATE" ? new X509Certificate(block).publicKey : createPublicKey(block);
+      keys.push({ key, alg: null, kid: null });
+    } catch {
+      return err(`has a ${label} that cannot be read, the ${keys.length + 1}. of the file`);
+    }
+  }
+  return ok(keys);
+}
+
+function fromJwks(text: string): Result<readonly FoundKey[], string> {
+  const json = parseJson(text);
+  if (json === undefined) return err("is no JSON");
+  const set = Object(json) as Record<string, unknown>;
+  const members = Array.isArray(set["keys"]) ? (set["keys"] as unknown[]) : [set];
+  const keys: FoundKey[] = [];
+  for (const [index, member] of members.entries()) {
+    const jwk = Object(member) as JWK;
+    if (jwk.d !== undefined || jwk.k !== undefined) return err(`key ${index + 1} is private; want public keys alone`);
+    // It verifies nothing.
+    if (jwk.use === "enc") continue;
+    try {
+      keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid || null });
+    } catch {
+      return err(`key ${index + 1} is no public JWK`);
+    }
+  }
+  return ok(keys);
+}
+
+/** RFC 7518 §3.1 and RFC 8037: what keys of this kind can sign; the first is taken unless the JWK says another. */
+const algorithms: Readonly<Record<string, readonly string[]>> = {
+  RSA: ["RS256", "RS384", "RS512", "PS256"],
+  "P-256": ["ES256"],
+  "P-384": ["ES384"],
+  "P-521": ["ES512"],
+  Ed25519: ["EdDSA"],
+};
+const minRsaBits = 2048;
+
+async function recordKey(found: FoundKey, form: KidForm): Promise<Result<JWK, string>> {
+  const { modulusLength } = found.key.asymmetricKeyDetails ?? {};
+  if (modulusLength !== undefined && modulusLength < minRsaBits) {
+    return err(`has ${modulusLength} bits; want at least ${minRsaBits}`);
+  }
+  const jwk = supported(found.key) ? (found.key.export({ format: "jwk" }) as JWK) : {};
+  const able = algorithms[jwk.crv ?? jwk.kty ?? ""] ?? [];
+  const alg = found.alg === null ? able[0] : able.find((each) => each === found.alg);
+  if (alg === undefined)
+    return err(`is for "${found.alg ?? found.key.asymmetricKeyType}"; want RSA, P-256, P-384, P-521 or Ed25519`);
+  const named = { ...jwk, alg, use: "sig" };
+  const kid = await keyIdOf(named, form, found.kid);
+  return kid === null ? err('has no "kid" of its own; want --kid libtrust or rfc7638') : ok({ ...named, kid });
+}
+
+const supported = ({ asymmetricKeyType }: KeyObject): boolean =>
+  asymmetricKeyType === "rsa" || asymmetricKeyType === "ec" || asymmetricKeyType === "ed25519";
+
+async function keyIdOf(jwk: JWK, form: KidForm, own: string | null): Promise<string | null> {
+  if (form === "own") return own;
+  return form === "libtrust" ? libtrustKeyId(jwk) : thumbprint(jwk);
+}
+
+const thumbprint = (jwk: JWK): Promise<string> => calculateJwkThumbprint(jwk, "sha256");

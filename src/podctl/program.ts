@@ -1,0 +1,44 @@
+/** All commands of podctl: one file each. */
+import { Command } from "commander";
+import { applyCommand } from "./commands/apply.ts";
+import { assignCommand, unassignCommand } from "./commands/assign.ts";
+import { blockCommand, unblockCommand } from "./commands/block.ts";
+import { doctorCommand } from "./commands/doctor.ts";
+import { explainCommand } from "./commands/explain.ts";
+import { exportCommand } from "./commands/export.ts";
+import { keysCommand } from "./commands/keys.ts";
+import { planCommand } from "./commands/plan.ts";
+import { replayCommand } from "./commands/replay.ts";
+import { resolveCommand } from "./commands/resolve.ts";
+import { rollbackCommand } from "./commands/rollback.ts";
+import { schemaCommand } from "./commands/schema.ts";
+import { sealCommand } from "./commands/seal.ts";
+import { validateCommand } from "./commands/validate.ts";
+
+export const createProgram = (): Command =>
+  new Command("podctl")
+    .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
+    .addCommand(validateCommand())
+    .addCommand(planCommand())
+    .addCommand(applyCommand())
+    .addCommand(rollbackCommand())
+    .addCommand(assignCommand())
+    .addCommand(unassignCommand())
+    .addCommand(blockCommand())
+    .addCommand(unblockCommand())
+    .addCommand(exportCommand())
+    .addCommand(resolveCommand())
+    .addCommand(explainCommand())
+    .addCommand(replayCommand())
+    .addCommand(schemaCommand())
+    .addCommand(doctorCommand())
+    .addCommand(keysCommand())
+    .addCommand(sealCommand())
+    .addHelpText(
+      "after",
+      `
+The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
+\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`); with --env on the KV namespace that
+wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command at work.`,
+    )
+    .showHelpAfterError();

@@ -1,0 +1,43 @@
+import { readFile } from "node:fs/promises";
+import { root } from "../../local/paths.ts";
+import { type RunningStack, readStackFile, stackFileInUse } from "../../local/stack-file.ts";
+import { kvApiNames, kvApiPath } from "../../local/taps/control.ts";
+import { exampleFile } from "../../local/topology-file.ts";
+import type { Placeholders } from "../../topology/placeholders.ts";
+import { CliFailure } from "../failure.ts";
+import { operatorFromEnv } from "./edge-access.ts";
+import { openKvStore } from "./kv-store.ts";
+import type { Target } from "./target.ts";
+
+export async function openStack(): Promise<Target> {
+  const stack = await readStackFile(stackFileInUse());
+  const placeholders = stack === null ? {} : await readPlaceholders(stack);
+  return {
+    name: "the local stack",
+    openKv: () => {
+      if (stack === null) throw new CliFailure(noStack);
+      return openKvStore({ baseUrl: stack.control + kvApiPath, token: "local", ...kvApiNames });
+    },
+    auth: "token",
+    openEdge: async (at) => {
+      if (stack === null) throw new CliFailure(noStack);
+      const probeToken = await readFile(`${stack.stateDir}/probe-token`, "utf8");
+      return {
+        origin: at?.origin ?? stack.edge,
+        probeToken,
+        user: operatorFromEnv() ?? { name: "demo", password: "demo" },
+      };
+    },
+    defaultFile: `${root}${exampleFile}`,
+    placeholders,
+    plainHttp: "loopback",
+    seals: "checked",
+    edgeHosts: stack === null ? [] : [new URL(stack.edge).hostname],
+  };
+}
+
+const noStack = "no local stack is running; start one by `npm start`, or name a target by --env";
+
+async function readPlaceholders({ stateDir }: RunningStack): Promise<Placeholders> {
+  return JSON.parse(await readFile(`${stateDir}/topology-values.json`, "utf8")) as Placeholders;
+}

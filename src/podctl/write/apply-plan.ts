@@ -1,0 +1,51 @@
+/** Carries a plan out, and looks afterwards whether KV is what was planned. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Topology } from "../../topology/topology.ts";
+import { CliFailure } from "../failure.ts";
+import { counted, startProgress } from "../output.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { actor } from "./actor.ts";
+import { jobOf } from "./job.ts";
+import { makePlan, type Plan } from "./make-plan.ts";
+import { changeLines } from "./plan-text.ts";
+import { writeDirectory } from "./write-directory.ts";
+
+/** Gives the revision that it made. */
+export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
+  const job = jobOf(plan, { appliedAt: new Date(), appliedBy: actor() });
+  const progress = startProgress("records written", job.writes.length);
+  await writeDirectory(kv, job, progress.advance);
+  progress.end();
+  return job.revision;
+}
+
+/** A listing may lag behind a write. */
+const lagPausesMs = [0, 2_000, 8_000];
+
+/** Plans again: whatever differs now was written by someone else meanwhile, unless KV only shows what was there before. */
+export async function checkApplied(
+  kv: KvStore,
+  topology: Topology,
+  { changes }: Plan,
+  pausesMs: readonly number[] = lagPausesMs,
+): Promise<void> {
+  const former = new Map(changes.map(({ key, before }) => [key, before]));
+  for (const pauseMs of pausesMs) {
+    await sleep(pauseMs);
+    const after = await makePlan(kv, topology);
+    if (after.changes.length === 0) return;
+    if (after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before)) continue;
+    throw new CliFailure(describeOthers(after));
+  }
+  throw new CliFailure(
+    "all was written, but KV still shows records as they were before: its listing lags behind, or someone put them back; " +
+      "run `podctl plan` in a minute to see which",
+  );
+}
+
+function describeOthers({ changes, live }: Plan): string {
+  const who = live.settings?.appliedBy;
+  const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
+  const first = `all was written, but KV is not as the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
+  return [`${first}. To be as the file says it now lacks:`, ...changeLines(changes)].join("\n");
+}

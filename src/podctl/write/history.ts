@@ -1,0 +1,57 @@
+/** Reads and keeps what writes replaced: the last {@link keptRevisions} of them can be rolled back, one after the other. */
+
+import { historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
+import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
+import { chunksOf } from "../../lib/chunks.ts";
+import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+
+export const keptRevisions = 10;
+
+export async function readHistoryIndex(kv: KvStore, revision: number): Promise<HistoryIndex | null> {
+  const key = historyKey(revision);
+  const text = (await kv.read([key])).get(key) ?? null;
+  return text === null ? null : orFail(parseRecord(key, text, historyIndex));
+}
+
+/** Of the write that began on this very directory and did not end. */
+export async function readUnfinished(kv: KvStore, settings: DirectoryRecord | null): Promise<HistoryIndex | null> {
+  const index = await readHistoryIndex(kv, (settings?.revision ?? 0) + 1);
+  return index?.undone === true ? null : index;
+}
+
+export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
+  `${by} began a write to revision ${revision} at ${at} that did not end`;
+
+export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
+  const all = new Map<string, string | null>();
+  for (let chunk = 0; chunk < chunks; chunk += 1) {
+    const key = historyChunkKey(revision, chunk);
+    const text = (await kv.read([key])).get(key) ?? null;
+    if (text === null) throw new CliFailure(`"${key}" is not there, so revision ${revision} cannot be undone`);
+    for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
+  }
+  return all;
+}
+
+/** The index last: until it is there, nothing of this counts. */
+export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
+  let chunks = 0;
+  for (const entry of historyChunks(index.revision, all)) {
+    await kv.write([entry]);
+    chunks += 1;
+  }
+  await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
+}
+
+/** The index first: chunks without it count for nothing. */
+export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
+  const keys: string[] = [];
+  for await (const page of kv.list(historyPrefix)) {
+    keys.push(...page.map(({ key }) => key).filter((key) => isOld(Number(key.split("/")[1]))));
+  }
+  const indexes = keys.filter((key) => key.split("/").length === 2);
+  const chunks = keys.filter((key) => key.split("/").length > 2);
+  for (const some of [indexes, ...chunksOf(chunks, maxBulkKeys)]) if (some.length > 0) await kv.remove(some);
+}

@@ -1,0 +1,86 @@
+/** A plan in words: one line a change, never a value of a Pod record. */
+
+import { kindOf } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { stampMembers } from "../../topology/content.ts";
+import type { Change } from "../../topology/difference.ts";
+import { colors, count, counted } from "../output.ts";
+import { describeUnfinished } from "./history.ts";
+import { isEmpty, type Plan } from "./make-plan.ts";
+
+type ChangeView = {
+  readonly action: Change["action"];
+  readonly key: string;
+  /** What a route or key leads to; null where it leads nowhere. */
+  readonly pod?: { readonly from: string | null; readonly to: string | null };
+  /** The members of a changed record that differ. */
+  readonly members?: readonly string[];
+};
+
+export function viewOf({ action, key, before, after }: Change): ChangeView {
+  const from = before === null ? null : parseJsonObject(before);
+  const kind = kindOf(key);
+  if (kind === "route" || kind === "key" || kind === "cell") {
+    return { action, key, pod: { from: podOf(from), to: podOf(after) } };
+  }
+  return action === "change" ? { action, key, members: changedMembers(from, after) } : { action, key };
+}
+
+const podOf = (record: object | null): string | null =>
+  record !== null && "pod" in record && typeof record.pod === "string" ? record.pod : null;
+
+function changedMembers(from: object | null, to: object | null): readonly string[] {
+  const [before, after] = [from, to].map((record) => new Map(Object.entries(record ?? {})));
+  const names = new Set([...(before?.keys() ?? []), ...(after?.keys() ?? [])]);
+  for (const stamp of stampMembers) names.delete(stamp);
+  return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
+}
+
+const signs = { add: "+", change: "~", delete: "-" } as const;
+const paints = { add: colors.green, change: colors.yellow, delete: colors.red } as const;
+const maxShownOfKind = 20;
+
+export function changeLines(changes: readonly Change[]): readonly string[] {
+  const byKind = Map.groupBy(changes, ({ action, key }) => `${signs[action]} ${kindOf(key)}`);
+  return [...byKind].flatMap(([kind, some]) => {
+    const left = some.length - maxShownOfKind;
+    const lines = some.slice(0, maxShownOfKind).map(changeLine);
+    return left > 0 ? [...lines, `  ${kind}/… and ${count(left)} more`] : lines;
+  });
+}
+
+function changeLine(change: Change): string {
+  const { action, key, pod, members } = viewOf(change);
+  const what =
+    pod === undefined ? (members ?? []).join(", ") : [pod.from, pod.to].filter((id) => id !== null).join(" → ");
+  return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}`);
+}
+
+export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
+  const summary = { add: 0, change: 0, delete: 0 };
+  for (const { action } of changes) summary[action] += 1;
+  return summary;
+}
+
+export function planLines(plan: Plan, target: string): readonly string[] {
+  const { live, changes, keptBlocks, unfinished } = plan;
+  const kept = keptBlocks.map((key) => `  ${key} is in KV only and stays; \`podctl unblock\` lifts it`);
+  const ended = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; apply ends it.`];
+  if (isEmpty(plan)) return [`No changes: ${target} is as the file says, at revision ${live.state}.`, ...kept];
+  const { add, change, delete: deleted } = summaryOf(changes);
+  return [
+    `${target} is at revision ${live.state}.`,
+    ...ended,
+    ...changeLines(changes),
+    ...kept,
+    `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
+  ];
+}
+
+export const planJson = ({ live, changes, keptBlocks, unfinished }: Plan): object => ({
+  revision: live.state,
+  summary: summaryOf(changes),
+  changes: changes.map(viewOf),
+  keptBlocks,
+  unfinished,
+});

@@ -1,0 +1,126 @@
+import { MAX_PARTS } from "../auth/bundle.ts";
+import { allPods, type Directory, type DirectoryFailure, defaultPod, type Pod } from "../directory/directory.ts";
+import type { PodId } from "../directory/pod-id.ts";
+import { lookAhead, resolvePod } from "../directory/resolve.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { OciError } from "../oci/errors.ts";
+import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
+import { type Access, isRepository, writes } from "../oci/scope.ts";
+import type { TokenRequest } from "./request.ts";
+import { cellOf } from "./routable-token.ts";
+
+/** What one Pod is asked: its own scopes, and the credentials only if they may be its. `decides`: it was asked for more than to pull. */
+export type PodQuestion = {
+  readonly pod: Pod;
+  readonly scopes: readonly Access[];
+  readonly withCredentials: boolean;
+  readonly decides: boolean;
+};
+
+export type PlanRefusal = { readonly reason: "refused"; readonly error: OciError } | DirectoryFailure;
+type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
+
+const MAX_PODS = 5;
+
+/** As GitLab's token service says it, so that an unassigned name reads as a private one. */
+export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", beside: { http_status: 403 } };
+const noLogin: OciError = {
+  code: "UNAUTHORIZED",
+  message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
+};
+
+/** Whom to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question, without scopes. */
+export async function planQuestions(
+  request: TokenRequest,
+  directory: Directory,
+): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
+  const settings = await directory.settings();
+  if (!settings.ok) return settings;
+  const owner = await ownerOf(request, directory);
+  if (!owner.ok) return owner;
+  const groups = await groupByPod(request.scopes, directory);
+  if (!groups.ok) return groups;
+  if (groups.value.length === 0) return planLogin(request, directory);
+  const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
+  if (groups.value.length > most) {
+    const message = `scopes belong to ${groups.value.length} registries; want at most ${most} in one token`;
+    return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 400, message } });
+  }
+  const belongs = (pod: Pod) =>
+    owner.value === null
+      ? settings.value.credentials === "shared" || pod.id === settings.value.default
+      : pod.id === owner.value;
+  return ok(groups.value.flatMap((group) => question(group, request.anonymous || belongs(group.pod))));
+}
+
+/** Credentials of another Pod are never sent: it is asked anonymously, which can only be to pull. */
+function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
+  if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
+  const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
+  return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
+}
+
+/** One question without scopes, to the Pod that the credentials are of: whether they are good. */
+export async function planLogin(
+  request: TokenRequest,
+  directory: Directory,
+): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
+  if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
+  const owner = await ownerOf(request, directory);
+  if (!owner.ok) return owner;
+  const pod = owner.value === null ? await defaultPod(directory) : await directory.pod(owner.value);
+  if (!pod.ok) return pod;
+  if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
+  return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
+}
+
+/** The Pod that a routable credential names by its cell; null for credentials that name none that is known here. */
+async function ownerOf(
+  { secret }: TokenRequest,
+  directory: Directory,
+): Promise<Result<PodId | null, DirectoryFailure>> {
+  const cell = secret === null ? null : cellOf(secret);
+  return cell === null ? ok(null) : directory.podOfCell(cell);
+}
+
+/** Scopes by Pod, in request order; one that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
+async function groupByPod(
+  scopes: readonly Access[],
+  directory: Directory,
+): Promise<Result<readonly Group[], DirectoryFailure>> {
+  const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
+  await lookAhead(
+    directory,
+    scopes.flatMap((scope) => repositoryOf(scope) ?? []),
+  );
+  // One after the other: the first one reads a Pod's record for all.
+  for (const scope of scopes) {
+    const pods = await podsOfScope(scope, directory);
+    if (!pods.ok) return pods;
+    for (const pod of pods.value) {
+      const group = groups.get(pod.id) ?? { pod, scopes: [] };
+      group.scopes.push(scope);
+      groups.set(pod.id, group);
+    }
+  }
+  return ok([...groups.values()]);
+}
+
+const isCatalog = ({ type, name }: Access): boolean => type === "registry" && name === "catalog";
+
+async function podsOfScope(scope: Access, directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
+  if (isCatalog(scope)) return allPods(directory);
+  if (scope.type === "registry") {
+    const pod = await defaultPod(directory);
+    return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
+  }
+  const name = repositoryOf(scope);
+  if (name === null) return ok([]);
+  const resolution = await resolvePod(directory, name, null);
+  return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
+}
+
+function repositoryOf(scope: Access): RepositoryName | null {
+  const name = parseRepositoryName(scope.name);
+  return isRepository(scope) && name.ok ? name.value : null;
+}

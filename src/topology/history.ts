@@ -1,0 +1,42 @@
+/** What a write of the directory replaced, so that it can be put back byte for byte. Twin: docs/directory-schema.md. */
+import * as v from "valibot";
+import { historyChunkKey } from "../directory/keys.ts";
+
+/** Stands at `history/<revision>` from before the write's first record until it is rolled back or old. */
+export const historyIndex = v.strictObject({
+  v: v.literal(1),
+  /** The revision that the write makes; it has ended once the directory record says so. */
+  revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
+  at: v.pipe(v.string(), v.isoTimestamp()),
+  by: v.string(),
+  chunks: v.pipe(v.number(), v.integer(), v.minValue(0)),
+  /** A rollback of it has begun. */
+  undone: v.optional(v.literal(true)),
+});
+export type HistoryIndex = v.InferOutput<typeof historyIndex>;
+
+/** Key and the text that it had; null for one that was not there. */
+const former = v.tuple([v.string(), v.nullable(v.string())]);
+export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
+export type Former = ReadonlyMap<string, string | null>;
+
+/** KV's bound on a value is 25 MiB, in bytes; a character is at most three of them in JSON's UTF-8. */
+const maxChunkCharacters = 4_000_000;
+
+/** The KV entries of all chunks. */
+export function* historyChunks(revision: number, all: Former): Generator<readonly [key: string, text: string]> {
+  let chunk = 0;
+  let some: [string, string | null][] = [];
+  let characters = 0;
+  const entry = () => [historyChunkKey(revision, chunk), JSON.stringify({ v: 1, former: some })] as const;
+  for (const [key, text] of all) {
+    const size = key.length + (text?.length ?? 0);
+    if (characters + size > maxChunkCharacters && some.length > 0) {
+      yield entry();
+      [chunk, some, characters] = [chunk + 1, [], 0];
+    }
+    some.push([key, text]);
+    characters += size;
+  }
+  if (some.length > 0) yield entry();
+}

@@ -1,0 +1,17 @@
+import { execFile } from "node:child_process";
+import { promisify } from "node:util";
+import { expect, test } from "vitest";
+
+const child = new URL("../../support/kv-api-child.ts", import.meta.url).pathname;
+
+test("a bulk call of 1,000 keys is served where a process may have 256 files open", async () => {
+  const command = 'ulimit -n 256 && exec "$0" "$1"';
+  const { stdout } = await promisify(execFile)("sh", ["-c", command, process.execPath, child]);
+  const served = { successful_key_count: 1_000, unsuccessful_keys: [] };
+  expect(stdout.trim().split("\n")).toEqual([
+    `PUT /bulk 200 ${JSON.stringify(served)}`,
+    `POST /bulk/get 200 ${JSON.stringify({ values: { "route/group-7": "up-7", "route/group-999": "-999", "route/none": null } })}`,
+    `POST /bulk/delete 200 ${JSON.stringify(served)}`,
+    "GET /keys 200 []",
+  ]);
+});

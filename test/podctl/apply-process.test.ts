@@ -1,0 +1,82 @@
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, expect, test } from "vitest";
+import { accountEnv } from "../support/account.ts";
+import { podctl } from "../support/podctl.ts";
+import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-apply-"));
+const file = join(dir, "topology.yaml");
+const { server } = await useCloudflareKv();
+const env = accountEnv(dir, server);
+beforeAll(() => {
+  const lines = Array.from({ length: 25_000 }, (_, index) => `group-${index}\tpod-${index % 2 === 0 ? "a" : "b"}\n`);
+  writeFileSync(join(dir, "assignments.tsv"), lines.join(""));
+  writeFileSync(file, topologyText(["pod-a", "pod-b"], "assignmentsFile: assignments.tsv", "default: pod-a"));
+});
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const apply = ["apply", file, "--yes", "--env", "production"];
+const records = () =>
+  new Map(
+    [...server.data]
+      .map(([key, { value }]) => [key, value.replaceAll(/"(appliedAt|at)":"[^"]*"/g, "")] as const)
+      .sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
+
+test("assignments are written 10,000 a call, and what is applied is exported as it was", async () => {
+  expect((await podctl(apply, { env })).stdout).toMatch(
+    /\nPlan: 25,005 records to add, 0 to change, 0 to delete\.\nApplied as revision 1;/,
+  );
+  expect(server.calls.filter((call) => call.startsWith("PUT /bulk ")).map((call) => Number(call.slice(10)))).toEqual([
+    // What it replaces, and the index of that; Pods; keys; the new Pods' names; routes; the directory.
+    ...[1, 1, 2, 2, 1, 10_000, 10_000, 5_000, 1],
+  ]);
+  const lines = join(dir, "exported.tsv");
+  const exported = await podctl(["export", "--assignments-file", lines, "--env", "production"], { env });
+  expect(readFileSync(lines, "utf8").split("\n").toSorted()).toEqual(
+    readFileSync(join(dir, "assignments.tsv"), "utf8").split("\n").toSorted(),
+  );
+  writeFileSync(join(dir, "exported.yaml"), exported.stdout);
+  server.heal();
+  const again = await podctl(["apply", join(dir, "exported.yaml"), "--yes", "--env", "production"], { env });
+  expect(again.stdout).toMatch(/^No changes: production is as the file says, at revision 1-/);
+  expect(server.calls.filter((call) => call.startsWith("PUT"))).toEqual([]);
+});
+
+test("killed in the middle and run again it ends in the same state", async () => {
+  await podctl(apply, { env });
+  const state = records();
+  server.data.clear();
+  server.heal();
+  const killed = spawn(process.execPath, ["src/podctl/podctl.ts", ...apply], { env: { ...process.env, ...env } });
+  server.onWrite = (n) => {
+    if (n === 12_345) killed.kill("SIGKILL");
+    return true;
+  };
+  expect(await once(killed, "exit")).toEqual([null, "SIGKILL"]);
+  server.onWrite = () => true;
+  expect(server.data.has("directory") && records().get("directory")).not.toBe(state.get("directory"));
+  const plan = await podctl(["plan", file, "--env", "production"], { env });
+  expect([plan.code, plan.stdout]).toEqual([
+    2,
+    expect.stringMatching(/began a write to revision 1 at .* that did not end; apply ends it\./),
+  ]);
+  expect((await podctl(apply, { env })).code).toBe(0);
+  expect(records()).toEqual(state);
+});
+
+test("without --yes and a terminal nothing is written", async () => {
+  const { code, stderr } = await podctl(["apply", file, "--env", "production"], { env });
+  expect([code, stderr]).toEqual([1, "podctl: nobody is there to be asked; pass --yes to write without asking\n"]);
+  expect(server.data.size).toBe(0);
+});
+
+test("a token that may not is said in one line", async () => {
+  const { code, stderr } = await podctl(apply, { env: { ...env, CLOUDFLARE_API_TOKEN: "stranger" } });
+  expect([code, stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 403 (?!.*stranger).*\n$/)]);
+});

@@ -1,0 +1,308 @@
+import { Readable } from "node:stream";
+import { describe, expect, test } from "vitest";
+import type { KvStore, ListedKey } from "../../src/podctl/target/kv-store.ts";
+import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
+import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { rollBack } from "../../src/podctl/write/undo-write.ts";
+import { topologyOf, topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const { server, kv } = await useCloudflareKv();
+
+const before = topologyOf(
+  topologyText(
+    ["pod-a", "pod-b"],
+    "assignments: {acme: pod-a, globex: pod-b, hooli: pod-b}",
+    "default: pod-b",
+    "blocks: {acme/bad: no}",
+  ),
+);
+/** Everything at once: a new Pod, a lost one, moved, new and lost routes, another default. */
+const after = topologyOf(
+  topologyText(
+    ["pod-a", "pod-c"],
+    "assignments: {acme: pod-c, initech: pod-c, hooli: pod-a}",
+    "default: pod-a",
+    "blocks: {acme/bad: never}",
+  ),
+);
+
+async function apply(topology: typeof before): Promise<void> {
+  const plan = await makePlan(kv, topology);
+  await applyPlan(kv, plan);
+  await checkApplied(kv, topology, plan);
+}
+
+const timeless = (text: string) => text.replaceAll(/"(appliedAt|at)":"[^"]*"/g, '"$1":""');
+const records = (withTime = true) =>
+  new Map(
+    [...server.data]
+      .filter(([key]) => !key.startsWith("history/"))
+      .map(([key, { value }]) => [key, withTime ? value : timeless(value)] as const)
+      .sort(([one], [other]) => (one < other ? -1 : 1)),
+  );
+
+describe("an apply", () => {
+  test("writes Pods and keys, then routes, then the directory, and deletes last", async () => {
+    await apply(before);
+    const order: string[] = [];
+    server.heal();
+    const seen = new Map(server.data);
+    server.onWrite = () => {
+      for (const [key, { value }] of server.data) if (seen.get(key)?.value !== value) order.push(key);
+      for (const key of seen.keys()) if (!server.data.has(key)) order.push(`-${key}`);
+      seen.clear();
+      for (const [key, value] of server.data) seen.set(key, value);
+      return true;
+    };
+    await apply(after);
+    server.onWrite(0);
+    expect(order).toEqual([
+      "history/2/0",
+      "history/2",
+      "pod/pod-c",
+      "key/pod-c",
+      "block/acme/bad",
+      // Bundles may name the new Pod before a route leads to it.
+      "directory",
+      "route/acme",
+      "route/hooli",
+      "route/initech",
+      "directory",
+      "-route/globex",
+      "-key/pod-b",
+      "-pod/pod-b",
+      "directory",
+    ]);
+  });
+
+  test("leaves unchanged records alone, and their revisions", async () => {
+    await apply(before);
+    const untouched = records().get("route/globex");
+    await apply(
+      topologyOf(
+        topologyText(
+          ["pod-a", "pod-b"],
+          "assignments: {acme: pod-b, globex: pod-b, hooli: pod-b}",
+          "default: pod-b",
+          "blocks: {acme/bad: no}",
+        ),
+      ),
+    );
+    expect(records().get("route/globex")).toBe(untouched);
+    expect(records().get("route/acme")).toBe('{"v":1,"revision":2,"pod":"pod-b","state":"active"}');
+    expect(JSON.parse(records().get("directory") ?? "")).toMatchObject({
+      revision: 2,
+      pods: ["pod-a", "pod-b"],
+      default: "pod-b",
+    });
+  });
+
+  test("of the same file a second time changes nothing", async () => {
+    await apply(before);
+    expect((await makePlan(kv, before)).changes).toEqual([]);
+  });
+
+  test("keeps a block that is in KV alone", async () => {
+    await apply(before);
+    await kv.write([["block/acme/leaked", '{"v":1,"text":"leaked"}']]);
+    await apply(after);
+    expect(records().has("block/acme/leaked")).toBe(true);
+  });
+});
+
+describe("a record that was damaged by hand", () => {
+  const damage = (key: string, value: string) => server.data.set(key, { value, metadata: undefined });
+
+  test("is written anew, of whatever kind", async () => {
+    await apply(before);
+    const whole = records(false);
+    for (const key of whole.keys()) if (key !== "directory") damage(key, key.startsWith("pod/") ? "[]" : "garbage");
+    await apply(before);
+    const said = (all: ReadonlyMap<string, string>) =>
+      [...all].map(([key, text]) => [key, text.replace(/"revision":\d+/, "")]);
+    expect(said(records(false))).toEqual(said(whole));
+  });
+
+  test("stops all if it is the directory's; put back at its revision by hand, all goes on", async () => {
+    await apply(after);
+    const first = records(false);
+    await apply(before);
+    damage("directory", "garbage");
+    for (const step of [() => makePlan(kv, before), () => rollBack(kv)]) {
+      await expect(step()).rejects.toThrow('record "directory" is not JSON');
+    }
+    damage("directory", '{"v":1,"revision":2}');
+    const plan = await makePlan(kv, before);
+    expect(plan.changes.map(({ action, key }) => `${action} ${key}`)).toEqual(["change directory"]);
+    expect(plan.unfinished).toBeNull();
+    await apply(before);
+    await rollBack(kv);
+    await rollBack(kv);
+    expect(records(false)).toEqual(first);
+  });
+});
+
+describe("an apply that is cut off", () => {
+  /** The number of keys that an uncut one writes, and what it ends in. */
+  async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
+    await apply(before);
+    let writes = 0;
+    server.heal();
+    server.onWrite = (n) => {
+      writes = n;
+      return true;
+    };
+    await apply(after);
+    return { writes, state: records(false) };
+  }
+
+  /** Ends before its n-th write; gives what was there before it. */
+  async function cutAt(cut: number): Promise<ReadonlyMap<string, string>> {
+    server.data.clear();
+    server.heal();
+    await apply(before);
+    const original = records();
+    server.heal();
+    server.onWrite = (n) => n < cut;
+    await expect(apply(after), `cut at ${cut}`).rejects.toThrow();
+    server.heal();
+    return original;
+  }
+
+  test("after any write ends in the same state when it is run again, and can be rolled back byte for byte", async () => {
+    const { writes, state } = await uncut();
+    expect(writes).toBeGreaterThan(12);
+    for (let cut = 1; cut <= writes; cut += 1) {
+      const original = await cutAt(cut);
+      await apply(after);
+      expect(records(false), `cut at ${cut}`).toEqual(state);
+      expect((await makePlan(kv, after)).unfinished, `cut at ${cut}`).toBeNull();
+      await rollBack(kv);
+      expect(records(), `cut at ${cut}`).toEqual(original);
+    }
+  });
+
+  test("after any write is undone by a rollback", async () => {
+    const { writes } = await uncut();
+    for (let cut = 4; cut <= writes; cut += 1) {
+      const original = await cutAt(cut);
+      await rollBack(kv);
+      expect(records(), `cut at ${cut}`).toEqual(original);
+    }
+  });
+});
+
+describe("a rollback", () => {
+  test("goes back one apply after the other, to hand-written bytes and to nothing", async () => {
+    const states: ReadonlyMap<string, string>[] = [records()];
+    await apply(before);
+    await kv.write([["route/hand", '{ "pod": "pod-a", "v": 1, "revision": 7, "state": "active" }']]);
+    states.push(records());
+    await apply(after);
+    states.push(records());
+    await apply(before);
+    for (const state of states.toReversed()) {
+      await rollBack(kv);
+      if (state.size > 0) expect(records()).toEqual(state);
+    }
+    expect([...records().keys()]).toEqual(["route/hand"]);
+    await expect(rollBack(kv)).rejects.toThrow("nothing is kept of what revision 0 replaced");
+    expect([...server.data.keys()].filter((key) => key.startsWith("history/"))).toEqual([]);
+  });
+
+  test("that is cut off is finished by the next", async () => {
+    await apply(before);
+    const original = records();
+    for (let cut = 1, done = false; !done; cut += 1) {
+      await apply(after);
+      server.heal();
+      server.onWrite = (n) => n < cut;
+      done = await rollBack(kv).then(
+        () => true,
+        () => false,
+      );
+      server.heal();
+      if (JSON.stringify([...records()]) !== JSON.stringify([...original])) await rollBack(kv);
+      expect(records(), `cut at ${cut}`).toEqual(original);
+      expect((await makePlan(kv, before)).unfinished, `cut at ${cut}`).toBeNull();
+    }
+  });
+
+  test("has the last ten writes", async () => {
+    for (let index = 0; index < 12; index += 1) await apply(index % 2 === 0 ? before : after);
+    const indexes = [...server.data.keys()].filter((key) => /^history\/\d+$/.test(key));
+    expect(indexes.map((key) => Number(key.slice(8))).sort((one, other) => one - other)).toEqual([
+      3, 4, 5, 6, 7, 8, 9, 10, 11, 12,
+    ]);
+  });
+});
+
+describe("another writer", () => {
+  const put = (key: string, value: string) => server.data.set(key, { value, metadata: JSON.parse(value) });
+  const route = (pod: string) => `{"v":1,"revision":9,"pod":"${pod}","state":"active"}`;
+
+  test("of a record that the apply has written already is noticed and named", async () => {
+    await apply(before);
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 12) put("route/acme", route("pod-a"));
+      return true;
+    };
+    await expect(apply(after)).rejects.toThrow(
+      /someone else wrote 1 record during this apply.*\n.*~ route\/acme: pod-a → pod-c/,
+    );
+  });
+
+  test("of a record that the apply leaves alone is noticed and named", async () => {
+    await apply(before);
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 5) put("route/stranger", route("pod-a"));
+      return true;
+    };
+    await expect(apply(after)).rejects.toThrow(/someone else wrote 1 record.*\n.*- route\/stranger: pod-a/);
+  });
+
+  test("is not blamed for a listing that lags behind", async () => {
+    await apply(before);
+    const plan = await makePlan(kv, after);
+    const pages: (readonly ListedKey[])[] = [];
+    for await (const page of kv.list()) pages.push(page);
+    await applyPlan(kv, plan);
+    let shown = 0;
+    const lagging = (times: number): KvStore => ({
+      ...kv,
+      list: (prefix) => (shown++ < times ? Readable.from(pages) : kv.list(prefix)),
+    });
+    await checkApplied(lagging(1), after, plan, [0, 0]);
+    shown = 0;
+    await expect(checkApplied(lagging(2), after, plan, [0, 0])).rejects.toThrow(/^all was written, but KV still shows/);
+  });
+
+  test("that applied a revision of its own is named with it, and keeps it", async () => {
+    await apply(before);
+    const other = { ...(JSON.parse(records().get("directory") ?? "") as object), revision: 2, appliedBy: "bob@box" };
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 7) put("directory", JSON.stringify(other));
+      return true;
+    };
+    await expect(
+      apply(
+        topologyOf(topologyText(["pod-a", "pod-b"], "assignments: {a: pod-a, b: pod-a, c: pod-a}", "default: pod-b")),
+      ),
+    ).rejects.toThrow("bob@box applied revision 2 during this write to revision 2");
+    expect(records().get("directory")).toBe(JSON.stringify(other));
+  });
+
+  test("that has begun meanwhile is named", async () => {
+    await apply(before);
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 6) put("history/2", '{"v":1,"revision":2,"at":"2026-01-01T00:00:00.000Z","by":"bob@box","chunks":1}');
+      return true;
+    };
+    await expect(apply(after)).rejects.toThrow("bob@box began another write to revision 2 at 2026-01-01T00:00:00.000Z");
+  });
+});

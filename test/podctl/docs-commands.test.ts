@@ -1,0 +1,79 @@
+import { globSync, readFileSync } from "node:fs";
+import type { Command } from "commander";
+import { describe, expect, test } from "vitest";
+import { advice } from "../../src/podctl/doctor/check.ts";
+import { createProgram } from "../../src/podctl/program.ts";
+
+const pages = ["README.md", ...globSync("docs/*.md")];
+const read = (path: string) => readFileSync(path, "utf8");
+
+/** podctl's own words of a shell line: what stands before a pipe, a redirection or the next command. */
+function wordsOf(line: string): readonly string[] | null {
+  const call = /(?:^|[|(]\s*)(?:podctl|npm run (?:--silent )?podctl --) (.*)$/.exec(line)?.[1];
+  if (call === undefined) return null;
+  const words = [...call.matchAll(/'([^']*)'|"([^"]*)"|([;|&<>#)])|([^\s'";|<>)]+)/g)];
+  const end = words.findIndex(([, , , operator]) => operator !== undefined);
+  return (end < 0 ? words : words.slice(0, end)).map(([word, single, double]) => single ?? double ?? word);
+}
+
+/** Of a transcript only what is typed. */
+const linesOf = (page: string): readonly string[] =>
+  [...read(page).matchAll(/^ *```(sh|console)\n([\s\S]*?)^ *```/gm)].flatMap(([, kind, block = ""]) => {
+    const lines = block
+      .replaceAll("\\\n", " ")
+      .split("\n")
+      .map((line) => line.trim());
+    return kind === "sh" ? lines : lines.filter((line) => line.startsWith("$ ")).map((line) => line.slice(2));
+  });
+
+/** Parses as podctl does, and runs nothing. */
+function parse(words: readonly string[]): void {
+  const program = createProgram();
+  const quiet = (command: Command): void => {
+    command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
+    if (command.commands.length === 0) command.action(() => {});
+    command.commands.forEach(quiet);
+  };
+  quiet(program);
+  program.parse([...words], { from: "user" });
+}
+
+const calls = pages.flatMap((page) =>
+  linesOf(page).flatMap((line) => {
+    const words = wordsOf(line);
+    return words === null ? [] : [[page, line, words] as const];
+  }),
+);
+
+describe("every podctl command in the docs is one that podctl takes", () => {
+  test.each(calls)("%s: %s", (_page, _line, words) => expect(() => parse(words)).not.toThrow());
+
+  test("and there are many; a wrong one would be seen", () => {
+    expect(calls.length).toBeGreaterThan(30);
+    for (const wrong of [["doctr"], ["doctor", "--wirte"], ["assign", "acme"], ["keys", "import"]]) {
+      expect(() => parse(wrong)).toThrow();
+    }
+  });
+});
+
+test.each(pages)("every command that %s names in its text exists", (page) => {
+  const named = [...read(page).matchAll(/`(?:podctl|npm run (?:--silent )?podctl --) ([a-z][^`]*)`/g)];
+  const paths = named.map(([, text = ""]) => text.split(" ").filter((word) => /^[a-z]+$/.test(word)));
+  const unknown = paths.filter(([name = "", sub = ""]) => {
+    const command = createProgram().commands.find((each) => each.name() === name);
+    if (command === undefined) return true;
+    return command.commands.length > 0 && !command.commands.some((each) => each.name() === sub);
+  });
+  expect(unknown).toEqual([]);
+});
+
+test("the findings that docs/pod.md and docs/runbook.md name are doctor's", () => {
+  const known = Object.keys(advice);
+  const families = new Set(known.map((name) => name.split("-")[0]));
+  const named = ["docs/pod.md", "docs/runbook.md"].flatMap((page) =>
+    [...read(page).matchAll(/`([a-z]+(?:-[a-z]+)+)`/g)].map(([, name = ""]) => name),
+  );
+  const claimed = named.filter((name) => families.has(name.split("-")[0] ?? ""));
+  expect(claimed.length).toBeGreaterThan(15);
+  expect(claimed.filter((name) => !known.includes(name))).toEqual([]);
+});

@@ -1,0 +1,66 @@
+import { readFile, writeFile } from "node:fs/promises";
+import { expect, test } from "vitest";
+import { writeStackFile } from "../../src/local/stack-file.ts";
+import { advice, type Check } from "../../src/podctl/doctor/check.ts";
+import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { podctl } from "../support/podctl.ts";
+import { readStackKv } from "../support/stack-kv.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack();
+
+async function doctor(...args: readonly string[]) {
+  const file = `${stack.current.stateDir}/stack.json`;
+  await writeStackFile(stack.current, file);
+  return podctl(["doctor", ...args], { env: { PODCTL_STACK: file, NO_COLOR: "1" } });
+}
+
+test("prints a table, what to do, and ends with 1 if anything is wrong", async () => {
+  await stack.current.setFault("pod-b", "token", { mode: "refuse" });
+  const [sick, named] = [await doctor(), await doctor("pod-a", "--json", "--write")];
+  await stack.current.setFault("pod-b", "token", { mode: "none" });
+  expect([sick.code, sick.stderr, named.code]).toEqual([1, "", 0]);
+  expect(sick.stdout).toMatch(/^pod-b +token +token-unreachable +ECONNREFUSED$/m);
+  expect(sick.stdout).toContain(`token-unreachable: ${advice["token-unreachable"]}`);
+  const checks = JSON.parse(named.stdout) as Check[];
+  expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
+});
+
+test("looks at every Pod that has a record", async () => {
+  await stack.current.putKv("pod/pod-c", '{"v":1}');
+  const { stdout, code } = await doctor();
+  await stack.current.deleteKv("pod/pod-c");
+  expect([code, stdout]).toEqual([1, expect.stringMatching(/^pod-c +record +record-wrong/m)]);
+});
+
+test("works on an account's directory with a named edge, and says what the operator has not given", async () => {
+  const cloudflare = await startCloudflareKv();
+  const keys = ["directory", "pod/pod-a", "pod/pod-b", "route/acme", "route/globex"];
+  for (const [key, value] of await readStackKv(stack.current, keys)) cloudflare.data.set(key, { value: value ?? "" });
+  const config = `${stack.current.stateDir}/wrangler.toml`;
+  const head = `name = "edge"\ncompatibility_date = "2026-10-23"\naccount_id = "${account}"\n`;
+  const bound = `[[kv_namespaces]]\nbinding = "DIRECTORY"\nid = "${namespace}"\n[vars]\nPLAIN_HTTP = "allow"\n`;
+  await writeFile(config, head + bound);
+  const env = {
+    PODCTL_WRANGLER_CONFIG: config,
+    CLOUDFLARE_BASE_URL: cloudflare.baseUrl,
+    CLOUDFLARE_API_TOKEN: apiToken,
+    NO_COLOR: "1",
+  };
+  const args = ["doctor", "--env", "production"];
+  const PODCTL_PROBE_TOKEN = await readFile(`${stack.current.stateDir}/probe-token`, "utf8");
+  const known = { ...env, PODCTL_PROBE_TOKEN, PODCTL_USER: "demo", PODCTL_PASSWORD: "demo" };
+  const edge = ["--edge", stack.current.edge];
+  const [lost, partial, whole] = await Promise.all([
+    podctl(args, { env }),
+    podctl([...args, ...edge], { env }),
+    podctl([...args, ...edge, "--write"], { env: known }),
+  ]);
+  await cloudflare.stop();
+  expect([lost.code, lost.stderr]).toEqual([1, expect.stringContaining("want --edge <url>")]);
+  expect([partial.code, partial.stdout]).toEqual([
+    0,
+    expect.stringMatching(/^edge +probe +skipped +podctl has no PROBE_TOKEN/m),
+  ]);
+  expect([whole.code, whole.stdout]).toEqual([0, expect.not.stringContaining("skipped")]);
+}, 60_000);

@@ -1,0 +1,224 @@
+import * as v from "valibot";
+import { beforeAll, describe, expect, test } from "vitest";
+import { writeStackFile } from "../../src/local/stack-file.ts";
+import type { Digest } from "../../src/oci/digest.ts";
+import { explainSigning } from "../../src/podctl/explain/canonical.ts";
+import { explainRequest } from "../../src/podctl/explain/explain-request.ts";
+import type { Question } from "../../src/podctl/explain/question.ts";
+import type { Step } from "../../src/podctl/explain/step.ts";
+import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
+import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
+import { samples } from "../signers/samples.ts";
+import { createClient, layersOf } from "../support/client.ts";
+import { podctl } from "../support/podctl.ts";
+import { readStackKv } from "../support/stack-kv.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack();
+const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };
+
+const readKv = (keys: readonly string[]) => readStackKv(stack.current, keys);
+const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
+  explainRequest(
+    {
+      method,
+      url: new URL(path, stack.current.edge),
+      auth: "token",
+      token: null,
+      client: nobody,
+      now: new Date(),
+      ...rest,
+    },
+    openDirectory({ plainHttp: "loopback" }, { read: readKv }),
+  );
+const result = (steps: readonly Step[], name: string) => steps.find(({ step }) => step === name)?.result;
+const lines = (steps: readonly Step[], name: string) => steps.find(({ step }) => step === name)?.lines ?? [];
+
+let digest: string;
+beforeAll(async () => {
+  [{ digest } = { digest: "" }] = await layersOf(stack.current, "acme/private");
+});
+
+describe("explain says what the Worker does", () => {
+  test("with a blob: the store, the signer and the very URL but for its query", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:acme/private:pull"]);
+    const path = `/v2/acme/private/blobs/${digest}`;
+    const target = new URL((await client.get(path, token)).headers.get("Location") ?? "");
+    const steps = await explain("GET", path, { token });
+    expect(steps.map(({ step }) => step)).toEqual([
+      "endpoint",
+      "repository",
+      "look-ups",
+      "Pod",
+      "scopes",
+      "token",
+      "grant",
+      "store",
+      "proof",
+      "signer",
+      "signed",
+      "answer",
+    ]);
+    expect(lines(steps, "signer")[0]).toBe(target.origin + target.pathname);
+    expect(lines(steps, "signed")).toEqual(expect.arrayContaining(["GET", target.pathname, `host:${target.host}`]));
+    expect(lines(steps, "signed").join()).toContain(`X-Amz-Date=${target.searchParams.get("X-Amz-Date")}`);
+    const printed = JSON.stringify(steps);
+    for (const part of token.split(/[/~]/).slice(1)) expect(printed).not.toContain(part);
+    for (const name of ["X-Amz-Signature", "X-Amz-Credential"]) {
+      expect(printed).not.toContain(target.searchParams.get(name)?.split("/")[0]);
+    }
+  });
+
+  test.each([
+    ["GET", "/v2/acme/app/tags/list", 'forwarded to Pod "pod-a"'],
+    ["DELETE", "/v2/globex/app/manifests/1", 'forwarded to Pod "pod-b"'],
+    ["GET", "/v2/Acme/app/tags/list", "refused with NAME_INVALID"],
+    ["TRACE", "/v2/acme/app/tags/list", "refused with UNSUPPORTED"],
+    ["GET", "/v2/", "401 with a challenge"],
+    ["GET", "/v2/_catalog", "401 with a challenge"],
+  ])("%s %s: %s", async (method, path, answer) => {
+    expect(result(await explain(method, path), "answer")).toContain(answer);
+  });
+
+  test("the look-ups are the prefixes that were tried, and which one is there", async () => {
+    const steps = await explain("GET", "/v2/globex/team/app/manifests/1");
+    expect(lines(steps, "look-ups").slice(1)).toEqual([
+      "route/globex/team/app  –",
+      "route/globex/team  –",
+      "route/globex  → pod-b",
+      "pod/pod-b  found",
+    ]);
+    expect(result(steps, "scopes")).toBe("repository:globex/team/app:pull");
+  });
+
+  test("a mount from another Pod becomes an upload, and one from its own stays", async () => {
+    const mount = (from: string) => explain("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=${from}`);
+    expect(lines(await mount("globex/app"), "answer")).toEqual([
+      expect.stringMatching(/^POST http:\S+\/v2\/acme\/app\/blobs\/uploads\/$/),
+      "the mount's source is not this Pod's: an upload begins (202)",
+    ]);
+    expect(lines(await mount("acme/other"), "answer")).toEqual([expect.stringContaining("&from=acme%2Fother")]);
+  });
+
+  test("a token request goes to each Pod of its scopes", async () => {
+    const scopes = "scope=repository:acme/app:pull,push&scope=repository:globex/app:pull";
+    const steps = await explain("GET", `/jwt/auth?service=registry-edge&${scopes}`);
+    expect(lines(steps, "answer")).toEqual([
+      expect.stringMatching(/^pod-a at http:\S+, with the client's credentials: repository:acme\/app:pull,push$/),
+      expect.stringMatching(/^pod-b at http:\S+, with the client's credentials: repository:globex\/app:pull$/),
+    ]);
+  });
+
+  test("a token that lacks the scope, is of no Pod, or is none", async () => {
+    const token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
+    const answerTo = async (given: string, path = "/v2/acme/private/tags/list", method = "GET") =>
+      result(await explain(method, path, { token: given }), "answer");
+    expect(await answerTo(token, "/v2/acme/private/manifests/1", "PUT")).toBe('401 with error="insufficient_scope"');
+    expect(await answerTo(token, "/v2/globex/private/tags/list")).toBe('401 with error="insufficient_scope"');
+    expect(await answerTo("eyJhbGciOiJub25lIn0.e30.AA")).toBe('401 with error="invalid_token"');
+    expect(await answerTo("nonsense")).toContain("neither a bundle nor a JWT");
+    expect(await answerTo(token, "/v2/")).toContain("200");
+    expect(result(await explain("GET", "/v2/", { token, now: new Date(Date.now() + 3_600_000) }), "answer")).toContain(
+      "no part",
+    );
+  });
+
+  test("a fleet without tokens", async () => {
+    const asked = (path: string, token: string | null = null) => explain("GET", path, { auth: "none", token });
+    const steps = await asked("/v2/globex/app/tags/list", "nonsense");
+    expect([result(steps, "token"), result(steps, "answer")]).toEqual([
+      "this fleet asks for none",
+      'forwarded to Pod "pod-b"',
+    ]);
+    expect(result(await asked("/v2/"), "answer")).toBe("200");
+  });
+
+  test("blocks, Pods that are down and names of nobody", async () => {
+    await stack.current.putKv("block/acme/leaked", '{"v":1,"text":"was leaked"}');
+    expect(result(await explain("GET", "/v2/acme/leaked/app/tags/list"), "answer")).toBe(
+      "403 DENIED by a block: was leaked",
+    );
+    const record = (await readKv(["pod/pod-b"])).get("pod/pod-b") ?? "";
+    await stack.current.putKv("pod/pod-c", record.replace('"state":"active"', '"state":"read-only","reason":"moving"'));
+    await stack.current.putKv("route/initech", '{"v":1,"pod":"pod-c","revision":1,"state":"active"}');
+    expect(result(await explain("PUT", "/v2/initech/app/manifests/1"), "answer")).toBe("403 DENIED: moving");
+    expect(result(await explain("GET", "/v2/initech/app/manifests/1"), "answer")).toContain("pod-c");
+    const unjudged = { token: "pods.v1.pod-c/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln" };
+    expect(result(await explain("PUT", "/v2/initech/app/manifests/1", unjudged), "answer")).toContain("invalid_token");
+    await stack.current.putKv("route/hooli", '{"v":1,"pod":"pod-d","revision":1,"state":"active"}');
+    expect(result(await explain("GET", "/v2/hooli/app/manifests/1"), "answer")).toContain(
+      'Pod "pod-d", which has no record',
+    );
+  });
+});
+
+describe("what is signed is shown for every scheme, with stand-ins for its secret", () => {
+  const blob = `sha256:${"0123456789abcdef".repeat(4)}` as Digest;
+  const stores = Object.entries(samples).flatMap(([scheme, forms]) =>
+    forms.map(({ config }, index) => [scheme, index, { scheme, credentials: "sealed", ...config }] as const),
+  );
+
+  test.each(stores)("%s, form %d", async (scheme, _index, config) => {
+    const { credentials: _, ...open } = config;
+    const store = v.parse(storeSchema, scheme === "public" ? open : config) as SigningStore;
+    const { url, canonical } = await explainSigning("GET", blob, store, new Date("2026-03-01T12:00:00Z"));
+    expect(url).toContain(blob.slice(-64));
+    // MD5 is not WebCrypto's, and `public` signs nothing.
+    const hidden =
+      scheme === "public" || (scheme === "nginx" && !("algorithm" in config && config.algorithm !== "md5"));
+    if (hidden) expect(canonical).toBeNull();
+    // A signed prefix stands in base64.
+    else
+      expect(
+        `${canonical} ${Buffer.from(/URLPrefix=([\w=-]+)/.exec(canonical ?? "")?.[1] ?? "", "base64url").toString()}`,
+      ).toContain(blob.slice(-64));
+  });
+});
+
+test.each(["/", "/v2", "/-/health", "/-/probe"])(
+  "of %s it says that the edge has an answer of its own",
+  async (path) => {
+    const { status } = await fetch(new URL(path, stack.current.edge), { redirect: "manual" });
+    expect(status).toBe({ "/v2": 301, "/-/probe": 401 }[path] ?? 200);
+    expect(result(await explain("GET", path), "answer")).toMatch(path === "/v2" ? /^301 / : /^the edge itself/);
+  },
+);
+
+describe("podctl", () => {
+  const run = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
+    const file = `${stack.current.stateDir}/stack.json`;
+    await writeStackFile(stack.current, file);
+    return podctl(args, { env: { PODCTL_STACK: file, NO_COLOR: "1", ...env } });
+  };
+
+  test("resolve names the Pod and the assignment, and ends with 1 for a malformed name", async () => {
+    const found = await run(["resolve", "globex/app"]);
+    expect([found.code, found.stdout]).toEqual([0, expect.stringMatching(/^by +globex$/m)]);
+    const json = await run(["resolve", "other/app", "--json"]);
+    expect(JSON.parse(json.stdout)).toEqual({
+      name: "other/app",
+      pod: "pod-a",
+      state: "active",
+      assignment: null,
+      blocked: null,
+    });
+    const wrong = await run(["resolve", "Acme"]);
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("upper-case")]);
+  });
+
+  test("explain takes the token from the environment and never prints it", async () => {
+    const token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
+    const { stdout, code } = await run(["explain", "get", "/v2/acme/private/tags/list", "--json"], {
+      PODCTL_TOKEN: token,
+    });
+    expect([code, result(JSON.parse(stdout) as Step[], "grant")]).toEqual([0, "covers the scopes"]);
+    expect(stdout).not.toContain(token.slice(-40));
+    const copied = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ` Bearer ${token}`]);
+    expect(copied.stdout).toMatch(/^grant +covers the scopes$/m);
+    const unset = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ""]);
+    expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; want/)]);
+    const wrong = await run(["explain", "GET", "v2/acme"]);
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is no URL')]);
+  });
+});

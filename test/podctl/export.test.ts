@@ -1,0 +1,83 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { exportDirectory } from "../../src/podctl/write/export-directory.ts";
+import { recordText } from "../../src/topology/record-text.ts";
+import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
+import { digest, repositoryName } from "../support/generators.ts";
+import { podText, topologyOf } from "../support/topologies.ts";
+
+/** Names that YAML would read as something else if they were not quoted, or that JavaScript keeps. */
+const trap = fc.constantFrom(
+  "1e3",
+  "0x1f",
+  "0o7",
+  "12",
+  "1.5",
+  "null",
+  "true",
+  "constructor",
+  "prototype",
+  "0",
+  "2026-11-25",
+);
+const prefix = fc.oneof(
+  trap,
+  repositoryName.filter((name) => name.split("/").length <= 20),
+);
+const podIds = fc.uniqueArray(fc.stringMatching(/^[a-z0-9]{1,6}(-[a-z0-9]{1,3})?$/), { minLength: 1, maxLength: 4 });
+const words = fc.string({ unit: "grapheme", maxLength: 40 });
+
+const topology = podIds.chain((ids) =>
+  fc.record({
+    pods: fc.tuple(
+      ...ids.map((id) =>
+        fc.record({
+          id: fc.constant(id),
+          more: fc.record(
+            {
+              state: fc.constantFrom("active", "read-only", "down"),
+              reason: words,
+              cells: fc.constant([id.replaceAll("-", "")]),
+              blobs: fc.constantFrom({ hosts: ["x.example.net:8443"] }, { stores: [{ scheme: "pod" }] }, {}),
+            },
+            { requiredKeys: [] },
+          ),
+        }),
+      ),
+    ),
+    assignments: fc.dictionary(prefix, fc.constantFrom(...ids)),
+    blocks: fc.dictionary(fc.oneof(prefix, digest), words),
+    default: fc.option(fc.constantFrom(...ids), { nil: undefined }),
+    credentials: fc.constantFrom("own", "shared"),
+  }),
+);
+
+const entriesOf = (topology: Topology) => {
+  const stamp = { revision: 7, appliedAt: new Date(0), appliedBy: "you@example" };
+  return [...topologyRecords(topology)].map(([key, record]) => [key, recordText(key, record, stamp)] as const);
+};
+
+test("what is exported asks for the very records that it was exported from, and is the same each time", () => {
+  fc.assert(
+    fc.property(topology, ({ pods, ...rest }) => {
+      const ids = pods.map(({ id }) => id.replaceAll("-", ""));
+      fc.pre(new Set(ids).size === ids.length && !ids.includes("constructor") && !ids.includes("prototype"));
+      const podTexts = pods.map(({ id, more }) => `${JSON.stringify(id)}: ${podText(id, more)}`);
+      const members = Object.entries(rest).flatMap(([name, value]) =>
+        value === undefined ? [] : [`${name}: ${JSON.stringify(value)}`],
+      );
+      const text = `{pods: {${podTexts.join(", ")}}, ${members.join(", ")}}`;
+      const entries = entriesOf(topologyOf(text)).toSorted(([one], [other]) => (one < other ? -1 : 1));
+      const yamlOf = (records: typeof entries): string => {
+        const exported = exportDirectory();
+        exported.see(records.map(([key, text]) => ({ key, text, json: JSON.parse(text) })));
+        const directory = exported.end();
+        return directory.yaml(directory.topology(undefined));
+      };
+      const yaml = yamlOf(entries);
+      const again = entriesOf(topologyOf(yaml)).toSorted(([one], [other]) => (one < other ? -1 : 1));
+      expect(again).toEqual(entries);
+      expect(yamlOf(again)).toBe(yaml);
+    }),
+  );
+});

@@ -1,0 +1,165 @@
+import { createHash, createPublicKey, generateKeyPairSync } from "node:crypto";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { compactVerify, importJWK, type JWK, SignJWT } from "jose";
+import { afterAll, describe, expect, test } from "vitest";
+import { type Env, parseConfig } from "../../src/config.ts";
+import { seal, unseal } from "../../src/directory/seal.ts";
+import { importPublicKeys, type KidForm } from "../../src/podctl/keys/public-keys.ts";
+import { rotateKeys } from "../../src/podctl/keys/rotate-keys.ts";
+import { selfSignedCertificate } from "../support/certificate.ts";
+import { podctl } from "../support/podctl.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-keys-"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const rsa = generateKeyPairSync("rsa", { modulusLength: 2048 });
+const ec = generateKeyPairSync("ec", { namedCurve: "P-256" });
+const bundle = selfSignedCertificate(rsa) + selfSignedCertificate(ec) + selfSignedCertificate(rsa);
+const imported = async (text: string, form: "libtrust" | "rfc7638" | "own" = "libtrust") => {
+  const keys = await importPublicKeys(text, form);
+  if (!keys.ok) throw new Error(keys.error);
+  return keys.value;
+};
+
+/** RFC 7517 appendix A.1's RSA key; its RFC 7638 thumbprint stands in RFC 7638 §3.1. */
+const published: JWK = {
+  kty: "RSA",
+  n: "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw",
+  e: "AQAB",
+  alg: "RS256",
+  kid: "2011-04-29",
+};
+
+describe("keys import", () => {
+  test("a certificate bundle gives each key once, with libtrust's kid, and verifies what its private half signs", async () => {
+    writeFileSync(join(dir, "bundle.pem"), bundle);
+    const { code, stdout } = await podctl(["keys", "import", join(dir, "bundle.pem")]);
+    const lines = stdout.trimEnd().split("\n");
+    expect([code, lines.length]).toEqual([0, 2]);
+    const keys = lines.map((line) => JSON.parse(line.replace(/^- /, "")) as JWK);
+    for (const [index, pair] of [rsa, ec].entries()) {
+      // The facts' rule, by other means: SHA-256 of the DER, 240 bits, base32, groups of four.
+      const der = pair.publicKey.export({ type: "spki", format: "der" });
+      const bits = BigInt(`0x${createHash("sha256").update(der).digest("hex").slice(0, 60)}`);
+      const digits = bits.toString(32).padStart(48, "0");
+      const base32 = digits.replace(
+        /./g,
+        (digit) => "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567"[Number.parseInt(digit, 32)] ?? "",
+      );
+      const [kid, alg] = [base32.match(/.{4}/g)?.join(":"), index === 0 ? "RS256" : "ES256"];
+      expect(keys[index]).toMatchObject({ kid, alg, use: "sig" });
+      const jwt = await new SignJWT({}).setProtectedHeader({ alg }).sign(pair.privateKey);
+      await compactVerify(jwt, await importJWK(keys[index] ?? {}, alg));
+    }
+  });
+
+  test("a JWK set gives the kid that is asked for", async () => {
+    const text = JSON.stringify({ keys: [published, { ...published, use: "enc", n: "AAAA" }] });
+    expect(await imported(text, "rfc7638")).toMatchObject([{ kid: "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs" }]);
+    expect(await imported(text, "own")).toMatchObject([{ kid: "2011-04-29", n: published.n }]);
+    const pem = rsa.publicKey.export({ type: "spki", format: "pem" }) as string;
+    expect(await imported(JSON.stringify(rsa.publicKey.export({ format: "jwk" })))).toEqual(await imported(pem));
+  });
+
+  test.each([
+    ["a private key", rsa.privateKey.export({ type: "pkcs8", format: "pem" }) as string, "holds a private key"],
+    ["a private JWK", JSON.stringify(rsa.privateKey.export({ format: "jwk" })), "key 1 is private"],
+    ["a shared secret", '{"keys":[{"kty":"oct","k":"AAAA"}]}', "key 1 is private"],
+    ["an odd block", bundle.replaceAll("CERTIFICATE", "X509 CRL"), 'holds a "X509 CRL"'],
+    ["a broken certificate", bundle.replace(/[A-Za-z0-9]{60}\n/, "\n"), "has a CERTIFICATE that cannot be read"],
+    ["no key", "hello\n", "holds no key"],
+    ["an empty set", '{"keys":[]}', "holds no key"],
+    ["half a set", '{"keys":', "is no JSON"],
+    ["a set of odd things", '{"keys":[7]}', "key 1 is no public JWK"],
+    ["a curve nobody verifies by", ecPem("secp256k1"), 'key 1 is for "ec"'],
+    ["a small key", rsaPem(1024), "key 1 has 1024 bits"],
+    ["two keys of one kid", jwkSet(["one", ecJwk()], ["one", ecJwk()]), 'key 2 has the kid "one"', "own"],
+    ["a kid without a character", jwkSet(["", ecJwk()]), 'has no "kid"', "own"],
+    ["an algorithm nobody verifies by", JSON.stringify({ ...published, alg: "RSA-OAEP" }), 'key 1 is for "RSA-OAEP"'],
+  ])("%s is refused, and nothing of it printed", async (_what, text, why, form = "libtrust") => {
+    const keys = await importPublicKeys(text, form as KidForm);
+    expect(keys).toEqual({ ok: false, error: expect.stringContaining(why) as string });
+    if (!keys.ok) expect(keys.error.length).toBeLessThan(120);
+  });
+
+  test("the same key twice is one, and a byte order mark is no part of a set", async () => {
+    const key = ecJwk();
+    expect(await importPublicKeys(`\uFEFF${jwkSet(["one", key], ["one", key])}`, "own")).toMatchObject({
+      ok: true,
+      value: [{ kid: "one" }],
+    });
+  });
+
+  test("a set without kids has none of its own", async () => {
+    const { kid: _, ...rest } = published;
+    expect(await importPublicKeys(JSON.stringify(rest), "own")).toMatchObject({ ok: false });
+  });
+});
+
+const ecJwk = (): object => createPublicKey(ecPem("P-256")).export({ format: "jwk" });
+const jwkSet = (...keys: readonly (readonly [kid: string, jwk: object])[]): string =>
+  JSON.stringify({ keys: keys.map(([kid, jwk]) => ({ ...jwk, kid })) });
+
+function ecPem(namedCurve: string): string {
+  return generateKeyPairSync("ec", { namedCurve }).publicKey.export({ type: "spki", format: "pem" }) as string;
+}
+
+function rsaPem(modulusLength: number): string {
+  return generateKeyPairSync("rsa", { modulusLength }).publicKey.export({ type: "spki", format: "pem" }) as string;
+}
+
+describe("keys rotate", () => {
+  const place = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket" };
+  const configOf = (secrets: object) => parseConfig({ SERVICE: "s", ...secrets } as unknown as Env);
+
+  test("puts a new key before the one in use: what is sealed for either opens, and a third rotation drops the first", async () => {
+    const generated = (await podctl(["keys", "generate"])).stdout;
+    const first = JSON.parse(generated) as { sealingPublicKey: JWK };
+    const rotated = await podctl(["keys", "rotate"], { input: generated });
+    const second = JSON.parse(rotated.stdout) as { sealingPublicKey: JWK };
+    expect([rotated.code, rotated.stderr]).toEqual([0, ""]);
+    const config = configOf(second);
+    expect([config.sealingKeys.length, config.uploadKeys.length]).toEqual([2, 2]);
+    expect(config.sealingKeys[0]).toMatchObject({ x: second.sealingPublicKey["x"] });
+    expect(config.uploadKeys[1]).toEqual(configOf(first).uploadKeys[0]);
+    const old = await seal("old", place, first.sealingPublicKey);
+    expect(await unseal(old, place, config.sealingKeys)).toMatchObject({ ok: true });
+    expect(JSON.parse(rotated.stdout)).toHaveProperty("PROBE_TOKEN", JSON.parse(generated).PROBE_TOKEN);
+    const third = await podctl(["keys", "rotate"], { input: rotated.stdout });
+    expect(third.stderr).toContain("SEALING_KEYS held two keys");
+    const { sealingKeys } = configOf(JSON.parse(third.stdout) as object);
+    expect(await unseal(old, place, sealingKeys)).toMatchObject({ ok: false });
+    expect(await unseal(await seal("new", place, second.sealingPublicKey), place, sealingKeys)).toMatchObject({
+      ok: true,
+    });
+  });
+
+  test("rotates the one list that is given", async () => {
+    const rotated = await rotateKeys(JSON.stringify({ UPLOAD_KEYS: JSON.stringify(["A".repeat(43)]) }));
+    expect(rotated).toMatchObject({ ok: true, value: { dropped: [] } });
+    expect(rotated.ok && Object.keys(rotated.value.secrets)).toEqual(["UPLOAD_KEYS"]);
+  });
+
+  test.each([
+    ["nothing", "", "input is not"],
+    ["a list that is no JSON", '{"UPLOAD_KEYS":"secret"}', "UPLOAD_KEYS is not"],
+    [
+      "three keys",
+      JSON.stringify({ UPLOAD_KEYS: JSON.stringify(Array(3).fill("B".repeat(43))) }),
+      "UPLOAD_KEYS is not",
+    ],
+    ["public keys", '{"SEALING_KEYS":"[{\\"kty\\":\\"EC\\"}]"}', "is not"],
+    ["none of the two", "{}", "neither"],
+  ])("%s is refused without a word of it", async (_what, text, why) => {
+    const rotated = await rotateKeys(text);
+    expect(rotated).toEqual({ ok: false, error: expect.stringContaining(why) as string });
+    expect(JSON.stringify(rotated)).not.toContain("BBB");
+  });
+});
+
+test("a Worker takes the probe token that generate prints", async () => {
+  const generated = JSON.parse((await podctl(["keys", "generate"])).stdout) as Record<string, unknown>;
+  expect(parseConfig({ SERVICE: "s", ...generated } as unknown as Env).probeToken).toBe(generated["PROBE_TOKEN"]);
+});

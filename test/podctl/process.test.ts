@@ -1,0 +1,96 @@
+import { spawn } from "node:child_process";
+import { existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { text } from "node:stream/consumers";
+import { afterAll, expect, test } from "vitest";
+import { accountEnv } from "../support/account.ts";
+import { podctl } from "../support/podctl.ts";
+import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const production = ["--env", "production"];
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-process-"));
+const { server } = await useCloudflareKv();
+const env = accountEnv(dir, server);
+writeFileSync(join(dir, "topology.yaml"), topologyText(["pod-a"], "assignments: {acme: pod-a}"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+test("an apply whose reader goes away, as `head` does, is finished", async () => {
+  const args = ["src/podctl/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", ...production];
+  const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
+  child.stdout.destroy();
+  const code = new Promise((resolve) => child.once("close", resolve));
+  expect([await text(child.stderr), await code]).toEqual(["", 0]);
+  expect([...server.data.keys()]).toContain("route/acme");
+});
+
+test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])(
+  "%j: a result that cannot be written is a failure",
+  async (args) => {
+    const full = openSync("/dev/full", "w");
+    const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { stdio: ["ignore", full, "pipe"] });
+    const code = new Promise((resolve) => child.once("close", resolve));
+    expect([child.stderr && (await text(child.stderr)), await code]).toEqual([
+      expect.stringMatching(/^podctl: standard output: ENOSPC.*\n$/),
+      1,
+    ]);
+  },
+);
+
+test("by npm a path is that of the folder where npm was called", async () => {
+  const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
+  const run = await podctl(["validate", "topology.yaml", ...production], { env: asNpm });
+  expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
+});
+
+test("unassign and unblock of what is not there say so", async () => {
+  const runs = await Promise.all(
+    [["unassign", "acme"] as const, ["unblock", "acme/leaked"] as const].map((args) =>
+      podctl([...args, "--yes", ...production], { env }),
+    ),
+  );
+  expect(runs).toEqual(
+    ["route/acme", "block/acme/leaked"].map((key) => ({
+      stdout: `Nothing to do: there is no ${key}.\n`,
+      stderr: "",
+      code: 0,
+    })),
+  );
+});
+
+test("--env is what it says, whatever CLOUDFLARE_ENV names", async () => {
+  await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
+  const both = join(dir, "both.toml");
+  const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${"a".repeat(32)}" }]\n`;
+  writeFileSync(both, `${readFileSync(env["PODCTL_WRANGLER_CONFIG"] ?? "", "utf8")}${second}`);
+  const resolve = (name: string) =>
+    podctl(["resolve", "acme/app", "--env", name], {
+      env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
+    });
+  const [one, other] = await Promise.all([resolve("production"), resolve("staging")]);
+  expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Pod +pod-a /m)]);
+  expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 404 /)]);
+});
+
+test("a wrangler.toml that cannot be read is named", async () => {
+  const broken = join(dir, "broken.toml");
+  writeFileSync(broken, "name == 1\n");
+  const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
+  expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
+});
+
+test("--json shows what it asks about, beside the JSON", async () => {
+  const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });
+  const told = await run("apply", join(dir, "topology.yaml"), "--yes");
+  expect([told.code, told.stderr, typeof JSON.parse(told.stdout)]).toEqual([0, "", "object"]);
+  writeFileSync(join(dir, "next.yaml"), topologyText(["pod-a"], "assignments: {globex: pod-a}"));
+  const asking = await Promise.all([
+    run("apply", join(dir, "next.yaml")),
+    run("block", "acme/leaked", "--why", "leaked"),
+    run("rollback"),
+  ]);
+  expect(asking.map(({ stdout }) => stdout)).toEqual(["", "", ""]);
+  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production: back from revision 1 "];
+  expect(asking.map(({ stderr }) => stderr)).toEqual(shown.map((text) => expect.stringContaining(text)));
+});

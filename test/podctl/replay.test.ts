@@ -1,0 +1,190 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { gzipSync } from "node:zlib";
+import { afterAll, describe, expect, test } from "vitest";
+import { writeStackFile } from "../../src/local/stack-file.ts";
+import { type Comparison, compareTraffic } from "../../src/podctl/replay/comparison.ts";
+import { linesOf } from "../../src/podctl/replay/lines.ts";
+import { parseLogLine } from "../../src/podctl/replay/log-line.ts";
+import { addRecord, createDecide, type Texts } from "../../src/podctl/replay/map.ts";
+import { createClient } from "../support/client.ts";
+import { podctl } from "../support/podctl.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const digest = `sha256:${"a".repeat(64)}`;
+const pod = {
+  v: 1,
+  revision: 1,
+  registry: "https://r.test",
+  token: "https://t.test",
+  issuer: "i",
+  audience: "a",
+  keys: [],
+};
+
+function mapOf(routes: Readonly<Record<string, string>>, more: Readonly<Record<string, object>> = {}) {
+  const texts: Texts = new Map();
+  const shared = new Map<string, string>();
+  const add = (key: string, record: object) => addRecord(texts, shared, key, JSON.stringify({ v: 1, ...record }));
+  for (const id of ["pod-a", "pod-b"]) add(`pod/${id}`, { ...pod, state: "active" });
+  for (const [prefix, id] of Object.entries(routes)) add(`route/${prefix}`, { pod: id, revision: 1, state: "active" });
+  for (const [key, record] of Object.entries(more)) add(key, record);
+  return createDecide(texts, { plainHttp: "nowhere" });
+}
+
+async function* streamOf(...chunks: readonly string[]) {
+  yield* chunks;
+}
+async function collect<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
+  const all: T[] = [];
+  for await (const item of items) all.push(item);
+  return all;
+}
+const common = (method: string, path: string) =>
+  `198.51.100.7 - - [01/Mar/2026:12:00:00 +0000] "${method} ${path} HTTP/1.1" 200 512`;
+const record = (method: string, path: string) =>
+  JSON.stringify({ log: "edge", at: "2026-03-01T12:00:00Z", method, path, status: 200 });
+
+describe("a log's line", () => {
+  test.each([
+    [common("GET", "/v2/acme/app/manifests/1"), ["acme/app"]],
+    [`${common("GET", "/v2/acme/app/manifests/1")} "-" "docker/29.1"`, ["acme/app"]],
+    [record("PUT", "/v2/acme/app/blobs/uploads/1?_state=redacted"), ["acme/app"]],
+    [record("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=globex/base`), ["acme/app", "globex/base"]],
+    [
+      record("GET", "/jwt/auth?scope=repository:a/b:pull,push+repository:c/d:pull&scope=registry:catalog:*"),
+      ["a/b", "c/d"],
+    ],
+  ])("%s is about its names", (line, names) => {
+    const logged = parseLogLine(line);
+    expect(logged.kind === "about" && logged.subjects.map(({ name }) => name)).toEqual(names);
+    expect(JSON.stringify(logged)).not.toContain("_state");
+  });
+
+  test.each([
+    [record("GET", "/v2/"), "nameless"],
+    [common("GET", "/jwt/auth?service=s"), "nameless"],
+    [record("GET", "/v2/Acme/app/tags/list"), "refused"],
+    [common("GET", "/favicon.ico"), "refused"],
+    ["{not JSON", "unread"],
+    ['{"method":"GET"}', "unread"],
+    ["hello", "unread"],
+    [record("GET", "http://["), "unread"],
+  ])("%s is %s", (line, kind) => expect(parseLogLine(line).kind).toBe(kind));
+});
+
+test("lines come whole from any chunks, and one without an end costs no memory", async () => {
+  const text = "one\ntwo\n\nthree";
+  for (let size = 1; size < text.length; size += 1) {
+    const chunks = text.match(new RegExp(`[\\s\\S]{1,${size}}`, "g")) ?? [];
+    expect(await collect(linesOf(streamOf(...chunks)))).toEqual(["one", "two", "", "three"]);
+  }
+  const long = "x".repeat(50_000);
+  expect(await collect(linesOf(streamOf("a\n", long, long, long, "\nb\n", long, long)))).toEqual([
+    "a",
+    null,
+    "b",
+    null,
+  ]);
+});
+
+describe("two maps under the same traffic", () => {
+  const compare = (lines: readonly string[], before: ReturnType<typeof mapOf>, after: ReturnType<typeof mapOf>) =>
+    compareTraffic(linesOf(streamOf(...lines.map((line) => `${line}\n`))), before, after);
+
+  test("differ by name, with counts and the first requests", async () => {
+    const before = mapOf({ acme: "pod-a" }, { directory: { default: "pod-a", revision: 1 } });
+    const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" }, { "block/acme/leaked": { text: "leaked" } });
+    const lines = [
+      ...Array<string>(5).fill(record("GET", "/v2/acme/moved/manifests/1")),
+      common("HEAD", "/v2/acme/moved/manifests/2"),
+      common("GET", "/v2/acme/stays/manifests/1"),
+      common("GET", "/v2/acme/leaked/manifests/1"),
+      common("GET", "/v2/hooli/app/manifests/1"),
+      "noise",
+    ];
+    const { lines: counts, differences, byMove } = await compare(lines, before, after);
+    expect(counts).toEqual({ same: 1, differs: 8, nameless: 0, refused: 0, unread: 1 });
+    expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-b": 6, "pod-a → a block": 1, "pod-a → no Pod": 1 });
+    expect(differences[0]).toEqual({
+      name: "acme/moved",
+      from: "pod-a",
+      to: "pod-b",
+      requests: 6,
+      examples: ["GET /v2/acme/moved/manifests/1", "HEAD /v2/acme/moved/manifests/2"],
+    });
+  });
+
+  test("a Pod's state differs for what it refuses alone", async () => {
+    const routes = { acme: "pod-a" };
+    const after = mapOf(routes, { "pod/pod-a": { ...pod, state: "read-only" } });
+    const { differences } = await compare(
+      [common("GET", "/v2/acme/app/manifests/1"), common("PUT", "/v2/acme/app/manifests/1")],
+      mapOf(routes),
+      after,
+    );
+    expect(differences).toMatchObject([{ from: "pod-a", to: "pod-a (read-only)", requests: 1 }]);
+  });
+
+  test("names that differ are kept up to a bound, requests are all counted", async () => {
+    const lines = Array.from({ length: 12_000 }, (_, index) => common("GET", `/v2/acme/app${index}/manifests/1`));
+    const { differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));
+    expect([differences.length, byMove.get("pod-a → pod-b")]).toEqual([10_000, 12_000]);
+  });
+});
+
+describe("podctl replay", () => {
+  const stack = useStack();
+  const dir = mkdtempSync(join(tmpdir(), "registry-edge-replay-"));
+  afterAll(() => rmSync(dir, { recursive: true }));
+  const run = async (args: readonly string[], input = "") => {
+    const file = join(dir, "stack.json");
+    await writeStackFile(stack.current, file);
+    return podctl(["replay", ...args], { input, env: { PODCTL_STACK: file, NO_COLOR: "1" } });
+  };
+
+  test("the stack's own log: nothing differs from what is applied; a block of KV's stays; a new assignment shows", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/hello:pull"]);
+    await client.get("/v2/globex/hello/manifests/1", token);
+    await client.get("/v2/acme/hello/manifests/1", token);
+    await stack.current.edgeSettled();
+    const log = join(dir, "access.log");
+    writeFileSync(
+      log,
+      stack.current
+        .edgeSeen()
+        .map((seen) => JSON.stringify({ log: "edge", ...seen }))
+        .join("\n"),
+    );
+    await stack.current.putKv("block/acme/hello", '{"v":1,"text":"leaked"}');
+    const same = await run([log]);
+    expect([same.code, same.stderr, same.stdout]).toEqual([0, "", expect.stringContaining("3 the same, 0 different")]);
+
+    await stack.current.putKv("route/globex/hello", '{"v":1,"pod":"pod-a","revision":2,"state":"active"}');
+    const moved = await run([log]);
+    expect(moved.code).toBe(2);
+    expect(moved.stdout).toContain(
+      "globex/hello: pod-a → pod-b, 2 requests\n    GET /jwt/auth\n    GET /v2/globex/hello/manifests/1",
+    );
+    const json = JSON.parse(
+      (await run(["-", "--json"], record("GET", "/v2/globex/hello/tags/list"))).stdout,
+    ) as Comparison;
+    expect(json.lines).toMatchObject({ differs: 1 });
+  });
+
+  test("a log of which no line can be read is no map without differences", async () => {
+    const log = join(dir, "access.log.gz");
+    writeFileSync(log, gzipSync(`${common("GET", "/v2/acme/app/manifests/1")}\n`));
+    const packed = await run([log]);
+    expect([packed.code, packed.stderr]).toEqual([1, expect.stringMatching(/^podctl: no line of ".*" is one of an/)]);
+    expect((await run(["-"])).code).toBe(0);
+    expect((await run(["-"], `odd\n${common("GET", "/v2/")}\n`)).code).toBe(0);
+  });
+
+  test("a log or a file that is not there is said", async () => {
+    const missing = await run([join(dir, "none.log")]);
+    expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("none.log")]);
+  });
+});
