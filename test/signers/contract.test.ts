@@ -3,6 +3,7 @@ import * as v from "valibot";
 import { describe, expect, test } from "vitest";
 import { signBlobUrl } from "../../src/blobs/sign.ts";
 import type { Pod } from "../../src/directory/directory.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
@@ -50,11 +51,14 @@ function storeOf(scheme: SigningScheme, sample: Sample, members: object = {}) {
   return store;
 }
 
+const { signing } = createIsolate();
+
 /** As the edge signs for a blob of Pod A's only store. */
 function blobUrl(store: SigningStore, secret: unknown, at = now) {
   const pod = { id: "pod-a", blobs: { stores: [store] } } as unknown as Pod;
   const attribution = { repository: "acme/app" as RepositoryName, sizeBytes: 7 };
-  return signBlobUrl("GET", digest, pod, store, async () => ok(JSON.stringify(secret)), at, attribution);
+  const openSecret = async () => ok(JSON.stringify(secret));
+  return signBlobUrl({ method: "GET", digest, pod, store, attribution }, { openSecret, signing, now: at });
 }
 
 describe.each(allCases)("a store of %s", (_, scheme, sample) => {

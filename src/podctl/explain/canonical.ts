@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
-import { objectKey } from "../../blobs/object-key.ts";
+import { objectKey } from "../../blobs/sign.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
