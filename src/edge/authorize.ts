@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { digestOf, type NamelessEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { countParameter, parameter } from "../oci/query.ts";
-import { type Access, isRead, requiredAccess } from "../oci/scope.ts";
+import { isRead, requiredAccess } from "../oci/scope.ts";
 import { stateRefusal } from "../pods/state.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Trace } from "../telemetry/record.ts";
@@ -80,10 +80,9 @@ async function authorize(
   { pod, blocked }: Resolution,
 ): Promise<Result<Authorized, AnyRefusal>> {
   const { endpoint, services, token } = context;
-  // The first is the endpoint's own; what else a request reads, a mount's source, is for the Pod to check.
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  const { own } = requiredAccess(endpoint);
   const open: Result<Grant, AnyRefusal> = ok({ kind: "open" });
-  const grant = token === null ? open : await grantFor(token, pod, wanted, services.directory, services.now);
+  const grant = token === null ? open : await grantFor(token, pod, own, services.directory, services.now);
   if (!grant.ok) return grant;
   const refused = refusalOf(endpoint, { pod, blocked }, services.trace);
   // By a token that nobody has judged a name must read as one without a Pod.

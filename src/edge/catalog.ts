@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { textWithin } from "../net/body.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
-import { type Access, requiredAccess } from "../oci/scope.ts";
+import { requiredAccess } from "../oci/scope.ts";
 import { podRequest } from "../pods/request.ts";
 import type { Authorized, Context } from "./context.ts";
 import { forward } from "./forward.ts";
@@ -48,11 +48,9 @@ async function grantAll(
   { endpoint, services, token }: CatalogContext,
   pods: readonly Pod[],
 ): Promise<Result<readonly Authorized[], AnyRefusal>> {
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  const { own } = requiredAccess(endpoint);
   const grants = await Promise.all(
-    pods.map(async (pod) =>
-      token === null ? openGrant : grantFor(token, pod, wanted, services.directory, services.now),
-    ),
+    pods.map(async (pod) => (token === null ? openGrant : grantFor(token, pod, own, services.directory, services.now))),
   );
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;

@@ -5,7 +5,7 @@ import type { Pod } from "../directory/directory.ts";
 import { ok } from "../lib/result.ts";
 import { formatChallenge, parseChallenge } from "../oci/challenge.ts";
 import type { RegistryEndpoint, RepositoryEndpoint } from "../oci/endpoint.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
 import type { Authorized, Context } from "./context.ts";
@@ -81,7 +81,7 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
 
 /** The Pod's error, and of its scopes those of this endpoint's own names. */
 function ownChallenge(endpoint: RegistryEndpoint, challenge: ReturnType<typeof parseChallenge>) {
-  const required = requiredAccess(endpoint);
+  const required = accessList(requiredAccess(endpoint));
   const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
   return { access: kept.length === 0 ? required : kept, error: challenge?.error ?? null };
 }

@@ -4,7 +4,7 @@ import type { PodFailure } from "../net/fetch-request.ts";
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import type { Endpoint } from "../oci/endpoint.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { ForeignLocation } from "../pods/rewrite.ts";
 import type { StateRefusal } from "../pods/state.ts";
 import type { Outcome } from "../telemetry/record.ts";
@@ -109,7 +109,7 @@ function unauthorized(
   { error, text }: Extract<Refusal, { readonly reason: "unauthorized" }>,
   challenger: Challenger,
 ): OciError {
-  const access = endpoint === null ? [] : requiredAccess(endpoint);
+  const access = endpoint === null ? [] : accessList(requiredAccess(endpoint));
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );

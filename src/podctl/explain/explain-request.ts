@@ -7,7 +7,7 @@ import type { Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { digestOf, formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
-import { type Access, formatScope, requiredAccess } from "../../oci/scope.ts";
+import { accessList, formatScope, requiredAccess } from "../../oci/scope.ts";
 import { settleMount } from "../../pods/mount.ts";
 import { stateRefusal } from "../../pods/state.ts";
 import { redactPath } from "../../telemetry/record.ts";
@@ -53,8 +53,8 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
   if (!resolution.ok) return [...steps, answer(`503: ${resolution.error.text}`)];
   const { pod, blocked } = resolution.value;
   steps.push({ step: "Pod", result: pod === null ? "none" : describePod(pod) });
-  const scopes = requiredAccess(endpoint);
-  steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") });
+  const required = requiredAccess(endpoint);
+  steps.push({ step: "scopes", result: accessList(required).map(formatScope).join(" ") });
   if (asked.auth === "none") {
     steps.push({ step: "token", result: "this fleet asks for none" });
   } else if (held === null) {
@@ -64,7 +64,7 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
     });
   } else {
     steps.push({ step: "token", result: held.kind, lines: await tokenLines(held, traced.directory, now) });
-    const grant = await grantFor(held, pod, scopes[0] as Access, traced.directory, now);
+    const grant = await grantFor(held, pod, required.own, traced.directory, now);
     if (!grant.ok && grant.error.reason === "unauthorized")
       return [...steps, answer(`401 with error="${grant.error.error}"`)];
     if (!grant.ok)
