@@ -6,6 +6,7 @@ import type { Digest } from "../oci/digest.ts";
 import { type SigningStore, signerOf } from "../signers/index.ts";
 import { parseSecret } from "../signers/secret.ts";
 import type { StoreSecret } from "../signers/signer.ts";
+import type { DayKeys } from "../signers/sigv4.ts";
 import { signingWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
 import { objectKey } from "./object-key.ts";
@@ -31,7 +32,7 @@ export async function signBlobUrl(
   }
   const key = objectKey(digest, store.prefix);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
-  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters };
+  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const name = JSON.stringify([method, key, parameters, window]);
   return ok(await remembered(store, name, () => signerOf(store).sign(request)));
 }
@@ -53,6 +54,8 @@ async function remembered(store: SigningStore, name: string, sign: () => Promise
 
 /** Parsed and its keys imported once per isolate. */
 const secrets = new BoundedMap<string, StoreSecret>(200);
+/** By the secret's own value, so it holds no more than `secrets`. */
+const dayKeys: DayKeys = new WeakMap();
 
 async function readSecret(
   pod: Pod,

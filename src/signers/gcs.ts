@@ -24,7 +24,7 @@ export const gcs = defineSigner({
   secret,
   target: ({ bucket }) => bucket,
   origin: bucketOrigin,
-  sign: ({ method, key, config, secret: credentials, window, attribution }) => {
+  sign: ({ method, key, config, secret: credentials, window, attribution, dayKeys }) => {
     const origin = bucketOrigin(config);
     const request = {
       method,
@@ -40,9 +40,8 @@ export const gcs = defineSigner({
     };
     if ("accessId" in credentials) {
       const { accessId: accessKeyId, secret: start } = credentials;
-      return presign({ ...request, algorithm: "GOOG4-HMAC-SHA256", accessKeyId }, (text, scope) =>
-        scopedHmac(credentials, `GOOG4${start}`, scope, text),
-      );
+      const sign = scopedHmac({ start: `GOOG4${start}`, secret: credentials, dayKeys });
+      return presign({ ...request, algorithm: "GOOG4-HMAC-SHA256", accessKeyId }, sign);
     }
     const { client_email: accessKeyId, private_key: privateKey } = credentials;
     return presign({ ...request, algorithm: "GOOG4-RSA-SHA256", accessKeyId }, (text) =>

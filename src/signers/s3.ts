@@ -25,7 +25,7 @@ export const s3 = defineSigner({
   secret: accessKey,
   target: ({ bucket }) => bucket,
   origin: bucketOrigin,
-  sign: ({ method, key, config, secret, window, attribution }) => {
+  sign: ({ method, key, config, secret, window, attribution, dayKeys }) => {
     const origin = bucketOrigin(config);
     const request = {
       method,
@@ -39,7 +39,7 @@ export const s3 = defineSigner({
       window,
       parameters: [...sessionParameters(secret), ...loggedParameters(attribution)],
     };
-    return presign(request, (text, scope) => scopedHmac(secret, `AWS4${secret.secretAccessKey}`, scope, text));
+    return presign(request, scopedHmac({ start: `AWS4${secret.secretAccessKey}`, secret, dayKeys }));
   },
 });
 

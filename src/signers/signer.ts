@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { Parameter } from "./encode.ts";
+import type { DayKeys } from "./sigv4.ts";
 import type { UrlWindow } from "./window.ts";
 
 export type SignRequest<Config, Secret> = {
@@ -11,6 +12,8 @@ export type SignRequest<Config, Secret> = {
   readonly window: UrlWindow;
   /** For whom the URL is, as query parameters. Empty, unless the store asks for them. */
   readonly attribution: readonly Parameter[];
+  /** What Signature Version 4 remembers between requests. */
+  readonly dayKeys: DayKeys;
 };
 
 /** What is sealed for a store, parsed, its keys imported. */

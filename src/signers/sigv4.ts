@@ -46,17 +46,30 @@ export async function presign(
   return `${origin}${path}?${query}&${vendor}-Signature=${hex(signature)}`;
 }
 
-/** The last day's signing key of a secret: its four HMACs are most of the work. */
-const signingKeys = new WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>();
+/**
+ * The signing key of each secret for the last day it signed on, because its four HMACs are most of the work of a signature. The caller owns
+ * the map; an entry goes with its secret.
+ */
+export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 
-/** HMAC with the key that is chained from `start` (the vendor's prefix and the secret key) over the scope. `owner` is what holds the secret. */
-export async function scopedHmac(owner: object, start: string, scope: string, text: string): Promise<ArrayBuffer> {
-  const known = signingKeys.get(owner);
-  if (known?.scope === scope) return hmac(known.key, text);
-  let key = await importHmac("SHA-256", utf8(start));
-  for (const part of scope.split("/")) key = await importHmac("SHA-256", new Uint8Array(await hmac(key, part)));
-  signingKeys.set(owner, { scope, key });
-  return hmac(key, text);
-}
+type KeyChain = {
+  /** The vendor's prefix and the secret key. */
+  readonly start: string;
+  /** What `dayKeys` remembers the key by. */
+  readonly secret: object;
+  readonly dayKeys: DayKeys;
+};
+
+/** Signs with the key that is chained from `start` over the parts of the credential scope. */
+export const scopedHmac =
+  ({ start, secret, dayKeys }: KeyChain) =>
+  async (text: string, scope: string): Promise<ArrayBuffer> => {
+    const known = dayKeys.get(secret);
+    if (known?.scope === scope) return hmac(known.key, text);
+    let key = await importHmac("SHA-256", utf8(start));
+    for (const part of scope.split("/")) key = await importHmac("SHA-256", new Uint8Array(await hmac(key, part)));
+    dayKeys.set(secret, { scope, key });
+    return hmac(key, text);
+  };
 
 const hmac = (key: CryptoKey, text: string): Promise<ArrayBuffer> => crypto.subtle.sign("HMAC", key, utf8(text));

@@ -83,7 +83,7 @@ describe.each([
             window,
             parameters: theirOwn,
           },
-          (text, scope) => scopedHmac(credentials, `AWS4${credentials.secretAccessKey}`, scope, text),
+          scopedHmac({ start: `AWS4${credentials.secretAccessKey}`, secret: credentials, dayKeys: new WeakMap() }),
         );
         expect(signatureOf(asTheirs), key).toBe(signatureOf(theirs.href));
       }

@@ -2,6 +2,7 @@ import * as v from "valibot";
 import { type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
 import { parseSecret } from "../../src/signers/secret.ts";
 import type { StoreSecret } from "../../src/signers/signer.ts";
+import type { DayKeys } from "../../src/signers/sigv4.ts";
 import type { UrlWindow } from "../../src/signers/window.ts";
 
 export type SigningScheme = Exclude<Scheme, "pod">;
@@ -21,6 +22,7 @@ export type Case = {
   readonly method?: "GET" | "HEAD";
   readonly window?: UrlWindow;
   readonly attribution?: readonly (readonly [string, string])[];
+  readonly dayKeys?: DayKeys;
 };
 
 export async function openedSecret(scheme: SigningScheme, secret: object | undefined): Promise<StoreSecret> {
@@ -39,6 +41,7 @@ export async function sign(scheme: SigningScheme, { config, secret, ...request }
     key: "a/b",
     window,
     attribution: [],
+    dayKeys: new WeakMap(),
     ...request,
     config: store,
     secret: await openedSecret(scheme, secret),

@@ -49,7 +49,8 @@ export async function explainSigning(
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
   const key = objectKey(digest, store.prefix);
-  const signing = () => signer.sign({ method, key, config: store, secret, window, attribution: [] });
+  const signing = () =>
+    signer.sign({ method, key, config: store, secret, window, attribution: [], dayKeys: new WeakMap() });
   const { result, hashed, signed } = await overhear(signing);
   const url = new URL(result);
   return {
