@@ -33,17 +33,28 @@ export async function openedSecret(scheme: SigningScheme, secret: object | undef
 }
 
 /** What the edge does with a store of its record and the secret that was sealed for it. */
-export async function sign(scheme: SigningScheme, { config, secret, ...request }: Case): Promise<string> {
+export async function sign(scheme: SigningScheme, given: Case): Promise<string> {
+  const { signer, request } = await signingOf(scheme, given);
+  return signer.sign(request);
+}
+
+export async function textToSign(scheme: SigningScheme, given: Case): Promise<string | null> {
+  const { signer, request } = await signingOf(scheme, given);
+  return signer.textToSign(request);
+}
+
+async function signingOf(scheme: SigningScheme, { config, secret, ...given }: Case) {
   const store = v.parse(storeSchema, { scheme, ...config, ...(secret === undefined ? {} : { credentials: "sealed" }) });
   if (store.scheme === "pod") throw new Error("nothing is signed for a Pod that redirects by itself");
-  return signerOf(store).sign({
-    method: "GET",
+  const request = {
+    method: "GET" as const,
     key: "a/b",
     window,
     attribution: [],
     dayKeys: new WeakMap(),
-    ...request,
+    ...given,
     config: store,
     secret: await openedSecret(scheme, secret),
-  });
+  };
+  return { signer: signerOf(store), request };
 }
