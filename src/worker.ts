@@ -3,7 +3,7 @@ import type { Env } from "./config.ts";
 import { handle } from "./edge/handle.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { type Answer, refuse } from "./edge/refuse.ts";
-import { isHost } from "./lib/host.ts";
+import { isHost } from "./lib/address.ts";
 import { errorResponse } from "./oci/errors.ts";
 import { buildServices, type Services } from "./services.ts";
 import { announcedBytes, type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";

@@ -1,5 +1,5 @@
-import { boundedBytes } from "../lib/bounded-bytes.ts";
 import { hex } from "../lib/bytes.ts";
+import { boundedBytes } from "../lib/read-bounded.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 import { manifestBlobs, namesBlobs } from "../oci/manifest-blobs.ts";
 import { announcedBytes } from "../telemetry/record.ts";

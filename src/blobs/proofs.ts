@@ -1,5 +1,5 @@
 import type { Pod } from "../directory/directory.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import { type Evidence, holds, termsOf } from "./proof.ts";

@@ -1,10 +1,9 @@
 import type { Pod } from "../directory/directory.ts";
 import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { type SigningStore, signerOf } from "../signers/index.ts";
-import { parseSecret } from "../signers/secret.ts";
+import { parseSecret, type SigningStore, signerOf } from "../signers/index.ts";
 import type { StoreSecret } from "../signers/signer.ts";
 import type { DayKeys } from "../signers/sigv4.ts";
 import { signingWindow } from "../signers/window.ts";

@@ -1,5 +1,5 @@
 import type * as v from "valibot";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
 import { storeOrigin } from "../signers/index.ts";

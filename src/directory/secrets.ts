@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type SealedFor, unseal } from "./seal.ts";
 

@@ -1,7 +1,7 @@
 import { type Grant, grantFor, identify } from "../auth/grant.ts";
 import { defaultPod } from "../directory/directory.ts";
 import { type Resolution, resolvePod } from "../directory/resolve.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { digestOf, type NamelessEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";

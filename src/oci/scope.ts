@@ -48,7 +48,7 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
  * What a token must grant for an endpoint: `own` is for what the endpoint itself names, null where no token is needed; `also` is for what
  * the request reads besides, such as the source of a mount, and is for the Pod to check.
  */
-export type RequiredAccess<Own extends Access | null = Access | null> = {
+type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;
   readonly also: readonly Access[];
 };

@@ -1,6 +1,6 @@
 import * as v from "valibot";
+import { parseCidr } from "../lib/address.ts";
 import { base64, utf8 } from "../lib/bytes.ts";
-import { parseCidr } from "../lib/ip.ts";
 import { ecdsaSignature } from "./der.ts";
 import { cdnUrl } from "./encode.ts";
 import { type PrivateKey, rsaOrP256Key } from "./keys.ts";

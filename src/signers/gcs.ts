@@ -1,10 +1,9 @@
 import * as v from "valibot";
 import { utf8 } from "../lib/bytes.ts";
-import { bucketEntries, bucketOrigin, objectPath } from "./bucket.ts";
 import { rsaKey } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
-import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
 /** A service account's key file, as Google hands it out; or an HMAC key, whose signature costs a hundredth of an RSA one. */
 const secret = v.unionAsync([

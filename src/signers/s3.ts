@@ -1,9 +1,8 @@
 import * as v from "valibot";
-import { bucketEntries, bucketOrigin, objectPath } from "./bucket.ts";
 import type { Parameter } from "./encode.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./sigv4.ts";
-import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
 /** An access key, as AWS hands it out: a session's has a token and an end. */
 export const accessKey = v.object({

@@ -1,6 +1,5 @@
 import * as v from "valibot";
-import { type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
-import { parseSecret } from "../../src/signers/secret.ts";
+import { parseSecret, type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
 import type { StoreSecret } from "../../src/signers/signer.ts";
 import type { DayKeys } from "../../src/signers/sigv4.ts";
 import type { UrlWindow } from "../../src/signers/window.ts";
