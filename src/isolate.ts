@@ -6,7 +6,7 @@ import type { Config } from "./config.ts";
 import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
-import { BoundedMap } from "./lib/bounded-map.ts";
+import { BoundedMap } from "./lib/collections.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
 export type Isolate = {
@@ -38,7 +38,7 @@ export const createIsolate = (): Isolate => ({
     manifestsReadAtMs: new BoundedMap(2_000),
   },
   parsedCidrs: new WeakMap(),
-  signing: { urls: new WeakMap(), secrets: new BoundedMap(200) },
+  signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
 });
 
 /** The one that all requests of this isolate share. */

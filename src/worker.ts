@@ -4,7 +4,7 @@ import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { type Reply, refuse } from "./edge/refuse.ts";
 import { isolate } from "./isolate.ts";
-import { isHost } from "./lib/host.ts";
+import { isHost } from "./lib/address.ts";
 import { announcedBytes } from "./net/headers.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type Services } from "./services.ts";

@@ -2,7 +2,7 @@ import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerif
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
-import type { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Access } from "../oci/scope.ts";
 

@@ -1,5 +1,5 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/ip.ts";
+import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/address.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 

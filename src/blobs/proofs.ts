@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
-import type { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 

@@ -1,12 +1,12 @@
 import type { Pod } from "../directory/directory.ts";
 import type { OpenSecret } from "../directory/secrets.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 import type { Misconfigured } from "../refusal.ts";
-import { type SigningStore, signerOf } from "../signers/index.ts";
-import { parseSecret } from "../signers/secret.ts";
+import { parseSecret, type SigningStore, signerOf } from "../signers/index.ts";
 import type { StoreSecret } from "../signers/signer.ts";
+import type { DayKeys } from "../signers/sigv4.ts";
 import { signingWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
@@ -16,6 +16,7 @@ export type SigningMemory = {
   readonly urls: WeakMap<SigningStore, BoundedMap<string, string>>;
   /** Secrets that were parsed and whose keys were imported before, by scheme and clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
+  readonly dayKeys: DayKeys;
 };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
@@ -47,7 +48,8 @@ export async function signBlobUrl(
   }
   const key = objectKey(digest, store.prefix);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
-  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters };
+  const { dayKeys } = ports.signing;
+  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const name = JSON.stringify([method, key, parameters, window]);
   return ok(await rememberUrl(ports.signing, { store, name }, () => signerOf(store).sign(request)));
 }

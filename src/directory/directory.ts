@@ -1,5 +1,5 @@
 import type * as v from "valibot";
-import type { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { storeOrigin } from "../signers/index.ts";

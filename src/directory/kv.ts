@@ -1,5 +1,4 @@
-import type { BoundedMap } from "../lib/bounded-map.ts";
-import { chunksOf } from "../lib/chunks.ts";
+import { type BoundedMap, chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
 import { kindOf } from "./keys.ts";

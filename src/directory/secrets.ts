@@ -1,5 +1,5 @@
 import type { JWK } from "jose";
-import type { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Misconfigured } from "../refusal.ts";
 import { type SealedFor, unseal } from "./seal.ts";

@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
-import { type Access, requiredAccess } from "../oci/scope.ts";
+import { requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
@@ -62,7 +62,7 @@ async function authorizeName(
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
   // A mount also reads its source; whether it may is for the Pod to check.
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;

@@ -1,5 +1,5 @@
 import { identify } from "../auth/grant.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 import { ok } from "../lib/result.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import type { Context } from "./authorize.ts";

@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
-import { type Access, requiredAccess } from "../oci/scope.ts";
+import { requiredAccess } from "../oci/scope.ts";
 import { passGate } from "../pods/gate.ts";
 import { podRequest } from "../pods/request.ts";
 import type { Refusal } from "../refusal.ts";
@@ -56,7 +56,7 @@ async function grantAll(
   pods: readonly Pod[],
   { services, token }: Context,
 ): Promise<Result<readonly Granted[], Refusal>> {
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  const { own: wanted } = requiredAccess(endpoint);
   const grants = await Promise.all(
     pods.map(async (pod) => (token === null ? openGrant : grantFor(token, { pod, wanted }, services))),
   );

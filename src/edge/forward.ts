@@ -4,7 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { formatChallenge, parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
@@ -57,7 +57,7 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
 
 /** The Pod's error, and those of its scopes that are about this endpoint's own names. */
 function ownChallenge(endpoint: RegistryEndpoint, challenge: ReturnType<typeof parseChallenge>) {
-  const required = requiredAccess(endpoint);
+  const required = accessList(requiredAccess(endpoint));
   const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
   return { access: kept.length === 0 ? required : kept, error: challenge?.error ?? null };
 }

@@ -2,7 +2,7 @@ import { readToken } from "../auth/grant.ts";
 import { ok } from "../lib/result.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { Services } from "../services.ts";
 import { serveToken } from "../token-endpoint/serve.ts";
 import { authorize, type Context } from "./authorize.ts";
@@ -30,7 +30,7 @@ export async function handle(request: Request, services: Services): Promise<Attr
   const endpoint = parsed.value;
   const conclude = (reply: Reply, pod?: string): AttributedAnswer => ({
     ...(pod === undefined ? {} : { pod }),
-    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: requiredAccess(endpoint) })),
+    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
     endpoint: endpoint.kind,
     ...(hasRepository(endpoint) ? { repository: endpoint.name } : {}),
   });

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 import { textWithin } from "../net/within.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";

@@ -3,7 +3,7 @@ import { signBlobUrl } from "../blobs/sign.ts";
 import type { Pod } from "../directory/directory.ts";
 import { parsePodId } from "../directory/pod-id.ts";
 import { sameSecret } from "../lib/bytes.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";

@@ -1,5 +1,5 @@
-import { boundedBytes } from "../lib/bounded-bytes.ts";
 import { hex } from "../lib/bytes.ts";
+import { boundedBytes } from "../lib/read-bounded.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes } from "../net/headers.ts";

@@ -1,4 +1,4 @@
-import { boundedText } from "../lib/bounded-text.ts";
+import { boundedText } from "../lib/read-bounded.ts";
 
 /** From the headers to the end: Pods' lists and tokens and clients' forms are small. */
 const textDeadlineMs = 10_000;

@@ -2,8 +2,7 @@ import { decodeJwt } from "jose";
 import * as v from "valibot";
 import { formatBundle, isCompactJwt, type TokenPart } from "../auth/bundle.ts";
 import { claimedAccess } from "../auth/verify.ts";
-import { parseJson } from "../lib/json.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });

@@ -8,7 +8,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
 import { digestOf, formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
-import { type Access, formatScope, requiredAccess } from "../../oci/scope.ts";
+import { type Access, accessList, formatScope, requiredAccess } from "../../oci/scope.ts";
 import { passGate } from "../../pods/gate.ts";
 import { settleMount } from "../../pods/mount.ts";
 import { redactPath } from "../../telemetry/record.ts";
@@ -55,7 +55,7 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
   if (!resolution.ok) return [...steps, answer(`503: ${resolution.error.text}`)];
   const { pod, blocked } = resolution.value;
   steps.push({ step: "Pod", result: pod === null ? "none" : describePod(pod) });
-  const scopes = requiredAccess(endpoint);
+  const scopes = accessList(requiredAccess(endpoint));
   steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") });
   if (asked.auth === "none") {
     steps.push({ step: "token", result: "this fleet asks for none" });

@@ -2,7 +2,7 @@
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { resolvePod } from "../../directory/resolve.ts";
-import { BoundedMap } from "../../lib/bounded-map.ts";
+import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
 import { passGate } from "../../pods/gate.ts";
 import { recordText } from "../../topology/record-text.ts";

@@ -1,7 +1,7 @@
 /** A target's KV read by the Worker's own functions, uncached, with a note of what was looked up. */
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { freshValues } from "../../directory/kv.ts";
-import { BoundedMap } from "../../lib/bounded-map.ts";
+import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
 import type { KvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
