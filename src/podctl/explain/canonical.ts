@@ -37,14 +37,17 @@ const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>
 const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
+/** The text of a secret in the scheme's own form; empty for a scheme without secrets. */
+export const standInSecret = (scheme: string): string =>
+  JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
+
 export async function explainSigning(
   method: "GET" | "HEAD",
   digest: Digest,
-  store: SigningStore,
-  now: Date,
+  { store, now }: { readonly store: SigningStore; readonly now: Date },
 ): Promise<Signing> {
   const signer = signerOf(store);
-  const standIn = store.scheme === "public" ? {} : standIns[store.scheme]();
+  const standIn: unknown = JSON.parse(standInSecret(store.scheme));
   const secret = signer.secret === null ? {} : await v.parseAsync(signer.secret, standIn);
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
