@@ -56,25 +56,28 @@ describe.each([
   ["P-256 in PKCS#8", { keyPairId: "KEC", privateKey: pem.p256 }],
   ["P-256 in SEC1", { keyPairId: "KEC", privateKey: pem.sec1 }],
   ["RSA in PKCS#1", { keyPairId, privateKey: pem.pkcs1 }],
-])("with %s", (_, secret) => {
-  test.each(hashes)("a URL of %s verifies, and does not with another path, end or signature", async (hash) => {
-    for (const key of objectKeys) {
-      const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
-      expect(isValid(url), key).toBe(true);
-      expect(isValid(url.replace("/data", "/date")), key).toBe(false);
-      expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
-      expect(
-        isValid(
-          url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
-        ),
-        key,
-      ).toBe(false);
-    }
-  });
+])("the cloudfront signer with %s", (_, secret) => {
+  test.each(hashes)(
+    "makes a URL of %s that verifies, and does not with another path, end or signature",
+    async (hash) => {
+      for (const key of objectKeys) {
+        const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
+        expect(isValid(url), key).toBe(true);
+        expect(isValid(url.replace("/data", "/date")), key).toBe(false);
+        expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
+        expect(
+          isValid(
+            url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
+          ),
+          key,
+        ).toBe(false);
+      }
+    },
+  );
 });
 
 test.each(["192.0.2.1", "192.0.2.0/33", "2001:db8::/32", "everywhere"])(
-  "%s is no block for a policy",
+  "the cloudfront signer refuses %s as the block of a policy",
   async (sourceCidr) => {
     const secret = { keyPairId, privateKey: pem.p256 };
     await expect(sign("cloudfront", { config: { baseUrl, sourceCidr }, secret })).rejects.toThrow("a block of IPv4");

@@ -54,7 +54,7 @@ function signedText(
   return { text, scope, signature: searchParams.get("X-Goog-Signature") ?? "" };
 }
 
-test("an RSA key's URL is for GET or for HEAD", async () => {
+test("the gcs signer signs the method, GET or HEAD, by an RSA key", async () => {
   const publicKey = createPublicKey(pem.pkcs8);
   for (const key of objectKeys) {
     const secret = { client_email, private_key: pem.pkcs8 };
@@ -67,7 +67,7 @@ test("an RSA key's URL is for GET or for HEAD", async () => {
   }
 });
 
-test("an HMAC key's URL is signed by the key that Google's chain gives", async () => {
+test("the gcs signer signs by the key that Google's chain makes of an HMAC key", async () => {
   const secret = { accessId: "GOOG1EXAMPLE", secret: "secret" };
   const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest();
   for (const method of ["GET", "HEAD"] as const) {

@@ -12,7 +12,7 @@ const session = { ...secret, sessionToken: "IQoJb3JpZ2luX2VjEA//+token==" };
 const config = { endpoint: "https://s3.test", region: "auto", bucket: "pod-a" };
 const signatureOf = (url: string) => new URL(url).searchParams.get("X-Amz-Signature");
 
-test("equals the vector of AWS's guide, 'Authenticating Requests: Using Query Parameters'", async () => {
+test("the s3 signer makes the signature in AWS's guide, 'Authenticating Requests: Using Query Parameters'", async () => {
   const url = await sign("s3", {
     key: "test.txt",
     config: {
@@ -30,11 +30,11 @@ test("equals the vector of AWS's guide, 'Authenticating Requests: Using Query Pa
 describe.each([
   ["a key", secret],
   ["a session's key", session],
-])("with %s", (_, credentials) => {
+])("the s3 signer with %s", (_, credentials) => {
   test.each([
     ["https://s3.test", "GET"],
     ["http://localhost:9000", "HEAD"],
-  ] as const)("equals aws4fetch at %s for %s", async (endpoint, method) => {
+  ] as const)("signs as aws4fetch does at %s for %s", async (endpoint, method) => {
     const oracle = new AwsClient({ ...credentials, service: "s3", region: "auto" });
     for (const key of objectKeys) {
       const ours = await sign("s3", { key, method, config: { ...config, endpoint }, secret: credentials });
@@ -94,7 +94,7 @@ describe.each([
   );
 });
 
-test("says for whom in parameters that S3 passes over, and signs them", async () => {
+test("the s3 signer puts attribution into parameters that S3 ignores, and signs them", async () => {
   const attribution = [["repository", "acme/app"]] as const;
   const url = new URL(await sign("s3", { config, secret, attribution }));
   expect(url.searchParams.get("x-repository")).toBe("acme/app");
@@ -119,6 +119,6 @@ test.each([
   ["path", "https://s3.test/pod-a/a/b"],
   ["virtual-host", "https://pod-a.s3.test/a/b"],
   ["bound-host", "https://s3.test/a/b"],
-])("addresses by %s: %s", async (addressing, url) => {
+])("the s3 signer addresses a bucket by %s: %s", async (addressing, url) => {
   expect((await sign("s3", { config: { ...config, addressing }, secret })).split("?")[0]).toBe(url);
 });
