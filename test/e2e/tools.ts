@@ -1,4 +1,4 @@
-/** Programs that a test needs: where they are, and what becomes of the test without them. */
+/** The programs and vendors' SDKs that tests need: where they are, and what happens to a test without them. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";
@@ -12,6 +12,7 @@ const folders = [
   "/usr/sbin",
   ...(process.env["PATH"] ?? "").split(delimiter),
 ];
+export const oraclesDir = `${root}.local/oracles`;
 const nginxModules = "/usr/lib/nginx/modules";
 
 const registryPod = ["docker-registry", "versitygw", "openssl"];
@@ -22,8 +23,8 @@ export const needs = {
   skopeo: [...registryPod, "skopeo"],
   dockerd,
   docker: [...registryPod, ...dockerd],
-  versitygw: ["versitygw"],
-  azurite: ["azurite-blob"],
+  versitygw: ["versitygw", "@aws-sdk/client-s3"],
+  azurite: ["azurite-blob", "@azure/storage-blob"],
   nginx: ["nginx", "ngx_http_js_module.so"],
 } as const;
 
@@ -47,10 +48,13 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** `root` is a right, not a program. */
-const isThere = (name: string): boolean => (name === "root" ? process.getuid?.() === 0 : findTool(name) !== null);
+const isOracle = (name: string): boolean => allows(constants.R_OK)(`${oraclesDir}/node_modules/${name}/package.json`);
 
-/** In CI a missing program fails; elsewhere its tests are skipped, and the skip says what is missing. */
+/** `root` is a right, not a program. */
+const isThere = (name: string): boolean =>
+  name === "root" ? process.getuid?.() === 0 : isOracle(name) || findTool(name) !== null;
+
+/** In CI a missing program or SDK fails; elsewhere its tests are skipped, and the skip says what is missing. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
   const missing = tools.filter((name) => !isThere(name));
   const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;
