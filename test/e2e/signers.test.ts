@@ -1,4 +1,4 @@
-/** Servers that verify signed URLs get the URLs that the edge signs: they serve the right ones and refuse changed ones. */
+/** The edge's signed URLs meet real servers, which serve what is right and refuse what was changed. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { signingWindow } from "../../src/signers/window.ts";
 import { objectKeys } from "../signers/object-keys.ts";
@@ -11,12 +11,12 @@ import { describeWith, needs } from "./tools.ts";
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];
-/** Each object holds its own name, so a test sees if it got another one. */
+/** Each object holds its own name, so a wrong object would be seen. */
 const bytesOf = (key: string) => Buffer.from(key);
 
 function currentWindow() {
   const window = signingWindow(new Date(), null);
-  if (window === null) throw new Error("a window without a credential has an end");
+  if (window === null) throw new Error("no credential, and yet an end");
   return window;
 }
 const hourAgo = { issuedAt: new Date(Date.now() - 5_400_000), expiresAt: new Date(Date.now() - 3_600_000) };
@@ -35,7 +35,7 @@ const statusOf = async (url: string, init: RequestInit = {}) => {
   return answer.status;
 };
 
-/** Asks for every object whole, for a range of it, and for its length by HEAD. */
+/** Each object is served whole, as a range, and by HEAD with its length. An object holds its own key. */
 async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
   for (const key of keys.map((name) => under + name)) {
     const url = await urlOf(key);
@@ -50,7 +50,7 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Asks for another object with the same query, with a changed end, with a changed signature, without a query, and with a URL that has expired. */
+/** Another object, a changed expiry, a changed signature, no signature, and an expired URL are refused. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);
@@ -89,20 +89,20 @@ describeWith(needs.versitygw, "versitygw", () => {
     };
     const urlOf = signerFor(store);
 
-    test(`serves every key in region ${region} by GET, by range and by HEAD`, () => expectServed(urlOf));
+    test(`it serves every key in region ${region} by GET, range and HEAD`, () => expectServed(urlOf));
 
-    test(`refuses changed and expired URLs in region ${region}`, () =>
+    test(`it refuses each changed URL in region ${region}`, () =>
       expectRefused(urlOf, { expiry: /(X-Amz-Expires=\d*)(\d)/, signature: /(X-Amz-Signature=.{20})(.)/ }));
 
-    test(`refuses HEAD with a URL for GET, and GET with a URL for HEAD, in region ${region}`, async () => {
+    test(`it refuses HEAD on a URL for GET and GET on one for HEAD, in region ${region}`, async () => {
       const [key = ""] = keys;
       const [get, head] = [await urlOf(key), await urlOf(key, { method: "HEAD" })];
       expect([await statusOf(get, { method: "HEAD" }), await statusOf(head)]).toEqual([403, 403]);
       expect([await statusOf(get), await statusOf(head, { method: "HEAD" })]).toEqual([200, 200]);
     });
 
-    // A session's token is not tested here, because this server has no sessions (400 InvalidToken).
-    test(`refuses a URL whose attribution was changed in region ${region}`, async () => {
+    // A session token is not tested, because this server has no sessions (400 InvalidToken).
+    test(`it refuses a changed attribution in region ${region}`, async () => {
       const url = await urlOf(otherKey, { attribution: [["repository", "acme/app"]] });
       const changed = url.replace("acme%2Fapp", "acme%2Fother");
       expect([await statusOf(url), await statusOf(changed), changed === url]).toEqual([200, 403, false]);
@@ -130,19 +130,19 @@ describeWith(needs.azurite, "Azurite", () => {
       return { scheme: "azure", config, secret: kind === "service" ? { accountKey } : { userDelegationKey } };
     });
 
-    test(`serves every key with a ${kind} SAS by GET, by range and by HEAD`, () => expectServed(urlOf));
+    test(`it serves every key by a ${kind} SAS by GET, range and HEAD`, () => expectServed(urlOf));
 
-    test(`refuses changed and expired URLs with a ${kind} SAS`, () =>
+    test(`it refuses each changed URL with a ${kind} SAS`, () =>
       expectRefused(urlOf, { expiry: /([?&]se=[^&]*)(\d)(?=Z)/, signature: /(sig=(?:%..|\w){8}(?:%..)*)(\w)/ }));
 
-    test(`serves a URL with a ${kind} SAS and attribution, which the SAS does not sign`, async () => {
+    test(`it serves a ${kind} SAS with attribution, which the signature does not cover`, async () => {
       const url = await urlOf(otherKey, { attribution: [["repository", "acme/app"]] });
       expect([await statusOf(url), url.includes("repository=acme")]).toEqual([200, true]);
     });
   }
 });
 
-/** Cloudflare's `is_timed_hmac_valid_v0` and an HMAC form of secure_link in njs, written apart from the signers. */
+/** Cloudflare's `is_timed_hmac_valid_v0` and an HMAC form of secure_link in njs, written without the signers' code. */
 const njs = `
 const crypto = require('crypto');
 const mac = (text, encoding) => crypto.createHmac('sha256', 'a shared secret').update(text).digest(encoding);
@@ -200,9 +200,9 @@ describeWith(needs.nginx, "nginx", () => {
     const urlOf = signerFor(() => ({ scheme, config: { ...config, baseUrl: server.origin }, secret }));
     const attributed: UrlOf = (key, more) => urlOf(key, { ...more, attribution: [["repository", "acme/app"]] });
 
-    test(`serves every key in ${form} form by GET, by range and by HEAD`, () => expectServed(attributed, `${form}/`));
+    test(`it serves every key in ${form} form by GET, range and HEAD`, () => expectServed(attributed, `${form}/`));
 
-    test(`refuses changed and expired URLs in ${form} form`, () =>
+    test(`it refuses each changed URL in ${form} form`, () =>
       expectRefused(urlOf, { ...places[form], under: `${form}/` }));
   }
 });

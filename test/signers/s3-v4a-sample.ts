@@ -1,4 +1,4 @@
-/** What SigV4A signs, written from AWS's documents and apart from the signer, for one access key and one access point. */
+/** Checks a SigV4A signature without the signer's code, as AWS's documents describe it, for one access key and one access point. */
 import { createHash, createPublicKey, verify } from "node:crypto";
 
 /** The sample pair of aws-c-auth, with the public key that it publishes for the pair. */

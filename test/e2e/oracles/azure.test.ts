@@ -1,13 +1,17 @@
+import { test } from "vitest";
 import { encodePath } from "../../../src/signers/encode.ts";
 import { oracleStores } from "../../signers/oracle-stores.ts";
 import { window } from "../../signers/sign.ts";
-import { compareWith } from "./compare.ts";
+import { describeWith } from "../tools.ts";
+import { expectRecorded, expectSameUrls, type Oracle } from "./compare.ts";
 import { loadOracle } from "./sdk.ts";
 
-compareWith({
+const stores = oracleStores.azure;
+
+const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "azure",
   packageName: "@azure/storage-blob",
-  stores: oracleStores.azure,
+  signs: () => true,
   urlOf: ({ config: { endpoint, account, container }, secret }, blobName) => {
     const azure = loadOracle("@azure/storage-blob");
     const sas = {
@@ -24,10 +28,18 @@ compareWith({
         : azure.generateBlobSASQueryParameters(sas, withDates(secret.userDelegationKey), account);
     return `${endpoint}${encodePath(`/${container}/${blobName}`)}?${query.toString()}`;
   },
-});
+};
 
 const withDates = <Key extends { readonly signedStartsOn: string; readonly signedExpiresOn: string }>(key: Key) => ({
   ...key,
   signedStartsOn: new Date(key.signedStartsOn),
   signedExpiresOn: new Date(key.signedExpiresOn),
+});
+
+describeWith([oracle.packageName], "the azure signer and Azure's SDK", () => {
+  test.each(Object.entries(stores))("make the same URL of every object key: %s", async (_form, store) => {
+    await expectSameUrls(oracle, store);
+  });
+
+  test("make the URLs that are recorded for `npm test`", () => expectRecorded(oracle, stores));
 });

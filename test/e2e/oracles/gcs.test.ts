@@ -1,13 +1,17 @@
 import { sign as signByNode } from "node:crypto";
+import { test } from "vitest";
 import { oracleStores, rsaPem } from "../../signers/oracle-stores.ts";
 import { window } from "../../signers/sign.ts";
-import { compareWith } from "./compare.ts";
+import { describeWith } from "../tools.ts";
+import { expectRecorded, expectSameUrls, type Oracle } from "./compare.ts";
 import { loadOracle } from "./sdk.ts";
 
-compareWith({
+const stores = oracleStores.gcs;
+
+const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "gcs",
   packageName: "@google-cloud/storage",
-  stores: oracleStores.gcs,
+  signs: () => true,
   urlOf: async (store, key) => {
     const { config, secret } = store;
     const attribution = "attribution" in store ? store.attribution : [];
@@ -28,4 +32,12 @@ compareWith({
     });
     return url;
   },
+};
+
+describeWith([oracle.packageName], "the gcs signer and Google's SDK", () => {
+  test.each(Object.entries(stores))("make the same URL of every object key: %s", async (_form, store) => {
+    await expectSameUrls(oracle, store);
+  });
+
+  test("make the URLs that are recorded for `npm test`", () => expectRecorded(oracle, stores));
 });
