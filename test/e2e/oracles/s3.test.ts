@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { presign, scopedHmac } from "../../../src/signers/sigv4.ts";
+import { canonicalRequest, presign, scopedHmac } from "../../../src/signers/sigv4.ts";
 import { objectKeys } from "../../signers/object-keys.ts";
 import { s3Hosts } from "../../signers/oracle-stores.ts";
 import { type Case, sign, window } from "../../signers/sign.ts";
@@ -73,5 +73,7 @@ function signParametersOf(theirs: URL, ours: URL, method: Method, credentials: A
     window,
     parameters,
   };
-  return presign(request, (text, scope) => scopedHmac(credentials, `AWS4${credentials.secretAccessKey}`, scope, text));
+  const start = `AWS4${credentials.secretAccessKey}`;
+  const hmac = scopedHmac({ start, secret: credentials, dayKeys: new WeakMap() });
+  return presign(request, canonicalRequest(request), hmac);
 }
