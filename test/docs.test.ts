@@ -1,5 +1,5 @@
 import { execFileSync } from "node:child_process";
-import { existsSync, globSync, readFileSync } from "node:fs";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { schemes } from "../src/signers/index.ts";
@@ -40,6 +40,19 @@ describe("docs/differences.md", () => {
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
     expect(rows.filter((cells) => citationsIn(cells.at(-2) ?? "").length === 0)).toEqual([]);
+  });
+});
+
+describe("test/worker/README.md", () => {
+  test("each test file of the folder has its row, in order", () => {
+    const rows = [...read("test/worker/README.md").matchAll(/^\| `([a-z-]+)` \| \S/gm)].map(
+      ([, name]) => `${name}.test.ts`,
+    );
+    expect(rows).toEqual(
+      readdirSync("test/worker")
+        .filter((name) => name.endsWith(".test.ts"))
+        .sort(),
+    );
   });
 });
 
