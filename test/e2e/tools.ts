@@ -1,10 +1,10 @@
-/** Programs that a test needs: where they are, and what becomes of the test without them. */
+/** Finds the programs that a test needs, and decides what becomes of the test without them. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
 
-/** Debian's own folders first: a machine may have a second docker client that is too new or too old for its dockerd. */
+/** Debian's own folders come first, because a machine may have a second docker client that does not fit its dockerd. */
 const folders = [
   `${root}.local/bin`,
   `${root}.local/azurite/node_modules/.bin`,
@@ -47,10 +47,10 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** `root` is a right, not a program. */
+/** `root` is a user, not a program. */
 const isThere = (name: string): boolean => (name === "root" ? process.getuid?.() === 0 : findTool(name) !== null);
 
-/** In CI a missing program fails; elsewhere its tests are skipped, and the skip says what is missing. */
+/** In CI a missing program makes its tests fail. Elsewhere they are skipped, and the skip names it. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
   const missing = tools.filter((name) => !isThere(name));
   const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;
