@@ -39,7 +39,9 @@ describe("docs/differences.md", () => {
       .map((line) => line.split("|").map((cell) => cell.trim()));
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
-    expect(rows.filter((cells) => citationsIn(cells.at(-2) ?? "").length === 0)).toEqual([]);
+    // The last cell has citations only, because a title without its file would not be checked.
+    const isCited = /^`test\/[^`]+` "[^"]+"(, `test\/[^`]+` "[^"]+")*$/;
+    expect(rows.map((cells) => cells.at(-2) ?? "").filter((cell) => !isCited.test(cell))).toEqual([]);
   });
 });
 
