@@ -29,7 +29,7 @@ describeWith(needs.docker, "dockerd with docker-registry Pods", () => {
   it("it pulls a public image without a login, but not a private one", async () => {
     expect(await docker("pull", remote("globex/hello:1"))).toContain("Downloaded newer image");
     await stage.stack.edgeSettled();
-    // A config and a layer.
+    // The image has a config and a layer.
     expect(blobRedirects(stage.stack, "pod-b")).toBe(2);
     const refused = await docker.attempt("pull", remote("globex/private:1"));
     expect(refused.code).not.toBe(0);

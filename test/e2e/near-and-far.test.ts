@@ -19,7 +19,7 @@ const locations = `
     if ($secure_link != "1") { return 403; }
   }`;
 
-/** The name in a topology file of a value of the running stack. */
+/** Topology files name a value of the running stack by such a placeholder. */
 const placeholder = (name: string) => `\${${name}}`;
 
 describeWith([...needs.skopeo, ...needs.nginx], "Pod with a near and a far store", () => {
@@ -75,7 +75,7 @@ describeWith([...needs.skopeo, ...needs.nginx], "Pod with a near and a far store
     await skopeoIn(stage.dir)("copy", `docker://${image()}`, `oci:${stage.dir}/pulled:image`);
     await stage.stack.edgeSettled();
     const redirects = stage.stack.edgeSeen().filter(({ outcome }) => outcome === "redirected");
-    // The layers and a config.
+    // The image has its layers and a config.
     expect(redirects.map(({ status }) => status)).toEqual(Array(layers + 1).fill(307));
     expect(stage.stack.seen("pod-a", "storage")).toEqual([]);
   });

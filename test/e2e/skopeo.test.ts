@@ -40,7 +40,7 @@ function scenario(pods: PodKind): void {
     await skopeo("copy", "--preserve-digests", local("big"), remote("acme/app:big"));
     await skopeo("copy", "--preserve-digests", remote("acme/app:big"), local("big-back"));
     expect(await onlyManifest("big-back")).toMatchObject({ digest: made.digest, size: made.size });
-    // Two layers and a config.
+    // The image has two layers and a config.
     await stage.stack.edgeSettled();
     expect(blobRedirects(stage.stack, "pod-a")).toBe(3);
   });

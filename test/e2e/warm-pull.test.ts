@@ -90,7 +90,7 @@ describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, too
         expect(asked).not.toEqual([]);
         expect(stage.stack.seen("pod-a", "registry").map(lineOf)).toEqual(asked);
         const redirects = records.filter(({ endpoint }) => endpoint === "blob");
-        // These are the layers and a config.
+        // The image has its layers and a config.
         expect(redirects.map(({ proof }) => proof)).toEqual(Array(layers + 1).fill("manifest"));
       }
     }

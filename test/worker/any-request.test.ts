@@ -83,7 +83,7 @@ function expectRight(request: HostileRequest, location: string): void {
   expect(new URL(location).host).toBe(new URL(stack.current.pods[owner].storage.url).host);
 }
 
-/** The token that a request has for each Pod, good or not. */
+/** The token that a request has for each Pod, whether it is good or not. */
 function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
   const values = headers.filter(([name]) => name === "Authorization").map(([, value]) => value.trim());
   const token = (values.length === 1 ? /^bearer ([^ ]+)$/i.exec(values[0] ?? "")?.[1] : undefined) ?? "";

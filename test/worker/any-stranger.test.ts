@@ -10,7 +10,7 @@ import { withoutDefault } from "../support/toy-stack.ts";
 const { stack, jwts, materials: guarded } = await useGuardedStack(withoutDefault);
 const runs = 400;
 
-/** Each of the three names below replaces this one, which has their length, wherever it is still whole. */
+/** The test replaces this name by each of the names below, which have the same length. */
 const placeholder = "some/unnamed12";
 const names = ["globex/private", "globex/absent7", "nobody/private"];
 
