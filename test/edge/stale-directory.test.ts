@@ -20,9 +20,9 @@ const records = new Map(
 /** A log record that keeps nothing, so that it cannot decide anything. */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
-    kvReads: { get: () => 0, set: () => undefined, enumerable: true },
-    podRequests: { get: () => 0, set: () => undefined, enumerable: true },
-    kvFailure: { get: () => undefined, set: () => undefined, enumerable: true },
+    kvReads: { get: () => 0, set: () => {}, enumerable: true },
+    podRequests: { get: () => 0, set: () => {}, enumerable: true },
+    kvFailure: { get: () => undefined, set: () => {}, enumerable: true },
   }),
 );
 
