@@ -1,6 +1,6 @@
 /** A client's command, run to its end within a bound, without the variables of ours that would change what it does. */
 import { spawn } from "node:child_process";
-import { childEnv } from "../../src/local/child-env.ts";
+import { childEnv } from "../../src/local/child-process.ts";
 
 const commandMs = 180_000;
 const shownOutputChars = 2_000;

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import { explainSigning } from "../../src/podctl/explain/canonical.ts";
 import { explainRequest } from "../../src/podctl/explain/explain-request.ts";

@@ -3,8 +3,8 @@ import { readFileSync } from "node:fs";
 import { beforeAll } from "vitest";
 import { generateSealingKeys, unseal } from "../../src/directory/seal.ts";
 import { helloImage, privateImage } from "../../src/local/images.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { PodId } from "../../src/local/types.ts";
 import { canary, type Materials } from "./hostile-parts.ts";
 import { type Forge, signFor } from "./hostile-tokens.ts";
 import { answerFormsToo, asTokenServices, startOddPod } from "./odd-pod.ts";
@@ -15,7 +15,7 @@ export const podIds = ["pod-a", "pod-b"] as const;
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const;
 
 /** As the topology assigns it, said once more: `globex` is Pod B's, and all else falls to Pod A. */
-export const ownerOf = (name: string): PodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
+export const ownerOf = (name: string): LocalPodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
 
 /** Which digests each repository may give away; what is in `scratch`, the same token may have mounted from the others. */
 export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
@@ -82,9 +82,9 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
 
 const inBundle = (parts: string): string => `pods.v1.${parts}`;
 
-const keyOf = ({ ofA, ofB }: Forge, pod: PodId) => (pod === "pod-a" ? ofA : ofB);
+const keyOf = ({ ofA, ofB }: Forge, pod: LocalPodId) => (pod === "pod-a" ? ofA : ofB);
 
-function goodJwt(forge: Forge, pod: PodId): Promise<string> {
+function goodJwt(forge: Forge, pod: LocalPodId): Promise<string> {
   const { privateKey, publicJwk } = keyOf(forge, pod);
   const allowed = { hello: ["pull"], private: ["pull"], scratch: ["pull", "push", "delete"] };
   const repositories = Object.entries(allowed).map(([name, actions]) => ({

@@ -2,8 +2,8 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { exportJWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 
 /** `sent` to the edge; `jwt` is the same for the Pod itself, null where the trick is the bundle's. */
 export type HostileToken = {

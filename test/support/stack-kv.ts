@@ -1,5 +1,5 @@
 import type { Stack } from "../../src/local/stack.ts";
-import { kvApiNames, kvApiPath } from "../../src/local/taps/control.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
 
 /** What stands in a stack's KV, as the API that podctl uses gives it. */
 export async function readStackKv(

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { createToyRegistry } from "../../src/local/toy/registry.ts";
-import { presign } from "../../src/local/toy/sigv4.ts";
+import { presignedUrl } from "../../src/local/toy/sigv4.ts";
 import { createToyStorage } from "../../src/local/toy/storage.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { createTokenService, generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 
 export const credentials = {
   bucket: "pod-a",
@@ -146,7 +146,7 @@ export async function startToyStorage() {
   const options = { ...credentials, dir: await temporaryDir(), now: () => storageNow };
   const endpoint = `http://localhost:${await serveForTest(createToyStorage(options))}`;
   const sign = (method: "GET" | "HEAD" | "PUT" | "DELETE", path: string, at = storageNow, expiresSeconds = 60) =>
-    presign(credentials, { method, endpoint, path, expiresSeconds, now: at });
+    presignedUrl(credentials, { method, endpoint, path, expiresSeconds, now: at });
   const put = (path: string, body: string) => fetch(sign("PUT", path), { method: "PUT", body });
   return { endpoint, sign, put };
 }

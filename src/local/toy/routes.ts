@@ -1,3 +1,4 @@
+/** The paths of the toy registry, and the repository, reference, digest or upload that each names. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -20,8 +21,8 @@ export type RepositoryPlace = { readonly name: RepositoryName } & (
 export type Route = { readonly place: Place; readonly query: URLSearchParams };
 
 /**
- * The path as distribution's router reads it: decoded once, then matched from its end by a greedy name. That is another
- * reading than the edge's, on purpose: a name on which the two differ would show.
+ * Reads the path as distribution's router does: decoded once, then matched with a greedy name. The edge parses in another way,
+ * so a test fails for any name that the two read differently.
  */
 export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
   const target = parseTarget(request);
@@ -52,7 +53,7 @@ function parsePlace(path: string): Result<RepositoryPlace, Reply> {
       return tag.ok ? ok({ kind: "manifest", name, reference: { tag: tag.value } }) : err(failure("TAG_INVALID"));
     }
     const digest = parseDigest(reference);
-    // Only what can be computed here can be checked, so no third algorithm is taken.
+    // A third algorithm is refused, because the toy registry could not check it.
     if (!digest.ok || !/^sha(256|512):/.test(digest.value)) return err(failure("DIGEST_INVALID"));
     if (kind === "manifests") return ok({ kind: "manifest", name, reference: { digest: digest.value } });
     return ok({ kind: kind === "blobs" ? "blob" : "referrers", name, digest: digest.value });

@@ -8,8 +8,8 @@ import type { SigningCredentials } from "./sigv4.ts";
 import { type StorageError, verifySignature } from "./sigv4-verify.ts";
 
 /**
- * An S3 bucket of files, path-style. It serves nothing but what a presigned URL names: no listing, no multipart, no
- * request signed in its headers.
+ * An S3 bucket as a folder of files, with path-style URLs. It serves only what a presigned URL names: it has no listing and no
+ * multipart upload, and takes no request that is signed in its headers.
  */
 type ToyStorageOptions = SigningCredentials & {
   readonly bucket: string;
@@ -55,7 +55,7 @@ function errorReply({ status, code, message }: StorageError, headers: Readonly<R
   return { status, headers: { "Content-Type": "application/xml", ...headers }, body };
 }
 
-/** Null for another bucket, and for the few keys that S3 would keep and a file system cannot. */
+/** Null for another bucket, and for the few keys that S3 could store but a file system cannot. */
 function objectFile({ bucket, dir }: ToyStorageOptions, path: string): string | null {
   if (!path.startsWith(`/${bucket}/`)) return null;
   const segments = path.slice(bucket.length + 2).split("/");
@@ -88,7 +88,7 @@ async function serveObject(file: string, request: IncomingMessage, response: Ser
 
 type ByteRange = { readonly start: number; readonly end: number };
 
-/** RFC 9110 §14.1.2. S3 answers several ranges, and what it cannot read, with the whole object. */
+/** RFC 9110 §14.1.2. Like S3, gives the whole object (null) for several ranges or for a header that cannot be parsed. */
 function parseRange(header: string | undefined, size: number): ByteRange | "unsatisfiable" | null {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return null;
@@ -102,7 +102,7 @@ function parseRange(header: string | undefined, size: number): ByteRange | "unsa
   return start < size ? { start, end } : "unsatisfiable";
 }
 
-/** An object appears whole or not at all: it is written aside and renamed. */
+/** The object is written to another file and then renamed, so that it appears whole or not at all. */
 async function putObject(dir: string, file: string, request: IncomingMessage): Promise<Reply> {
   if (request.headers["content-length"] === undefined) return errorReply(missingLength);
   const incoming = join(dir, "incoming", crypto.randomUUID());
