@@ -6,7 +6,7 @@ import { freePort } from "../../src/local/ports.ts";
 import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
 import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
 import { startOddPod } from "../support/odd-pod.ts";
-import { rawClient, rawService } from "../support/raw-http.ts";
+import { rawClient, rawService } from "../support/raw-sockets.ts";
 
 const deadlineMs = 1_000;
 /** All of them take longer than the deadline, any two of them less. */

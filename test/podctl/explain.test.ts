@@ -11,8 +11,7 @@ import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
 import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
-import { readStackKv } from "../support/stack-kv.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };

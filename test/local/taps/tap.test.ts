@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { afterEach, expect, test, vi } from "vitest";
 import type { SeenRequest } from "../../../src/local/taps/seen-requests.ts";
 import { startTap, type Tap } from "../../../src/local/taps/tap.ts";
-import { count, type RawClient, type RawService, rawClient, rawService } from "../../support/raw-http.ts";
+import { count, type RawClient, type RawService, rawClient, rawService } from "../../support/raw-sockets.ts";
 
 const open: { stop(): Promise<void> }[] = [];
 afterEach(async () => {
