@@ -14,7 +14,7 @@ export function createHttpServer(listener: http.RequestListener): http.Server {
   return server;
 }
 
-/** Port 0 takes a free one. Resolves with the port. */
+/** With port 0 a free port is taken. Resolves with the port. */
 export function listen(server: http.Server, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => () => {

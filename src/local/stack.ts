@@ -32,7 +32,7 @@ import type { ApiKv } from "./workerd/kv-api.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
-  /** 0 takes a free one. */
+  /** With 0 a free port is taken. */
   readonly edgePort?: number;
   readonly stateDir?: string;
   /** These override the Worker's variables. */

@@ -19,7 +19,7 @@ export class Repositories {
     return this.#repositories.get(name);
   }
 
-  /** For writing: the first blob or manifest creates the repository. */
+  /** For writing. A repository is created when its first blob or manifest is pushed. */
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;

@@ -18,7 +18,7 @@ type CanonicalRequest = {
   readonly method: string;
   /** Decoded. Each segment is encoded once and nothing is collapsed; among AWS's services only S3 does it so. */
   readonly path: string;
-  /** Decoded pairs, without the signature. */
+  /** The decoded pairs, without the signature. */
   readonly query: readonly (readonly [string, string])[];
   readonly signedHeaders: readonly (readonly [string, string])[];
 };

@@ -13,11 +13,11 @@ import type { EdgeLog } from "./edge-log.ts";
 import type { ApiKv } from "./kv-api.ts";
 import { startMiniflare } from "./miniflare.ts";
 
-/** How long we wait before we try a port of ours again that was taken. */
+/** How long we wait before we try again to take back our port. */
 const portRetryMs = 1_000;
 
 type EdgeOptions = {
-  /** 0 takes a free one. */
+  /** With 0 a free port is taken. */
   readonly port: number;
   readonly stateDir: string;
   readonly vars: Readonly<Record<string, string>>;

@@ -11,7 +11,7 @@ export type WorkerSettings = {
   readonly script: string;
   /** These override the variables of `config`. */
   readonly vars: Readonly<Record<string, string>>;
-  /** 0 takes a free one. */
+  /** With 0 a free port is taken. */
   readonly port: number;
   /** The folder of KV and cache. */
   readonly persistencePath: string;

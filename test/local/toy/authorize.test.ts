@@ -86,8 +86,8 @@ describe("toy registry: a request with a token", () => {
     const pod = await startToyPod();
     const digest = await pushBlob(pod, "acme/base", "layer");
     const path = `/v2/${name}/blobs/uploads/?mount=${digest}&from=acme/base`;
-    const alone = await ask(pod, await pod.token(`repository:${name}:pull,push`), { method: "POST" }, path);
-    expect(alone.status).toBe(401);
+    const withoutSource = await ask(pod, await pod.token(`repository:${name}:pull,push`), { method: "POST" }, path);
+    expect(withoutSource.status).toBe(401);
     const both = await pod.token(`repository:${name}:pull,push repository:acme/base:pull`);
     expect((await ask(pod, both, { method: "POST" }, path)).status).toBe(201);
   });
