@@ -5,7 +5,7 @@ import { errors, type JWK, jwtVerify } from "jose";
 import { type ChallengeError, formatChallenge } from "../../oci/challenge.ts";
 import { type Access, covers } from "../../oci/scope.ts";
 import { failure } from "./errors.ts";
-import type { Reply } from "./http.ts";
+import type { ToyReply } from "./http.ts";
 import type { Route } from "./routes.ts";
 
 export type ToyAuthOptions = {
@@ -20,7 +20,7 @@ const LEEWAY_SECONDS = 60;
 /** As distribution decides: gives the reply that refuses the request, or null if its token allows it. */
 export function createAuthorizer(
   options: ToyAuthOptions,
-): (request: IncomingMessage, route: Route) => Promise<Reply | null> {
+): (request: IncomingMessage, route: Route) => Promise<ToyReply | null> {
   const key = createPublicKey({ key: options.publicJwk, format: "jwk" });
   const verify = async (token: string): Promise<readonly Access[] | null> => {
     try {
@@ -85,7 +85,7 @@ function methodActions(method: string): readonly string[] {
 }
 
 /** The status is always 401, even for a valid token that lacks an action. `detail` lists every action that the request needs. */
-function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], error: ChallengeError | null): Reply {
+function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], error: ChallengeError | null): ToyReply {
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );

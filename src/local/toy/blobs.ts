@@ -1,6 +1,6 @@
 /** GET, HEAD and DELETE of a blob (OCI distribution spec, end-2 and end-10). */
 import { failure } from "./errors.ts";
-import type { Reply } from "./http.ts";
+import type { ToyReply } from "./http.ts";
 import type { Repositories } from "./repositories.ts";
 import type { RepositoryPlace } from "./routes.ts";
 import { redirectUrl, type ToyStorageClientOptions } from "./storage-client.ts";
@@ -14,12 +14,12 @@ export function redirectToStorage(
   { repositories, storage }: BlobServices,
   { name, digest }: BlobPlace,
   method: "GET" | "HEAD",
-): Reply {
+): ToyReply {
   if (!repositories.hasBlob(name, digest)) return failure("BLOB_UNKNOWN", digest);
   const headers = { "Content-Type": "application/octet-stream", Location: redirectUrl(storage, method, digest) };
   return { status: 307, headers };
 }
 
 /** Removes only the link, because other repositories may hold the same bytes. */
-export const deleteBlob = ({ repositories }: BlobServices, { name, digest }: BlobPlace): Reply =>
+export const deleteBlob = ({ repositories }: BlobServices, { name, digest }: BlobPlace): ToyReply =>
   repositories.find(name)?.blobs.delete(digest) === true ? { status: 202 } : failure("BLOB_UNKNOWN");

@@ -1,4 +1,4 @@
-import { json, type Reply } from "./http.ts";
+import { json, type ToyReply } from "./http.ts";
 
 /** Distribution's error codes, each with its status and message. */
 const errors = {
@@ -22,15 +22,18 @@ const errors = {
 
 type ToyErrorCode = keyof typeof errors;
 
-export const failure = (code: ToyErrorCode, detail?: unknown, headers: Readonly<Record<string, string>> = {}): Reply =>
-  failures(code, [detail], headers);
+export const failure = (
+  code: ToyErrorCode,
+  detail?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): ToyReply => failures(code, [detail], headers);
 
 /** One entry for each detail, as in distribution's answer to a manifest with several unknown blobs. */
 export function failures(
   code: ToyErrorCode,
   details: readonly unknown[],
   headers: Readonly<Record<string, string>> = {},
-): Reply {
+): ToyReply {
   const [status, message] = errors[code];
   // If `detail` is undefined, JSON.stringify leaves it out.
   return json(status, { errors: details.map((detail) => ({ code, message, detail })) }, headers);

@@ -2,14 +2,14 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
 /** A whole answer as a value. All bodies are small, except an object's bytes, which the storage streams by itself. */
-export type Reply = {
+export type ToyReply = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
 };
 
 /** An answer to HEAD has no body but the Content-Length that GET would have (RFC 9110 §9.3.2). */
-export function send(response: ServerResponse, { status, headers, body }: Reply): void {
+export function send(response: ServerResponse, { status, headers, body }: ToyReply): void {
   const bytes = Buffer.from(body ?? "");
   // A 204 or 304 must not have a Content-Length (RFC 9110 §8.6).
   const length = status === 204 || status === 304 ? {} : { "Content-Length": String(bytes.length) };
@@ -17,7 +17,7 @@ export function send(response: ServerResponse, { status, headers, body }: Reply)
   response.end(bytes);
 }
 
-export const json = (status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Reply => ({
+export const json = (status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): ToyReply => ({
   status,
   headers: { "Content-Type": "application/json", ...headers },
   body: `${JSON.stringify(value)}\n`,

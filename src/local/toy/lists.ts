@@ -1,6 +1,6 @@
 /** What the toy registry lists: tags, the catalog, and referrers. */
 import { failure } from "./errors.ts";
-import { json, type Reply } from "./http.ts";
+import { json, type ToyReply } from "./http.ts";
 import { INDEX_TYPE } from "./parse-manifest.ts";
 import type { Repositories } from "./repositories.ts";
 import type { RepositoryPlace } from "./routes.ts";
@@ -8,7 +8,7 @@ import type { RepositoryPlace } from "./routes.ts";
 const DEFAULT_CATALOG_ENTRIES = 100;
 const MAX_CATALOG_ENTRIES = 1000;
 
-export function getTags(repositories: Repositories, { name }: RepositoryPlace, query: URLSearchParams): Reply {
+export function getTags(repositories: Repositories, { name }: RepositoryPlace, query: URLSearchParams): ToyReply {
   const n = parseCount(query);
   if (n === "invalid") return failure("PAGINATION_NUMBER_INVALID", { n: 0 });
   const repository = repositories.find(name);
@@ -19,7 +19,7 @@ export function getTags(repositories: Repositories, { name }: RepositoryPlace, q
   return json(200, { name, tags: page }, nextLink(`/v2/${name}/tags/list`, page, tags.length));
 }
 
-export function getCatalog(repositories: Repositories, query: URLSearchParams): Reply {
+export function getCatalog(repositories: Repositories, query: URLSearchParams): ToyReply {
   const n = parseCount(query) ?? DEFAULT_CATALOG_ENTRIES;
   if (n === "invalid" || n > MAX_CATALOG_ENTRIES) return failure("PAGINATION_NUMBER_INVALID", { n: query.get("n") });
   const last = query.get("last");
@@ -48,7 +48,7 @@ export function getReferrers(
   repositories: Repositories,
   place: RepositoryPlace & { kind: "referrers" },
   query: URLSearchParams,
-): Reply {
+): ToyReply {
   const wanted = query.get("artifactType");
   const stored = [...(repositories.find(place.name)?.manifests ?? [])];
   const manifests = stored

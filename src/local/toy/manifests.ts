@@ -2,7 +2,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Digest } from "../../oci/digest.ts";
 import { failure, failures } from "./errors.ts";
-import { publicOrigin, type Reply } from "./http.ts";
+import { publicOrigin, type ToyReply } from "./http.ts";
 import {
   computeDigest,
   type Descriptor,
@@ -20,7 +20,7 @@ type ManifestPlace = Extract<RepositoryPlace, { kind: "manifest" }>;
 
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
-export function getManifest(repositories: Repositories, place: ManifestPlace, request: IncomingMessage): Reply {
+export function getManifest(repositories: Repositories, place: ManifestPlace, request: IncomingMessage): ToyReply {
   const repository = repositories.find(place.name);
   const digest = "tag" in place.reference ? repository?.tags.get(place.reference.tag) : place.reference.digest;
   const manifest = digest === undefined ? undefined : repository?.manifests.get(digest);
@@ -50,7 +50,7 @@ export async function putManifest(
   { repositories, lenientManifests }: { readonly repositories: Repositories; readonly lenientManifests: boolean },
   { name, reference }: ManifestPlace,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const body = await readBody(request, MAX_MANIFEST_BYTES);
   if (body === null) {
     // Distribution answers 400 here; the OCI spec ("Pushing Manifests") wants 413.
@@ -105,7 +105,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uin
   return Buffer.concat(chunks);
 }
 
-export function deleteManifest(repositories: Repositories, place: ManifestPlace): Reply {
+export function deleteManifest(repositories: Repositories, place: ManifestPlace): ToyReply {
   const repository = repositories.find(place.name);
   const removed =
     "tag" in place.reference

@@ -2,7 +2,7 @@ import type { IncomingMessage, RequestListener } from "node:http";
 import { createAuthorizer, type ToyAuthOptions } from "./authorize.ts";
 import { deleteBlob, redirectToStorage } from "./blobs.ts";
 import { failure } from "./errors.ts";
-import { listener, type Reply, send } from "./http.ts";
+import { listener, send, type ToyReply } from "./http.ts";
 import { getCatalog, getReferrers, getTags } from "./lists.ts";
 import { deleteManifest, getManifest, putManifest } from "./manifests.ts";
 import { Repositories } from "./repositories.ts";
@@ -41,7 +41,11 @@ export function createToyRegistry(options: ToyRegistryOptions): RequestListener 
   });
 }
 
-async function answer(services: RegistryServices, { place, query }: Route, request: IncomingMessage): Promise<Reply> {
+async function answer(
+  services: RegistryServices,
+  { place, query }: Route,
+  request: IncomingMessage,
+): Promise<ToyReply> {
   const allowed = methods[place.kind];
   if (!allowed.includes(request.method ?? "")) return failure("UNSUPPORTED", undefined, { Allow: allowed.join(", ") });
   if (place.kind === "base") return { status: 200, headers: { "Content-Type": "application/json" }, body: "{}" };
@@ -65,7 +69,7 @@ async function answerRepository(
   place: RepositoryPlace,
   query: URLSearchParams,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const { repositories } = services;
   switch (place.kind) {
     case "tags":

@@ -5,7 +5,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { parseTag, type Tag } from "../../oci/reference.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { failure } from "./errors.ts";
-import { parseTarget, type Reply } from "./http.ts";
+import { parseTarget, type ToyReply } from "./http.ts";
 
 type Place = { readonly kind: "base" } | { readonly kind: "catalog" } | RepositoryPlace;
 
@@ -24,7 +24,7 @@ export type Route = { readonly place: Place; readonly query: URLSearchParams };
  * Reads the path as distribution's router does: decoded once, then matched with a greedy name. The edge parses in another way,
  * so a test fails for any name that the two read differently.
  */
-export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
+export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);
   if (target === null) return err(failure("NAME_INVALID"));
   const { path, query } = target;
@@ -35,9 +35,9 @@ export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
   return place.ok ? ok({ place: place.value, query }) : place;
 }
 
-const notFound: Reply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };
+const notFound: ToyReply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };
 
-function parsePlace(path: string): Result<RepositoryPlace, Reply> {
+function parsePlace(path: string): Result<RepositoryPlace, ToyReply> {
   const uploads = /^\/v2\/(.*)\/blobs\/uploads\/([^/]*)$/.exec(path);
   if (uploads !== null) {
     const [, text = "", id = ""] = uploads;
@@ -62,8 +62,8 @@ function parsePlace(path: string): Result<RepositoryPlace, Reply> {
 
 function withName(
   text: string,
-  next: (name: RepositoryName) => Result<RepositoryPlace, Reply>,
-): Result<RepositoryPlace, Reply> {
+  next: (name: RepositoryName) => Result<RepositoryPlace, ToyReply>,
+): Result<RepositoryPlace, ToyReply> {
   const name = parseRepositoryName(text);
   return name.ok ? next(name.value) : err(failure("NAME_INVALID", { name: text }));
 }

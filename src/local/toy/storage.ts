@@ -3,7 +3,7 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { listener, type Reply, send } from "./http.ts";
+import { listener, send, type ToyReply } from "./http.ts";
 import type { SigningCredentials } from "./sigv4.ts";
 import { type StorageError, verifySignature } from "./sigv4-verify.ts";
 
@@ -50,7 +50,7 @@ const badRange: StorageError = {
 
 const escapeXml = (text: string): string => text.replace(/[<>&"]/g, (char) => `&#${char.charCodeAt(0)};`);
 
-function errorReply({ status, code, message }: StorageError, headers: Readonly<Record<string, string>> = {}): Reply {
+function errorReply({ status, code, message }: StorageError, headers: Readonly<Record<string, string>> = {}): ToyReply {
   const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
   return { status, headers: { "Content-Type": "application/xml", ...headers }, body };
 }
@@ -103,7 +103,7 @@ function parseRange(header: string | undefined, size: number): ByteRange | "unsa
 }
 
 /** The object is written to another file and then renamed, so that it appears whole or not at all. */
-async function putObject(dir: string, file: string, request: IncomingMessage): Promise<Reply> {
+async function putObject(dir: string, file: string, request: IncomingMessage): Promise<ToyReply> {
   if (request.headers["content-length"] === undefined) return errorReply(missingLength);
   const incoming = join(dir, "incoming", crypto.randomUUID());
   await mkdir(dirname(incoming), { recursive: true });

@@ -4,7 +4,7 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 import { libtrustKeyId } from "../../directory/key-id.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { type Access, parseScopes } from "../../oci/scope.ts";
-import { json, listener, parseTarget, type Reply, send } from "./http.ts";
+import { json, listener, parseTarget, send, type ToyReply } from "./http.ts";
 
 /**
  * The toy token service answers `GET /jwt/auth` as GitLab's does. What GitLab's lacks, it lacks too: POST, `expires_in`, refresh
@@ -43,9 +43,9 @@ export function createTokenService(options: TokenServiceOptions): RequestListene
   return listener(async (request, response) => send(response, await answer(options, request)));
 }
 
-const notFound: Reply = { status: 404 };
+const notFound: ToyReply = { status: 404 };
 
-async function answer(options: TokenServiceOptions, request: IncomingMessage): Promise<Reply> {
+async function answer(options: TokenServiceOptions, request: IncomingMessage): Promise<ToyReply> {
   const target = parseTarget(request);
   if (target?.path !== "/jwt/auth" || (request.method !== "GET" && request.method !== "HEAD")) return notFound;
   const user = authenticate(request.headers.authorization);

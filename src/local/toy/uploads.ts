@@ -5,7 +5,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import type { BlobServices } from "./blobs.ts";
 import { failure } from "./errors.ts";
-import { publicOrigin, type Reply } from "./http.ts";
+import { publicOrigin, type ToyReply } from "./http.ts";
 import type { RepositoryPlace } from "./routes.ts";
 import { putBlob } from "./storage-client.ts";
 import { appendBody, fileMatches, type Upload, type UploadSessions } from "./upload-sessions.ts";
@@ -18,7 +18,7 @@ export async function startUpload(
   name: RepositoryName,
   query: URLSearchParams,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const { repositories, uploads } = services;
   const source = parseRepositoryName(query.get("from") ?? "");
   const mount = parseDigest(query.get("mount") ?? "");
@@ -40,7 +40,7 @@ export async function continueUpload(
   { name, id }: UploadPlace,
   query: URLSearchParams,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const { uploads } = services;
   const upload = uploads.find(name, id);
   if (upload === undefined) return failure("BLOB_UPLOAD_UNKNOWN");
@@ -90,7 +90,7 @@ async function finish(
   upload: Upload,
   digest: Digest,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   await appendBody(upload, request);
   try {
     // The toy registry computes only these two.
@@ -104,7 +104,7 @@ async function finish(
   }
 }
 
-function created(name: RepositoryName, digest: Digest, request: IncomingMessage): Reply {
+function created(name: RepositoryName, digest: Digest, request: IncomingMessage): ToyReply {
   const location = `${publicOrigin(request)}/v2/${name}/blobs/${digest}`;
   return { status: 201, headers: { Location: location, "Docker-Content-Digest": digest } };
 }
@@ -119,10 +119,10 @@ function progressHeaders(uploads: UploadSessions, upload: Upload, request: Incom
   };
 }
 
-const progress = (uploads: UploadSessions, upload: Upload, status: 202 | 204, request: IncomingMessage): Reply => ({
+const progress = (uploads: UploadSessions, upload: Upload, status: 202 | 204, request: IncomingMessage): ToyReply => ({
   status,
   headers: progressHeaders(uploads, upload, request),
 });
 
-const outOfOrder = (uploads: UploadSessions, upload: Upload, request: IncomingMessage): Reply =>
+const outOfOrder = (uploads: UploadSessions, upload: Upload, request: IncomingMessage): ToyReply =>
   failure("RANGE_INVALID", undefined, progressHeaders(uploads, upload, request));
