@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
+import { isHost } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
@@ -9,6 +10,8 @@ export type Config = {
   readonly realm: string | null;
   readonly auth: "token" | "none";
   readonly plainHttp: "allow" | "refuse";
+  /** The sites whose scripts may read answers in a browser. */
+  readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
   readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
   /** Null: this deployment answers no `/-/probe`. */
@@ -17,6 +20,7 @@ export type Config = {
 
 export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
 
+const splitList = (text: string): string[] => text.split(/[\s,]+/).filter((item) => item !== "");
 const json = v.pipe(v.string(), v.parseJson());
 const uploadKey = v.pipe(
   v.string(),
@@ -24,11 +28,16 @@ const uploadKey = v.pipe(
   v.check((key) => key?.byteLength === 32, "must be 32 bytes in base64url"),
   v.transform((key) => key ?? new Uint8Array(32)),
 );
+const origin = v.pipe(
+  v.string(),
+  v.check((text) => URL.canParse(text) && new URL(text).origin === text && isHost(new URL(text).host), "an origin"),
+);
 const schema = v.object({
   SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
+  CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
   UPLOAD_KEYS: v.pipe(json, v.array(uploadKey), v.minLength(1), v.maxLength(2)),
   // RFC 6750 §2.1, and too long to guess.
@@ -44,12 +53,13 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS, PROBE_TOKEN } = parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, UPLOAD_KEYS, PROBE_TOKEN } = parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
     plainHttp: PLAIN_HTTP,
+    corsOrigins: CORS_ORIGINS,
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     uploadKeys: UPLOAD_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,

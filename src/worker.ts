@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import type { Env } from "./config.ts";
+import { answerPreflight, openTo } from "./edge/cors.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { type Reply, refuse } from "./edge/refuse.ts";
@@ -77,7 +78,7 @@ async function answerRequest(
   const services = () => buildServices(env, { isolate, origin, trace, waitUntil });
   try {
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
-      return await handle(request, services());
+      return await answerRegistry(request, services());
     }
     const probed: Reply | null = pathname === "/-/probe" ? await serveProbe(request, services()) : null;
     if (probed !== null)
@@ -88,6 +89,15 @@ async function answerRequest(
     // This is a bug, or a configuration that does not parse. The message names variables and code, so it stays in the log.
     return refuseOutside({ reason: "internal", text: error instanceof Error ? error.message : "unknown error" });
   }
+}
+
+/** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
+async function answerRegistry(request: Request, services: Services): Promise<AttributedAnswer> {
+  const { corsOrigins } = services.config;
+  const preflight = answerPreflight(request, corsOrigins);
+  const answer = preflight === null ? await handle(request, services) : { ...preflight, endpoint: "unknown" };
+  openTo(corsOrigins, request, answer.response);
+  return answer;
 }
 
 type Handled = {

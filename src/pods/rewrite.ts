@@ -16,10 +16,32 @@ type RewriteContext = {
   readonly now: Date;
 };
 
+/**
+ * What a browser takes for the whole hostname, or for a place to go to: it would be one Pod's word about all Pods. Which sites may read answers is for
+ * the operator to say, so `Access-Control-…` is dropped too.
+ */
+const dropped = [
+  "accept-ch",
+  "alt-svc",
+  "clear-site-data",
+  "expect-ct",
+  "nel",
+  "public-key-pins",
+  "refresh",
+  "report-to",
+  "service-worker-allowed",
+  "set-cookie",
+  "set-login",
+  "strict-transport-security",
+  "timing-allow-origin",
+];
+
 /** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
   const headers = withoutHopByHop(response.headers);
-  for (const name of ["Set-Cookie", "Alt-Svc"]) headers.delete(name);
+  for (const name of [...headers.keys()]) {
+    if (dropped.includes(name) || name.startsWith("access-control-")) headers.delete(name);
+  }
   const location = headers.get("Location");
   if (location !== null) {
     const rewritten = await rewriteLocation(location, response.status, context);

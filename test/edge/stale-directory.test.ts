@@ -41,6 +41,7 @@ function startEdge() {
     realm: null,
     auth: "none",
     plainHttp: "refuse",
+    corsOrigins: [],
     sealingKeys: [],
     uploadKeys: [new Uint8Array(32)],
     probeToken: null,

@@ -55,6 +55,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       realm: null,
       auth,
       plainHttp: "allow",
+      corsOrigins: [],
       sealingKeys: [],
       uploadKeys: [new Uint8Array(32)],
       probeToken: null,
