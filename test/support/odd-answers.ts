@@ -86,7 +86,7 @@ const header = (origins: Origins): fc.Arbitrary<readonly [string, string]> =>
     otherHeader,
   );
 
-const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjl9.c2ln";
+const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjk5OTk5OTk5OTl9.c2ln";
 const body = fc.oneof(
   lineOf(`
     {}
