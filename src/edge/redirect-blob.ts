@@ -43,8 +43,9 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const isProven = endpoint.method === "HEAD" && isPlain(endpoint) && provesBlob(redirect, endpoint.digest, pod);
-  const signed = isProven ? await redirectToStore("HEAD", endpoint, { context, authorized }) : null;
+  const signed = (await maySign(endpoint, redirect, { context, authorized }))
+    ? await redirectToStore("HEAD", endpoint, { context, authorized })
+    : null;
   if (signed !== null) return signed;
   const target = redirectTarget(redirect.headers.get("Location"), pod);
   if (target === null) {
@@ -54,6 +55,19 @@ export async function followRedirect(
     });
   }
   return redirectTo(target.href, endpoint.digest);
+}
+
+/** Whether a HEAD that the Pod redirects may be signed here. By a query the Pod may redirect to something else, so the plain URL is asked for. */
+async function maySign(
+  endpoint: BlobEndpoint,
+  redirect: Response,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): Promise<boolean> {
+  const [first] = storesOf(context, authorized);
+  if (endpoint.method !== "HEAD" || first === undefined || first.scheme === "pod") return false;
+  if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
+  const proven = await prove(endpoint, context, authorized);
+  return proven.ok && proven.value;
 }
 
 /** Whether an answer is about the repository itself. A Pod may serve something else by a query, as mirrors do by `?ns=`, so nothing is learned by one. */

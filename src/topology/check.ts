@@ -107,12 +107,13 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
   }
 }
 
-/** The places of a Pod's blobs, each with its last store: one Pod may have several stores in one place. */
+/** The places of a Pod's private blobs, each with its last store: one Pod may have several stores in one place. */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {
       const place = storePlace(store);
-      return place === null ? [] : [[place, index]];
+      // Anyone may read a public store, so no Pod's word opens anything there.
+      return place === null || store.scheme === "public" ? [] : [[place, index]];
     }),
   );
 

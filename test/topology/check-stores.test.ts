@@ -87,7 +87,12 @@ describe("storage of two Pods", () => {
       "blobs.s3.test",
     ],
     ["one container", azure, azure, "acc.blob.test/blobs"],
-    ["one CDN host", cdn, { ...cdn, scheme: "cloudfront", credentials: "s" }, "cdn.test"],
+    [
+      "one CDN host",
+      { ...cdn, scheme: "bunny", credentials: "s" },
+      { ...cdn, scheme: "cloudfront", credentials: "s" },
+      "cdn.test",
+    ],
   ])("%s is an error, because one Pod's word would open the other's blobs", (_, ofA, ofB, place) => {
     const mistakes = mistakesOfTwo([ofA], [{ scheme: "pod", when: { asns: [1] } }, ofB]);
     expect(mistakes).toEqual([expect.stringContaining(`pods.pod-b.blobs.stores[1]: storage "${place}"`)]);
@@ -104,7 +109,12 @@ describe("storage of two Pods", () => {
       { ...azure, addressing: "path" },
       { ...azure, addressing: "path", account: "other" },
     ],
-    ["another directory of one CDN host", { ...cdn, prefix: "a" }, { ...cdn, prefix: "b" }],
+    [
+      "another directory of one CDN host",
+      { ...cdn, scheme: "bunny", credentials: "s", prefix: "a" },
+      { ...cdn, scheme: "bunny", credentials: "s", prefix: "b" },
+    ],
+    ["one public mirror", cdn, cdn],
     ["each Pod's own redirect", { scheme: "pod" }, { scheme: "pod" }],
   ])("%s is not an error", (_, ofA, ofB) => {
     expect(mistakesOfTwo([ofA], [ofB])).toEqual([]);

@@ -52,6 +52,23 @@ test("a Pod's redirect of a HEAD with a query is passed on, and the edge signs n
   serveByQuery(307, { Location: own });
   expect(await ask(`blobs/${digest}?ns=docker.io`, { method: "HEAD" })).toMatchObject({ status: 307, location: own });
   expect((await ask(`blobs/${digest}`)).status).toBe(404);
+  expect(seen()).toEqual([
+    `HEAD blobs/${digest}?ns=docker.io`,
+    `HEAD blobs/${digest}`,
+    `HEAD blobs/${digest}`,
+    `GET blobs/${digest}`,
+  ]);
+});
+
+test("a redirect of a HEAD with a query is signed by the edge if the blob is there without the query", async () => {
+  const digest = blob("7");
+  const own = `${stack.current.pods["pod-b"].storage.url}/${"7".repeat(64)}?by=pod`;
+  pod.answer((response, { path }) => {
+    if (path.includes("?")) response.writeHead(307, { Location: own }).end();
+    else response.writeHead(200).end();
+  });
+  const { status, location } = await ask(`blobs/${digest}?ns=docker.io`, { method: "HEAD" });
+  expect([status, location]).toEqual([307, expect.stringMatching(/\/data\?X-Amz-Algorithm=/)]);
 });
 
 test("a HEAD with a query that finds no blob takes no proof away", async () => {
