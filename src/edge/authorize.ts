@@ -68,7 +68,8 @@ async function locate({ endpoint, services }: Context<RepositoryEndpoint>): Prom
   if (pins === 0) return resolution;
   const pin = pins === 1 ? (parameter(endpoint.query, pinParameter) ?? "") : "";
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const id = await openPin(pin, pinned, services.config.uploadKeys, services.now);
+  const { config, now } = services;
+  const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
   const pod = await services.directory.pod(id);
   return pod.ok ? ok({ ...resolution.value, pod: pod.value }) : pod;

@@ -63,9 +63,9 @@ export async function forward(context: Context<RegistryEndpoint>, { pod, grant }
     const isJudged = answer.value.status !== 401 && (await accepts(context, { pod, grant }));
     if (!isJudged) return refused({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
-  const { uploadKeys } = services.config;
+  const { edgeKeys } = services.config;
   const edgeOrigin = new URL(request.url).origin;
-  const rewritten = await rewriteResponse(answer.value, { pod, endpoint, edgeOrigin, uploadKeys, now: services.now });
+  const rewritten = await rewriteResponse(answer.value, { pod, endpoint, edgeOrigin, edgeKeys, now: services.now });
   if (!rewritten.ok) return refused(rewritten.error);
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {

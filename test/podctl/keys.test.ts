@@ -121,9 +121,9 @@ describe("keys rotate", () => {
     const second = JSON.parse(rotated.stdout) as { sealingPublicKey: JWK };
     expect([rotated.code, rotated.stderr]).toEqual([0, ""]);
     const config = configOf(second);
-    expect([config.sealingKeys.length, config.uploadKeys.length]).toEqual([2, 2]);
+    expect([config.sealingKeys.length, config.edgeKeys.length]).toEqual([2, 2]);
     expect(config.sealingKeys[0]).toMatchObject({ x: second.sealingPublicKey["x"] });
-    expect(config.uploadKeys[1]).toEqual(configOf(first).uploadKeys[0]);
+    expect(config.edgeKeys[1]).toEqual(configOf(first).edgeKeys[0]);
     const old = await seal("old", place, first.sealingPublicKey);
     expect(await unseal(old, place, config.sealingKeys)).toMatchObject({ ok: true });
     expect(JSON.parse(rotated.stdout)).toHaveProperty("PROBE_TOKEN", JSON.parse(generated).PROBE_TOKEN);
@@ -137,19 +137,15 @@ describe("keys rotate", () => {
   });
 
   test("rotates the one list that is given", async () => {
-    const rotated = await rotateKeys(JSON.stringify({ UPLOAD_KEYS: JSON.stringify(["A".repeat(43)]) }));
+    const rotated = await rotateKeys(JSON.stringify({ EDGE_KEYS: JSON.stringify(["A".repeat(43)]) }));
     expect(rotated).toMatchObject({ ok: true, value: { dropped: [] } });
-    expect(rotated.ok && Object.keys(rotated.value.secrets)).toEqual(["UPLOAD_KEYS"]);
+    expect(rotated.ok && Object.keys(rotated.value.secrets)).toEqual(["EDGE_KEYS"]);
   });
 
   test.each([
     ["nothing", "", "input is not"],
-    ["a list that is no JSON", '{"UPLOAD_KEYS":"secret"}', "UPLOAD_KEYS is not"],
-    [
-      "three keys",
-      JSON.stringify({ UPLOAD_KEYS: JSON.stringify(Array(3).fill("B".repeat(43))) }),
-      "UPLOAD_KEYS is not",
-    ],
+    ["a list that is no JSON", '{"EDGE_KEYS":"secret"}', "EDGE_KEYS is not"],
+    ["three keys", JSON.stringify({ EDGE_KEYS: JSON.stringify(Array(3).fill("B".repeat(43))) }), "EDGE_KEYS is not"],
     ["public keys", '{"SEALING_KEYS":"[{\\"kty\\":\\"EC\\"}]"}', "is not"],
     ["none of the two", "{}", "neither"],
   ])("%s is refused without a word of it", async (_what, text, why) => {

@@ -33,13 +33,13 @@ export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
 export async function useGuardedStack(edit: (topology: string) => string = (topology) => topology) {
   const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
   const sealingKeys = await generateSealingKeys();
-  const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
+  const [edgeKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
   // Of Pod B, by its cell.
   const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
-    env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
+    env: { EDGE_KEYS: JSON.stringify([edgeKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
     // Passwords are then the default Pod's alone.
     topology: (topology) =>
@@ -59,7 +59,7 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
     password,
     blobs: [...ownDigests].flatMap(([name, digests]) => digests.map((digest) => [name, digest] as const)),
   };
-  const secrets = [canary, password, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
+  const secrets = [canary, password, edgeKey, probeToken, `${sealingKeys.privateJwk.d}`];
   beforeAll(async () => {
     const values = JSON.parse(readFileSync(`${stack.current.stateDir}/topology-values.json`, "utf8")) as Record<
       string,

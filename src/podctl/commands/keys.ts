@@ -3,7 +3,7 @@ import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
 import { generateSealingKeys } from "../../directory/seal.ts";
 import { importPublicKeys, type KidForm, kidForms } from "../keys/public-keys.ts";
-import { newProbeToken, newUploadKey, rotateKeys } from "../keys/rotate-keys.ts";
+import { newEdgeKey, newProbeToken, rotateKeys } from "../keys/rotate-keys.ts";
 import { note, print, printJson } from "../output.ts";
 
 export function keysCommand(): Command {
@@ -20,14 +20,14 @@ function generateCommand(): Command {
     .addHelpText(
       "after",
       `
-SEALING_KEYS, UPLOAD_KEYS and PROBE_TOKEN are the Worker's, each set by \`npx wrangler secret put\`. sealingPublicKey is no
+SEALING_KEYS, EDGE_KEYS and PROBE_TOKEN are the Worker's, each set by \`npx wrangler secret put\`. sealingPublicKey is no
 secret: keep it beside the topology. Operators who run \`podctl doctor\` need PROBE_TOKEN as well.`,
     )
     .action(async () => {
       const { publicJwk, privateJwk } = await generateSealingKeys();
       const secrets = {
         SEALING_KEYS: JSON.stringify([privateJwk]),
-        UPLOAD_KEYS: JSON.stringify([newUploadKey()]),
+        EDGE_KEYS: JSON.stringify([newEdgeKey()]),
         PROBE_TOKEN: newProbeToken(),
         sealingPublicKey: publicJwk,
       };

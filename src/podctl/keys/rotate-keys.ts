@@ -3,9 +3,9 @@ import * as v from "valibot";
 import { generateSealingKeys } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-const uploadKeyBytes = 32;
+const edgeKeyBytes = 32;
 
-export const newUploadKey = (): string => randomBytes(uploadKeyBytes).toString("base64url");
+export const newEdgeKey = (): string => randomBytes(edgeKeyBytes).toString("base64url");
 /** What /-/probe asks of an operator. */
 export const newProbeToken = (): string => randomBytes(32).toString("base64url");
 
@@ -13,7 +13,7 @@ const list = <T>(item: v.GenericSchema<unknown, T>) =>
   v.pipe(v.string(), v.parseJson(), v.array(item), v.minLength(1), v.maxLength(2));
 const secrets = v.looseObject({
   SEALING_KEYS: v.optional(list(v.looseObject({ kty: v.literal("EC"), d: v.string() }))),
-  UPLOAD_KEYS: v.optional(list(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/)))),
+  EDGE_KEYS: v.optional(list(v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{43}$/)))),
 });
 
 type Rotated = {
@@ -32,8 +32,8 @@ export async function rotateKeys(text: string): Promise<Result<Rotated, string>>
       `${at === "" ? "input" : at} is not what \`keys generate\` prints: want JSON with one or two keys in each list`,
     );
   }
-  const { SEALING_KEYS: sealing, UPLOAD_KEYS: upload } = current.output;
-  if (sealing === undefined && upload === undefined) return err("input has neither SEALING_KEYS nor UPLOAD_KEYS");
+  const { SEALING_KEYS: sealing, EDGE_KEYS: edge } = current.output;
+  if (sealing === undefined && edge === undefined) return err("input has neither SEALING_KEYS nor EDGE_KEYS");
   // What is not rotated stays: this output replaces the input in whoever's secret store.
   const next: Record<string, unknown> = { ...current.output };
   if (sealing !== undefined) {
@@ -41,7 +41,7 @@ export async function rotateKeys(text: string): Promise<Result<Rotated, string>>
     next["SEALING_KEYS"] = JSON.stringify([privateJwk, sealing[0]]);
     next["sealingPublicKey"] = publicJwk;
   }
-  if (upload !== undefined) next["UPLOAD_KEYS"] = JSON.stringify([newUploadKey(), upload[0]]);
-  const full = Object.entries({ SEALING_KEYS: sealing, UPLOAD_KEYS: upload }).filter(([, keys]) => keys?.length === 2);
+  if (edge !== undefined) next["EDGE_KEYS"] = JSON.stringify([newEdgeKey(), edge[0]]);
+  const full = Object.entries({ SEALING_KEYS: sealing, EDGE_KEYS: edge }).filter(([, keys]) => keys?.length === 2);
   return ok({ secrets: next, dropped: full.map(([name]) => name) });
 }
