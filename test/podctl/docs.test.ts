@@ -50,6 +50,7 @@ const env = () => ({
   PATH: `${dir}/bin:${process.env["PATH"]}`,
   PODCTL_STACK: join(dir, "stack.json"),
   PODCTL_ACTOR: "you@example",
+  CLOUDFLARE_ENV: "",
   NO_COLOR: "1",
 });
 

@@ -7,10 +7,11 @@ export function accountEnv(dir: string, server: CloudflareKv): Readonly<Record<s
   const config = `name = "edge"
 compatibility_date = "2026-10-23"
 account_id = "${account}"
+[env.production]
 routes = [{ pattern = "registry.example.com", custom_domain = true }]
 kv_namespaces = [{ binding = "DIRECTORY", id = "${namespace}" }]
 `;
   const path = join(dir, "wrangler.toml");
   writeFileSync(path, config);
-  return { PODCTL_WRANGLER_CONFIG: path, CLOUDFLARE_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
+  return { PODCTL_WRANGLER_CONFIG: path, PODCTL_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
 }

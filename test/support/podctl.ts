@@ -8,7 +8,10 @@ export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
-  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
+    // A developer may have the variable that makes an account the target of every command.
+    env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+  });
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),

@@ -9,8 +9,9 @@ export type TargetOptions = { readonly env?: string };
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "the environment of wrangler.toml (`production`: its top level) instead of the local stack",
+    "the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV, as for wrangler)",
   );
 
-export const openTarget = ({ env }: TargetOptions): Promise<Target> =>
-  env === undefined ? openStack() : openAccount(env);
+export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
+  return env === undefined ? openStack() : openAccount(env);
+}
