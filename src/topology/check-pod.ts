@@ -1,6 +1,6 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { isHost } from "../lib/host.ts";
+import { isHost } from "../lib/address.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";

@@ -36,7 +36,7 @@ async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
 async function resolve(text: string, plainHttp: "allow" | "refuse" = "refuse") {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const resolution = await resolvePod(isolate.directory(plainHttp), name.value, null);
+  const resolution = await resolvePod(isolate.directory(plainHttp), { name: name.value });
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }

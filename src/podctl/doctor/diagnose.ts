@@ -25,7 +25,7 @@ const podsAtOnce = 4;
 export async function diagnose(diagnosis: Diagnosis): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(diagnosis, edge);
-  const settings = await diagnosis.directory.settings();
+  const settings = await diagnosis.directory.record();
   if (!settings.ok) edge.found("directory", "record-wrong", settings.error.text);
   const mayBeShown = (id: string): boolean =>
     settings.ok && (diagnosis.named || settings.value.credentials === "shared" || settings.value.default === id);
@@ -86,7 +86,7 @@ async function subjectOf(
   const probe = probeOf(pod.value);
   if (!probe.ok) return probe;
   const way = pod.value.trust === undefined ? "direct" : "through the edge";
-  const owner = probe.value === null ? null : await resolvePod(directory, probe.value.repository, null);
+  const owner = probe.value === null ? null : await resolvePod(directory, { name: probe.value.repository });
   const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.value.id;
   return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe: probe.value, ownsProbe, way });
 }

@@ -1,5 +1,7 @@
 /** A target's KV read by the Worker's own functions, uncached, with a note of what was looked up. */
 import { createDirectory, type Directory } from "../../directory/directory.ts";
+import { freshValues } from "../../directory/kv.ts";
+import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
 import type { KvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
@@ -11,13 +13,14 @@ export type TracedDirectory = { readonly directory: Directory; readonly lookups:
 
 export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick<KvStore, "read">): TracedDirectory {
   const lookups: Lookup[] = [];
-  const directory = createDirectory(
-    async (keys) => {
+  const directory = createDirectory({
+    readKv: async (keys) => {
       const values = await kv.read(keys);
       for (const key of keys) lookups.push({ key, text: values.get(key) ?? null });
-      return ok(values);
+      return ok(freshValues(values));
     },
-    plainHttp === "nowhere" ? "refuse" : "allow",
-  );
+    plainHttp: plainHttp === "nowhere" ? "refuse" : "allow",
+    parsedPods: new BoundedMap(500),
+  });
   return { directory, lookups };
 }

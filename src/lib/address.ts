@@ -1,3 +1,6 @@
+/** A name or an address, with a port or without: `URL` itself takes quotes, commas and more for a host (URL standard, "forbidden host code point"). */
+export const isHost = (text: string): boolean => /^[\w.:[\]-]+$/.test(text) && URL.canParse(`https://${text}`);
+
 /** An address as a number of 128 bits. IPv4 stands as its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
 type Ip = { readonly family: 4 | 6; readonly bits: bigint };
 /** A block of addresses (RFC 4632): those that agree with `bits` above the last `hostBits`. */
