@@ -146,7 +146,7 @@ describe("podctl keys rotate", () => {
 
   test.each([
     ["nothing", "", "standard input is not"],
-    ["a list that is no JSON", '{"EDGE_KEYS":"secret"}', '"EDGE_KEYS" on standard input is not'],
+    ["a list that is not JSON", '{"EDGE_KEYS":"secret"}', '"EDGE_KEYS" on standard input is not'],
     [
       "three keys",
       JSON.stringify({ EDGE_KEYS: JSON.stringify(Array(3).fill("B".repeat(43))) }),
