@@ -11,7 +11,8 @@ export type Lookup = { readonly key: string; readonly text: string | null };
 
 export type TracedDirectory = { readonly directory: Directory; readonly lookups: readonly Lookup[] };
 
-export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick<KvStore, "read">): TracedDirectory {
+export function openDirectory(target: Pick<Target, "plainHttp">, kv: Pick<KvStore, "read">): TracedDirectory {
+  const plainHttp = target.plainHttp === "nowhere" ? "refuse" : "allow";
   const lookups: Lookup[] = [];
   const directory = createDirectory({
     readKv: async (keys) => {
@@ -19,7 +20,7 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
       for (const key of keys) lookups.push({ key, text: values.get(key) ?? null });
       return ok(freshValues(values));
     },
-    plainHttp: plainHttp === "nowhere" ? "refuse" : "allow",
+    plainHttp,
     parsedPods: new BoundedMap(500),
   });
   return { directory, lookups };
