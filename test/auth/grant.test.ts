@@ -1,11 +1,10 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { grantFor, identify, readToken } from "../../src/auth/grant.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 import { type Forge, signFor } from "../support/hostile-tokens.ts";
-import { startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { startIsolate, startKv } from "../support/isolate.ts";
 
 const kv = await startKv();
 afterAll(() => kv.stop());

@@ -1,4 +1,4 @@
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 
 export type Registry = {
   readonly id: PodKind;

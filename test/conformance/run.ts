@@ -2,7 +2,7 @@
 import { spawnSync } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { root } from "../../src/local/paths.ts";
-import { findBinaries } from "../../src/local/pods/binaries.ts";
+import { findBinaries } from "../../src/local/pods/find-binaries.ts";
 import { type Stack, startStack } from "../../src/local/stack.ts";
 import { StartFailure } from "../../src/local/start-failure.ts";
 import { faults, type Outcome, table } from "./outcome.ts";

@@ -3,7 +3,7 @@ import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { finished } from "node:stream/promises";
-import { childEnv } from "../../src/local/child-env.ts";
+import { childEnv } from "../../src/local/child-process.ts";
 import { parseReport, type Report } from "./report.ts";
 
 const suiteMs = 300_000;

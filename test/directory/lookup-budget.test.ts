@@ -1,7 +1,6 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { startIsolate, startKv } from "../support/isolate.ts";
 
 const kv = await startKv();
 afterAll(() => kv.stop());

@@ -3,8 +3,7 @@ import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
-import { type Isolate, startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
 
 const running = await startKv();
 const stopped = await startKv();

@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
-import { type Isolate, startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
 
 const pod = (registry: string) => ({
   v: 1,

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PodId, PodKind } from "../../src/local/types.ts";
+import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
 import { type Client, createClient, sha256 } from "../support/client.ts";
 import { craneIn } from "./crane.ts";
 import { openStage, type Stage } from "./stage.ts";
@@ -16,7 +16,7 @@ const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c",
 function scenario(kind: PodKind): void {
   let stage: Stage;
   let token = "";
-  const podIds = ["pod-a", "pod-b"] as const satisfies readonly PodId[];
+  const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
   beforeAll(async () => {
     stage = await openStage(kind);
     const client = createClient(stage.stack.edge);
@@ -28,7 +28,7 @@ function scenario(kind: PodKind): void {
   afterAll(() => stage?.close());
 
   /** A Pod's own catalog in its own order, read as one page of a thousand. */
-  async function catalogOf(pod: PodId): Promise<readonly string[]> {
+  async function catalogOf(pod: LocalPodId): Promise<readonly string[]> {
     const jwt =
       token
         .replace("pods.v1.", "")

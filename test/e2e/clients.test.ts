@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PodId, PodKind } from "../../src/local/types.ts";
+import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
 import { clients, type RegistryClient } from "./clients.ts";
 import { type Ended, succeed } from "./command.ts";
 import { makeImage } from "./images.ts";
@@ -17,7 +17,7 @@ const kinds = [
 
 /** Clients that ask for a mount when they copy within a registry; helm has no copy. */
 const mounting = ["skopeo", "podman", "buildah", "crane", "oras", "regctl"];
-const podIds = ["pod-a", "pod-b"] as const satisfies readonly PodId[];
+const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
 
 describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
   describeWith([...tools, "skopeo", ...Object.keys(clients)], "by each client", () => {

@@ -1,6 +1,6 @@
 /** Runs a client's command within a bound, without our own variables that would change what it does. */
 import { spawn } from "node:child_process";
-import { childEnv } from "../../src/local/child-env.ts";
+import { childEnv } from "../../src/local/child-process.ts";
 
 const commandMs = 180_000;
 const shownOutputChars = 2_000;

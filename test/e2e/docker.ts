@@ -1,8 +1,7 @@
 /** A dockerd for one test, without network or containers. It pushes, pulls and builds. */
 import { mkdir, writeFile } from "node:fs/promises";
-import { childEnv } from "../../src/local/child-env.ts";
-import { startChild } from "../../src/local/child-process.ts";
-import { startWatchdog } from "../../src/local/watchdog.ts";
+import { childEnv, startChild } from "../../src/local/child-process.ts";
+import { startWatchdog } from "../../src/local/teardown.ts";
 import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { podctl } from "../support/podctl.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";

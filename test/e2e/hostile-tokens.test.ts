@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { PodKind } from "../../src/local/types.ts";
 import { parseChallenge } from "../../src/oci/challenge.ts";
 import { createClient } from "../support/client.ts";
 import { type Forge, type HostileToken, hostileTokens, signFor } from "../support/hostile-tokens.ts";

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
 import { type Docker, dockerIn } from "./docker.ts";

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { welcome } from "../../src/local/welcome.ts";
 import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";

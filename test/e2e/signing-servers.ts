@@ -3,12 +3,10 @@ import { createHmac, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
-import { childEnv } from "../../src/local/child-env.ts";
-import { accepts, freePort, startChild } from "../../src/local/child-process.ts";
-import { loopback } from "../../src/local/http-server.ts";
-import type { PodContext } from "../../src/local/pods/pod.ts";
+import { childEnv, startChild } from "../../src/local/child-process.ts";
 import { startVersitygw } from "../../src/local/pods/versitygw.ts";
-import { startWatchdog, type Watchdog } from "../../src/local/watchdog.ts";
+import { freePort, isListening, loopback } from "../../src/local/ports.ts";
+import { startWatchdog, type Watchdog } from "../../src/local/teardown.ts";
 import { toolPath } from "./tools.ts";
 
 type SigningServer<Details> = Details & { readonly origin: string; stop(): Promise<void> };
@@ -42,7 +40,7 @@ export const startS3 = (region: string) =>
       secretAccessKey: randomBytes(30).toString("base64url"),
     };
     const pod = { id: "pod-a", dir, bucket: "pod-a", region, ...secret, watchdog };
-    const server = await startVersitygw(toolPath("versitygw"), pod as unknown as PodContext);
+    const server = await startVersitygw(toolPath("versitygw"), pod);
     return { ...server, secret, bucket: pod.bucket };
   });
 
@@ -63,7 +61,7 @@ export const startAzurite = () =>
       ],
       env: { ...childEnv(), AZURITE_ACCOUNTS: `${account}:${accountKey}` },
       watchdog,
-      readyPort: async () => ((await accepts(port)) ? port : null),
+      readyPort: async () => ((await isListening(port)) ? port : null),
     });
     return { ...server, account, accountKey, userDelegationKey: delegationKey() };
   });
@@ -113,7 +111,7 @@ export const startNginx = (locations: string, files: readonly string[], scripts:
       args: ["-e", "stderr", "-p", dir, "-c", `${dir}/nginx.conf`],
       env: childEnv(),
       watchdog,
-      readyPort: async () => ((await accepts(port)) ? port : null),
+      readyPort: async () => ((await isListening(port)) ? port : null),
     });
     return { ...server, root: `${dir}/www` };
   });

@@ -1,6 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { blobFile, digestOf, makeImage, makeMultiArchImage, megabyte } from "./images.ts";
 import { type Skopeo, skopeoIn } from "./skopeo.ts";
 import { openStage, type Stage } from "./stage.ts";

@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { accepts, freePort } from "../../src/local/child-process.ts";
+import { freePort, isListening } from "../../src/local/ports.ts";
 import { checkoutIn } from "../support/checkout.ts";
 import { descendants, isRunning, processesNaming } from "./processes.ts";
 import { describeWith, needs } from "./tools.ts";
@@ -45,7 +45,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", pods);
     const [welcome] = (await once(stdout, "data")) as [Buffer];
-    expect(welcome.toString()).toContain("Ctrl-C ends all.");
+    expect(welcome.toString()).toContain("Ctrl-C stops everything.");
     const stackFile = `${checkout}/.local/stack.json`;
     const ports = [...(await readFile(stackFile, "utf8")).matchAll(/:(\d+)"/g)].map(([, port]) => Number(port));
     const started = await descendants(pid);
@@ -53,7 +53,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
     end(pid);
     await exited;
     await expect.poll(() => left(started), { timeout: 5_000 }).toEqual([]);
-    const open = await Promise.all(ports.map(async (port) => ((await accepts(port)) ? [port] : [])));
+    const open = await Promise.all(ports.map(async (port) => ((await isListening(port)) ? [port] : [])));
     expect(open.flat()).toEqual([]);
     expect(existsSync(stackFile)).toBe(false);
   });

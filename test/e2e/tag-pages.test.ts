@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";

@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { tarEnd, tarHeader } from "../../src/local/tar.ts";
+import { tarEnd, tarHeader } from "../../src/local/images.ts";
 
 const chunkBytes = 1024 * 1024;
 

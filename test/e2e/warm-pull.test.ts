@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { craneIn } from "./crane.ts";
 import { dockerIn } from "./docker.ts";

@@ -1,11 +1,12 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { Log, LogLevel, Miniflare } from "miniflare";
 import { afterAll, describe, expect, test } from "vitest";
-import { freePort } from "../../src/local/child-process.ts";
 import { root } from "../../src/local/paths.ts";
-import { bundleWorker, readWorkerConfig } from "../../src/local/workerd/config.ts";
+import { freePort } from "../../src/local/ports.ts";
+import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
+import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
 import { startOddPod } from "../support/odd-pod.ts";
-import { rawClient, rawService } from "../support/raw-http.ts";
+import { rawClient, rawService } from "../support/raw-sockets.ts";
 
 const deadlineMs = 1_000;
 /** All pauses together are longer than the deadline, and any two are shorter. */

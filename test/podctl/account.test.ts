@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
-import { readWorkerConfig } from "../../src/local/workerd/config.ts";
+import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
 import { generateSecrets } from "../../src/podctl/keys/worker-secrets.ts";
 import { openAccount } from "../../src/podctl/target/account.ts";
 

@@ -48,17 +48,19 @@ describe("the routes of docs/deploy.md", () => {
   });
 });
 
+/** `process.env["NAME"]` and `const { NAME: name } = process.env`. */
+function variablesIn(source: string): readonly string[] {
+  const indexed = [...source.matchAll(/process\.env\["(\w+)"\]/g)].map(([, name = ""]) => name);
+  const taken = [...source.matchAll(/\{([^}]*)\} = process\.env/g)].map(([, names = ""]) => names);
+  return [...indexed, ...taken.flatMap((names) => names.match(/\w+(?=:)/g) ?? [])];
+}
+
 describe("the variables of docs/deploy.md", () => {
   test("are exactly those that podctl reads", () => {
-    const sources = [...globSync("src/podctl/**/*.ts"), "src/local/stack-file.ts"].map((path) =>
-      readFileSync(path, "utf8"),
-    );
-    const read = sources.flatMap((source) => [
-      ...[...source.matchAll(/process\.env\["(\w+)"\]/g)].map(([, name = ""]) => name),
-      ...[...source.matchAll(/\{([^}]*)\} = process\.env/g)].flatMap(
-        ([, names = ""]) => names.match(/[A-Za-z_]+(?=:)/g) ?? [],
-      ),
-    ]);
+    const read = globSync("src/{podctl,local}/**/*.ts").flatMap((path) => {
+      const names = variablesIn(readFileSync(path, "utf8"));
+      return path.startsWith("src/podctl") ? names : names.filter((name) => name.startsWith("PODCTL_"));
+    });
     const section = page.split("\n## Variables that podctl reads\n")[1] ?? "";
     const named = [...section.matchAll(/`([A-Z_]{5,}|npm_lifecycle_event)`/g)].map(([, name = ""]) => name);
     const documented = named.filter((name) => name !== "PROBE_TOKEN");

@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import { explainSigning } from "../../src/podctl/explain/canonical.ts";
 import { explainRequest, type Question } from "../../src/podctl/explain/explain-request.ts";
@@ -10,8 +10,7 @@ import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
 import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
-import { readStackKv } from "../support/stack-kv.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };

@@ -1,9 +1,10 @@
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { TokenMemory } from "../../src/auth/verify.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
 import { createIsolate } from "../../src/isolate.ts";
 
-/** The directory as one isolate of the Worker has it: what it remembers of KV, its clock, and what it has read. */
+/** The directory as one isolate of the Worker sees it: what it remembers of KV, its clock, and the count of its reads. */
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
@@ -25,4 +26,25 @@ export function startIsolate(kv: BulkKv): Isolate {
       }),
   };
   return isolate;
+}
+
+type TestKv = BulkKv & {
+  put(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<void>;
+  list(): Promise<{ keys: { name: string }[] }>;
+};
+
+/** An empty Workers KV, run by Miniflare. */
+export async function startKv(): Promise<{ readonly kv: TestKv; readonly stop: () => Promise<void> }> {
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      modules: true,
+      script: "export default { fetch: () => new Response() }",
+      compatibilityDate: "2026-10-23",
+      kvNamespaces: ["DIRECTORY"],
+      cf: false,
+    }),
+  );
+  const kv = (await miniflare.getKVNamespace("DIRECTORY")) as unknown as TestKv;
+  return { kv, stop: () => miniflare.dispose() };
 }

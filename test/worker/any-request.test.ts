@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import type { PodId, SeenRequest } from "../../src/local/types.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import type { SeenRequest } from "../../src/local/taps/seen-requests.ts";
 import { parseScopes } from "../../src/oci/scope.ts";
 import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 import { ownDigests, ownerOf, podIds, useGuardedStack } from "../support/guarded-stack.ts";
@@ -43,7 +44,7 @@ test("whatever is sent gets an answer and reaches only its own Pod", { timeout: 
 });
 
 const seen = () => ({ "pod-a": seenBy("pod-a"), "pod-b": seenBy("pod-b") });
-const seenBy = (pod: PodId) => ({
+const seenBy = (pod: LocalPodId) => ({
   registry: stack.current.seen(pod, "registry"),
   tokens: tokenServices[pod].seen.length,
 });
@@ -94,7 +95,7 @@ function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
 }
 
 /** Only the Pod of the name in the request saw that name, with its own part of the token. */
-function expectOwn(request: HostileRequest, pod: PodId, { method, path, authorizationSha256 }: SeenRequest): void {
+function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, authorizationSha256 }: SeenRequest): void {
   const part = tokenParts(request).get(pod);
   const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);
   expect([part === undefined, isForeign]).toEqual([false, false]);
@@ -133,7 +134,7 @@ function nameIn(path: string): string | null {
 }
 
 /** A token service is asked with its own audience, for names of its own Pod. */
-function expectOwnScopes(sent: HostileRequest, pod: PodId, request: TokenRequest): void {
+function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRequest): void {
   const [path, query] = request.path.split("?");
   const asked = new URLSearchParams(request.method === "POST" ? request.body : query);
   expect([path, ["GET", "POST"].includes(request.method)]).toEqual(["/jwt/auth", true]);

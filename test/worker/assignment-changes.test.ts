@@ -1,18 +1,18 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect, test } from "vitest";
-import type { PodId } from "../../src/local/types.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { type Client, createClient } from "../support/client.ts";
 import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false, topology: withoutDefault });
 
-const assign = (prefix: string, pod: PodId) =>
+const assign = (prefix: string, pod: LocalPodId) =>
   stack.current.putKv(`route/${prefix}`, JSON.stringify({ v: 1, pod, revision: 1, state: "active" }));
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
 /** A token that another isolate gave, which knows the new Pod already. */
-async function tokenBy(pod: PodId, name: string): Promise<string> {
+async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
   const answer = await fetch(`${stack.current.pods[pod].token.url}/jwt/auth?${query}`, { headers });
@@ -22,7 +22,7 @@ async function tokenBy(pod: PodId, name: string): Promise<string> {
 const starts = async (client: Client, name: string, token: string) =>
   (await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" })).status;
 
-test.each<[string, PodId | null, number]>([
+test.each<[string, LocalPodId | null, number]>([
   ["moved", "pod-a", 202],
   ["just-assigned", null, 404],
 ])(

@@ -2,7 +2,7 @@ import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Stack } from "../../src/local/stack.ts";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";

@@ -3,7 +3,7 @@ import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { rawClient } from "../support/raw-http.ts";
+import { rawClient } from "../support/raw-sockets.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();

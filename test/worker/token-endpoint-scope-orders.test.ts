@@ -1,6 +1,6 @@
 import { decodeJwt } from "jose";
 import { beforeAll, describe, expect, test } from "vitest";
-import type { PodId } from "../../src/local/types.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { parseScopes } from "../../src/oci/scope.ts";
 import { createClient } from "../support/client.ts";
 import { answerFormsToo, asTokenServices, startOddPod } from "../support/odd-pod.ts";
@@ -14,7 +14,7 @@ beforeAll(() => {
 });
 
 type Granted = { readonly status: number; readonly access: readonly string[]; readonly token: string | null };
-const podOf = (scope: string): PodId => (scope.startsWith("repository:acme/") ? "pod-a" : "pod-b");
+const podOf = (scope: string): LocalPodId => (scope.startsWith("repository:acme/") ? "pod-a" : "pod-b");
 const isWrite = (scope: string): boolean => /:[^:]*(push|delete|\*)[^:]*$/.test(scope);
 const accessOf = (jwt: string): readonly string[] =>
   (decodeJwt(jwt)["access"] as { type: string; name: string; actions: string[] }[])
@@ -48,7 +48,7 @@ async function askEdge(scopes: readonly string[], user: string | null, encoding:
 const known = new Map<string, Promise<Granted>>();
 
 /** What one Pod grants for its own scopes when it is asked directly. */
-function askPod(pod: PodId, scopes: readonly string[], user: string | null): Promise<Granted> {
+function askPod(pod: LocalPodId, scopes: readonly string[], user: string | null): Promise<Granted> {
   const query = new URLSearchParams([["service", `${pod}-registry`], ...scopes.map((scope) => ["scope", scope])]);
   const url = `${stack.current.pods[pod].token.direct}/jwt/auth?${query.toString()}`;
   const headers: HeadersInit = user === null ? {} : { Authorization: `Basic ${btoa(`${user}:${user}`)}` };

@@ -1,6 +1,6 @@
 /** The account that `--env` names: the section [env.<name>] of wrangler.toml, which the same flag selects for wrangler. */
 import { root } from "../../local/paths.ts";
-import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/workerd/config.ts";
+import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
 import { operatorFromEnv } from "./edge-access.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";

@@ -1,4 +1,4 @@
-/** The Pod of `npm start`: registry and storage are servers of this process. */
+/** The kind of Pod that `npm start` uses: its registry and its storage are servers in this process. */
 import { mkdir } from "node:fs/promises";
 import { serve } from "../http-server.ts";
 import { createToyRegistry } from "../toy/registry.ts";

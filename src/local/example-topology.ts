@@ -1,4 +1,4 @@
-/** `topology.example.yaml` as KV entries: placeholders filled from the running Pods, then read as podctl reads any topology. */
+/** `topology.example.yaml` as KV entries: its placeholders are filled from the running Pods, then it is read like any topology. */
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
 import { seal } from "../directory/seal.ts";
@@ -9,27 +9,26 @@ import { recordText } from "../topology/record-text.ts";
 import type { Rules } from "../topology/rules.ts";
 import { topologyRecords } from "../topology/topology.ts";
 import { helloImage } from "./images.ts";
-import { root } from "./paths.ts";
-import type { Pod } from "./pods/pod.ts";
+import { exampleFile, root } from "./paths.ts";
+import type { LocalPod } from "./pods/pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
-export const exampleFile = "topology.example.yaml";
-/** A stack for tests starts with the faults that a deployment must not have; podctl checks for them. */
-const anyFault: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
+/** Tests start stacks with mistakes that a deployment must not have, so podctl's checks are off here. */
+const anyMistake: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
 
 export async function exampleEntries(
   placeholders: Placeholders,
   edit: (text: string) => string,
 ): Promise<ReadonlyMap<string, string>> {
   const text = edit(await readFile(root + exampleFile, "utf8"));
-  const topology = parseTopology(exampleFile, text, { placeholders, ...anyFault });
+  const topology = parseTopology(exampleFile, text, { placeholders, ...anyMistake });
   if (!topology.ok) throw new StartFailure(topology.error.map(formatMistake).join("\n"));
   const stamp = { revision: 1, appliedAt: new Date() };
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
 
-/** Of all Pods, each name with its Pod's id before it, as in `POD_A_REGISTRY`. */
-export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Promise<Placeholders> {
+/** The values of all placeholders; a name begins with its Pod's id, as in `POD_A_REGISTRY`. */
+export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};
   for (const pod of pods) {
     const id = pod.context.id.toUpperCase().replaceAll("-", "_");
@@ -40,8 +39,8 @@ export async function topologyValues(pods: readonly Pod[], sealingKey: JWK): Pro
 
 export type PodValues = Awaited<ReturnType<typeof podValues>>;
 
-/** What a topology says of a running Pod. */
-export async function podValues({ context, services }: Pod, sealingKey: JWK) {
+/** What a topology says about a running Pod. */
+export async function podValues({ context, services }: LocalPod, sealingKey: JWK) {
   const { accessKeyId, secretAccessKey, bucket, id } = context;
   const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };
   return {

@@ -1,20 +1,19 @@
-/** The Worker as `wrangler deploy` would ship it: the same bundle, compatibility settings, variables and KV namespace. */
-import { build } from "esbuild";
-import { root } from "../paths.ts";
+/** `wrangler.toml` as wrangler itself reads it, for podctl and for the edge of the local stack. */
+import { root } from "./paths.ts";
 
 export type WorkerConfig = {
   readonly name: string;
   readonly compatibilityDate: string;
   readonly compatibilityFlags: string[];
   readonly vars: Readonly<Record<string, string>>;
-  /** By binding. */
+  /** The namespace's id for each binding's name. */
   readonly kvNamespaces: ReadonlyMap<string, string>;
   readonly accountId: string | null;
-  /** Host names of the routes that lead to `/v2/`. */
+  /** The host names of the routes that lead to `/v2/`. */
   readonly hosts: readonly string[];
 };
 
-/** What is read of wrangler's own type, which does not resolve without the packages it is built from. */
+/** The part of wrangler's own type that is read here. That type does not resolve without the packages that wrangler is built from. */
 type ParsedConfig = {
   readonly name?: string;
   readonly compatibility_date?: string;
@@ -25,11 +24,11 @@ type ParsedConfig = {
   readonly routes?: readonly (string | { readonly pattern: string })[];
 };
 
-/** `env` is one of the file's environments; without one its top level counts. */
+/** `env` is one of the file's environments; without it the file's top level is read. */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
-  // Half a second to load: not before a stack starts.
+  // Loading wrangler takes half a second, so it waits until a stack or a command needs it.
   const { unstable_readConfig } = await import("wrangler");
-  // Without a name wrangler would take that of CLOUDFLARE_ENV.
+  // Given no name, wrangler would take the one in CLOUDFLARE_ENV.
   const args = { config: configPath, env: env ?? "" };
   const config: ParsedConfig = unstable_readConfig(args, { hideWarnings: true });
   const vars = Object.entries(config.vars).map(([name, value]) => [
@@ -50,7 +49,7 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
   };
 }
 
-/** The environments that the file has beside its top level. */
+/** The environments that the file has in addition to its top level. */
 export async function readEnvironments(configPath = `${root}wrangler.toml`): Promise<readonly string[]> {
   const { experimental_readRawConfig } = await import("wrangler");
   const { rawConfig } = experimental_readRawConfig({ config: configPath }, { hideWarnings: true });
@@ -60,21 +59,5 @@ export async function readEnvironments(configPath = `${root}wrangler.toml`): Pro
 /** A route for one other path, as `/jwt/auth` on the token endpoint's host, does not make its host a registry. */
 const coversRegistry = (pattern: string): boolean => /^(\w+:\/\/)?[^/]*(\/(v2\/)?\*?)?$/.test(pattern);
 
-/** A route's pattern is a host and a path, with a scheme or without. */
+/** A route's pattern is a host and a path, with or without a scheme. */
 const hostOf = (pattern: string): string => pattern.replace(/^\w+:\/\//, "").replace(/[:/].*$/, "");
-
-export async function bundleWorker(entryPoint = `${root}src/worker.ts`): Promise<string> {
-  const { outputFiles } = await build({
-    entryPoints: [entryPoint],
-    bundle: true,
-    write: false,
-    format: "esm",
-    platform: "neutral",
-    target: "es2024",
-    conditions: ["workerd", "worker", "browser"],
-    mainFields: ["browser", "module", "main"],
-    external: ["cloudflare:*", "node:*"],
-    logLevel: "silent",
-  });
-  return outputFiles[0]?.text ?? "";
-}

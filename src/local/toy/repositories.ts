@@ -1,14 +1,14 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { StoredManifest } from "./manifest.ts";
+import type { StoredManifest } from "./parse-manifest.ts";
 
-/** All that a registry knows of one repository. Blob bytes are in storage, shared by every repository that links them. */
+/** All that the toy registry knows about a repository. The bytes of blobs are in storage, where repositories share them. */
 export type Repository = {
   readonly blobs: Set<Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
-  /** Distribution knows a repository's tag list only once a tag was pushed. */
+  /** Distribution answers NAME_UNKNOWN for the tag list until the first tag is pushed. */
   everTagged: boolean;
 };
 
@@ -19,7 +19,7 @@ export class Repositories {
     return this.#repositories.get(name);
   }
 
-  /** For writing: a repository comes to be by its first blob or manifest. */
+  /** For writing. A repository is created when its first blob or manifest is pushed. */
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;
@@ -32,7 +32,7 @@ export class Repositories {
     return this.#repositories.get(name)?.blobs.has(digest) ?? false;
   }
 
-  /** In the order of distribution's walk: by components, so `a/b` comes before `a-b`. */
+  /** In distribution's order, which compares components, so `a/b` comes before `a-b`. */
   names(): readonly RepositoryName[] {
     const key = (name: string) => name.replaceAll("/", "\0");
     return [...this.#repositories.keys()].sort((a, b) => (key(a) < key(b) ? -1 : 1));

@@ -1,6 +1,19 @@
-/** What a tap remembers: a bounded list of the requests that passed it, oldest dropped first. */
+/** What a tap remembers, and `/-/seen` shows: a bounded list of requests, from which the oldest are dropped first. */
 import { createHash } from "node:crypto";
-import type { AuthorizationKind, SeenRequest } from "../types.ts";
+
+type AuthorizationKind = "none" | "basic" | "bearer" | "other";
+
+/** One request as a tap saw it. `status` and `ms` are null until the answer has ended, and stay null if it never does. */
+export type SeenRequest = {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number | null;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly authorization: AuthorizationKind;
+  readonly authorizationSha256: string | null;
+  readonly ms: number | null;
+};
 
 const maxSeen = 50_000;
 
@@ -10,7 +23,7 @@ export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[
 export class SeenList {
   #requests: OpenRequest[] = [];
 
-  /** Remembered from its arrival on, so that a request that never gets an answer is seen too. */
+  /** A request is remembered when it arrives, so that one that never gets an answer is seen too. */
   begin(method: string, path: string, authorization: string | undefined): OpenRequest {
     const request: OpenRequest = {
       method,
@@ -24,7 +37,7 @@ export class SeenList {
       ms: null,
     };
     this.#requests.push(request);
-    // In slices: `shift` on a list of this length costs its length each time.
+    // Many are dropped at once, because each `shift` on a list of this length would cost its length.
     if (this.#requests.length > maxSeen * 1.25) this.#requests = this.#requests.slice(-maxSeen);
     return request;
   }

@@ -1,15 +1,15 @@
-/** Plain sockets for tests that look at bytes: a client that sends them and a service that answers with given ones. */
+/** Plain sockets for tests of single bytes: a client that sends them, and a service that answers with given ones. */
 import net from "node:net";
 
 export type RawService = {
   readonly port: number;
-  /** Everything received so far, connection by connection. */
+  /** Everything received so far, one text for each connection. */
   readonly received: string[];
   readonly sockets: net.Socket[];
   stop(): Promise<void>;
 };
 
-/** Calls `answer` at each arrival with all that one connection has sent; a string is written back. */
+/** At each arrival calls `answer` with all that its connection has sent, and writes the string that it gives. */
 export async function rawService(answer: (received: string, socket: net.Socket) => string | null): Promise<RawService> {
   const received: string[] = [];
   const sockets: net.Socket[] = [];
@@ -41,7 +41,7 @@ export type RawClient = {
   readonly socket: net.Socket;
   send(text: string): void;
   received(): string;
-  /** The code of the socket's error, once there is one. */
+  /** The code of the socket's error, if it has had one. */
   error(): string | undefined;
   closed(): boolean;
 };

@@ -1,10 +1,10 @@
-/** Programs that are no npm packages: `npm run tools` puts them into `.local/bin`, Debian into PATH. */
+/** Finds programs that do not come from npm: `npm run tools` puts them into `.local/bin`, Debian puts them into PATH. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { root } from "../paths.ts";
 import { StartFailure } from "../start-failure.ts";
 
-/** The path of each, in order; else one line that names all that are missing. */
+/** The path of each, in order. Throws one line that names all that are missing. */
 export function findBinaries<const Names extends readonly string[]>(names: Names): { [Index in keyof Names]: string } {
   const found = names.map(findBinary);
   const missing = names.filter((_, index) => found[index] === null);

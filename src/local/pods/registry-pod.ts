@@ -1,13 +1,12 @@
-/** Real Pods: Debian's docker-registry 2.8 or distribution v3, with the S3 driver on versitygw and token authentication. */
+/** The two kinds of real Pods: Debian's docker-registry 2.8 and distribution v3, both on versitygw by their S3 driver. */
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
 import { exportPKCS8 } from "jose";
-import { childEnv } from "../child-env.ts";
-import { startChild } from "../child-process.ts";
-import { loopback } from "../http-server.ts";
+import { childEnv, startChild } from "../child-process.ts";
+import { loopback } from "../ports.ts";
 import { StartFailure } from "../start-failure.ts";
-import { findBinaries } from "./binaries.ts";
+import { findBinaries } from "./find-binaries.ts";
 import type { PodContext, PodParts } from "./pod.ts";
 import { startVersitygw } from "./versitygw.ts";
 
@@ -20,7 +19,10 @@ export function registryParts(): PodParts {
   });
 }
 
-/** Its `rootcertbundle` would expect RFC 7638 key ids; the token service writes libtrust's, which a JWK set can state. */
+/**
+ * Distribution v3 takes the key as a JWK set, which can state the libtrust key id that the token service writes; with a
+ * `rootcertbundle` it would expect the id of RFC 7638.
+ */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
   return realParts(registry, versitygw, async (pod) => {
@@ -40,7 +42,7 @@ function realParts(
     async startRegistry(pod, urls) {
       const token = { realm: urls.realm, service: pod.audience, issuer: pod.issuer, ...(await trust(pod)) };
       const config = `${pod.dir}/registry.json`;
-      // JSON is YAML.
+      // The registry reads YAML, and JSON is YAML.
       await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
       return startChild({
         name: `${pod.id}'s registry`,
@@ -82,9 +84,9 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
   };
 }
 
-/** docker-registry takes a token's key as a certificate; only its public key is looked at. */
+/** docker-registry takes the token service's key as a certificate and looks only at its public key. */
 async function selfSignedCertificate(pod: PodContext): Promise<string> {
-  // A file, for openssl cannot open /dev/stdin where that is a socket, as it is under Node.
+  // The key goes in a file, because under Node /dev/stdin is a socket, which openssl cannot open.
   const key = `${pod.dir}/token.key`;
   await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
   const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];

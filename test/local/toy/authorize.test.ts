@@ -6,7 +6,7 @@ import { errorCode, pushBlob, startToyPod, type ToyPod } from "../../support/toy
 const name = "acme/app";
 const realmOf = (pod: ToyPod) => `Bearer realm="${pod.realm}",service="pod-a-registry"`;
 
-describe("without a token", () => {
+describe("toy registry: a request without a token", () => {
   test.each([
     ["GET", "/v2/", ""],
     ["GET", `/v2/${name}/tags/list`, `,scope="repository:${name}:pull"`],
@@ -22,7 +22,7 @@ describe("without a token", () => {
     ["OPTIONS", `/v2/${name}/tags/list`, ""],
     // Go writes a line end inside a header's value as a space.
     ["GET", `/v2/${name}/tags/list?from=a%0Ab`, `,scope="repository:${name}:pull repository:a b:pull"`],
-  ])("%s %s", async (method, path, scope) => {
+  ])("is challenged for what it needs: %s %s", async (method, path, scope) => {
     const pod = await startToyPod();
     const response = await fetch(`${pod.registry}${path}`, { method });
     expect(response.status).toBe(401);
@@ -30,7 +30,7 @@ describe("without a token", () => {
     expect(response.headers.get("docker-distribution-api-version")).toBe("registry/2.0");
   });
 
-  test("the body names every action that was asked", async () => {
+  test("is told every action that it needs, in the body", async () => {
     const pod = await startToyPod();
     const response = await fetch(`${pod.registry}/v2/${name}/blobs/uploads/`, { method: "POST" });
     const detail = ["pull", "push"].map((Action) => ({ Type: "repository", Class: "", Name: name, Action }));
@@ -40,11 +40,11 @@ describe("without a token", () => {
   });
 });
 
-describe("with a token", () => {
+describe("toy registry: a request with a token", () => {
   const ask = (pod: ToyPod, token: string, init: RequestInit = {}, path = `/v2/${name}/tags/list`) =>
     fetch(`${pod.registry}${path}`, { ...init, headers: { Authorization: `Bearer ${token}` } });
 
-  test("any valid one opens /v2/", async () => {
+  test("gets /v2/ by any valid token", async () => {
     const pod = await startToyPod();
     const response = await ask(pod, await pod.token(""), {}, "/v2/");
     expect([response.status, await response.text()]).toEqual([200, "{}"]);
@@ -55,31 +55,39 @@ describe("with a token", () => {
     ["PUT", "push"],
     ["PUT", "pull"],
     ["DELETE", "pull,push"],
-  ])("%s with %s of another repository or too little: insufficient_scope", async (method, actions) => {
-    const pod = await startToyPod();
-    const other = await ask(pod, await pod.token(`repository:acme/other:*`), { method }, `/v2/${name}/manifests/1`);
-    expect(other.headers.get("www-authenticate")).toMatch(/,error="insufficient_scope"$/);
-    if (method === "GET") return;
-    const own = await ask(pod, await pod.token(`repository:${name}:${actions}`), { method }, `/v2/${name}/manifests/1`);
-    expect([own.status, own.headers.get("www-authenticate")]).toEqual([
-      401,
-      expect.stringMatching(/,error="insufficient_scope"$/),
-    ]);
-  });
+  ])(
+    "is refused as insufficient_scope: %s with a right on another repository, or with only %s on its own",
+    async (method, actions) => {
+      const pod = await startToyPod();
+      const other = await ask(pod, await pod.token(`repository:acme/other:*`), { method }, `/v2/${name}/manifests/1`);
+      expect(other.headers.get("www-authenticate")).toMatch(/,error="insufficient_scope"$/);
+      if (method === "GET") return;
+      const own = await ask(
+        pod,
+        await pod.token(`repository:${name}:${actions}`),
+        { method },
+        `/v2/${name}/manifests/1`,
+      );
+      expect([own.status, own.headers.get("www-authenticate")]).toEqual([
+        401,
+        expect.stringMatching(/,error="insufficient_scope"$/),
+      ]);
+    },
+  );
 
-  test("* satisfies every action", async () => {
+  test("may do everything if its token has *", async () => {
     const pod = await startToyPod();
     const token = await pod.token(`repository:${name}:*`);
     expect((await ask(pod, token, { method: "DELETE" }, `/v2/${name}/manifests/1`)).status).toBe(404);
     expect((await ask(pod, token, { method: "POST" }, `/v2/${name}/blobs/uploads/`)).status).toBe(202);
   });
 
-  test("a mount without pull on its source is refused", async () => {
+  test("may not mount without pull on the source", async () => {
     const pod = await startToyPod();
     const digest = await pushBlob(pod, "acme/base", "layer");
     const path = `/v2/${name}/blobs/uploads/?mount=${digest}&from=acme/base`;
-    const alone = await ask(pod, await pod.token(`repository:${name}:pull,push`), { method: "POST" }, path);
-    expect(alone.status).toBe(401);
+    const withoutSource = await ask(pod, await pod.token(`repository:${name}:pull,push`), { method: "POST" }, path);
+    expect(withoutSource.status).toBe(401);
     const both = await pod.token(`repository:${name}:pull,push repository:acme/base:pull`);
     expect((await ask(pod, both, { method: "POST" }, path)).status).toBe(201);
   });
@@ -98,26 +106,26 @@ describe("with a token", () => {
     Object.fromEntries(Object.entries(claims()).filter(([key]) => key !== claim));
 
   test.each<[string, () => JWTPayload, number]>([
-    ["as it should be", () => claims(), 404],
+    ["all as they should be", () => claims(), 404],
     ["another issuer", () => claims({ iss: "pod-b-issuer" }), 401],
     ["another audience", () => claims({ aud: "pod-b-registry" }), 401],
     ["an audience among others", () => claims({ aud: ["x", "pod-a-registry"] }), 404],
-    ["over, within the leeway", () => claims({ exp: seconds() - 30 }), 404],
-    ["over, beyond the leeway", () => claims({ exp: seconds() - 90 }), 401],
-    ["not yet, within the leeway", () => claims({ nbf: seconds() + 30 }), 404],
-    ["not yet, beyond the leeway", () => claims({ nbf: seconds() + 90 }), 401],
+    ["expired within the leeway", () => claims({ exp: seconds() - 30 }), 404],
+    ["expired beyond the leeway", () => claims({ exp: seconds() - 90 }), 401],
+    ["not yet valid, within the leeway", () => claims({ nbf: seconds() + 30 }), 404],
+    ["not yet valid, beyond the leeway", () => claims({ nbf: seconds() + 90 }), 401],
     ["without exp", () => without("exp"), 401],
     ["without nbf", () => without("nbf"), 404],
     ["a strange access", () => claims({ access: [null, "x", { type: "repository", name, actions: "pull" }] }), 401],
     ["no access", () => without("access"), 401],
-  ])("claims: %s", async (_case, payload, status) => {
+  ])("is judged by the token's claims: %s", async (_case, payload, status) => {
     const pod = await startToyPod();
     const { key } = pod;
     const token = new SignJWT(payload()).setProtectedHeader({ alg: "RS256", kid: key.publicJwk.kid ?? "" });
     expect((await ask(pod, await token.sign(key.privateKey))).status).toBe(status);
   });
 
-  test("a key that is not the Pod's opens nothing, whatever the header says", async () => {
+  test("is refused if the token's key is not the Pod's, whatever the header says", async () => {
     const pod = await startToyPod();
     const other = await generateSigningKey();
     const kid = pod.key.publicJwk.kid ?? "";
@@ -131,12 +139,12 @@ describe("with a token", () => {
       const response = await ask(pod, token);
       expect(response.headers.get("www-authenticate")).toMatch(/,error="invalid_token"$/);
     }
-    // The Pod's key, but no kid to choose it by.
+    // This token is signed by the Pod's key, but has no kid.
     const token = await new SignJWT(claims()).setProtectedHeader({ alg: "RS256" }).sign(pod.key.privateKey);
     expect((await ask(pod, token)).status).toBe(401);
   });
 
-  test("HS256 with the public key as its secret, and none, are refused", async () => {
+  test("is refused if the token uses HS256 with the public key as its secret, or no algorithm", async () => {
     const pod = await startToyPod();
     const kid = pod.key.publicJwk.kid ?? "";
     const secret = new TextEncoder().encode(JSON.stringify(pod.key.publicJwk));
@@ -149,7 +157,7 @@ describe("with a token", () => {
     }
   });
 
-  test("another scheme counts as no token", async () => {
+  test("counts as one without a token if the scheme is not Bearer", async () => {
     const pod = await startToyPod();
     const response = await fetch(`${pod.registry}/v2/`, { headers: { Authorization: "Basic ZGVtbzpkZW1v" } });
     expect(response.headers.get("www-authenticate")).toBe(realmOf(pod));

@@ -1,3 +1,4 @@
+/** A manifest that is pushed: its form, the blobs and manifests that it names, and its digest. */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -14,7 +15,7 @@ export type StoredManifest = {
 export type Descriptor = { readonly mediaType: string; readonly digest: Digest; readonly hasUrls: boolean };
 
 export type ParsedManifest = StoredManifest & {
-  /** An image's config and layers, an index's manifests. */
+  /** The config and layers of an image, or the manifests of an index. */
   readonly references: readonly Descriptor[];
 };
 
@@ -35,7 +36,7 @@ export function computeDigest(algorithm: "sha256" | "sha512", body: Uint8Array):
 export const digestMatches = (digest: Digest, body: Uint8Array): boolean =>
   computeDigest(digestParts(digest).algorithm === "sha512" ? "sha512" : "sha256", body) === digest;
 
-/** What distribution demands of a manifest's form, or why it is refused. */
+/** Checks the form as distribution does. The error says why the manifest is refused. */
 export function parseManifest(contentType: string, body: Uint8Array): Result<ParsedManifest, string> {
   const mediaType = contentType.split(";")[0]?.trim() ?? "";
   if (!isIndex(mediaType) && !isImage(mediaType)) return err(`unsupported manifest media type: ${mediaType}`);
@@ -43,7 +44,7 @@ export function parseManifest(contentType: string, body: Uint8Array): Result<Par
   if (fields === null) return err("manifest is not a JSON object");
   if (fields["schemaVersion"] !== 2) return err("unrecognized manifest schema version");
   if ((fields["mediaType"] ?? mediaType) !== mediaType) return err("mediaType is not that of the Content-Type header");
-  // A body that reads as both kinds would mean different things to different clients (CVE-2021-41190).
+  // Different clients would read a body that is both kinds in different ways (CVE-2021-41190).
   const foreign = isIndex(mediaType) ? ["config", "layers"] : ["manifests"];
   const mixed = foreign.find((name) => name in fields);
   if (mixed !== undefined) return err(`${mixed} is not a field of ${mediaType}`);
@@ -82,7 +83,7 @@ function parseSubject(value: unknown): Digest | null {
   return parsed?.ok === true ? parsed.value : null;
 }
 
-/** Distribution spec, "Listing Referrers": an image without `artifactType` is of its config's media type. */
+/** An image without `artifactType` has its config's media type instead (OCI distribution spec, "Listing Referrers"). */
 function artifactType(fields: Readonly<Record<string, unknown>>): string | undefined {
   const own = fields["artifactType"];
   if (typeof own === "string" && own !== "") return own;

@@ -1,21 +1,28 @@
-/** One message through a tap: raw headers in case and order, the same framing, early answers and aborts both ways. */
+/** One request through a tap, unchanged: headers in case and order, framing, early answers, and aborts from both sides. */
 import http from "node:http";
 import type { Socket } from "node:net";
-import { loopback, maxHeaderBytes } from "../http-server.ts";
-import type { OpenRequest } from "./seen.ts";
+import { maxHeaderBytes } from "../http-server.ts";
+import { loopback } from "../ports.ts";
+import type { OpenRequest } from "./seen-requests.ts";
 
-/** Writing it sends the headers at once. Not `flushHeaders`, which would send a byte above 0x7f as two. */
+/** Writing it sends the headers at once. `flushHeaders` would do so too, but sends a byte above 0x7f as two. */
 const nothing = Buffer.alloc(0);
-/** Long enough for the headers to leave before the reset overtakes them. */
+/** The headers leave within this time; a reset that came sooner would overtake them. */
 const cutAfterMs = 20;
 
 /** The service's end of one client connection: they open and close together, as if the tap were not there. */
-export type Connection = { readonly agent: http.Agent; readonly port: number; openExchanges: number };
+export type Connection = {
+  readonly agent: http.Agent;
+  readonly port: number;
+  openExchanges: number;
+  /** The socket to the service that was last tied to the client's. */
+  tied: Socket | null;
+};
 
 export function connectionTo(port: number, client: Socket): Connection {
   const agent = new http.Agent({ keepAlive: true, maxSockets: 1, maxFreeSockets: 1 });
   client.once("close", () => agent.destroy());
-  return { agent, port, openExchanges: 0 };
+  return { agent, port, openExchanges: 0, tied: null };
 }
 
 export type Exchange = {
@@ -25,7 +32,7 @@ export type Exchange = {
   readonly record: OpenRequest | null;
 };
 
-export function forward(exchange: Exchange, ending: "whole" | "cut after headers"): void {
+export function passThrough(exchange: Exchange, ending: "whole" | "cut after headers"): void {
   const { request, response, connection, record } = exchange;
   const startedAt = performance.now();
   connection.openExchanges += 1;
@@ -51,7 +58,7 @@ export function forward(exchange: Exchange, ending: "whole" | "cut after headers
   });
   outgoing.on("continue", () => response.writeContinue());
   outgoing.on("error", () => {
-    // After an early answer the service may hang up on the rest of the upload; the answer still has to reach the client.
+    // After an early answer the service may hang up before the upload ends; its answer still has to reach the client.
     if (response.headersSent) request.unpipe(outgoing).resume();
     else request.socket.destroy();
   });
@@ -84,7 +91,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // Before `pipe`: whoever has the whole answer also finds it in the list.
+  // This comes before `pipe`, so that a client that has the whole answer also finds it in the list.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);
@@ -102,20 +109,18 @@ function cut(answer: http.IncomingMessage, response: http.ServerResponse, finish
   }, cutAfterMs);
 }
 
-const tied = new WeakSet<Socket>();
-
 function closeTogether(service: Socket, client: Socket, connection: Connection): void {
-  if (tied.has(service)) return;
-  tied.add(service);
+  if (connection.tied === service) return;
+  connection.tied = service;
   service.once("close", () => {
-    // A busy one ends by its exchange: the answer may still be on the way to the client.
+    // While an exchange is open, its answer may still be on the way to the client; the exchange then ends the connection.
     if (connection.openExchanges === 0) client.end();
   });
 }
 
 /**
- * As received. Node's client would make a request without a body chunked, unless its length is said: only for the
- * methods that it expects a body of (RFC 9110 §8.6 asks senders for that line anyway).
+ * The headers as received. Without a length Node's client would send an empty request as chunked, so one is added for the
+ * methods that have a body (RFC 9110 §8.6 asks senders for that line anyway).
  */
 function requestHeaders(request: http.IncomingMessage): readonly string[] {
   const { headers, rawHeaders, method } = request;

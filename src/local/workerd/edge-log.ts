@@ -1,7 +1,25 @@
-/** The Worker's log lines: its records about requests are kept, its complaints printed, all else dropped. */
+/** The Worker's log: its records of requests are kept, its warnings and errors are printed, and all else is dropped. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
-import type { EdgeRecord } from "../types.ts";
+
+/** The Worker's own line about a request. Only the members that the stack and its tests read are named; the others pass through. */
+export type EdgeRecord = {
+  readonly at: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly outcome: string;
+  readonly endpoint: string;
+  readonly repository?: string;
+  readonly pod?: string;
+  readonly requestBytes: number | null;
+  readonly responseBytes: number | null;
+  readonly kvReads: number;
+  readonly podRequests: number;
+  /** A redirected blob has it: where its proof was found. */
+  readonly proof?: "memory" | "cache" | "manifest" | "head";
+  readonly ms: number;
+};
 
 const maxRecords = 50_000;
 const quietMs = 40;
@@ -28,13 +46,13 @@ export class EdgeLog {
     if (this.#records.length > maxRecords * 1.25) this.#records = this.#records.slice(-maxRecords);
   }
 
-  /** A line leaves the Worker after its answer: waits until a moment passes without one. */
+  /** The Worker writes a line after its answer, so this waits until no line has come for a moment. */
   async settled(): Promise<void> {
     const giveUpAt = Date.now() + settleMs;
     for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
   }
 
-  /** Complaints about the end of the stack are none. */
+  /** From now on warnings and errors are not printed, because they are about the end of the stack. */
   close(): void {
     this.#closed = true;
   }
@@ -43,7 +61,7 @@ export class EdgeLog {
     return this.#records.slice(-maxRecords);
   }
 
-  /** As the Worker wrote them, records and complaints. */
+  /** All lines as the Worker wrote them. */
   messages(): readonly string[] {
     return this.#messages.slice(-maxRecords);
   }
@@ -53,7 +71,7 @@ export class EdgeLog {
     this.#messages = [];
   }
 
-  /** Since the start; clearing the list does not reset it. */
+  /** The KV reads since the start; `clear` does not reset them. */
   kvReads(): number {
     return this.#kvReads;
   }

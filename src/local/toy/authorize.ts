@@ -1,10 +1,11 @@
+/** The access controller of the toy registry: what a request needs, and what its token allows. */
 import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { errors, type JWK, jwtVerify } from "jose";
 import { type ChallengeError, formatChallenge } from "../../oci/challenge.ts";
 import { type Access, covers } from "../../oci/scope.ts";
 import { failure } from "./errors.ts";
-import type { Reply } from "./http.ts";
+import type { ToyReply } from "./http.ts";
 import type { Route } from "./routes.ts";
 
 export type ToyAuthOptions = {
@@ -16,10 +17,10 @@ export type ToyAuthOptions = {
 
 const LEEWAY_SECONDS = 60;
 
-/** Distribution's access controller: the reply that refuses the request, or null when its token allows it. */
+/** As distribution decides: gives the reply that refuses the request, or null if its token allows it. */
 export function createAuthorizer(
   options: ToyAuthOptions,
-): (request: IncomingMessage, route: Route) => Promise<Reply | null> {
+): (request: IncomingMessage, route: Route) => Promise<ToyReply | null> {
   const key = createPublicKey({ key: options.publicJwk, format: "jwk" });
   const verify = async (token: string): Promise<readonly Access[] | null> => {
     try {
@@ -64,12 +65,12 @@ function parseAccess(claim: unknown): readonly Access[] {
   });
 }
 
-/** One entry per resource, its actions together. */
+/** One entry for each resource, with all the actions that the request needs on it. */
 function wantedAccess(method: string, { place, query }: Route): readonly Access[] {
   if (place.kind === "base") return [];
   if (place.kind === "catalog") return [{ type: "registry", name: "catalog", actions: ["*"] }];
   const own: Access = { type: "repository", name: place.name, actions: methodActions(method) };
-  // Distribution asks for the source's `pull` on any request with `from`, not on a mount alone.
+  // Distribution asks for `pull` on the source of every request that has `from`, even if it is not a mount.
   const from = query.get("from") ?? "";
   if (from === "") return own.actions.length === 0 ? [] : [own];
   if (from === own.name) return [{ ...own, actions: [...new Set(["pull", ...own.actions])] }];
@@ -83,12 +84,12 @@ function methodActions(method: string): readonly string[] {
   return method === "POST" || method === "PUT" || method === "PATCH" ? ["pull", "push"] : [];
 }
 
-/** Always 401, for a valid token without the right action too; `detail` lists every action that was asked. */
-function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], error: ChallengeError | null): Reply {
+/** The status is always 401, even for a valid token that lacks an action. `detail` lists every action that the request needs. */
+function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], error: ChallengeError | null): ToyReply {
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
-  // Names may be anything that `from` was; Go writes what would end a header's line as a space, and Node not at all.
+  // `from` may hold anything. Go writes a space for a character that would end a header's line; Node would throw.
   const challenge = formatChallenge({ realm, service, access, error }).replace(/[^\x20-\x7e]/g, " ");
   return failure("UNAUTHORIZED", detail.length === 0 ? null : detail, { "WWW-Authenticate": challenge });
 }
