@@ -1,9 +1,7 @@
 /** `npm run podctl -- …`: the operator's commands. */
-import { APIError } from "cloudflare/core/error";
 import { CliFailure } from "./failure.ts";
 import { note } from "./output.ts";
 import { createProgram } from "./program.ts";
-import { describeApiError } from "./target/kv-call.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
   // Whoever reads has seen enough, as `head`: what was begun is finished all the same.
@@ -19,11 +17,6 @@ try {
   if (script === "podctl" && calledIn) process.chdir(calledIn);
   await createProgram().parseAsync();
 } catch (error) {
-  note(`podctl: ${messageOf(error)}`);
+  note(`podctl: ${error instanceof Error ? error.message : "unknown error"}`);
   process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof APIError) return describeApiError(error);
-  return error instanceof Error ? error.message : "unknown error";
 }

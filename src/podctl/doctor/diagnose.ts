@@ -5,7 +5,7 @@ import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { parseDigest } from "../../oci/digest.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
-import { bearer, call } from "./call.ts";
+import { bearer, call } from "../http-call.ts";
 import { type Check, Checks } from "./check.ts";
 import { examinePod } from "./examine.ts";
 import type { Deployment, Subject, User } from "./subject.ts";

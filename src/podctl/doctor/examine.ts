@@ -1,5 +1,5 @@
 import { ok } from "../../lib/result.ts";
-import type { Called } from "./call.ts";
+import type { Called } from "../http-call.ts";
 import { checkProbeBlob, checkRegistry } from "./registry.ts";
 import { checkBlobHosts, checkStores } from "./stores.ts";
 import type { Subject } from "./subject.ts";

@@ -1,6 +1,6 @@
 import { redirectTarget } from "../../blobs/head-proof.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
-import { bearer, type Called, call } from "./call.ts";
+import { bearer, type Called, call } from "../http-call.ts";
 import type { Subject } from "./subject.ts";
 
 /** `asks`: for tokens of this service. `open`: for none. */

@@ -4,7 +4,7 @@ import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
-import { bearer, type Called, call } from "./call.ts";
+import { bearer, type Called, call } from "../http-call.ts";
 import type { Checks, Finding } from "./check.ts";
 import type { Deployment, Subject } from "./subject.ts";
 

@@ -1,4 +1,4 @@
-import { bearer, call } from "./call.ts";
+import { bearer, call } from "../http-call.ts";
 import type { Subject } from "./subject.ts";
 import { fetchToken } from "./token.ts";
 

@@ -4,7 +4,7 @@ import { claimedAccess, keyId } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
-import { type Called, call } from "./call.ts";
+import { type Called, call } from "../http-call.ts";
 import type { Subject } from "./subject.ts";
 
 /** `sent`: what the registry, or the edge, is to be shown. */

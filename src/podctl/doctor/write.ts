@@ -1,6 +1,6 @@
 import { createHash, randomBytes } from "node:crypto";
 import { forwardedHeaders } from "../../net/headers.ts";
-import { bearer, call } from "./call.ts";
+import { bearer, call } from "../http-call.ts";
 import type { Subject } from "./subject.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
