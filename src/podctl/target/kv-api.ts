@@ -5,7 +5,7 @@ import { parseJson } from "../../lib/json.ts";
 import type { Result } from "../../lib/result.ts";
 import { CliFailure } from "../failure.ts";
 import { bearer, type Called, call } from "../http-call.ts";
-import { note } from "../output.ts";
+import { inOneLine, note } from "../output.ts";
 
 export type KvAddress = {
   /** The API's own address; undefined means Cloudflare's. */
@@ -142,7 +142,7 @@ const maxShownCharacters = 300;
 function describeRefusal({ status, text }: Called): string {
   const parsed = v.safeParse(refusal, parseJson(text));
   const errors = parsed.success ? parsed.output.errors.map(({ code, message }) => `${message} (code ${code})`) : [];
-  const said = (errors.join(", ") || "without a reason").slice(0, maxShownCharacters);
+  const said = inOneLine(errors.join(", ") || "without a reason").slice(0, maxShownCharacters);
   return `the KV API answered: ${status} ${said}${whatToDo(status)}`;
 }
 
@@ -154,6 +154,8 @@ function whatToDo(status: number): string {
 /** A proxy's page, or a refusal with status 200, must not pass for an empty namespace or for a write that was done. */
 function describeWrongAnswer({ text }: Called): string {
   const isJson = parseJson(text) !== undefined;
-  const what = isJson ? text.slice(0, maxShownCharacters) : "not JSON; perhaps a proxy answered with a page of its own";
+  const what = isJson
+    ? inOneLine(text).slice(0, maxShownCharacters)
+    : "not JSON; perhaps a proxy answered with a page of its own";
   return `what came back is not an answer of the KV API: it is ${what}`;
 }
