@@ -5,9 +5,8 @@ import { kvApiNames, kvApiPath } from "../../local/taps/control.ts";
 import { exampleFile } from "../../local/topology-file.ts";
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
-import { operatorFromEnv } from "./edge-access.ts";
 import { openKvStore } from "./kv-store.ts";
-import type { Target } from "./target.ts";
+import { operatorFromEnv, type Target } from "./target.ts";
 
 export async function openStack(): Promise<Target> {
   const stack = await readStackFile(stackFileInUse());
