@@ -1,5 +1,6 @@
 import type * as v from "valibot";
 import { BoundedMap } from "../lib/bounded-map.ts";
+import { allowsPlainHttp, type PlainHttp } from "../lib/host.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
 import { storeOrigin } from "../signers/index.ts";
@@ -39,8 +40,6 @@ export type Directory = {
 
 /** A call to one of the Pod's services, made in the way that the Pod trusts. */
 export type FetchPod = (pod: Pod, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
-
-type PlainHttp = "allow" | "refuse";
 
 /** Pods already parsed from exactly this text; parsing one costs more than verifying a token. */
 const parsedPods = new BoundedMap<string, Pod>(500);
@@ -123,7 +122,8 @@ function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, Di
   if (!record.ok) return err({ reason: "directory", text: record.error });
   const { issuer, audience, keys, registry, token, blobs } = record.value;
   const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
-  if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
+  const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
+  if (!urls.every(isAllowed)) {
     return err({ reason: "directory", text: `record "${podKey(id)}" has a URL that is not https` });
   }
   const pod = { ...record.value, id, tokenChecks: JSON.stringify([issuer, audience, keys]) };

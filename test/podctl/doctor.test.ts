@@ -24,7 +24,10 @@ async function put(key: string, record: object): Promise<void> {
 async function examine(options: Partial<Diagnosis> = {}): Promise<readonly Check[]> {
   const { edge, stateDir } = stack.current;
   return diagnose({
-    directory: createDirectory(async (keys) => ok(new Map(keys.map((key) => [key, kv.get(key) ?? null]))), "allow"),
+    directory: createDirectory(
+      async (keys) => ok(new Map(keys.map((key) => [key, kv.get(key) ?? null]))),
+      "everywhere",
+    ),
     pods: ["pod-a", "pod-b"],
     named: false,
     user: { name: "demo", password: "demo" },
@@ -360,7 +363,7 @@ describe("a fleet that asks for no tokens", async () => {
     const checks = await examine({
       directory: createDirectory(
         async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
-        "allow",
+        "everywhere",
       ),
       pods: ["pod-b"],
       edge: open.current.edge,

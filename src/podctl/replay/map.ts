@@ -36,7 +36,7 @@ export function createDecide(
 ): (subject: Subject) => Promise<string> {
   const directory: Directory = createDirectory(
     async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
-    plainHttp === "nowhere" ? "refuse" : "allow",
+    plainHttp,
   );
   return async ({ name, digest, method }) => {
     const resolution = await resolvePod(directory, name, digest);
