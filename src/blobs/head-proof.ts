@@ -5,7 +5,7 @@ import { type Digest, digestParts } from "../oci/digest.ts";
  * Whether a Pod's answer to a HEAD, made with the client's own token, proves that the digest belongs to the repository: it found the
  * blob there (200), or sends to one of its stores for this very digest (302, 307). Whatever else a proxy in between answers proves nothing.
  */
-export function proves(response: Response, digest: Digest, pod: Pod): boolean {
+export function proves(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
   if (response.status === 200) {
     const named = response.headers.get("Docker-Content-Digest");
     return named === null || named === digest;
