@@ -7,7 +7,7 @@ export type Called = {
   readonly status: number;
   readonly headers: Headers;
   readonly text: string;
-  /** The answerer's clock minus ours, in seconds; null if the answer has no date. */
+  /** The server's clock minus ours, in seconds; null if the answer has no date. */
   readonly aheadSeconds: number | null;
 };
 

@@ -1,3 +1,4 @@
+import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { parse, stringify } from "yaml";
 import { inOneLine, note, print, printJson, startProgress } from "../../src/podctl/output.ts";
@@ -86,4 +87,10 @@ test("output: escaped control characters leave JSON and YAML with the same meani
     expect([json, yaml].join("")).not.toMatch(unsafe);
     expect([JSON.parse(json), parse(yaml)]).toEqual([{ text }, { text, end: true }]);
   }
+});
+
+test("output: only output.ts writes to the terminal", () => {
+  const writes = /process\.(stdout|stderr)\.write|\bconsole\./;
+  const writers = globSync("src/podctl/**/*.ts").filter((path) => writes.test(readFileSync(path, "utf8")));
+  expect(writers).toEqual(["src/podctl/output.ts"]);
 });

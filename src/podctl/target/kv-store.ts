@@ -7,17 +7,16 @@ import { CliFailure } from "../failure.ts";
 import { type KvAddress, openKvApi, type Page } from "./kv-api.ts";
 
 export type ListedKey = { readonly key: string; readonly metadata: unknown };
-/** Key to text, as it stands in KV. */
 type KvEntry = readonly [key: string, text: string];
 
 export type KvStore = {
-  /** In the order of the keys, by pages of at most 1,000. */
+  /** Pages of at most 1,000 keys, in the order of the keys. */
   list(prefix?: string): AsyncIterable<readonly ListedKey[]>;
-  /** Any number of keys; null for those that are not there. */
+  /** Takes any number of keys. A key that is not in KV is null. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
-  /** At most {@link maxBulkKeys}, in one call; values are repeated in metadata where they fit. */
+  /** Writes at most {@link maxBulkKeys} in one call. A value is repeated in its key's metadata if it fits. */
   write(entries: readonly KvEntry[]): Promise<void>;
-  /** At most {@link maxBulkKeys}, in one call. */
+  /** Deletes at most {@link maxBulkKeys} in one call. */
   remove(keys: readonly string[]): Promise<void>;
 };
 

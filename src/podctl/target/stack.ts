@@ -35,7 +35,7 @@ export async function openStack(): Promise<Target> {
   };
 }
 
-const noStack = "no local stack is running; start one by `npm start`, or name a target by --env";
+const noStack = "no local stack is running; start one with `npm start`, or choose an environment with --env";
 
 async function readPlaceholders({ stateDir }: RunningStack): Promise<Placeholders> {
   return JSON.parse(await readFile(`${stateDir}/topology-values.json`, "utf8")) as Placeholders;
