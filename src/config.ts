@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
+import type { PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
-import type { PlainHttp } from "./lib/host.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
 export type Config = {

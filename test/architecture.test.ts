@@ -6,10 +6,12 @@ import { describe, expect, test } from "vitest";
 const rungs: readonly (readonly string[])[] = [
   ["lib"],
   ["oci"],
+  ["refusal"],
   ["signers", "net", "telemetry"],
   ["directory"],
   ["auth", "blobs", "pods", "config"],
-  ["token-endpoint", "services"],
+  ["token-endpoint", "isolate"],
+  ["services"],
   ["edge"],
   ["worker"],
 ];
@@ -28,7 +30,9 @@ const nodeSide: Readonly<Record<string, readonly string[]>> = {
     "auth",
     "blobs",
     "pods",
+    "isolate",
     "token-endpoint",
+    "edge",
     "topology",
     "local",
   ],

@@ -1,8 +1,7 @@
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 
 /** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API where that has none. */
 export type ErrorCode =
-  | "BLOB_UNKNOWN"
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
   | "DIGEST_INVALID"
@@ -10,14 +9,12 @@ export type ErrorCode =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "QUERY_INVALID"
-  | "TOOMANYREQUESTS"
   | "UNAUTHORIZED"
   | "UNAVAILABLE"
   | "UNKNOWN"
   | "UNSUPPORTED";
 
 const statuses: Readonly<Record<ErrorCode, number>> = {
-  BLOB_UNKNOWN: 404,
   BLOB_UPLOAD_UNKNOWN: 404,
   DENIED: 403,
   DIGEST_INVALID: 400,
@@ -25,7 +22,6 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   QUERY_INVALID: 400,
-  TOOMANYREQUESTS: 429,
   UNAUTHORIZED: 401,
   UNAVAILABLE: 503,
   UNKNOWN: 500,

@@ -1,4 +1,4 @@
-import { type Endpoint, hasRepository, type RepositoryEndpoint } from "./endpoint.ts";
+import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEndpoint } from "./endpoint.ts";
 
 /** One resource and what may be done to it: a `scope` on its way to a token service, an entry of `access` on its way back. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
@@ -44,23 +44,42 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
   return actions.includes("*") || wanted.actions.every((action) => actions.includes(action));
 }
 
+/**
+ * What a token must grant for an endpoint: `own` is for what the endpoint itself names, null where no token is needed; `also` is for what
+ * the request reads besides, such as the source of a mount, and is for the Pod to check.
+ */
+type RequiredAccess<Own extends Access | null = Access | null> = {
+  readonly own: Own;
+  readonly also: readonly Access[];
+};
+
+/** An endpoint that always needs a token. */
+type Guarded = RepositoryEndpoint | Extract<NamelessEndpoint, { readonly kind: "catalog" | "gitlab-statistics" }>;
+
 /** What distribution and GitLab demand of a token for this endpoint, method by method. */
-export function requiredAccess(endpoint: Endpoint): readonly Access[] {
-  if (hasRepository(endpoint)) return repositoryAccess(endpoint);
-  if (endpoint.kind === "catalog") return [{ type: "registry", name: "catalog", actions: ["*"] }];
-  if (endpoint.kind === "gitlab-statistics") return [{ type: "registry", name: "statistics", actions: ["*"] }];
-  return [];
+export function requiredAccess(endpoint: Guarded): RequiredAccess<Access>;
+export function requiredAccess(endpoint: Endpoint): RequiredAccess;
+export function requiredAccess(endpoint: Endpoint): RequiredAccess {
+  if (hasRepository(endpoint)) {
+    const own = { type: "repository", name: endpoint.name, actions: methodActions(endpoint.method) };
+    return { own, also: sourcesOf(endpoint).map((name) => ({ type: "repository", name, actions: ["pull"] })) };
+  }
+  if (endpoint.kind === "catalog") return { own: { type: "registry", name: "catalog", actions: ["*"] }, also: [] };
+  if (endpoint.kind !== "gitlab-statistics") return { own: null, also: [] };
+  return { own: { type: "registry", name: "statistics", actions: ["*"] }, also: [] };
 }
 
-function repositoryAccess(endpoint: RepositoryEndpoint): readonly Access[] {
+/** The whole of it, as a challenge lists it. */
+export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
+
+/** The other repositories that a request reads, `/*` for all below one. */
+function sourcesOf(endpoint: RepositoryEndpoint): readonly string[] {
   const { name } = endpoint;
-  const own: Access = { type: "repository", name, actions: methodActions(endpoint.method) };
-  const pull = (source: string): Access => ({ type: "repository", name: source, actions: ["pull"] });
-  if (endpoint.kind === "gitlab-descendants") return [own, pull(`${name}/*`)];
-  if (endpoint.kind === "gitlab-repository" && endpoint.method === "PATCH") return [own, pull(`${name}/*`)];
+  if (endpoint.kind === "gitlab-descendants") return [`${name}/*`];
+  if (endpoint.kind === "gitlab-repository" && endpoint.method === "PATCH") return [`${name}/*`];
   // end-11: a mount reads its source.
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
-  return from?.kind === "name" && from.name !== name ? [own, pull(from.name)] : [own];
+  return from?.kind === "name" && from.name !== name ? [from.name] : [];
 }
 
 function methodActions(method: RepositoryEndpoint["method"]): readonly string[] {

@@ -1,5 +1,5 @@
 /** One HTTP call: it has a deadline, reads a bounded answer and follows no redirect. */
-import { boundedText } from "../lib/bounded-text.ts";
+import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 /** What came back. `text` is the body, or empty if the body is longer than the call allows. It may hold a secret. */

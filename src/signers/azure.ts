@@ -4,6 +4,7 @@ import { encodePath, encodeQuery } from "./encode.ts";
 import { base64HmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import type { UrlWindow } from "./window.ts";
 
 /** The oldest version whose strings to sign are today's: emulators and sovereign clouds have it too. */
 const version = "2020-12-06";
@@ -18,7 +19,6 @@ const delegationKey = v.objectAsync({
   signedVersion: nonEmpty,
   value: key,
 });
-type DelegationKey = v.InferOutput<typeof delegationKey>;
 
 /** The account's key; or a user delegation key, as Azure's SDK gives it, which ends within seven days. */
 const secret = v.unionAsync([
@@ -47,38 +47,46 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  sign: async ({ key: blob, config, secret: credentials, window, attribution }) => {
-    const { endpoint, account, container } = config;
-    const path = `/${container}/${blob}`;
-    const delegation = "userDelegationKey" in credentials ? credentials.userDelegationKey : null;
-    const fields = {
-      sp: "r",
-      se: sasTime(window.expiresAt),
-      spr: endpoint.startsWith("https:") ? "https" : "https,http",
-      sv: version,
-      sr: "b",
-    };
+  // Unescaped, one a line, empty where not used: st; si; sip; snapshot, ses and five of the answer's headers.
+  textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
+    const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
+    const delegated = delegationFields(credentials);
+    return [
+      ...[sp, "", se, `/blob/${account}/${container}/${blob}`],
+      ...(delegated === null ? [""] : [...Object.values(delegated), "", "", ""]),
+      ...["", spr, sv, sr, "", "", "", "", "", "", ""],
+    ].join("\n");
+  },
+  sign: async ({ key: blob, config, secret: credentials, window, attribution }, text) => {
+    const { endpoint, account, container, addressing } = config;
     const signingKey = "accountKey" in credentials ? credentials.accountKey : credentials.userDelegationKey.value;
-    // Unescaped, one a line, empty where not used: st; si; sip; snapshot, ses and five of the answer's headers.
-    const signed = [
-      ...[fields.sp, "", fields.se, `/blob/${account}${path}`],
-      ...(delegation === null ? [""] : [...Object.values(delegationFields(delegation)), "", "", ""]),
-      ...["", fields.spr, fields.sv, fields.sr, "", "", "", "", "", "", ""],
-    ];
-    const sig = base64(await crypto.subtle.sign("HMAC", signingKey, utf8(signed.join("\n"))));
-    const query = { ...fields, ...(delegation === null ? {} : delegationFields(delegation)), sig };
-    const base = config.addressing === "path" ? `/${account}` : "";
-    return `${endpoint}${base}${encodePath(path)}?${encodeQuery([...attribution, ...Object.entries(query)])}`;
+    const sig = base64(await crypto.subtle.sign("HMAC", signingKey, utf8(text)));
+    const query = { ...fieldsOf(endpoint, window), ...delegationFields(credentials), sig };
+    const path = encodePath(`${addressing === "path" ? `/${account}` : ""}/${container}/${blob}`);
+    return `${endpoint}${path}?${encodeQuery([...attribution, ...Object.entries(query)])}`;
   },
 });
 
-const delegationFields = (delegation: DelegationKey) => ({
-  skoid: delegation.signedObjectId,
-  sktid: delegation.signedTenantId,
-  skt: sasTime(new Date(delegation.signedStartsOn)),
-  ske: sasTime(new Date(delegation.signedExpiresOn)),
-  sks: delegation.signedService,
-  skv: delegation.signedVersion,
+const fieldsOf = (endpoint: string, window: UrlWindow) => ({
+  sp: "r",
+  se: sasTime(window.expiresAt),
+  spr: endpoint.startsWith("https:") ? "https" : "https,http",
+  sv: version,
+  sr: "b",
 });
+
+/** In the order that they are signed in; null for the account's own key. */
+function delegationFields(credentials: v.InferOutput<typeof secret>) {
+  if ("accountKey" in credentials) return null;
+  const { userDelegationKey: delegation } = credentials;
+  return {
+    skoid: delegation.signedObjectId,
+    sktid: delegation.signedTenantId,
+    skt: sasTime(new Date(delegation.signedStartsOn)),
+    ske: sasTime(new Date(delegation.signedExpiresOn)),
+    sks: delegation.signedService,
+    skv: delegation.signedVersion,
+  };
+}
 
 const sasTime = (time: Date): string => time.toISOString().replace(/\.\d{3}/, "");

@@ -23,14 +23,14 @@ export const cloudflare = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
   ...atBaseUrl,
-  sign: async ({ key, config, secret, window, attribution }) => {
+  textToSign: ({ key, config: { ttlSeconds }, window, attribution }) =>
+    `${cdnUrl("", key, attribution)}${epochSeconds(window.expiresAt) - ttlSeconds}`,
+  sign: async ({ key, config, secret, window, attribution }, text) => {
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
-    const url = cdnUrl(baseUrl, key, attribution);
-    const message = url.slice(baseUrl.length);
-    const time = epochSeconds(window.expiresAt) - ttlSeconds;
-    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(`${message}${time}`));
-    const text = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
+    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
+    const encoded = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
     // The token is the last parameter: what stands behind it would be no part of the message.
-    return withParameter(url, parameter, `${time}-${text}`);
+    const token = `${epochSeconds(window.expiresAt) - ttlSeconds}-${encoded}`;
+    return withParameter(cdnUrl(baseUrl, key, attribution), parameter, token);
   },
 });

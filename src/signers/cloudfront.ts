@@ -1,6 +1,6 @@
 import * as v from "valibot";
+import { parseCidr } from "../lib/address.ts";
 import { base64, utf8 } from "../lib/bytes.ts";
-import { parseCidr } from "../lib/ip.ts";
 import { ecdsaSignature } from "./der.ts";
 import { cdnUrl } from "./encode.ts";
 import { type PrivateKey, rsaOrP256Key } from "./keys.ts";
@@ -24,20 +24,22 @@ export const cloudfront = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }) => {
-    const { baseUrl, sourceCidr, hash } = config;
-    const resource = cdnUrl(baseUrl, key, attribution);
-    const expires = epochSeconds(window.expiresAt);
+  /** The policy. */
+  textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
-    const condition = { DateLessThan: { "AWS:EpochTime": expires }, ...source };
-    const policy = utf8(JSON.stringify({ Statement: [{ Resource: resource, Condition: condition }] }));
+    const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };
+    return JSON.stringify({ Statement: [{ Resource: cdnUrl(baseUrl, key, attribution), Condition: condition }] });
+  },
+  sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }, text) => {
+    const { baseUrl, sourceCidr, hash } = config;
+    const policy = utf8(text);
     const parameters = [
-      sourceCidr !== undefined ? `Policy=${urlSafe(policy)}` : `Expires=${expires}`,
+      sourceCidr === undefined ? `Expires=${epochSeconds(window.expiresAt)}` : `Policy=${urlSafe(policy)}`,
       `Signature=${urlSafe(await signPolicy(policy, privateKey, hash))}`,
       `Key-Pair-Id=${keyPairId}`,
       ...(hash === "SHA-256" ? ["Hash-Algorithm=SHA256"] : []),
     ];
-    return `${resource}${attribution.length === 0 ? "?" : "&"}${parameters.join("&")}`;
+    return `${cdnUrl(baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${parameters.join("&")}`;
   },
 });
 

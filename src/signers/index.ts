@@ -1,4 +1,6 @@
 import * as v from "valibot";
+import { parseJson } from "../lib/json.ts";
+import { err, ok, type Result } from "../lib/result.ts";
 import { akamai } from "./akamai.ts";
 import { azure } from "./azure.ts";
 import { bunny } from "./bunny.ts";
@@ -12,7 +14,7 @@ import { pod } from "./pod.ts";
 import { publicStore } from "./public.ts";
 import { s3 } from "./s3.ts";
 import { s3V4a } from "./s3-v4a.ts";
-import type { Signer, StoreSecret } from "./signer.ts";
+import type { SecretSchema, Signer, StoreSecret } from "./signer.ts";
 
 /** Every scheme, by its id. A new one is its file, its vectors and a line here. */
 export const schemes = {
@@ -48,3 +50,18 @@ export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret>
 /** Scheme, host and port that a store's clients dial; null where the Pod's redirect says. */
 export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
+
+/** What was sealed for a store of this scheme, parsed, its keys imported. The error says where it is wrong and what is wanted, never the value. */
+export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
+  const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
+  if (schema === null) return err(`is of no use: scheme "${scheme}" has no secret`);
+  const parsed = await v.safeParseAsync(schema, parseJson(text) ?? null);
+  return parsed.success ? ok(parsed.output) : err(whatIsWrong(parsed.issues[0]));
+}
+
+/** A message of our own, or what valibot calls expected. Of a union's forms, the one that is nearly given. */
+function whatIsWrong(issue: v.BaseIssue<unknown>): string {
+  const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
+  const at = v.getDotPath(given);
+  return `is wrong${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
+}

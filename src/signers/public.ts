@@ -7,5 +7,6 @@ export const publicStore = defineSigner({
   config: storeConfig("public", cdnEntries),
   secret: null,
   ...atBaseUrl,
+  textToSign: () => null,
   sign: async ({ key, config: { baseUrl }, attribution }) => cdnUrl(baseUrl, key, attribution),
 });

@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { Parameter } from "./encode.ts";
+import type { DayKeys } from "./sigv4.ts";
 import type { UrlWindow } from "./window.ts";
 
 export type SignRequest<Config, Secret> = {
@@ -11,6 +12,8 @@ export type SignRequest<Config, Secret> = {
   readonly window: UrlWindow;
   /** For whom the URL is, as query parameters. Empty, unless the store asks for them. */
   readonly attribution: readonly Parameter[];
+  /** What Signature Version 4 remembers between requests. */
+  readonly dayKeys: DayKeys;
 };
 
 /** What is sealed for a store, parsed, its keys imported. */
@@ -30,13 +33,28 @@ export type Signer<Config, Secret> = {
   target(config: Config): string;
   /** Scheme, host and port that clients dial. */
   origin(config: Config): string;
+  /**
+   * What the URL's signature is over, as the scheme's own documents write it: for Signature Version 4 the canonical request. Null where no
+   * key signs. A part of the secret may be in it (Akamai's salt), so it is only to be shown if the secret is a stand-in.
+   */
+  textToSign(request: SignRequest<Config, Secret>): string | null;
+  /** The signed URL. */
   sign(request: SignRequest<Config, Secret>): Promise<string>;
 };
 
-/** Keeps a signer's own types for the table, which makes the union of all stores from them. */
-export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret>(
-  signer: { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret>,
-) => signer;
+type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config, Secret>, "textToSign" | "sign"> & {
+  textToSign(request: SignRequest<Config, Secret>): Text;
+  /** `text` is what `textToSign` gives for this request, so that what is shown is what is signed. */
+  sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
+};
+
+/** A signer with its own types: the table makes the union of all stores from them. */
+export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret, Text extends string | null>(
+  definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
+): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
+  ...definition,
+  sign: (request) => definition.sign(request, definition.textToSign(request)),
+});
 
 /** The schema of a sealed secret: JSON with these members, and the end of its life if it has one. */
 export const secretEntries = {

@@ -1,6 +1,6 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { allowsPlainHttp, isHost } from "../lib/host.ts";
+import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters, type Rules } from "./rules.ts";

@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import { kindOf } from "../directory/keys.ts";
 import { directoryRecord, podRecord } from "../directory/records.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import { BoundedMap } from "../lib/collections.ts";
 
 /** Members that say when a record was written, not what it says. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);

@@ -30,6 +30,7 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Pro
 }
 
 const directory = () => isolate.directory();
+const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs) });
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
@@ -39,8 +40,8 @@ async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[
   if (!token.ok) return ["malformed"];
   const pod = await directory().pod(podId as PodId);
   if (!pod.ok || pod.value === null) throw new Error(`no ${podId}`);
-  const grant = await grantFor(token.value, pod.value, wanted, directory(), new Date(isolate.nowMs));
-  const identified = await identify(token.value, directory(), new Date(isolate.nowMs));
+  const grant = await grantFor(token.value, { pod: pod.value, wanted }, ports());
+  const identified = await identify(token.value, ports());
   return [
     grant.ok ? grant.value.kind : grant.error.reason === "unauthorized" ? `${grant.error.error}` : grant.error.reason,
     identified.ok ? identified.value.grant.kind : "refused",
@@ -129,13 +130,7 @@ describe("a part that does not verify", () => {
     if (!token.ok) throw new Error("malformed");
     const pods = await Promise.all((["pod-a", "pod-b"] as PodId[]).map((id) => directory().pod(id)));
     const heard = [null, ...pods.map((pod) => (pod.ok ? pod.value : null))].map(async (pod) => {
-      const grant = await grantFor(
-        token.value,
-        pod,
-        { ...wanted, name: "some/name" },
-        directory(),
-        new Date(isolate.nowMs),
-      );
+      const grant = await grantFor(token.value, { pod, wanted: { ...wanted, name: "some/name" } }, ports());
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };

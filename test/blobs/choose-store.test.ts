@@ -38,14 +38,16 @@ test.each<[string, Partial<Client>, string | null]>([
   ["one of whom nothing is known", {}, null],
   ["one whose address does not parse", { ip: "unknown" }, null],
 ])("%s is sent to the right store", (_, client, store) => {
-  const [chosen] = storesFor(pod, { ...unknown, ...client });
+  const [chosen] = storesFor(pod, { ...unknown, ...client }, new WeakMap());
   const name = chosen?.scheme === "public" ? new URL(chosen.baseUrl).hostname.replace(".test", "") : null;
   expect(name).toBe(store);
 });
 
 test("a store without a condition fits everyone, also whom nobody knows", () => {
   const last = podWith([named("europe", { continents: ["EU"] }), named("world")]);
-  expect(storesFor(last, unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
-  expect(storesFor(podWith([named("world", {})]), unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
-  expect(storesFor(podWith([]), unknown)).toEqual([]);
+  expect(storesFor(last, unknown, new WeakMap())).toMatchObject([{ baseUrl: "https://world.test" }]);
+  expect(storesFor(podWith([named("world", {})]), unknown, new WeakMap())).toMatchObject([
+    { baseUrl: "https://world.test" },
+  ]);
+  expect(storesFor(podWith([]), unknown, new WeakMap())).toEqual([]);
 });

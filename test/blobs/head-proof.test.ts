@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { proves, redirectTarget } from "../../src/blobs/head-proof.ts";
+import { provesBlob, redirectTarget } from "../../src/blobs/head-proof.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { parseDigest } from "../../src/oci/digest.ts";
 
@@ -34,6 +34,6 @@ describe("a Pod's own redirect of a blob", () => {
 
   test("proves by its host and digest, whatever its scheme: what is signed then is the edge's own URL", () => {
     const answer = new Response(null, { status: 307, headers: { Location: `http://cdn.example.net${path}` } });
-    expect(proves(answer, digest.value, secure)).toBe(true);
+    expect(provesBlob(answer, digest.value, secure)).toBe(true);
   });
 });

@@ -35,7 +35,7 @@ const blockedDigest = digestOf("b");
 async function resolve(text: string, digest: Digest | null = null): Promise<string | null> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const resolution = await resolvePod(isolate.directory(), name.value, digest);
+  const resolution = await resolvePod(isolate.directory(), { name: name.value, digest });
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }

@@ -1,8 +1,15 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import type { Endpoint } from "../../src/oci/endpoint.ts";
 import { parseEndpoint } from "../../src/oci/parse-endpoint.ts";
-import { covers, formatScope, parseScope, parseScopes, requiredAccess, writes } from "../../src/oci/scope.ts";
+import {
+  accessList,
+  covers,
+  formatScope,
+  parseScope,
+  parseScopes,
+  requiredAccess,
+  writes,
+} from "../../src/oci/scope.ts";
 import { repositoryName } from "../support/generators.ts";
 
 const pull = { type: "repository", name: "a/b", actions: ["pull"] };
@@ -55,16 +62,24 @@ describe("scopes", () => {
 describe("requiredAccess", () => {
   const sha256 = `sha256:${"ab".repeat(32)}`;
   test.each([
-    ["GET", "/v2/", []],
-    ["GET", "/v2/_catalog", ["registry:catalog:*"]],
-    ["HEAD", `/v2/a/b/blobs/${sha256}`, ["repository:a/b:pull"]],
-    ["PUT", "/v2/a/b/manifests/1", ["repository:a/b:pull,push"]],
-    ["DELETE", "/v2/a/b/manifests/1", ["repository:a/b:delete"]],
-    ["DELETE", "/v2/a/b/blobs/uploads/1", ["repository:a/b:delete"]],
-    ["POST", `/v2/a/b/blobs/uploads/?mount=${sha256}&from=c`, ["repository:a/b:pull,push", "repository:c:pull"]],
-    ["GET", "/gitlab/v1/repository-paths/a/repositories/list/", ["repository:a:pull", "repository:a/*:pull"]],
-  ])("%s %s", (method, target, scopes) => {
+    ["GET", "/v2/", null, []],
+    ["GET", "/gitlab/v1/", null, []],
+    ["GET", "/gitlab/v1/statistics/", "registry:statistics:*", []],
+    ["GET", "/v2/_catalog", "registry:catalog:*", []],
+    ["HEAD", `/v2/a/b/blobs/${sha256}`, "repository:a/b:pull", []],
+    ["PUT", "/v2/a/b/manifests/1", "repository:a/b:pull,push", []],
+    ["DELETE", "/v2/a/b/manifests/1", "repository:a/b:delete", []],
+    ["DELETE", "/v2/a/b/blobs/uploads/1", "repository:a/b:delete", []],
+    ["POST", `/v2/a/b/blobs/uploads/?mount=${sha256}&from=c`, "repository:a/b:pull,push", ["repository:c:pull"]],
+    ["POST", `/v2/a/b/blobs/uploads/?mount=${sha256}&from=a/b`, "repository:a/b:pull,push", []],
+    ["PATCH", "/gitlab/v1/repositories/a/", "repository:a:pull,push", ["repository:a/*:pull"]],
+    ["GET", "/gitlab/v1/repository-paths/a/repositories/list/", "repository:a:pull", ["repository:a/*:pull"]],
+  ])("%s %s", (method, target, wanted, wantedAlso) => {
     const parsed = parseEndpoint(method, new URL(target, "https://registry.test"));
-    expect(parsed.ok && requiredAccess(parsed.value as Endpoint).map(formatScope)).toEqual(scopes);
+    if (!parsed.ok) expect.fail(parsed.error.message);
+    const required = requiredAccess(parsed.value);
+    expect(required.own === null ? null : formatScope(required.own)).toBe(wanted);
+    expect(required.also.map(formatScope)).toEqual(wantedAlso);
+    expect(accessList(required).map(formatScope)).toEqual([...(wanted === null ? [] : [wanted]), ...wantedAlso]);
   });
 });

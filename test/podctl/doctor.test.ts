@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createDirectory } from "../../src/directory/directory.ts";
+import { freshValues } from "../../src/directory/kv.ts";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import { checkDeployment, type DeploymentUnderTest } from "../../src/podctl/doctor/check-deployment.ts";
 import type { Check } from "../../src/podctl/doctor/findings.ts";
@@ -21,13 +23,17 @@ async function put(key: string, record: object): Promise<void> {
   await stack.current.putKv(key, text);
 }
 
+const directoryOf = (texts: ReadonlyMap<string, string>) =>
+  createDirectory({
+    readKv: async () => ok(freshValues(texts)),
+    plainHttp: "everywhere",
+    parsedPods: createIsolate().parsedPods,
+  });
+
 async function check(options: Partial<DeploymentUnderTest> = {}): Promise<readonly Check[]> {
   const { edge, stateDir } = stack.current;
   return checkDeployment({
-    directory: createDirectory(
-      async (keys) => ok(new Map(keys.map((key) => [key, kv.get(key) ?? null]))),
-      "everywhere",
-    ),
+    directory: directoryOf(kv),
     pods: ["pod-a", "pod-b"],
     named: false,
     user: { name: "demo", password: "demo" },
@@ -371,10 +377,7 @@ describe("doctor and a fleet that asks for no tokens:", async () => {
       ["route/globex", JSON.stringify({ v: 1, pod: "pod-b", ...active })],
     ]);
     const checks = await check({
-      directory: createDirectory(
-        async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
-        "everywhere",
-      ),
+      directory: directoryOf(texts),
       pods: ["pod-b"],
       edge: open.current.edge,
       probeToken: null,

@@ -23,5 +23,5 @@ test.each([
   const url = `https://edge.test/v2/acme/app/${path}`;
   const parsed = parseEndpoint(method, new URL(url));
   if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
-  expect(podRequest(pod, parsed.value, null, new Request(url, { method })).deadlineMs).toBe(expected);
+  expect(podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method }) }).deadlineMs).toBe(expected);
 });

@@ -1,19 +1,22 @@
 import fc from "fast-check";
 import * as v from "valibot";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { signBlobUrl } from "../../src/blobs/sign.ts";
 import type { Pod } from "../../src/directory/directory.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 import { type SigningStore, schemes, signerOf, storeOrigin, storeSchema } from "../../src/signers/index.ts";
 import { objectKeys } from "./object-keys.ts";
 import { samples } from "./samples.ts";
-import { type Case, openedSecret, type SigningScheme, sign } from "./sign.ts";
+import { type Case, openedSecret, type SigningScheme, sign, textToSign } from "./sign.ts";
 
 const digest = `sha256:${"ab".repeat(32)}` as Digest;
 const blobPath = `docker/registry/v2/blobs/sha256/ab/${"ab".repeat(32)}/data`;
 const now = new Date("2026-11-23T10:09:59Z");
+
+afterEach(() => void vi.restoreAllMocks());
 
 /** Every text in a value, however deep. */
 const stringsOf = (value: unknown): readonly string[] =>
@@ -50,11 +53,14 @@ function storeOf(scheme: SigningScheme, sample: Sample, members: object = {}) {
   return store;
 }
 
+const { signing } = createIsolate();
+
 /** As the edge signs for a blob of Pod A's only store. */
 function blobUrl(store: SigningStore, secret: unknown, at = now) {
   const pod = { id: "pod-a", blobs: { stores: [store] } } as unknown as Pod;
   const attribution = { repository: "acme/app" as RepositoryName, sizeBytes: 7 };
-  return signBlobUrl("GET", digest, pod, store, async () => ok(JSON.stringify(secret)), at, attribution);
+  const openSecret = async () => ok(JSON.stringify(secret));
+  return signBlobUrl({ method: "GET", digest, pod, store, attribution }, { openSecret, signing, now: at });
 }
 
 describe.each(allCases)("a store of %s", (_, scheme, sample) => {
@@ -162,6 +168,18 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
       }),
       { numRuns: 20 },
     );
+  });
+
+  test("signs the text that it says it signs", async () => {
+    const [digests, signatures] = [vi.spyOn(crypto.subtle, "digest"), vi.spyOn(crypto.subtle, "sign")];
+    await sign(scheme, sample);
+    const texts = [...digests.mock.calls, ...signatures.mock.calls].map((call) =>
+      Buffer.from(call.at(-1) as Uint8Array).toString(),
+    );
+    const text = await textToSign(scheme, sample);
+    // MD5 is not WebCrypto's, and no signature.
+    const byMd5 = scheme === "nginx" && text === null;
+    expect(byMd5 ? texts : texts.includes(text ?? "")).toEqual(byMd5 ? [] : true);
   });
 
   test("has no URL that outlives its secret", async () => {

@@ -3,7 +3,7 @@ import { getSignedUrl } from "@aws-sdk/s3-request-presigner";
 import { AwsClient } from "aws4fetch";
 import { describe, expect, test } from "vitest";
 import { encodePath } from "../../src/signers/encode.ts";
-import { presign, scopedHmac } from "../../src/signers/sigv4.ts";
+import { canonicalRequest, presign, scopedHmac } from "../../src/signers/sigv4.ts";
 import { objectKeys } from "./object-keys.ts";
 import { sign, window } from "./sign.ts";
 
@@ -70,21 +70,24 @@ describe.each([
         const theirOwn = [...theirs.searchParams].filter(
           ([name]) => name !== "X-Amz-Signature" && (name === "X-Amz-Security-Token" || !ours.searchParams.has(name)),
         );
-        const asTheirs = await presign(
-          {
-            method,
-            origin: theirs.origin,
-            path: theirs.pathname,
-            host: theirs.host,
-            vendor: "X-Amz",
-            algorithm: "AWS4-HMAC-SHA256",
-            accessKeyId: credentials.accessKeyId,
-            service: "eu-central-1/s3/aws4_request",
-            window,
-            parameters: theirOwn,
-          },
-          (text, scope) => scopedHmac(credentials, `AWS4${credentials.secretAccessKey}`, scope, text),
-        );
+        const request = {
+          method,
+          origin: theirs.origin,
+          path: theirs.pathname,
+          host: theirs.host,
+          vendor: "X-Amz",
+          algorithm: "AWS4-HMAC-SHA256",
+          accessKeyId: credentials.accessKeyId,
+          service: "eu-central-1/s3/aws4_request",
+          window,
+          parameters: theirOwn,
+        };
+        const hmac = scopedHmac({
+          start: `AWS4${credentials.secretAccessKey}`,
+          secret: credentials,
+          dayKeys: new WeakMap(),
+        });
+        const asTheirs = await presign(request, canonicalRequest(request), hmac);
         expect(signatureOf(asTheirs), key).toBe(signatureOf(theirs.href));
       }
     },

@@ -23,7 +23,7 @@ const podsAtOnce = 4;
 export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(tested, edge);
-  const settings = await tested.directory.settings();
+  const settings = await tested.directory.record();
   if (!settings.ok) edge.found("directory", "record-wrong", settings.error.text);
   const maySeeCredentials = (id: string): boolean =>
     settings.ok && (tested.named || settings.value.credentials === "shared" || settings.value.default === id);
@@ -45,7 +45,7 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   if (!read.ok) return read;
   const pod = read.value;
   const probe = pod.probe ?? null;
-  const owner = probe === null ? null : await resolvePod(directory, probe.repository, null);
+  const owner = probe === null ? null : await resolvePod(directory, { name: probe.repository });
   const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.id;
   return ok({ ...known, pod, probe, ownsProbe, way: pod.trust === undefined ? "direct" : "through the edge" });
 }

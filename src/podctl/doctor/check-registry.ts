@@ -1,4 +1,4 @@
-import { proves, redirectTarget } from "../../blobs/head-proof.ts";
+import { provesBlob, redirectTarget } from "../../blobs/head-proof.ts";
 import { parseChallenge } from "../../oci/challenge.ts";
 import { bearer, type Called, call } from "../http-call.ts";
 import { inOneLine } from "../output.ts";
@@ -70,7 +70,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     return false;
   }
   // A redirect is judged below, by where the GET goes.
-  if (status === 200 && !proves(head.value, probe.digest, pod)) {
+  if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);
     return false;

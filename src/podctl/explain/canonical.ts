@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
-import { objectKey } from "../../blobs/object-key.ts";
+import { objectKey } from "../../blobs/sign.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
@@ -12,7 +12,7 @@ type Signing = {
   readonly window: UrlWindow;
   /** The names of the query's parameters. */
   readonly parameters: readonly string[];
-  /** What is signed; null where nothing is, or the scheme does not sign by WebCrypto. */
+  /** The text that is signed; null if no key signs. */
   readonly canonical: string | null;
 };
 
@@ -49,35 +49,12 @@ export async function explainSigning(
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
   const key = objectKey(digest, store.prefix);
-  const signing = () => signer.sign({ method, key, config: store, secret, window, attribution: [] });
-  const { result, hashed, signed } = await overhear(signing);
-  const url = new URL(result);
+  const request = { method, key, config: store, secret, window, attribution: [], dayKeys: new WeakMap() };
+  const url = new URL(await signer.sign(request));
   return {
     url: url.origin + url.pathname,
     window,
     parameters: [...new Set(url.searchParams.keys())],
-    // Signature Version 4 signs a digest of what is of interest; the others sign that itself.
-    canonical: hashed[0] ?? signed.at(-1) ?? null,
+    canonical: signer.textToSign(request),
   };
-}
-
-/** What a signer hands to WebCrypto while it runs: the only place where every scheme's canonical string passes. */
-async function overhear<T>(run: () => Promise<T>): Promise<{ result: T; hashed: string[]; signed: string[] }> {
-  const [hashed, signed]: [string[], string[]] = [[], []];
-  const { subtle } = crypto;
-  const [digest, sign] = [subtle.digest.bind(subtle), subtle.sign.bind(subtle)];
-  const textOf = (data: BufferSource) => new TextDecoder().decode(data);
-  subtle.digest = (algorithm, data) => {
-    hashed.push(textOf(data));
-    return digest(algorithm, data);
-  };
-  subtle.sign = (algorithm, key, data) => {
-    signed.push(textOf(data));
-    return sign(algorithm, key, data);
-  };
-  try {
-    return { result: await run(), hashed, signed };
-  } finally {
-    Object.assign(subtle, { digest, sign });
-  }
 }

@@ -1,5 +1,7 @@
 /** Requests that name no repository: the base, the catalog, and for tokens. */
+
 import { identify } from "../../auth/grant.ts";
+import { createIsolate } from "../../isolate.ts";
 import type { NamelessEndpoint } from "../../oci/endpoint.ts";
 import { formatScope } from "../../oci/scope.ts";
 import { planQuestions } from "../../token-endpoint/plan.ts";
@@ -15,10 +17,11 @@ export async function explainNameless(
 ): Promise<readonly Step[]> {
   if (auth === "none") return [answer(endpoint.kind === "base" ? "200" : "forwarded to the default Pod")];
   if (held === null) return [answer("401 with a challenge from the URL alone")];
-  const token: Step = { step: "token", result: held.kind, lines: await tokenLines(held, directory, now) };
+  const ports = { directory, now, tokens: createIsolate().tokens };
+  const token: Step = { step: "token", result: held.kind, lines: await tokenLines(held, directory, ports) };
   if (endpoint.kind === "catalog")
     return [token, answer("every Pod's catalog, merged, for a token that grants it on each")];
-  const identified = await identify(held, directory, now);
+  const identified = await identify(held, ports);
   if (!identified.ok) return [token, answer('401 with error="invalid_token": no part of the token verifies')];
   const { grant, pod } = identified.value;
   if (endpoint.kind === "base" && grant.kind === "granted") return [token, answer("200: a part of the token verifies")];
@@ -41,7 +44,11 @@ export async function explainTokenRequest(
   if (!plan.ok)
     return [
       scopes,
-      answer(plan.error.reason === "directory" ? `503: ${plan.error.text}` : `refused: ${plan.error.error.message}`),
+      answer(
+        plan.error.reason === "refused"
+          ? `refused: ${plan.error.error.message}`
+          : `503: ${"text" in plan.error ? plan.error.text : plan.error.reason}`,
+      ),
     ];
   const asked = plan.value.map(({ pod, scopes: own, withCredentials }) => {
     const what = own.map(formatScope).join(" ") || "a login";

@@ -5,11 +5,12 @@ import { grantFor } from "../../auth/grant.ts";
 import { storesFor } from "../../blobs/choose-store.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
+import { createIsolate } from "../../isolate.ts";
 import { digestOf, formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
-import { type Access, formatScope, requiredAccess } from "../../oci/scope.ts";
+import { type Access, accessList, formatScope, requiredAccess } from "../../oci/scope.ts";
+import { passGate } from "../../pods/gate.ts";
 import { settleMount } from "../../pods/mount.ts";
-import { stateRefusal } from "../../pods/state.ts";
 import { redactPath } from "../../telemetry/record.ts";
 import type { TracedDirectory } from "../target/traced-directory.ts";
 import { explainSigning } from "./canonical.ts";
@@ -47,13 +48,14 @@ export async function explainRequest(question: Question, traced: TracedDirectory
 
 async function explainRepository(asked: Held<RepositoryEndpoint>, traced: TracedDirectory): Promise<readonly Step[]> {
   const { endpoint, held, now } = asked;
+  const ports = { directory: traced.directory, now, tokens: createIsolate().tokens };
   const steps: Step[] = [{ step: "repository", result: endpoint.name }];
-  const resolution = await resolvePod(traced.directory, endpoint.name, digestOf(endpoint));
+  const resolution = await resolvePod(traced.directory, { name: endpoint.name, digest: digestOf(endpoint) });
   steps.push({ step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) });
   if (!resolution.ok) return [...steps, answer(`503: ${resolution.error.text}`)];
   const { pod, blocked } = resolution.value;
   steps.push({ step: "Pod", result: pod === null ? "none" : describePod(pod) });
-  const scopes = requiredAccess(endpoint);
+  const scopes = accessList(requiredAccess(endpoint));
   steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") });
   if (asked.auth === "none") {
     steps.push({ step: "token", result: "this fleet asks for none" });
@@ -63,8 +65,8 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
       result: "none: 401 from the URL alone, with these scopes; from here on as with a token that grants them",
     });
   } else {
-    steps.push({ step: "token", result: held.kind, lines: await tokenLines(held, traced.directory, now) });
-    const grant = await grantFor(held, pod, scopes[0] as Access, traced.directory, now);
+    steps.push({ step: "token", result: held.kind, lines: await tokenLines(held, traced.directory, ports) });
+    const grant = await grantFor(held, { pod, wanted: scopes[0] as Access }, ports);
     if (!grant.ok && grant.error.reason === "unauthorized")
       return [...steps, answer(`401 with error="${grant.error.error}"`)];
     if (!grant.ok)
@@ -75,7 +77,7 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
         grant.value.kind === "undecided" ? "for the Pod to judge: its key is not in the record" : "covers the scopes",
     });
     if (grant.value.kind === "undecided" && pod !== null) {
-      const isRefused = blocked !== null || stateRefusal(pod, endpoint.method) !== null;
+      const isRefused = !passGate(endpoint.method, resolution.value).ok;
       const refusal = answer(
         '401 with error="invalid_token": nobody has judged this token, so it hears of no block and no state',
       );
@@ -84,9 +86,11 @@ async function explainRepository(asked: Held<RepositoryEndpoint>, traced: Traced
   }
   if (blocked !== null) return [...steps, answer(`403 DENIED by a block: ${blocked}`)];
   if (pod === null) return [...steps, answer("404 NAME_UNKNOWN to a token that names it, else 401 as for any name")];
-  const refused = stateRefusal(pod, endpoint.method);
-  if (refused !== null)
-    return [...steps, answer(`${refused.reason === "down" ? "503 UNAVAILABLE" : "403 DENIED"}: ${refused.text}`)];
+  const admitted = passGate(endpoint.method, resolution.value);
+  if (!admitted.ok && "text" in admitted.error) {
+    const status = admitted.error.reason === "down" ? "503 UNAVAILABLE" : "403 DENIED";
+    return [...steps, answer(`${status}: ${admitted.error.text}`)];
+  }
   if (endpoint.kind === "blob" && endpoint.method === "GET")
     return [...steps, ...(await explainBlob(pod, asked, traced))];
   return [...steps, await forwardTo(pod, asked, traced)];
@@ -99,7 +103,7 @@ async function explainBlob(
 ): Promise<readonly Step[]> {
   const { endpoint, client, now } = asked;
   const digest = digestOf(endpoint);
-  const [store] = storesFor(pod, client);
+  const [store] = storesFor(pod, client, new WeakMap());
   const known = Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
   const where = known.length === 0 ? "a client of unknown place" : known.join(", ");
   if (store === undefined || store.scheme === "pod" || digest === null) {

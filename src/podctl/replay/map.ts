@@ -2,8 +2,9 @@
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { resolvePod } from "../../directory/resolve.ts";
+import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
-import { stateRefusal } from "../../pods/state.ts";
+import { passGate } from "../../pods/gate.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../topology/topology.ts";
 import type { Target } from "../target/target.ts";
@@ -34,17 +35,18 @@ export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
 ): (subject: Subject) => Promise<string> {
-  const directory: Directory = createDirectory(
-    async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
+  const directory: Directory = createDirectory({
+    readKv: async () => ok({ textOf: (key) => texts.get(key) ?? null, stale: null }),
     plainHttp,
-  );
+    parsedPods: new BoundedMap(500),
+  });
   return async ({ name, digest, method }) => {
-    const resolution = await resolvePod(directory, name, digest);
+    const resolution = await resolvePod(directory, { name, digest });
     if (!resolution.ok) return "an error";
-    const { pod, blocked } = resolution.value;
-    if (blocked !== null) return "a block";
-    if (pod === null) return "no Pod";
-    const refused = stateRefusal(pod, method);
-    return refused === null ? pod.id : `${pod.id} (${refused.reason})`;
+    const { pod } = resolution.value;
+    const admitted = passGate(method, resolution.value);
+    if (admitted.ok) return admitted.value.id;
+    if (admitted.error.reason === "blocked") return "a block";
+    return pod === null ? "no Pod" : `${pod.id} (${admitted.error.reason})`;
   };
 }

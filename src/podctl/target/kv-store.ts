@@ -1,7 +1,7 @@
 /** A KV namespace with any number of keys: an account's, or the one of the running stack, which has the same API. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pMap from "p-map";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import { metadataOf } from "../../topology/metadata.ts";
 import { CliFailure } from "../failure.ts";
 import { type KvAddress, openKvApi, type Page } from "./kv-api.ts";

@@ -2,7 +2,7 @@
 
 import { historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";

@@ -4,7 +4,7 @@
  */
 
 import { directoryKey } from "../../directory/keys.ts";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import { inPhases } from "../../topology/difference.ts";
 import type { Former } from "../../topology/history.ts";
 import type { SettingsSteps } from "../../topology/settings-steps.ts";

@@ -1,7 +1,7 @@
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { cidrHolds, parseCidr, parseIp } from "../../src/lib/ip.ts";
+import { cidrHolds, parseCidr, parseIp } from "../../src/lib/address.ts";
 
 const v4 = fc.ipV4();
 const v6 = fc.ipV6();

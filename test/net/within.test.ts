@@ -1,5 +1,5 @@
 import { afterEach, expect, test, vi } from "vitest";
-import { textWithin } from "../../src/net/body.ts";
+import { textWithin } from "../../src/net/within.ts";
 
 afterEach(() => void vi.useRealTimers());
 

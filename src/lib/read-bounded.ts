@@ -18,3 +18,10 @@ export async function boundedBytes(
   }
   return whole;
 }
+
+/** The whole body as text; null when it is longer. */
+export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
+  if (body.body === null) return "";
+  const bytes = await boundedBytes(body.body, maxBytes);
+  return bytes === null ? null : new TextDecoder().decode(bytes);
+}

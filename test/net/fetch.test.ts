@@ -14,7 +14,7 @@ const pauseMs = 400;
 
 // The streams of a body are workerd's own.
 const worker = `
-  import { fetchWithin } from "./fetch-within.js";
+  import { fetchWithin } from "./fetch.js";
   export default {
     async fetch(request) {
       const length = request.headers.get("Content-Length");
@@ -40,7 +40,7 @@ const miniflare = new Miniflare({
   workers: [
     {
       config: {
-        name: "fetch-within",
+        name: "fetch",
         compatibilityDate,
         compatibilityFlags,
         manifest: {
@@ -48,7 +48,7 @@ const miniflare = new Miniflare({
           modulesRoot: "/",
           modules: {
             "worker.js": { type: "esm", contents: worker },
-            "fetch-within.js": { type: "esm", contents: await bundleWorker(`${root}src/net/fetch-within.ts`) },
+            "fetch.js": { type: "esm", contents: await bundleWorker(`${root}src/net/fetch.ts`) },
           },
         },
         env: {},
