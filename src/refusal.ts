@@ -12,7 +12,9 @@ export type Refusal =
   /** The name has no Pod. Only a verified token that names the repository may hear this. */
   | { readonly reason: "name-unknown" }
   /** The text is the operator's own, for the client. */
-  | { readonly reason: "blocked" | "read-only" | "down"; readonly text: string }
+  | { readonly reason: "blocked"; readonly text: string }
+  /** The text is for the client; `pod` is the id of the Pod whose state it is. */
+  | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
   /** The token service takes no POST. Clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */

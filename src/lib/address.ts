@@ -1,4 +1,7 @@
-/** A name or an address, with a port or without: `URL` itself takes quotes, commas and more for a host (URL standard, "forbidden host code point"). */
+/**
+ * Whether a text is a name or an address, with or without a port. `URL` also takes quotes, commas and more (URL standard, "forbidden host
+ * code point").
+ */
 export const isHost = (text: string): boolean => /^[\w.:[\]-]+$/.test(text) && URL.canParse(`https://${text}`);
 
 /** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
@@ -9,22 +12,22 @@ export const allowsPlainHttp = (plainHttp: PlainHttp, hostname: string): boolean
 
 const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
-/** An address as a number of 128 bits. IPv4 stands as its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
+/** An address as a number of 128 bits. IPv4 is kept in its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
 type Ip = { readonly family: 4 | 6; readonly bits: bigint };
-/** A block of addresses (RFC 4632): those that agree with `bits` above the last `hostBits`. */
+/** A block of addresses (RFC 4632): those that are equal to `bits` above the last `hostBits`. */
 export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
 const isMapped = (bits: bigint): boolean => bits >> 32n === 0xffffn;
 
-/** Null for what is no address; zones (`%eth0`) are none of a client's. */
+/** Null if the text is not an address. A zone (`%eth0`) is refused, because it has a meaning only on its own machine. */
 export function parseIp(text: string): Ip | null {
   const bits = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
   if (bits === null) return null;
   return { family: isMapped(bits) ? 4 : 6, bits };
 }
 
-/** An address alone is a block of one. Null for what is no block. */
+/** An address without a length is a block of one. Null if the text is not a block. */
 export function parseCidr(text: string): Cidr | null {
   const [address = "", length, ...rest] = text.split("/");
   const ip = parseIp(address);
@@ -32,7 +35,7 @@ export function parseCidr(text: string): Cidr | null {
   const written = address.includes(":") ? 128 : 32;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > written)) return null;
   const hostBits = BigInt(length === undefined ? 0 : written - Number(length));
-  // A short prefix of the mapped range, ::/0 for one, means IPv6.
+  // A block that is larger than the mapped range, such as ::/0, is of IPv6.
   const family = hostBits > 32n ? 6 : ip.family;
   return { family, bits: (ip.bits >> hostBits) << hostBits, hostBits };
 }
@@ -48,7 +51,7 @@ function parseIpv4(text: string): bigint | null {
   return mapped | octets.reduce((bits, octet) => (bits << 8n) | BigInt(octet), 0n);
 }
 
-/** RFC 4291 §2.2, its three forms. */
+/** The three forms of RFC 4291 §2.2. */
 function parseIpv6(text: string): bigint | null {
   const halves = text.split("::");
   if (halves.length > 2) return null;
@@ -60,7 +63,7 @@ function parseIpv6(text: string): bigint | null {
   return groups.reduce((bits, group) => (bits << 16n) | group, 0n);
 }
 
-/** `atEnd`: the last group may be a dotted IPv4 address, of two groups. */
+/** Only at the end may the last group be a dotted IPv4 address, which counts as two groups. */
 function groupsOf(text: string, atEnd: boolean): readonly bigint[] | null {
   if (text === "") return [];
   const groups: bigint[] = [];

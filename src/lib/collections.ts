@@ -1,4 +1,4 @@
-/** A Map of at most `maxEntries`; the entry set longest ago is dropped first (a Map iterates in insertion order). */
+/** A Map of at most `maxEntries`. The entry that was set longest ago is dropped first (a Map iterates in insertion order). */
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();
   readonly #maxEntries: number;
@@ -28,7 +28,7 @@ export class BoundedMap<K, V> {
   }
 }
 
-/** The items in their order, `size` together; fewer in the last. */
+/** The items in their order, in chunks of `size`; the last chunk may be smaller. */
 export function chunksOf<T>(items: readonly T[], size: number): readonly T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
     items.slice(index * size, (index + 1) * size),

@@ -1,4 +1,4 @@
-/** The whole body; null when it is longer, and then no more of it is read. */
+/** The whole body, or null if it is longer than `maxBytes`; the rest of it is not read then. */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
@@ -19,7 +19,7 @@ export async function boundedBytes(
   return whole;
 }
 
-/** The whole body as text; null when it is longer. */
+/** The whole body as UTF-8 text, or null if it is longer than `maxBytes`. */
 export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
   if (body.body === null) return "";
   const bytes = await boundedBytes(body.body, maxBytes);

@@ -1,6 +1,6 @@
 import { jsonResponse } from "../lib/json.ts";
 
-/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API where that has none. */
+/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API if the spec has none. */
 export type ErrorCode =
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
@@ -32,22 +32,22 @@ export type OciError = {
   readonly code: ErrorCode;
   readonly message: string;
   readonly detail?: unknown;
-  /** Where the code's usual status would be wrong. */
+  /** A status that replaces the usual one of the code. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Top-level members beside `errors`, as GitLab's token service has. */
-  readonly beside?: Readonly<Record<string, unknown>>;
+  /** More top-level members next to `errors`, as GitLab's token service has. */
+  readonly members?: Readonly<Record<string, unknown>>;
 };
 
-/** What registries say of themselves on every answer. */
+/** Registries send this header with every answer. */
 export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
 
-/** The error in OCI form (distribution spec, "Error Codes"); a client shows its message, so it never holds a secret. */
+/** The error in OCI form (distribution spec, "Error Codes"). Clients show its message, so no secret may be in it. */
 export function errorResponse(error: OciError): Response {
   const { code, message, detail } = error;
   const entry = detail === undefined ? { code, message } : { code, message, detail };
   return jsonResponse(
-    { errors: [entry], ...error.beside },
+    { errors: [entry], ...error.members },
     {
       status: error.status ?? statuses[code],
       headers: { ...apiVersionHeader, ...error.headers },

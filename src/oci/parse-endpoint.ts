@@ -30,7 +30,7 @@ export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciErr
 const notFound = (path: string): OciError => ({
   code: "UNSUPPORTED",
   status: 404,
-  message: `path "${path.slice(0, 300)}" is no endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
+  message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
 
 function methodNotAllowed(method: string, methods: readonly string[]): OciError {
@@ -45,7 +45,7 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
-/** The member that the last segment of the path stands for. */
+/** The member that the last segment of the path gives. */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
     case "blob":

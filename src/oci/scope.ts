@@ -1,11 +1,11 @@
 import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEndpoint } from "./endpoint.ts";
 
-/** One resource and what may be done to it: a `scope` on its way to a token service, an entry of `access` on its way back. */
+/** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last. Null for text with fewer than two colons.
+ * ends at the first colon and the actions begin after the last. Null if the text has fewer than two colons.
  */
 export function parseScope(text: string): Access | null {
   const first = text.indexOf(":");
@@ -20,23 +20,23 @@ export function parseScope(text: string): Access | null {
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
-/** Every scope of the values, which clients send repeated, space-joined, or both (token spec, "Requesting a Token"). */
+/** All scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
 export const parseScopes = (values: readonly string[]): readonly Access[] =>
   values
     .flatMap((value) => value.split(/\s+/))
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);
 
-/** Of a repository, also of one of a class: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
+/** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
 
-/** Push, delete and `*` change something; `*` is how clients ask for all. */
+/** Whether an action may change something: every action does, except `pull`. Clients ask for all actions by `*`. */
 export const writes = ({ actions }: Access): boolean => actions.some((action) => action !== "pull");
 
-/** Such a request changes nothing (RFC 9110 §9.2.1). */
+/** Whether requests with this method change nothing (RFC 9110 §9.2.1). */
 export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
 
-/** Whether `granted` allows all that `wanted` names: names match exactly, `*` allows any action (distribution, token access). */
+/** Whether `granted` allows all actions of `wanted`. Names must be equal, and `*` allows any action (distribution, token access). */
 export function covers(granted: readonly Access[], wanted: Access): boolean {
   const actions = granted
     .filter((access) => access.type === wanted.type && access.name === wanted.name)
@@ -45,8 +45,8 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 }
 
 /**
- * What a token must grant for an endpoint: `own` is for what the endpoint itself names, null where no token is needed; `also` is for what
- * the request reads besides, such as the source of a mount, and is for the Pod to check.
+ * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if it names nothing that needs a right. `also` is
+ * for what the request reads elsewhere, such as the source of a mount; only the Pod checks it.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;
@@ -69,7 +69,7 @@ export function requiredAccess(endpoint: Endpoint): RequiredAccess {
   return { own: { type: "registry", name: "statistics", actions: ["*"] }, also: [] };
 }
 
-/** The whole of it, as a challenge lists it. */
+/** All that a token must grant, in the order of a challenge. */
 export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
 
 /** The other repositories that a request reads, `/*` for all below one. */

@@ -16,10 +16,16 @@ export function passGate(method: string, { pod, blocked, stale }: Resolution): R
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   if (pod === null) return err({ reason: "name-unknown" });
-  const { state, reason } = pod;
-  if (state === "down") return err({ reason: "down", text: reason ?? "the registry of this repository is down" });
+  const { id, state, reason } = pod;
+  if (state === "down") {
+    return err({ reason: "down", text: reason ?? "the registry of this repository is down", pod: id });
+  }
   if (state === "read-only" && !isRead(method)) {
-    return err({ reason: "read-only", text: reason ?? "the registry of this repository is read-only for now" });
+    return err({
+      reason: "read-only",
+      text: reason ?? "the registry of this repository is read-only for now",
+      pod: id,
+    });
   }
   return ok(pod as AdmittedPod);
 }

@@ -6,7 +6,7 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 import type { UrlWindow } from "./window.ts";
 
-/** The oldest version whose strings to sign are today's: emulators and sovereign clouds have it too. */
+/** The oldest version whose string to sign is the one of today, so that emulators and sovereign clouds know it too. */
 const version = "2020-12-06";
 
 const key = base64HmacKey("SHA-256");
@@ -20,7 +20,7 @@ const delegationKey = v.objectAsync({
   value: key,
 });
 
-/** The account's key; or a user delegation key, as Azure's SDK gives it, which ends within seven days. */
+/** The account's key, or a user delegation key in the form of Azure's SDK, which ends within seven days. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, accountKey: key }),
   v.pipeAsync(
@@ -32,7 +32,7 @@ const secret = v.unionAsync([
   ),
 ]);
 
-/** Azure Blob Storage: a service SAS, or a user delegation SAS, for one blob. The host is not signed: a CDN's or a private link's will do. */
+/** Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The host is not signed, so it may be that of a CDN or a private link. */
 export const azure = defineSigner({
   config: storeConfig("azure", {
     ...located,
@@ -47,7 +47,7 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // Unescaped, one a line, empty where not used: st; si; sip; snapshot, ses and five of the answer's headers.
+  // One field a line, unescaped. Not used and so empty: st, si, sip, snapshot, ses, five headers; for a delegation also saoid, suoid, scid.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);
@@ -75,7 +75,7 @@ const fieldsOf = (endpoint: string, window: UrlWindow) => ({
   sr: "b",
 });
 
-/** In the order that they are signed in; null for the account's own key. */
+/** The fields of a user delegation key in the order in which they are signed; null for the account's own key. */
 function delegationFields(credentials: v.InferOutput<typeof secret>) {
   if ("accountKey" in credentials) return null;
   const { userDelegationKey: delegation } = credentials;

@@ -6,7 +6,7 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** bunny.net CDN token authentication, its HMAC form. The pull zone's other parameters are signed as they are, and sent escaped. */
+/** The HMAC form of bunny.net's CDN token authentication. Other parameters are signed unescaped and sent escaped. */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),

@@ -5,7 +5,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** A service account's key file, as Google hands it out; or an HMAC key, whose signature costs a hundredth of an RSA one. */
+/** The key file of a service account, as Google hands it out, or an HMAC key, whose signatures cost a hundredth of RSA ones. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, client_email: nonEmpty, private_key: rsaKey }),
   v.object({ ...secretEntries, accessId: nonEmpty, secret: nonEmpty }),
@@ -19,7 +19,7 @@ const config = storeConfig("gcs", {
   credentials: sealed,
 });
 
-/** Google Cloud Storage, V4 signing process. */
+/** Google Cloud Storage's V4 signing process. */
 export const gcs = defineSigner({
   config,
   secret,
@@ -48,14 +48,14 @@ function presignRequest({ method, key, config: store, secret: credentials, windo
     method,
     origin,
     path: objectPath(store, key),
-    // Google's own vectors sign the host without its port.
+    // Google's published vectors sign the host without its port.
     host: new URL(origin).hostname,
     vendor: "X-Goog",
     algorithm: byHmac ? "GOOG4-HMAC-SHA256" : "GOOG4-RSA-SHA256",
     accessKeyId: byHmac ? credentials.accessId : credentials.client_email,
     service: `${store.location}/storage/goog4_request`,
     window,
-    // Parameters of this form stand in Cloud Audit Logs.
+    // Cloud Audit Logs show parameters of this form.
     parameters: attribution.map(([name, value]) => [`x-goog-custom-audit-${name}`, value] as const),
   };
 }

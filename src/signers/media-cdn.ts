@@ -9,16 +9,16 @@ import { epochSeconds } from "./window.ts";
 
 const config = storeConfig("media-cdn", {
   ...cdnEntries,
-  /** `url` and `prefix` as with Cloud CDN, but Ed25519; `token`: the short token, for the blob's path. */
+  /** `url` and `prefix` are as in Cloud CDN, but with Ed25519; `token` is the short token, here for the path of the blob. */
   form: v.optional(v.picklist(["url", "prefix", "token"]), "url"),
-  /** The query parameter of the short token, as the route's `tokenQueryParameter` has it. */
+  /** The query parameter of the short token, as in the route's `tokenQueryParameter`. */
   parameter: v.optional(parameterName, "edge-cache-token"),
   credentials: sealed,
 });
 const secret = v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key });
 type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secret>>;
 
-/** Google Media CDN: signed requests with an Ed25519 key, and short tokens. */
+/** Google Media CDN: requests that are signed with an Ed25519 key, and short tokens. */
 export const mediaCdn = defineSigner({
   config,
   secret,
@@ -31,7 +31,7 @@ export const mediaCdn = defineSigner({
     if (store.form !== "token") {
       return googleUrl(request, store.form, `${text}&Signature=${paddedBase64url(signature)}`);
     }
-    // The path is signed, but does not stand in the token.
+    // The path is signed, but it is not in the token.
     const token = `FullPath~${expiresOf(request)}~Signature=${base64url(signature)}`;
     return withParameter(cdnUrl(store.baseUrl, key, attribution), store.parameter, token);
   },

@@ -11,7 +11,7 @@ const config = v.pipe(
   storeConfig("nginx", {
     ...cdnEntries,
     algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
-    /** By default `$expires$uri $secret` for MD5, as nginx's manual has it, and `$uri$expires` for HMAC. */
+    /** The default is `$expires$uri $secret` for MD5, as in nginx's manual, and `$uri$expires` for HMAC. */
     expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
     signatureParameter: v.optional(parameterName, "md5"),
     expiresParameter: v.optional(parameterName, "expires"),
@@ -19,20 +19,20 @@ const config = v.pipe(
   }),
   v.check(
     ({ algorithm, expression }) => algorithm !== "md5" || (expression ?? "$secret").includes("$secret"),
-    "an expression with $secret: MD5 alone proves nothing",
+    "an expression with $secret, because MD5 without a secret proves nothing",
   ),
 );
 const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
 
 /**
- * nginx: `secure_link` with MD5, which stands in every nginx; or an HMAC that njs, lua or set-misc checks. What is signed is the
- * server's own expression, of `$uri` (which nginx has unescaped), `$expires` and for MD5 the `$secret`.
+ * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. What is signed is the expression in the
+ * server's configuration, of `$uri` (which nginx has unescaped), `$expires` and, for MD5, `$secret`.
  */
 export const nginx = defineSigner({
   config,
   secret: secretSchema,
   ...atBaseUrl,
-  // MD5 is no signature: its text is the secret as well.
+  // MD5 is not a signature: the text that it hashes holds the secret.
   textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
   sign: async (request, text) => {
     const { key, config: store, secret, window, attribution } = request;

@@ -14,12 +14,12 @@ const config = storeConfig("s3-v4a", {
   ...located,
   /** `https://<alias>.accesspoint.s3-global.amazonaws.com` */
   endpoint: originUrl,
-  /** The regions that may answer: names joined by commas, `*` in a name for any. */
+  /** The regions that may answer: names that are joined by commas, in which `*` matches anything. */
   regionSet: v.optional(nonEmpty, "*"),
   credentials: sealed,
 });
 
-/** AWS Signature Version 4A: one signature for several regions, as S3's Multi-Region Access Points want it. */
+/** AWS Signature Version 4A: one signature for several regions, which S3's Multi-Region Access Points require. */
 export const s3V4a = defineSigner({
   config,
   secret: v.pipeAsync(
@@ -53,7 +53,7 @@ const presignRequest = ({ method, key, config: store, secret, window, attributio
 /** The order of P-256 (SEC 2 §2.4.2). */
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
-/** The key pair of an access key: NIST SP 800-108 in counter mode, tried again in the rare case that it leaves the curve's order. */
+/** Derives the key pair of an access key by NIST SP 800-108 in counter mode. A result outside of the curve's order is rare and is tried again. */
 async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));
   for (let counter = 1; counter < 255; counter += 1) {
@@ -69,5 +69,5 @@ async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<Crypt
     const value = parseHex((candidate + 1n).toString(16).padStart(64, "0"));
     if (value !== null) return importP256(pkcs8("p256", sec1(value)));
   }
-  throw new Error("no key in 254 tries: the chance of that is nil");
+  throw new Error("254 tries gave no P-256 key, which cannot happen by chance");
 }

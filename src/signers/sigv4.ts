@@ -6,7 +6,7 @@ import { lifeSeconds, type UrlWindow } from "./window.ts";
 export type PresignRequest = {
   readonly method: string;
   readonly origin: string;
-  /** As it stands in the URL. */
+  /** As it is in the URL. */
   readonly path: string;
   /** The value of the one signed header. */
   readonly host: string;
@@ -14,7 +14,7 @@ export type PresignRequest = {
   readonly vendor: string;
   readonly algorithm: string;
   readonly accessKeyId: string;
-  /** What follows the date in the credential scope. */
+  /** The part of the credential scope after the date. */
   readonly service: string;
   readonly window: UrlWindow;
   readonly parameters: readonly Parameter[];
@@ -22,7 +22,8 @@ export type PresignRequest = {
 
 /*
  * A presigned URL in the form that AWS and Google share (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing
- * process"), step by step: the canonical request, the string to sign, the URL. The path is escaped once, as only storage wants it.
+ * process"), step by step: the canonical request, the string to sign, the URL. The path is escaped once, as for S3; other services of AWS
+ * escape it twice.
  */
 
 const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
@@ -49,7 +50,7 @@ export async function stringToSign(request: PresignRequest, canonical: string): 
   return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
 
-/** `sign` gets the string to sign and the credential scope. */
+/** The URL. `canonical` is {@link canonicalRequest} of the request; `sign` gets the string to sign and the credential scope. */
 export async function presign(
   request: PresignRequest,
   canonical: string,

@@ -26,7 +26,7 @@ type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
 const MAX_PODS = 5;
 
 /** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
-export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", beside: { http_status: 403 } };
+export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
   message: "credentials belong to no Pod; ask for a scope of a repository that you may use",

@@ -6,7 +6,7 @@ import { cidrHolds, parseCidr, parseIp } from "../../src/lib/address.ts";
 const v4 = fc.ipV4();
 const v6 = fc.ipV6();
 
-test("an address is one exactly where Node says so", () => {
+test("parseIp takes exactly the addresses that Node takes", () => {
   const nearly = fc.stringMatching(/^[0-9a-f:.]{1,24}$/);
   fc.assert(
     fc.property(fc.oneof(v4, v6, nearly), (text) => {
@@ -16,7 +16,7 @@ test("an address is one exactly where Node says so", () => {
   );
 });
 
-test("a block holds what Node's BlockList holds", () => {
+test("a CIDR block holds the addresses that Node's BlockList holds", () => {
   const family = fc.constantFrom("ipv4" as const, "ipv6" as const);
   const near = fc.integer({ min: 0, max: 128 });
   fc.assert(
@@ -29,7 +29,7 @@ test("a block holds what Node's BlockList holds", () => {
       list.addSubnet(address, length % (bits + 1), type);
       const [cidr, ip] = [parseCidr(`${address}/${length % (bits + 1)}`), parseIp(other)];
       if (cidr === null || ip === null) expect.fail(`${address} or ${other} is refused`);
-      // Node's has no families: ::/0 holds no IPv4 address here.
+      // Node's list has no families, but here ::/0 holds no IPv4 address.
       if (ip.family === cidr.family) expect(cidrHolds(cidr, ip)).toBe(list.check(other, type));
     }),
     { numRuns: 2000 },
@@ -49,7 +49,7 @@ test.each([
   ["::ffff:192.0.2.1", "192.0.2.1"],
   ["::ffff:c000:201", "192.0.2.1"],
   ["2001:db8::1", "2001:0db8:0:0:0:0:0:1"],
-])("%s and %s are one address", (one, other) => {
+])("%s and %s parse to one address", (one, other) => {
   expect(parseIp(one)).toEqual(parseIp(other));
 });
 
@@ -64,6 +64,6 @@ test.each([
   "a/8",
   "",
   "1::2::3",
-])('"%s" is no block', (text) => {
+])('parseCidr refuses "%s"', (text) => {
   expect(parseCidr(text)).toBeNull();
 });

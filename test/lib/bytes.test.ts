@@ -12,7 +12,7 @@ test("base64url is RFC 4648 §5 without padding, and its parse accepts nothing e
   for (const text of ["a", "a=", "ab+/", "ab cd", "AB"]) expect(parseBase64url(text)).toBeNull();
 });
 
-test("hex and utf8", () => expect(hex(utf8("é"))).toBe("c3a9"));
+test("hex writes the UTF-8 bytes of a text as digits", () => expect(hex(utf8("é"))).toBe("c3a9"));
 
 test("base64 is read in either alphabet, padded or not, and a run of padding inside it takes linear time", () => {
   for (const text of ["-_8=", "+/8=", "+/8", "-_8"]) expect(parseBase64(text)).toEqual(Uint8Array.of(251, 255));

@@ -15,7 +15,7 @@ import { repositoryName } from "../support/generators.ts";
 const pull = { type: "repository", name: "a/b", actions: ["pull"] };
 
 describe("scopes", () => {
-  test("parse what they format", () => {
+  test("a scope that is formatted parses to itself", () => {
     const access = fc.record({
       type: fc.constantFrom("repository", "repository(plugin)", "registry"),
       name: fc.oneof(
@@ -37,7 +37,7 @@ describe("scopes", () => {
     ["both, with stray spaces", [" repository:a/b:pull  repository:c:pull", "registry:catalog:*"], 3],
     ["without actions", ["repository:a/b", "repository:a/b:"], 0],
     ["empty", ["", " "], 0],
-  ])("%s", (_, values, count) => {
+  ])("parseScopes finds each scope of values: %s", (_, values, count) => {
     expect(parseScopes(values)).toHaveLength(count);
   });
 
@@ -46,7 +46,9 @@ describe("scopes", () => {
     [["pull", "push"], true],
     [["delete"], true],
     [["*"], true],
-  ])("%j writes: %s", (actions, expected) => expect(writes({ ...pull, actions })).toBe(expected));
+  ])("a scope of the actions %j may change something: %s", (actions, expected) =>
+    expect(writes({ ...pull, actions })).toBe(expected),
+  );
 
   test.each([
     [[pull], true],
@@ -56,10 +58,10 @@ describe("scopes", () => {
     [[{ ...pull, name: "a" }], false],
     [[{ ...pull, type: "registry" }], false],
     [[], false],
-  ])("%j covers pull on a/b: %s", (granted, expected) => expect(covers(granted, pull)).toBe(expected));
+  ])("a grant of %j covers pull on a/b: %s", (granted, expected) => expect(covers(granted, pull)).toBe(expected));
 });
 
-describe("requiredAccess", () => {
+describe("requiredAccess knows what a token must grant for", () => {
   const sha256 = `sha256:${"ab".repeat(32)}`;
   test.each([
     ["GET", "/v2/", null, []],

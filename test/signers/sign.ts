@@ -13,9 +13,9 @@ export const window: UrlWindow = {
 export const expiresSeconds = window.expiresAt.getTime() / 1000;
 
 export type Case = {
-  /** Without its scheme. */
+  /** The store without its scheme. */
   readonly config: object;
-  /** As it is sealed. */
+  /** The secret before it is sealed. */
   readonly secret?: object;
   readonly key?: string;
   readonly method?: "GET" | "HEAD";
@@ -31,7 +31,7 @@ export async function openedSecret(scheme: SigningScheme, secret: object | undef
   return parsed.value;
 }
 
-/** What the edge does with a store of its record and the secret that was sealed for it. */
+/** Signs as the edge does with a store of a record and the secret that was sealed for it. */
 export async function sign(scheme: SigningScheme, given: Case): Promise<string> {
   const { signer, request } = await signingOf(scheme, given);
   return signer.sign(request);

@@ -5,9 +5,9 @@ import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
 
-/** What a store's signer makes of a blob, with a stand-in for every secret. */
+/** The URL that a store's signer makes for a blob, with a stand-in for every secret. */
 type Signing = {
-  /** Without its query. */
+  /** The URL without its query. */
   readonly url: string;
   readonly window: UrlWindow;
   /** The names of the query's parameters. */
@@ -19,7 +19,7 @@ type Signing = {
 const redacted = "REDACTED";
 const base64 = Buffer.alloc(32).toString("base64");
 
-/** In each scheme's own form, so that its signer can be run without the secret that only the Worker opens. */
+/** A secret in the form of each scheme, so that its signer runs without the real one, which only the Worker opens. */
 const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>> = {
   s3: () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
   "s3-v4a": () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
@@ -37,14 +37,17 @@ const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>
 const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
+/** The text of a secret in the scheme's own form; empty for a scheme without secrets. */
+export const standInSecret = (scheme: string): string =>
+  JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
+
 export async function explainSigning(
   method: "GET" | "HEAD",
   digest: Digest,
-  store: SigningStore,
-  now: Date,
+  { store, now }: { readonly store: SigningStore; readonly now: Date },
 ): Promise<Signing> {
   const signer = signerOf(store);
-  const standIn = store.scheme === "public" ? {} : standIns[store.scheme]();
+  const standIn: unknown = JSON.parse(standInSecret(store.scheme));
   const secret = signer.secret === null ? {} : await v.parseAsync(signer.secret, standIn);
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
