@@ -8,7 +8,7 @@ import { createIsolate } from "../../src/isolate.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** The Cache API as Miniflare runs it. */
+/** Miniflare's Cache API is workerd's own. */
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
 );
@@ -24,14 +24,14 @@ const podA = {
 const digest = `sha256:${"d".repeat(64)}` as Digest;
 let count = 0;
 const manifestOf = (blob: Owned): Owned => ({ ...blob, digest: `sha256:${"f".repeat(64)}` as Digest });
-/** A blob that no other test has heard of. */
+/** A blob that no other test uses. */
 const someBlob = (): Owned => {
   count += 1;
   return { pod: podA, repository: `acme/app-${count}` as RepositoryName, digest };
 };
 const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
-/** One isolate of a location; its clock is set by hand. */
+/** Starts one isolate of a location, whose clock the test sets. */
 function startIsolate(cacheApi: CacheApi = caches) {
   const memory = createIsolate().proofs;
   const work: Promise<unknown>[] = [];
@@ -52,7 +52,7 @@ function startIsolate(cacheApi: CacheApi = caches) {
   };
 }
 
-test("a proof holds for its Pod's proofTtlSeconds and no longer, in memory and in cache", async () => {
+test("a proof lives for its Pod's proofTtlSeconds and no longer, in memory and in the cache", async () => {
   const [asked, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
   asked.proofs.record(blob, at(0));
@@ -66,7 +66,7 @@ test("a proof holds for its Pod's proofTtlSeconds and no longer, in memory and i
   }
 });
 
-test("of another repository, digest or Pod, or under another record, it is none", async () => {
+test("a proof is not found for another repository, digest, Pod or Pod record", async () => {
   const { proofs, settled } = startIsolate();
   const blob = someBlob();
   proofs.record(blob, at(0));
@@ -85,7 +85,7 @@ test("of another repository, digest or Pod, or under another record, it is none"
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("a manifest teaches what nothing was heard of, and does not renew it", async () => {
+test("a manifest records a proof where there is none, and does not renew one", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
   await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
@@ -97,7 +97,7 @@ test("a manifest teaches what nothing was heard of, and does not renew it", asyn
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("what one isolate learned is another's by the cache", async () => {
+test("a proof that one isolate recorded is found by another in the cache", async () => {
   const [taught, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
   await taught.proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
@@ -106,9 +106,9 @@ test("what one isolate learned is another's by the cache", async () => {
 });
 
 test.each([
-  ["that heard of nothing", false],
-  ["that has been taught", true],
-])("a tombstone reaches an isolate %s, by the cache, and outlives the time of a proof", async (_, isTaught) => {
+  ["without a proof", false],
+  ["with proofs by manifest", true],
+])("a tombstone reaches an isolate %s by the cache, and outlives the time of a proof", async (_, isTaught) => {
   const [deleting, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
   deleting.proofs.forget(blob);
@@ -120,7 +120,7 @@ test.each([
   }
 });
 
-test("an isolate that already believes in a proof does so for its time at most", async () => {
+test("an isolate that has a proof of a deleted blob keeps it for the proof's time at most", async () => {
   const [deleting, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
   other.proofs.record(blob, at(0));
@@ -131,7 +131,7 @@ test("an isolate that already believes in a proof does so for its time at most",
   expect(await other.proofs.find(blob)).toBeNull();
 });
 
-test("a HEAD asked for before a deletion proves nothing, one after it does", async () => {
+test("a HEAD that was sent before a deletion records no proof, and one after it does", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
   setClock(10);
@@ -142,7 +142,7 @@ test("a HEAD asked for before a deletion proves nothing, one after it does", asy
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("what a Pod misses is forgotten where there was a proof, and not remembered where there was none", async () => {
+test("a blob that a Pod no longer has loses its proof, and without a proof nothing is recorded", async () => {
   const { proofs, memory } = startIsolate();
   const [proved, unheard] = [someBlob(), someBlob()];
   proofs.record(proved, at(0));
@@ -152,7 +152,7 @@ test("what a Pod misses is forgotten where there was a proof, and not remembered
   expect(memory.known.size).toBe(1);
 });
 
-test("without a cache the isolate's own memory does", async () => {
+test("proofs work in the isolate's own memory if there is no cache", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
   proofs.record(asked, at(0));
@@ -167,7 +167,7 @@ test("without a cache the isolate's own memory does", async () => {
   ]);
 });
 
-test("a cache that holds something else, or never answers, is as one that is empty", async () => {
+test("a cache that holds something else or never answers counts as empty", async () => {
   const blob = someBlob();
   const cache = (text: Promise<string>): CacheApi => ({
     open: () =>
@@ -179,7 +179,7 @@ test("a cache that holds something else, or never answers, is as one that is emp
   }
 });
 
-test("a manifest that has taught is not looked into again while its proofs hold", async () => {
+test("a manifest is not read again while the proofs that it recorded live", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
   const elsewhere = { ...manifestOf(blob), repository: "acme/elsewhere" as RepositoryName };
@@ -194,7 +194,7 @@ test("a manifest that has taught is not looked into again while its proofs hold"
 const digests = (count: number) =>
   Array.from({ length: count }, (_, index) => `sha256:${index.toString(16).padStart(64, "0")}` as Digest);
 
-test("memory is bounded, whatever is heard: the oldest goes first", async () => {
+test("the memory of proofs is bounded, and the oldest is dropped first", async () => {
   const { proofs, memory } = startIsolate(noCache);
   const blobs = Array.from({ length: 20_000 }, someBlob);
   for (const blob of blobs.slice(0, 19_000)) proofs.record(blob, at(0));
@@ -207,7 +207,7 @@ test("memory is bounded, whatever is heard: the oldest goes first", async () => 
   expect([oldest, newest?.kind]).toEqual([undefined, "tombstone"]);
 });
 
-test("so are lessons that no cache was asked about yet, and manifests", async () => {
+test("the memory of manifests, and of proofs that wait for the cache, is bounded", async () => {
   const hanging: CacheApi = { open: () => new Promise(() => {}) };
   const { proofs, memory } = startIsolate(hanging);
   const taught = Array.from({ length: 3_000 }, someBlob).map((blob) =>

@@ -1,4 +1,4 @@
-/** Servers that verify signed URLs: versitygw, Azurite and nginx, each with a folder of its own, gone at the end. */
+/** Starts servers that verify signed URLs: versitygw, Azurite and nginx. Each has a folder that is removed at the end. */
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
@@ -46,7 +46,7 @@ export const startS3 = (region: string) =>
     return { ...server, secret, bucket: pod.bucket };
   });
 
-/** What Azurite derives a user delegation key from, in place of Entra (its `USERDELEGATIONKEY_SIGNING_SEED`). */
+/** Azurite derives a user delegation key from this instead of asking Entra (its `USERDELEGATIONKEY_SIGNING_SEED`). */
 const azuriteSeed = "azurite-user-delegation-signing-seed-v1";
 
 export const startAzurite = () =>
@@ -84,7 +84,7 @@ function delegationKey() {
 const sasTime = (hours: number): string =>
   new Date(Date.now() + hours * 3_600_000).toISOString().replace(/\.\d{3}/, "");
 
-/** Every file holds its own path. `scripts` are njs modules by their names. */
+/** Each file holds its own path. `scripts` are njs modules by their names. */
 export const startNginx = (locations: string, files: readonly string[], scripts: Readonly<Record<string, string>>) =>
   inFolder(async (dir, watchdog) => {
     const port = await freePort();

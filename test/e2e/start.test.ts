@@ -18,7 +18,7 @@ beforeEach(async () => {
   dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
 });
 afterEach(async () => {
-  // Of a test that failed.
+  // Only a test that failed leaves a group that runs.
   if (group !== null && (await isRunning(group))) process.kill(-group, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });
@@ -35,13 +35,13 @@ function npmStart(checkout: string, port: number, ...args: readonly string[]) {
 
 const realPods = [...needs.distributionPods, ...needs.registryPods];
 
-describeWith(["npm", ...realPods], "npm start ends without a process, a port or a stack.json", () => {
+describeWith(["npm", ...realPods], "npm start at its end", () => {
   it.each([
     ["toy", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
-    ["toy", "SIGTERM to npm alone", (pid: number) => process.kill(pid, "SIGTERM")],
+    ["toy", "SIGTERM to npm only", (pid: number) => process.kill(pid, "SIGTERM")],
     ["distribution-v3", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
     ["registry", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
-  ])("of %s Pods on %s", async (pods, _, end) => {
+  ])("%s Pods leave no process, no port and no stack.json after %s", async (pods, _, end) => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", pods);
     const [welcome] = (await once(stdout, "data")) as [Buffer];
@@ -58,11 +58,11 @@ describeWith(["npm", ...realPods], "npm start ends without a process, a port or 
     expect(existsSync(stackFile)).toBe(false);
   });
 
-  it("when Ctrl-C comes while it starts", async () => {
+  it("no process and no stack.json is left if Ctrl-C comes while it starts", async () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
     const printed = text(stdout);
-    // npm's shell, Node, the watchdog, and the first servers.
+    // These are npm's shell, Node, the watchdog and the first servers.
     const count = async () => (await descendants(pid)).length;
     await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
     const started = await descendants(pid);
@@ -75,7 +75,7 @@ describeWith(["npm", ...realPods], "npm start ends without a process, a port or 
 });
 
 describeWith(["npm"], "npm start on a port in use", () => {
-  it("says so in one line", async () => {
+  it("it names the port in one line and fails", async () => {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;

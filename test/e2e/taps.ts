@@ -1,4 +1,4 @@
-/** What must hold after any scenario, whichever client played it: shown by the taps, not by the edge's word alone. */
+/** What must hold after any client's scenario, as the taps show it and not only the edge. */
 import { expect } from "vitest";
 import type { EdgeRecord, PodId, SeenRequest, Stack } from "../../src/local/types.ts";
 
@@ -23,7 +23,7 @@ export function blobRedirects(stack: Stack, pod: PodId): number {
   return blobGets(stack.edgeSeen(), pod).length;
 }
 
-/** A name's requests reached its Pod alone, and no mount named a source in another. */
+/** A name's requests reached only its Pod, and no mount named a source in another Pod. */
 function expectOwnNamesOnly(pod: PodId, seen: readonly SeenRequest[]): void {
   const foreign = seen.filter(({ path }) => {
     const url = new URL(path, "http://pod");
@@ -51,7 +51,7 @@ function expectSignedAndAnonymous(pod: PodId, seen: readonly SeenRequest[]): voi
   expect(bad.map(line), `requests that ${pod}'s storage should not have got, or not answered so`).toEqual([]);
 }
 
-/** Every blob GET ended in a 307 without a body; the Pod sent no blob, and the storage was asked once for each 307. */
+/** Each blob GET ended in a 307 without a body, the Pod sent no blob, and the storage was asked once for each 307. */
 function expectRedirected(pod: PodId, stack: Stack): void {
   const gets = blobGets(stack.edgeSeen(), pod);
   const otherwise = gets.filter(

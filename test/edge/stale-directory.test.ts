@@ -17,16 +17,16 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** A log line that keeps nothing: what it would say of KV is lost as soon as it is written. */
+/** A log record that keeps nothing, so that it cannot decide anything. */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
-    kvReads: { get: () => 0, set: () => undefined, enumerable: true },
-    podRequests: { get: () => 0, set: () => undefined, enumerable: true },
-    kvFailure: { get: () => undefined, set: () => undefined, enumerable: true },
+    kvReads: { get: () => 0, set: () => {}, enumerable: true },
+    podRequests: { get: () => 0, set: () => {}, enumerable: true },
+    kvFailure: { get: () => undefined, set: () => {}, enumerable: true },
   }),
 );
 
-/** The edge of a fleet without tokens, in this process, before a Pod that says 201 to everything. */
+/** Starts the edge of a fleet without tokens in this process. Its Pod answers 201 to everything. */
 function startEdge() {
   const isolate = createIsolate();
   const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[] };
@@ -66,7 +66,7 @@ function startEdge() {
   return { edge, send };
 }
 
-test("a write is refused while its assignment is an outdated one, whatever the log line says", async () => {
+test("a write is refused while its assignment is outdated, whatever the log record says", async () => {
   const { edge, send } = startEdge();
   expect((await send("DELETE", "/v2/acme/app/manifests/1")).response.status).toBe(201);
   edge.kvFails = true;

@@ -8,11 +8,11 @@ import { startOddPod } from "../support/odd-pod.ts";
 import { rawClient, rawService } from "../support/raw-http.ts";
 
 const deadlineMs = 1_000;
-/** All of them take longer than the deadline, any two of them less. */
+/** All pauses together are longer than the deadline, and any two are shorter. */
 const pauses = 4;
 const pauseMs = 400;
 
-// The streams of a body are workerd's own.
+// The Worker runs in workerd, because a body's streams are workerd's own.
 const worker = `
   import { fetchWithin } from "./fetch.js";
   export default {
@@ -53,7 +53,7 @@ const miniflare = new Miniflare({
         },
         env: {},
       },
-      // Miniflare's own front would gather a body before it passes it on.
+      // Miniflare's own front would read a whole body before it passes it on.
       dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
     },
   ],
@@ -77,8 +77,8 @@ const slowBody = (): ReadableStream =>
   });
 const never = () => {};
 
-describe("a deadline", () => {
-  test("ends the wait for headers", async () => {
+describe("deadline of a fetch", () => {
+  test("it ends the wait for headers", async () => {
     pod.answer(never);
     const answer = await call();
     expect([answer.status, await answer.json()]).toEqual([
@@ -87,7 +87,7 @@ describe("a deadline", () => {
     ]);
   });
 
-  test("does not cut an answer that has begun", async () => {
+  test("it does not cut an answer that has begun", async () => {
     pod.answer(async (response) => {
       response.writeHead(200);
       for (let sent = 0; sent < pauses; sent += 1) {
@@ -99,13 +99,13 @@ describe("a deadline", () => {
     expect(await (await call()).text()).toBe(slowText);
   });
 
-  test("does not cut a request's body of unknown length", async () => {
+  test("it does not cut a request's body of unknown length", async () => {
     pod.answer((response) => void response.writeHead(202).end());
     expect((await call({ method: "PATCH", body: slowBody(), duplex: "half" })).status).toBe(202);
     expect(pod.seen[0]).toMatchObject({ body: slowText, headers: { "transfer-encoding": "chunked" } });
   });
 
-  test("does not cut a request's body of announced length, nor the announcement", async () => {
+  test("it does not cut a request's body of announced length, and the length is announced to the Pod", async () => {
     pod.answer((response) => void response.writeHead(202).end());
     const body = slowBody();
     const headers = { "Content-Length": String(slowText.length) };
@@ -113,7 +113,7 @@ describe("a deadline", () => {
     expect(pod.seen[0]).toMatchObject({ body: slowText, headers: { "content-length": headers["Content-Length"] } });
   });
 
-  test("begins when the body has ended", async () => {
+  test("it begins when the request's body has ended", async () => {
     pod.answer(never);
     const answer = await call({ method: "PATCH", body: slowBody(), duplex: "half" });
     expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "silent" }]);
@@ -121,13 +121,13 @@ describe("a deadline", () => {
   });
 });
 
-test("a Pod that refuses connections is unreachable", async () => {
+test("a fetch to a Pod that refuses connections says that it is unreachable", async () => {
   const answer = await call({}, `http://127.0.0.1:${await freePort()}`);
   expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "unreachable" }]);
 });
 
 test.each(["chunked", "of announced length"])(
-  "a body that breaks off, %s, is no whole one to the Pod",
+  "a body that breaks off, %s, does not look whole to the Pod",
   async (framing) => {
     const service = await rawService(() => null);
     const client = await rawClient(workerUrl.origin);

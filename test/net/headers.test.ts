@@ -7,7 +7,7 @@ test.each([
   ["1", 1],
   ["0", 0],
   ["9007199254740991", Number.MAX_SAFE_INTEGER],
-  // More than a number can say exactly: such a body is passed on as one of unknown length.
+  // A number cannot hold this exactly, so such a body is passed on as one of unknown length.
   ["9007199254740993", null],
   ["99999999999999999999999999", null],
   ["-1", null],
@@ -17,6 +17,6 @@ test.each([
   expect(announcedBytes(body, new Headers({ "Content-Length": length }))).toBe(bytes);
 });
 
-test("no length is announced by chunks; no body has none", () => {
+test("a body without a Content-Length announces no length, and no body announces 0 bytes", () => {
   expect([announcedBytes(body, new Headers()), announcedBytes(null, new Headers())]).toEqual([null, 0]);
 });

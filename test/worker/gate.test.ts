@@ -4,7 +4,7 @@ import { useStack } from "../support/toy-stack.ts";
 
 const unknownKey = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 
-describe("a Pod that is down is called on no way in", () => {
+describe("Pod that is down", () => {
   const stack = useStack({
     topology: (text) => text.replace("  pod-b:\n", '  pod-b:\n    state: down\n    reason: "pod-b is switched off"\n'),
   });
@@ -18,12 +18,12 @@ describe("a Pod that is down is called on no way in", () => {
   }
 
   test.each([
-    ["/v2/ with a token of a key that the directory does not know", "/v2/", async () => unknownKey],
+    ["/v2/ with a token with an unknown key", "/v2/", async () => unknownKey],
     ["GitLab's base", "/gitlab/v1/", ownToken],
     ["GitLab's statistics", "/gitlab/v1/statistics/", ownToken],
-    ["GitLab's statistics with a token of an unknown key", "/gitlab/v1/statistics/", async () => unknownKey],
+    ["GitLab's statistics with a token with an unknown key", "/gitlab/v1/statistics/", async () => unknownKey],
     ["a manifest", "/v2/globex/hello/manifests/1", ownToken],
-  ])("through %s", async (_, path, jwt) => {
+  ])("it is not called through %s", async (_, path, jwt) => {
     const token = `pods.v1.pod-b/${await jwt()}`;
     stack.current.clearSeen();
     const answer = await get(path, token);
@@ -33,21 +33,21 @@ describe("a Pod that is down is called on no way in", () => {
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
   });
 
-  test("but the edge itself says that its token is good", async () => {
+  test("the edge itself still says that its token is good", async () => {
     stack.current.clearSeen();
     expect((await get("/v2/", `pods.v1.pod-b/${await ownToken()}`)).status).toBe(200);
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 });
 
-describe("a default Pod that is down is not called in a fleet without tokens", () => {
+describe("default Pod that is down, with `AUTH=none`", () => {
   const stack = useStack({
     env: { AUTH: "none" },
     topology: (text) => text.replace("  pod-a:\n", "  pod-a:\n    state: down\n"),
   });
 
   test.each(["/gitlab/v1/", "/gitlab/v1/statistics/", "/v2/_catalog", "/v2/acme/hello/tags/list"])(
-    "through %s",
+    "it is not called through %s",
     async (path) => {
       stack.current.clearSeen();
       const answer = await fetch(stack.current.edge + path);

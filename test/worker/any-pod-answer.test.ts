@@ -43,14 +43,14 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // Pod B's own token service, until it has given one.
+  // Pod B's own token service answers until it has given a token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
   token = await createClient(stack.current.edge).token(scopes);
 });
 
-test("whatever a Pod answers, the edge's answer is no bug's and leads nowhere else", {
+test("whatever a Pod answers, the edge does not fail and sends its client nowhere else", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
   const { edge, pods } = stack.current;
@@ -63,7 +63,7 @@ test("whatever a Pod answers, the edge's answer is no bug's and leads nowhere el
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // Of a body that streams, the end is the Pod's.
+    // Only the Pod decides how a streamed body ends.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;
@@ -95,11 +95,11 @@ function requestOf(line: string): RawRequest {
   return { text, breaksOff: false, isHead: method === "HEAD" };
 }
 
-/** All but what the edge reads whole to make something of it. */
+/** Whether the edge streams the answer, because it does not have to read it whole. */
 const streams = (line: string, { status }: OddAnswer): boolean =>
   !line.includes("_catalog") && !(line.includes("/jwt/auth") && status < 400);
 
-/** The Pod's status, or that what it said cannot be passed on. */
+/** The status is the Pod's, or says that its answer cannot be passed on. */
 function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   expect([odd.status, 307, 502, 503]).toContain(answer.status);
   if (answer.status === 307 && odd.status !== 307) expect(line).toMatch(/^(GET|HEAD) .*\/blobs\/sha256:/);
@@ -109,7 +109,7 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   }
 }
 
-/** A bundle of one JWT for each Pod that was asked, and no member that only one Pod understands. */
+/** The answer has a bundle with one JWT for each Pod that was asked, and no member that only one Pod understands. */
 function expectToken(line: string, answer: RawAnswer): void {
   if (answer.status !== 200) return;
   const { token: bundle, access_token: same, expires_in: seconds, ...others } = parseJsonObject(answer.body) ?? {};

@@ -15,7 +15,7 @@ async function ask(path: string, init: ClientInit = {}, headers: Record<string, 
   return { answer, jwt: token.split("/").slice(1).join("/") };
 }
 
-/** What some servers take for the request's path or method. */
+/** Some servers read the request's path or method from these headers. */
 const elsewhere = {
   "X-Original-URL": "/v2/globex/secret/manifests/1",
   "X-Rewrite-URL": "/v2/globex/secret/manifests/1",
@@ -25,8 +25,8 @@ const elsewhere = {
 };
 const post: ClientInit = { method: "POST" };
 
-describe("headers", () => {
-  test("of a client: what a proxy might believe is dropped or set, and the token is the Pod's own", async () => {
+describe("headers that pass the edge", () => {
+  test("a client's headers that a proxy might believe are dropped or set, and the Pod gets only its own token", async () => {
     pod.answer((response) => void response.writeHead(200).end("{}"));
     const sent = {
       Cookie: "a=b",
@@ -56,7 +56,7 @@ describe("headers", () => {
     expect(JSON.stringify(received)).not.toContain("1.2.3.4");
   });
 
-  test("of a Pod: cookies and other services end here, a registry's own pass", async () => {
+  test("a Pod's Set-Cookie and Alt-Svc are dropped, and a registry's own headers pass", async () => {
     const own = {
       "Docker-Content-Digest": digest,
       "OCI-Subject": digest,
@@ -76,7 +76,7 @@ describe("headers", () => {
     expect([answer.headers.get("Set-Cookie"), answer.headers.get("Alt-Svc")]).toEqual([null, null]);
   });
 
-  test("of an encoded manifest: bytes and encoding stay as the Pod sent them", async () => {
+  test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {
     const bytes = Buffer.from("1f8b08000000000000034b040043beb7e801000000", "hex");
     pod.answer((response) => void response.writeHead(200, { "Content-Encoding": "gzip" }).end(bytes));
     const { answer } = await ask("manifests/1");
@@ -84,12 +84,12 @@ describe("headers", () => {
   });
 });
 
-describe("a Location", () => {
+describe("URLs in a Pod's answer", () => {
   test.each([
     ["another host's", () => "http://127.0.0.1:1/v2/globex/app/blobs/uploads/1"],
     ["another repository's", () => `${pod.url}/v2/globex/other/blobs/uploads/1`],
-    ["no URL", () => "http://["],
-  ])("of an upload that is %s is 502, and says nothing of it", async (_, location) => {
+    ["not a URL", () => "http://["],
+  ])("a Location of an upload that is %s becomes 502 and is not shown", async (_, location) => {
     pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
     const { answer } = await ask("blobs/uploads/", post);
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
@@ -101,18 +101,18 @@ describe("a Location", () => {
     ["absolute", () => `${pod.url}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`],
     ["relative", () => "/v2/globex/app/blobs/uploads/1?_state=a%2Bb"],
     [
-      "of the edge, as a Pod writes it that believes X-Forwarded-Host",
+      "on the edge, as from a Pod that believes X-Forwarded-Host",
       () => {
         return `${stack.current.edge}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`;
       },
     ],
-  ])("that is %s becomes a path on the edge, its state untouched", async (_, location) => {
+  ])("a Location that is %s becomes a path on the edge, and its state is untouched", async (_, location) => {
     pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
     const { answer } = await ask("blobs/uploads/", post);
     expect(answer.headers.get("Location")).toMatch(/^\/v2\/globex\/app\/blobs\/uploads\/1\?_state=a%2Bb&_pod=[\w-]+$/);
   });
 
-  test("in a Link becomes a path on the edge", async () => {
+  test("a Link becomes a path on the edge", async () => {
     const link = `<${pod.url}/v2/globex/app/tags/list?n=2&last=b>; rel="next"`;
     pod.answer((response) => void response.writeHead(200, { Link: link }).end("{}"));
     const { answer } = await ask("tags/list?n=2");
@@ -121,7 +121,7 @@ describe("a Location", () => {
 });
 
 test.each(["http://evil.test", "//evil.test", "/.//evil.test", "/\\evil.test"])(
-  "a path that would name another host is not handed out: %s",
+  "a Location or Link that a client would follow to another host becomes 502: %s",
   async (path) => {
     const location = path.startsWith("/") ? pod.url + path : path;
     pod.answer((response) => void response.writeHead(307, { Location: location }).end());
@@ -134,7 +134,7 @@ test.each(["http://evil.test", "//evil.test", "/.//evil.test", "/\\evil.test"])(
 );
 
 test.each(["999 Odd", "600 Odd", "101 Switching Protocols"])(
-  "a status that is no answer is 502 for reads and writes: %s",
+  "a status that cannot be passed on becomes 502 for reads and writes: %s",
   async (status) => {
     pod.answer((response) => {
       response.socket?.end(`HTTP/1.1 ${status}\r\nUpgrade: x\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n`);
@@ -148,7 +148,7 @@ test.each(["999 Odd", "600 Odd", "101 Switching Protocols"])(
   },
 );
 
-test("a Pod's 401 names the edge's token endpoint, keeps its error, and drops scopes of other names", async () => {
+test("a Pod's 401 gets the edge's realm and service, keeps its error and loses scopes of other names", async () => {
   const scope = "repository:globex/app:pull,push repository:globex/secret:pull";
   const challenge = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}",error="insufficient_scope"`;
   pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": challenge }).end("{}"));
@@ -159,7 +159,7 @@ test("a Pod's 401 names the edge's token endpoint, keeps its error, and drops sc
   ]);
 });
 
-describe("a HEAD that proves nothing", () => {
+describe("HEAD that proves nothing", () => {
   test.each([
     ["206", 206, {}],
     ["500", 500, {}],
@@ -167,7 +167,7 @@ describe("a HEAD that proves nothing", () => {
     ["200 with another digest", 200, { "Docker-Content-Digest": `sha256:${"e".repeat(64)}` }],
     ["a redirect to a host that is not the Pod's", 307, { Location: `http://evil.test/${"d".repeat(64)}` }],
     ["a redirect for another digest", 307, { Location: "http://POD_B_STORAGE/eeee" }],
-  ])("%s: the GET is the Pod's to answer, and nothing is signed", async (_, status, headers) => {
+  ])("after %s the Pod answers the GET, and nothing is signed", async (_, status, headers) => {
     const storage = new URL(stack.current.pods["pod-b"].storage.url).host;
     const sent = Object.fromEntries(
       Object.entries(headers).map(([name, value]) => [name, value.replace("POD_B_STORAGE", storage)]),
@@ -181,7 +181,7 @@ describe("a HEAD that proves nothing", () => {
     expect(pod.seen.map(({ method }) => method)).toEqual(["HEAD", "GET"]);
   });
 
-  test("and a Pod that redirects the GET to a foreign host is 502", async () => {
+  test("a Pod's redirect of the GET to a foreign host becomes 502", async () => {
     pod.answer((response) => void response.writeHead(307, { Location: "http://evil.test/x" }).end());
     const { answer } = await ask(`blobs/${digest}`);
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);

@@ -11,7 +11,7 @@ const assign = (prefix: string, pod: PodId) =>
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
-/** Another isolate's, which knows of the move already. */
+/** A token that another isolate gave, which knows the new Pod already. */
 async function tokenBy(pod: PodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -26,13 +26,13 @@ test.each<[string, PodId | null, number]>([
   ["moved", "pod-a", 202],
   ["just-assigned", null, 404],
 ])(
-  "a token of a name that has %s goes to its new Pod, before this isolate looks again",
+  "a token for a %s name goes to its new Pod before this isolate's copy of it expires",
   async (prefix, old, before) => {
     const client = createClient(stack.current.edge);
     const name = `${prefix}/app`;
     if (old !== null) await assign(prefix, old);
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
-    // Within these seconds the isolate's view is as good as any.
+    // For two seconds the isolate does not look again.
     await sleep(2_100);
     await assign(prefix, "pod-b");
     const newToken = await tokenBy("pod-b", name);
@@ -40,13 +40,13 @@ test.each<[string, PodId | null, number]>([
     expect(await starts(client, name, newToken)).toBe(202);
     expect(stack.current.seen("pod-b", "registry").map(({ status }) => status)).toEqual([202]);
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
-    // What it was before gives no right at the new Pod.
+    // A token of the old Pod gives no right at the new one.
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(401);
     expect(stack.current.seen("pod-b", "registry")).toHaveLength(1);
   },
 );
 
-test("a token is asked of the Pod that owned the name seconds ago", async () => {
+test("the token endpoint knows a name's new Pod within seconds", async () => {
   const client = createClient(stack.current.edge);
   await assign("mover", "pod-a");
   expect(podOf(await client.token([scopeOf("mover/app")]))).toBe("pod-a");
@@ -55,7 +55,7 @@ test("a token is asked of the Pod that owned the name seconds ago", async () => 
   expect(podOf(await client.token([scopeOf("mover/app")]))).toBe("pod-b");
 });
 
-test("a token that another Pod gave for a name that stays costs a read in seconds, not one for each request", async () => {
+test("a token that the wrong Pod gave does not cost a KV read for each request", async () => {
   const client = createClient(stack.current.edge);
   await assign("stays", "pod-a");
   const foreign = await tokenBy("pod-b", "stays/app");

@@ -16,24 +16,24 @@ async function visible(answer: Response, repository: string) {
   ]).replaceAll(repository, "NAME");
 }
 
-describe("an unassigned name reads exactly as an assigned one", () => {
+describe("unassigned name", () => {
   const junk = "pods.v1.pod-a/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
   test.each([
     ["a stranger", async () => null],
     ["a junk token", async () => "junk"],
     ["a junk JWT", async () => "eyJhbGciOiJSUzI1NiJ9.e30.c2ln"],
-    ["a bundle whose key nobody knows", async () => junk],
+    ["a bundle with an unknown key", async () => junk],
     [
       "a token without that name",
       (client: ReturnType<typeof createClient>) => client.token(["repository:acme/other:pull"]),
     ],
     ["a login token", (client: ReturnType<typeof createClient>) => client.token(["repository:globex/other:pull"])],
-  ])("to %s", async (_, tokenOf) => {
+  ])("the answer to %s is that of an assigned name", async (_, tokenOf) => {
     const client = createClient(stack.current.edge);
     const token = await tokenOf(client);
     const answers: string[] = [];
     for (const repository of ["acme/private-x", "globex/private", "hooli/private1"]) {
-      // No toy Pod has GitLab's API: it answers 404 whoever asks.
+      // No toy Pod has GitLab's API, so it answers 404 to everyone.
       const gitlab = `/gitlab/v1/repositories/${repository}/`;
       const own = [manifest(repository), `/v2/${repository}/tags/list`, `/v2/${repository}/blobs/${absentDigest}`];
       const paths = [...own, gitlab];
@@ -45,10 +45,10 @@ describe("an unassigned name reads exactly as an assigned one", () => {
     expect(answers[0]).toContain("UNAUTHORIZED");
   });
 
-  test("but a token that names it hears that it is unknown", async () => {
+  test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:hooli/app:pull"], "demo").catch(() => null);
-    // No Pod grants an unassigned name through the edge; one that was unassigned since is such a token's only source.
+    // No Pod grants an unassigned name through the edge. Only a name that was unassigned later can have such a token.
     expect(token).toBeNull();
     const direct = await fetch(
       `${stack.current.pods["pod-a"].token.url}/jwt/auth?service=pod-a-registry&scope=repository:hooli/app:pull`,
@@ -63,7 +63,7 @@ describe("an unassigned name reads exactly as an assigned one", () => {
   });
 });
 
-test("without a token: a challenge from the URL alone, no KV read and no Pod request", async () => {
+test("a request without a token gets a challenge made from its URL only, without a KV read or a Pod request", async () => {
   await stack.current.edgeSettled();
   stack.current.clearSeen();
   const kvReads = stack.current.kvReads();
@@ -80,7 +80,7 @@ test("without a token: a challenge from the URL alone, no KV read and no Pod req
   expect(stack.current.seen("pod-a", "registry")).toEqual([]);
 });
 
-test("without a token: every endpoint and every name alike cost nothing", async () => {
+test("a request without a token costs no KV read and no Pod request, whatever its endpoint and name", async () => {
   await stack.current.edgeSettled();
   stack.current.clearSeen();
   const kvReads = stack.current.kvReads();
@@ -114,8 +114,8 @@ test("without a token: every endpoint and every name alike cost nothing", async 
   }
 });
 
-describe("a token of Pod A", () => {
-  test("opens nothing on Pod B, and is never sent there", async () => {
+describe("token of Pod A", () => {
+  test("it opens nothing on Pod B and is never sent there", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
     const jwt = token.split("/").slice(1).join("/");
@@ -137,7 +137,7 @@ describe("a token of Pod A", () => {
 });
 
 describe("GET /v2/", () => {
-  test("is 200 for any token that verifies, without a Pod request; 401 for others", async () => {
+  test("a token that verifies gets 200 without a Pod request, and any other token gets 401", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:globex/private:pull"]);
     stack.current.clearSeen();
@@ -151,7 +151,7 @@ describe("GET /v2/", () => {
   });
 });
 
-test("a blocked prefix or digest is 403 DENIED with the text, and no redirect", async () => {
+test("a blocked prefix or digest gets 403 DENIED with the operator's text, and no redirect", async () => {
   const client = createClient(stack.current.edge);
   const blockedDigest = `sha256:${"b".repeat(64)}`;
   await stack.current.putKv("block/acme/leaky", JSON.stringify({ v: 1, text: "removed: see the security notice" }));

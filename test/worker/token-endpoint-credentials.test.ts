@@ -21,15 +21,15 @@ function ask(edge: string, scopes: readonly string[], headers: Record<string, st
 
 const tokenOf = async (answer: Response) => ((await answer.json()) as { token: string }).token;
 
-describe("credentials: own", () => {
+describe("with `credentials: own`", () => {
   const stack = useStack({ topology: owning });
   const askOwn = (scopes: readonly string[], headers: Record<string, string>) =>
     ask(stack.current.edge, scopes, headers);
-  /** What each Pod's token service was shown. */
+  /** The kind of credentials in each request that a Pod's token service got. */
   const shown = () => podIds.map((pod) => stack.current.seen(pod, "token").map(({ authorization }) => authorization));
   afterEach(() => stack.current.clearSeen());
 
-  test("a password is the default Pod's; others are asked as a stranger would, to pull", async () => {
+  test("only the default Pod sees a password, and other Pods are asked anonymously and for pull only", async () => {
     const token = await tokenOf(
       await askOwn(["repository:globex/hello:pull,push", "repository:acme/private:pull,push"], demo),
     );
@@ -46,7 +46,7 @@ describe("credentials: own", () => {
     expect(await statusOf("GET", "/v2/globex/private/manifests/1")).toBe(401);
   });
 
-  test("a public image of any Pod is for a user logged in elsewhere, a private one is not", async () => {
+  test("a user of the default Pod may pull a public image of another Pod, but not a private one", async () => {
     const pulled = await askOwn(["repository:globex/hello:pull"], demo);
     expect([pulled.status, shown()]).toEqual([200, [[], ["none"]]]);
     const refused = await askOwn(["repository:globex/private:pull"], demo);
@@ -56,7 +56,7 @@ describe("credentials: own", () => {
     expect(stack.current.seen("pod-b", "token").filter(({ authorization }) => authorization !== "none")).toEqual([]);
   });
 
-  test("a wrong password hears the same of an assigned name as of a free one", async () => {
+  test("a wrong password gets the same answer for an assigned name as for a free one", async () => {
     for (const actions of ["pull", "pull,push", "*"]) {
       const [assigned, free] = await Promise.all(
         ["globex/private", "hooli/private"].map(async (name) => {
@@ -72,9 +72,9 @@ describe("credentials: own", () => {
   test.each([
     ["a personal access token", async () => routableToken("glpat-", "c:2k\no:1\nu:1z")],
     ["a CI job token", () => jobToken({ version: "0.1.0", c: "2k", o: "1", p: "a" })],
-  ])("%s that names its cell is that Pod's, whoever the user and whatever the scopes", async (_, make) => {
+  ])("%s that names its cell goes only to that Pod, whatever the user and the scopes are", async (_, make) => {
     const own = basic("anyone", await make());
-    // No toy Pod knows such a token: what counts is who was asked, and that the answer is that Pod's.
+    // No toy Pod knows such a token. What counts is which Pod was asked, and that its answer is passed on.
     expect([(await askOwn([], own)).status, shown()]).toEqual([401, [[], ["basic"]]]);
     stack.current.clearSeen();
     await askOwn(["repository:acme/hello:pull", "repository:globex/private:pull,push"], own);
@@ -86,7 +86,7 @@ describe("credentials: own", () => {
     expect(podIds.map((pod) => stack.current.seen(pod, "token").map(({ method }) => method))).toEqual([[], ["POST"]]);
   });
 
-  test("a token of no known cell is as a password; so is one that does not add up", async () => {
+  test("a routable token of an unknown cell, or with a wrong checksum, is treated as a password", async () => {
     const routable = routableToken("", "c:2k\no:1");
     const broken = routable.slice(0, -1) + (routable.endsWith("0") ? "1" : "0");
     for (const secret of [routableToken("glpat-", "c:zz\no:1"), broken, await jobToken({ c: "9" })]) {
@@ -95,12 +95,12 @@ describe("credentials: own", () => {
     expect(shown()).toEqual([["basic", "basic", "basic"], []]);
   });
 
-  test("a stranger's login is for the default Pod to answer", async () => {
+  test("the default Pod answers a login without credentials", async () => {
     const answer = await askOwn([], {});
     expect([answer.status, shown()]).toEqual([403, [["none"], []]]);
   });
 
-  test("a catalog is only for credentials of every Pod", async () => {
+  test("a catalog needs credentials that every Pod takes", async () => {
     const client = createClient(stack.current.edge);
     const answer = await client.get("/v2/_catalog", await client.token(["registry:catalog:*"]));
     expect([answer.status, await answer.text()]).toEqual([401, expect.stringContaining("1 of 2 registries")]);
@@ -108,11 +108,11 @@ describe("credentials: own", () => {
   });
 });
 
-describe("credentials: own, and no default Pod", () => {
+describe("with `credentials: own` and no default Pod", () => {
   const stack = useStack({ topology: (text) => withoutDefault(owning(text)), seedImages: false });
 
   test.each([[[]], [["registry:catalog:*"]], [["registry:statistics:*"]]])(
-    "a password that is no Pod's hears the same of an assigned name as of a free one, also beside %j",
+    "a password gets the same answer for an assigned name as for a free one, also with scopes %j",
     async (beside) => {
       const answers = ["globex/private", "hooli/private"].map(async (name) => {
         const answer = await ask(stack.current.edge, [...beside, `repository:${name}:pull`], demo);
@@ -125,10 +125,10 @@ describe("credentials: own, and no default Pod", () => {
   );
 });
 
-describe("credentials: shared", () => {
+describe("with `credentials: shared`", () => {
   const stack = useStack({ topology: withCells });
 
-  test("any Pod may see a password, but a routable token is its cell's alone", async () => {
+  test("every Pod may see a password, but only its cell's Pod sees a routable token", async () => {
     const scopes = ["repository:acme/private:pull", "repository:globex/private:pull"];
     const shown = () => podIds.map((pod) => stack.current.seen(pod, "token").map(({ authorization }) => authorization));
     expect((await tokenOf(await ask(stack.current.edge, scopes, demo))).split("~")).toHaveLength(2);
@@ -138,7 +138,7 @@ describe("credentials: shared", () => {
     expect(shown()).toEqual([["none"], ["basic"]]);
   });
 
-  test("no credential is in a log line, none of a Pod reaches another, none reaches storage", async () => {
+  test("no credential is in a log line, no Pod sees another Pod's, and storage sees none", async () => {
     const { edge } = stack.current;
     const client = createClient(edge);
     const pat = routableToken("glpat-", "c:2k\no:1");

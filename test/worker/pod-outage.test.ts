@@ -10,11 +10,11 @@ async function pulls(repository: string): Promise<number> {
   return (await client.get(`/v2/${repository}/manifests/1`, token)).status;
 }
 
-describe("a Pod that fails is 503 with Retry-After, and the other Pod does not notice", () => {
+describe("outage of one of two Pods", () => {
   test.each([
     ["refuse", 2_000],
     ["hang", 11_000],
-  ] as const)("%s: within %d ms", async (mode, limitMs) => {
+  ] as const)("fault %s means 503 with Retry-After within %d ms, for this Pod only", async (mode, limitMs) => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull,push"]);
     const [layer] = await layersOf(stack.current, "acme/private");
@@ -32,7 +32,7 @@ describe("a Pod that fails is 503 with Retry-After, and the other Pod does not n
       return [answer.status, answer.headers.get("Retry-After"), errors[0]?.code];
     });
     expect(await pulls("globex/private")).toBe(200);
-    // What was proved needs no Pod.
+    // A redirect to a proved blob needs no Pod.
     expect((await blob(layer?.digest ?? "")).status).toBe(307);
     expect(await Promise.all(asked)).toEqual(Array(4).fill([503, "5", "UNAVAILABLE"]));
     expect(performance.now() - startedAtMs).toBeLessThan(limitMs);

@@ -10,7 +10,7 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/** So that manifest, proof and verified token are all there to be given away. */
+/** The edge first learns the manifest, the proof and the verified token, so that it could give them away. */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);
@@ -24,12 +24,12 @@ beforeAll(async () => {
   stack.current.clearSeen();
 });
 
-test("the table is long, and no token stands in it twice", () => {
+test("the table of hostile tokens has at least 80 different ones", () => {
   expect(new Set(hostile.map(({ sent }) => sent)).size).toBe(hostile.length);
   expect(hostile.length).toBeGreaterThanOrEqual(80);
 });
 
-describe("gets no byte, no redirect and no manifest", () => {
+describe("hostile token", () => {
   const requests = () =>
     [
       ["GET", `/v2/${name}/manifests/1`, "pull"],
@@ -42,7 +42,7 @@ describe("gets no byte, no redirect and no manifest", () => {
       ["PUT", `/v2/${name}/manifests/2`, "pull,push"],
     ] as const;
 
-  test.each(hostile)("$what", async (token: HostileToken) => {
+  test.each(hostile)("it gets no byte, no redirect and no manifest: $what", async (token: HostileToken) => {
     const client = createClient(stack.current.edge);
     for (const [method, path, actions] of requests()) {
       const init = method === "PUT" ? { method, body: "{}" } : { method };
@@ -65,7 +65,7 @@ describe("gets no byte, no redirect and no manifest", () => {
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 
-  test("and what is not signed by a key unknown to the directory costs its Pod no request", async () => {
+  test("it costs its Pod a request only if its key is unknown, and it is in no log line", async () => {
     stack.current.clearSeen();
     const client = createClient(stack.current.edge);
     const ownKey = /^(a key of its own, by|a kid that would be a path)/;

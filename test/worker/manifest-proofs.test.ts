@@ -13,7 +13,7 @@ const blobs = ["c", "d"].map(digest);
 const text = manifestText(blobs);
 const trueDigest = await sha256(new Uint8Array(Buffer.from(text)));
 
-/** Each test has a repository of its own, for what is proved stays proved. */
+/** Each test has a repository of its own, because a proof outlives its test. */
 let count = 0;
 const repository = () => `globex/app-${count}`;
 afterEach(() => {
@@ -32,7 +32,7 @@ type Odd = {
   readonly headers?: Record<string, string | undefined>;
 };
 
-/** The Pod has this manifest, and denies every blob. */
+/** Makes the Pod serve this manifest and deny every blob. */
 function serve({ status = 200, body = text, headers = {} }: Odd): void {
   const all = { "Content-Type": manifestType, "Docker-Content-Digest": trueDigest, ...headers };
   const sent = Object.fromEntries(Object.entries(all).filter(([, value]) => value !== undefined));
@@ -42,14 +42,14 @@ function serve({ status = 200, body = text, headers = {} }: Odd): void {
   });
 }
 
-/** Whether the edge signs a URL for what the manifest names, without the Pod's word. */
+/** Whether the edge signs URLs for the manifest's blobs, which the Pod denies. */
 async function isLearned(): Promise<boolean> {
   const statuses = await Promise.all(blobs.map(async (blob) => (await ask(`blobs/${blob}`)).status));
   expect(new Set(statuses).size).toBe(1);
   return statuses[0] === 307;
 }
 
-test("a manifest that passed proves its blobs; bytes, length and headers are the Pod's own", async () => {
+test("a manifest that is pulled proves its blobs and keeps the Pod's bytes, length and headers", async () => {
   serve({ headers: { "Content-Length": String(text.length), "X-Own": "1" } });
   const answer = await ask("manifests/1");
   expect(Object.fromEntries(answer.headers)).toMatchObject({
@@ -63,7 +63,7 @@ test("a manifest that passed proves its blobs; bytes, length and headers are the
   expect(await isLearned()).toBe(true);
 });
 
-test("a manifest that the Pod takes proves its blobs, and reaches the Pod as it is, with its length", async () => {
+test("a manifest that is pushed proves its blobs and reaches the Pod unchanged, with its length", async () => {
   serve({});
   expect(
     (await ask("manifests/1", { method: "PUT", body: text, headers: { "Content-Type": manifestType } })).status,
@@ -76,7 +76,7 @@ test("a manifest that the Pod takes proves its blobs, and reaches the Pod as it 
   expect(await isLearned()).toBe(true);
 });
 
-describe("nothing is learned from a manifest", () => {
+describe("proof by manifest", () => {
   test.each<[string, Odd, string?]>([
     ["that does not hash to the digest that the Pod names", { headers: { "Docker-Content-Digest": digest("0") } }],
     ["that does not hash to the digest that was asked for", {}, digest("0")],
@@ -85,26 +85,26 @@ describe("nothing is learned from a manifest", () => {
       { headers: { "Docker-Content-Digest": digest("0") } },
       trueDigest,
     ],
-    ["of no digest", { headers: { "Docker-Content-Digest": undefined } }],
-    ["of a digest that is none", { headers: { "Docker-Content-Digest": "sha256:1" } }],
-    ["that is not the whole", { status: 206 }],
+    ["without a digest", { headers: { "Docker-Content-Digest": undefined } }],
+    ["with a malformed digest", { headers: { "Docker-Content-Digest": "sha256:1" } }],
+    ["that is only a part", { status: 206 }],
     ["that is an error", { status: 404 }],
     ["of another type", { headers: { "Content-Type": "application/json" } }],
     ["that is encoded", { headers: { "Content-Encoding": "identity" } }],
     ["that is cut short", { headers: { "Content-Length": String(text.length + 1), Connection: "close" } }],
-  ])("%s", async (_, odd, reference = "1") => {
+  ])("a manifest %s proves no blob", async (_, odd, reference = "1") => {
     serve(odd);
     await (await ask(`manifests/${reference}`)).text().catch(() => null);
     expect(await isLearned()).toBe(false);
   });
 
-  test("that was only asked for by HEAD", async () => {
+  test("a manifest that was only asked for by HEAD proves no blob", async () => {
     serve({});
     await ask("manifests/1", { method: "HEAD" });
     expect(await isLearned()).toBe(false);
   });
 
-  test("that the Pod refuses", async () => {
+  test("a manifest that the Pod refuses proves no blob", async () => {
     pod.answer((response) => void response.writeHead(400, { "Docker-Content-Digest": trueDigest }).end());
     await ask("manifests/1", { method: "PUT", body: text, headers: { "Content-Type": manifestType } });
     serve({});
@@ -112,20 +112,20 @@ describe("nothing is learned from a manifest", () => {
   });
 });
 
-describe("a manifest of more than 256 KiB passes whole, and teaches nothing", async () => {
+describe("manifest of more than 256 KiB", async () => {
   const padded = `${text}${" ".repeat(256 * 1024)}`;
   const named = { "Docker-Content-Digest": await sha256(new Uint8Array(Buffer.from(padded))) };
 
   test.each([
     ["with its length", { "Content-Length": String(padded.length) }],
     ["in chunks", {}],
-  ])("%s", async (_, length) => {
+  ])("it passes whole %s and proves no blob", async (_, length) => {
     serve({ body: padded, headers: { ...named, ...length } });
     expect((await (await ask("manifests/1")).text()).length).toBe(padded.length);
     expect(await isLearned()).toBe(false);
   });
 
-  test("when pushed in chunks", async () => {
+  test("it is pushed whole in chunks and proves no blob", async () => {
     serve({ headers: named });
     const body = new Blob([padded]).stream();
     const pushed = { method: "PUT", body, duplex: "half", headers: { "Content-Type": manifestType } } as const;
@@ -135,13 +135,13 @@ describe("a manifest of more than 256 KiB passes whole, and teaches nothing", as
   });
 });
 
-describe("by a token whose key only the Pod may know", async () => {
+describe("token with an unknown key", async () => {
   const { privateKey } = await generateKeyPair("ES256");
   const jwt = await new SignJWT().setProtectedHeader({ alg: "ES256", kid: "k".repeat(43) }).sign(privateKey);
   const askUnverified = (path: string, init: ClientInit = {}) =>
     createClient(stack.current.edge).get(`/v2/${repository()}/${path}`, `pods.v1.pod-b/${jwt}`, init);
 
-  test("nothing is learned", async () => {
+  test("nothing that passes with it proves a blob", async () => {
     serve({});
     expect(await (await askUnverified("manifests/1")).text()).toBe(text);
     const push = { method: "PUT", body: text, headers: { "Content-Type": manifestType } };
@@ -152,7 +152,7 @@ describe("by a token whose key only the Pod may know", async () => {
     expect(await isLearned()).toBe(false);
   });
 
-  test("no URL is signed for a HEAD that the Pod redirects: the Pod's own stands", async () => {
+  test("the Pod's own redirect of a HEAD is passed on, and the edge signs no URL", async () => {
     const { host } = new URL(stack.current.pods["pod-b"].storage.url);
     const own = `http://${host}/${blobs[0]?.replace("sha256:", "")}?by=pod`;
     pod.answer((response) => void response.writeHead(307, { Location: own }).end());
@@ -160,7 +160,7 @@ describe("by a token whose key only the Pod may know", async () => {
     expect([answer.status, answer.headers.get("Location")]).toEqual([307, own]);
   });
 
-  test("what the Pod lets it delete is forgotten", async () => {
+  test("a blob that the Pod lets it delete loses its proof", async () => {
     serve({});
     await (await ask("manifests/1")).text();
     expect(await isLearned()).toBe(true);
@@ -170,7 +170,7 @@ describe("by a token whose key only the Pod may know", async () => {
   });
 });
 
-test("a manifest's bytes come as the Pod sends them, not when it has sent all", async () => {
+test("a manifest is streamed, so its first bytes arrive before the Pod has sent the last", async () => {
   const rest = Promise.withResolvers<void>();
   pod.answer(async (response) => {
     response.writeHead(200, { "Content-Type": manifestType, "Content-Length": text.length });
@@ -185,7 +185,7 @@ test("a manifest's bytes come as the Pod sends them, not when it has sent all", 
   expect(Buffer.from((await reader?.read())?.value ?? []).toString()).toBe(text.slice(10));
 });
 
-test("a blob whose deletion its client did not wait for is asked for again", async () => {
+test("a DELETE ends a blob's proof even if its client hangs up before the answer", async () => {
   serve({});
   await (await ask("manifests/1")).text();
   expect(await isLearned()).toBe(true);

@@ -21,7 +21,7 @@ const accessOf = (jwt: string): readonly string[] =>
     .map(({ type, name, actions }) => `${type}:${name}:${actions.toSorted().join(",")}`)
     .toSorted();
 
-/** Every ordered choice of one to four of the scopes. */
+/** Yields every ordered choice of one to four of the scopes. */
 function* permutations(scopes: readonly string[]): Generator<readonly string[]> {
   for (const scope of scopes) {
     yield [scope];
@@ -47,7 +47,7 @@ async function askEdge(scopes: readonly string[], user: string | null, encoding:
 
 const known = new Map<string, Promise<Granted>>();
 
-/** What one Pod grants for its own of the scopes, asked past the edge. */
+/** What one Pod grants for its own scopes when it is asked directly. */
 function askPod(pod: PodId, scopes: readonly string[], user: string | null): Promise<Granted> {
   const query = new URLSearchParams([["service", `${pod}-registry`], ...scopes.map((scope) => ["scope", scope])]);
   const url = `${stack.current.pods[pod].token.direct}/jwt/auth?${query.toString()}`;
@@ -64,7 +64,7 @@ async function granted(answer: Response): Promise<Granted> {
   return { status: 200, access: jwts.flatMap((jwt) => accessOf(jwt.replace(/^pod-[ab]\//, ""))).toSorted(), token };
 }
 
-/** Design §6: a Pod asked for more than to pull decides; else refused parts are left out. */
+/** A Pod that was asked for more than to pull decides. Otherwise refused parts are left out. */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(
     [...new Set(scopes.map(podOf))].map(async (pod) => {
@@ -128,10 +128,10 @@ describe.each([
       "repository:acme/private:push",
     ],
   ],
-] as const)("scopes of two Pods, as %s, in every order and encoding", (user, scopes) => {
+] as const)("scopes of two Pods, asked by %s", (user, scopes) => {
   const sequences = [...permutations(scopes)];
 
-  test("give what each Pod grants for its own", async () => {
+  test("every order and encoding gets what each Pod grants for its own", async () => {
     expect(sequences).toHaveLength(64);
     for (const sequence of sequences) {
       const expected = await expectedOf(sequence, user);
@@ -140,11 +140,11 @@ describe.each([
         expect({ status, access }, `${encodings[index]}: ${sequence.join(" ")}`).toEqual(expected);
       }
     }
-    // So that no expectation above held for want of anything granted.
+    // At least one scope is granted, so the lists that were compared above are not all empty.
     expect(parseScopes((await expectedOf([scopes[0]], user)).access)).not.toEqual([]);
   });
 
-  test("open what the Pods' own tokens open, and nothing else", async () => {
+  test("the bundle opens exactly what the Pods' own tokens open", async () => {
     const direct = (scope: string) => stack.current.pods[podOf(scope)].registry.direct;
     const sets = sequences.filter((sequence) => sequence.join() === sequence.toSorted().join());
     expect(sets).toHaveLength(15);

@@ -7,7 +7,7 @@ import { useStack } from "../support/toy-stack.ts";
 const stack = useStack();
 const unavailable = { code: "UNAVAILABLE", message: "the directory of this registry cannot be read; try again" };
 
-/** As long as the stack lives: every read is an error then. */
+/** Makes every KV read fail for as long as the stack runs. */
 function breakKv(): void {
   const files = readdirSync(stack.current.stateDir, { recursive: true, encoding: "utf8" });
   const databases = files.filter((file) => /KVNamespaceObject.*\.sqlite/.test(file));
@@ -15,10 +15,10 @@ function breakKv(): void {
   for (const file of databases) writeFileSync(join(stack.current.stateDir, file), "no database ".repeat(10_000));
 }
 
-test("while KV fails, a name seen lately is pulled, nothing is written, and nothing is said of other names", async () => {
+test("while KV fails, names that were read lately can be pulled, and writes and other names get 503", async () => {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull,push,delete"]);
-  // Once, by its tag: no digest of it was looked up before KV fails.
+  // The image is pulled once by its tag, so no digest of it was looked up before KV failed.
   expect((await client.get("/v2/acme/private/manifests/1", token)).status).toBe(200);
   breakKv();
   stack.current.clearSeen();

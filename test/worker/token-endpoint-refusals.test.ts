@@ -13,7 +13,7 @@ async function ask(scope: string | null, headers: Record<string, string> = {}) {
   return [answer.status, received.sort((one, other) => one.localeCompare(other)), await answer.text()] as const;
 }
 
-describe("strangers at Pods of other kinds", async () => {
+describe("token endpoint, anonymous requests", async () => {
   const tokenService = await startOddPod();
   const odd = useStack({ topology: (text) => withoutDefault(asPodB(tokenService, "TOKEN")(text)), seedImages: false });
   const forNothing = await new SignJWT({ exp: Math.floor(Date.now() / 1000) + 300, access: [] })
@@ -30,7 +30,7 @@ describe("strangers at Pods of other kinds", async () => {
     ["401", 401, '{"errors":[{"code":"UNAUTHORIZED","message":"pod-b"}]}'],
     ["403", 403, "no"],
     ["a token for nothing", 200, JSON.stringify({ token: forNothing })],
-  ])("%s reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
+  ])("%s from a Pod reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
     tokenService.answer((response) => void response.writeHead(status).end(body));
     for (const method of ["GET", "POST"] as const) {
       const assigned = await askOdd("globex/private", method);
@@ -40,7 +40,7 @@ describe("strangers at Pods of other kinds", async () => {
     expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
 
-  test("a password in a query is none", async () => {
+  test("a password in a query does not count as one", async () => {
     tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
     for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
       expect(await askOdd("globex/private", "GET", beside)).toEqual(await askOdd("hooli/private", "GET"));
@@ -53,8 +53,8 @@ describe("strangers at Pods of other kinds", async () => {
     ["stops", `${head}Content-Length: 9\r\n\r\nslow`],
     ["breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
     ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
-    ["is longer than it could mean", `${head}Content-Length: 100000\r\n\r\n${"slow".repeat(25_000)}`],
-  ])("a refusal that %s is 502, whole and in OCI form", async (_, text) => {
+    ["is longer than a refusal can be", `${head}Content-Length: 100000\r\n\r\n${"slow".repeat(25_000)}`],
+  ])("a Pod's refusal that %s becomes a whole 502 in OCI form", async (_, text) => {
     tokenService.answer((response) => void response.socket?.end(text));
     const [status, body] = await askOdd("globex/private", "GET");
     expect([status, body]).toEqual([502, expect.stringContaining('{"errors":[{"code":"UNKNOWN"')]);
@@ -62,7 +62,7 @@ describe("strangers at Pods of other kinds", async () => {
   });
 });
 
-describe("without a default Pod", () => {
+describe("token endpoint without a default Pod", () => {
   test("a stranger's scope without a Pod is refused exactly as one of a private repository", async () => {
     const unassigned = await ask("repository:hooli/app:pull");
     expect(unassigned).toEqual(await ask("repository:acme/private:pull"));
@@ -70,7 +70,7 @@ describe("without a default Pod", () => {
     expect(stack.current.seen("pod-a", "token")).toHaveLength(1);
   });
 
-  test("a login, which names no repository, is 401 and reaches no Pod", async () => {
+  test("a login, which names no repository, gets 401 and reaches no Pod", async () => {
     stack.current.clearSeen();
     for (const scope of [null, "repository:hooli/app:pull"]) {
       const [status, , body] = await ask(scope, demo);

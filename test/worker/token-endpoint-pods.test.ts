@@ -18,8 +18,8 @@ const codeOf = async (answer: Response) => ((await answer.json()) as { errors: {
 
 type TokenAnswer = { token: string; access_token: string; expires_in: number; issued_at: string };
 
-/** From Pod A, whose token service sends `token` alone, as GitLab's does. */
-test("an answer is completed: both names, the true time left, and when it was issued", async () => {
+/** Pod A's token service sends only `token`, as GitLab's does. */
+test("the token endpoint completes a Pod's answer with both names, the true time left and the time of issue", async () => {
   const answer = await get("scope=repository:acme/app:pull&account=demo&client_id=docker&offline_token=true");
   expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([200, "no-store"]);
   const body = (await answer.json()) as TokenAnswer;
@@ -32,7 +32,7 @@ test("an answer is completed: both names, the true time left, and when it was is
   );
 });
 
-/** A token as Pod B's service would give it; the edge takes any compact JWT. */
+/** Answers with a token as Pod B's service would give it. The edge takes any compact JWT. */
 const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
   const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
   response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));
@@ -42,12 +42,12 @@ const refuse = (response: ServerResponse, status = 403) =>
 const podsOf = (body: TokenAnswer) => [...body.token.matchAll(/(pod-[ab])\//g)].map(([, pod]) => pod);
 const both = "scope=repository:acme/a:pull&scope=repository:globex/b:pull";
 
-describe("scopes", () => {
+describe("token endpoint, scopes", () => {
   test.each([
     "scope=repository:acme/a:pull&scope=repository:globex/b:pull,push",
     "scope=repository:acme/a:pull%20repository:globex/b:pull,push",
     "scope=repository:globex/b:pull,push&scope=repository:acme/a:pull",
-  ])("of two Pods are asked of each at once, and become one bundle: %s", async (query) => {
+  ])("each of two Pods is asked once for its own, and their tokens become one bundle: %s", async (query) => {
     tokenService.answer((response) => grant(response));
     stack.current.clearSeen();
     const body = (await (await get(query)).json()) as TokenAnswer;
@@ -62,7 +62,7 @@ describe("scopes", () => {
   test.each([
     ["a user", demo, "pull,push"],
     ["a stranger", {}, "pull"],
-  ])("of a class are their repository's, and pass as they are: asked by %s", async (_, headers, actions) => {
+  ])("a scope with a class goes unchanged to the Pod of its repository, asked by %s", async (_, headers, actions) => {
     tokenService.answer((response) => grant(response));
     const scope = `repository(plugin):globex/b:${actions}`;
     await get(`scope=${scope}&scope=repository(a:b):globex/b:pull&scope=plugin:globex/b:pull`, headers);
@@ -70,14 +70,14 @@ describe("scopes", () => {
     expect(asked).toEqual([[scope]]);
   });
 
-  test("live as long as the part that ends first", async () => {
+  test("a bundle lives as long as the part that ends first", async () => {
     tokenService.answer((response) => grant(response, Math.floor(Date.now() / 1000) + 100));
     const body = (await (await get(both)).json()) as TokenAnswer;
     expect(body.expires_in).toBeGreaterThan(95);
     expect(body.expires_in).toBeLessThanOrEqual(100);
   });
 
-  test("that are refused pulls are left out; if all are refused, the first refusal is the answer", async () => {
+  test("refused pulls are left out, and if all are refused, the first refusal is the answer", async () => {
     tokenService.answer((response) => refuse(response));
     expect(podsOf((await (await get(both)).json()) as TokenAnswer)).toEqual(["pod-a"]);
     const wrong = { Authorization: `Basic ${btoa("demo:wrong")}` };
@@ -85,7 +85,7 @@ describe("scopes", () => {
     expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("from pod-b")]);
   });
 
-  test("to write that are refused are the answer, whatever else is granted", async () => {
+  test("a refused write is the answer, whatever else is granted", async () => {
     tokenService.answer((response) => refuse(response));
     for (const actions of ["pull,push", "delete", "*"]) {
       const answer = await get(`scope=repository:acme/a:pull&scope=repository:globex/b:${actions}`);
@@ -94,7 +94,7 @@ describe("scopes", () => {
   });
 
   test.each([500, 503, 429, 302])(
-    "of a Pod that is down (%d) are left out for a minute, but for writes",
+    "a Pod that is down (%d) is left out for a minute if it was asked for pulls only",
     async (status) => {
       tokenService.answer((response) => refuse(response, status));
       const body = (await (await get(both)).json()) as TokenAnswer;
@@ -104,7 +104,7 @@ describe("scopes", () => {
     },
   );
 
-  test("of a Pod that cannot be reached: 503 for writes, or when it is the only one", async () => {
+  test("a Pod that cannot be reached makes the answer 503 if it was asked for a write or is the only one", async () => {
     tokenService.answer((response) => void response.destroy());
     for (const query of [
       "scope=repository:acme/a:pull&scope=repository:globex/b:push",
@@ -115,21 +115,21 @@ describe("scopes", () => {
     }
   });
 
-  test("that are too many are refused before any call", async () => {
+  test("more than 200 are refused before any Pod is asked", async () => {
     const scopes = Array.from({ length: 201 }, (_, index) => `scope=repository:globex/r${index}:pull`);
     const answer = await get(scopes.join("&"));
     expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
     expect(tokenService.seen).toEqual([]);
   });
 
-  test("for another service are refused", async () => {
+  test("a request for another service is refused", async () => {
     const answer = await fetch(`${stack.current.edge}/jwt/auth?service=elsewhere&scope=repository:globex/b:pull`);
     expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
   });
 });
 
-describe("a form", () => {
-  test("goes to the Pod as a form, with its audience and without what one Pod alone could redeem", async () => {
+describe("token endpoint, forms", () => {
+  test("a Pod gets a form with its own audience and without a wish for an offline token", async () => {
     tokenService.answer((response) => void response.writeHead(401).end("{}"));
     const scope = "repository:globex/b:pull";
     const own = { grant_type: "password", username: "demo", password: "demo", client_id: "docker" };
@@ -143,7 +143,7 @@ describe("a form", () => {
     });
   });
 
-  test("that the Pod's service does not know is 404, so that clients come with GET", async () => {
+  test("a form that the Pod does not serve gets 404, so that clients come back with GET", async () => {
     for (const status of [404, 405]) {
       tokenService.answer((response) => void response.writeHead(status).end("no"));
       const form = { grant_type: "password", username: "demo", password: "demo" };
@@ -151,7 +151,7 @@ describe("a form", () => {
     }
   });
 
-  test("that does not end is refused", async () => {
+  test("a form that is too long is refused", async () => {
     const answer = await post({ scope: "repository:globex/b:pull", padding: "x".repeat(100_000) });
     expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
     expect(tokenService.seen).toEqual([]);
@@ -160,7 +160,7 @@ describe("a form", () => {
   test.each([
     ["breaks off", "Transfer-Encoding: chunked", "5\r\nscope\r\nzz\r\n"],
     ["stops", "Content-Length: 100", "scope=repository:globex/b:pull"],
-  ])("that %s is refused in time", async (_, framing, body) => {
+  ])("a form that %s is refused in time", async (_, framing, body) => {
     const client = await rawClient(stack.current.edge);
     client.send(`POST /jwt/auth HTTP/1.1\r\nHost: edge\r\n${framing}\r\n\r\n${body}`);
     await vi.waitFor(() => expect(client.received()).toMatch(/^HTTP\/1\.1 400 [\s\S]*QUERY_INVALID/), {
@@ -171,16 +171,12 @@ describe("a form", () => {
   });
 });
 
-describe("a token service", () => {
+describe("token endpoint, a Pod's answer", () => {
   test.each([
-    [
-      "that refuses is heard as it is",
-      403,
-      '{"errors":[{"code":"DENIED","message":"access forbidden"}],"http_status":403}',
-    ],
-    ["that does not know the password is heard as it is", 401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
-    ["that limits is heard as it is", 429, "slow down"],
-  ])("%s", async (_, status, body) => {
+    ["a refusal with a reason", 403, '{"errors":[{"code":"DENIED","message":"access forbidden"}],"http_status":403}'],
+    ["a refusal of the password", 401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
+    ["a rate limit", 429, "slow down"],
+  ])("%s is passed on as it is", async (_, status, body) => {
     const headers = { "Content-Type": "application/json", "Retry-After": "7", "Set-Cookie": "a=b" };
     tokenService.answer((response) => void response.writeHead(status, headers).end(body));
     const answer = await get("scope=repository:globex/b:pull");
@@ -189,7 +185,7 @@ describe("a token service", () => {
   });
 
   test.each([
-    ["a part of another Pod beside its token", '{"token":"aaaa.bbbb.cccc~pod-a/dddd.eeee.ffff"}'],
+    ["a part of another Pod after its token", '{"token":"aaaa.bbbb.cccc~pod-a/dddd.eeee.ffff"}'],
     ["another Pod's name before its token", '{"token":"pod-a/dddd.eeee.ffff"}'],
     ["a bundle of its own making", '{"token":"pods.v1.pod-a/dddd.eeee.ffff"}'],
     ["two parts", '{"token":"dddd.eeee"}'],
@@ -200,8 +196,8 @@ describe("a token service", () => {
     ["a JWT longer than 32 KB", `{"token":"aaaa.${"b".repeat(32 * 1024)}.cccc"}`],
     ["no token", "{}"],
     ["no JSON", "<html>"],
-    ["more than it could mean", `{"token":"a.b.c","padding":"${"x".repeat(100_000)}"}`],
-  ])("that answers with %s is 502, and nothing of it is passed on", async (_, body) => {
+    ["more bytes than a token answer can have", `{"token":"a.b.c","padding":"${"x".repeat(100_000)}"}`],
+  ])("an answer with %s becomes 502, and nothing of it is passed on", async (_, body) => {
     tokenService.answer((response) => void response.writeHead(200).end(body));
     const answer = await get("scope=repository:globex/b:pull");
     const text = await answer.text();
@@ -210,7 +206,7 @@ describe("a token service", () => {
     expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
   });
 
-  test("that answers with another Pod's own token opens nothing by it", async () => {
+  test("an answer with another Pod's token opens nothing", async () => {
     const scope = "repository:acme/private:pull";
     const good = await createClient(stack.current.edge).token([scope]);
     const ofA = good.replace("pods.v1.pod-a/", "");
@@ -226,13 +222,13 @@ describe("a token service", () => {
     expect([...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
   });
 
-  test("that answers with no status of HTTP's is 502", async () => {
+  test("an answer with a status outside 200–599 becomes 502", async () => {
     tokenService.answer((response) => void response.socket?.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"));
     const answer = await get("scope=repository:globex/b:pull");
     expect([answer.status, await codeOf(answer)]).toEqual([502, "UNKNOWN"]);
   });
 
-  test("that redirects is not followed: credentials go nowhere else", async () => {
+  test("a redirect is not followed, because credentials would go elsewhere", async () => {
     tokenService.answer((response) => void response.writeHead(302, { Location: `${tokenService.url}/else` }).end());
     const answer = await get("scope=repository:globex/b:pull");
     expect([answer.status, answer.headers.get("Location"), await codeOf(answer)]).toEqual([502, null, "UNKNOWN"]);

@@ -9,11 +9,11 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** More than the read deadline of 10 s between them all, less between any two. */
+/** All pauses together are longer than the read deadline of 10 s, and each one is shorter. */
 const chunks = 6;
 const pauseMs = 2_200;
 
-test("a connection that breaks is tried once more for a read, and never for a write", async () => {
+test("after a connection to a Pod breaks, a read is tried once more and a write is not", async () => {
   const client = createClient(stack.current.edge);
   const token = await tokenFor(client);
   pod.answer((response) => {
@@ -30,7 +30,7 @@ test("a connection that breaks is tried once more for a read, and never for a wr
   expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["PUT", "POST"]);
 });
 
-test("a body that moves is not cut by a deadline, downwards or upwards", { timeout: 40_000 }, async () => {
+test("no deadline cuts a body that moves, in either direction", { timeout: 40_000 }, async () => {
   const client = createClient(stack.current.edge);
   const token = await tokenFor(client);
   pod.answer(async (response, { method }) => {
@@ -53,7 +53,7 @@ test("a body that moves is not cut by a deadline, downwards or upwards", { timeo
   });
   const [down, up] = await Promise.all([
     client.get("/v2/globex/app/manifests/1", token).then(async (answer) => answer.text()),
-    // Of all endpoints with a body the one with the shortest deadline.
+    // This endpoint has the shortest deadline of all that take a body.
     client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST", body: slowBody, duplex: "half" }),
   ]);
   expect(down).toBe(chunk.repeat(chunks));

@@ -5,7 +5,7 @@ import { answerFormsToo, asTokenServices, startOddPod } from "../support/odd-pod
 import { jobToken, routableToken } from "../support/routable-token.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** Requests as the clients' sources make them (names, order, encodings), over two Pods. */
+/** Requests over two Pods, with the names, order and encodings that the clients' sources have. */
 type TokenCall = { readonly query?: string; readonly form?: string; readonly chunked?: true; readonly basic?: string };
 
 const service = "service=registry-edge";
@@ -74,7 +74,7 @@ const calls: Readonly<Record<string, { readonly call: TokenCall; readonly grants
   };
 
 const identity = encodeURIComponent("demo:demo");
-/** Forms first; the same for GET when they are answered 404. */
+/** Clients send these forms first, and the same parameters by GET after a 404. */
 const forms: typeof calls = {
   "containerd push": {
     call: {
@@ -105,7 +105,7 @@ const forms: typeof calls = {
     call: { form: `client_id=oras-go&grant_type=password&password=demo&${service}&username=demo` },
     grants: {},
   },
-  "nydus, Basic beside a form without a grant type": {
+  "nydus, Basic with a form without a grant type": {
     call: {
       form: `${service}&scope=${encodeURIComponent(`repository:${a}:pull`)}&client_id=nydus`,
       basic: "demo:demo",
@@ -130,7 +130,7 @@ function send(edge: string, { query, form, chunked, basic }: TokenCall): Promise
   return fetch(realm, { method: "POST", headers, body, duplex: "half" } as RequestInit);
 }
 
-/** The token grants these and no more, by name; and `/v2/` is 200 with it, which ends every login. */
+/** The token grants exactly these actions by name, and `/v2/` answers it with 200, which ends every login. */
 async function expectGrants(edge: string, answer: Response, grants: Readonly<Record<string, string>>): Promise<void> {
   expect(answer.status).toBe(200);
   const body = (await answer.json()) as { token: string; access_token: string; expires_in: number };
@@ -147,14 +147,14 @@ async function expectGrants(edge: string, answer: Response, grants: Readonly<Rec
   expect((await createClient(edge).get("/v2/", body.token)).status).toBe(200);
 }
 
-describe("where token services have no POST, as GitLab's", () => {
+describe("token services without POST, as GitLab's", () => {
   const stack = useStack();
 
-  test.each(Object.entries(calls))("%s", async (_, { call, grants }) => {
+  test.each(Object.entries(calls))("a client gets what it asks for: %s", async (_, { call, grants }) => {
     await expectGrants(stack.current.edge, await send(stack.current.edge, call), grants);
   });
 
-  test.each(Object.entries(forms))("%s is 404, so that it comes with GET", async (_, { call, grants }) => {
+  test.each(Object.entries(forms))("a form gets 404, so GET comes next: %s", async (_, { call, grants }) => {
     const answer = await send(stack.current.edge, call);
     expect([answer.status, await answer.text()]).toEqual([404, ""]);
     const parameters = new URLSearchParams(call.form);
@@ -164,7 +164,7 @@ describe("where token services have no POST, as GitLab's", () => {
   });
 });
 
-describe("where token services have POST", async () => {
+describe("token services with POST", async () => {
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
   const stack = useStack({ topology: asTokenServices(tokenServices["pod-a"], tokenServices["pod-b"]) });
   beforeEach(() => {
@@ -173,11 +173,14 @@ describe("where token services have POST", async () => {
     }
   });
 
-  test.each(Object.entries({ ...calls, ...forms }))("%s", async (_, { call, grants }) => {
-    await expectGrants(stack.current.edge, await send(stack.current.edge, call), grants);
-  });
+  test.each(Object.entries({ ...calls, ...forms }))(
+    "a client gets what it asks for: %s",
+    async (_, { call, grants }) => {
+      await expectGrants(stack.current.edge, await send(stack.current.edge, call), grants);
+    },
+  );
 
-  test("one of two that has none makes it 404, though the other granted", async () => {
+  test("a 404 from one of two Pods is the answer, even if the other Pod grants", async () => {
     tokenServices["pod-b"].answer(
       (response, { method }) => void response.writeHead(method === "POST" ? 404 : 403).end(),
     );
@@ -185,9 +188,9 @@ describe("where token services have POST", async () => {
     expect((await send(stack.current.edge, call)).status).toBe(404);
   });
 
-  test("a Pod is told of the client, not of the edge, and each is asked once", async () => {
+  test("each Pod is asked once, and learns the client's address and the edge's host", async () => {
     const query = `${service}&${scopeOf(a, "pull")}&${scopeOf(b, "pull")}`;
-    // As Cloudflare sets it; what a client says of itself is not believed.
+    // Cloudflare sets the first header. What a client says about itself is not believed.
     const headers = {
       "CF-Connecting-IP": "203.0.113.7",
       "X-Forwarded-For": "10.0.0.1",
@@ -235,10 +238,10 @@ describe("docker login", async () => {
         `gitlab-ci-token:${await jobToken({ c: "2k", o: "2" })}`,
       ],
     ],
-  ] as const)("with %s is answered by its Pod (%s), and /v2/ takes the token", async (_, pod, make) => {
+  ] as const)("the Pod of %s (%s) answers it, and /v2/ takes the token", async (_, pod, make) => {
     const [good = "", wrong = ""] = await make();
     const own = tokenServices[pod];
-    // It knows this one credential, and answers as the toy one does to `demo`.
+    // This token service knows only this credential, and answers it as the toy service answers `demo`.
     own.answer(async (response, { path, headers }) => {
       const user = headers.authorization === `Basic ${btoa(good)}` ? "demo:demo" : "nobody:wrong";
       const Authorization = `Basic ${btoa(user)}`;
@@ -251,7 +254,7 @@ describe("docker login", async () => {
     expect([own.seen.length, other.seen.length]).toEqual([2, 0]);
   });
 
-  test("without a credential is what the default Pod says to strangers", async () => {
+  test("the default Pod answers it when there are no credentials", async () => {
     answerFormsToo(tokenServices["pod-a"], stack.current.pods["pod-a"].token.direct);
     const answer = await login();
     expect([answer.status, await answer.json()]).toMatchObject([403, { errors: [{ code: "DENIED" }] }]);
