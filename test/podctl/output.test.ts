@@ -1,7 +1,8 @@
 import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { parse, stringify } from "yaml";
-import { inOneLine, note, print, printJson, startProgress } from "../../src/podctl/output.ts";
+import { formatSteps } from "../../src/podctl/explain/step.ts";
+import { note, print, printJson, startProgress } from "../../src/podctl/output.ts";
 
 const { isTTY } = process.stderr;
 afterEach(() => {
@@ -78,7 +79,11 @@ test("output: control characters of foreign text never reach the terminal", () =
   process.stderr.isTTY = false;
   note(`podctl: ${clearAndCopy}`);
   expect(String(written.mock.calls[0])).not.toMatch(unsafe);
-  expect(inOneLine("first\nsecond")).toBe("first\\u000asecond");
+});
+
+test("output: a line break in a token's claim does not begin a line of explain", () => {
+  const steps = [{ step: "token", result: "bundle\nanswer  200", lines: ["pod-a: grants x\nanswer  200"] }];
+  expect(formatSteps(steps)).toBe("token  bundle\\u000aanswer  200\n         pod-a: grants x\\u000aanswer  200");
 });
 
 test("output: escaped control characters leave JSON and YAML with the same meaning", () => {
