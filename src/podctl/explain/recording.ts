@@ -54,7 +54,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       service: new URL(request.url).searchParams.get("service") ?? "",
       realm: null,
       auth,
-      plainHttp: "allow",
+      plainHttp: "everywhere",
       sealingKeys: [],
       uploadKeys: [new Uint8Array(32)],
       probeToken: null,
