@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
+import type { PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 import type { EdgeKeys } from "./lib/derive-key.ts";
 
@@ -9,7 +10,7 @@ export type Config = {
   /** Null: the request's own origin and `/jwt/auth`. Never taken from a forwarding header. */
   readonly realm: string | null;
   readonly auth: "token" | "none";
-  readonly plainHttp: "allow" | "refuse";
+  readonly plainHttp: PlainHttp;
   readonly sealingKeys: readonly JsonWebKey[];
   /** Every key of the edge's own is derived from these. */
   readonly edgeKeys: EdgeKeys;
@@ -51,7 +52,7 @@ export function parseConfig(env: Env): Config {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
-    plainHttp: PLAIN_HTTP,
+    plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     edgeKeys: EDGE_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,

@@ -1,8 +1,6 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { isHost } from "../lib/address.ts";
-import { parseDigest } from "../oci/digest.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
+import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters, type Rules } from "./rules.ts";
@@ -43,11 +41,6 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
   }
-  if (pod.probe === undefined) return;
-  const repository = parseRepositoryName(pod.probe.repository);
-  const digest = parseDigest(pod.probe.digest);
-  if (!repository.ok) yield mistake(["probe", "repository"], repository.error);
-  if (!digest.ok) yield mistake(["probe", "digest"], digest.error);
 }
 
 const originOf = (store: Store, path: Path): [Path, string][] => {
@@ -60,11 +53,8 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   if (username !== "" || password !== "") return "holds a user name or password; want none in a URL";
   if (protocol === "https:") return null;
   if (protocol !== "http:") return "is neither https nor http; want https";
-  const allowed = plainHttp === "everywhere" || (plainHttp === "loopback" && isLoopback(hostname));
-  return allowed ? null : "is not encrypted; want https";
+  return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
-
-const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
 /** The edge's own host name that this one is, or is below: Go's client sends its token along to such a host, on any port. */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>

@@ -5,11 +5,11 @@ import type { Target } from "./target.ts";
 
 export type TargetOptions = { readonly env?: string };
 
-/** `--env` as every command that has a target takes it. */
+/** Adds `--env` to a command that works on a target. */
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV, as for wrangler)",
+    "work on the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV)",
   );
 
 export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
