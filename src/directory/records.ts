@@ -1,15 +1,21 @@
 import * as v from "valibot";
 import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
-import { type PodId, parsePodId } from "./pod-id.ts";
+import { parsePodId } from "./pod-id.ts";
+
+/** Text that `parse` takes; the record then holds the value that it makes. `wanted` completes "want …" in a message. */
+const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, wanted: string) =>
+  v.pipe(
+    v.string(),
+    v.check((text) => parse(text).ok, wanted),
+    v.transform((text) => text as T),
+  );
 
 /** What stands in KV, one schema per kind: read by the Worker, written by whoever keeps the directory. */
-const podId = v.pipe(
-  v.string(),
-  v.check((text) => parsePodId(text).ok, "a Pod id"),
-  v.transform((text) => text as PodId),
-);
+const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(
   v.string(),
@@ -59,7 +65,12 @@ export const podFields = {
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
   blobs: v.optional(blobs, {}),
-  probe: v.optional(v.strictObject({ repository: v.string(), digest: v.string() })),
+  probe: v.optional(
+    v.strictObject({
+      repository: parsedBy(parseRepositoryName, "a repository name: lower-case components separated by single slashes"),
+      digest: parsedBy(parseDigest, "a digest: sha256: and 64 lower-case hex digits"),
+    }),
+  ),
 };
 
 const version = v.literal(1);

@@ -5,7 +5,7 @@ import { parsePodId } from "../directory/pod-id.ts";
 import { sameSecret } from "../lib/bytes.ts";
 import { jsonResponse } from "../lib/json-response.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
 import type { ErrorCode } from "../oci/errors.ts";
 import { parameter } from "../oci/query.ts";
 import type { Services } from "../services.ts";
@@ -48,11 +48,9 @@ async function probe(text: string, services: Services): Promise<Result<Probed, A
   const pod = found.value;
   if (pod === null) return err(refusal("UNSUPPORTED", 404, `Pod "${id.value}" has no record`));
   if (pod.probe === undefined) return err(refusal("UNSUPPORTED", 404, `Pod "${id.value}" has no probe`));
-  const digest = parseDigest(pod.probe.digest);
-  if (!digest.ok) return err(refusal("DIGEST_INVALID", 500, `probe of Pod "${id.value}": ${digest.error}`));
-  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest.value, services)));
-  const { revision, probe: blob } = pod;
-  return ok({ pod: pod.id, revision, repository: blob.repository, digest: digest.value, stores });
+  const { repository, digest } = pod.probe;
+  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
+  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores });
 }
 
 async function probeStore(pod: Pod, index: number, digest: Digest, services: Services): Promise<ProbedStore> {

@@ -1,8 +1,6 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
 import { isHost } from "../lib/host.ts";
-import { parseDigest } from "../oci/digest.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { maxTextCharacters, type Rules } from "./rules.ts";
@@ -43,11 +41,6 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
   }
-  if (pod.probe === undefined) return;
-  const repository = parseRepositoryName(pod.probe.repository);
-  const digest = parseDigest(pod.probe.digest);
-  if (!repository.ok) yield mistake(["probe", "repository"], repository.error);
-  if (!digest.ok) yield mistake(["probe", "digest"], digest.error);
 }
 
 const originOf = (store: Store, path: Path): [Path, string][] => {

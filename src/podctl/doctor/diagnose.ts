@@ -3,8 +3,6 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
-import { parseDigest } from "../../oci/digest.ts";
-import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { bearer, call } from "./call.ts";
 import { type Check, Checks } from "./check.ts";
 import { examinePod } from "./examine.ts";
@@ -83,12 +81,11 @@ async function subjectOf(
 ): Promise<Result<Subject, string>> {
   const pod = await readPod(checks.pod, directory);
   if (!pod.ok) return pod;
-  const probe = probeOf(pod.value);
-  if (!probe.ok) return probe;
+  const probe = pod.value.probe ?? null;
   const way = pod.value.trust === undefined ? "direct" : "through the edge";
-  const owner = probe.value === null ? null : await resolvePod(directory, probe.value.repository, null);
+  const owner = probe === null ? null : await resolvePod(directory, probe.repository, null);
   const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.value.id;
-  return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe: probe.value, ownsProbe, way });
+  return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe, ownsProbe, way });
 }
 
 async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {
@@ -97,13 +94,4 @@ async function readPod(text: string, directory: Directory): Promise<Result<Pod, 
   const pod = await directory.pod(id.value);
   if (!pod.ok) return err(pod.error.text);
   return pod.value === null ? err(`Pod "${text}" has no record`) : ok(pod.value);
-}
-
-function probeOf({ probe }: Pod): Result<Subject["probe"], string> {
-  if (probe === undefined) return ok(null);
-  const repository = parseRepositoryName(probe.repository);
-  if (!repository.ok) return err(`probe: ${repository.error}`);
-  const digest = parseDigest(probe.digest);
-  if (!digest.ok) return err(`probe: ${digest.error}`);
-  return ok({ repository: repository.value, digest: digest.value });
 }
