@@ -3,7 +3,7 @@ import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import { generateSealingKeys } from "../directory/seal.ts";
-import { metadataOf } from "../topology/metadata.ts";
+import { metadataOf } from "../topology/record-text.ts";
 import { isPortFree, loopback, serve } from "./http-server.ts";
 import { defaultStateDir } from "./paths.ts";
 import { findTap, type Pods, partsOf, startPods } from "./pods/start-pods.ts";

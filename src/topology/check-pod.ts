@@ -3,9 +3,8 @@ import { decodeProtectedHeader } from "jose";
 import { isHost } from "../lib/host.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
-import { maxTextCharacters, type Rules } from "./rules.ts";
 import { storeMistakes } from "./store-mistakes.ts";
-import type { TopologyPod } from "./topology.ts";
+import { maxTextCharacters, type Rules, type TopologyPod } from "./topology.ts";
 
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
   const path: Path = ["pods", id];

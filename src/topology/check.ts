@@ -4,17 +4,12 @@ import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
-import { Assignments } from "./assignments.ts";
 import { checkPod } from "./check-pod.ts";
-import { listsForMappings, mistakeOf } from "./issues.ts";
-import { type Mistake, type Path, quote } from "./mistake.ts";
-import { maxPods, maxTextCharacters, type Rules } from "./rules.ts";
-import { type Topology, type TopologyPod, topologySchema } from "./topology.ts";
+import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
+import { maxPods, maxTextCharacters, type Rules, type Topology, type TopologyPod, topologySchema } from "./topology.ts";
 
-export type CheckedTopology = Topology & {
-  readonly assignments: Assignments;
-  readonly assignmentsFile: string | undefined;
-};
+/** `assignmentsFile` is still to be read. */
+export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
   const parsed = v.safeParse(topologySchema, input);
@@ -112,15 +107,19 @@ function checkEdge(edge: string | undefined): readonly Mistake[] {
   ];
 }
 
-function assignmentsOf(input: object, pods: ReadonlyMap<PodId, unknown>, mistakes: Mistake[]): Assignments {
-  const assignments = new Assignments();
+function assignmentsOf(
+  input: object,
+  pods: ReadonlyMap<PodId, unknown>,
+  mistakes: Mistake[],
+): ReadonlyMap<Prefix, PodId> {
+  const assignments = new Map<Prefix, PodId>();
   for (const [text, pod] of Object.entries(input) as [string, unknown][]) {
     const path = ["assignments", text];
     const prefix = parsePrefix(text);
     if (!prefix.ok) mistakes.push({ path, at: "name", text: prefix.error });
     else if (typeof pod !== "string" || !pods.has(pod as PodId)) {
       mistakes.push({ path, at: "value", text: unknownPod(String(pod), pods) });
-    } else assignments.add(prefix.value, pod as PodId);
+    } else assignments.set(prefix.value, pod as PodId);
   }
   return assignments;
 }

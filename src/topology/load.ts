@@ -7,8 +7,7 @@ import { readAssignments } from "./assignments-file.ts";
 import { type CheckedTopology, checkTopology } from "./check.ts";
 import { formatPath, type LocatedMistake } from "./mistake.ts";
 import { fillPlaceholders, type Placeholders } from "./placeholders.ts";
-import type { Rules } from "./rules.ts";
-import type { Topology } from "./topology.ts";
+import type { Rules, Topology } from "./topology.ts";
 import { parseYaml } from "./yaml.ts";
 
 /** YAML takes a hundred times its size in memory. */
@@ -32,7 +31,7 @@ export async function loadTopology(
   const onProgress = options.onProgress ?? (() => {});
   const file = isAbsolute(assignmentsFile) ? assignmentsFile : join(dirname(path), assignmentsFile);
   const read = await readAssignments(file, { pods, assignments, onProgress });
-  return read.ok ? checked : read;
+  return read.ok ? ok({ ...checked.value, assignments: read.value }) : read;
 }
 
 /** Without the assignments of a file that it names. */

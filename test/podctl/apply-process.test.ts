@@ -64,7 +64,7 @@ test("killed in the middle and run again it ends in the same state", async () =>
   const plan = await podctl(["plan", file, "--env", "production"], { env });
   expect([plan.code, plan.stdout]).toEqual([
     2,
-    expect.stringMatching(/began a write to revision 1 at .* that did not end; apply ends it\./),
+    expect.stringMatching(/began a write to revision 1 at .* which was interrupted; `podctl apply` completes it\./),
   ]);
   expect((await podctl(apply, { env })).code).toBe(0);
   expect(records()).toEqual(state);

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { KvStore, ListedKey } from "../../src/podctl/target/kv-store.ts";
 import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
-import { rollBack } from "../../src/podctl/write/undo-write.ts";
+import { readLastWrite, undoWrite } from "../../src/podctl/write/undo-write.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
@@ -31,6 +31,10 @@ async function apply(topology: typeof before): Promise<void> {
   const plan = await makePlan(kv, topology);
   await applyPlan(kv, plan);
   await checkApplied(kv, topology, plan);
+}
+
+async function rollBack(kv: KvStore): Promise<void> {
+  await undoWrite(kv, await readLastWrite(kv));
 }
 
 const timeless = (text: string) => text.replaceAll(/"(appliedAt|at)":"[^"]*"/g, '"$1":""');

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { exportDirectory } from "../../src/podctl/write/export-directory.ts";
+import { exportTopology, formatTopology } from "../../src/topology/export.ts";
 import { recordText } from "../../src/topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
 import { digest, repositoryName } from "../support/generators.ts";
@@ -69,10 +69,9 @@ test("what is exported asks for the very records that it was exported from, and 
       const text = `{pods: {${podTexts.join(", ")}}, ${members.join(", ")}}`;
       const entries = entriesOf(topologyOf(text)).toSorted(([one], [other]) => (one < other ? -1 : 1));
       const yamlOf = (records: typeof entries): string => {
-        const exported = exportDirectory();
-        exported.see(records.map(([key, text]) => ({ key, text, json: JSON.parse(text) })));
-        const directory = exported.end();
-        return directory.yaml(directory.topology(undefined));
+        const exported = exportTopology(records.map(([key, text]) => ({ key, text })));
+        if (!exported.ok) throw new Error(exported.error);
+        return formatTopology(exported.value.members(undefined));
       };
       const yaml = yamlOf(entries);
       const again = entriesOf(topologyOf(yaml)).toSorted(([one], [other]) => (one < other ? -1 : 1));

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { account, apiToken, type CloudflareKv, namespace } from "./cloudflare-kv.ts";
 
 /** What makes podctl's `--env production` this server: a wrangler.toml in the folder, and the variables that name it. */
-export function accountEnv(dir: string, server: CloudflareKv): Readonly<Record<string, string>> {
+export function accountEnv(dir: string, server: Pick<CloudflareKv, "baseUrl">): Readonly<Record<string, string>> {
   const config = `name = "edge"
 compatibility_date = "2026-10-23"
 account_id = "${account}"

@@ -372,7 +372,7 @@ const lines: readonly BadTopology[] = [
   lineRow(
     "a line that assigns a prefix again",
     "acme\tpod-a\nacme\tpod-a\n",
-    '2:1: prefix "acme" is assigned a second time; want it once',
+    '2:1: prefix "acme" is assigned a second time; remove one of the two',
   ),
   lineRow(
     "a line that assigns a prefix of the topology",

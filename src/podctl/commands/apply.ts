@@ -34,7 +34,7 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
       if (isEmpty(plan)) return;
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
       // While somebody was thinking, KV may have changed.
-      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.live.state);
+      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);
       const revision = await applyPlan(kv, plan);
       await checkApplied(kv, topology, plan);
       if (options.json) printJson({ ...planJson(plan), applied: revision });
@@ -42,9 +42,9 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
     });
 }
 
-function refuseChanged({ live }: Plan, expected: string | undefined): void {
-  if (expected === undefined || live.state === expected) return;
+function refuseChanged({ state }: Plan, expected: string | undefined): void {
+  if (expected === undefined || state === expected) return;
   throw new CliFailure(
-    `KV changed since the plan: that was made at revision ${expected}, now it is at ${live.state}; plan again`,
+    `KV changed since the plan: that was made at revision ${expected}, now it is at ${state}; plan again`,
   );
 }

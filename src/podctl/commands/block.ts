@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { blockKey } from "../../directory/keys.ts";
 import { parseBlocked } from "../../topology/check.ts";
-import { maxTextCharacters } from "../../topology/rules.ts";
+import { maxTextCharacters } from "../../topology/topology.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { readRollback, undo } from "../write/undo-write.ts";
+import { readLastWrite, undoWrite } from "../write/undo-write.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
 
@@ -20,8 +20,9 @@ A rollback that was cut off is finished by the next one.`,
     .action(async (options: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
-      const rollback = await readRollback(kv);
-      const { index, to, former } = rollback;
+      const last = await readLastWrite(kv);
+      const { index, former, before } = last;
+      const to = before.record?.revision ?? 0;
       const records = former.size - 1;
       showWrite(
         [
@@ -30,7 +31,7 @@ A rollback that was cut off is finished by the next one.`,
         options,
       );
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
-      await undo(kv, rollback);
+      await undoWrite(kv, last);
       if (options.json) printJson({ from: index.revision, to, records });
       else print(`Revision ${to} is back.`);
     });

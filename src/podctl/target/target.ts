@@ -1,4 +1,4 @@
-import type { Rules } from "../../topology/rules.ts";
+import type { Rules } from "../../topology/topology.ts";
 import type { EdgeAccess } from "./edge-access.ts";
 import type { KvStore } from "./kv-store.ts";
 

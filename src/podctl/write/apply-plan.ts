@@ -4,19 +4,16 @@ import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
 import { counted, startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { actor } from "./actor.ts";
-import { jobOf } from "./job.ts";
 import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
-import { writeDirectory } from "./write-directory.ts";
+import { actor, writeDirectory } from "./write-directory.ts";
 
 /** Gives the revision that it made. */
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
-  const job = jobOf(plan, { appliedAt: new Date(), appliedBy: actor() });
-  const progress = startProgress("records written", job.writes.length);
-  await writeDirectory(kv, job, progress.advance);
+  const progress = startProgress("records written", plan.changes.length);
+  const revision = await writeDirectory(kv, plan, progress.advance);
   progress.end();
-  return job.revision;
+  return revision;
 }
 
 /** A listing may lag behind a write. */
@@ -29,11 +26,11 @@ export async function checkApplied(
   { changes }: Plan,
   pausesMs: readonly number[] = lagPausesMs,
 ): Promise<void> {
-  const former = new Map(changes.map(({ key, before }) => [key, before]));
   for (const pauseMs of pausesMs) {
     await sleep(pauseMs);
     const after = await makePlan(kv, topology);
     if (after.changes.length === 0) return;
+    const former = new Map(changes.map(({ key, before }) => [key, before]));
     if (after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before)) continue;
     throw new CliFailure(describeOthers(after));
   }
@@ -43,8 +40,8 @@ export async function checkApplied(
   );
 }
 
-function describeOthers({ changes, live }: Plan): string {
-  const who = live.settings?.appliedBy;
+function describeOthers({ changes, directory }: Plan): string {
+  const who = directory.record?.appliedBy;
   const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
   const first = `all was written, but KV is not as the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
   return [`${first}. To be as the file says it now lacks:`, ...changeLines(changes)].join("\n");

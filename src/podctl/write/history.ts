@@ -15,14 +15,14 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
   return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
-/** Of the write that began on this very directory and did not end. */
-export async function readUnfinished(kv: KvStore, settings: DirectoryRecord | null): Promise<HistoryIndex | null> {
-  const index = await readHistoryIndex(kv, (settings?.revision ?? 0) + 1);
+/** The index of the write that began at this revision of the directory and was interrupted; null if there is none. */
+export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
+  const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
   return index?.undone === true ? null : index;
 }
 
 export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
-  `${by} began a write to revision ${revision} at ${at} that did not end`;
+  `${by} began a write to revision ${revision} at ${at}, which was interrupted`;
 
 export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
   const all = new Map<string, string | null>();
