@@ -17,21 +17,21 @@ import type { Prefix } from "../oci/repository-name.ts";
 const pod = v.strictObject({
   state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
   reason: v.optional(v.string()),
-  /** Cell ids (base36) whose routable tokens are this Pod's. */
+  /** Ids (base36) of the GitLab cells whose routable tokens belong to this Pod. */
   cells: v.optional(v.array(v.pipe(v.string(), v.regex(/^[0-9a-z]{1,13}$/))), []),
   ...podFields,
 });
 
-/** `topology.yaml`: the infra team's own file, from which the directory is made. */
+/** `topology.yaml`: the infra team's own file, from which podctl makes the directory. */
 export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.string()), {}),
-  /** A file beside this one with a line `prefix<TAB>pod` for each assignment: for more than YAML is good for. */
+  /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many. */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
   default: v.optional(v.string()),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
-  /** The edge's host name, for a check of the blob hosts, where wrangler.toml names no route. */
+  /** The edge's host name, needed to check the blob hosts if wrangler.toml has no route. */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 
@@ -54,7 +54,7 @@ export const maxTextCharacters = 500;
 
 export type TopologyPod = v.InferOutput<typeof pod>;
 
-/** A topology whose every name is parsed, with the assignments of its line file. */
+/** A topology with every name parsed and with the assignments of its line file. */
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
   readonly assignments: ReadonlyMap<Prefix, PodId>;
