@@ -1,4 +1,4 @@
-/** All commands of podctl: one file each. */
+/** All commands of podctl; each has its own file. */
 import { Command } from "commander";
 import { applyCommand } from "./commands/apply.ts";
 import { assignCommand, unassignCommand } from "./commands/assign.ts";
@@ -37,8 +37,8 @@ export const createProgram = (): Command =>
     .addHelpText(
       "after",
       `
-The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
-\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`); with --env on the KV namespace that
-wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command at work.`,
+You keep the topology in a file (topology.yaml), in a repository of your own. \`plan\` shows what that file would change in the
+directory, and \`apply\` changes it. Without --env, every command works on the running local stack (\`npm start\`). With --env, it works
+on the KV namespace that wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command in use.`,
     )
     .showHelpAfterError();

@@ -72,7 +72,7 @@ test("killed in the middle and run again it ends in the same state", async () =>
 
 test("without --yes and a terminal nothing is written", async () => {
   const { code, stderr } = await podctl(["apply", file, "--env", "production"], { env });
-  expect([code, stderr]).toEqual([1, "podctl: nobody is there to be asked; pass --yes to write without asking\n"]);
+  expect([code, stderr]).toEqual([1, "podctl: not a terminal; pass --yes to write without confirmation\n"]);
   expect(server.data.size).toBe(0);
 });
 

@@ -211,7 +211,7 @@ describe("a rollback", () => {
       if (state.size > 0) expect(records()).toEqual(state);
     }
     expect([...records().keys()]).toEqual(["route/hand"]);
-    await expect(rollBack(kv)).rejects.toThrow("nothing is kept of what revision 0 replaced");
+    await expect(rollBack(kv)).rejects.toThrow("KV keeps no history of what revision 0 replaced");
     expect([...server.data.keys()].filter((key) => key.startsWith("history/"))).toEqual([]);
   });
 

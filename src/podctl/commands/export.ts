@@ -9,20 +9,23 @@ import { readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
-/** More than this is slow to read as YAML. */
+/** YAML with more than this is slow to read. */
 const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {
   return withTarget(new Command("export"))
     .description("Prints KV as a topology file. Applying what it prints changes nothing.")
-    .option("--assignments-file <path>", "write the assignments there, a line each, and name that file in the topology")
+    .option(
+      "--assignments-file <path>",
+      "write the assignments to this file, one per line, and name it in the topology",
+    )
     .option("--json", "the topology as JSON")
     .addHelpText(
       "after",
       `
   podctl export > topology.yaml
 
-The same KV gives the same file. Secrets in it are sealed; comments of the file it was once applied from are lost.`,
+The same KV always gives the same file. Secrets in it are sealed. Comments of the file that was applied are lost.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
       const target = await openTarget(options);
@@ -37,7 +40,7 @@ The same KV gives the same file. Secrets in it are sealed; comments of the file 
       if (assignmentsFile !== undefined) await writeAssignments(assignmentsFile, exported);
       else if (exported.assignments.length > maxInlineAssignments) {
         throw new CliFailure(
-          `${count(exported.assignments.length)} assignments are too many for YAML; name a file for them by --assignments-file`,
+          `${count(exported.assignments.length)} assignments are too many for YAML; name a file for them with --assignments-file`,
         );
       }
       const members = exported.members(assignmentsFile);

@@ -1,4 +1,4 @@
-/** Carries a plan out, and looks afterwards whether KV is what was planned. */
+/** Writes what a plan says, then checks that KV is what the topology says. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
@@ -16,10 +16,10 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   return revision;
 }
 
-/** A listing may lag behind a write. */
+/** A listing may show a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Plans again: whatever differs now was written by someone else meanwhile, unless KV only shows what was there before. */
+/** Plans again. Someone else wrote what differs now, unless KV only shows what was there before the apply. */
 export async function checkApplied(
   kv: KvStore,
   topology: Topology,
@@ -43,6 +43,6 @@ export async function checkApplied(
 function describeOthers({ changes, directory }: Plan): string {
   const who = directory.record?.appliedBy;
   const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
-  const first = `all was written, but KV is not as the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
-  return [`${first}. To be as the file says it now lacks:`, ...changeLines(changes)].join("\n");
+  const first = `all was written, but KV is not what the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
+  return [`${first}. To make KV what the file says, these changes are left:`, ...changeLines(changes)].join("\n");
 }

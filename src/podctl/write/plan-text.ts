@@ -1,5 +1,4 @@
-/** A plan in words: one line a change, never a value of a Pod record. */
-
+/** A plan as text and as JSON: one line for each change. No value of a Pod record is ever shown, because it may be a secret. */
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Change, stampMembers } from "../../topology/difference.ts";
@@ -10,7 +9,7 @@ import { isEmpty, type Plan } from "./make-plan.ts";
 type ChangeView = {
   readonly action: Change["action"];
   readonly key: string;
-  /** What a route or key leads to; null where it leads nowhere. */
+  /** The Pod that the record names before and after the change; null if it names none. */
   readonly pod?: { readonly from: string | null; readonly to: string | null };
   /** The members of a changed record that differ. */
   readonly members?: readonly string[];

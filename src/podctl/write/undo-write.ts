@@ -33,7 +33,7 @@ async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Pr
   const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));
   if (index === null) {
-    throw new CliFailure(`nothing is kept of what revision ${revision} replaced, so it cannot be undone`);
+    throw new CliFailure(`KV keeps no history of what revision ${revision} replaced, so it cannot be undone`);
   }
   return index;
 }
