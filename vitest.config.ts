@@ -6,7 +6,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/e2e/**", "node_modules/**"],
     maxWorkers: 2,
-    // A fresh copy of all modules for each file would cost half as much CPU time again.
+    // A fresh copy of all modules for each file would cost half as much CPU time on top.
     isolate: false,
     testTimeout: 30_000,
     hookTimeout: 60_000,

@@ -1,5 +1,5 @@
-// Installs from the lockfile when node_modules is missing or older than it, so that every npm command works from a clean clone.
-// Plain JavaScript on purpose: it runs on the host's own Node, before the pinned one is there.
+// Installs from the lockfile if node_modules is missing or was installed from another one, so that every npm command works
+// in a clean clone. It is plain JavaScript because it runs on the host's own Node, before the pinned one is installed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -16,7 +16,7 @@ const lockfileSha256 = createHash("sha256")
 
 const isInstalled = () => existsSync(stamp) && readFileSync(stamp, "utf8") === lockfileSha256;
 
-/** Null when nobody holds the lock, or who held it is gone. */
+/** The process that holds the lock; null if no process does, or if the one that did has ended. */
 function holder() {
   try {
     const pid = Number(readFileSync(lock, "utf8"));
@@ -27,7 +27,7 @@ function holder() {
   }
 }
 
-/** By a link, for so the lock never stands without its holder's number in it. */
+/** A link makes the lock appear with its holder's number already in it. */
 function takeLock() {
   const own = `${lock}.${process.pid}`;
   mkdirSync(dirname(lock), { recursive: true });
@@ -49,7 +49,7 @@ function waitForTurn() {
     const pid = holder();
     if (pid === null) rmSync(lock, { force: true });
     else {
-      if (!said) console.error(`Waiting for process ${pid}, which installs npm packages …`);
+      if (!said) console.error(`Waiting for process ${pid}, which is installing npm packages …`);
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, pollMs);
     }
   }
@@ -57,11 +57,17 @@ function waitForTurn() {
 
 function install() {
   console.error("Installing npm packages from the lockfile …");
-  const { status } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], {
+  const { status, error } = spawnSync("npm", ["ci", "--ignore-scripts", "--loglevel=error"], {
     cwd: root,
     stdio: ["ignore", "ignore", "inherit"],
   });
-  if (status === 0) writeFileSync(stamp, lockfileSha256);
+  if (status === 0) {
+    writeFileSync(stamp, lockfileSha256);
+    return 0;
+  }
+  console.error(
+    `\`npm ci\` failed${error === undefined ? "" : `: ${error.message}`}. Run the command again when that is fixed.`,
+  );
   return status ?? 1;
 }
 

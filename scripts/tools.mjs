@@ -1,12 +1,17 @@
-// Gets what e2e and conformance need beside npm packages: Go programs, pinned, into .local/bin; Debian's packages where we are root.
+// Gets what e2e and conformance need in addition to the npm packages of package.json: pinned Go programs, a server from npm and vendors' SDKs, all into
+// .local, and Debian's packages if we are root.
 import { spawnSync } from "node:child_process";
-import { accessSync, constants, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter } from "node:path";
 import { fileURLToPath } from "node:url";
 
-const bin = fileURLToPath(new URL("../.local/bin", import.meta.url));
+const local = fileURLToPath(new URL("../.local", import.meta.url));
+const bin = `${local}/bin`;
+/** What `npm ci` needs for the vendors' SDKs. They have a lockfile because what signs in them is often a dependency of theirs. */
+const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;
+const npmOptions = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
 /** The program's name is the last element of its package. */
 const goPrograms = {
@@ -18,9 +23,9 @@ const goPrograms = {
   regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
 };
-/** Servers from npm that are too large for the lockfile of every checkout; each gets a folder of its own in .local. */
+/** Servers from npm that are too large for the lockfile of every checkout. Each gets a folder of its own in .local. */
 const npmServers = { azurite: "azurite@3.37.0" };
-/** Program, or module of one, to Debian package. */
+/** The Debian package of each program, or of a program's module. */
 const debianPrograms = {
   "docker-registry": "docker-registry",
   skopeo: "skopeo",
@@ -38,6 +43,7 @@ const debianPrograms = {
 mkdirSync(bin, { recursive: true });
 const missing = [
   ...getDebianPrograms(),
+  ...getOracles(),
   ...Object.entries(npmServers).flatMap(getNpmServer),
   ...Object.entries(goPrograms).flatMap(getGoProgram),
 ];
@@ -46,21 +52,33 @@ process.exitCode = missing.length === 0 ? 0 : 1;
 
 function getGoProgram([name, pinned]) {
   const stamp = `${bin}/${name}.version`;
-  if (isExecutable(`${bin}/${name}`) && readIfThere(stamp) === pinned) return [];
-  console.error(`tools: building ${name} …`);
-  const failure = run("go", ["install", pinned], { GOBIN: bin });
-  if (failure !== null) return [`no ${name}: ${failure}`];
-  writeFileSync(stamp, pinned);
-  return [];
+  if (!isExecutable(`${bin}/${name}`)) rmSync(stamp, { force: true });
+  return getOnce({ name, pinned, stamp }, () => run("go", ["install", pinned], { GOBIN: bin }));
+}
+
+function getOracles() {
+  const folder = `${local}/oracles`;
+  const pinned = readFileSync(`${oracles}/package-lock.json`, "utf8");
+  return getOnce({ name: "vendors' SDKs", pinned, stamp: `${folder}/.version` }, () => {
+    mkdirSync(folder, { recursive: true });
+    for (const file of ["package.json", "package-lock.json"]) copyFileSync(`${oracles}/${file}`, `${folder}/${file}`);
+    return run("npm", ["ci", "--prefix", folder, ...npmOptions], {});
+  });
 }
 
 function getNpmServer([name, pinned]) {
-  const folder = `${bin}/../${name}`;
-  const stamp = `${folder}/.version`;
+  const folder = `${local}/${name}`;
+  return getOnce({ name, pinned, stamp: `${folder}/.version` }, () => {
+    mkdirSync(folder, { recursive: true });
+    return run("npm", ["install", "--prefix", folder, ...npmOptions, pinned], {});
+  });
+}
+
+/** `stamp` is the file that says what was installed last; `install` returns null or what went wrong. */
+function getOnce({ name, pinned, stamp }, install) {
   if (readIfThere(stamp) === pinned) return [];
-  console.error(`tools: npm install ${pinned} …`);
-  mkdirSync(folder, { recursive: true });
-  const failure = run("npm", ["install", "--prefix", folder, "--ignore-scripts", "--loglevel=error", pinned], {});
+  console.error(`tools: installing ${name} …`);
+  const failure = install();
   if (failure !== null) return [`no ${name}: ${failure}`];
   writeFileSync(stamp, pinned);
   return [];
@@ -73,7 +91,7 @@ function getDebianPrograms() {
   const command = `apt-get install ${packages.join(" ")}`;
   if (process.getuid?.() !== 0) return [`as root: ${command}`];
   console.error(`tools: ${command} …`);
-  // A runlevel of no services: a package's own server must not take a port of this machine.
+  // In this runlevel no service starts, because a package's own server must not take a port of this machine.
   const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const failure =
     run("apt-get", ["update", "-qq"], env) ??
@@ -82,7 +100,7 @@ function getDebianPrograms() {
   return stillMissing.length === 0 ? [] : [`no ${stillMissing.join(", ")}: ${failure ?? "not in these packages"}`];
 }
 
-/** Null, or the last lines of what it complained of. */
+/** Null, or the last lines of the command's complaint. */
 function run(command, args, env) {
   const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: installMs };
   const { status, error, stderr } = spawnSync(command, args, options);
@@ -90,7 +108,7 @@ function run(command, args, env) {
   return error?.message ?? (stderr.trim().split("\n").slice(-keptLines).join(" | ") || `ended with ${status}`);
 }
 
-/** Debian's own folders count even where PATH leaves them out. */
+/** Debian's own folders count even if PATH leaves them out. */
 function isInstalled(program) {
   const folders = ["/usr/bin", "/usr/sbin", ...(process.env.PATH ?? "").split(delimiter)];
   if (program.endsWith(".so")) return isThere(`/usr/lib/nginx/modules/${program}`, constants.R_OK);

@@ -1,63 +1,77 @@
-import { createEvidenceCache } from "./blobs/proof-cache.ts";
-import { createProofMemory, createProofs, type Proofs } from "./blobs/proofs.ts";
+import type { TokenMemory } from "./auth/verify.ts";
+import type { ParsedCidrs } from "./blobs/choose-store.ts";
+import { createProofCache } from "./blobs/proof-cache.ts";
+import { createProofs, type Proofs } from "./blobs/proofs.ts";
+import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
-import { createDirectory, type Directory, type FetchPod } from "./directory/directory.ts";
-import { createKvCache, createReadKv } from "./directory/kv.ts";
+import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
+import { createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
-import { fetchWithin } from "./net/fetch-within.ts";
-import { type Fetcher, type FindBinding, trustedRequest } from "./pods/trust.ts";
+import type { Isolate } from "./isolate.ts";
+import type { Result } from "./lib/result.ts";
+import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
+import type { AdmittedPod } from "./pods/gate.ts";
+import { type FindBinding, trustedRequest } from "./pods/trust.ts";
+import type { Misconfigured, PodFailure } from "./refusal.ts";
 import type { Trace } from "./telemetry/record.ts";
 
-/** What one request works with: ports to KV, network and clock, and what it has cost so far. */
+type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
+
+/** What one request works with: ports to KV, network and clock, what the isolate remembers, and what the request has cost so far. */
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** The same, its assignments read within seconds: isolates remember them for longer, and each from another moment. */
-  readonly recentDirectory: Directory;
-  readonly fetchPod: FetchPod;
+  /** Every call to a Pod's registry, which only a Pod that passed the gate can get. */
+  readonly callRegistry: Call<AdmittedPod>;
+  readonly callTokenService: Call<Pod>;
   readonly openSecret: OpenSecret;
+  readonly tokens: TokenMemory;
   readonly proofs: Proofs;
-  /** Work that outlives the answer, and the client. */
+  readonly parsedCidrs: ParsedCidrs;
+  readonly signing: SigningMemory;
+  /** For work that goes on after the answer, and after the client has left. */
   readonly waitUntil: (promise: Promise<unknown>) => void;
   readonly now: Date;
   readonly trace: Trace;
 };
 
-/** Tokens for a name cost one KV read in it. */
-const recentMs = 2_000;
+type RequestPorts = {
+  readonly isolate: Isolate;
+  /** Scheme and host under which the request came. */
+  readonly origin: string;
+  readonly trace: Trace;
+  readonly waitUntil: Services["waitUntil"];
+};
 
-/** Shared by the isolate's requests: values only. */
-const kvCache = createKvCache();
-const proofMemory = createProofMemory();
-let config: Config | null = null;
-
-export function buildServices(env: Env, trace: Trace, origin: string, waitUntil: Services["waitUntil"]): Services {
-  config ??= parseConfig(env);
-  const { plainHttp } = config;
+/** Throws if the deployment's variables are wrong: the error names the variable. */
+export function buildServices(env: Env, { isolate, origin, trace, waitUntil }: RequestPorts): Services {
+  isolate.config ??= parseConfig(env);
+  const { config, tokens, parsedPods, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const directoryOf = (routeMaxAgeMs?: number) =>
-    createDirectory(
-      createReadKv(env.DIRECTORY, kvCache, () => now, trace, routeMaxAgeMs),
-      plainHttp,
-    );
-  const openSecret = createOpenSecret(config.sealingKeys);
+  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
+  const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
+  const call: Call<Pod> = async (pod, request) => {
+    const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
+    if (!trusted.ok) return trusted;
+    trace.podRequests += 1;
+    return fetchWithin(trusted.value.request, trusted.value.fetcher);
+  };
+  const proofs = createProofs({
+    memory: isolate.proofs,
+    cache: createProofCache(caches, origin),
+    clock: () => new Date(),
+    waitUntil,
+  });
   return {
     config,
-    directory: directoryOf(),
-    recentDirectory: directoryOf(recentMs),
-    fetchPod: async (pod, request) => {
-      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
-      if (!trusted.ok) return trusted;
-      trace.podRequests += 1;
-      return fetchWithin(trusted.value.request, trusted.value.fetcher);
-    },
+    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods }),
+    callRegistry: call,
+    callTokenService: call,
     openSecret,
-    proofs: createProofs({
-      memory: proofMemory,
-      cache: createEvidenceCache(caches, origin),
-      clock: () => new Date(),
-      waitUntil,
-    }),
+    tokens,
+    proofs,
+    parsedCidrs,
+    signing,
     waitUntil,
     now,
     trace,

@@ -1,42 +1,87 @@
-import { existsSync, globSync, readFileSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { execFileSync } from "node:child_process";
+import { existsSync, globSync, readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative } from "node:path";
 import { describe, expect, test } from "vitest";
 import { schemes } from "../src/signers/index.ts";
 
 const pages = ["README.md", "CONTRIBUTING.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
 
-describe.each(["docs/differences.md", "docs/request-flow.md"])("%s", (page) => {
-  const rows = read(page)
-    .split("\n")
-    .filter((line) => line.startsWith("|") && !/^\|[-| ]+\|$/.test(line) && !/\| (test|proved by) \|$/.test(line));
+/** A page cites a test by its file and its full title: its describes' and its own, joined by `: `, with the placeholders of `test.each`. */
+const citationsIn = (text: string) =>
+  [...text.matchAll(/`(test\/[^`]+)` "([^"]+)"/g)].map(([, path = "", title = ""]) => ({ path, title }));
 
-  test.each(rows)("%.70s … names a test that is there", (row) => {
-    const cited = [...(row.split("|").at(-2) ?? "").matchAll(/`(test\/[^`]+)` "([^"]+)"/g)];
-    expect(cited.length).toBeGreaterThan(0);
-    for (const [, path = "", title = ""] of cited) expect(read(path), path).toContain(title);
+/** The full titles of some test files, as `npm test` would run them. */
+function titlesOf(paths: readonly string[]): ReadonlySet<string> {
+  // `--json` comes last, because a path after it would be the file that is written.
+  const args = ["node_modules/vitest/vitest.mjs", "list", ...paths, "--json"];
+  const listed = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as readonly {
+    readonly name: string;
+    readonly file: string;
+  }[];
+  return new Set(listed.map(({ name, file }) => `${relative(".", file)} ${name.replaceAll(" > ", ": ")}`));
+}
+
+describe.each(["docs/differences.md", "docs/request-flow.md"])("%s", (page) => {
+  test("each test that it cites is there, by its full title", () => {
+    const citations = citationsIn(read(page));
+    expect(citations.length).toBeGreaterThan(10);
+    const titles = titlesOf([...new Set(citations.map(({ path }) => path))]);
+    expect(citations.map(({ path, title }) => `${path} ${title}`).filter((cited) => !titles.has(cited))).toEqual([]);
   });
 });
 
-test("every arrow of the request flow has a row", () => {
-  const text = read("docs/request-flow.md");
-  const arrows = [...text.matchAll(/-->\|(\d+)/g)].map(([, number]) => Number(number));
-  const rows = [...text.matchAll(/^\| (\d+) \|/gm)].map(([, number]) => Number(number));
-  expect(rows).toEqual(arrows.toSorted((one, other) => one - other));
+describe("docs/differences.md", () => {
+  test("each difference has a reason and cites a test", () => {
+    const rows = read("docs/differences.md")
+      .split("\n")
+      .filter((line) => line.startsWith("|") && !/^\|[-| ]+\|$/.test(line) && !line.endsWith("| test |"))
+      .map((line) => line.split("|").map((cell) => cell.trim()));
+    expect(rows.length).toBeGreaterThan(30);
+    expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
+    // The last cell has citations only, because a title without its file would not be checked.
+    const isCited = /^`test\/[^`]+` "[^"]+"(, `test\/[^`]+` "[^"]+")*$/;
+    expect(rows.map((cells) => cells.at(-2) ?? "").filter((cell) => !isCited.test(cell))).toEqual([]);
+  });
 });
 
-test.each(pages)("%s links to files that are there", (page) => {
-  const links = [...read(page).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, target = ""]) => target);
-  expect(links.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([]);
+describe("test/worker/README.md", () => {
+  test("each test file of the folder has its row, in order", () => {
+    const rows = [...read("test/worker/README.md").matchAll(/^\| `([a-z-]+)` \| \S/gm)].map(
+      ([, name]) => `${name}.test.ts`,
+    );
+    expect(rows).toEqual(
+      readdirSync("test/worker")
+        .filter((name) => name.endsWith(".test.ts"))
+        .sort(),
+    );
+  });
 });
 
-test("every scheme of the table has its row in the directory's schema", () => {
-  const rows = [...read("docs/directory-schema.md").matchAll(/^\| `([a-z0-9-]+)` \| [^|]+\|[^|]*\|[^|]+\|$/gm)];
-  expect(rows.map(([, scheme]) => scheme)).toEqual(Object.keys(schemes));
+describe("docs/request-flow.md", () => {
+  test("its numbered list has the steps of handle.ts, in their order and words", () => {
+    const steps = [...read("src/edge/handle.ts").matchAll(/^ *\/\/ (\d+\. .*)$/gm)].map(([, step]) => step);
+    const items = [...read("docs/request-flow.md").matchAll(/^(\d+\.) \*\*([^*]+)\*\*/gm)];
+    expect(items.map(([, number, text]) => `${number} ${text}`)).toEqual(steps);
+    expect(steps.length).toBeGreaterThan(5);
+  });
 });
 
-test("every npm command that a page names exists", () => {
-  const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
-  const named = pages.flatMap((page) => [...read(page).matchAll(/npm run (?:--silent )?([a-z0-9]+)/g)]);
-  expect(named.map(([, name = ""]) => name).filter((name) => !(name in scripts))).toEqual([]);
+describe("pages", () => {
+  test.each(pages)("%s links only to files that are there", (page) => {
+    const links = [...read(page).matchAll(/\]\(([^)#:]+)(?:#[^)]*)?\)/g)].map(([, target = ""]) => target);
+    expect(links.filter((target) => !existsSync(join(dirname(page), target)))).toEqual([]);
+  });
+
+  test("each scheme of the signers' table has its row in the directory's schema", () => {
+    const rows = [...read("docs/directory-schema.md").matchAll(/^\| `([a-z0-9-]+)` \| [^|]+\|[^|]*\|[^|]+\|$/gm)];
+    expect(rows.map(([, scheme]) => scheme)).toEqual(Object.keys(schemes));
+  });
+
+  test("each npm command that a page names is there", () => {
+    const { scripts } = JSON.parse(read("package.json")) as { scripts: Record<string, string> };
+    const named = pages.flatMap((page) => [...read(page).matchAll(/npm run (?:--silent )?([a-z0-9]+)/g)]);
+    expect(named.length).toBeGreaterThan(0);
+    expect(named.map(([, name = ""]) => name).filter((name) => !(name in scripts))).toEqual([]);
+  });
 });

@@ -1,7 +1,7 @@
 import { defineConfig } from "vitest/config";
 import { SummaryReporter } from "./support/summary-reporter.ts";
 
-/** Real registries, storage and clients: one file after the other, for each starts servers of its own. */
+/** Tests with real registries, storage and clients. Files run one after the other, because each starts servers of its own. */
 export default defineConfig({
   test: {
     include: ["test/e2e/**/*.test.ts"],

@@ -1,43 +1,36 @@
-import type { Directory, DirectoryFailure, Pod } from "../directory/directory.ts";
+import type { Directory, Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { ChallengeError } from "../oci/challenge.ts";
 import { type Access, covers } from "../oci/scope.ts";
+import type { DirectoryFailure, Refusal, Unauthorized } from "../refusal.ts";
 import { parseToken, type Token, type TokenPart } from "./bundle.ts";
-import { keyId, type Verdict, verifyToken } from "./verify.ts";
+import { keyId, type Verdict, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and what that Pod is sent as its token.
- * `undecided`: the directory does not know the token's key, so the Pod judges and the edge proves nothing by it.
+ * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token. `undecided`: the directory does
+ * not know the token's key, so the Pod decides, and the edge proves and signs nothing by it. `open`: this fleet asks for no tokens.
  */
 export type Grant =
   | { readonly kind: "granted"; readonly jwt: string }
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** What the Pod is sent as the client's token; null where it asks for none. */
+/** What the Pod is sent as the client's token; null if it asks for none. */
 export const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
-export type Refusal =
-  | {
-      readonly reason: "unauthorized";
-      readonly error: ChallengeError | null;
-      readonly text?: string;
-      /** Another Pod has allowed it: its token may have been asked for by a newer directory. */
-      readonly allowedElsewhere?: true;
-    }
-  | { readonly reason: "name-unknown" }
-  | DirectoryFailure;
+export type GrantPorts = VerifyPorts & { readonly directory: Directory };
 
-/** The Bearer token of a request; any other kind of credentials counts as none (RFC 6750 §2.1). */
-export function readToken(authorization: string | null): Result<Token, Refusal> {
+/** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
+export function readToken(authorization: string | null): Result<Token, Unauthorized> {
   const [scheme = "", value = "", ...rest] = (authorization ?? "").split(" ");
-  const isNone = scheme.toLowerCase() !== "bearer" || (value === "" && rest.length === 0);
-  if (isNone) return err({ reason: "unauthorized", error: null });
+  const isAbsent = scheme.toLowerCase() !== "bearer" || (value === "" && rest.length === 0);
+  if (isAbsent) return err({ reason: "unauthorized", error: null });
   const token = rest.length === 0 ? parseToken(value) : err("malformed");
-  return token.ok ? token : err({ reason: "unauthorized", error: "invalid_token" });
+  return token.ok ? token : invalidToken;
 }
 
-/** The token's parts, each with its Pod; a bare JWT belongs to the Pod that the directory names for its `kid`. */
+const invalidToken = err<Unauthorized>({ reason: "unauthorized", error: "invalid_token" });
+
+/** The token's parts, each with its Pod. A bare JWT belongs to the Pod that the directory names for its `kid`. */
 export async function partsOf(
   token: Token,
   directory: Directory,
@@ -50,48 +43,41 @@ export async function partsOf(
 }
 
 /**
- * The grant for `wanted` at `pod`. Unassigned names (`pod` null) and names that the token says nothing of are answered alike,
- * so that nobody learns which prefixes exist; only a token that names the repository hears that it is unknown.
+ * The grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a stranger
+ * does not learn which prefixes exist. Only a token that names the repository hears that it is unknown.
  */
 export async function grantFor(
   token: Token,
-  pod: Pod | null,
-  wanted: Access,
-  directory: Directory,
-  now: Date,
+  { pod, wanted }: { readonly pod: Pod | null; readonly wanted: Access },
+  ports: GrantPorts,
 ): Promise<Result<Grant, Refusal>> {
-  const parts = await partsOf(token, directory);
+  const parts = await partsOf(token, ports.directory);
   if (!parts.ok) return parts;
   const own = pod === null ? undefined : parts.value.find((part) => part.pod === pod.id);
   if (pod !== null && own !== undefined) {
-    const verdict = await judge(own.jwt, pod, directory, now);
+    const verdict = await judge(own.jwt, pod, ports);
     if (!verdict.ok) return verdict;
-    if (verdict.value.kind === "invalid") return err({ reason: "unauthorized", error: "invalid_token" });
+    if (verdict.value.kind === "invalid") return invalidToken;
     if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
     if (covers(verdict.value.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
   }
-  const verified = await verifiedParts(parts.value, directory, now);
+  const verified = await verifiedParts(parts.value, ports);
   if (!verified.ok) return verified;
   const allowedElsewhere = covers(verified.value.flat(), wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // Only a bundle can lack a part; a bare JWT of another Pod is none of this Pod's tokens.
-  const lacks = token.kind === "bundle" || own !== undefined;
-  // One part that does not verify spoils the others too: else a made-up part would tell its Pod's names from free ones.
-  const isGood = lacks && verified.value.length === parts.value.length;
+  // Only a bundle can lack a part; a bare JWT of another Pod is not a token of this Pod.
+  const lacksRight = token.kind === "bundle" || own !== undefined;
+  // A part that does not verify spoils the others, because a made-up part would otherwise tell its Pod's names from free ones.
+  const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** As `verifyToken`, but a key that the directory knows as another Pod's is nothing for this Pod to judge, nor to see. */
-async function judge(
-  jwt: string,
-  pod: Pod,
-  directory: Directory,
-  now: Date,
-): Promise<Result<Verdict, DirectoryFailure>> {
-  const verdict = await verifyToken(jwt, pod, now);
+/** Like `verifyToken`, but a key that the directory knows as another Pod's makes the token invalid here, so this Pod is never sent it. */
+async function judge(jwt: string, pod: Pod, ports: GrantPorts): Promise<Result<Verdict, DirectoryFailure>> {
+  const verdict = await verifyToken(jwt, pod, ports);
   if (verdict.kind !== "unknown-key" || verdict.kid === null) return ok(verdict);
-  const owner = await directory.podOfKey(verdict.kid);
+  const owner = await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   return ok(owner.value === null || owner.value === pod.id ? verdict : { kind: "invalid" });
 }
@@ -99,38 +85,31 @@ async function judge(
 /** What each part that verifies allows. */
 async function verifiedParts(
   parts: readonly TokenPart[],
-  directory: Directory,
-  now: Date,
+  ports: GrantPorts,
 ): Promise<Result<readonly (readonly Access[])[], DirectoryFailure>> {
   const verified: (readonly Access[])[] = [];
   for (const part of parts) {
-    const pod = await directory.claimedPod(part.pod);
+    const pod = await ports.directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
-    const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, now);
+    const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, ports);
     if (verdict?.kind === "verified") verified.push(verdict.access);
   }
   return ok(verified);
 }
 
-/**
- * Who answers a request that names no repository (`/v2/`, the catalog): the edge, if a part verifies; a Pod, if its key is unknown here.
- */
-export async function identify(
-  token: Token,
-  directory: Directory,
-  now: Date,
-): Promise<Result<{ grant: Grant; pod: Pod }, Refusal>> {
-  const parts = await partsOf(token, directory);
+/** The Pod that a request without a repository goes to: that of a part that verifies, else that of a part whose key is unknown here. */
+export async function identify(token: Token, ports: GrantPorts): Promise<Result<{ grant: Grant; pod: Pod }, Refusal>> {
+  const parts = await partsOf(token, ports.directory);
   if (!parts.ok) return parts;
   let undecided: { grant: Grant; pod: Pod } | null = null;
   for (const { pod: id, jwt } of parts.value) {
-    const pod = await directory.claimedPod(id);
+    const pod = await ports.directory.claimedPod(id);
     if (!pod.ok) return pod;
     if (pod.value === null) continue;
-    const verdict = await judge(jwt, pod.value, directory, now);
+    const verdict = await judge(jwt, pod.value, ports);
     if (!verdict.ok) return verdict;
     if (verdict.value.kind === "verified") return ok({ grant: { kind: "granted", jwt }, pod: pod.value });
     if (verdict.value.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
   }
-  return undecided === null ? err({ reason: "unauthorized", error: "invalid_token" }) : ok(undecided);
+  return undecided === null ? invalidToken : ok(undecided);
 }

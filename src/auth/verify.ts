@@ -2,52 +2,61 @@ import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerif
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Access } from "../oci/scope.ts";
 
-/** What the edge can say of a Pod's token: `kid` null is a token that names no key. */
+/** What the edge can say about a Pod's token. A token that names no key has the `kid` null. */
 export type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[] }
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
-type Remembered = { readonly tokenChecks: string; readonly expiresAtMs: number; readonly access: readonly Access[] };
+type Verified = { readonly pod: Pod; readonly expiresAtMs: number; readonly access: readonly Access[] };
+type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
-/** By the whole token, so that nothing shorter can stand for it; a Pod record that changed its keys drops them. */
-const remembered = new BoundedMap<string, Remembered>(2_000);
-/** Longer ones, for very many repositories, are verified each time: all that are remembered stay under 20 MB. */
-const MAX_REMEMBERED_CHARACTERS = 8192;
-/** Registries allow it to either side (distribution, GitLab). */
+/** What an isolate remembers of tokens. */
+export type TokenMemory = {
+  /** By Pod id and whole token, so that nothing shorter is taken for it. A Pod whose record changed is another value, and its tokens are verified again. */
+  readonly verified: BoundedMap<string, Verified>;
+  readonly keys: WeakMap<PublicKey, ImportedKey>;
+};
+
+export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
+
+/** Longer tokens, which name very many repositories, are verified each time. */
+export const MAX_REMEMBERED_CHARACTERS = 8192;
+/** Registries allow a minute on either side (distribution, GitLab). */
 const leewaySeconds = 60;
 
-/** Distribution's `access`, as registries read it, which are written in Go: what is missing or null is empty, what is of another type spoils the token. */
+/** Distribution's `access`, as registries read it. They are written in Go: a missing or null member is empty, one of another type spoils the token. */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
 const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
-/** GitLab's registry takes no longer list. */
+/** GitLab's registry refuses a longer list. */
 const MAX_AUDIENCES = 10;
 
-export async function verifyToken(jwt: string, pod: Pod, now: Date): Promise<Verdict> {
+export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: VerifyPorts): Promise<Verdict> {
   const cacheKey = `${pod.id}/${jwt}`;
-  const known = remembered.get(cacheKey);
-  if (known !== undefined && known.tokenChecks === pod.tokenChecks && known.expiresAtMs > now.getTime()) {
+  const known = tokens.verified.get(cacheKey);
+  if (known !== undefined && known.pod === pod && known.expiresAtMs > now.getTime()) {
     return { kind: "verified", access: known.access };
   }
   const named = keyId(jwt);
   if (!named.ok) return { kind: "invalid" };
-  const key = pod.keys.find(({ kid }) => kid === named.value);
-  if (key === undefined) return { kind: "unknown-key", kid: named.value };
-  const claims = await verifyWith(jwt, key, pod, now);
+  const publicKey = pod.keys.find(({ kid }) => kid === named.value);
+  if (publicKey === undefined) return { kind: "unknown-key", kid: named.value };
+  const key = await importKey(publicKey, tokens);
+  const claims = await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
   if (claims === null) return { kind: "invalid" };
   if (jwt.length <= MAX_REMEMBERED_CHARACTERS) {
     const expiresAtMs = (claims.exp + leewaySeconds) * 1000;
-    remembered.set(cacheKey, { tokenChecks: pod.tokenChecks, expiresAtMs, access: claims.access });
+    tokens.verified.set(cacheKey, { pod, expiresAtMs, access: claims.access });
   }
   return { kind: "verified", access: claims.access };
 }
 
-/** What a token says that it allows, whoever signed it; null where its claims cannot be read. */
+/** What a token itself says that it allows, without any check of its signature; null if its claims cannot be read. */
 export function claimedAccess(jwt: string): readonly Access[] | null {
   try {
     const access = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
@@ -57,7 +66,7 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
-/** The `kid` of a token's header, null where it has none. Header `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
+/** The `kid` of a token's header, null if it has none. The header's `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
 export function keyId(jwt: string): Result<string | null, "malformed"> {
   try {
     const kid: unknown = decodeProtectedHeader(jwt).kid;
@@ -67,15 +76,15 @@ export function keyId(jwt: string): Result<string | null, "malformed"> {
   }
 }
 
+type Check = { readonly key: ImportedKey; readonly algorithm: string; readonly pod: Pod; readonly now: Date };
+
 async function verifyWith(
   jwt: string,
-  key: PublicKey,
-  pod: Pod,
-  now: Date,
+  { key, algorithm, pod, now }: Check,
 ): Promise<{ exp: number; access: readonly Access[] } | null> {
   try {
-    const { payload } = await jwtVerify(jwt, await importKey(key), {
-      algorithms: [key.alg],
+    const { payload } = await jwtVerify(jwt, key, {
+      algorithms: [algorithm],
       issuer: pod.issuer,
       audience: pod.audience,
       clockTolerance: leewaySeconds,
@@ -92,13 +101,10 @@ async function verifyWith(
   }
 }
 
-type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
-const imported = new WeakMap<PublicKey, ImportedKey>();
-
-async function importKey(jwk: PublicKey): Promise<ImportedKey> {
-  const known = imported.get(jwk);
+async function importKey(jwk: PublicKey, { keys }: TokenMemory): Promise<ImportedKey> {
+  const known = keys.get(jwk);
   if (known !== undefined) return known;
   const key = await importJWK(jwk as JWK, jwk.alg);
-  imported.set(jwk, key);
+  keys.set(jwk, key);
   return key;
 }

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Parameter } from "../signers/encode.ts";
 
-/** For whom a URL is made, for the accounts of who pays for the traffic. What is not known at sign time is left out. */
+/** Whose traffic a URL will cause, for the accounts of the one who pays for it. What is not known when it is signed is left out. */
 export type Attribution = {
   readonly repository?: RepositoryName;
   readonly namespaceId?: string;
@@ -18,7 +18,7 @@ const id = v.fallback(
   ),
   "",
 );
-/** What GitLab's tokens say of a repository beside the rights to it; other token services say nothing. */
+/** What GitLab's tokens say about a repository besides the rights to it. Other token services say nothing here. */
 const claims = v.object({
   access: v.array(
     v.object({
@@ -28,7 +28,7 @@ const claims = v.object({
   ),
 });
 
-/** `jwt`: a token that has been verified for this repository, or null. */
+/** `jwt` is a token that was verified for this repository, or null. */
 export function attributionOf(repository: RepositoryName, jwt: string | null): Attribution {
   const parsed = v.safeParse(claims, jwt === null ? null : decodeJwt(jwt));
   const meta = parsed.success ? parsed.output.access.find(({ name }) => name === repository)?.meta : undefined;

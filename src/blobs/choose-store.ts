@@ -1,9 +1,9 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/ip.ts";
+import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/address.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 
-/** Where a client is, as the platform saw it come in; null where that is not known. */
+/** Where a client is, as the platform saw it; null where that is not known. */
 export type Client = {
   /** ISO 3166-1 alpha-2, or `T1` for Tor. */
   readonly country: string | null;
@@ -14,39 +14,55 @@ export type Client = {
   readonly ip: string | null;
 };
 
-/**
- * The stores that fit the client. The first is the one, those behind it stand in while it cannot be signed for. Where there is none, or where the
- * Pod's turn comes to redirect by itself, the Pod's own answer stands.
- */
-export const storesFor = (pod: Pod, client: Client): readonly Store[] =>
-  pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client));
+/** Taken from what the platform adds to a request and clients cannot set, because Cloudflare overwrites `CF-Connecting-IP`. */
+export function readClient(request: Request): Client {
+  const { country, continent, asn, colo }: Readonly<Record<string, unknown>> = {
+    ...(request.cf as object | undefined),
+  };
+  return {
+    country: textOrNull(country),
+    continent: textOrNull(continent),
+    asn: typeof asn === "number" ? asn : null,
+    colo: textOrNull(colo),
+    ip: request.headers.get("CF-Connecting-IP"),
+  };
+}
 
-/** Every member given must fit; what is not known of a client fits none. */
-function fits({ countries, continents, asns, colos, cidrs }: When, client: Client): boolean {
+const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
+
+/** A record's CIDRs, parsed once for as long as the record is used, because a cloud's list has thousands. */
+export type ParsedCidrs = WeakMap<readonly string[], readonly Cidr[]>;
+
+/**
+ * The stores that fit the client, in the record's order. The first is used; the next ones replace it while it cannot be signed for. If no store fits,
+ * or the next one is `pod`, the client gets the Pod's own answer.
+ */
+export const storesFor = (pod: Pod, client: Client, parsedCidrs: ParsedCidrs): readonly Store[] =>
+  pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client, parsedCidrs));
+
+/** Every given member must fit. What is not known about a client fits nothing. */
+function fits({ countries, continents, asns, colos, cidrs }: When, client: Client, parsedCidrs: ParsedCidrs): boolean {
   return (
-    listed(countries, client.country) &&
-    listed(continents, client.continent) &&
-    listed(asns, client.asn) &&
-    listed(colos, client.colo) &&
-    (cidrs === undefined || holds(cidrs, client.ip))
+    isListed(countries, client.country) &&
+    isListed(continents, client.continent) &&
+    isListed(asns, client.asn) &&
+    isListed(colos, client.colo) &&
+    (cidrs === undefined || contains(parse(cidrs, parsedCidrs), client.ip))
   );
 }
 
-const listed = <T>(entries: readonly T[] | undefined, known: T | null): boolean =>
+const isListed = <T>(entries: readonly T[] | undefined, known: T | null): boolean =>
   entries === undefined || (known !== null && entries.includes(known));
 
-function holds(cidrs: readonly string[], address: string | null): boolean {
+function contains(cidrs: readonly Cidr[], address: string | null): boolean {
   const ip = address === null ? null : parseIp(address);
-  return ip !== null && blocksOf(cidrs).some((cidr) => cidrHolds(cidr, ip));
+  return ip !== null && cidrs.some((cidr) => cidrHolds(cidr, ip));
 }
 
-/** Parsed once for a record: a cloud's list has thousands. */
-const parsedBlocks = new WeakMap<readonly string[], readonly Cidr[]>();
-
-function blocksOf(cidrs: readonly string[]): readonly Cidr[] {
-  const known = parsedBlocks.get(cidrs);
+function parse(cidrs: readonly string[], parsedCidrs: ParsedCidrs): readonly Cidr[] {
+  const known = parsedCidrs.get(cidrs);
   if (known !== undefined) return known;
-  const blocks = cidrs.map(parseCidr).filter((cidr) => cidr !== null);
-  parsedBlocks.set(cidrs, blocks);
-  return blocks;
+  const parsed = cidrs.map(parseCidr).filter((cidr) => cidr !== null);
+  parsedCidrs.set(cidrs, parsed);
+  return parsed;
 }

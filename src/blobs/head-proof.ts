@@ -2,10 +2,10 @@ import type { Pod } from "../directory/directory.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
 /**
- * Whether a Pod's answer to a HEAD, made with the client's own token, proves that the digest belongs to the repository: it found the
- * blob there (200), or sends to one of its stores for this very digest (302, 307). Whatever else a proxy in between answers proves nothing.
+ * Whether a Pod's answer to a HEAD, which was made with the client's own token, proves that the digest belongs to the repository: the Pod has the
+ * blob there (200), or redirects to one of its stores for this very digest (302, 307). Any other answer, such as one of a proxy, proves nothing.
  */
-export function proves(response: Response, digest: Digest, pod: Pod): boolean {
+export function provesBlob(response: Response, digest: Digest, pod: Pod): boolean {
   if (response.status === 200) {
     const named = response.headers.get("Docker-Content-Digest");
     return named === null || named === digest;
@@ -16,8 +16,8 @@ export function proves(response: Response, digest: Digest, pod: Pod): boolean {
 }
 
 /**
- * Where a Pod's own redirect of a blob sends clients, resolved against the Pod; null unless that is one of its blob hosts, by https or as the
- * Pod itself is reached: where plain HTTP is refused, no Pod is reached by it.
+ * Where a Pod's own redirect of a blob sends clients, resolved against the Pod. Null unless that is one of the Pod's blob hosts, over https or over
+ * the Pod's own protocol: where plain HTTP is refused, every Pod is on https.
  */
 export function redirectTarget(location: string | null, pod: Pod): URL | null {
   const target = onBlobHost(location, pod);

@@ -1,113 +1,133 @@
+import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import { type Evidence, holds, termsOf } from "./proof.ts";
-import type { EvidenceCache } from "./proof-cache.ts";
 
-/** A blob, or a manifest, as one repository of one Pod has it: what is proved for it is proved for no other. */
+/** A blob, or a manifest, of one repository of one Pod. What is proven for one of them is proven for no other. */
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
-/** Whence a proof came: `manifest` was learned in this isolate, `head` was asked for just now. */
-type ProofSource = "memory" | "cache" | "manifest" | "head";
+/**
+ * What was heard last about a digest in one repository of one Pod. `head`: the Pod answered a HEAD that it has it. `manifest`: the Pod has a manifest
+ * there that names it. `tombstone`: it was deleted, or found to be missing.
+ */
+export type Proof = v.InferOutput<typeof proofSchema>;
 
-/** What one isolate remembers between requests: values, never promises. */
-type ProofMemory = {
-  readonly heard: BoundedMap<string, Evidence>;
-  /** Learned from manifests, and not yet compared with what the location's cache may know better. */
-  readonly lessons: BoundedMap<string, Evidence>;
-  /** When a manifest taught its blobs: to look into it again would teach nothing. */
-  readonly taughtAtMs: BoundedMap<string, number>;
-};
-
-/** A key has up to 600 bytes, mostly 150; all together stay under 15 MB. */
-const maxHeard = 20_000;
-const maxLessons = 2_000;
-const maxManifests = 2_000;
-
-export const createProofMemory = (): ProofMemory => ({
-  heard: new BoundedMap(maxHeard),
-  lessons: new BoundedMap(maxLessons),
-  taughtAtMs: new BoundedMap(maxManifests),
+const proofSchema = v.strictObject({
+  kind: v.picklist(["head", "manifest", "tombstone"]),
+  /** When the Pod was asked; for a tombstone, when it had answered. */
+  atMs: v.number(),
+  terms: v.string(),
 });
 
+/** Null for text that is not a proof, because a cache may hold anything. */
+export function parseProof(text: string): Proof | null {
+  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), proofSchema), text);
+  return parsed.success ? parsed.output : null;
+}
+
+/** What a proof rests on in its Pod's record: with another registry, or another way to prove, it no longer counts. */
+const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
+
+const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, now: Date): boolean =>
+  kind !== "tombstone" && terms === termsOf(pod) && now.getTime() < atMs + pod.blobs.proofTtlSeconds * 1000;
+
+/** Where a proof was found. `manifest`: this isolate learned it from a manifest. */
+type FoundIn = "memory" | "cache" | "manifest";
+
+/** What one isolate remembers between requests: values, never promises. */
+export type ProofMemory = {
+  readonly known: BoundedMap<string, Proof>;
+  /** Learned from manifests, and not yet compared with what the location's cache may know better. */
+  readonly fromManifests: BoundedMap<string, Proof>;
+  /** When a manifest's blobs were recorded, so that it is not read again while they are valid. */
+  readonly manifestsReadAtMs: BoundedMap<string, number>;
+};
+
 export type Proofs = {
-  /** A proof that still holds; null: ask the Pod. */
-  find(blob: Owned): Promise<Exclude<ProofSource, "head"> | null>;
-  /** A HEAD that was asked for at `askedAt` proved it. */
-  proved(blob: Owned, askedAt: Date): void;
-  /** Manifests prove only what nothing has been heard of yet: what is deleted, or not asked for in a while, is the Pod's to say. */
-  teach(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
-  /** Within the life of what it proves. */
-  hasTaught(manifest: Owned): boolean;
-  /** Deleted: no proof made before counts, and no manifest is believed about it. */
-  bury(blob: Owned): void;
-  /** The Pod just missed it. That is not remembered of a blob that nothing was heard of. */
-  missed(blob: Owned): Promise<void>;
+  /** Where a valid proof was found; null if there is none and the Pod must be asked. */
+  find(blob: Owned): Promise<FoundIn | null>;
+  /** A HEAD that was sent at `askedAt` proved it. */
+  record(blob: Owned, askedAt: Date): void;
+  /** A manifest proves only blobs about which nothing was heard: a deleted or long unasked blob is for the Pod to say. */
+  recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
+  /** Whether this manifest's blobs were recorded and would still be valid. */
+  hasManifest(manifest: Owned): boolean;
+  /** The blob was deleted: no earlier proof counts, and no manifest is believed about it. */
+  forget(blob: Owned): void;
+  /** The Pod just said that it lacks the blob. This is remembered only of a blob that had a proof. */
+  forgetMissing(blob: Owned): Promise<void>;
+};
+
+/** What the isolates of one location share. It may forget at any time, and it may fail. */
+export type ProofCache = {
+  read(key: string): Promise<Proof | null>;
+  write(key: string, proof: Proof): Promise<void>;
 };
 
 type ProofPorts = {
   readonly memory: ProofMemory;
-  readonly cache: EvidenceCache;
+  readonly cache: ProofCache;
   readonly clock: () => Date;
   readonly waitUntil: (promise: Promise<unknown>) => void;
 };
 
-/** Neither Pod id nor digest has a slash, so no two blobs share a key. */
+/** Neither a Pod id nor a digest has a slash, so no two blobs share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
-export function createProofs({ memory: { heard, lessons, taughtAtMs }, cache, clock, waitUntil }: ProofPorts): Proofs {
-  const remember = (key: string, evidence: Evidence) => {
-    heard.set(key, evidence);
-    lessons.delete(key);
-    waitUntil(cache.write(key, evidence));
+export function createProofs({ memory, cache, clock, waitUntil }: ProofPorts): Proofs {
+  const { known, fromManifests, manifestsReadAtMs } = memory;
+  const remember = (key: string, proof: Proof) => {
+    known.set(key, proof);
+    fromManifests.delete(key);
+    waitUntil(cache.write(key, proof));
   };
   const find: Proofs["find"] = async (blob) => {
     const key = keyOf(blob);
-    const own = heard.get(key);
-    if (own !== undefined && holds(own, blob.pod, clock())) return own.kind === "manifest" ? "manifest" : "memory";
+    const own = known.get(key);
+    if (own !== undefined && isValid(own, blob.pod, clock())) return own.kind === "manifest" ? "manifest" : "memory";
     const cached = await cache.read(key);
-    // Read again: another request may have heard of it meanwhile.
-    const known = latest(heard.get(key), cached ?? undefined);
-    if (known !== undefined) {
-      heard.set(key, known);
-      lessons.delete(key);
-      return holds(known, blob.pod, clock()) ? "cache" : null;
+    // Another request may have recorded something while the cache was read.
+    const newest = latest(known.get(key), cached ?? undefined);
+    if (newest !== undefined) {
+      known.set(key, newest);
+      fromManifests.delete(key);
+      return isValid(newest, blob.pod, clock()) ? "cache" : null;
     }
-    const lesson = lessons.get(key);
-    if (lesson === undefined) return null;
-    remember(key, lesson);
-    return holds(lesson, blob.pod, clock()) ? "manifest" : null;
+    const learned = fromManifests.get(key);
+    if (learned === undefined) return null;
+    remember(key, learned);
+    return isValid(learned, blob.pod, clock()) ? "manifest" : null;
   };
-  const bury: Proofs["bury"] = (blob) =>
+  const forget: Proofs["forget"] = (blob) =>
     remember(keyOf(blob), { kind: "tombstone", atMs: clock().getTime(), terms: "" });
   return {
     find,
-    proved: (blob, askedAt) => {
-      const known = heard.get(keyOf(blob));
-      // A HEAD that was under way when the blob was deleted says nothing.
-      if (known !== undefined && known.atMs >= askedAt.getTime()) return;
+    record: (blob, askedAt) => {
+      const newest = known.get(keyOf(blob));
+      // A HEAD that was under way while the blob was deleted proves nothing.
+      if (newest !== undefined && newest.atMs >= askedAt.getTime()) return;
       remember(keyOf(blob), { kind: "head", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
     },
-    teach: async (manifest, digests, askedAt) => {
-      if (digests.length > 0) taughtAtMs.set(keyOf(manifest), askedAt.getTime());
+    recordManifest: async (manifest, digests, askedAt) => {
+      if (digests.length > 0) manifestsReadAtMs.set(keyOf(manifest), askedAt.getTime());
       const blobs = digests.map((digest) => ({ ...manifest, digest }));
-      const unheard = blobs.filter((blob) => heard.get(keyOf(blob)) === undefined);
+      const unheard = blobs.filter((blob) => known.get(keyOf(blob)) === undefined);
       for (const blob of unheard) {
-        lessons.set(keyOf(blob), { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
+        fromManifests.set(keyOf(blob), { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
       }
       await Promise.all(unheard.map(find));
     },
-    hasTaught: (manifest) => {
-      const taughtMs = taughtAtMs.get(keyOf(manifest));
-      return taughtMs !== undefined && clock().getTime() < taughtMs + manifest.pod.blobs.proofTtlSeconds * 1000;
+    hasManifest: (manifest) => {
+      const readAtMs = manifestsReadAtMs.get(keyOf(manifest));
+      return readAtMs !== undefined && clock().getTime() < readAtMs + manifest.pod.blobs.proofTtlSeconds * 1000;
     },
-    bury,
-    missed: async (blob) => {
-      if ((await find(blob)) !== null) bury(blob);
+    forget,
+    forgetMissing: async (blob) => {
+      if ((await find(blob)) !== null) forget(blob);
     },
   };
 }
 
-const latest = (one: Evidence | undefined, other: Evidence | undefined): Evidence | undefined =>
+const latest = (one: Proof | undefined, other: Proof | undefined): Proof | undefined =>
   one === undefined || (other !== undefined && other.atMs > one.atMs) ? other : one;

@@ -1,29 +1,46 @@
 import type { Pod } from "../directory/directory.ts";
-import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { OpenSecret } from "../directory/secrets.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { Digest } from "../oci/digest.ts";
-import { type SigningStore, signerOf } from "../signers/index.ts";
-import { parseSecret } from "../signers/secret.ts";
+import { type Digest, digestParts } from "../oci/digest.ts";
+import type { Misconfigured } from "../refusal.ts";
+import { parseSecret, type SigningStore, signerOf } from "../signers/index.ts";
 import type { StoreSecret } from "../signers/signer.ts";
+import type { DayKeys } from "../signers/sigv4.ts";
 import { signingWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
-import { objectKey } from "./object-key.ts";
 
-/** A signed URL for the blob. Only to be called with a proof: the object's key says nothing of the repository. */
+/** What an isolate remembers of signing. */
+export type SigningMemory = {
+  /** Signed URLs by the store's own value, so that a changed record begins anew. */
+  readonly urls: WeakMap<SigningStore, BoundedMap<string, string>>;
+  /** Secrets that were parsed and whose keys were imported before, by scheme and clear text. */
+  readonly secrets: BoundedMap<string, StoreSecret>;
+  readonly dayKeys: DayKeys;
+};
+
+export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
+
+type BlobToSign = {
+  readonly method: "GET" | "HEAD";
+  readonly digest: Digest;
+  readonly pod: Pod;
+  readonly store: SigningStore;
+  readonly attribution?: Attribution;
+};
+
+/** A store remembers the layers of a popular image for a window or two; a URL has about 600 characters. */
+export const maxUrlsPerStore = 500;
+
+/** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
 export async function signBlobUrl(
-  method: "GET" | "HEAD",
-  digest: Digest,
-  pod: Pod,
-  store: SigningStore,
-  openSecret: OpenSecret,
-  now: Date,
-  attribution: Attribution = {},
+  { method, digest, pod, store, attribution = {} }: BlobToSign,
+  ports: SigningPorts,
 ): Promise<Result<string, Misconfigured>> {
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
-  const secret = await readSecret(pod, field, store, openSecret);
+  const secret = await readSecret({ pod, store, field }, ports);
   if (!secret.ok) return secret;
-  const window = signingWindow(now, secret.value.expiresAt ?? null);
+  const window = signingWindow(ports.now, secret.value.expiresAt ?? null);
   if (window === null) {
     return misconfigured(
       `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
@@ -31,19 +48,26 @@ export async function signBlobUrl(
   }
   const key = objectKey(digest, store.prefix);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
-  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters };
+  const { dayKeys } = ports.signing;
+  const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const name = JSON.stringify([method, key, parameters, window]);
-  return ok(await remembered(store, name, () => signerOf(store).sign(request)));
+  return ok(await rememberUrl(ports.signing, { store, name }, () => signerOf(store).sign(request)));
 }
 
-/** Per store: a popular image's layers within a window or two, under 1 MB. */
-const maxUrls = 500;
-/** By the store's own value, so a changed record begins anew. */
-const urls = new WeakMap<SigningStore, BoundedMap<string, string>>();
+/** Where distribution and GitLab keep a blob's bytes, below the store's `prefix`. */
+export function objectKey(digest: Digest, prefix: string): string {
+  const { algorithm, encoded } = digestParts(digest);
+  const key = `docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
+  return prefix === "" ? key : `${prefix}/${key}`;
+}
 
-/** One URL for all who ask within a window, also of a scheme whose signatures are random (ECDSA): the first one made is everyone's. */
-async function remembered(store: SigningStore, name: string, sign: () => Promise<string>): Promise<string> {
-  const known = urls.get(store) ?? new BoundedMap<string, string>(maxUrls);
+/** One URL for all who ask within a window. With a scheme whose signatures are random (ECDSA), the first one made is used for all. */
+async function rememberUrl(
+  { urls }: SigningMemory,
+  { store, name }: { readonly store: SigningStore; readonly name: string },
+  sign: () => Promise<string>,
+): Promise<string> {
+  const known = urls.get(store) ?? new BoundedMap<string, string>(maxUrlsPerStore);
   urls.set(store, known);
   const url = known.get(name) ?? (await sign());
   const first = known.get(name) ?? url;
@@ -51,14 +75,9 @@ async function remembered(store: SigningStore, name: string, sign: () => Promise
   return first;
 }
 
-/** Parsed and its keys imported once per isolate. */
-const secrets = new BoundedMap<string, StoreSecret>(200);
-
 async function readSecret(
-  pod: Pod,
-  field: string,
-  store: SigningStore,
-  openSecret: OpenSecret,
+  { pod, store, field }: { readonly pod: Pod; readonly store: SigningStore; readonly field: string },
+  { openSecret, signing }: SigningPorts,
 ): Promise<Result<StoreSecret, Misconfigured>> {
   const signer = signerOf(store);
   if (signer.secret === null || !("credentials" in store)) return ok({});
@@ -66,11 +85,11 @@ async function readSecret(
   const opened = await openSecret(store.credentials, sealedFor);
   if (!opened.ok) return opened;
   const cacheKey = `${store.scheme} ${opened.value}`;
-  const known = secrets.get(cacheKey);
+  const known = signing.secrets.get(cacheKey);
   if (known !== undefined) return ok(known);
   const parsed = await parseSecret(store.scheme, opened.value);
   if (!parsed.ok) return misconfigured(`sealed value of Pod "${pod.id}", field "${field}", ${parsed.error}`);
-  secrets.set(cacheKey, parsed.value);
+  signing.secrets.set(cacheKey, parsed.value);
   return parsed;
 }
 

@@ -1,11 +1,11 @@
 import type * as v from "valibot";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
+import type { DirectoryFailure } from "../refusal.ts";
 import { storeOrigin } from "../signers/index.ts";
 import { isKeyId } from "./key-id.ts";
 import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
-import type { ReadKv } from "./kv.ts";
+import type { ReadKv, ReadOptions } from "./kv.ts";
 import type { PodId } from "./pod-id.ts";
 import {
   cellRecord,
@@ -16,89 +16,90 @@ import {
   podRecord,
   tokenKeyRecord,
 } from "./records.ts";
-import type { Misconfigured } from "./secrets.ts";
 
-/** A Pod as the directory has it. `tokenChecks` changes whenever what its tokens are checked against does. */
-export type Pod = PodRecord & { readonly id: PodId; readonly tokenChecks: string };
+/** A Pod as the directory has it. As long as its record does not change, an isolate has one and the same value for it. */
+export type Pod = PodRecord & { readonly id: PodId };
 
-/** Why the directory could not say: the text is for the log, for it names keys. */
-export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
+/** `stale`: why KV did not answer, if the record is an older one that was used instead. */
+export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null };
 
 export type Directory = {
   readonly readKv: ReadKv;
-  /** Null when no such Pod is recorded. */
+  /** Null if no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
-  readonly settings: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
-  /** The Pod that a token says it is of: as `pod`, but ids that the directory does not list are looked up at a bounded rate. */
+  readonly findPod: (id: PodId) => Promise<Result<FoundPod, DirectoryFailure>>;
+  /** What the key `directory` holds. */
+  readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
+  /** Like `pod`, for an id that a token claims: ids that the directory does not list are looked up at a bounded rate. */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
-  /** The Pod whose token key has this `kid`; null when the directory knows none. Looked up at a bounded rate. */
+  /** The Pod whose token key has this `kid`; null if the directory knows none. These look-ups have a bounded rate. */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
-  /** The Pod of a GitLab cell; null when the directory knows none. */
+  /** The Pod of a GitLab cell; null if the directory knows none. */
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 
-/** A call to one of the Pod's services, made in the way that the Pod trusts. */
-export type FetchPod = (pod: Pod, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
+/** Pods by the text that they were parsed from, because parsing a record costs more than verifying a token. */
+export type ParsedPods = BoundedMap<string, Pod>;
 
-type PlainHttp = "allow" | "refuse";
+type DirectoryPorts = {
+  readonly readKv: ReadKv;
+  readonly plainHttp: "allow" | "refuse";
+  readonly parsedPods: ParsedPods;
+};
 
-/** Pods already parsed from exactly this text; parsing one costs more than verifying a token. */
-const parsedPods = new BoundedMap<string, Pod>(500);
-
-export function createDirectory(readKv: ReadKv, plainHttp: PlainHttp): Directory {
-  const textOf = async (key: string, chosenBy: ChosenBy): Promise<Result<string | null, DirectoryFailure>> => {
-    const read = await readKv([key], chosenBy);
-    return read.ok ? ok(read.value.get(key) ?? null) : err({ reason: "directory", text: read.error });
+export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPorts): Directory {
+  const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {
+    const values = await readKv([key], options);
+    return values.ok ? parseStored(key, values.value.textOf(key), schema) : directoryFailure(values.error);
   };
-  const podNamedBy = async (
-    key: string,
-    schema: v.GenericSchema<unknown, { readonly pod: PodId }>,
-    chosenBy: ChosenBy,
-  ) => {
-    const text = await textOf(key, chosenBy);
-    if (!text.ok) return text;
-    const record = parseStored(key, text.value, schema);
-    return record.ok ? ok(record.value?.pod ?? null) : record;
+  const podNamedBy = async (key: string, schema: v.GenericSchema<unknown, { pod: PodId }>, options?: ReadOptions) => {
+    const found = await read(key, schema, options);
+    return found.ok ? ok(found.value?.pod ?? null) : found;
   };
-  const pod = async (id: PodId, chosenBy: ChosenBy = "directory") => {
-    const text = await textOf(podKey(id), chosenBy);
-    if (!text.ok || text.value === null) return text.ok ? ok(null) : text;
-    return parsePod(id, text.value, plainHttp);
+  const findPod = async (id: PodId, options?: ReadOptions): Promise<Result<FoundPod, DirectoryFailure>> => {
+    const values = await readKv([podKey(id)], options);
+    if (!values.ok) return directoryFailure(values.error);
+    const { textOf, stale } = values.value;
+    const text = textOf(podKey(id));
+    const pod = text === null ? ok(null) : parsePod(id, text, { plainHttp, parsedPods });
+    return pod.ok ? ok({ pod: pod.value, stale }) : pod;
   };
-  const settings = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
-    const text = await textOf(directoryKey, "directory");
-    if (!text.ok) return text;
-    const record = parseStored(directoryKey, text.value, directoryRecord);
-    return record.ok ? ok(record.value ?? { v: 1, revision: 0, credentials: "own" }) : record;
+  const pod = async (id: PodId, options?: ReadOptions) => {
+    const found = await findPod(id, options);
+    return found.ok ? ok(found.value.pod) : found;
+  };
+  const record = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
+    const found = await read(directoryKey, directoryRecord);
+    return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
   return {
     readKv,
     pod: (id) => pod(id),
+    findPod: (id) => findPod(id),
     claimedPod: async (id) => {
-      const listed = await settings();
+      const listed = await record();
       if (!listed.ok) return listed;
-      return pod(id, listed.value.pods?.includes(id) ? "directory" : "stranger");
+      return pod(id, { chosenBy: listed.value.pods?.includes(id) ? "directory" : "stranger" });
     },
-    settings,
-    podOfKey: async (kid) => (isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, "stranger") : ok(null)),
-    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, "directory"),
+    record,
+    podOfKey: async (kid) =>
+      isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, { chosenBy: "stranger" }) : ok(null),
+    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord),
   };
 }
 
-type ChosenBy = Parameters<ReadKv>[1];
-
-/** Whose the names are that no prefix fits; null where the directory names none. */
+/** The Pod of all names that no assigned prefix fits; null if the directory names none. */
 export async function defaultPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
-  const settings = await directory.settings();
-  if (!settings.ok) return settings;
-  return settings.value.default === undefined ? ok(null) : directory.pod(settings.value.default);
+  const record = await directory.record();
+  if (!record.ok) return record;
+  return record.value.default === undefined ? ok(null) : directory.pod(record.value.default);
 }
 
-/** Every Pod there is: a directory that lists none has its default. */
+/** Every Pod that the directory lists; if it has no list, its default Pod. */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
-  const settings = await directory.settings();
-  if (!settings.ok) return settings;
-  const { pods: listed, default: fallback } = settings.value;
+  const record = await directory.record();
+  if (!record.ok) return record;
+  const { pods: listed, default: fallback } = record.value;
   const ids = listed ?? (fallback === undefined ? [] : [fallback]);
   const pods = await Promise.all(ids.map((id) => directory.pod(id)));
   const failed = pods.find((pod) => !pod.ok);
@@ -113,20 +114,26 @@ export function parseStored<T>(
 ): Result<T | null, DirectoryFailure> {
   if (text === null) return ok(null);
   const record = parseRecord(key, text, schema);
-  return record.ok ? record : err({ reason: "directory", text: record.error });
+  return record.ok ? record : directoryFailure(record.error);
 }
 
-function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, DirectoryFailure> {
+export const directoryFailure = (text: string): Result<never, DirectoryFailure> => err({ reason: "directory", text });
+
+function parsePod(
+  id: PodId,
+  text: string,
+  { plainHttp, parsedPods }: Omit<DirectoryPorts, "readKv">,
+): Result<Pod, DirectoryFailure> {
   const known = parsedPods.get(text);
-  if (known !== undefined && known.id === id) return ok(known);
+  if (known?.id === id) return ok(known);
   const record = parseRecord(podKey(id), text, podRecord);
-  if (!record.ok) return err({ reason: "directory", text: record.error });
-  const { issuer, audience, keys, registry, token, blobs } = record.value;
+  if (!record.ok) return directoryFailure(record.error);
+  const { registry, token, blobs } = record.value;
   const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
   if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
-    return err({ reason: "directory", text: `record "${podKey(id)}" has a URL that is not https` });
+    return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);
   }
-  const pod = { ...record.value, id, tokenChecks: JSON.stringify([issuer, audience, keys]) };
+  const pod = { ...record.value, id };
   parsedPods.set(text, pod);
   return ok(pod);
 }

@@ -1,45 +1,61 @@
-import { err, ok, type Result } from "../lib/result.ts";
+import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
-import { type Directory, type DirectoryFailure, type Pod, parseStored } from "./directory.ts";
+import type { DirectoryFailure } from "../refusal.ts";
+import { type Directory, directoryFailure, type Pod, parseStored } from "./directory.ts";
 import { blockKey, directoryKey, routeKey } from "./keys.ts";
+import type { KvValues } from "./kv.ts";
 import type { PodId } from "./pod-id.ts";
 import { assignmentRecord, blockRecord, directoryRecord } from "./records.ts";
 
 export type Resolution = {
-  /** Null: no assignment and no default. */
+  /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
-  /** The text of the block on this name or digest, if there is one. */
+  /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
+  /** Why KV did not answer, if any of this rests on older values. */
+  readonly stale: string | null;
+};
+
+export type ResolveQuestion = {
+  readonly name: RepositoryName;
+  /** The digest that the request is about, because a digest can be blocked too. */
+  readonly digest?: Digest | null;
+  /** How old the assignment may be; by default as old as this isolate's cache lets it be. */
+  readonly assignmentMaxAgeMs?: number;
 };
 
 /**
- * The Pod of a name: its longest assigned prefix on component boundaries, else the default. Routes, blocks and default of a name
- * unseen by this isolate come by one bulk read (20 + 20 + 2 keys); the Pod record is shared by all of a Pod's names.
+ * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
+ * age, so that a name that moved is served by its new Pod at once.
+ */
+export const recentMs = 2_000;
+
+/**
+ * Resolves a name to its Pod: by the longest assigned prefix on component boundaries, else the default Pod. For a name that this isolate has not
+ * seen, assignments, blocks and default come by one bulk read (20 + 20 + 2 keys); the Pod record is shared by all of a Pod's names.
  */
 export async function resolvePod(
   directory: Directory,
-  name: RepositoryName,
-  digest: Digest | null,
+  { name, digest = null, assignmentMaxAgeMs = Number.POSITIVE_INFINITY }: ResolveQuestion,
 ): Promise<Result<Resolution, DirectoryFailure>> {
   const prefixes = prefixesOf(name);
   const blocks = [...(digest === null ? [] : [digest]), ...prefixes].map(blockKey);
-  const read = await directory.readKv(keysOf(prefixes, blocks));
-  if (!read.ok) return err({ reason: "directory", text: read.error });
-  const text = (key: string) => read.value.get(key) ?? null;
-  const id = assignedPod(prefixes, text);
+  const read = await directory.readKv(keysOf(prefixes, blocks), { assignmentMaxAgeMs });
+  if (!read.ok) return directoryFailure(read.error);
+  const { textOf, stale } = read.value;
+  const id = assignedPod(prefixes, textOf);
   if (!id.ok) return id;
-  const blocked = firstBlock(blocks, text);
+  const blocked = firstBlock(blocks, textOf);
   if (!blocked.ok) return blocked;
-  if (id.value === null) return ok({ pod: null, blocked: blocked.value });
-  const pod = await directory.pod(id.value);
-  if (!pod.ok) return pod;
-  if (pod.value === null)
-    return err({
-      reason: "directory",
-      text: `an assignment of "${name}" names Pod "${id.value}", which has no record`,
-    });
-  return ok({ pod: pod.value, blocked: blocked.value });
+  if (id.value === null) return ok({ pod: null, blocked: blocked.value, stale });
+  const found = await directory.findPod(id.value);
+  if (!found.ok) return found;
+  const { pod } = found.value;
+  if (pod === null) {
+    return directoryFailure(`an assignment of "${name}" names Pod "${id.value}", which has no record`);
+  }
+  return ok({ pod, blocked: blocked.value, stale: stale ?? found.value.stale });
 }
 
 const keysOf = (prefixes: readonly Prefix[], blocks: readonly string[]): readonly string[] => [
@@ -49,29 +65,33 @@ const keysOf = (prefixes: readonly Prefix[], blocks: readonly string[]): readonl
 ];
 
 /**
- * What the resolution of many names will look up, by few bulk reads, for a client's names share their prefixes: one by one each would cost
- * a read. Of a failure the resolution itself tells.
+ * Reads what the resolution of many names will need by few bulk reads, because one client's names share their prefixes and would cost a read
+ * each. If it fails, the resolution itself fails and says why.
  */
-export async function lookAhead(directory: Directory, names: readonly RepositoryName[]): Promise<void> {
+export async function lookAhead(
+  directory: Directory,
+  names: readonly RepositoryName[],
+  assignmentMaxAgeMs: number,
+): Promise<void> {
   const prefixes = [...new Set(names.flatMap(prefixesOf))];
-  await directory.readKv(keysOf(prefixes, prefixes.map(blockKey)));
+  await directory.readKv(keysOf(prefixes, prefixes.map(blockKey)), { assignmentMaxAgeMs });
 }
 
-type Text = (key: string) => string | null;
+type TextOf = KvValues["textOf"];
 
-function assignedPod(prefixes: readonly Prefix[], text: Text): Result<PodId | null, DirectoryFailure> {
+function assignedPod(prefixes: readonly Prefix[], textOf: TextOf): Result<PodId | null, DirectoryFailure> {
   for (const key of prefixes.map(routeKey)) {
-    const assignment = parseStored(key, text(key), assignmentRecord);
+    const assignment = parseStored(key, textOf(key), assignmentRecord);
     if (!assignment.ok) return assignment;
     if (assignment.value !== null) return ok(assignment.value.pod);
   }
-  const settings = parseStored(directoryKey, text(directoryKey), directoryRecord);
-  return settings.ok ? ok(settings.value?.default ?? null) : settings;
+  const record = parseStored(directoryKey, textOf(directoryKey), directoryRecord);
+  return record.ok ? ok(record.value?.default ?? null) : record;
 }
 
-function firstBlock(keys: readonly string[], text: Text): Result<string | null, DirectoryFailure> {
+function firstBlock(keys: readonly string[], textOf: TextOf): Result<string | null, DirectoryFailure> {
   for (const key of keys) {
-    const block = parseStored(key, text(key), blockRecord);
+    const block = parseStored(key, textOf(key), blockRecord);
     if (!block.ok) return block;
     if (block.value !== null) return ok(block.value.text);
   }

@@ -1,20 +1,19 @@
 import type { JWK } from "jose";
-import { BoundedMap } from "../lib/bounded-map.ts";
+import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { Misconfigured } from "../refusal.ts";
 import { type SealedFor, unseal } from "./seal.ts";
 
-/** A record or a deployment that does not fit together; the text is for the log and names the place, never a value. */
-export type Misconfigured = { readonly reason: "misconfigured"; readonly text: string };
-
-/** A sealed value of a record in clear. */
+/** Opens a sealed value of a record. */
 export type OpenSecret = (sealed: string, sealedFor: SealedFor) => Promise<Result<string, Misconfigured>>;
 
-/** Opened once per isolate: an ECDH and a decryption cost more than a signature made with the secret. */
-const opened = new BoundedMap<string, string>(200);
+/** Secrets that were opened before, because an ECDH and a decryption cost more than a signature made with the secret. */
+export type OpenedSecrets = BoundedMap<string, string>;
 
-export function createOpenSecret(privateJwks: readonly JWK[]): OpenSecret {
+export function createOpenSecret(privateJwks: readonly JWK[], opened: OpenedSecrets): OpenSecret {
   return async (sealed, sealedFor) => {
-    const cacheKey = JSON.stringify([sealedFor.pod, sealedFor.field, sealedFor.scheme, sealedFor.target, sealed]);
+    const { pod, field, scheme, target } = sealedFor;
+    const cacheKey = JSON.stringify([pod, field, scheme, target, sealed]);
     const known = opened.get(cacheKey);
     if (known !== undefined) return ok(known);
     const secret = await unseal(sealed, sealedFor, privateJwks);

@@ -1,12 +1,14 @@
-import { grantFor, jwtOf } from "../auth/grant.ts";
+import { type Grant, grantFor, jwtOf } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { textWithin } from "../net/body.ts";
+import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
-import { type Access, requiredAccess } from "../oci/scope.ts";
+import { requiredAccess } from "../oci/scope.ts";
+import { passGate } from "../pods/gate.ts";
 import { podRequest } from "../pods/request.ts";
-import type { Authorized, Context } from "./context.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Context } from "./authorize.ts";
 import { forward } from "./forward.ts";
 import {
   type CatalogPage,
@@ -16,43 +18,47 @@ import {
   readPage,
   withoutPlaces,
 } from "./merge-catalog.ts";
-import { type Answer, type AnyRefusal, refuse } from "./refuse.ts";
+import type { Reply } from "./refuse.ts";
 
-type CatalogEndpoint = Extract<NamelessEndpoint, { kind: "catalog" }>;
-type CatalogContext = Context<CatalogEndpoint>;
+type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
+type Granted = { readonly pod: Pod; readonly grant: Grant };
 
-/** `objected`: the request itself was wrong, its page size above all; the answer says how. */
-type Asked =
+/** What a Pod says to a request for its list. `objected`: the request itself is wrong, most often its page size, and the answer says how. */
+type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
   | { readonly kind: "denied" | "down" };
 
-/** One list of all Pods' repositories. A Pod that refuses, or is down, makes it an error: a short list would look complete. */
-export async function serveCatalog(context: CatalogContext): Promise<Answer> {
-  const { endpoint, services, challenger } = context;
-  const refused = (refusal: AnyRefusal) => refuse(refusal, endpoint, challenger);
-  const pods = await allPods(services.directory);
-  if (!pods.ok) return refused(pods.error);
-  const granted = await grantAll(context, pods.value);
-  if (!granted.ok) return refused(granted.error);
+/** One list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
+export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
+  const pods = await allPods(context.services.directory);
+  if (!pods.ok) return pods;
+  const granted = await grantAll(endpoint, pods.value, context);
+  if (!granted.ok) return granted;
   const [first, ...others] = granted.value;
-  if (first === undefined) return refused({ reason: "unauthorized", error: "insufficient_scope" });
-  // One Pod's own catalog needs no merging.
-  if (others.length === 0 && first.pod.state !== "down") return forward(context, first);
-  const asked = await Promise.all(granted.value.map((each) => askCatalog(context, each)));
-  return answerOf(asked, entriesOf(endpoint), refused);
+  if (first === undefined) return err({ reason: "unauthorized", error: "insufficient_scope" });
+  if (others.length === 0) return forwardToOnly(endpoint, first, context);
+  const answers = await Promise.all(granted.value.map((each) => askCatalog(endpoint, each, context)));
+  return mergeAnswers(answers, entriesOf(endpoint));
 }
 
-/** The token's grant at every Pod; else how many Pods it is none for. */
+/** The catalog of a fleet's only Pod needs no merging. */
+async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
+  const admitted = passGate(endpoint.method, { pod, blocked: null, stale: null });
+  if (!admitted.ok) return admitted;
+  const reply = await forward(endpoint, context, { pod: admitted.value, grant });
+  return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
+}
+
+/** The token's grant at every Pod; else at how many Pods it has none. */
 async function grantAll(
-  { endpoint, services, token }: CatalogContext,
+  endpoint: CatalogEndpoint,
   pods: readonly Pod[],
-): Promise<Result<readonly Authorized[], AnyRefusal>> {
-  const [wanted] = requiredAccess(endpoint) as readonly [Access];
+  { services, token }: Context,
+): Promise<Result<readonly Granted[], Refusal>> {
+  const { own: wanted } = requiredAccess(endpoint);
   const grants = await Promise.all(
-    pods.map(async (pod) =>
-      token === null ? openGrant : grantFor(token, pod, wanted, services.directory, services.now),
-    ),
+    pods.map(async (pod) => (token === null ? openGrant : grantFor(token, { pod, wanted }, services))),
   );
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;
@@ -71,14 +77,18 @@ const openGrant = ok({ kind: "open" } as const);
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
 
-async function askCatalog({ endpoint, request, services }: CatalogContext, to: Authorized): Promise<Asked> {
-  const { pod, grant } = to;
-  if (pod.state === "down") return { kind: "down" };
+async function askCatalog(
+  endpoint: CatalogEndpoint,
+  { pod, grant }: Granted,
+  { request, services }: Context,
+): Promise<PodCatalog> {
+  const admitted = passGate(endpoint.method, { pod, blocked: null, stale: null });
+  if (!admitted.ok) return { kind: "down" };
   const place = parsePlaces(endpoint.query).get(pod.id);
   const last = place === undefined ? endpoint.last : place;
   const n = endpoint.n ?? String(DEFAULT_ENTRIES);
   const own = { ...endpoint, query: withoutPlaces(endpoint.query), n, last };
-  const answer = await services.fetchPod(pod, podRequest(pod, own, jwtOf(grant), request));
+  const answer = await services.callRegistry(admitted.value, podRequest(pod, own, { jwt: jwtOf(grant), request }));
   if (!answer.ok) return { kind: "down" };
   const { status, body } = answer.value;
   if (status === 200) {
@@ -94,22 +104,18 @@ async function askCatalog({ endpoint, request, services }: CatalogContext, to: A
   return { kind: status === 401 || status === 403 ? "denied" : "down" };
 }
 
-function answerOf(asked: readonly Asked[], entries: number, refused: (refusal: AnyRefusal) => Answer): Answer {
-  const pages = asked.flatMap((each) => (each.kind === "page" ? [each.page] : []));
-  if (pages.length === asked.length)
-    return { response: mergeCatalog(pages, entries), outcome: "merged", endpoint: "catalog" };
-  const down = asked.filter(({ kind }) => kind === "down").length;
+function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
+  const pages = answers.flatMap((each) => (each.kind === "page" ? [each.page] : []));
+  if (pages.length === answers.length) return ok({ response: mergeCatalog(pages, entries), outcome: "merged" });
+  const down = answers.filter(({ kind }) => kind === "down").length;
   if (down > 0)
-    return refused({ reason: "down", text: `${ofRegistries(down, asked.length)} gave no catalog; try again` });
-  const denied = asked.filter(({ kind }) => kind === "denied").length;
-  const message = `${ofRegistries(denied, asked.length)} refused their catalog`;
-  if (denied > 0) return refused({ reason: "refused", error: { code: "DENIED", message } });
-  const objected = asked.find((each) => each.kind === "objected");
-  if (objected === undefined) throw new Error("a catalog that is no page, denied, down or objected to");
+    return err({ reason: "down", text: `${ofRegistries(down, answers.length)} gave no catalog; try again` });
+  const denied = answers.filter(({ kind }) => kind === "denied").length;
+  const message = `${ofRegistries(denied, answers.length)} refused their catalog`;
+  if (denied > 0) return err({ reason: "refused", error: { code: "DENIED", message } });
+  const objected = answers.find((each) => each.kind === "objected");
+  if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
+  // This is the Pod's own answer; only its body was read.
   const headers = { ...apiVersionHeader, "Content-Type": objected.contentType, "Cache-Control": "no-store" };
-  return {
-    response: new Response(objected.text, { status: 400, headers }),
-    outcome: "forwarded",
-    endpoint: "catalog",
-  };
+  return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });
 }

@@ -1,93 +1,116 @@
-import { storesFor } from "../blobs/choose-store.ts";
-import { readClient } from "../blobs/client.ts";
-import { type BlobRequest, followRedirect, redirectBlob } from "../blobs/redirect.ts";
-import type { Pod } from "../directory/directory.ts";
-import { ok } from "../lib/result.ts";
+import { type Grant, jwtOf } from "../auth/grant.ts";
+import { provesBlob } from "../blobs/head-proof.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { FetchRequest } from "../net/fetch.ts";
 import { formatChallenge, parseChallenge } from "../oci/challenge.ts";
-import type { RegistryEndpoint, RepositoryEndpoint } from "../oci/endpoint.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
+import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
-import type { Authorized, Context } from "./context.ts";
-import { accepts, exchange, prove } from "./redirect-blob.ts";
-import { type Answer, type AnyRefusal, refuse } from "./refuse.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import { passManifest } from "./record-manifest.ts";
+import { type BlobEndpoint, followRedirect, ownedBlob } from "./redirect-blob.ts";
+import type { Reply } from "./refuse.ts";
 
-/** Null: no redirect is the edge's to give, and the Pod is to answer. */
-export async function redirect(
-  context: Context<RepositoryEndpoint>,
-  { pod, grant }: Authorized,
-): Promise<Answer | null> {
-  const { endpoint, challenger } = context;
-  if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
-  const blob = blobRequest(context, { pod, grant }, endpoint);
-  const redirected = await redirectBlob(blob, () => prove(context, { pod, grant }, endpoint));
-  if (!redirected.ok) return attribute(refuse(redirected.error, endpoint, challenger), endpoint, pod);
-  return redirected.value === null
-    ? null
-    : attribute({ response: redirected.value, outcome: "redirected", endpoint: "blob" }, endpoint, pod);
-}
+type PodReply = Result<Response, Refusal>;
 
-const blobRequest = (
-  { services, request }: Context<RegistryEndpoint>,
-  { pod, grant }: Authorized,
-  { name, digest }: Extract<RegistryEndpoint, { kind: "blob" }>,
-): BlobRequest => ({
-  repository: name,
-  digest,
-  pod,
-  // By a token that only the Pod can judge, the edge signs nothing.
-  stores: grant.kind === "undecided" ? [] : storesFor(pod, readClient(request)),
-  jwt: grant.kind === "granted" ? grant.jwt : null,
-  openSecret: services.openSecret,
-  now: services.now,
-  trace: services.trace,
-});
-
-export async function forward(context: Context<RegistryEndpoint>, { pod, grant }: Authorized): Promise<Answer> {
-  const { endpoint, request, services, challenger } = context;
-  const refused = (refusal: AnyRefusal) => attribute(refuse(refusal, endpoint, challenger), endpoint, pod);
-  const settled = "name" in endpoint ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
-  if (!settled.ok) return refused(settled.error);
-  const answer = await exchange(context, { pod, grant }, settled.value);
-  if (!answer.ok) return refused(answer.error);
+/** Streams a request to the Pod, and the Pod's answer back to the client with its places on the edge. */
+export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
+  const { pod, grant } = authorized;
+  const { services, origin } = context;
+  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
+  if (!settled.ok) return settled;
+  const answer = await callRegistry(settled.value, context, authorized);
+  if (!answer.ok) return answer;
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
-    const blob = blobRequest(context, { pod, grant }, endpoint);
-    const followed = await followRedirect(endpoint.method, answer.value, blob);
-    return followed.ok
-      ? attribute({ response: followed.value, outcome: "redirected", endpoint: "blob" }, endpoint, pod)
-      : refused(followed.error);
+    return followRedirect(endpoint, answer.value, { context, authorized });
   }
   const challenge = parseChallenge(answer.value.headers.get("WWW-Authenticate"));
-  // Only the Pod could judge this token, and a name without a Pod must read the same. What a registry does not serve it refuses to anyone.
-  if (grant.kind === "undecided" && isObjection(answer.value)) {
-    const isJudged = answer.value.status !== 401 && (await accepts(context, { pod, grant }));
-    if (!isJudged) return refused({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
+  // A name whose token only the Pod could judge must look like a name without a Pod. What a registry does not serve, it refuses to everyone.
+  if (grant.kind === "undecided" && isRefusal(answer.value)) {
+    const isAccepted = answer.value.status !== 401 && (await acceptsToken(context, authorized));
+    if (!isAccepted) return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
   const { uploadKeys } = services.config;
-  const edgeOrigin = new URL(request.url).origin;
-  const rewritten = await rewriteResponse(answer.value, { pod, endpoint, edgeOrigin, uploadKeys, now: services.now });
-  if (!rewritten.ok) return refused(rewritten.error);
+  const rewritten = await rewriteResponse(answer.value, {
+    pod,
+    endpoint,
+    edgeOrigin: origin,
+    uploadKeys,
+    now: services.now,
+  });
+  if (!rewritten.ok) return rewritten;
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {
-    response.headers.set("WWW-Authenticate", formatChallenge({ ...challenger, ...ownChallenge(endpoint, challenge) }));
+    const own = { ...context.challenger, ...ownChallenge(endpoint, challenge) };
+    response.headers.set("WWW-Authenticate", formatChallenge(own));
   }
-  const streamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
-  return attribute({ response, outcome: streamed ? "streamed" : "forwarded", endpoint: endpoint.kind }, endpoint, pod);
+  const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
+  return ok({ response, outcome: isStreamed ? "streamed" : "forwarded" });
 }
 
-const isObjection = ({ status }: Response): boolean => status >= 400 && status < 500;
+const isRefusal = ({ status }: Response): boolean => status >= 400 && status < 500;
 
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
-/** The Pod's error, and of its scopes those of this endpoint's own names. */
+/** The Pod's error, and those of its scopes that are about this endpoint's own names. */
 function ownChallenge(endpoint: RegistryEndpoint, challenge: ReturnType<typeof parseChallenge>) {
-  const required = requiredAccess(endpoint);
+  const required = accessList(requiredAccess(endpoint));
   const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
   return { access: kept.length === 0 ? required : kept, error: challenge?.error ?? null };
 }
 
-const attribute = (answer: Answer, endpoint: RegistryEndpoint, pod: Pod): Answer => ({
-  ...answer,
-  pod: pod.id,
-  ...("name" in endpoint ? { repository: endpoint.name } : {}),
-});
+/** One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, it learns nothing. */
+function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
+  const { request, services } = context;
+  const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
+  if (endpoint.kind === "blob" && endpoint.method === "DELETE") {
+    return deleteBlob(sent, context, { endpoint, pod, grant });
+  }
+  if (grant.kind === "undecided") return services.callRegistry(pod, sent);
+  if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
+  if (endpoint.kind === "manifest" && pod.blobs.proof === "manifest") {
+    return passManifest(sent, context, { endpoint, pod });
+  }
+  return services.callRegistry(pod, sent);
+}
+
+/** Whether the Pod takes the token as one of its own: any good token opens `/v2/` (end-1). */
+async function acceptsToken({ services, request }: Context, { pod, grant }: Authorized): Promise<boolean> {
+  const plain = new Request(request.url, { headers: request.headers });
+  const base = { kind: "base", method: "GET", query: "" } as const;
+  const answer = await services.callRegistry(pod, podRequest(pod, base, { jwt: jwtOf(grant), request: plain }));
+  if (answer.ok) await answer.value.body?.cancel();
+  return answer.ok && answer.value.ok;
+}
+
+type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
+
+/** The DELETE goes on even if the client goes away, because a deleted blob must not be served by an earlier proof. */
+function deleteBlob(
+  sent: FetchRequest,
+  { services }: Context,
+  { endpoint, pod, grant }: OwnBlob & { readonly grant: Grant },
+): Promise<PodReply> {
+  const answered = services.callRegistry(pod, sent).then((answer) => {
+    const isDone = answer.ok && answer.value.ok;
+    const isRefused = answer.ok && [401, 403].includes(answer.value.status);
+    // Without an answer the blob may be deleted. But a client whose right was not confirmed must not make the edge forget a proof by asking.
+    if (grant.kind === "undecided" ? isDone : !isRefused) services.proofs.forget(ownedBlob(pod, endpoint));
+    return answer;
+  });
+  services.waitUntil(answered);
+  return answered;
+}
+
+/** A client's own HEAD proves as much as one that the edge sends for it. */
+async function headBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
+  const blob = ownedBlob(pod, endpoint);
+  const answer = await services.callRegistry(pod, sent);
+  if (!answer.ok) return answer;
+  if (provesBlob(answer.value, blob.digest, pod)) services.proofs.record(blob, services.now);
+  if (answer.value.status === 404) services.waitUntil(services.proofs.forgetMissing(blob));
+  return answer;
+}

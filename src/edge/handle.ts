@@ -1,50 +1,62 @@
 import { readToken } from "../auth/grant.ts";
+import { ok } from "../lib/result.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { Services } from "../services.ts";
 import { serveToken } from "../token-endpoint/serve.ts";
-import { admit, serveNameless } from "./authorize.ts";
-import { forward, redirect } from "./forward.ts";
-import { type Answer, type Challenger, refuse } from "./refuse.ts";
+import { authorize, type Context } from "./authorize.ts";
+import { serveBase } from "./base.ts";
+import { serveCatalog } from "./catalog.ts";
+import { forward } from "./forward.ts";
+import { redirectBlob } from "./redirect-blob.ts";
+import { type Answer, type Reply, refuse } from "./refuse.ts";
 
-/** The story of a request, top to bottom; each step gives a value, or the refusal that answers. */
-export async function handle(request: Request, services: Services): Promise<Answer> {
+/** An answer with what the log says of the request. `pod` names every Pod that was asked. */
+export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
+
+/** The story of a request from top to bottom. Each step gives a value, or the refusal that answers. */
+export async function handle(request: Request, services: Services): Promise<AttributedAnswer> {
   const url = new URL(request.url);
-  const challenger: Challenger = {
-    realm: services.config.realm ?? `${url.origin}/jwt/auth`,
-    service: services.config.service,
-  };
+  const { realm, service, auth } = services.config;
+  const challenger = { realm: realm ?? `${url.origin}/jwt/auth`, service };
 
-  // 1. Method and URL mean one endpoint, or are refused before any look-up.
+  // 1. Method and URL mean one endpoint, or the request is refused before any look-up.
   const parsed = parseEndpoint(request.method, url);
-  if (!parsed.ok) return refuse({ reason: "malformed", error: parsed.error }, null, challenger);
-  const endpoint = parsed.value;
-
-  // 2. The token endpoint ends here.
-  if (endpoint.kind === "token") {
-    const served = await serveToken(request, {
-      ...services,
-      directory: services.recentDirectory,
-      service: services.config.service,
-    });
-    if (!served.ok) return refuse(served.error, endpoint, challenger);
-    return { response: served.value.response, outcome: "token", endpoint: "token", pod: served.value.pods };
+  if (!parsed.ok) {
+    const refused = refuse({ reason: "refused", error: parsed.error }, { ...challenger, access: [] });
+    return { ...refused, endpoint: "unknown" };
   }
+  const endpoint = parsed.value;
+  const conclude = (reply: Reply, pod?: string): AttributedAnswer => ({
+    ...(pod === undefined ? {} : { pod }),
+    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
+    endpoint: endpoint.kind,
+    ...(hasRepository(endpoint) ? { repository: endpoint.name } : {}),
+  });
 
-  // 3. No token: a challenge made from the URL alone, so that the 401 which starts every pull costs no look-up.
-  const token = services.config.auth === "none" ? null : readToken(request.headers.get("Authorization"));
-  if (token !== null && !token.ok) return refuse(token.error, endpoint, challenger);
-  const context = { request, endpoint, challenger, services, token: token?.value ?? null };
-  if (!hasRepository(endpoint)) return serveNameless({ ...context, endpoint });
+  // 2. The token endpoint asks the Pods of the scopes for their tokens.
+  if (endpoint.kind === "token") return conclude(await serveToken(request, services));
 
-  // 4. The name's Pod, and what the token allows there; unassigned names are answered like all others.
-  const admitted = await admit({ ...context, endpoint });
-  if (!admitted.ok) return refuse(admitted.error, endpoint, challenger);
+  // 3. Without a token the answer is a challenge made from the URL only, so the 401 that starts every pull costs no look-up.
+  const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
+  if (!token.ok) return conclude(token);
+  const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
 
-  // 5. A blob GET with a grant and a proof ends in a 307.
-  const redirected = await redirect({ ...context, endpoint }, admitted.value);
-  if (redirected !== null) return redirected;
+  // 4. The edge answers `/v2/` for a token that verifies, and merges the catalogs of all Pods.
+  if (endpoint.kind === "catalog") return conclude(await serveCatalog(endpoint, context));
+  const base = endpoint.kind === "base" ? await serveBase(context) : null;
+  if (base !== null) return conclude(base);
 
-  // 6. All else streams to the Pod and comes back rewritten.
-  return forward({ ...context, endpoint }, admitted.value);
+  // 5. The name's Pod, what the token allows there, and the gate before every registry.
+  const authorized = await authorize(endpoint, context);
+  if (!authorized.ok) return conclude(authorized);
+  const { pod } = authorized.value;
+
+  // 6. A blob GET with a grant and a proof ends in a 307.
+  const redirected = await redirectBlob(endpoint, context, authorized.value);
+  if (redirected !== null) return conclude(redirected, pod.id);
+
+  // 7. Everything else streams to the Pod and comes back rewritten.
+  return conclude(await forward(endpoint, context, authorized.value), pod.id);
 }

@@ -1,102 +1,128 @@
-import { type Grant, jwtOf } from "../auth/grant.ts";
-import { proves } from "../blobs/head-proof.ts";
+import { jwtOf } from "../auth/grant.ts";
+import { attributionOf } from "../blobs/attribution.ts";
+import { readClient, storesFor } from "../blobs/choose-store.ts";
+import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
-import type { Misconfigured } from "../directory/secrets.ts";
-import { ok, type Result } from "../lib/result.ts";
-import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
-import type { RegistryEndpoint, RepositoryEndpoint } from "../oci/endpoint.ts";
+import { signBlobUrl } from "../blobs/sign.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { apiVersionHeader } from "../oci/errors.ts";
 import { podRequest } from "../pods/request.ts";
-import type { Authorized, Context } from "./context.ts";
-import { passManifest } from "./record-manifest.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Store } from "../signers/index.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { Reply } from "./refuse.ts";
 
-type Answered = Result<Response, PodFailure | Misconfigured>;
-type BlobEndpoint = Extract<RepositoryEndpoint, { kind: "blob" }>;
+export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
-/** One request to the Pod, and what its answer tells of the repository's blobs. By a token that the edge cannot verify it learns nothing. */
-export function exchange<E extends RegistryEndpoint>(
-  context: Context<E>,
-  { pod, grant }: Authorized,
+/**
+ * The 307 of a blob GET: a signed URL of the first store that fits the client, once it is proven that the digest is in this repository. Null: there is no
+ * store to sign for, or no proof, so the Pod itself must answer.
+ */
+export async function redirectBlob(
   endpoint: RegistryEndpoint,
-): Promise<Answered> {
-  const sent = podRequest(pod, endpoint, jwtOf(grant), context.request);
-  if (endpoint.kind === "blob" && endpoint.method === "DELETE")
-    return deleteBlob(context, ownedBlob(pod, endpoint), sent, grant);
-  if (grant.kind !== "undecided") {
-    if (endpoint.kind === "blob" && endpoint.method === "HEAD")
-      return headBlob(context, ownedBlob(pod, endpoint), sent);
-    if (endpoint.kind === "manifest" && pod.blobs.proof === "manifest") {
-      return passManifest(context, pod, endpoint, sent);
-    }
-  }
-  return context.services.fetchPod(pod, sent);
+  context: Context,
+  authorized: Authorized,
+): Promise<Reply | null> {
+  if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
+  const [first] = storesOf(context, authorized);
+  if (first === undefined || first.scheme === "pod") return null;
+  const proven = await prove(endpoint, context, authorized);
+  if (!proven.ok) return proven;
+  return proven.value ? redirectToStore("GET", endpoint, { context, authorized }) : null;
 }
 
-/** Whether the blob is in the repository: by what is known, else by one HEAD at the Pod. */
-export async function prove(
-  { request, services }: Context<RegistryEndpoint>,
-  { pod, grant }: Authorized,
+/**
+ * Passes on a Pod's own redirect of a blob, absolute and only to the Pod's blob hosts. A HEAD is signed here where that is possible, because a URL that
+ * was signed for GET does not answer a HEAD.
+ */
+export async function followRedirect(
   endpoint: BlobEndpoint,
-): Promise<Result<boolean, PodFailure | Misconfigured>> {
-  const blob = ownedBlob(pod, endpoint);
-  const known = await services.proofs.find(blob);
-  if (known !== null) {
-    services.trace.proof = known;
-    return ok(true);
+  redirect: Response,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): Promise<Reply> {
+  const { pod } = authorized;
+  const isProven = endpoint.method === "HEAD" && provesBlob(redirect, endpoint.digest, pod);
+  const signed = isProven ? await redirectToStore("HEAD", endpoint, { context, authorized }) : null;
+  if (signed !== null) return signed;
+  const target = redirectTarget(redirect.headers.get("Location"), pod);
+  if (target === null) {
+    return err({
+      reason: "foreign-location",
+      text: `Pod "${pod.id}" redirects a blob to a host that its record does not list, or without TLS`,
+    });
   }
-  const head = podRequest(pod, { ...endpoint, method: "HEAD" }, jwtOf(grant), request);
-  // A range is for the storage: the proof is of the whole blob.
-  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
-  const answer = await services.fetchPod(pod, head);
-  if (!answer.ok) return answer;
-  const proved = proves(answer.value, blob.digest, pod);
-  if (proved) {
-    services.trace.proof = "head";
-    services.proofs.proved(blob, services.now);
-  }
-  return ok(proved);
+  return redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether the Pod takes the token for one of its own: any that is good opens `/v2/` (end-1). */
-export async function accepts(
-  { services, request }: Context<RegistryEndpoint>,
-  { pod, grant }: Authorized,
-): Promise<boolean> {
-  const plain = new Request(request.url, { headers: request.headers });
-  const asked = podRequest(pod, { kind: "base", method: "GET", query: "" }, jwtOf(grant), plain);
-  const answer = await services.fetchPod(pod, asked);
-  if (answer.ok) await answer.value.body?.cancel();
-  return answer.ok && answer.value.ok;
-}
-
-const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
+export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
   pod,
   repository: name,
   digest,
 });
 
-/** To its end even if the client goes away: what is deleted must not be served by what was proved before. */
-function deleteBlob(
-  { services }: Context<RegistryEndpoint>,
-  blob: Owned,
-  sent: FetchRequest,
-  grant: Grant,
-): Promise<Answered> {
-  const answered = services.fetchPod(blob.pod, sent).then((answer) => {
-    const done = answer.ok && answer.value.ok;
-    const refused = answer.ok && [401, 403].includes(answer.value.status);
-    // Without an answer it may have been done; but a client whose right nobody has confirmed makes nothing forgotten by asking.
-    if (grant.kind === "undecided" ? done : !refused) services.proofs.bury(blob);
-    return answer;
-  });
-  services.waitUntil(answered);
-  return answered;
+/** The stores that this client may be sent to, in their order. With a token that only the Pod can judge, the edge signs nothing. */
+const storesOf = ({ services, request }: Context, { pod, grant }: Authorized): readonly Store[] =>
+  grant.kind === "undecided" ? [] : storesFor(pod, readClient(request), services.parsedCidrs);
+
+/** Whether the blob is in the repository: by a remembered proof, else by one HEAD to the Pod. */
+async function prove(
+  endpoint: BlobEndpoint,
+  { request, services }: Context,
+  { pod, grant }: Authorized,
+): Promise<Result<boolean, Refusal>> {
+  const blob = ownedBlob(pod, endpoint);
+  const foundIn = await services.proofs.find(blob);
+  if (foundIn !== null) {
+    services.trace.proof = foundIn;
+    return ok(true);
+  }
+  const head = podRequest(pod, { ...endpoint, method: "HEAD" }, { jwt: jwtOf(grant), request });
+  // A range is meant for the storage; the proof is about the whole blob.
+  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
+  const answer = await services.callRegistry(pod, head);
+  if (!answer.ok) return answer;
+  const isProven = provesBlob(answer.value, blob.digest, pod);
+  if (isProven) {
+    services.trace.proof = "head";
+    services.proofs.record(blob, services.now);
+  }
+  return ok(isProven);
 }
 
-/** A client's own HEAD proves as much as one that the edge makes for it. */
-async function headBlob({ services }: Context<RegistryEndpoint>, blob: Owned, sent: FetchRequest): Promise<Answered> {
-  const answer = await services.fetchPod(blob.pod, sent);
-  if (!answer.ok) return answer;
-  if (proves(answer.value, blob.digest, blob.pod)) services.proofs.proved(blob, services.now);
-  if (answer.value.status === 404) services.waitUntil(services.proofs.missed(blob));
-  return answer;
+/** Redirects to the first store that can be signed for, because a store's secret may have expired. Null: it is the Pod's turn to redirect. */
+async function redirectToStore(
+  method: "GET" | "HEAD",
+  { name, digest }: BlobEndpoint,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): Promise<Reply | null> {
+  const { services } = context;
+  const { pod, grant } = authorized;
+  const jwt = grant.kind === "granted" ? grant.jwt : null;
+  let failed: Reply | null = null;
+  for (const store of storesOf(context, authorized)) {
+    if (failed !== null && !failed.ok && "text" in failed.error) services.trace.passedOver = failed.error.text ?? "";
+    if (store.scheme === "pod") return null;
+    const attribution = store.attribution === true ? attributionOf(name, jwt) : {};
+    const url = await signBlobUrl({ method, digest, pod, store, attribution }, services);
+    if (url.ok) return redirectTo(url.value, digest);
+    failed = url;
+  }
+  return failed;
 }
+
+/** One hop to one absolute URL. Clients must not keep it, because they have to ask here again when it has expired. */
+const redirectTo = (location: string, digest: Digest): Reply =>
+  ok({
+    response: new Response(null, {
+      status: 307,
+      headers: {
+        ...apiVersionHeader,
+        Location: location,
+        "Docker-Content-Digest": digest,
+        "Cache-Control": "no-store",
+      },
+    }),
+    outcome: "redirected",
+  });

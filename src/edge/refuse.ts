@@ -1,71 +1,47 @@
-import type { Refusal } from "../auth/grant.ts";
-import type { Misconfigured } from "../directory/secrets.ts";
-import type { PodFailure } from "../net/fetch-request.ts";
+import type { Result } from "../lib/result.ts";
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
-import type { Endpoint } from "../oci/endpoint.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
-import { requiredAccess } from "../oci/scope.ts";
-import type { ForeignLocation } from "../pods/rewrite.ts";
-import type { StateRefusal } from "../pods/state.ts";
+import type { Refusal, Unauthorized } from "../refusal.ts";
 import type { Outcome } from "../telemetry/record.ts";
-import type { TokenRefusal } from "../token-endpoint/serve.ts";
 
 /** A response with what the log says of it. */
 export type Answer = {
   readonly response: Response;
   readonly outcome: Outcome;
-  readonly endpoint: Endpoint["kind"] | "probe" | "unknown";
-  readonly repository?: string;
+  /** The Pods that were asked, joined by commas. */
   readonly pod?: string;
+  /** The reason, where the answer is vague on purpose. */
   readonly cause?: string;
 };
 
-export type AnyRefusal =
-  | Refusal
-  | TokenRefusal
-  | PodFailure
-  | ForeignLocation
-  | { readonly reason: "malformed"; readonly error: OciError }
-  | { readonly reason: "blocked"; readonly text: string }
-  | StateRefusal
-  | { readonly reason: "upload-unknown" }
-  | Misconfigured;
+/** What a step of `handle` ends with. */
+export type Reply = Result<Answer, Refusal>;
 
-/** Realm and service as this request's challenges name them. */
-export type Challenger = Pick<Challenge, "realm" | "service">;
+/** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
+type OwnChallenge = Omit<Challenge, "error">;
 
 const retryAfterSeconds = 5;
 
-/** The one switch from what went wrong inside to what the client is told: precise in the log, generic on the wire. */
-export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenger: Challenger): Answer {
-  const answer = (error: OciError, outcome: Outcome, cause?: string): Answer => ({
-    response: errorResponse(error),
-    outcome,
-    endpoint: endpoint?.kind ?? "unknown",
-    ...(cause === undefined ? {} : { cause }),
-  });
+/** The one switch from a refusal to what the client is told: it is precise in the log and says little on the wire. */
+export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
   switch (refusal.reason) {
-    case "malformed":
     case "refused":
       return answer(refusal.error, "refused");
     case "unauthorized":
-      return answer(unauthorized(endpoint, refusal, challenger), "challenged", refusal.error ?? undefined);
+      return answer(unauthorized(refusal, challenge), "challenged", refusal.error ?? undefined);
     case "name-unknown":
-      return answer(
-        { code: "NAME_UNKNOWN", message: "repository name not known to registry" },
-        "refused",
-        refusal.reason,
-      );
+      return answer(nameUnknown, "refused", refusal.reason);
     case "blocked":
       return answer({ code: "DENIED", message: refusal.text }, "blocked");
     case "read-only":
-      return answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason);
+      return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
-      return answer(
-        { code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" },
-        "refused",
-        refusal.reason,
-      );
+      return answer(uploadUnknown, "refused", refusal.reason);
+    case "no-form":
+      return {
+        response: new Response(null, { status: 404, headers: { "Cache-Control": "no-store" } }),
+        outcome: "token",
+      };
     case "directory":
       return answer(
         unavailable("the directory of this registry cannot be read; try again"),
@@ -73,7 +49,7 @@ export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenge
         refusal.text,
       );
     case "down":
-      return answer(unavailable(refusal.text), "unavailable", refusal.reason);
+      return { ...answer(unavailable(refusal.text), "unavailable", refusal.reason), ...podOf(refusal) };
     case "unreachable":
     case "silent":
       return answer(
@@ -83,19 +59,33 @@ export function refuse(refusal: AnyRefusal, endpoint: Endpoint | null, challenge
       );
     case "foreign-location":
     case "bad-answer":
-      return answer(
-        { code: "UNKNOWN", status: 502, message: "the registry of this repository answered wrongly" },
-        "failed",
-        refusal.text,
-      );
+      return answer(wrongAnswer, "failed", refusal.text);
     case "misconfigured":
-      return answer(
-        { code: "UNKNOWN", message: "the edge is not configured for the registry of this repository" },
-        "failed",
-        refusal.text,
-      );
+      return answer(notConfigured, "failed", refusal.text);
+    case "internal":
+      return answer({ code: "UNKNOWN", message: "internal error" }, "failed", refusal.text);
   }
 }
+
+const answer = (error: OciError, outcome: Outcome, cause?: string): Answer => ({
+  response: errorResponse(error),
+  outcome,
+  ...(cause === undefined ? {} : { cause }),
+});
+
+const podOf = ({ pod }: { readonly pod?: string }): { readonly pod?: string } => (pod === undefined ? {} : { pod });
+
+const nameUnknown = { code: "NAME_UNKNOWN", message: "repository name not known to registry" } as const;
+const uploadUnknown = { code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" } as const;
+const wrongAnswer = {
+  code: "UNKNOWN",
+  status: 502,
+  message: "the registry of this repository answered wrongly",
+} as const;
+const notConfigured = {
+  code: "UNKNOWN",
+  message: "the edge is not configured for the registry of this repository",
+} as const;
 
 const unavailable = (message: string): OciError => ({
   code: "UNAVAILABLE",
@@ -103,20 +93,15 @@ const unavailable = (message: string): OciError => ({
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
 
-/** As registries refuse (distribution: `authentication required` with what is missing), with the edge's own realm and service. */
-function unauthorized(
-  endpoint: Endpoint | null,
-  { error, text }: Extract<Refusal, { readonly reason: "unauthorized" }>,
-  challenger: Challenger,
-): OciError {
-  const access = endpoint === null ? [] : requiredAccess(endpoint);
-  const detail = access.flatMap(({ type, name, actions }) =>
+/** As registries refuse (distribution: `authentication required`, with what is missing), with the edge's own realm and service. */
+function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
+  const detail = challenge.access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
   return {
     code: "UNAUTHORIZED",
     message: text === undefined ? "authentication required" : `authentication required: ${text}`,
     detail: detail.length === 0 ? null : detail,
-    headers: { "WWW-Authenticate": formatChallenge({ ...challenger, access, error }) },
+    headers: { "WWW-Authenticate": formatChallenge({ ...challenge, error }) },
   };
 }

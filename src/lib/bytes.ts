@@ -22,13 +22,18 @@ export const base64url = (bytes: ArrayBuffer | Uint8Array): string => withoutPad
 export const paddedBase64url = (bytes: ArrayBuffer | Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("/", "_");
 
-const withoutPadding = (text: string): string => text.replace(/=+$/, "");
+/** By hand, because `/=+$/` takes quadratic time on a run of `=` that does not end the text. */
+function withoutPadding(text: string): string {
+  let end = text.length;
+  while (text[end - 1] === "=") end -= 1;
+  return text.slice(0, end);
+}
 
-/** Either alphabet, padded or not; null for what is no base64. */
+/** Bytes of base64 in either alphabet, padded or not; null if the text is not base64. */
 export const parseBase64 = (text: string): Uint8Array<ArrayBuffer> | null =>
   parseBase64url(withoutPadding(text.replaceAll("+", "-").replaceAll("/", "_")));
 
-/** Null for anything but digits in pairs. */
+/** Null if the text is not pairs of hexadecimal digits. */
 export function parseHex(text: string): Uint8Array<ArrayBuffer> | null {
   if (!/^([0-9a-f]{2})*$/i.test(text)) return null;
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
@@ -44,14 +49,14 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
   return bytes;
 }
 
-/** The inverse of {@link base64url}; null for anything that is not its canonical output. */
+/** The inverse of {@link base64url}; null if the text is not its canonical output. */
 export function parseBase64url(text: string): Uint8Array<ArrayBuffer> | null {
   if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return null;
   const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
   return base64url(bytes) === text ? bytes : null;
 }
 
-/** Whether two secrets are equal, in a time that says nothing of where they differ: their digests are compared, whole. */
+/** Whether two secrets are equal. Their whole digests are compared, so that the time taken does not tell where they differ. */
 export async function sameSecret(one: string, other: string): Promise<boolean> {
   const digests = [one, other].map((text) => crypto.subtle.digest("SHA-256", utf8(text)));
   const [left = "", right = ""] = (await Promise.all(digests)).map(hex);

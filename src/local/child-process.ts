@@ -1,9 +1,7 @@
-/** A server of the stack that is a process of its own: started in its own group, awaited until it serves, always ended. */
+/** A server that is a process of its own: started in its own process group, awaited until it serves, and always ended. */
 import { type ChildProcess, spawn } from "node:child_process";
-import net from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
-import { loopback } from "./http-server.ts";
-import type { Watchdog } from "./watchdog.ts";
+import type { Watchdog } from "./teardown.ts";
 
 const readyMs = 20_000;
 const graceMs = 1_500;
@@ -15,9 +13,15 @@ type ChildOptions = {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly watchdog: Watchdog;
-  /** The port from the output so far once the process serves, else null. */
+  /** The port that the process serves, or null until it does; `output` is the last part of what it has printed. */
   readonly readyPort: (output: string) => number | null | Promise<number | null>;
 };
+
+/** A server gets only these variables, because those for AWS, TLS or telemetry would change what it does. */
+export function childEnv(): Readonly<Record<string, string | undefined>> {
+  const { PATH, HOME, TMPDIR } = process.env;
+  return { PATH, HOME, TMPDIR };
+}
 
 type Child = { readonly port: number; stop(): Promise<void> };
 
@@ -71,31 +75,8 @@ function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // Gone in the meantime.
+    // The group has ended in the meantime.
   }
 }
 
 const lastLines = (output: string): string => output.trim().split("\n").slice(-3).join(" | ") || "no output";
-
-/** For servers that cannot say which port they took. Another process may be faster: callers try again. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = net.createServer();
-    server.once("error", reject);
-    server.listen(0, loopback, () => {
-      const address = server.address();
-      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject()));
-    });
-  });
-}
-
-export function accepts(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: loopback });
-    const settle = (open: boolean) => () => {
-      socket.destroy();
-      resolve(open);
-    };
-    socket.once("connect", settle(true)).once("error", settle(false));
-  });
-}

@@ -1,10 +1,10 @@
-/** Listening and closing for the stack's own HTTP servers: 127.0.0.1 only, no clock on a moving body. */
+/** The stack's own HTTP servers: they listen on 127.0.0.1 only, and set no time limit on a body that moves. */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
+import { loopback } from "./ports.ts";
 
-export const loopback = "127.0.0.1";
-/** 128 KB of headers as Workers allow them, and room for the request line. */
+/** Workers allow 128 KB of headers; the rest is room for the request line. */
 export const maxHeaderBytes = 136 * 1024;
 const portRetryMs = 5_000;
 
@@ -14,7 +14,7 @@ export function createHttpServer(listener: http.RequestListener): http.Server {
   return server;
 }
 
-/** Port 0 takes a free one. Resolves with the port. */
+/** With port 0 a free port is taken. Resolves with the port. */
 export function listen(server: http.Server, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => () => {
@@ -29,20 +29,7 @@ export function listen(server: http.Server, port = 0): Promise<number> {
   });
 }
 
-/** Port 0 always is. */
-export async function isPortFree(port: number): Promise<boolean> {
-  const server = http.createServer();
-  try {
-    await listen(server, port);
-    return true;
-  } catch {
-    return false;
-  } finally {
-    await closeNow(server);
-  }
-}
-
-/** Takes a port again that was ours: a passing connection may have it as its own end for a moment. */
+/** Takes back a port that was ours. An outgoing connection may use it as its own end for a moment. */
 export async function listenAgain(server: http.Server, port: number): Promise<void> {
   for (const giveUpAt = Date.now() + portRetryMs; ; await sleep(50)) {
     try {

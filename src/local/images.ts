@@ -1,7 +1,6 @@
-/** The images that the stack starts with: real ones, of one layer that holds one small text file. Pure. */
+/** The images that the stack starts with: real ones, each with one layer that holds one small text file. */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
-import { tarOf } from "./tar.ts";
 
 export type Content = { readonly bytes: Buffer; readonly digest: string; readonly mediaType: string };
 export type Image = {
@@ -39,3 +38,30 @@ const sha256 = (bytes: Buffer): string => `sha256:${createHash("sha256").update(
 const content = (mediaType: string, bytes: Buffer): Content => ({ bytes, digest: sha256(bytes), mediaType });
 const json = (mediaType: string, value: object): Content => content(mediaType, Buffer.from(JSON.stringify(value)));
 const descriptor = ({ mediaType, digest, bytes }: Content): object => ({ mediaType, digest, size: bytes.length });
+
+const tarBlockBytes = 512;
+
+/** A POSIX ustar archive of one file: its header, the file padded to whole blocks, and two empty blocks. */
+const tarOf = (name: string, file: Buffer): Buffer =>
+  Buffer.concat([tarHeader(name, file.length), file, tarEnd(file.length)]);
+
+/** Fields at fixed places, numbers in octal, and a sum over the header that counts its own field as blanks. */
+export function tarHeader(name: string, bytes: number): Buffer {
+  const header = Buffer.alloc(tarBlockBytes);
+  const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;
+  header.write(name, 0);
+  header.write(octal(0o644, 7), 100);
+  header.write(octal(0, 7), 108);
+  header.write(octal(0, 7), 116);
+  header.write(octal(bytes, 11), 124);
+  header.write(octal(0, 11), 136);
+  header.write(" ".repeat(8), 148);
+  header.write("0", 156);
+  header.write("ustar\u000000", 257);
+  const sum = header.reduce((total, byte) => total + byte, 0);
+  header.write(`${octal(sum, 6)} `, 148);
+  return header;
+}
+
+export const tarEnd = (bytes: number): Buffer =>
+  Buffer.alloc(((tarBlockBytes - (bytes % tarBlockBytes)) % tarBlockBytes) + 2 * tarBlockBytes);

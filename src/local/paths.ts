@@ -1,6 +1,12 @@
+/** Where the files of the repository and of the running local stack are. */
 import { fileURLToPath } from "node:url";
 
 /** The repository's root, with a slash at its end. */
 export const root = fileURLToPath(new URL("../../", import.meta.url));
-export const defaultStateDir = `${root}.local/state`;
+
+export const exampleFile = "topology.example.yaml";
 export const stackFile = `${root}.local/stack.json`;
+export const defaultStateDir = `${root}.local/state`;
+
+/** `PODCTL_STACK` names the file of a stack other than that of `npm start`. */
+export const stackFileInUse = (): string => process.env["PODCTL_STACK"] ?? stackFile;

@@ -1,14 +1,14 @@
-/** Pushes the stack's images straight to a Pod, as its user `demo`, past the taps. */
+/** Pushes the first images straight to a Pod, as its user `demo`, so that no tap sees it. */
 import { type Content, helloImage, type Image, privateImage } from "./images.ts";
-import type { Pod } from "./pods/pod.ts";
+import type { LocalPod } from "./pods/pod.ts";
 
 const requestMs = 20_000;
 
-export async function seedImages(pod: Pod): Promise<void> {
+export async function seedImages(pod: LocalPod): Promise<void> {
   for (const image of [helloImage(pod.context.prefix), privateImage(pod.context.prefix)]) await push(pod, image);
 }
 
-async function push(pod: Pod, image: Image): Promise<void> {
+async function push(pod: LocalPod, image: Image): Promise<void> {
   const authorization = `Bearer ${await pushToken(pod, image.repository)}`;
   const repository = `${pod.services.registry.direct}/v2/${image.repository}`;
   for (const blob of [image.config, image.layer]) {
@@ -27,7 +27,7 @@ const put = (bytes: Content["bytes"], mediaType: string): RequestInit => ({
   headers: { "Content-Type": mediaType },
 });
 
-async function pushToken(pod: Pod, repository: string): Promise<string> {
+async function pushToken(pod: LocalPod, repository: string): Promise<string> {
   const url = new URL(`${pod.services.token.direct}/jwt/auth`);
   url.searchParams.set("service", pod.context.audience);
   url.searchParams.set("scope", `repository:${repository}:pull,push`);

@@ -2,59 +2,100 @@
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
+import type { JWK } from "jose";
 import { generateSealingKeys } from "../directory/seal.ts";
 import { metadataOf } from "../topology/record-text.ts";
-import { isPortFree, loopback, serve } from "./http-server.ts";
+import { createControlServer } from "./control-server.ts";
+import { exampleEntries, topologyValues } from "./example-topology.ts";
+import { serve } from "./http-server.ts";
 import { defaultStateDir } from "./paths.ts";
-import { findTap, type Pods, partsOf, startPods } from "./pods/start-pods.ts";
+import type { ServiceName } from "./pods/pod.ts";
+import {
+  type BothPods,
+  findTap,
+  type LocalPodId,
+  type PodKind,
+  podPartsOf,
+  type SigningKeys,
+  startPods,
+} from "./pods/start-pods.ts";
+import { isPortFree, loopback } from "./ports.ts";
 import { seedImages } from "./seed-images.ts";
-import { claimStateDir, ownStateDir, releaseStateDir, sealingKeyFile } from "./state-dir.ts";
-import { createControl } from "./taps/control.ts";
+import { claimStateDir, ownStateDir, type RunningStack, releaseStateDir, sealingKeyFile } from "./stack-files.ts";
+import { portInUse } from "./start-failure.ts";
+import type { Fault } from "./taps/faults.ts";
+import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
-import { exampleEntries, topologyValues } from "./topology-file.ts";
-import type { Stack, StackOptions } from "./types.ts";
-import { startWatchdog, type Watchdog } from "./watchdog.ts";
-import { portInUse, type RestartableEdge, startRestartable } from "./workerd/edge.ts";
+import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
+import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
 import type { ApiKv } from "./workerd/kv-api.ts";
-import { EdgeLog } from "./workerd/log.ts";
 
-export type * from "./types.ts";
+export type StackOptions = {
+  readonly pods?: PodKind;
+  /** With 0 a free port is taken. */
+  readonly edgePort?: number;
+  readonly stateDir?: string;
+  /** These override the Worker's variables. */
+  readonly env?: Readonly<Record<string, string>>;
+  /** Keys to use instead of fresh ones. */
+  readonly sealingKeys?: { readonly publicJwk: JWK; readonly privateJwk: JWK };
+  /** Edits the topology's text before its placeholders are filled. */
+  readonly topology?: (text: string) => string;
+  readonly seedImages?: boolean;
+  /** Toy Pods then take manifests whose blobs they do not have. */
+  readonly lenientManifests?: boolean;
+  /** Registries read the public half from a file, so the keys must be extractable. */
+  readonly signingKeys?: SigningKeys;
+};
 
-/** Rejects with a `StartFailure` for what the user can mend. Nothing is left running then. */
+export type Stack = RunningStack & {
+  seen(pod: LocalPodId, service: ServiceName): readonly SeenRequest[];
+  clearSeen(): void;
+  setFault(pod: LocalPodId, service: ServiceName, fault: Fault): Promise<void>;
+  edgeSeen(): readonly EdgeRecord[];
+  /** Every line that the Worker logged, as it was written. */
+  edgeLines(): readonly string[];
+  /** Resolves when the Worker has logged nothing for a moment, because its lines come after its answers. */
+  edgeSettled(): Promise<void>;
+  kvReads(): number;
+  putKv(key: string, value: string): Promise<void>;
+  deleteKv(key: string): Promise<void>;
+  workerdPid(): number;
+  readonly restartEdge: RestartableEdge["restart"];
+  stop(): Promise<void>;
+};
+
+/** Rejects with a `StartFailure` if the user can remove the cause. Nothing is left running then. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const teardown = new Teardown();
-  const watchdog = startWatchdog();
-  const stop = async () => {
-    await teardown.run();
-    watchdog.dismiss();
-  };
+  const stop = () => teardown.run();
   try {
-    return { ...(await start(options, teardown, watchdog)), stop };
+    return { ...(await start(options, teardown)), stop };
   } catch (error) {
     await stop();
     throw error;
   }
 }
 
-async function start(options: StackOptions, teardown: Teardown, watchdog: Watchdog): Promise<Omit<Stack, "stop">> {
+async function start(options: StackOptions, teardown: Teardown): Promise<Omit<Stack, "stop">> {
   const port = options.edgePort ?? 8787;
   const stateDir = resolve(options.stateDir ?? defaultStateDir);
-  const parts = partsOf(options);
+  const parts = podPartsOf(options.pods ?? "toy", options.lenientManifests ?? false);
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  const pods = await startPods(parts, { stateDir, watchdog, teardown, signingKeys: options.signingKeys ?? {} });
+  const pods = await startPods(parts, { stateDir, signingKeys: options.signingKeys ?? {} }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
   const kv = Promise.withResolvers<ApiKv>();
-  const control = teardown.add(await serve(createControl({ tapOf, log, kv: kv.promise })));
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv: kv.promise })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
 
   const { vars, entries } = await prepareWorker(options, pods, stateDir);
-  const edge = teardown.add(await startRestartable({ port, stateDir, vars, log, watchdog }));
+  const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog: teardown.watchdog }));
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
   kv.resolve(edge.kv);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
@@ -63,12 +104,12 @@ async function start(options: StackOptions, teardown: Teardown, watchdog: Watchd
   return { ...view, control: controlUrl, stateDir };
 }
 
-/** The Worker's variables and its directory, both with keys made for this stack alone. */
-async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string) {
+/** The Worker's variables and its directory, with keys that only this stack has. */
+async function prepareWorker(options: StackOptions, pods: BothPods, stateDir: string) {
   const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
   const values = await topologyValues(Object.values(pods), sealingKeys.publicJwk);
   const entries = await exampleEntries(values, options.topology ?? ((text) => text));
-  // For whoever fills the same file again, to compare it with the stack's KV.
+  // podctl fills the same file with these values, to compare it with the stack's KV.
   await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
   const vars = {
     SERVICE: "registry-edge",
@@ -85,7 +126,7 @@ async function prepareWorker(options: StackOptions, pods: Pods, stateDir: string
   return { vars, entries };
 }
 
-function viewOf(pods: Pods, edge: RestartableEdge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
+function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
   return {
     edge: edge.url,
     pods: { "pod-a": pods["pod-a"].services, "pod-b": pods["pod-b"].services },

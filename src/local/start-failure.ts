@@ -1,4 +1,15 @@
-/** A start that cannot succeed for a reason that the user can mend; its message is the one line to print. */
+/** A start that cannot succeed for a reason that the user can remove; its message is the one line to print. */
 export class StartFailure extends Error {
   override name = "StartFailure";
 }
+
+export const portInUse = (port: number): StartFailure =>
+  new StartFailure(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.`);
+
+/** What a program prints of the error that ended it: one line if the user can remove its cause, else all of it. */
+export const printable = (error: unknown): unknown =>
+  error instanceof StartFailure || isArgumentMistake(error) ? error.message : error;
+
+/** `parseArgs` of Node throws these. */
+const isArgumentMistake = (error: unknown): error is Error =>
+  error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");

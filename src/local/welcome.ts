@@ -1,12 +1,13 @@
-/** What `npm start` prints: lines to paste. Pure. */
-import type { PodKind, Stack } from "./types.ts";
+import type { PodKind } from "./pods/start-pods.ts";
+import type { RunningStack } from "./stack-files.ts";
 
-export function welcome({ edge, control }: Pick<Stack, "edge" | "control">, pods: PodKind): string {
+/** What `npm start` prints; its indented lines are there to be pasted. */
+export function welcome({ edge, control }: Pick<RunningStack, "edge" | "control">, pods: PodKind): string {
   const { host } = new URL(edge);
   return `
-The edge is ${edge}, with two Pods (${pods}) behind it: pod-a owns acme/…, pod-b owns globex/….
+The edge is ${edge}. Behind it are two Pods (${pods}): pod-a owns acme/…, and pod-b owns globex/….
 
-Pull an image of pod-a that anyone may pull, log in, push it to pod-b, pull it back:
+Pull an image of pod-a that anyone may pull, log in, push it to pod-b, and pull it back:
 
   docker pull ${host}/acme/hello:1
   echo demo | docker login -u demo --password-stdin ${host}
@@ -19,16 +20,16 @@ The same with skopeo:
   skopeo copy --src-tls-verify=false --dest-tls-verify=false --dest-creds demo:demo docker://${host}/acme/hello:1 docker://${host}/globex/mine:2
   skopeo inspect --tls-verify=false --creds demo:demo docker://${host}/globex/mine:2
 
-Users: demo/demo (all rights on both Pods), reader/reader (pull). Anyone pulls acme/hello:1 and globex/hello:1.
+The users are demo/demo (all rights on both Pods) and reader/reader (pull). Anyone may pull acme/hello:1 and globex/hello:1.
 
-Give another prefix to pod-b while all runs, and ask who owns it and whether all is well:
+Assign another prefix to pod-b while the stack runs, then ask which Pod owns it and whether anything is wrong:
 
   npx wrangler kv key put --local --persist-to .local/state --binding DIRECTORY route/initech '{"v":1,"pod":"pod-b","revision":1,"state":"active"}'
   npm run podctl -- resolve initech/app
   npm run podctl -- doctor
 
-From here to a third Pod, by podctl: docs/podctl.md
+docs/podctl.md goes on from here to a third Pod.
 
-What the edge answered: ${control}/edge/-/seen   Addresses of everything: .local/stack.json   Ctrl-C ends all.
+${control}/edge/-/seen lists what the edge has answered. All addresses are in .local/stack.json. Ctrl-C stops everything.
 `;
 }

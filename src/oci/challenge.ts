@@ -1,6 +1,6 @@
 import { type Access, formatScope, parseScopes } from "./scope.ts";
 
-/** RFC 6750 §3.1. Without one, the request had no token. */
+/** RFC 6750 §3.1. A challenge has no error if the request had no token. */
 export type ChallengeError = "invalid_token" | "insufficient_scope";
 
 export type Challenge = {
@@ -22,7 +22,7 @@ export function formatChallenge({ realm, service, access, error }: Challenge): s
   return `Bearer ${parameters.join(",")}`;
 }
 
-/** What a Pod's own Bearer challenge says; null when it sent none. A parameter that is not there is empty. */
+/** What a Pod's own Bearer challenge says, or null if the Pod sent none. A parameter that it lacks is empty. */
 export function parseChallenge(header: string | null): Challenge | null {
   if (header === null || !/^bearer\s/i.test(header)) return null;
   const value = (key: string) => new RegExp(`[\\s,]${key}="([^"]*)"`, "i").exec(header)?.[1] ?? "";

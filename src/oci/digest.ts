@@ -1,15 +1,15 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** `algorithm:encoded` of the OCI image spec. Made only by {@link parseDigest}. */
+/** `algorithm:encoded` of the OCI image spec. Only {@link parseDigest} makes one. */
 export type Digest = Brand<string, "Digest">;
 
-// OCI image spec, "Digests". An algorithm that is not registered is legal and for the Pod to judge.
+// OCI image spec, "Digests". An algorithm that is not registered is legal, and the Pod judges it.
 const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
 const MAX_DIGEST_CHARACTERS = 255;
 
-/** The general form, whatever the algorithm demands of what it encodes. */
+/** Whether a text has the general form of a digest. It may still break the rules of its algorithm. */
 export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
 
 export function parseDigest(text: string): Result<Digest, string> {

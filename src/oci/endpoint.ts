@@ -4,8 +4,9 @@ import { isDigest, type Reference, type Tag } from "./reference.ts";
 import type { RepositoryName } from "./repository-name.ts";
 
 /**
- * What a request asks for: one arm per row of the OCI distribution spec's endpoint table, GitLab's `/gitlab/v1`, and
- * the edge's own. Made by `parseEndpoint`; what a Pod is sent is formatted from it again, so that edge and Pod cannot read two names.
+ * What a request asks for: one arm for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
+ * and for the token endpoint. `parseEndpoint` makes it, and what a Pod is sent is formatted from it again, so that edge and Pod cannot read
+ * two names.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */
@@ -43,7 +44,7 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
       readonly digest: string | null;
       readonly mount: Mount | null;
     }
-  /** end-5, end-6, end-13, end-14; `upload` is the Pod's own word for the session */
+  /** end-5, end-6, end-13, end-14; `upload` is the id that the Pod gave to the session */
   | { readonly kind: "upload"; readonly method: "GET" | "PATCH" | "PUT" | "DELETE"; readonly upload: string }
   /** end-8 */
   | { readonly kind: "tags"; readonly method: "GET"; readonly n: string | null; readonly last: string | null }
@@ -55,7 +56,7 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
   | { readonly kind: "gitlab-descendants"; readonly method: "GET" }
 );
 
-/** end-11. `from` is absent when the client leaves the search to the registry, `unusable` when it is no repository name. */
+/** end-11. `from` is absent if the client leaves the search to the registry, and unusable if it is not a repository name. */
 export type Mount = {
   readonly digest: string;
   readonly from:
@@ -66,7 +67,7 @@ export type Mount = {
 
 export const hasRepository = (endpoint: Endpoint): endpoint is RepositoryEndpoint => "name" in endpoint;
 
-/** The one digest that an endpoint is about, if it names one. */
+/** The digest that an endpoint is about, or null if it names none. */
 export function digestOf(endpoint: Endpoint): Digest | null {
   if (endpoint.kind === "blob" || endpoint.kind === "referrers") return endpoint.digest;
   return endpoint.kind === "manifest" && isDigest(endpoint.reference) ? endpoint.reference : null;
@@ -124,7 +125,7 @@ function formatQuery(endpoint: RegistryEndpoint): string {
 }
 
 function formatMount(mount: Mount | null): Readonly<Record<string, string | null>> {
-  // A mount whose source cannot be a repository is left out: the Pod then answers 202 and the client uploads (end-11).
+  // A mount whose source cannot be a repository is left out, so that the Pod answers 202 and the client uploads (end-11).
   if (mount === null || mount.from.kind === "unusable") return {};
   return { mount: mount.digest, from: mount.from.kind === "name" ? mount.from.name : null };
 }

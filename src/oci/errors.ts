@@ -1,8 +1,7 @@
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse } from "../lib/json.ts";
 
-/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API where that has none. */
+/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API if the spec has none. */
 export type ErrorCode =
-  | "BLOB_UNKNOWN"
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
   | "DIGEST_INVALID"
@@ -10,14 +9,12 @@ export type ErrorCode =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "QUERY_INVALID"
-  | "TOOMANYREQUESTS"
   | "UNAUTHORIZED"
   | "UNAVAILABLE"
   | "UNKNOWN"
   | "UNSUPPORTED";
 
 const statuses: Readonly<Record<ErrorCode, number>> = {
-  BLOB_UNKNOWN: 404,
   BLOB_UPLOAD_UNKNOWN: 404,
   DENIED: 403,
   DIGEST_INVALID: 400,
@@ -25,7 +22,6 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   QUERY_INVALID: 400,
-  TOOMANYREQUESTS: 429,
   UNAUTHORIZED: 401,
   UNAVAILABLE: 503,
   UNKNOWN: 500,
@@ -36,22 +32,22 @@ export type OciError = {
   readonly code: ErrorCode;
   readonly message: string;
   readonly detail?: unknown;
-  /** Where the code's usual status would be wrong. */
+  /** A status that replaces the usual one of the code. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** Top-level members beside `errors`, as GitLab's token service has. */
-  readonly beside?: Readonly<Record<string, unknown>>;
+  /** More top-level members next to `errors`, as GitLab's token service has. */
+  readonly members?: Readonly<Record<string, unknown>>;
 };
 
-/** What registries say of themselves on every answer. */
+/** Registries send this header with every answer. */
 export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
 
-/** The error in OCI form (distribution spec, "Error Codes"); a client shows its message, so it never holds a secret. */
+/** The error in OCI form (distribution spec, "Error Codes"). Clients show its message, so no secret may be in it. */
 export function errorResponse(error: OciError): Response {
   const { code, message, detail } = error;
   const entry = detail === undefined ? { code, message } : { code, message, detail };
   return jsonResponse(
-    { errors: [entry], ...error.beside },
+    { errors: [entry], ...error.members },
     {
       status: error.status ?? statuses[code],
       headers: { ...apiVersionHeader, ...error.headers },

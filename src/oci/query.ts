@@ -1,12 +1,12 @@
 /**
- * Raw query strings (without the `?`), edited by whole parameters so that every other parameter passes byte for byte:
- * an upload's query is the Pod's own and opaque to us.
+ * Raw query strings (without the `?`) are edited by whole parameters, so that every other parameter passes byte for byte: the query of
+ * an upload belongs to the Pod, and we cannot know what it means.
  */
 
 /** The decoded name of one `name=value` of a query. */
 export const nameOf = (segment: string): string => {
   const equals = segment.indexOf("=");
-  // URLSearchParams decodes exactly as a server would, malformed escapes included.
+  // URLSearchParams decodes as servers do, malformed escapes included.
   const [first] = new URLSearchParams(equals < 0 ? segment : segment.slice(0, equals)).keys();
   return first ?? "";
 };
@@ -15,7 +15,7 @@ export function countParameter(query: string, name: string): number {
   return query.split("&").filter((segment) => nameOf(segment) === name).length;
 }
 
-/** The decoded value of a parameter's first occurrence; null when it is absent. */
+/** The decoded value of a parameter's first occurrence, or null if it is absent. */
 export const parameter = (query: string, name: string): string | null => new URLSearchParams(query).get(name);
 
 export function withoutParameters(query: string, names: readonly string[]): string {
@@ -25,7 +25,7 @@ export function withoutParameters(query: string, names: readonly string[]): stri
     .join("&");
 }
 
-/** `query` with the parameters added at its end, in a form that every server reads alike; null values are left out. */
+/** `query` with the parameters added at its end, in a form that every server reads alike. Null values are left out. */
 export function withParameters(query: string, added: Readonly<Record<string, string | null>>): string {
   const segments = Object.entries(added).flatMap(([name, value]) =>
     value === null ? [] : [`${name}=${encodeURIComponent(value)}`],

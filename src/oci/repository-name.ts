@@ -1,16 +1,16 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** `<name>` of the distribution spec, whole, with its slashes. Made only by {@link parseRepositoryName}. */
+/** The whole `<name>` of the distribution spec, with its slashes. Only {@link parseRepositoryName} makes one. */
 export type RepositoryName = Brand<string, "RepositoryName">;
 
-/** A name's leading whole components, at most {@link MAX_PREFIX_COMPONENTS}: what an assignment is keyed by. */
+/** The first components of a name, at most {@link MAX_PREFIX_COMPONENTS}. An assignment is for a prefix. */
 export type Prefix = Brand<string, "Prefix">;
 
 /** Distribution's bound on a name, which keeps host and name within 255 characters of a reference. */
 const MAX_NAME_CHARACTERS = 255;
 
-/** GitLab nests groups 20 deep; it also bounds the one bulk KV read of a cold name (100 keys). */
+/** GitLab nests groups 20 deep. This also bounds the one bulk KV read (100 keys) of a name that is not cached. */
 const MAX_PREFIX_COMPONENTS = 20;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <name>.
@@ -37,7 +37,7 @@ export function parsePrefix(text: string): Result<Prefix, string> {
   return err(`prefix "${text}" has ${components} components; want at most ${MAX_PREFIX_COMPONENTS}`);
 }
 
-/** The name's prefixes on component boundaries, longest first: `acme` is one of `acme/app`, never of `acmecorp`. */
+/** The prefixes of a name, longest first. They end where a component ends: `acme` is a prefix of `acme/app` and not of `acmecorp`. */
 export function prefixesOf(name: RepositoryName): readonly Prefix[] {
   const components = name.split("/").slice(0, MAX_PREFIX_COMPONENTS);
   return components.map((_, index) => components.slice(0, components.length - index).join("/") as Prefix);

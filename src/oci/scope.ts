@@ -1,11 +1,11 @@
-import { type Endpoint, hasRepository, type RepositoryEndpoint } from "./endpoint.ts";
+import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEndpoint } from "./endpoint.ts";
 
-/** One resource and what may be done to it: a `scope` on its way to a token service, an entry of `access` on its way back. */
+/** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last. Null for text with fewer than two colons.
+ * ends at the first colon and the actions begin after the last. Null if the text has fewer than two colons.
  */
 export function parseScope(text: string): Access | null {
   const first = text.indexOf(":");
@@ -20,23 +20,23 @@ export function parseScope(text: string): Access | null {
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
-/** Every scope of the values, which clients send repeated, space-joined, or both (token spec, "Requesting a Token"). */
+/** All scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
 export const parseScopes = (values: readonly string[]): readonly Access[] =>
   values
     .flatMap((value) => value.split(/\s+/))
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);
 
-/** Of a repository, also of one of a class: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
+/** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
 
-/** Push, delete and `*` change something; `*` is how clients ask for all. */
+/** Whether an action may change something: every action does, except `pull`. Clients ask for all actions by `*`. */
 export const writes = ({ actions }: Access): boolean => actions.some((action) => action !== "pull");
 
-/** Such a request changes nothing (RFC 9110 §9.2.1). */
+/** Whether requests with this method change nothing (RFC 9110 §9.2.1). */
 export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
 
-/** Whether `granted` allows all that `wanted` names: names match exactly, `*` allows any action (distribution, token access). */
+/** Whether `granted` allows all actions of `wanted`. Names must be equal, and `*` allows any action (distribution, token access). */
 export function covers(granted: readonly Access[], wanted: Access): boolean {
   const actions = granted
     .filter((access) => access.type === wanted.type && access.name === wanted.name)
@@ -44,23 +44,42 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
   return actions.includes("*") || wanted.actions.every((action) => actions.includes(action));
 }
 
+/**
+ * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if it names nothing that needs a right. `also` is
+ * for what the request reads elsewhere, such as the source of a mount; only the Pod checks it.
+ */
+type RequiredAccess<Own extends Access | null = Access | null> = {
+  readonly own: Own;
+  readonly also: readonly Access[];
+};
+
+/** An endpoint that always needs a token. */
+type Guarded = RepositoryEndpoint | Extract<NamelessEndpoint, { readonly kind: "catalog" | "gitlab-statistics" }>;
+
 /** What distribution and GitLab demand of a token for this endpoint, method by method. */
-export function requiredAccess(endpoint: Endpoint): readonly Access[] {
-  if (hasRepository(endpoint)) return repositoryAccess(endpoint);
-  if (endpoint.kind === "catalog") return [{ type: "registry", name: "catalog", actions: ["*"] }];
-  if (endpoint.kind === "gitlab-statistics") return [{ type: "registry", name: "statistics", actions: ["*"] }];
-  return [];
+export function requiredAccess(endpoint: Guarded): RequiredAccess<Access>;
+export function requiredAccess(endpoint: Endpoint): RequiredAccess;
+export function requiredAccess(endpoint: Endpoint): RequiredAccess {
+  if (hasRepository(endpoint)) {
+    const own = { type: "repository", name: endpoint.name, actions: methodActions(endpoint.method) };
+    return { own, also: sourcesOf(endpoint).map((name) => ({ type: "repository", name, actions: ["pull"] })) };
+  }
+  if (endpoint.kind === "catalog") return { own: { type: "registry", name: "catalog", actions: ["*"] }, also: [] };
+  if (endpoint.kind !== "gitlab-statistics") return { own: null, also: [] };
+  return { own: { type: "registry", name: "statistics", actions: ["*"] }, also: [] };
 }
 
-function repositoryAccess(endpoint: RepositoryEndpoint): readonly Access[] {
+/** All that a token must grant, in the order of a challenge. */
+export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
+
+/** The other repositories that a request reads, `/*` for all below one. */
+function sourcesOf(endpoint: RepositoryEndpoint): readonly string[] {
   const { name } = endpoint;
-  const own: Access = { type: "repository", name, actions: methodActions(endpoint.method) };
-  const pull = (source: string): Access => ({ type: "repository", name: source, actions: ["pull"] });
-  if (endpoint.kind === "gitlab-descendants") return [own, pull(`${name}/*`)];
-  if (endpoint.kind === "gitlab-repository" && endpoint.method === "PATCH") return [own, pull(`${name}/*`)];
+  if (endpoint.kind === "gitlab-descendants") return [`${name}/*`];
+  if (endpoint.kind === "gitlab-repository" && endpoint.method === "PATCH") return [`${name}/*`];
   // end-11: a mount reads its source.
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
-  return from?.kind === "name" && from.name !== name ? [own, pull(from.name)] : [own];
+  return from?.kind === "name" && from.name !== name ? [from.name] : [];
 }
 
 function methodActions(method: RepositoryEndpoint["method"]): readonly string[] {

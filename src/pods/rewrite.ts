@@ -4,25 +4,20 @@ import { withoutHopByHop } from "../net/headers.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
+import type { Refusal } from "../refusal.ts";
 import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";
-
-/** A Pod's answer names a place that is not its own; handing it out would send the client's upload or token there. */
-export type ForeignLocation = { readonly reason: "foreign-location"; readonly text: string };
 
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
-  /** The edge's own origin: a Pod that believes the forwarded host names itself so. */
+  /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
   readonly edgeOrigin: string;
   readonly uploadKeys: UploadKeys;
   readonly now: Date;
 };
 
-/** The Pod's answer as the edge's own: same status and body, its places path-relative on the edge. */
-export async function rewriteResponse(
-  response: Response,
-  context: RewriteContext,
-): Promise<Result<Response, ForeignLocation>> {
+/** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
+export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
   const headers = withoutHopByHop(response.headers);
   for (const name of ["Set-Cookie", "Alt-Svc"]) headers.delete(name);
   const location = headers.get("Location");
@@ -34,7 +29,7 @@ export async function rewriteResponse(
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow it with their whole token, other Pods' parts included.
+    // Some clients follow it with their whole token, which includes other Pods' parts.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }
@@ -42,10 +37,10 @@ export async function rewriteResponse(
   return ok(new Response(response.body, { status: response.status, statusText: response.statusText, headers }));
 }
 
-const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, ForeignLocation> =>
+const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" is not the Pod's own` });
 
-/** Path and query on the edge; null for another origin, and for an upload of another repository. */
+/** The target as path and query on the edge; null if it is on another origin, or is an upload of another repository. */
 async function rewriteLocation(location: string, context: RewriteContext): Promise<string | null> {
   const url = ownUrl(location, context);
   if (url === null) return null;
@@ -60,7 +55,7 @@ async function rewriteLocation(location: string, context: RewriteContext): Promi
   return `${url.pathname}?${query}`;
 }
 
-/** Each target as path and query on the edge; null if one is elsewhere. */
+/** Each target as path and query on the edge; null if one of them is elsewhere. */
 function rewriteLink(link: string, context: RewriteContext): string | null {
   let own = true;
   const rewritten = link.replace(/<([^>]*)>/g, (_, target: string) => {
@@ -75,13 +70,13 @@ function rewriteLink(link: string, context: RewriteContext): string | null {
 function ownUrl(text: string, { pod, edgeOrigin }: RewriteContext): URL | null {
   if (!URL.canParse(text, pod.registry)) return null;
   const url = new URL(text, pod.registry);
-  // RFC 3986 §4.2: as a reference on the edge, such a path would name another host.
+  // As a reference on the edge, such a path would name another host (RFC 3986 §4.2).
   if (url.pathname.startsWith("//")) return null;
-  // By host alone: a Pod behind a TLS terminator may think that it speaks plain HTTP.
+  // Only the host is compared, because a Pod behind a TLS terminator may think that it speaks plain HTTP.
   return url.host === new URL(pod.registry).host || url.host === new URL(edgeOrigin).host ? url : null;
 }
 
-/** A manifest's digest is of its bytes: nothing in between may compress them (RFC 9111 §5.2.2.6). */
+/** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */
 const withNoTransform = (cacheControl: string | null): string =>
   cacheControl === null
     ? "no-transform"

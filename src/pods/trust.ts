@@ -1,17 +1,17 @@
 import type { Pod } from "../directory/directory.ts";
-import type { Misconfigured, OpenSecret } from "../directory/secrets.ts";
+import type { OpenSecret } from "../directory/secrets.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { FetchRequest } from "../net/fetch-request.ts";
+import type { Fetcher, FetchRequest } from "../net/fetch.ts";
+import type { Misconfigured } from "../refusal.ts";
 
-export type Fetcher = Pick<typeof globalThis, "fetch">;
 type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 
-/** The deployment's binding of that name, if it can carry requests: an mTLS certificate, a private network, another Worker. */
+/** The deployment's binding of that name, if it can carry requests: an mTLS certificate, a private network or another Worker. */
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * The request as the Pod will believe that it comes from the edge: with the secret that its record seals, or by a binding
- * that no one else has. What a client put into those headers is replaced.
+ * Makes the Pod believe that the request comes from the edge: it carries the secret that the Pod's record seals, or goes by a binding that only this
+ * deployment has. What a client put into those headers is replaced.
  */
 export async function trustedRequest(
   pod: Pod,
@@ -39,7 +39,10 @@ export async function trustedRequest(
     case "binding": {
       const fetcher = findBinding(trust.binding);
       if (fetcher !== null) return ok({ request, fetcher });
-      return err({ reason: "misconfigured", text: `Pod "${pod.id}" wants a binding "${trust.binding}" to fetch by` });
+      return err({
+        reason: "misconfigured",
+        text: `Pod "${pod.id}" is reached by the binding "${trust.binding}", which this deployment lacks`,
+      });
     }
   }
 }

@@ -4,9 +4,9 @@ import { cdnUrl, encodePath, withParameter } from "./encode.ts";
 import { hexHmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
-import { epochSeconds } from "./window.ts";
+import { epochSeconds, type UrlWindow } from "./window.ts";
 
-/** Akamai Auth Token 2.0 in the query, for the path of one blob as its `acl`. The property must ignore the query string for the token. */
+/** Akamai Auth Token 2.0 in the query, with the path of one blob as its `acl`. The property must leave the query out of what it checks. */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {
     ...cdnEntries,
@@ -15,14 +15,17 @@ export const akamai = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, key: hexHmacKey, salt: v.optional(nonEmpty) }),
   ...atBaseUrl,
-  sign: async ({ key, config, secret, window, attribution }) => {
-    const token = `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
-    // The salt is signed, but not sent.
-    const signed = secret.salt === undefined ? token : `${token}~salt=${secret.salt}`;
-    const hmac = hex(await crypto.subtle.sign("HMAC", secret.key, utf8(signed)));
-    return withParameter(cdnUrl(config.baseUrl, key, attribution), config.parameter, `${token}~hmac=${hmac}`);
+  // The salt is signed, but not sent.
+  textToSign: ({ key, secret, window }) =>
+    secret.salt === undefined ? tokenOf(key, window) : `${tokenOf(key, window)}~salt=${secret.salt}`,
+  sign: async ({ key, config, secret, window, attribution }, text) => {
+    const hmac = hex(await crypto.subtle.sign("HMAC", secret.key, utf8(text)));
+    const token = `${tokenOf(key, window)}~hmac=${hmac}`;
+    return withParameter(cdnUrl(config.baseUrl, key, attribution), config.parameter, token);
   },
 });
 
-/** The path as the URL has it. An acl's own marks (`*`, `?`, `!`) are escaped there; `~`, which ends a field, is its one-letter glob. */
+const tokenOf = (key: string, window: UrlWindow): string => `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
+
+/** The path as it is in the URL, where the marks of an acl (`*`, `?`, `!`) are escaped. `~` ends a field, so it becomes the glob `?`. */
 const aclOf = (key: string): string => encodePath(`/${key}`).replaceAll("~", "?");

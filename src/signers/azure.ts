@@ -4,8 +4,9 @@ import { encodePath, encodeQuery } from "./encode.ts";
 import { base64HmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import type { UrlWindow } from "./window.ts";
 
-/** The oldest version whose strings to sign are today's: emulators and sovereign clouds have it too. */
+/** The oldest version whose string to sign is the one of today, so that emulators and sovereign clouds know it too. */
 const version = "2020-12-06";
 
 const key = base64HmacKey("SHA-256");
@@ -18,9 +19,8 @@ const delegationKey = v.objectAsync({
   signedVersion: nonEmpty,
   value: key,
 });
-type DelegationKey = v.InferOutput<typeof delegationKey>;
 
-/** The account's key; or a user delegation key, as Azure's SDK gives it, which ends within seven days. */
+/** The account's key, or a user delegation key in the form of Azure's SDK, which ends within seven days. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, accountKey: key }),
   v.pipeAsync(
@@ -32,7 +32,7 @@ const secret = v.unionAsync([
   ),
 ]);
 
-/** Azure Blob Storage: a service SAS, or a user delegation SAS, for one blob. The host is not signed: a CDN's or a private link's will do. */
+/** Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The host is not signed, so it may be that of a CDN or a private link. */
 export const azure = defineSigner({
   config: storeConfig("azure", {
     ...located,
@@ -47,38 +47,46 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  sign: async ({ key: blob, config, secret: credentials, window, attribution }) => {
-    const { endpoint, account, container } = config;
-    const path = `/${container}/${blob}`;
-    const delegation = "userDelegationKey" in credentials ? credentials.userDelegationKey : null;
-    const fields = {
-      sp: "r",
-      se: sasTime(window.expiresAt),
-      spr: endpoint.startsWith("https:") ? "https" : "https,http",
-      sv: version,
-      sr: "b",
-    };
+  // One field a line, unescaped. Not used and so empty: st, si, sip, snapshot, ses, five headers; for a delegation also saoid, suoid, scid.
+  textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
+    const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
+    const delegated = delegationFields(credentials);
+    return [
+      ...[sp, "", se, `/blob/${account}/${container}/${blob}`],
+      ...(delegated === null ? [""] : [...Object.values(delegated), "", "", ""]),
+      ...["", spr, sv, sr, "", "", "", "", "", "", ""],
+    ].join("\n");
+  },
+  sign: async ({ key: blob, config, secret: credentials, window, attribution }, text) => {
+    const { endpoint, account, container, addressing } = config;
     const signingKey = "accountKey" in credentials ? credentials.accountKey : credentials.userDelegationKey.value;
-    // Unescaped, one a line, empty where not used: st; si; sip; snapshot, ses and five of the answer's headers.
-    const signed = [
-      ...[fields.sp, "", fields.se, `/blob/${account}${path}`],
-      ...(delegation === null ? [""] : [...Object.values(delegationFields(delegation)), "", "", ""]),
-      ...["", fields.spr, fields.sv, fields.sr, "", "", "", "", "", "", ""],
-    ];
-    const sig = base64(await crypto.subtle.sign("HMAC", signingKey, utf8(signed.join("\n"))));
-    const query = { ...fields, ...(delegation === null ? {} : delegationFields(delegation)), sig };
-    const base = config.addressing === "path" ? `/${account}` : "";
-    return `${endpoint}${base}${encodePath(path)}?${encodeQuery([...attribution, ...Object.entries(query)])}`;
+    const sig = base64(await crypto.subtle.sign("HMAC", signingKey, utf8(text)));
+    const query = { ...fieldsOf(endpoint, window), ...delegationFields(credentials), sig };
+    const path = encodePath(`${addressing === "path" ? `/${account}` : ""}/${container}/${blob}`);
+    return `${endpoint}${path}?${encodeQuery([...attribution, ...Object.entries(query)])}`;
   },
 });
 
-const delegationFields = (delegation: DelegationKey) => ({
-  skoid: delegation.signedObjectId,
-  sktid: delegation.signedTenantId,
-  skt: sasTime(new Date(delegation.signedStartsOn)),
-  ske: sasTime(new Date(delegation.signedExpiresOn)),
-  sks: delegation.signedService,
-  skv: delegation.signedVersion,
+const fieldsOf = (endpoint: string, window: UrlWindow) => ({
+  sp: "r",
+  se: sasTime(window.expiresAt),
+  spr: endpoint.startsWith("https:") ? "https" : "https,http",
+  sv: version,
+  sr: "b",
 });
+
+/** The fields of a user delegation key in the order in which they are signed; null for the account's own key. */
+function delegationFields(credentials: v.InferOutput<typeof secret>) {
+  if ("accountKey" in credentials) return null;
+  const { userDelegationKey: delegation } = credentials;
+  return {
+    skoid: delegation.signedObjectId,
+    sktid: delegation.signedTenantId,
+    skt: sasTime(new Date(delegation.signedStartsOn)),
+    ske: sasTime(new Date(delegation.signedExpiresOn)),
+    sks: delegation.signedService,
+    skv: delegation.signedVersion,
+  };
+}
 
 const sasTime = (time: Date): string => time.toISOString().replace(/\.\d{3}/, "");

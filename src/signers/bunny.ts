@@ -1,22 +1,26 @@
 import * as v from "valibot";
 import { base64url, utf8 } from "../lib/bytes.ts";
-import { cdnUrl, encodePath, encodeQuery } from "./encode.ts";
+import { cdnUrl, encodePath, encodeQuery, type Parameter } from "./encode.ts";
 import { textHmacKey } from "./keys.ts";
 import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** bunny.net CDN token authentication, its HMAC form. The pull zone's other parameters are signed as they are, and sent escaped. */
+/** The HMAC form of bunny.net's CDN token authentication. Other parameters are signed unescaped and sent escaped. */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
   ...atBaseUrl,
-  sign: async ({ key, config: { baseUrl }, secret, window, attribution }) => {
-    const expires = epochSeconds(window.expiresAt);
-    const parameters = attribution.toSorted(([one], [other]) => (one < other ? -1 : 1));
-    const signed = parameters.map(([name, value]) => `${name}=${value}`).join("&");
-    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(`${encodePath(`/${key}`)}${expires}${signed}`));
-    const sent = parameters.length === 0 ? "" : `&${encodeQuery(parameters)}`;
-    return `${cdnUrl(baseUrl, key, [])}?token=HS256-${base64url(mac)}${sent}&expires=${expires}`;
+  textToSign: ({ key, window, attribution }) => {
+    const parameters = sorted(attribution).map(([name, value]) => `${name}=${value}`);
+    return `${encodePath(`/${key}`)}${epochSeconds(window.expiresAt)}${parameters.join("&")}`;
+  },
+  sign: async ({ key, config: { baseUrl }, secret, window, attribution }, text) => {
+    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
+    const sent = attribution.length === 0 ? "" : `&${encodeQuery(sorted(attribution))}`;
+    return `${cdnUrl(baseUrl, key, [])}?token=HS256-${base64url(mac)}${sent}&expires=${epochSeconds(window.expiresAt)}`;
   },
 });
+
+const sorted = (parameters: readonly Parameter[]): readonly Parameter[] =>
+  parameters.toSorted(([one], [other]) => (one < other ? -1 : 1));

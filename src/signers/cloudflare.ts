@@ -7,13 +7,13 @@ import { atBaseUrl, cdnEntries, parameterName, sealed, storeConfig } from "./sto
 import { epochSeconds } from "./window.ts";
 
 /**
- * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The life of a URL stands in the rule, so the
- * token's time is set to the URL's end less that.
+ * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The rule says how long a token lives, so the time in
+ * the token is the end of the URL minus this life.
  */
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {
     ...cdnEntries,
-    /** The rule's `lengthOfSeparator` is that of `?<parameter>=`. */
+    /** The rule's `lengthOfSeparator` is the length of `?<parameter>=`. */
     parameter: v.optional(parameterName, "verify"),
     /** The rule's `ttl`. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
@@ -23,14 +23,14 @@ export const cloudflare = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),
   ...atBaseUrl,
-  sign: async ({ key, config, secret, window, attribution }) => {
+  textToSign: ({ key, config: { ttlSeconds }, window, attribution }) =>
+    `${cdnUrl("", key, attribution)}${epochSeconds(window.expiresAt) - ttlSeconds}`,
+  sign: async ({ key, config, secret, window, attribution }, text) => {
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
-    const url = cdnUrl(baseUrl, key, attribution);
-    const message = url.slice(baseUrl.length);
-    const time = epochSeconds(window.expiresAt) - ttlSeconds;
-    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(`${message}${time}`));
-    const text = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
-    // The token is the last parameter: what stands behind it would be no part of the message.
-    return withParameter(url, parameter, `${time}-${text}`);
+    const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
+    const encoded = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
+    // The token is the last parameter, because the rule leaves out of the message whatever follows it.
+    const token = `${epochSeconds(window.expiresAt) - ttlSeconds}-${encoded}`;
+    return withParameter(cdnUrl(baseUrl, key, attribution), parameter, token);
   },
 });

@@ -1,6 +1,6 @@
 import * as v from "valibot";
+import { parseCidr } from "../lib/address.ts";
 import { base64, utf8 } from "../lib/bytes.ts";
-import { parseCidr } from "../lib/ip.ts";
 import { ecdsaSignature } from "./der.ts";
 import { cdnUrl } from "./encode.ts";
 import { type PrivateKey, rsaOrP256Key } from "./keys.ts";
@@ -12,32 +12,34 @@ type Hash = "SHA-1" | "SHA-256";
 
 const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(text)?.family === 4;
 
-/** Amazon CloudFront signed URLs, by a key of the distribution's trusted key group. The whole URL is signed, its host included. */
+/** Amazon CloudFront signed URLs, by a key of the distribution's trusted key group. The whole URL is signed, including its host. */
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
-    /** Clients of this IPv4 block alone: a custom policy, which then stands in the URL. Without it the policy is the canned one. */
+    /** Only clients of this IPv4 block may use the URL. This takes a custom policy, which is in the URL; else the policy is the canned one. */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
-    /** SHA-1 is what CloudFront takes unless told otherwise. */
+    /** CloudFront assumes SHA-1 if the URL does not name a hash. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }) => {
-    const { baseUrl, sourceCidr, hash } = config;
-    const resource = cdnUrl(baseUrl, key, attribution);
-    const expires = epochSeconds(window.expiresAt);
+  /** CloudFront signs the policy; a canned one is not in the URL. */
+  textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
-    const condition = { DateLessThan: { "AWS:EpochTime": expires }, ...source };
-    const policy = utf8(JSON.stringify({ Statement: [{ Resource: resource, Condition: condition }] }));
+    const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };
+    return JSON.stringify({ Statement: [{ Resource: cdnUrl(baseUrl, key, attribution), Condition: condition }] });
+  },
+  sign: async ({ key, config, secret: { keyPairId, privateKey }, window, attribution }, text) => {
+    const { baseUrl, sourceCidr, hash } = config;
+    const policy = utf8(text);
     const parameters = [
-      sourceCidr !== undefined ? `Policy=${urlSafe(policy)}` : `Expires=${expires}`,
+      sourceCidr === undefined ? `Expires=${epochSeconds(window.expiresAt)}` : `Policy=${urlSafe(policy)}`,
       `Signature=${urlSafe(await signPolicy(policy, privateKey, hash))}`,
       `Key-Pair-Id=${keyPairId}`,
       ...(hash === "SHA-256" ? ["Hash-Algorithm=SHA256"] : []),
     ];
-    return `${resource}${attribution.length === 0 ? "?" : "&"}${parameters.join("&")}`;
+    return `${cdnUrl(baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${parameters.join("&")}`;
   },
 });
 
@@ -47,6 +49,6 @@ async function signPolicy(policy: Uint8Array<ArrayBuffer>, key: PrivateKey, hash
   return new Uint8Array(await crypto.subtle.sign("RSASSA-PKCS1-v1_5", rsa, policy));
 }
 
-/** CloudFront's own alphabet, no other's. */
+/** The alphabet that only CloudFront uses for base64. */
 const urlSafe = (bytes: Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("=", "_").replaceAll("/", "~");

@@ -1,6 +1,6 @@
 import { concatBytes } from "../lib/bytes.ts";
 
-/** ITU-T X.690, as much of it as private keys and ECDSA signatures need. */
+/** As much of ITU-T X.690 as private keys and ECDSA signatures need. */
 const tags = { integer: 0x02, octetString: 0x04, sequence: 0x30 } as const;
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -21,21 +21,21 @@ const algorithms = {
   ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70],
 } as const;
 
-/** A key in its algorithm's own form, as PKCS#8 (RFC 5208 §5), which is all that WebCrypto takes. */
+/** Wraps a key in its algorithm's own form as PKCS#8 (RFC 5208 §5), because WebCrypto takes no other form. */
 export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   const version = element(tags.integer, Uint8Array.of(0));
   const identifier = element(tags.sequence, Uint8Array.from(algorithms[algorithm]));
   return element(tags.sequence, concatBytes(version, identifier, element(tags.octetString, key)));
 }
 
-/** The 32 bytes of an Ed25519 seed as RFC 8410 §7 has them. */
+/** Wraps the 32 bytes of an Ed25519 seed (RFC 8410 §7). */
 export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, seed);
 
-/** A private value on P-256 in SEC1's form (RFC 5915 §3), without the public point. */
+/** Wraps a private value on P-256 in SEC1's form (RFC 5915 §3), without the public point. */
 export const sec1 = (value: Bytes): Bytes =>
   element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
 
-/** WebCrypto's r ‖ s as the sequence of two integers that everyone else means by an ECDSA signature (RFC 3279 §2.2.3). */
+/** Turns WebCrypto's r ‖ s into the sequence of two integers that all others call an ECDSA signature (RFC 3279 §2.2.3). */
 export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   const half = raw.byteLength / 2;
   const integers = [new Uint8Array(raw, 0, half), new Uint8Array(raw, half)].map((bytes) =>
@@ -44,7 +44,7 @@ export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   return element(tags.sequence, concatBytes(...integers));
 }
 
-/** Without leading zeros, but for the one that keeps the sign. */
+/** Drops leading zeros, except the one that keeps the number positive. */
 function unsigned(bytes: Uint8Array): Bytes {
   const first = bytes.findIndex((byte) => byte !== 0);
   const digits = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);

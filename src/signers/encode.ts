@@ -1,23 +1,23 @@
-/** RFC 3986 §2.3: all but the unreserved characters are escaped, in upper-case hex. */
+/** Escapes all characters except the unreserved ones of RFC 3986 §2.3, in upper-case hexadecimal digits. */
 export const encodeComponent = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** Each segment by itself, slashes kept. */
+/** Escapes each segment of a path and keeps the slashes. */
 export const encodePath = (path: string): string => path.split("/").map(encodeComponent).join("/");
 
-/** Of a query, as it is. */
+/** A query parameter, unescaped. */
 export type Parameter = readonly [name: string, value: string];
 
-/** Parameters in the order given; their names are unreserved characters. */
+/** The query of the parameters, in their order. Only values are escaped, so a name may have only unreserved characters. */
 export const encodeQuery = (parameters: readonly Parameter[]): string =>
   parameters.map(([name, value]) => `${name}=${encodeComponent(value)}`).join("&");
 
-/** The blob's URL at a CDN, with parameters of one's own. */
+/** The URL of an object at a CDN, with these parameters. */
 export function cdnUrl(baseUrl: string, key: string, parameters: readonly Parameter[]): string {
   const url = `${baseUrl}${encodePath(`/${key}`)}`;
   return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;
 }
 
-/** The URL with one more parameter at its end, whose value needs no escapes. */
+/** The URL with one more parameter at its end. The value is not escaped. */
 export const withParameter = (url: string, name: string, value: string): string =>
   `${url}${url.includes("?") ? "&" : "?"}${name}=${value}`;

@@ -1,52 +1,61 @@
 import * as v from "valibot";
 import { utf8 } from "../lib/bytes.ts";
-import { bucketEntries, bucketOrigin, objectPath } from "./bucket.ts";
 import { rsaKey } from "./keys.ts";
-import { defineSigner, secretEntries } from "./signer.ts";
-import { presign, scopedHmac } from "./sigv4.ts";
-import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
+import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
+import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** A service account's key file, as Google hands it out; or an HMAC key, whose signature costs a hundredth of an RSA one. */
+/** The key file of a service account, as Google hands it out, or an HMAC key, whose signatures cost a hundredth of RSA ones. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, client_email: nonEmpty, private_key: rsaKey }),
   v.object({ ...secretEntries, accessId: nonEmpty, secret: nonEmpty }),
 ]);
 
-/** Google Cloud Storage, V4 signing process. */
+const config = storeConfig("gcs", {
+  ...located,
+  ...bucketEntries,
+  endpoint: v.optional(originUrl, "https://storage.googleapis.com"),
+  location: v.optional(nonEmpty, "auto"),
+  credentials: sealed,
+});
+
+/** Google Cloud Storage's V4 signing process. */
 export const gcs = defineSigner({
-  config: storeConfig("gcs", {
-    ...located,
-    ...bucketEntries,
-    endpoint: v.optional(originUrl, "https://storage.googleapis.com"),
-    location: v.optional(nonEmpty, "auto"),
-    credentials: sealed,
-  }),
+  config,
   secret,
   target: ({ bucket }) => bucket,
   origin: bucketOrigin,
-  sign: ({ method, key, config, secret: credentials, window, attribution }) => {
-    const origin = bucketOrigin(config);
-    const request = {
-      method,
-      origin,
-      path: objectPath(config, key),
-      // Google's own vectors sign the host without its port.
-      host: new URL(origin).hostname,
-      vendor: "X-Goog",
-      service: `${config.location}/storage/goog4_request`,
-      window,
-      // Parameters of this form stand in Cloud Audit Logs.
-      parameters: attribution.map(([name, value]) => [`x-goog-custom-audit-${name}`, value] as const),
-    };
+  textToSign: (request) => canonicalRequest(presignRequest(request)),
+  sign: (request, canonical) => {
+    const { secret: credentials, dayKeys } = request;
     if ("accessId" in credentials) {
-      const { accessId: accessKeyId, secret: start } = credentials;
-      return presign({ ...request, algorithm: "GOOG4-HMAC-SHA256", accessKeyId }, (text, scope) =>
-        scopedHmac(credentials, `GOOG4${start}`, scope, text),
-      );
+      const hmac = scopedHmac({ start: `GOOG4${credentials.secret}`, secret: credentials, dayKeys });
+      return presign(presignRequest(request), canonical, hmac);
     }
-    const { client_email: accessKeyId, private_key: privateKey } = credentials;
-    return presign({ ...request, algorithm: "GOOG4-RSA-SHA256", accessKeyId }, (text) =>
-      crypto.subtle.sign("RSASSA-PKCS1-v1_5", privateKey.sha256, utf8(text)),
+    const { sha256 } = credentials.private_key;
+    return presign(presignRequest(request), canonical, (text) =>
+      crypto.subtle.sign("RSASSA-PKCS1-v1_5", sha256, utf8(text)),
     );
   },
 });
+
+type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secret>>;
+
+function presignRequest({ method, key, config: store, secret: credentials, window, attribution }: Request) {
+  const origin = bucketOrigin(store);
+  const byHmac = "accessId" in credentials;
+  return {
+    method,
+    origin,
+    path: objectPath(store, key),
+    // Google's published vectors sign the host without its port.
+    host: new URL(origin).hostname,
+    vendor: "X-Goog",
+    algorithm: byHmac ? "GOOG4-HMAC-SHA256" : "GOOG4-RSA-SHA256",
+    accessKeyId: byHmac ? credentials.accessId : credentials.client_email,
+    service: `${store.location}/storage/goog4_request`,
+    window,
+    // Cloud Audit Logs show parameters of this form.
+    parameters: attribution.map(([name, value]) => [`x-goog-custom-audit-${name}`, value] as const),
+  };
+}

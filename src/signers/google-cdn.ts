@@ -6,31 +6,33 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** How Cloud CDN and Media CDN are told what is signed: the URL itself, or a prefix beside it (here always one blob's whole URL). */
+/** What Cloud CDN and Media CDN check: the URL itself, or a prefix in its query, which is here always the whole URL of one blob. */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
-/** Google Cloud CDN signed URLs. Unsigned requests pass the CDN, so the bucket behind it must be private. */
+/** Google Cloud CDN signed URLs. The CDN lets unsigned requests pass, so the bucket behind it must be private. */
 export const googleCdn = defineSigner({
   config: storeConfig("google-cdn", { ...cdnEntries, form: signedForm, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, keyName: nonEmpty, key: base64HmacKey("SHA-1") }),
   ...atBaseUrl,
-  sign: (request) =>
-    googleSignedUrl(request, request.config.form, (text) => crypto.subtle.sign("HMAC", request.secret.key, text)),
+  textToSign: (request) => googleText(request, request.config.form),
+  sign: async (request, text) => {
+    const mac = await crypto.subtle.sign("HMAC", request.secret.key, utf8(text));
+    return googleUrl(request, request.config.form, `${text}&Signature=${paddedBase64url(mac)}`);
+  },
 });
 
-/** Parameters of one's own come first in a signed URL, for they are signed; beside a signed prefix they come last. */
-export async function googleSignedUrl(
-  { key, config, secret, window, attribution }: SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>,
-  form: "url" | "prefix",
-  sign: (text: Uint8Array<ArrayBuffer>) => Promise<ArrayBuffer>,
-): Promise<string> {
+type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
+
+/** In a signed URL, attribution comes first, because it is signed too. */
+export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;
-  const signature = async (text: string) => `${text}&Signature=${paddedBase64url(await sign(utf8(text)))}`;
-  if (form === "url") {
-    const url = cdnUrl(config.baseUrl, key, attribution);
-    return signature(`${url}${attribution.length === 0 ? "?" : "&"}${ends}`);
-  }
-  const url = cdnUrl(config.baseUrl, key, []);
-  const signed = await signature(`URLPrefix=${paddedBase64url(utf8(url))}&${ends}`);
-  return `${url}?${signed}${attribution.length === 0 ? "" : `&${encodeQuery(attribution)}`}`;
+  if (form === "prefix") return `URLPrefix=${paddedBase64url(utf8(cdnUrl(config.baseUrl, key, [])))}&${ends}`;
+  return `${cdnUrl(config.baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${ends}`;
+}
+
+/** `signed` is the text with its signature: the whole URL, or the query of a URL whose prefix is signed; attribution follows that. */
+export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
+  if (form === "url") return signed;
+  const unsigned = attribution.length === 0 ? "" : `&${encodeQuery(attribution)}`;
+  return `${cdnUrl(config.baseUrl, key, [])}?${signed}${unsigned}`;
 }

@@ -1,4 +1,6 @@
 import * as v from "valibot";
+import { parseJson } from "../lib/json.ts";
+import { err, ok, type Result } from "../lib/result.ts";
 import { akamai } from "./akamai.ts";
 import { azure } from "./azure.ts";
 import { bunny } from "./bunny.ts";
@@ -12,9 +14,9 @@ import { pod } from "./pod.ts";
 import { publicStore } from "./public.ts";
 import { s3 } from "./s3.ts";
 import { s3V4a } from "./s3-v4a.ts";
-import type { Signer, StoreSecret } from "./signer.ts";
+import type { SecretSchema, Signer, StoreSecret } from "./signer.ts";
 
-/** Every scheme, by its id. A new one is its file, its vectors and a line here. */
+/** Every scheme by its id. A new scheme is its file, its vectors and a line here. */
 export const schemes = {
   s3,
   "s3-v4a": s3V4a,
@@ -33,7 +35,7 @@ export const schemes = {
 
 export type Scheme = keyof typeof schemes;
 
-/** A member of `blobs.stores`: one strict schema per scheme. */
+/** The schema of a member of `blobs.stores`: the strict schema of its scheme. */
 export const storeSchema = v.variant(
   "scheme",
   Object.values(schemes).map(({ config }) => config),
@@ -42,9 +44,24 @@ export type Store = v.InferOutput<typeof storeSchema>;
 /** A store that the edge makes URLs for. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
-/** A store was parsed by its own scheme's schema, so it fits that scheme's signer: what the types of a table cannot say. */
+/** A store was parsed by the schema of its own scheme, so it fits the signer of that scheme. The types of a table cannot say this. */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
-/** Scheme, host and port that a store's clients dial; null where the Pod's redirect says. */
+/** The scheme, host and port that the clients of a store connect to; null if the Pod's own redirect says where. */
 export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
+
+/** Parses what was sealed for a store of this scheme and imports its keys. The error says what is wrong and wanted, never the value. */
+export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
+  const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
+  if (schema === null) return err(`is not needed: scheme "${scheme}" has no secret`);
+  const parsed = await v.safeParseAsync(schema, parseJson(text) ?? null);
+  return parsed.success ? ok(parsed.output) : err(whatIsWrong(parsed.issues[0]));
+}
+
+/** Our own message, or what valibot calls expected. If there are several forms, it is about the one that is nearly given. */
+function whatIsWrong(issue: v.BaseIssue<unknown>): string {
+  const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
+  const at = v.getDotPath(given);
+  return `is wrong${at === null ? "" : ` at "${at}"`}: want ${given.expected ?? given.message}`;
+}

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseBase64, parseHex, utf8 } from "../lib/bytes.ts";
 import { ed25519Seed, pkcs8 } from "./der.ts";
 
-/** Members of sealed secrets that are keys: imported as they are parsed, so that a bad one is named and a good one imported once. */
+/** Keys in sealed secrets are imported while they are parsed, so that the error names a bad one, and a good one is imported once. */
 
 export type PrivateKey =
   | { readonly kind: "rsa"; readonly sha1: CryptoKey; readonly sha256: CryptoKey }
@@ -20,7 +20,7 @@ export const importP256 = (der: Bytes): Promise<CryptoKey> =>
 const importRsa = (der: Bytes, hash: Hash): Promise<CryptoKey> =>
   crypto.subtle.importKey("pkcs8", der, { name: "RSASSA-PKCS1-v1_5", hash }, false, ["sign"]);
 
-/** What `read` gives, or an issue that says what was wanted. The value itself never stands in it. */
+/** Gives what `read` makes of the text, or an issue that says what was wanted and never holds the text. */
 const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>) =>
   v.pipeAsync(
     v.string(),
@@ -35,7 +35,7 @@ const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>
 const orNull = (bytes: Bytes | null, use: (bytes: Bytes) => Promise<CryptoKey>): Promise<CryptoKey | null> =>
   bytes === null || bytes.length === 0 ? Promise.resolve(null) : use(bytes);
 
-/** An HMAC key that is a text, taken as its UTF-8. */
+/** An HMAC key that is the UTF-8 of a text. */
 export const textHmacKey = (hash: Hash) =>
   imported("a text that is not empty", (text) => orNull(utf8(text), (bytes) => importHmac(hash, bytes)));
 
@@ -46,7 +46,7 @@ export const hexHmacKey = imported("a key in hexadecimal digits", (text) =>
   orNull(parseHex(text), (bytes) => importHmac("SHA-256", bytes)),
 );
 
-/** 32 bytes in base64, as Google's tools make them, or PKCS#8 in PEM. */
+/** An Ed25519 key: 32 bytes in base64, as Google's tools make them, or PKCS#8 in PEM. */
 export const ed25519Key = imported("an Ed25519 key: 32 bytes in base64, or PKCS#8 in PEM", (text) => {
   const seed = parseBase64(text.trim());
   const der = seed?.length === 32 ? pkcs8("ed25519", ed25519Seed(seed)) : (parsePem(text)?.der ?? null);
@@ -69,13 +69,13 @@ async function importPem(text: string): Promise<PrivateKey | null> {
     const [sha1, sha256] = await Promise.all([importRsa(der, "SHA-1"), importRsa(der, "SHA-256")]);
     return { kind: "rsa", sha1, sha256 };
   } catch (error) {
-    // PKCS#8 says by itself which kind it is, and WebCrypto is who reads it.
+    // PKCS#8 says which kind of key it holds, but only WebCrypto reads that here.
     if (kind === "rsa") throw error;
     return { kind: "p256", key: await importP256(der) };
   }
 }
 
-/** RFC 7468 §10 and OpenSSL's older labels; parameters that stand before the key are passed over. */
+/** Reads the labels of RFC 7468 §10 and OpenSSL's older ones, and skips parameters before the key. */
 function parsePem(text: string): { readonly kind: "rsa" | "p256" | "unknown"; readonly der: Bytes } | null {
   const found = /-----BEGIN (RSA |EC |)PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END \1PRIVATE KEY-----/.exec(text);
   const body = parseBase64((found?.[2] ?? "").replace(/\s/g, ""));

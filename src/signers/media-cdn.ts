@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { base64url, utf8 } from "../lib/bytes.ts";
+import { base64url, paddedBase64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, encodePath, withParameter } from "./encode.ts";
-import { googleSignedUrl } from "./google-cdn.ts";
+import { googleText, googleUrl } from "./google-cdn.ts";
 import { ed25519Key } from "./keys.ts";
 import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
@@ -9,32 +9,33 @@ import { epochSeconds } from "./window.ts";
 
 const config = storeConfig("media-cdn", {
   ...cdnEntries,
-  /** `url` and `prefix` as with Cloud CDN, but Ed25519; `token`: the short token, for the blob's path. */
+  /** `url` and `prefix` are as in Cloud CDN, but with Ed25519; `token` is the short token, here for the path of the blob. */
   form: v.optional(v.picklist(["url", "prefix", "token"]), "url"),
-  /** The query parameter of the short token, as the route's `tokenQueryParameter` has it. */
+  /** The query parameter of the short token, as in the route's `tokenQueryParameter`. */
   parameter: v.optional(parameterName, "edge-cache-token"),
   credentials: sealed,
 });
 const secret = v.objectAsync({ ...secretEntries, keyName: nonEmpty, privateKey: ed25519Key });
 type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secret>>;
 
-/** Google Media CDN: signed requests with an Ed25519 key, and short tokens. */
+/** Google Media CDN: requests that are signed with an Ed25519 key, and short tokens. */
 export const mediaCdn = defineSigner({
   config,
   secret,
   ...atBaseUrl,
-  sign: (request) => {
-    const { form } = request.config;
-    if (form === "token") return tokenUrl(request);
-    return googleSignedUrl(request, form, (text) => crypto.subtle.sign("Ed25519", request.secret.privateKey, text));
+  textToSign: (request) =>
+    request.config.form === "token" ? tokenText(request) : googleText(request, request.config.form),
+  sign: async (request, text) => {
+    const { key, config: store, secret: credentials, attribution } = request;
+    const signature = await crypto.subtle.sign("Ed25519", credentials.privateKey, utf8(text));
+    if (store.form !== "token") {
+      return googleUrl(request, store.form, `${text}&Signature=${paddedBase64url(signature)}`);
+    }
+    // The path is signed, but it is not in the token.
+    const token = `FullPath~${expiresOf(request)}~Signature=${base64url(signature)}`;
+    return withParameter(cdnUrl(store.baseUrl, key, attribution), store.parameter, token);
   },
 });
 
-/** The path is signed, but does not stand in the token. */
-async function tokenUrl({ key, config: store, secret: credentials, window, attribution }: Request): Promise<string> {
-  const expires = `Expires=${epochSeconds(window.expiresAt)}`;
-  const signed = utf8(`FullPath=${encodePath(`/${key}`)}~${expires}`);
-  const signature = base64url(await crypto.subtle.sign("Ed25519", credentials.privateKey, signed));
-  const url = cdnUrl(store.baseUrl, key, attribution);
-  return withParameter(url, store.parameter, `FullPath~${expires}~Signature=${signature}`);
-}
+const expiresOf = ({ window }: Request): string => `Expires=${epochSeconds(window.expiresAt)}`;
+const tokenText = (request: Request): string => `FullPath=${encodePath(`/${request.key}`)}~${expiresOf(request)}`;

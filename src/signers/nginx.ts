@@ -3,43 +3,54 @@ import * as v from "valibot";
 import { base64url, utf8 } from "../lib/bytes.ts";
 import { cdnUrl, withParameter } from "./encode.ts";
 import { importHmac } from "./keys.ts";
-import { defineSigner, secretEntries } from "./signer.ts";
+import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
+const config = v.pipe(
+  storeConfig("nginx", {
+    ...cdnEntries,
+    algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
+    /** The default is `$expires$uri $secret` for MD5, as in nginx's manual, and `$uri$expires` for HMAC. */
+    expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
+    signatureParameter: v.optional(parameterName, "md5"),
+    expiresParameter: v.optional(parameterName, "expires"),
+    credentials: sealed,
+  }),
+  v.check(
+    ({ algorithm, expression }) => algorithm !== "md5" || (expression ?? "$secret").includes("$secret"),
+    "an expression with $secret, because MD5 without a secret proves nothing",
+  ),
+);
+const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
+
 /**
- * nginx: `secure_link` with MD5, which stands in every nginx; or an HMAC that njs, lua or set-misc checks. What is signed is the
- * server's own expression, of `$uri` (which nginx has unescaped), `$expires` and for MD5 the `$secret`.
+ * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. What is signed is the expression in the
+ * server's configuration, of `$uri` (which nginx has unescaped), `$expires` and, for MD5, `$secret`.
  */
 export const nginx = defineSigner({
-  config: v.pipe(
-    storeConfig("nginx", {
-      ...cdnEntries,
-      algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
-      /** By default `$expires$uri $secret` for MD5, as nginx's manual has it, and `$uri$expires` for HMAC. */
-      expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
-      signatureParameter: v.optional(parameterName, "md5"),
-      expiresParameter: v.optional(parameterName, "expires"),
-      credentials: sealed,
-    }),
-    v.check(
-      ({ algorithm, expression }) => algorithm !== "md5" || (expression ?? "$secret").includes("$secret"),
-      "an expression with $secret: MD5 alone proves nothing",
-    ),
-  ),
-  secret: v.object({ ...secretEntries, secret: nonEmpty }),
+  config,
+  secret: secretSchema,
   ...atBaseUrl,
-  sign: async ({ key, config, secret: { secret }, window, attribution }) => {
-    const { algorithm, signatureParameter, expiresParameter } = config;
-    const expires = String(epochSeconds(window.expiresAt));
-    const values: Readonly<Record<string, string>> = { uri: `/${key}`, expires, secret };
-    const expression = config.expression ?? (algorithm === "md5" ? "$expires$uri $secret" : "$uri$expires");
-    const signed = utf8(expression.replace(/\$(uri|expires|secret)/g, (_, name: string) => values[name] ?? ""));
-    const signature = algorithm === "md5" ? md5(signed) : await hmac(secret, signed);
-    const url = withParameter(cdnUrl(config.baseUrl, key, attribution), signatureParameter, base64url(signature));
-    return withParameter(url, expiresParameter, expires);
+  // MD5 is not a signature: the text that it hashes holds the secret.
+  textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
+  sign: async (request, text) => {
+    const { key, config: store, secret, window, attribution } = request;
+    const mac = text === null ? md5(utf8(expressionOf(request))) : await hmac(secret.secret, text);
+    const url = cdnUrl(store.baseUrl, key, attribution);
+    const signed = withParameter(url, store.signatureParameter, base64url(mac));
+    return withParameter(signed, store.expiresParameter, String(epochSeconds(window.expiresAt)));
   },
 });
 
-const hmac = async (secret: string, text: Uint8Array<ArrayBuffer>): Promise<ArrayBuffer> =>
-  crypto.subtle.sign("HMAC", await importHmac("SHA-256", utf8(secret)), text);
+type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof secretSchema>>;
+
+function expressionOf({ key, config: store, secret: { secret }, window }: Request): string {
+  const expires = String(epochSeconds(window.expiresAt));
+  const values: Readonly<Record<string, string>> = { uri: `/${key}`, expires, secret };
+  const expression = store.expression ?? (store.algorithm === "md5" ? "$expires$uri $secret" : "$uri$expires");
+  return expression.replace(/\$(uri|expires|secret)/g, (_, name: string) => values[name] ?? "");
+}
+
+const hmac = async (secret: string, text: string): Promise<ArrayBuffer> =>
+  crypto.subtle.sign("HMAC", await importHmac("SHA-256", utf8(secret)), utf8(text));

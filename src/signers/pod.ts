@@ -1,4 +1,4 @@
 import { storeConfig } from "./store.ts";
 
-/** The Pod's own redirect is taken as it comes, where it points at one of the Pod's `blobs.hosts`: nothing is signed here. */
+/** The Pod's own redirect is passed on if it points to one of the Pod's `blobs.hosts`. Nothing is signed here. */
 export const pod = { config: storeConfig("pod", {}) };

@@ -2,10 +2,11 @@ import { cdnUrl } from "./encode.ts";
 import { defineSigner } from "./signer.ts";
 import { atBaseUrl, cdnEntries, storeConfig } from "./store.ts";
 
-/** A bucket or mirror that anyone may read: no signature, and no secret. Blobs of private repositories have no place there. */
+/** A bucket or mirror that anyone may read, without signature and secret. Blobs of private repositories must not be there. */
 export const publicStore = defineSigner({
   config: storeConfig("public", cdnEntries),
   secret: null,
   ...atBaseUrl,
+  textToSign: () => null,
   sign: async ({ key, config: { baseUrl }, attribution }) => cdnUrl(baseUrl, key, attribution),
 });

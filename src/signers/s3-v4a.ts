@@ -4,55 +4,56 @@ import { ecdsaSignature, pkcs8, sec1 } from "./der.ts";
 import { encodePath } from "./encode.ts";
 import { importHmac, importP256 } from "./keys.ts";
 import { accessKey, loggedParameters, sessionParameters } from "./s3.ts";
-import { defineSigner } from "./signer.ts";
-import { presign } from "./sigv4.ts";
+import { defineSigner, type SignRequest } from "./signer.ts";
+import { canonicalRequest, type PresignRequest, presign } from "./sigv4.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 
 const algorithm = "AWS4-ECDSA-P256-SHA256";
 
-/** AWS Signature Version 4A: one signature for several regions, as S3's Multi-Region Access Points want it. */
+const config = storeConfig("s3-v4a", {
+  ...located,
+  /** `https://<alias>.accesspoint.s3-global.amazonaws.com` */
+  endpoint: originUrl,
+  /** The regions that may answer: names that are joined by commas, in which `*` matches anything. */
+  regionSet: v.optional(nonEmpty, "*"),
+  credentials: sealed,
+});
+
+/** AWS Signature Version 4A: one signature for several regions, which S3's Multi-Region Access Points require. */
 export const s3V4a = defineSigner({
-  config: storeConfig("s3-v4a", {
-    ...located,
-    /** `https://<alias>.accesspoint.s3-global.amazonaws.com` */
-    endpoint: originUrl,
-    /** The regions that may answer: names joined by commas, `*` in a name for any. */
-    regionSet: v.optional(nonEmpty, "*"),
-    credentials: sealed,
-  }),
+  config,
   secret: v.pipeAsync(
     accessKey,
     v.transformAsync(async (secret) => ({ ...secret, key: await deriveKey(secret) })),
   ),
   target: ({ endpoint }) => endpoint,
   origin: ({ endpoint }) => endpoint,
-  sign: ({ method, key, config: { endpoint, regionSet }, secret, window, attribution }) => {
-    const request = {
-      method,
-      origin: endpoint,
-      path: encodePath(`/${key}`),
-      host: new URL(endpoint).host,
-      vendor: "X-Amz",
-      algorithm,
-      accessKeyId: secret.accessKeyId,
-      service: "s3/aws4_request",
-      window,
-      parameters: [
-        ["X-Amz-Region-Set", regionSet] as const,
-        ...sessionParameters(secret),
-        ...loggedParameters(attribution),
-      ],
-    };
-    return presign(request, async (text) =>
-      ecdsaSignature(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, secret.key, utf8(text))),
-    );
-  },
+  textToSign: (request) => canonicalRequest(presignRequest(request)),
+  sign: (request, canonical) =>
+    presign(presignRequest(request), canonical, async (text) =>
+      ecdsaSignature(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, request.secret.key, utf8(text))),
+    ),
+});
+
+type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof accessKey>>;
+
+const presignRequest = ({ method, key, config: store, secret, window, attribution }: Request): PresignRequest => ({
+  method,
+  origin: store.endpoint,
+  path: encodePath(`/${key}`),
+  host: new URL(store.endpoint).host,
+  vendor: "X-Amz",
+  algorithm,
+  accessKeyId: secret.accessKeyId,
+  service: "s3/aws4_request",
+  window,
+  parameters: [["X-Amz-Region-Set", store.regionSet], ...sessionParameters(secret), ...loggedParameters(attribution)],
 });
 
 /** The order of P-256 (SEC 2 §2.4.2). */
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
-/** The key pair of an access key: NIST SP 800-108 in counter mode, tried again in the rare case that it leaves the curve's order. */
+/** Derives the key pair of an access key by NIST SP 800-108 in counter mode. A result outside of the curve's order is rare and is tried again. */
 async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));
   for (let counter = 1; counter < 255; counter += 1) {
@@ -68,5 +69,5 @@ async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<Crypt
     const value = parseHex((candidate + 1n).toString(16).padStart(64, "0"));
     if (value !== null) return importP256(pkcs8("p256", sec1(value)));
   }
-  throw new Error("no key in 254 tries: the chance of that is nil");
+  throw new Error("254 tries gave no P-256 key, which cannot happen by chance");
 }

@@ -1,11 +1,10 @@
 import * as v from "valibot";
-import { bucketEntries, bucketOrigin, objectPath } from "./bucket.ts";
 import type { Parameter } from "./encode.ts";
-import { defineSigner, secretEntries } from "./signer.ts";
-import { presign, scopedHmac } from "./sigv4.ts";
-import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
+import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
+import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./sigv4.ts";
+import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** An access key, as AWS hands it out: a session's has a token and an end. */
+/** An access key, as AWS hands it out. The key of a session has a token and an end. */
 export const accessKey = v.object({
   ...secretEntries,
   accessKeyId: nonEmpty,
@@ -13,39 +12,52 @@ export const accessKey = v.object({
   sessionToken: v.optional(nonEmpty),
 });
 
-/** AWS Signature Version 4 in the query, for S3 and all that speaks it: R2 (region `auto`), MinIO, Ceph, versitygw. */
+const config = storeConfig("s3", {
+  ...located,
+  ...bucketEntries,
+  endpoint: originUrl,
+  region: nonEmpty,
+  credentials: sealed,
+});
+
+/** AWS Signature Version 4 in the query, for S3 and all stores that speak it: R2 (region `auto`), MinIO, Ceph, versitygw. */
 export const s3 = defineSigner({
-  config: storeConfig("s3", {
-    ...located,
-    ...bucketEntries,
-    endpoint: originUrl,
-    region: nonEmpty,
-    credentials: sealed,
-  }),
+  config,
   secret: accessKey,
   target: ({ bucket }) => bucket,
   origin: bucketOrigin,
-  sign: ({ method, key, config, secret, window, attribution }) => {
-    const origin = bucketOrigin(config);
-    const request = {
-      method,
-      origin,
-      path: objectPath(config, key),
-      host: new URL(origin).host,
-      vendor: "X-Amz",
-      algorithm: "AWS4-HMAC-SHA256",
-      accessKeyId: secret.accessKeyId,
-      service: `${config.region}/s3/aws4_request`,
-      window,
-      parameters: [...sessionParameters(secret), ...loggedParameters(attribution)],
-    };
-    return presign(request, (text, scope) => scopedHmac(secret, `AWS4${secret.secretAccessKey}`, scope, text));
+  textToSign: (request) => canonicalRequest(presignRequest(request)),
+  sign: (request, text) => {
+    const { secret, dayKeys } = request;
+    return presign(
+      presignRequest(request),
+      text,
+      scopedHmac({ start: `AWS4${secret.secretAccessKey}`, secret, dayKeys }),
+    );
   },
 });
+
+type Request = SignRequest<v.InferOutput<typeof config>, v.InferOutput<typeof accessKey>>;
+
+function presignRequest({ method, key, config: store, secret, window, attribution }: Request): PresignRequest {
+  const origin = bucketOrigin(store);
+  return {
+    method,
+    origin,
+    path: objectPath(store, key),
+    host: new URL(origin).host,
+    vendor: "X-Amz",
+    algorithm: "AWS4-HMAC-SHA256",
+    accessKeyId: secret.accessKeyId,
+    service: `${store.region}/s3/aws4_request`,
+    window,
+    parameters: [...sessionParameters(secret), ...loggedParameters(attribution)],
+  };
+}
 
 export const sessionParameters = ({ sessionToken }: { readonly sessionToken?: string | undefined }): Parameter[] =>
   sessionToken === undefined ? [] : [["X-Amz-Security-Token", sessionToken]];
 
-/** S3 passes over parameters that begin with `x-`, but its access log has them. */
+/** S3 ignores parameters that begin with `x-`, but writes them to its access log. */
 export const loggedParameters = (attribution: readonly Parameter[]): Parameter[] =>
   attribution.map(([name, value]) => [`x-${name}`, value]);

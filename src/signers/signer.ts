@@ -1,44 +1,62 @@
 import * as v from "valibot";
 import type { Parameter } from "./encode.ts";
+import type { DayKeys } from "./sigv4.ts";
 import type { UrlWindow } from "./window.ts";
 
 export type SignRequest<Config, Secret> = {
   readonly method: "GET" | "HEAD";
-  /** The object's whole key, the store's prefix included, as it is: each scheme has its own way to escape it. */
+  /** The whole key of the object, with the store's prefix. It is unescaped, because each scheme escapes it in its own way. */
   readonly key: string;
   readonly config: Config;
   readonly secret: Secret;
   readonly window: UrlWindow;
-  /** For whom the URL is, as query parameters. Empty, unless the store asks for them. */
+  /** Query parameters that say for whom the URL is. Empty, unless the store asks for them. */
   readonly attribution: readonly Parameter[];
+  /** What Signature Version 4 remembers between requests. */
+  readonly dayKeys: DayKeys;
 };
 
-/** What is sealed for a store, parsed, its keys imported. */
+/** What is sealed for a store, after it is parsed and its keys are imported. */
 export type StoreSecret = {
-  /** The end of a session token or delegated key: no URL outlives it. */
+  /** The end of a session token or delegated key. No URL outlives it. */
   readonly expiresAt?: Date | undefined;
 };
 
 export type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericSchemaAsync<unknown, Secret>;
 
-/** One URL-signing scheme: pure, so what it signs is the same for the same request (but for ECDSA's random part). */
+/** One URL-signing scheme. It is pure: the same request gives the same URL, except for ECDSA's random part. */
 export type Signer<Config, Secret> = {
   readonly config: v.GenericSchema<unknown, Config>;
-  /** Null: nothing is sealed for such a store. */
+  /** Null if nothing is sealed for such a store. */
   readonly secret: SecretSchema<Secret> | null;
-  /** What a sealed secret is bound to: the bucket or base URL that it opens. */
+  /** The bucket or base URL that a sealed secret is for. The secret is bound to it. */
   target(config: Config): string;
-  /** Scheme, host and port that clients dial. */
+  /** The scheme, host and port that clients connect to. */
   origin(config: Config): string;
+  /**
+   * The text that is signed, as the scheme's own documents write it; for Signature Version 4 it is the canonical request. Null if no key
+   * signs. A part of the secret may be in it (Akamai's salt), so show it only if the secret is a stand-in.
+   */
+  textToSign(request: SignRequest<Config, Secret>): string | null;
+  /** The signed URL. */
   sign(request: SignRequest<Config, Secret>): Promise<string>;
 };
 
-/** Keeps a signer's own types for the table, which makes the union of all stores from them. */
-export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret>(
-  signer: { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret>,
-) => signer;
+type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config, Secret>, "textToSign" | "sign"> & {
+  textToSign(request: SignRequest<Config, Secret>): Text;
+  /** `text` is what `textToSign` gives for this request, so that what is shown is what is signed. */
+  sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
+};
 
-/** The schema of a sealed secret: JSON with these members, and the end of its life if it has one. */
+/** Makes a signer that keeps its own types, from which the table makes the union of all stores. */
+export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret, Text extends string | null>(
+  definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
+): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
+  ...definition,
+  sign: (request) => definition.sign(request, definition.textToSign(request)),
+});
+
+/** What every sealed secret may have: the end of its life. */
 export const secretEntries = {
   expiresAt: v.optional(
     v.pipe(

@@ -6,7 +6,7 @@ import { lifeSeconds, type UrlWindow } from "./window.ts";
 export type PresignRequest = {
   readonly method: string;
   readonly origin: string;
-  /** As it stands in the URL. */
+  /** As it is in the URL. */
   readonly path: string;
   /** The value of the one signed header. */
   readonly host: string;
@@ -14,49 +14,77 @@ export type PresignRequest = {
   readonly vendor: string;
   readonly algorithm: string;
   readonly accessKeyId: string;
-  /** What follows the date in the credential scope. */
+  /** The part of the credential scope after the date. */
   readonly service: string;
   readonly window: UrlWindow;
   readonly parameters: readonly Parameter[];
 };
 
-/**
+/*
  * A presigned URL in the form that AWS and Google share (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing
- * process"). The path is escaped once, as storage alone wants it.
+ * process"), step by step: the canonical request, the string to sign, the URL. The path is escaped once, as for S3; other services of AWS
+ * escape it twice.
  */
-export async function presign(
-  request: PresignRequest,
-  sign: (stringToSign: string, scope: string) => Promise<ArrayBuffer | Uint8Array>,
-): Promise<string> {
-  const { method, origin, path, host, vendor, algorithm, window } = request;
-  const dateTime = window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
-  const scope = `${dateTime.slice(0, 8)}/${request.service}`;
+
+const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
+const scopeOf = (request: PresignRequest): string => `${dateTimeOf(request).slice(0, 8)}/${request.service}`;
+
+function queryOf(request: PresignRequest): string {
+  const { vendor } = request;
   const parameters: readonly Parameter[] = [
-    [`${vendor}-Algorithm`, algorithm],
-    [`${vendor}-Credential`, `${request.accessKeyId}/${scope}`],
-    [`${vendor}-Date`, dateTime],
-    [`${vendor}-Expires`, String(lifeSeconds(window))],
+    [`${vendor}-Algorithm`, request.algorithm],
+    [`${vendor}-Credential`, `${request.accessKeyId}/${scopeOf(request)}`],
+    [`${vendor}-Date`, dateTimeOf(request)],
+    [`${vendor}-Expires`, String(lifeSeconds(request.window))],
     [`${vendor}-SignedHeaders`, "host"],
     ...request.parameters,
   ];
-  const query = encodeQuery(parameters.toSorted(([one], [other]) => (one < other ? -1 : 1)));
-  const canonicalRequest = [method, path, query, `host:${host}`, "", "host", "UNSIGNED-PAYLOAD"].join("\n");
-  const digest = hex(await crypto.subtle.digest("SHA-256", utf8(canonicalRequest)));
-  const signature = await sign([algorithm, dateTime, scope, digest].join("\n"), scope);
-  return `${origin}${path}?${query}&${vendor}-Signature=${hex(signature)}`;
+  return encodeQuery(parameters.toSorted(([one], [other]) => (one < other ? -1 : 1)));
 }
 
-/** The last day's signing key of a secret: its four HMACs are most of the work. */
-const signingKeys = new WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>();
+export const canonicalRequest = (request: PresignRequest): string =>
+  [request.method, request.path, queryOf(request), `host:${request.host}`, "", "host", "UNSIGNED-PAYLOAD"].join("\n");
 
-/** HMAC with the key that is chained from `start` (the vendor's prefix and the secret key) over the scope. `owner` is what holds the secret. */
-export async function scopedHmac(owner: object, start: string, scope: string, text: string): Promise<ArrayBuffer> {
-  const known = signingKeys.get(owner);
-  if (known?.scope === scope) return hmac(known.key, text);
-  let key = await importHmac("SHA-256", utf8(start));
-  for (const part of scope.split("/")) key = await importHmac("SHA-256", new Uint8Array(await hmac(key, part)));
-  signingKeys.set(owner, { scope, key });
-  return hmac(key, text);
+export async function stringToSign(request: PresignRequest, canonical: string): Promise<string> {
+  const digest = hex(await crypto.subtle.digest("SHA-256", utf8(canonical)));
+  return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
+
+/** The URL. `canonical` is {@link canonicalRequest} of the request; `sign` gets the string to sign and the credential scope. */
+export async function presign(
+  request: PresignRequest,
+  canonical: string,
+  sign: (text: string, scope: string) => Promise<ArrayBuffer | Uint8Array>,
+): Promise<string> {
+  const { origin, path, vendor } = request;
+  const signature = await sign(await stringToSign(request, canonical), scopeOf(request));
+  return `${origin}${path}?${queryOf(request)}&${vendor}-Signature=${hex(signature)}`;
+}
+
+/**
+ * The signing key of each secret for the last day it signed on, because its four HMACs are most of the work of a signature. The caller owns
+ * the map; an entry goes with its secret.
+ */
+export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
+
+type KeyChain = {
+  /** The vendor's prefix and the secret key. */
+  readonly start: string;
+  /** What `dayKeys` remembers the key by. */
+  readonly secret: object;
+  readonly dayKeys: DayKeys;
+};
+
+/** Signs with the key that is chained from `start` over the parts of the credential scope. */
+export const scopedHmac =
+  ({ start, secret, dayKeys }: KeyChain) =>
+  async (text: string, scope: string): Promise<ArrayBuffer> => {
+    const known = dayKeys.get(secret);
+    if (known?.scope === scope) return hmac(known.key, text);
+    let key = await importHmac("SHA-256", utf8(start));
+    for (const part of scope.split("/")) key = await importHmac("SHA-256", new Uint8Array(await hmac(key, part)));
+    dayKeys.set(secret, { scope, key });
+    return hmac(key, text);
+  };
 
 const hmac = (key: CryptoKey, text: string): Promise<ArrayBuffer> => crypto.subtle.sign("HMAC", key, utf8(text));

@@ -1,13 +1,14 @@
 import * as v from "valibot";
-import { parseCidr } from "../lib/ip.ts";
+import { parseCidr } from "../lib/address.ts";
+import { encodePath } from "./encode.ts";
 
-/** Whom a store is for: every member given must fit the client, and one entry of a member is enough. */
+/** The clients that a store is for. Every member that is given must fit the client; one fitting entry of a member is enough. */
 const when = v.strictObject({
-  /** ISO 3166-1 alpha-2; also Cloudflare's `T1`, for Tor. */
+  /** ISO 3166-1 alpha-2, or Cloudflare's `T1` for Tor. */
   countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
   continents: v.optional(v.array(v.picklist(["AF", "AN", "AS", "EU", "NA", "OC", "SA"]))),
   asns: v.optional(v.array(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(0xffffffff)))),
-  /** The Cloudflare location that the client came in by, as an IATA code. */
+  /** The Cloudflare location that the client is connected to, as an IATA code. */
   colos: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z]{3}$/)))),
   cidrs: v.optional(
     v.array(
@@ -20,7 +21,7 @@ const when = v.strictObject({
 });
 export type When = v.InferOutput<typeof when>;
 
-/** A directory in the bucket, without slashes at its ends and without dot segments: a client's URL parser would resolve them. */
+/** A directory in the bucket, without slashes at its ends and without dot segments, which a client's URL parser would resolve. */
 const prefix = v.pipe(
   v.string(),
   v.check(
@@ -29,17 +30,17 @@ const prefix = v.pipe(
   ),
 );
 
-/** The schema of one scheme's stores. What it gives is what stands in KV: nothing is transformed. */
+/** The schema of the stores of one scheme. It transforms nothing, so that its output can be written to KV. */
 export const storeConfig = <const Scheme extends string, const Entries extends v.ObjectEntries>(
   scheme: Scheme,
   entries: Entries,
 ) => v.strictObject({ scheme: v.literal(scheme), when: v.optional(when), ...entries });
 
-/** What every store has that the edge makes URLs for. */
+/** The members of every store that the edge makes URLs for. */
 export const located = {
-  /** The registry's root directory there. */
+  /** The registry's root directory in the store. */
   prefix: v.optional(prefix, ""),
-  /** Whether URLs say for whom they were made, for the store's own log. */
+  /** Whether URLs say for whom they were made, so that the log of the store shows it. */
   attribution: v.optional(v.boolean()),
 };
 
@@ -54,11 +55,31 @@ export const originUrl = v.pipe(
   v.url(),
   v.check(
     (text) => URL.canParse(text) && new URL(text).origin === text,
-    "an origin: scheme, host and port; a path belongs into prefix",
+    "an origin: scheme, host and port (a path goes into `prefix`)",
   ),
 );
 
-/** What every CDN has: the host whose root is the bucket's. */
+/** An object store has a bucket in its path, before its host, or as the endpoint itself (a host name that is bound to the bucket). */
+export const bucketEntries = {
+  bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),
+  addressing: v.optional(v.picklist(["path", "virtual-host", "bound-host"]), "path"),
+};
+type BucketConfig = {
+  readonly endpoint: string;
+  readonly bucket: string;
+  readonly addressing: "path" | "virtual-host" | "bound-host";
+};
+
+export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): string {
+  const { protocol, host } = new URL(endpoint);
+  return addressing === "virtual-host" ? `${protocol}//${bucket}.${host}` : `${protocol}//${host}`;
+}
+
+/** The escaped path of an object on {@link bucketOrigin}. */
+export const objectPath = ({ bucket, addressing }: BucketConfig, key: string): string =>
+  encodePath(addressing === "path" ? `/${bucket}/${key}` : `/${key}`);
+
+/** The members of every CDN: the root of its host is the root of the bucket. */
 export const cdnEntries = { ...located, baseUrl: originUrl };
 type CdnConfig = { readonly baseUrl: string };
 export const atBaseUrl = {
@@ -66,5 +87,5 @@ export const atBaseUrl = {
   origin: ({ baseUrl }: CdnConfig): string => baseUrl,
 };
 
-/** The name of a query parameter, as its server has it. */
+/** The name of a query parameter, as the store's server is configured. */
 export const parameterName = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));

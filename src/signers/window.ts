@@ -1,18 +1,17 @@
-/** When a URL begins to count, and when it ends. */
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
 /** All URLs signed within one window are equal, so parallel ranges and retries share one. */
 const windowMs = 600_000;
-/** A slow client's queue of layers must end before its URL does: the life left at hand-out is never less. */
+/** The life that a URL has left when it is handed out. A slow client queues its layers, and must reach the last one before the URL ends. */
 const minLifeMs = 600_000;
 
 /**
- * The issue time rounded down to its window, and an end that leaves every URL of the window its minimum. Never past `credentialEndsAt`;
- * null when that is too near for the minimum.
+ * The time of issue is rounded down to its window, and the end leaves every URL of the window the minimal life, but is never after
+ * `credentialEndsAt`. Null if that is too near for the minimal life.
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
-  // Whole seconds: no scheme counts smaller ones.
+  // Schemes count whole seconds.
   const endsAtMs = Math.floor((credentialEndsAt?.getTime() ?? Number.POSITIVE_INFINITY) / 1000) * 1000;
   const expiresAtMs = Math.min(issuedAtMs + windowMs + minLifeMs, endsAtMs);
   if (expiresAtMs - now.getTime() < minLifeMs) return null;

@@ -1,6 +1,6 @@
 import { nameOf } from "../oci/query.ts";
 
-/** The one word for what answered a request. */
+/** The one word in the log that says what answered a request. */
 export type Outcome =
   | "challenged"
   | "health"
@@ -16,19 +16,19 @@ export type Outcome =
   | "unavailable"
   | "failed";
 
-/** What a request cost in look-ups and calls, counted as it goes, and what it met with on the way. */
+/** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
 export type Trace = {
   kvReads: number;
   podRequests: number;
-  /** Why KV did not answer, where what was read of it before was served. */
+  /** Why KV did not answer, when older values were used instead. */
   kvFailure?: string;
-  /** Whence the proof came that a URL was signed by. */
+  /** Where the proof came from by which a URL was signed. */
   proof?: "memory" | "cache" | "manifest" | "head";
-  /** Why the store before the one that serves was passed over. */
+  /** Why a store that fits the client was passed over. */
   passedOver?: string;
 };
 
-/** One request, as the log has it. Null bytes: the length was not announced (chunked), and no byte was touched to count it. */
+/** One request, as the log has it. `null` bytes: the length was not announced (chunked), and the edge does not count what passes. */
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
@@ -39,19 +39,14 @@ export type RequestRecord = {
   readonly endpoint: string;
   readonly repository?: string;
   readonly pod?: string;
-  /** Why, where the answer is vague on purpose. Names keys and Pods, never a secret. */
+  /** The reason, where the answer is vague on purpose. It names keys and Pods, never a secret. */
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
-  readonly kvReads: number;
-  readonly podRequests: number;
-  readonly kvFailure?: Trace["kvFailure"];
-  readonly proof?: Trace["proof"];
-  readonly passedOver?: Trace["passedOver"];
   readonly ms: number;
-};
+} & Readonly<Trace>;
 
-/** Parameters that carry what must not be printed: a form of credentials, or the right to go on with an upload. */
+/** These hold credentials of a form, or the right to go on with an upload. */
 const secretParameters = ["_state", "_pod", "password", "refresh_token", "access_token"];
 
 export function redactPath(url: URL): string {
@@ -61,12 +56,4 @@ export function redactPath(url: URL): string {
     .split("&")
     .map((segment) => (secretParameters.includes(nameOf(segment)) ? `${nameOf(segment)}=redacted` : segment));
   return `${url.pathname}?${query.join("&")}`;
-}
-
-/** The length of a body that was announced; 0 where there is none. */
-export function announcedBytes(body: ReadableStream | null, headers: Headers): number | null {
-  if (body === null) return 0;
-  const length = headers.get("Content-Length");
-  const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;
-  return Number.isSafeInteger(bytes) ? bytes : null;
 }

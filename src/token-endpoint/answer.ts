@@ -2,13 +2,12 @@ import { decodeJwt } from "jose";
 import * as v from "valibot";
 import { formatBundle, isCompactJwt, type TokenPart } from "../auth/bundle.ts";
 import { claimedAccess } from "../auth/verify.ts";
-import { parseJson } from "../lib/json.ts";
-import { jsonResponse } from "../lib/json-response.ts";
+import { jsonResponse, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
-/** The token in a Pod's answer: only one compact JWT enters a bundle, so that no Pod can add a part of another. */
+/** The token in a Pod's answer. It must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. */
 export function parseTokenAnswer(text: string): Result<string, string> {
   const json = parseJson(text);
   if (json === undefined) return err("token service's answer is not JSON");
@@ -18,8 +17,8 @@ export function parseTokenAnswer(text: string): Result<string, string> {
 }
 
 /**
- * What clients get: both names of the token, and times that are true, whatever the Pod left out (a missing `expires_in` means 60 s
- * to them). Never a `refresh_token`, which one Pod alone could redeem.
+ * What clients get: the token under both names, and true times. GitLab sends only `token`, so clients assume 60 s and come back too often; we add
+ * `expires_in`. There is never a `refresh_token`, because only one Pod could redeem it.
  */
 export function tokenResponse(parts: readonly TokenPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);
@@ -28,14 +27,14 @@ export function tokenResponse(parts: readonly TokenPart[], now: Date, mostSecond
   return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
 }
 
-/** A token that allows nothing, as a login's; one whose claims cannot be read may allow something. */
+/** Whether a token allows nothing, as a login's does. A token whose claims cannot be read may allow something. */
 export const grantsNothing = (jwt: string): boolean =>
   claimedAccess(jwt)?.every(({ actions }) => actions.length === 0) ?? false;
 
 function remainingSeconds(jwt: string, now: Date): number {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    // Whatever else a Pod wrote there is no time that a client could read.
+    // A client cannot read anything else that a Pod may write here as a time.
     return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
       ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
       : 0;

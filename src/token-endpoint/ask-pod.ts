@@ -1,32 +1,38 @@
 import type { TokenPart } from "../auth/bundle.ts";
-import type { FetchPod } from "../directory/directory.ts";
-import type { Misconfigured } from "../directory/secrets.ts";
+import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { textWithin } from "../net/body.ts";
-import type { FetchRequest, PodFailure } from "../net/fetch-request.ts";
-import { errorResponse } from "../oci/errors.ts";
+import type { FetchRequest } from "../net/fetch.ts";
+import { textWithin } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
+import type { Refusal } from "../refusal.ts";
 import { grantsNothing, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-export type AskFailure = PodFailure | Misconfigured;
+export type CallTokenService = (pod: Pod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
-/** A Pod's word on its scopes. `refused` is for good, `unavailable` may change; both keep the answer that a client would get of it. */
+/**
+ * What a Pod says to its scopes. `refused` is final, `unavailable` may change. Both keep the answer that a client would get: the Pod's own response, or
+ * the edge's refusal.
+ */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: TokenPart }
-  | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, AskFailure> };
+  | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
 const tokenDeadlineMs = 10_000;
-/** The longest token under both of its names. */
+/** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
-const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end`;
+const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end in time`;
 
-export async function askPod(question: PodQuestion, request: TokenRequest, fetchPod: FetchPod): Promise<PodAnswer> {
+export async function askPod(
+  question: PodQuestion,
+  request: TokenRequest,
+  callTokenService: CallTokenService,
+): Promise<PodAnswer> {
   const { pod } = question;
-  const unavailable = (failure: AskFailure): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
+  const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
   if (pod.state === "down") return unavailable({ reason: "unreachable", text: `Pod "${pod.id}" is down` });
-  const answer = await fetchPod(pod, tokenServiceRequest(request, question));
+  const answer = await callTokenService(pod, tokenServiceRequest(request, question));
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
@@ -34,19 +40,19 @@ export async function askPod(question: PodQuestion, request: TokenRequest, fetch
   const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
   const jwt = text === null ? err(unreadable) : parseTokenAnswer(text);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some services give strangers a token for nothing, where GitLab's refuses: neither may tell a name that exists.
+  // Some services give strangers a token that allows nothing, and GitLab's refuses. Neither may tell whether a name exists.
   const asStranger = request.anonymous || !question.withCredentials;
   if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
-    return { kind: "refused", answer: ok(errorResponse(accessForbidden)) };
+    return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
   return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
 }
 
-/** A form is passed on as one if it carries credentials, to whom it may: without, GET says the same, and every service has that. */
+/** A form goes on as a form only with credentials that this Pod may see. Without them GET says the same, and every token service has GET. */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;
 
-/** The client's request as this Pod is to see it: its own audience, its own scopes. */
+/** The client's request as this Pod sees it: with its own audience and its own scopes. */
 function tokenServiceRequest(request: TokenRequest, question: PodQuestion): FetchRequest {
   const { pod, scopes, withCredentials } = question;
   const byForm = asksByForm(request, question);
@@ -70,10 +76,10 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 }
 
 /**
- * The answer of a Pod that granted nothing, as the client gets it: status and body, and of the headers what concerns the client. Read
- * whole, so that a body that breaks off, or is not encoded as it says, is a wrong answer of the Pod's and not half a one of ours.
+ * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read whole, so
+ * that one which breaks off, or is not encoded as it says, counts as a wrong answer of the Pod.
  */
-export async function passRefusal(answer: Result<Response, AskFailure>): Promise<Result<Response, AskFailure>> {
+export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;
   const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
   if (text === null) return err({ reason: "bad-answer", text: unreadable });

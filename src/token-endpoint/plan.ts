@@ -1,15 +1,19 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { allPods, type Directory, type DirectoryFailure, defaultPod, type Pod } from "../directory/directory.ts";
+import { allPods, type Directory, defaultPod, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import { lookAhead, resolvePod } from "../directory/resolve.ts";
+import { lookAhead, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, writes } from "../oci/scope.ts";
+import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
-/** What one Pod is asked: its own scopes, and the credentials only if they may be its. `decides`: it was asked for more than to pull. */
+/**
+ * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to it. `decides`: it is asked for more than pull, so its
+ * refusal is the answer.
+ */
 export type PodQuestion = {
   readonly pod: Pod;
   readonly scopes: readonly Access[];
@@ -17,25 +21,24 @@ export type PodQuestion = {
   readonly decides: boolean;
 };
 
-export type PlanRefusal = { readonly reason: "refused"; readonly error: OciError } | DirectoryFailure;
 type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
 
 const MAX_PODS = 5;
 
-/** As GitLab's token service says it, so that an unassigned name reads as a private one. */
-export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", beside: { http_status: 403 } };
+/** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
+export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
   message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
 };
 
-/** Whom to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question, without scopes. */
+/** Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. */
 export async function planQuestions(
   request: TokenRequest,
   directory: Directory,
-): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
-  const settings = await directory.settings();
-  if (!settings.ok) return settings;
+): Promise<Result<readonly PodQuestion[], Refusal>> {
+  const record = await directory.record();
+  if (!record.ok) return record;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
   const groups = await groupByPod(request.scopes, directory);
@@ -48,23 +51,23 @@ export async function planQuestions(
   }
   const belongs = (pod: Pod) =>
     owner.value === null
-      ? settings.value.credentials === "shared" || pod.id === settings.value.default
+      ? record.value.credentials === "shared" || pod.id === record.value.default
       : pod.id === owner.value;
   return ok(groups.value.flatMap((group) => question(group, request.anonymous || belongs(group.pod))));
 }
 
-/** Credentials of another Pod are never sent: it is asked anonymously, which can only be to pull. */
+/** A Pod never gets another Pod's credentials. It is asked anonymously, which can only be for pull. */
 function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
   if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
   const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
 
-/** One question without scopes, to the Pod that the credentials are of: whether they are good. */
+/** One question without scopes, to the Pod that the credentials belong to: whether they are good. */
 export async function planLogin(
   request: TokenRequest,
   directory: Directory,
-): Promise<Result<readonly PodQuestion[], PlanRefusal>> {
+): Promise<Result<readonly PodQuestion[], Refusal>> {
   if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
@@ -74,7 +77,7 @@ export async function planLogin(
   return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
 }
 
-/** The Pod that a routable credential names by its cell; null for credentials that name none that is known here. */
+/** The Pod that a routable credential names by its cell; null if it names no cell, or one that is not known here. */
 async function ownerOf(
   { secret }: TokenRequest,
   directory: Directory,
@@ -83,7 +86,7 @@ async function ownerOf(
   return cell === null ? ok(null) : directory.podOfCell(cell);
 }
 
-/** Scopes by Pod, in request order; one that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
+/** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
 async function groupByPod(
   scopes: readonly Access[],
   directory: Directory,
@@ -92,8 +95,9 @@ async function groupByPod(
   await lookAhead(
     directory,
     scopes.flatMap((scope) => repositoryOf(scope) ?? []),
+    recentMs,
   );
-  // One after the other: the first one reads a Pod's record for all.
+  // They are resolved one after the other, because the first one reads a Pod's record for all.
   for (const scope of scopes) {
     const pods = await podsOfScope(scope, directory);
     if (!pods.ok) return pods;
@@ -116,7 +120,7 @@ async function podsOfScope(scope: Access, directory: Directory): Promise<Result<
   }
   const name = repositoryOf(scope);
   if (name === null) return ok([]);
-  const resolution = await resolvePod(directory, name, null);
+  const resolution = await resolvePod(directory, { name, assignmentMaxAgeMs: recentMs });
   return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
 }
 

@@ -1,25 +1,25 @@
 import { err, ok, type Result } from "../lib/result.ts";
-import { textWithin } from "../net/body.ts";
 import { forwardedHeaders } from "../net/headers.ts";
+import { textWithin } from "../net/within.ts";
 import type { OciError } from "../oci/errors.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 
-/** A token request, whichever way it came: GET with a query, or POST with a form (OAuth2, distribution's token spec). */
+/** A token request, which comes as GET with a query, or as POST with a form (OAuth2, distribution's token spec). */
 export type TokenRequest = {
   readonly method: "GET" | "POST";
   readonly scopes: readonly Access[];
-  /** Basic credentials or a form with a password or refresh token. */
+  /** It has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
-  /** The password or refresh token, to read from it whose it is; never logged. */
+  /** The password or refresh token. A routable one names its Pod's cell. It is never logged. */
   readonly secret: string | null;
-  /** What passes to the Pod beside scopes and service. */
+  /** What passes to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
-  /** Token services limit and ban by the client's address, which is not the edge's. */
+  /** Token services limit and ban by address, and that must be the client's, not the edge's. */
   readonly forwarded: Readonly<Record<string, string>>;
 };
 
-/** Some clients ask for every repository that they have touched (regclient); what a URL holds of Cloudflare's 16 KB is less. */
+/** Some clients ask for every repository that they have touched (regclient). A URL of Cloudflare's 16 KB holds fewer. */
 const MAX_SCOPES = 200;
 const MAX_FORM_BYTES = 64 * 1024;
 const passedByGet = ["account", "client_id"];
@@ -32,7 +32,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
     return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds` });
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
-  // Clients of a challenge send its service; some send none or an empty one.
+  // Clients send the service of the challenge; some send none or an empty one.
   if (asked !== "" && asked !== service) {
     return err({
       code: "UNSUPPORTED",
@@ -50,7 +50,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   }
   const passed = [...parameters].filter(([name]) => (isForm ? passedByPost : passedByGet).includes(name));
   const authorization = basicOnly(request.headers.get("Authorization"));
-  // In a query they are none: no Pod would be sent them.
+  // A password in a query does not count, because no Pod is sent it.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
   const anonymous = authorization === null && formSecret === null;
   const secret = passwordOf(authorization) ?? formSecret;
@@ -58,7 +58,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
-/** RFC 7617 §2: all after the first colon. */
+/** Everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {
   if (authorization === null) return null;
   try {

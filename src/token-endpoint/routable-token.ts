@@ -1,8 +1,8 @@
 import { decodeJwt } from "jose";
 
 /**
- * The cell id (base36) that a GitLab credential carries in itself, so that a login, which names no repository, finds its Pod. It proves
- * nothing: a forged one only goes to a Pod that refuses it. Null for every credential that carries none.
+ * The cell id (base36) that a GitLab credential carries, by which a login, which names no repository, finds its Pod. It proves nothing: a forged
+ * credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
  */
 export function cellOf(credential: string): string | null {
   if (credential.length > MAX_CI_TOKEN_CHARACTERS) return null;
@@ -19,14 +19,14 @@ const lengthBytes = 1;
 
 /**
  * The lines `key:value` inside a GitLab routable token, version 01: `<prefix><payload>.01.<payload's length><CRC-32 of all before>`,
- * numbers in base36; the payload is 16 random bytes, the text, and a byte with its length. Null for whatever does not add up.
+ * numbers in base36. The payload is 16 random bytes, the text, and a byte with its length. Null if any of this does not fit.
  */
 export function routingText(token: string): string | null {
   if (token.length > MAX_ROUTABLE_CHARACTERS) return null;
   const [, signed = "", prefixed = "", digits = "", checksum = ""] =
     /^(([\w-]+)\.01\.([0-9a-z]{2}))([0-9a-z]{7})$/.exec(token) ?? [];
   if (signed === "" || crc32(signed).toString(36).padStart(checksum.length, "0") !== checksum) return null;
-  // A prefix is made of the payload's own characters: only the length tells where it ends.
+  // A prefix has the same characters as the payload, so only the length tells where it ends.
   const length = Number.parseInt(digits, 36);
   const payload = length > prefixed.length ? null : decodeBase64url(prefixed.slice(prefixed.length - length));
   const text = payload?.slice(randomBytes, -lengthBytes) ?? null;
@@ -45,7 +45,7 @@ function cellOfCiToken(token: string): string | null {
   }
 }
 
-/** One character a byte; null for what is no base64url. */
+/** The bytes as one character each; null for text that is not base64url. */
 function decodeBase64url(text: string): string | null {
   try {
     return atob(text.replaceAll("-", "+").replaceAll("_", "/"));

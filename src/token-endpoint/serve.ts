@@ -1,69 +1,67 @@
-import type { Directory, FetchPod } from "../directory/directory.ts";
+import type { Directory } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import type { Refusal } from "../refusal.ts";
 import { tokenResponse } from "./answer.ts";
-import { type AskFailure, askPod, asksByForm, type PodAnswer, passRefusal } from "./ask-pod.ts";
-import { accessForbidden, type PlanRefusal, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
+import { askPod, asksByForm, type CallTokenService, type PodAnswer, passRefusal } from "./ask-pod.ts";
+import { accessForbidden, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
-export type TokenRefusal = PlanRefusal | AskFailure;
-
-type TokenServices = {
+type TokenPorts = {
+  readonly config: { readonly service: string };
   readonly directory: Directory;
-  readonly service: string;
+  readonly callTokenService: CallTokenService;
   readonly now: Date;
-  readonly fetchPod: FetchPod;
 };
 
-/** `pods`: who was asked, for the log. */
-type ServedToken = { readonly response: Response; readonly pods: string };
+/** `pod` names the Pods that were asked, for the log. */
+type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
 type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** A part that is missing because its Pod is down may be had soon: clients come back for it. */
+/** If a part is missing because its Pod is down, clients should come back for it soon. */
 const incompleteLifeSeconds = 60;
 
-/** The token endpoint: every Pod of the scopes is asked at once, each for its own; what they grant becomes one bundle. */
-export async function serveToken(
-  request: Request,
-  services: TokenServices,
-): Promise<Result<ServedToken, TokenRefusal>> {
-  const parsed = await parseTokenRequest(request, services.service);
+/** The token endpoint: all Pods of the scopes are asked at once, each for its own scopes, and what they grant becomes one bundle. */
+export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
+  const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
-  const questions = await planQuestions(parsed.value, services.directory);
+  const questions = await planQuestions(parsed.value, ports.directory);
   if (!questions.ok) return questions;
   const ask = (planned: readonly PodQuestion[]): Promise<readonly Asked[]> =>
     Promise.all(
-      planned.map(async (question) => ({ question, answer: await askPod(question, parsed.value, services.fetchPod) })),
+      planned.map(async (question) => ({
+        question,
+        answer: await askPod(question, parsed.value, ports.callTokenService),
+      })),
     );
   const asked = await ask(questions.value);
-  const login = credentialsUnseen(asked) ? await planLogin(parsed.value, services.directory) : ok([]);
+  const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok([]);
   if (!login.ok) return login;
   const refusedLogin = (await ask(login.value)).filter(({ answer }) => answer.kind === "refused");
   const heard = [...asked, ...refusedLogin];
-  // Nothing may be asked with these credentials, which are good.
+  // The credentials are good, but they may ask for none of the scopes.
   if (heard.length === 0) return err({ reason: "refused", error: accessForbidden });
-  const response = await settle(heard, parsed.value, services.now);
-  return response.ok
-    ? ok({ response: response.value, pods: asked.map(({ question }) => question.pod.id).join(",") })
-    : response;
+  const response = await settle(heard, parsed.value, ports.now);
+  if (!response.ok) return response;
+  return ok({
+    response: response.value,
+    outcome: "token",
+    pod: asked.map(({ question }) => question.pod.id).join(","),
+  });
 }
 
 /**
- * No Pod granted anything, and none saw the credentials, for they are another's: that one is asked whether they are good. Else a stranger
- * with any password would hear of an assigned name that it is forbidden, and of a free one that the password is wrong.
+ * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked whether they are good.
+ * Otherwise a stranger with any password would be told that an assigned name is forbidden, and that for a free name the password is wrong.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * A Pod that was asked for more than to pull decides, the first in request order; refused pulls are left out, for clients ask for what they
- * may not need (a mount's source, a second name). When nothing is granted, the first refusal is the answer.
+ * The first Pod that refuses more than pull decides, in request order. Refused pulls are left out, because clients ask for what they may not need (a
+ * mount's source, a second name). If nothing is granted, the first refusal is the answer.
  */
-async function settle(
-  asked: readonly Asked[],
-  request: TokenRequest,
-  now: Date,
-): Promise<Result<Response, TokenRefusal>> {
+async function settle(asked: readonly Asked[], request: TokenRequest, now: Date): Promise<Result<Response, Refusal>> {
   const parts = asked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
   const missing = asked.filter(({ answer }) => answer.kind !== "granted");
   const refused = missing.filter(({ answer }) => answer.kind === "refused");
@@ -79,18 +77,17 @@ async function settle(
   return ok(tokenResponse(parts, now, incomplete ? incompleteLifeSeconds : null));
 }
 
-/** A token service without POST says 404, some 405: the client then comes with GET, for all of its scopes. */
+/** A token service without POST answers 404, or 405. The client then comes back with GET for all of its scopes. */
 function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean {
   if (answer.kind !== "refused" || !answer.answer.ok || !asksByForm(request, question)) return false;
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;
 }
 
-async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Response, TokenRefusal>> {
+async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Response, Refusal>> {
   const { answer } = asked;
-  if (answer.kind === "granted") throw new Error("a granted part is no refusal");
-  if (lacksForm(asked, request))
-    return ok(new Response(null, { status: 404, headers: { "Cache-Control": "no-store" } }));
-  // In the edge's words, byte for byte: a stranger must not see whether a Pod was there to be asked.
+  if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
+  if (lacksForm(asked, request)) return err({ reason: "no-form" });
+  // The edge uses its own words, because a stranger must not see whether there was a Pod to ask.
   const forbidden = answer.kind === "refused" && answer.answer.ok && [401, 403].includes(answer.answer.value.status);
   if (request.anonymous && forbidden) return err({ reason: "refused", error: accessForbidden });
   return passRefusal(answer.answer);

@@ -1,6 +1,6 @@
 /** What a Pod of a topology must fulfil beyond its schema: URLs that the deployment allows, and secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { isHost } from "../lib/host.ts";
+import { isHost } from "../lib/address.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { storeMistakes } from "./store-mistakes.ts";

@@ -1,4 +1,4 @@
-import { type Cidr, parseCidr } from "../lib/ip.ts";
+import { type Cidr, parseCidr } from "../lib/address.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 import { continentsOf } from "./continents.ts";

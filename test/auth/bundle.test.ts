@@ -11,7 +11,8 @@ test("a bundle parses to the parts it was formatted from", () => {
   }
 });
 
-test("a bare JWT is one", () => expect(parseToken(jwt)).toEqual({ ok: true, value: { kind: "bare", jwt } }));
+test("a JWT without a Pod parses as a bare token", () =>
+  expect(parseToken(jwt)).toEqual({ ok: true, value: { kind: "bare", jwt } }));
 
 test.each([
   "",
@@ -28,4 +29,4 @@ test.each([
   `pods.v2.pod-a/${jwt}`,
   `pods.v1.${Array.from({ length: 9 }, (_, index) => `pod-${index}/${jwt}`).join("~")}`,
   `a.b.${"c".repeat(64 * 1024)}`,
-])("%.40s is malformed", (text) => expect(parseToken(text).ok).toBe(false));
+])("%.40s is a malformed token", (text) => expect(parseToken(text).ok).toBe(false));

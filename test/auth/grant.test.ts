@@ -1,11 +1,10 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { grantFor, identify, readToken } from "../../src/auth/grant.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 import { type Forge, signFor } from "../support/hostile-tokens.ts";
-import { startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { startIsolate, startKv } from "../support/isolate.ts";
 
 const kv = await startKv();
 afterAll(() => kv.stop());
@@ -21,7 +20,7 @@ beforeEach(async () => {
   isolate = startIsolate(kv.kv);
 });
 
-/** As topology files are applied: the Pod's record, and one for each of its keys. */
+/** Writes what an apply writes: the Pod's record, and one for each of its keys. */
 async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Promise<void> {
   const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth` };
   const checks = { issuer: `${id}-issuer`, audience: `${id}-registry`, keys };
@@ -30,17 +29,18 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Pro
 }
 
 const directory = () => isolate.directory();
+const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs) });
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
-/** One word for what the token gets: at its name, and where no name is asked for. */
+/** One word for what the token gets at its name, and one for what it gets where no name is asked for. */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
   if (!token.ok) return ["malformed"];
   const pod = await directory().pod(podId as PodId);
   if (!pod.ok || pod.value === null) throw new Error(`no ${podId}`);
-  const grant = await grantFor(token.value, pod.value, wanted, directory(), new Date(isolate.nowMs));
-  const identified = await identify(token.value, directory(), new Date(isolate.nowMs));
+  const grant = await grantFor(token.value, { pod: pod.value, wanted }, ports());
+  const identified = await identify(token.value, ports());
   return [
     grant.ok ? grant.value.kind : grant.error.reason === "unauthorized" ? `${grant.error.error}` : grant.error.reason,
     identified.ok ? identified.value.grant.kind : "refused",
@@ -50,7 +50,7 @@ async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[
 describe("key rotation", () => {
   const signedByNext = () => signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
 
-  test("two keys of a Pod are good at a time", async () => {
+  test("two keys of a Pod are good at the same time", async () => {
     await putPod("pod-a", [forge.ofA.publicJwk, next.publicJwk]);
     for (const jwt of [await signFor(forge), await signedByNext()]) {
       expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
@@ -58,7 +58,7 @@ describe("key rotation", () => {
     }
   });
 
-  test("a key that the directory has not heard of is for its Pod to judge, if the token says whose it is", async () => {
+  test("only its Pod can judge a token with an unknown key, if the token names its Pod", async () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["undecided", "undecided"]);
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
@@ -70,7 +70,7 @@ describe("key rotation", () => {
     expect(isolate.trace.kvReads).toBe(before);
   });
 
-  test("a removed key ends when the isolate's copy of the record does, remembered tokens of it too", async () => {
+  test("a removed key and its remembered tokens are good until the isolate's copy of the record expires", async () => {
     const jwt = await signFor(forge);
     expect([await verdicts(`pods.v1.pod-a/${jwt}`), await verdicts(jwt)]).toEqual([
       ["granted", "granted"],
@@ -88,8 +88,8 @@ describe("key rotation", () => {
   });
 });
 
-describe("between Pods", () => {
-  test("a kid that two Pods' keys have opens each with its own key alone", async () => {
+describe("tokens of two Pods", () => {
+  test("if two Pods have one kid, each verifies with its own key only", async () => {
     const kid = forge.ofA.publicJwk.kid ?? "";
     await putPod("pod-b", [{ ...forge.ofB.publicJwk, kid }]);
     const ofB = { iss: "pod-b-issuer", aud: "pod-b-registry" };
@@ -102,12 +102,12 @@ describe("between Pods", () => {
     ]);
   });
 
-  test("a part under another Pod's name is invalid, and never undecided, which would send it there", async () => {
+  test("a part under another Pod's name is invalid and not undecided, because that would send it there", async () => {
     const good = await signFor(forge);
     expect(await verdicts(`pods.v1.pod-b/${good}`, "pod-b")).toEqual(["invalid_token", "refused"]);
   });
 
-  test("one good part is a login, whatever stands beside it", async () => {
+  test("one good part makes a login, whatever the other part is", async () => {
     const forged = await signFor(forge, { iss: "pod-b-issuer" }, {}, forge.ofB.privateKey);
     expect(await verdicts(`pods.v1.pod-b/${forged}~pod-a/${await signFor(forge)}`)).toEqual(["granted", "granted"]);
     expect(await verdicts(`pods.v1.pod-b/${forged}~pod-a/${await signFor(forge)}`, "pod-b")).toEqual([
@@ -117,36 +117,30 @@ describe("between Pods", () => {
   });
 });
 
-describe("a part that does not verify", () => {
+describe("bundle with a bad part", () => {
   const madeUp = [
-    ["is no JWT", "a.b.c"],
-    ["has a key that nobody knows", "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln"],
+    ["is not a JWT", "a.b.c"],
+    ["has an unknown key", "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln"],
   ] as const;
 
-  test.each(madeUp)("and %s tells no name from a free one, whatever good part stands beside it", async (_, made) => {
+  test.each(madeUp)("if a part %s, an assigned name gets the same answer as a free one", async (_, made) => {
     const ofB = await signFor(forge, { iss: "pod-b-issuer", aud: "pod-b-registry" }, bKey, forge.ofB.privateKey);
     const token = readToken(`Bearer pods.v1.pod-b/${ofB}~pod-a/${made}`);
     if (!token.ok) throw new Error("malformed");
     const pods = await Promise.all((["pod-a", "pod-b"] as PodId[]).map((id) => directory().pod(id)));
     const heard = [null, ...pods.map((pod) => (pod.ok ? pod.value : null))].map(async (pod) => {
-      const grant = await grantFor(
-        token.value,
-        pod,
-        { ...wanted, name: "some/name" },
-        directory(),
-        new Date(isolate.nowMs),
-      );
+      const grant = await grantFor(token.value, { pod, wanted: { ...wanted, name: "some/name" } }, ports());
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // Its own Pod may know the key; the edge hears `invalid_token` from there too.
+    // The part's own Pod may know the key. If it does not, it answers `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });
 });
 
-describe("made-up names", () => {
-  test("of keys and Pods cost a bounded number of isolate.trace.kvReads, and good tokens go on", async () => {
+describe("made-up keys and Pods", () => {
+  test("they cost a bounded number of KV reads, and good tokens go on", async () => {
     const good = `pods.v1.pod-a/${await signFor(forge)}`;
     await verdicts(good);
     for (let index = 0; index < 100; index += 1) {
@@ -154,7 +148,7 @@ describe("made-up names", () => {
       await verdicts(jwt);
       await verdicts(`pods.v1.pod-a/${jwt}~pod-x${index}/${jwt}`);
     }
-    // 50 for strangers, and the few that a good token needs.
+    // 50 are for strangers, and a good token needs a few.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(55);
     expect(await verdicts(good)).toEqual(["granted", "granted"]);
   });
@@ -168,7 +162,7 @@ test.each([
   ["bearer ", "null"],
   ["Bearer a.b.c d.e.f", "invalid_token"],
   ["Bearer a.b", "invalid_token"],
-])("Authorization %j is no token", (header, error) => {
+])("an Authorization of %j has no token to read", (header, error) => {
   const token = readToken(header);
   expect(token.ok ? "ok" : token.error).toEqual({ reason: "unauthorized", error: error === "null" ? null : error });
 });

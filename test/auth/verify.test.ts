@@ -2,6 +2,7 @@ import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT
 import { describe, expect, test } from "vitest";
 import { verifyToken } from "../../src/auth/verify.ts";
 import type { Pod } from "../../src/directory/directory.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
 
 const now = new Date("2026-11-24T12:00:00Z");
@@ -12,61 +13,61 @@ const otherKeys = await generateKeyPair("RS256", { extractable: true });
 const publicJwk = { ...(await exportJWK(keys.publicKey)), kid, alg: "RS256" };
 const access = [{ type: "repository", name: "acme/app", actions: ["pull"] }];
 
-const podWith = (jwk: JWK, tokenChecks = "1") =>
-  ({ id: "pod-a", issuer: "issuer", audience: "audience", keys: [jwk], tokenChecks }) as unknown as Pod;
+const podWith = (jwk: JWK) => ({ id: "pod-a", issuer: "issuer", audience: "audience", keys: [jwk] }) as unknown as Pod;
 const pod = podWith(publicJwk);
+const { tokens } = createIsolate();
 const goodClaims = { iss: "issuer", aud: "audience", exp: seconds + 300, nbf: seconds, access };
 
 const sign = (claims: object, header: object = {}, key: CryptoKey | Uint8Array = keys.privateKey) =>
   new SignJWT({ ...goodClaims, ...claims })
     .setProtectedHeader({ alg: "RS256", kid, ...header } as JWTHeaderParameters)
     .sign(key);
-const kindOf = async (jwt: string, at = now, by = pod) => (await verifyToken(jwt, by, at)).kind;
+const kindOf = async (jwt: string, at = now, by = pod) => (await verifyToken(jwt, by, { tokens, now: at })).kind;
 
-describe("a token verifies", () => {
-  test("with its Pod's key, issuer and audience, and says what it allows", async () => {
-    expect(await verifyToken(await sign({}), pod, now)).toEqual({ kind: "verified", access });
+describe("verifyToken", () => {
+  test("a token with its Pod's key, issuer and audience is verified and says what it allows", async () => {
+    expect(await verifyToken(await sign({}), pod, { tokens, now })).toEqual({ kind: "verified", access });
   });
 
   test.each([
     ["an audience in a list", { aud: ["other", "audience"] }],
-    ["no access at all, as a login's", { access: [] }],
-    ["a null access, as some services write it", { access: null }],
+    ["no access, as in a login", { access: [] }],
+    ["a null access, as from some services", { access: null }],
     ["an end 59 s ago", { exp: seconds - 59 }],
     ["a beginning in 59 s", { nbf: seconds + 59 }],
     ["ten audiences", { aud: [...Array(9).fill("other"), "audience"] }],
-  ])("with %s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("verified"));
+  ])("a token with %s is verified", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("verified"));
 });
 
-describe("a token is invalid", () => {
+describe("verifyToken, invalid tokens", () => {
   test.each([
     ["from another issuer", { iss: "other" }],
     ["for another audience", { aud: "other" }],
     ["for no audience", { aud: undefined }],
-    ["ended 61 s ago", { exp: seconds - 61 }],
+    ["that ended 61 s ago", { exp: seconds - 61 }],
     ["without an end", { exp: undefined }],
-    ["beginning in 61 s", { nbf: seconds + 61 }],
-    ["whose access is no list", { access: "repository:acme/app:pull" }],
+    ["that begins in 61 s", { nbf: seconds + 61 }],
+    ["whose access is not a list", { access: "repository:acme/app:pull" }],
     ["whose access names by number", { access: [{ type: "repository", name: 7, actions: ["pull"] }] }],
     ["whose actions are a string", { access: [{ type: "repository", name: "acme/app", actions: "pull" }] }],
     ["for more audiences than registries read", { aud: [...Array(10).fill("other"), "audience"] }],
-  ])("%s", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("invalid"));
+  ])("a token %s is invalid", async (_, claims) => expect(await kindOf(await sign(claims))).toBe("invalid"));
 
-  test("signed by another key under the same kid", async () => {
+  test("a token that another key signed under the same kid is invalid", async () => {
     expect(await kindOf(await sign({}, {}, otherKeys.privateKey))).toBe("invalid");
   });
 
-  test("that brings its own key along", async () => {
+  test("a token that brings its own key is invalid", async () => {
     const jwk = await exportJWK(otherKeys.publicKey);
     expect(await kindOf(await sign({}, { jwk }, otherKeys.privateKey))).toBe("invalid");
   });
 
-  test("with the public key as an HMAC secret", async () => {
+  test("a token with the public key as an HMAC secret is invalid", async () => {
     const secret = utf8(JSON.stringify(publicJwk));
     expect(await kindOf(await sign({}, { alg: "HS256" }, secret))).toBe("invalid");
   });
 
-  test("with another algorithm of the same key", async () => {
+  test("a token with another algorithm of the same key is invalid", async () => {
     const { kty, n, e, d, p, q, dp, dq, qi } = await exportJWK(keys.privateKey);
     const jwk = { kty, n, e, d, p, q, dp, dq, qi } as JsonWebKey;
     const algorithm = { name: "RSASSA-PKCS1-v1_5", hash: "SHA-512" };
@@ -74,7 +75,7 @@ describe("a token is invalid", () => {
     expect(await kindOf(await sign({}, { alg: "RS512" }, key))).toBe("invalid");
   });
 
-  test("without a signature, or a header that can be read", async () => {
+  test("a token without a signature or a readable header is invalid", async () => {
     const [, payload] = (await sign({})).split(".");
     const header = (value: object) => base64url(utf8(JSON.stringify(value)));
     for (const start of [header({ alg: "none", kid }), "x", header({ alg: "RS256", kid: 7 })]) {
@@ -82,29 +83,32 @@ describe("a token is invalid", () => {
     }
   });
 
-  test("whose payload was changed after signing", async () => {
+  test("a token whose payload was changed after signing is invalid", async () => {
     const [header, , signature] = (await sign({})).split(".");
     const payload = base64url(utf8(JSON.stringify({ ...goodClaims, access: [{ ...access[0], actions: ["*"] }] })));
     expect(await kindOf(`${header}.${payload}.${signature}`)).toBe("invalid");
   });
 });
 
-test("a key that the record does not have, or that is not named, is for the Pod to judge", async () => {
+test("a token whose key is unknown or not named is left to its Pod", async () => {
   expect(await kindOf(await sign({}, { kid: "B".repeat(43) }))).toBe("unknown-key");
   expect(await kindOf(await sign({}, { kid: undefined }))).toBe("unknown-key");
 });
 
-test("an entry of access without actions grants none, as registries read it", async () => {
+test("an entry of access without actions grants nothing, as registries read it", async () => {
   const entries = [
     { type: "repository", name: "acme/app" },
     { type: "repository", name: "acme/b", actions: null },
   ];
   const read = entries.map((entry) => ({ ...entry, actions: [] }));
-  expect(await verifyToken(await sign({ access: entries }), pod, now)).toEqual({ kind: "verified", access: read });
+  expect(await verifyToken(await sign({ access: entries }), pod, { tokens, now })).toEqual({
+    kind: "verified",
+    access: read,
+  });
 });
 
-describe("what was verified once", () => {
-  test("stands for no other token, however much of it is the same", async () => {
+describe("remembered token", () => {
+  test("it is not taken for another token, however much of it is the same", async () => {
     const jwt = await sign({ jti: "whole" });
     expect(await kindOf(jwt)).toBe("verified");
     const [head = "", payload = "", signature = ""] = jwt.split(".");
@@ -112,36 +116,39 @@ describe("what was verified once", () => {
     for (const other of [`${head}.${payload}.${changed(signature)}`, `${head}.${changed(payload)}.${signature}`]) {
       expect(await kindOf(other)).toBe("invalid");
     }
-    expect(await kindOf(jwt, now, { ...pod, id: "pod-b" as Pod["id"], issuer: "other", tokenChecks: "2" })).toBe(
-      "invalid",
-    );
+    expect(await kindOf(jwt, now, { ...pod, id: "pod-b" as Pod["id"], issuer: "other" })).toBe("invalid");
   });
 
-  test("is forgotten when 2,000 others have come after it, and no sooner", async () => {
+  test("it is forgotten when 2,000 others have come after it, and no sooner", async () => {
     const fast = await generateKeyPair("ES256");
-    const known = podWith({ ...(await exportJWK(fast.publicKey)), kid, alg: "ES256" }, "bounded");
-    // Whoever is asked without keys can only say what is remembered.
-    const keyless = { ...known, keys: [] };
+    const known = podWith({ ...(await exportJWK(fast.publicKey)), kid, alg: "ES256" });
+    /** Without the Pod's keys, only a remembered token can be verified. */
+    const kindWithoutKeys = async (jwt: string) => {
+      const held = (known.keys as unknown[]).splice(0);
+      const kind = await kindOf(jwt, now, known);
+      (known.keys as unknown[]).push(...held);
+      return kind;
+    };
     const tokenOf = (index: number) => sign({ jti: `bounded ${index}` }, { alg: "ES256" }, fast.privateKey);
     const first = await tokenOf(0);
     expect(await kindOf(first, now, known)).toBe("verified");
     for (let index = 1; index < 2_000; index += 1) await kindOf(await tokenOf(index), now, known);
-    expect(await kindOf(first, now, keyless)).toBe("verified");
+    expect(await kindWithoutKeys(first)).toBe("verified");
     const last = await tokenOf(2_000);
     expect(await kindOf(last, now, known)).toBe("verified");
-    expect([await kindOf(first, now, keyless), await kindOf(last, now, keyless)]).toEqual(["unknown-key", "verified"]);
+    expect([await kindWithoutKeys(first), await kindWithoutKeys(last)]).toEqual(["unknown-key", "verified"]);
   });
 
-  test("ends with the token", async () => {
+  test("it is good no longer than the token is", async () => {
     const jwt = await sign({ exp: seconds + 10 });
     expect(await kindOf(jwt)).toBe("verified");
     expect(await kindOf(jwt, new Date(now.getTime() + 71_000))).toBe("invalid");
   });
 
-  test("ends when the Pod's record loses the key or changes its issuer", async () => {
+  test("it is forgotten when the Pod's record loses the key or changes its issuer", async () => {
     const jwt = await sign({ jti: "once" });
     expect(await kindOf(jwt)).toBe("verified");
-    expect(await kindOf(jwt, now, podWith({ ...publicJwk, kid: "C".repeat(43) }, "2"))).toBe("unknown-key");
-    expect(await kindOf(jwt, now, { ...pod, issuer: "other", tokenChecks: "3" })).toBe("invalid");
+    expect(await kindOf(jwt, now, podWith({ ...publicJwk, kid: "C".repeat(43) }))).toBe("unknown-key");
+    expect(await kindOf(jwt, now, { ...pod, issuer: "other" })).toBe("invalid");
   });
 });

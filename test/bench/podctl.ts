@@ -4,7 +4,7 @@ import { once } from "node:events";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { accountEnv } from "../support/account.ts";
+import { accountEnv } from "../support/podctl.ts";
 import { writeBenchTopology } from "./assignments.ts";
 import type { Cost } from "./podctl-process.ts";
 import type { Finding } from "./run.ts";

@@ -10,19 +10,19 @@ const tokenWith = (...entries: unknown[]) => new UnsecuredJWT({ access: entries 
 test.each([
   ["no token", null],
   ["a token without `access`", new UnsecuredJWT({}).encode()],
-  ["one that says nothing of the project", tokenWith(access(undefined))],
-  ["one that says it of another repository", tokenWith(access({ project_id: 7 }, "acme/other"))],
-  ["one that says what is no id", tokenWith(access({ project_id: "7&x=y", root_namespace_id: ["8"] }))],
-])("with %s a URL is for its repository", (_, jwt) => {
+  ["a token without a project", tokenWith(access(undefined))],
+  ["a token with the project of another repository", tokenWith(access({ project_id: 7 }, "acme/other"))],
+  ["a token with malformed ids", tokenWith(access({ project_id: "7&x=y", root_namespace_id: ["8"] }))],
+])("with %s a URL is attributed to its repository only", (_, jwt) => {
   expect(attributionOf(repository, jwt)).toEqual({ repository });
 });
 
-test("with GitLab's token it is for namespace and project as well", () => {
+test("with GitLab's token a URL is attributed to namespace and project too", () => {
   const jwt = tokenWith(access({ project_id: 1 }, "acme/other"), access({ project_id: 7, root_namespace_id: 8 }));
   expect(attributionOf(repository, jwt)).toEqual({ repository, namespaceId: "8", projectId: "7" });
 });
 
-test("its parameters are in the order of their names", () => {
+test("the parameters of an attribution are sorted by name", () => {
   const parameters = attributionParameters({ sizeBytes: 9, repository, projectId: "7", namespaceId: "8" });
   expect(parameters.map((pair) => pair.join("="))).toEqual([
     "namespace-id=8",

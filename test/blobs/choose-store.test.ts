@@ -25,27 +25,29 @@ const pod = podWith([
 
 test.each<[string, Partial<Client>, string | null]>([
   ["a client in a block", { ip: "192.0.2.9", asn: 16509, country: "DE" }, "office"],
-  ["one in a block of IPv6", { ip: "2001:db8:1:2::3" }, "office"],
-  ["one whose IPv4 address is mapped", { ip: "::ffff:192.0.2.9" }, "office"],
-  ["one beside the block", { ip: "192.0.3.1" }, null],
-  ["both of an ASN and a country", { asn: 14618, country: "DE" }, "aws-frankfurt"],
-  ["the ASN in another country", { asn: 14618, country: "US", ip: "198.51.100.7" }, "aws"],
-  ["the country without the ASN, on its continent", { country: "DE", continent: "EU", asn: 3320 }, "europe"],
-  ["where the Pod redirects by itself", { country: "CN", continent: "AS" }, null],
-  ["a colo", { colo: "MUC", continent: "EU" }, "near-fra"],
-  ["Tor", { country: "T1" }, "tor"],
-  ["what fits none", { country: "JP", continent: "AS", asn: 2516, colo: "NRT", ip: "203.0.113.5" }, null],
-  ["one of whom nothing is known", {}, null],
-  ["one whose address does not parse", { ip: "unknown" }, null],
+  ["a client in a block of IPv6", { ip: "2001:db8:1:2::3" }, "office"],
+  ["a client whose IPv4 address is mapped", { ip: "::ffff:192.0.2.9" }, "office"],
+  ["a client next to the block", { ip: "192.0.3.1" }, null],
+  ["a client with both ASN and country", { asn: 14618, country: "DE" }, "aws-frankfurt"],
+  ["a client with the ASN in another country", { asn: 14618, country: "US", ip: "198.51.100.7" }, "aws"],
+  ["a client with the country, on its continent", { country: "DE", continent: "EU", asn: 3320 }, "europe"],
+  ["a client for whom the Pod redirects", { country: "CN", continent: "AS" }, null],
+  ["a client at a colo", { colo: "MUC", continent: "EU" }, "near-fra"],
+  ["a client of Tor", { country: "T1" }, "tor"],
+  ["a client that fits no store", { country: "JP", continent: "AS", asn: 2516, colo: "NRT", ip: "203.0.113.5" }, null],
+  ["an unknown client", {}, null],
+  ["a client whose address does not parse", { ip: "unknown" }, null],
 ])("%s is sent to the right store", (_, client, store) => {
-  const [chosen] = storesFor(pod, { ...unknown, ...client });
+  const [chosen] = storesFor(pod, { ...unknown, ...client }, new WeakMap());
   const name = chosen?.scheme === "public" ? new URL(chosen.baseUrl).hostname.replace(".test", "") : null;
   expect(name).toBe(store);
 });
 
-test("a store without a condition fits everyone, also whom nobody knows", () => {
+test("a store without a condition fits every client, even an unknown one", () => {
   const last = podWith([named("europe", { continents: ["EU"] }), named("world")]);
-  expect(storesFor(last, unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
-  expect(storesFor(podWith([named("world", {})]), unknown)).toMatchObject([{ baseUrl: "https://world.test" }]);
-  expect(storesFor(podWith([]), unknown)).toEqual([]);
+  expect(storesFor(last, unknown, new WeakMap())).toMatchObject([{ baseUrl: "https://world.test" }]);
+  expect(storesFor(podWith([named("world", {})]), unknown, new WeakMap())).toMatchObject([
+    { baseUrl: "https://world.test" },
+  ]);
+  expect(storesFor(podWith([]), unknown, new WeakMap())).toEqual([]);
 });

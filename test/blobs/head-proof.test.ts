@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { proves, redirectTarget } from "../../src/blobs/head-proof.ts";
+import { provesBlob, redirectTarget } from "../../src/blobs/head-proof.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { parseDigest } from "../../src/oci/digest.ts";
 
@@ -11,15 +11,15 @@ const digest = parseDigest(`sha256:${"d".repeat(64)}`);
 if (!digest.ok) throw new Error("the test's own digest");
 const path = `/blobs/${"d".repeat(64)}?sig=1`;
 
-describe("a Pod's own redirect of a blob", () => {
+describe("Pod's own redirect of a blob", () => {
   test.each([
     ["by https", secure, `https://cdn.example.net${path}`, `https://cdn.example.net${path}`],
     ["to a port of the record", secure, `https://storage.example.net:9000${path}`, "https://storage.example.net:9000"],
-    ["by path alone", secure, path, `https://registry.pod-a.test${path}`],
+    ["by path only", secure, path, `https://registry.pod-a.test${path}`],
     ["without a scheme", secure, `//cdn.example.net${path}`, `https://cdn.example.net${path}`],
     ["by http from a Pod by http", plain, `http://cdn.example.net${path}`, `http://cdn.example.net${path}`],
     ["by https from a Pod by http", plain, `https://cdn.example.net${path}`, `https://cdn.example.net${path}`],
-  ])("%s is passed on", (_, pod, location, target) => {
+  ])("a redirect %s is passed on", (_, pod, location, target) => {
     expect(redirectTarget(location, pod)?.href).toContain(target);
   });
 
@@ -28,12 +28,12 @@ describe("a Pod's own redirect of a blob", () => {
     ["by another scheme", plain, `ftp://cdn.example.net${path}`],
     ["to a host that is not listed", secure, `https://elsewhere.example.net${path}`],
     ["to another port", secure, `https://cdn.example.net:8443${path}`],
-    ["to no URL", secure, "https://["],
+    ["to a malformed URL", secure, "https://["],
     ["to nothing", secure, null],
-  ])("%s is not", (_, pod, location) => expect(redirectTarget(location, pod)).toBeNull());
+  ])("a redirect %s is refused", (_, pod, location) => expect(redirectTarget(location, pod)).toBeNull());
 
-  test("proves by its host and digest, whatever its scheme: what is signed then is the edge's own URL", () => {
+  test("its host and digest prove a blob whatever its scheme, because the edge then signs its own URL", () => {
     const answer = new Response(null, { status: 307, headers: { Location: `http://cdn.example.net${path}` } });
-    expect(proves(answer, digest.value, secure)).toBe(true);
+    expect(provesBlob(answer, digest.value, secure)).toBe(true);
   });
 });

@@ -1,13 +1,14 @@
 import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import { afterAll, expect, test } from "vitest";
-import { type CacheApi, createEvidenceCache } from "../../src/blobs/proof-cache.ts";
-import { createProofMemory, createProofs, type Owned, type Proofs } from "../../src/blobs/proofs.ts";
+import { type CacheApi, createProofCache } from "../../src/blobs/proof-cache.ts";
+import { createProofs, type Owned, type Proofs } from "../../src/blobs/proofs.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** The Cache API as Miniflare runs it. */
+/** Miniflare's Cache API is workerd's own. */
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
 );
@@ -23,21 +24,21 @@ const podA = {
 const digest = `sha256:${"d".repeat(64)}` as Digest;
 let count = 0;
 const manifestOf = (blob: Owned): Owned => ({ ...blob, digest: `sha256:${"f".repeat(64)}` as Digest });
-/** A blob that no other test has heard of. */
+/** A blob that no other test uses. */
 const someBlob = (): Owned => {
   count += 1;
   return { pod: podA, repository: `acme/app-${count}` as RepositoryName, digest };
 };
 const at = (seconds: number) => new Date(1_800_000_000_000 + seconds * 1000);
 
-/** One isolate of a location; its clock is set by hand. */
+/** Starts one isolate of a location, whose clock the test sets. */
 function startIsolate(cacheApi: CacheApi = caches) {
-  const memory = createProofMemory();
+  const memory = createIsolate().proofs;
   const work: Promise<unknown>[] = [];
   let now = at(0);
   const proofs: Proofs = createProofs({
     memory,
-    cache: createEvidenceCache(cacheApi, "https://registry.test"),
+    cache: createProofCache(cacheApi, "https://registry.test"),
     clock: () => now,
     waitUntil: (promise) => void work.push(promise),
   });
@@ -51,10 +52,10 @@ function startIsolate(cacheApi: CacheApi = caches) {
   };
 }
 
-test("a proof holds for its Pod's proofTtlSeconds and no longer, in memory and in cache", async () => {
+test("a proof lives for its Pod's proofTtlSeconds and no longer, in memory and in the cache", async () => {
   const [asked, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
-  asked.proofs.proved(blob, at(0));
+  asked.proofs.record(blob, at(0));
   await asked.settled();
   for (const [seconds, sources] of [
     [899, ["memory", "cache"]],
@@ -65,10 +66,10 @@ test("a proof holds for its Pod's proofTtlSeconds and no longer, in memory and i
   }
 });
 
-test("of another repository, digest or Pod, or under another record, it is none", async () => {
+test("a proof is not found for another repository, digest, Pod or Pod record", async () => {
   const { proofs, settled } = startIsolate();
   const blob = someBlob();
-  proofs.proved(blob, at(0));
+  proofs.record(blob, at(0));
   await settled();
   const record = (change: object) => ({ ...blob, pod: { ...podA, ...change } as Pod });
   for (const other of [
@@ -84,80 +85,80 @@ test("of another repository, digest or Pod, or under another record, it is none"
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("a manifest teaches what nothing was heard of, and does not renew it", async () => {
+test("a manifest records a proof where there is none, and does not renew one", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
-  await proofs.teach(manifestOf(blob), [blob.digest], at(0));
+  await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
   expect(await proofs.find(blob)).toBe("manifest");
   setClock(901);
-  await proofs.teach(manifestOf(blob), [blob.digest], at(901));
+  await proofs.recordManifest(manifestOf(blob), [blob.digest], at(901));
   expect(await proofs.find(blob)).toBeNull();
-  proofs.proved(blob, at(902));
+  proofs.record(blob, at(902));
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("what one isolate learned is another's by the cache", async () => {
+test("a proof that one isolate recorded is found by another in the cache", async () => {
   const [taught, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
-  await taught.proofs.teach(manifestOf(blob), [blob.digest], at(0));
+  await taught.proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
   await taught.settled();
   expect(await other.proofs.find(blob)).toBe("cache");
 });
 
 test.each([
-  ["that heard of nothing", false],
-  ["that has been taught", true],
-])("a tombstone reaches an isolate %s, by the cache, and outlives the time of a proof", async (_, isTaught) => {
+  ["without a proof", false],
+  ["with proofs by manifest", true],
+])("a tombstone reaches an isolate %s by the cache, and outlives the time of a proof", async (_, isTaught) => {
   const [deleting, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
-  deleting.proofs.bury(blob);
+  deleting.proofs.forget(blob);
   await deleting.settled();
   for (const seconds of [0, 901, 3_600]) {
     other.setClock(seconds);
-    if (isTaught) await other.proofs.teach(manifestOf(blob), [blob.digest], at(seconds));
+    if (isTaught) await other.proofs.recordManifest(manifestOf(blob), [blob.digest], at(seconds));
     expect(await other.proofs.find(blob)).toBeNull();
   }
 });
 
-test("an isolate that already believes in a proof does so for its time at most", async () => {
+test("an isolate that has a proof of a deleted blob keeps it for the proof's time at most", async () => {
   const [deleting, other] = [startIsolate(), startIsolate()];
   const blob = someBlob();
-  other.proofs.proved(blob, at(0));
-  deleting.proofs.bury(blob);
+  other.proofs.record(blob, at(0));
+  deleting.proofs.forget(blob);
   await Promise.all([deleting.settled(), other.settled()]);
   other.setClock(900);
-  await other.proofs.teach(manifestOf(blob), [blob.digest], at(900));
+  await other.proofs.recordManifest(manifestOf(blob), [blob.digest], at(900));
   expect(await other.proofs.find(blob)).toBeNull();
 });
 
-test("a HEAD asked for before a deletion proves nothing, one after it does", async () => {
+test("a HEAD that was sent before a deletion records no proof, and one after it does", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
   setClock(10);
-  proofs.bury(blob);
-  proofs.proved(blob, at(10));
+  proofs.forget(blob);
+  proofs.record(blob, at(10));
   expect(await proofs.find(blob)).toBeNull();
-  proofs.proved(blob, at(11));
+  proofs.record(blob, at(11));
   expect(await proofs.find(blob)).toBe("memory");
 });
 
-test("what a Pod misses is forgotten where there was a proof, and not remembered where there was none", async () => {
+test("a blob that a Pod no longer has loses its proof, and without a proof nothing is recorded", async () => {
   const { proofs, memory } = startIsolate();
   const [proved, unheard] = [someBlob(), someBlob()];
-  proofs.proved(proved, at(0));
-  await proofs.missed(proved);
-  await proofs.missed(unheard);
+  proofs.record(proved, at(0));
+  await proofs.forgetMissing(proved);
+  await proofs.forgetMissing(unheard);
   expect(await proofs.find(proved)).toBeNull();
-  expect(memory.heard.size).toBe(1);
+  expect(memory.known.size).toBe(1);
 });
 
-test("without a cache the isolate's own memory does", async () => {
+test("proofs work in the isolate's own memory if there is no cache", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
-  proofs.proved(asked, at(0));
-  await proofs.teach(manifestOf(taught), [taught.digest], at(0));
-  proofs.bury(deleted);
-  await proofs.teach(manifestOf(deleted), [deleted.digest], at(0));
+  proofs.record(asked, at(0));
+  await proofs.recordManifest(manifestOf(taught), [taught.digest], at(0));
+  proofs.forget(deleted);
+  await proofs.recordManifest(manifestOf(deleted), [deleted.digest], at(0));
   await settled();
   expect(await Promise.all([asked, taught, deleted].map((blob) => proofs.find(blob)))).toEqual([
     "memory",
@@ -166,7 +167,7 @@ test("without a cache the isolate's own memory does", async () => {
   ]);
 });
 
-test("a cache that holds something else, or never answers, is as one that is empty", async () => {
+test("a cache that holds something else or never answers counts as empty", async () => {
   const blob = someBlob();
   const cache = (text: Promise<string>): CacheApi => ({
     open: () =>
@@ -178,40 +179,40 @@ test("a cache that holds something else, or never answers, is as one that is emp
   }
 });
 
-test("a manifest that has taught is not looked into again while its proofs hold", async () => {
+test("a manifest is not read again while the proofs that it recorded live", async () => {
   const { proofs, setClock } = startIsolate();
   const blob = someBlob();
   const elsewhere = { ...manifestOf(blob), repository: "acme/elsewhere" as RepositoryName };
-  await proofs.teach(manifestOf(blob), [blob.digest], at(0));
-  await proofs.teach(elsewhere, [], at(0));
+  await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
+  await proofs.recordManifest(elsewhere, [], at(0));
   setClock(899);
-  expect([proofs.hasTaught(manifestOf(blob)), proofs.hasTaught(elsewhere)]).toEqual([true, false]);
+  expect([proofs.hasManifest(manifestOf(blob)), proofs.hasManifest(elsewhere)]).toEqual([true, false]);
   setClock(900);
-  expect(proofs.hasTaught(manifestOf(blob))).toBe(false);
+  expect(proofs.hasManifest(manifestOf(blob))).toBe(false);
 });
 
 const digests = (count: number) =>
   Array.from({ length: count }, (_, index) => `sha256:${index.toString(16).padStart(64, "0")}` as Digest);
 
-test("memory is bounded, whatever is heard: the oldest goes first", async () => {
+test("the memory of proofs is bounded, and the oldest is dropped first", async () => {
   const { proofs, memory } = startIsolate(noCache);
   const blobs = Array.from({ length: 20_000 }, someBlob);
-  for (const blob of blobs.slice(0, 19_000)) proofs.proved(blob, at(0));
-  await proofs.teach(manifestOf(someBlob()), digests(1_500), at(0));
-  for (const blob of blobs.slice(19_000)) proofs.bury(blob);
-  expect([memory.heard.size, memory.lessons.size]).toEqual([20_000, 0]);
+  for (const blob of blobs.slice(0, 19_000)) proofs.record(blob, at(0));
+  await proofs.recordManifest(manifestOf(someBlob()), digests(1_500), at(0));
+  for (const blob of blobs.slice(19_000)) proofs.forget(blob);
+  expect([memory.known.size, memory.fromManifests.size]).toEqual([20_000, 0]);
   const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) =>
-    memory.heard.get(`pod-a/${blob?.repository}/${digest}`),
+    memory.known.get(`pod-a/${blob?.repository}/${digest}`),
   );
   expect([oldest, newest?.kind]).toEqual([undefined, "tombstone"]);
 });
 
-test("so are lessons that no cache was asked about yet, and manifests", async () => {
+test("the memory of manifests, and of proofs that wait for the cache, is bounded", async () => {
   const hanging: CacheApi = { open: () => new Promise(() => {}) };
   const { proofs, memory } = startIsolate(hanging);
   const taught = Array.from({ length: 3_000 }, someBlob).map((blob) =>
-    proofs.teach(manifestOf(blob), [blob.digest], at(0)),
+    proofs.recordManifest(manifestOf(blob), [blob.digest], at(0)),
   );
-  expect([memory.lessons.size, memory.taughtAtMs.size]).toEqual([2_000, 2_000]);
+  expect([memory.fromManifests.size, memory.manifestsReadAtMs.size]).toEqual([2_000, 2_000]);
   await Promise.all(taught);
 });

@@ -4,7 +4,7 @@ import { faults } from "./outcome.ts";
 import { registries } from "./registries.ts";
 import { parseReport, type Report } from "./report.ts";
 
-/** As the suite prints it. */
+/** A report in the form that the suite prints. */
 const text = (tag: string, received: string) => `
 OCI Conformance Test: FAIL
   OCI Conformance Test/tag: ${tag}
@@ -25,8 +25,8 @@ function report(tag = "Pass", received = "405"): Report {
   return parsed;
 }
 
-describe("conformance reports", () => {
-  test("are read with every row, its statuses and the totals", () => {
+describe("conformance report", () => {
+  test("it is read with every row, its statuses and the totals", () => {
     expect(report().rows.map(({ name, status }) => `${name} ${status}`)).toEqual([
       "all FAIL",
       "tag Pass",
@@ -39,31 +39,31 @@ describe("conformance reports", () => {
     expect(parseReport("killed half-way")).toBeNull();
   });
 
-  test("that agree do not differ", () => expect(differences(report(), report())).toEqual([]));
+  test("two equal reports do not differ", () => expect(differences(report(), report())).toEqual([]));
 
-  test("differ by a row's result", () => {
+  test("two reports differ by the result of a row", () => {
     expect(differences(report(), report("FAIL"))).toEqual([{ name: "tag/get", straight: "Pass", edge: "FAIL" }]);
   });
 
-  test("differ by the status that a row failed with", () => {
+  test("two reports differ by the status that a row failed with", () => {
     expect(differences(report(), report("Pass", "500"))).toMatchObject([
       { name: "delete", straight: "FAIL (received 405)", edge: "FAIL (received 500)" },
     ]);
   });
 
-  test("differ by a row that only one has, and by totals", () => {
+  test("two reports differ by a row that only one has, and by totals", () => {
     const short = { ...report(), rows: report().rows.slice(0, -1) };
     expect(differences(report(), short)).toEqual([{ name: "skipped", straight: "Skip", edge: "absent" }]);
     const more = { ...report(), totals: { ...report().totals, Pass: 8 } };
     expect(differences(report(), more)).toMatchObject([{ straight: "7", edge: "8" }]);
   });
 
-  test("of the toy must not fail what the model passes", () => {
+  test("a row that the toy Pod fails and distribution passes is a regression", () => {
     expect(regressions(report("FAIL").rows, report().rows)).toMatchObject([{ name: "tag" }, { name: "tag/get" }]);
     expect(regressions(report().rows, report("FAIL").rows)).toEqual([]);
   });
 
-  test("of too few rows, or without a redirect, are faults", () => {
+  test("a report with too few passing rows, or without a redirect, is a fault", () => {
     const registry = registries.find(({ id }) => id === "registry");
     if (registry === undefined) throw new Error("no registry to compare");
     expect(faults([{ registry, straight: report(), edge: report(), blobRedirects: 0 }])).toEqual([

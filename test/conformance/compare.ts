@@ -11,7 +11,7 @@ export function differences(straight: Report, edge: Report): readonly Difference
   return [...withoutParents(found), ...differingTotals(straight, edge)];
 }
 
-/** Rows of `model` that pass there and fail here. */
+/** Rows that pass in `model` and fail in `rows`. */
 export function regressions(rows: readonly Row[], model: readonly Row[]): readonly Difference[] {
   const own = byName(rows);
   return [...byName(model)].flatMap(([name, modelRows]) => {
@@ -26,8 +26,8 @@ function byName(rows: readonly Row[]): ReadonlyMap<string, readonly Row[]> {
 }
 
 /**
- * The suite walks Go maps, so that results of one name come in another order each time: they are told apart by what
- * came of them.
+ * The suite walks Go maps, so results of one name come in another order each time. They are compared as sorted
+ * labels.
  */
 function differencesOf(name: string, straight: readonly Row[], edge: readonly Row[]): readonly Difference[] {
   const one = straight.map(label).sort();
@@ -50,7 +50,7 @@ function without(all: readonly string[], taken: readonly string[]): readonly str
   });
 }
 
-/** A group differs because a member does. */
+/** Drops a group whose member is in the list, because the group differs only for that reason. */
 function withoutParents(found: readonly Difference[]): readonly Difference[] {
   return found.filter(
     ({ name }) => !found.some((other) => other.name.startsWith(`${name}/`) || (name === "all" && other.name !== "all")),

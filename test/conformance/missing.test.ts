@@ -10,9 +10,9 @@ beforeAll(async () => {
 });
 afterAll(() => rm(dir, { recursive: true, force: true }));
 
-test("a registry that is missing and cannot be got fails the command, by name", async () => {
+test("npm run conformance fails and names a registry that is missing and cannot be got", async () => {
   const checkout = await checkoutIn(dir, { tools: false });
-  // The suite itself is there, as far as anyone looks before a registry runs.
+  // The suite is there as an empty file, because it is not run before a registry is.
   await mkdir(`${checkout}/.local/bin`);
   await writeFile(`${checkout}/.local/bin/conformance`, "", { mode: 0o755 });
   const args = [`${checkout}/test/conformance/run.ts`, "--only", "distribution-v3"];

@@ -2,7 +2,7 @@ import { type Difference, differences, regressions } from "./compare.ts";
 import type { Registry } from "./registries.ts";
 import { type Report, type Totals, totalOf } from "./report.ts";
 
-/** One registry, gone through straight and through the edge. */
+/** One registry's reports, taken directly and through the edge. */
 export type Outcome = {
   readonly registry: Registry;
   readonly straight: Report;
@@ -35,7 +35,7 @@ export function table(outcomes: readonly Outcome[]): string {
 const figures = ({ Pass, FAIL, Error: errors, Skip, Disabled }: Totals): string =>
   `${Pass}/${FAIL + errors}/${Skip + Disabled}`;
 
-/** What is wrong, a line each; none is what a good edge gives. */
+/** What is wrong, one line each. A good edge gives none. */
 export function faults(outcomes: readonly Outcome[]): readonly string[] {
   return [...outcomes.flatMap(faultsOf), ...toyFaults(outcomes)];
 }

@@ -1,13 +1,13 @@
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 
 export type Registry = {
   readonly id: PodKind;
   readonly title: string;
-  /** What it passes without an edge, measured. Fewer: the stack around it is broken, and the comparison proves nothing. */
+  /** How many rows pass without an edge, as measured. If fewer pass, the stack is broken and the comparison proves nothing. */
   readonly leastPassed: number;
 };
 
-/** The toy comes last: it is held against distribution v3. */
+/** The toy Pod comes last, because it is compared with distribution v3. */
 export const registries: readonly Registry[] = [
   { id: "registry", title: "docker-registry 2.8", leastPassed: 715 },
   { id: "distribution-v3", title: "distribution 3.1", leastPassed: 758 },

@@ -2,10 +2,10 @@
 
 export type Status = "Pass" | "FAIL" | "Skip" | "Disabled" | "Error" | "Unknown";
 
-/** One named result. `received` are the HTTP statuses that its complaints name, in their order. */
+/** One named result. `received` has the HTTP statuses that its complaints name, in their order. */
 export type Row = { readonly name: string; readonly status: Status; readonly received: readonly string[] };
 
-/** The suite counts its checks, of which a result can have several and a group has its own. */
+/** The suite counts its checks. A result can have several, and a group has its own. */
 export type Totals = Readonly<Record<Exclude<Status, "Unknown">, number>>;
 
 export type Report = { readonly rows: readonly Row[]; readonly totals: Totals };
@@ -14,7 +14,7 @@ const resultLine = /^ *(OCI Conformance Test(?:\/.*)?): (Pass|FAIL|Skip|Disabled
 const complaintLine = /^ +- (.*)$/;
 const totalLine = /^ {2}(Pass|FAIL|Skip|Disabled|Error)\.*: +(\d+)$/;
 
-/** Null: the suite did not get as far as a report. */
+/** Null if the suite did not get as far as a report. */
 export function parseReport(text: string): Report | null {
   const [tree = "", ending] = text.split(/^OCI Conformance Result: .*$/m);
   if (ending === undefined) return null;

@@ -1,8 +1,8 @@
-/** `npm run conformance`: the OCI suite straight to a Pod and through the edge, compared row by row. */
+/** `npm run conformance` runs the OCI suite directly against a Pod and through the edge, and compares the rows. */
 import { spawnSync } from "node:child_process";
 import { rm } from "node:fs/promises";
 import { root } from "../../src/local/paths.ts";
-import { findBinaries } from "../../src/local/pods/binaries.ts";
+import { findBinaries } from "../../src/local/pods/find-binaries.ts";
 import { type Stack, startStack } from "../../src/local/stack.ts";
 import { StartFailure } from "../../src/local/start-failure.ts";
 import { faults, type Outcome, table } from "./outcome.ts";
@@ -20,7 +20,7 @@ async function main(args: readonly string[]): Promise<number> {
     console.error(chosen);
     return 2;
   }
-  // What is still missing then is named by whoever needs it.
+  // If a tool is still missing after that, the registry that needs it names it.
   spawnSync(process.execPath, [`${root}scripts/tools.mjs`], { stdio: "inherit", timeout: getToolsMs });
   const outcomes: Outcome[] = [];
   const failures: string[] = [];

@@ -1,9 +1,9 @@
-/** One run of the OCI conformance suite against one registry; all that it prints goes to files. */
+/** One run of the OCI conformance suite against one registry. All that it prints goes to files. */
 import { spawn } from "node:child_process";
 import { createWriteStream } from "node:fs";
 import { mkdir, readFile, rm } from "node:fs/promises";
 import { finished } from "node:stream/promises";
-import { childEnv } from "../../src/local/child-env.ts";
+import { childEnv } from "../../src/local/child-process.ts";
 import { parseReport, type Report } from "./report.ts";
 
 const suiteMs = 300_000;
@@ -12,9 +12,9 @@ type SuiteRun = {
   readonly binary: string;
   /** `http://host:port`. */
   readonly registry: string;
-  /** Two names below it are pushed to. */
+  /** The suite pushes to two names below it. */
   readonly prefix: string;
-  /** Emptied first. */
+  /** It is emptied first. */
   readonly outputDir: string;
 };
 
@@ -32,14 +32,14 @@ export async function runSuite({ binary, registry, prefix, outputDir }: SuiteRun
     OCI_RESULTS_DIR: outputDir,
   };
   const reportFile = `${outputDir}/report.txt`;
-  // Its own folder: the suite reads a configuration file from where it stands.
+  // The suite reads a configuration file from its folder, so it gets a folder of its own.
   const child = spawn(binary, [], { cwd: outputDir, env, stdio: ["ignore", "pipe", "pipe"], timeout: suiteMs });
   const outputs = [
     child.stdout.pipe(createWriteStream(reportFile)),
     child.stderr.pipe(createWriteStream(`${outputDir}/log.txt`)),
   ];
   await Promise.all(outputs.map((output) => finished(output)));
-  // Its exit code says only whether all rows passed, which is so for no registry here.
+  // The exit code is not read, because it says only whether all rows passed, and no registry here passes all.
   const report = parseReport(await readFile(reportFile, "utf8"));
   if (report === null) throw new Error(`the suite made no report; see ${outputDir}`);
   return report;

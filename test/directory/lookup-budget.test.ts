@@ -1,7 +1,6 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { startIsolate, startKv } from "../support/isolate.ts";
 
 const kv = await startKv();
 afterAll(() => kv.stop());
@@ -18,7 +17,7 @@ const podOfKey = async (kid: string) => {
 const thumbprint = (index: number) => String(index).padStart(43, "k");
 const libtrust = `${"AB23:".repeat(11)}AB23`;
 
-test("a key is looked up once in an interval, known or not", async () => {
+test("a key is looked up once in an interval, whether it is known or not", async () => {
   await kv.kv.put(`key/${libtrust}`, JSON.stringify({ v: 1, pod: "pod-a" }));
   for (let request = 0; request < 5; request += 1) {
     expect([await podOfKey(libtrust), await podOfKey(thumbprint(1))]).toEqual(["pod-a", null]);
@@ -43,11 +42,11 @@ test.each([
   "a".repeat(44),
   `${"a".repeat(42)}/`,
   `${"a".repeat(40)}\n..`,
-])("%j is no key's name, and is not looked up", async (kid) => {
+])("%j cannot be a key's name and is not looked up", async (kid) => {
   expect([await podOfKey(kid), isolate.trace.kvReads]).toEqual([null, 0]);
 });
 
-test("made-up keys and Pods cost a bounded number of reads, known ones go on", async () => {
+test("made-up keys and Pods cost a bounded number of reads, and known ones go on", async () => {
   await kv.kv.put(`key/${thumbprint(0)}`, JSON.stringify({ v: 1, pod: "pod-a" }));
   await kv.kv.put("directory", JSON.stringify({ v: 1, pods: ["pod-a"], credentials: "own", revision: 1 }));
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
@@ -55,7 +54,7 @@ test("made-up keys and Pods cost a bounded number of reads, known ones go on", a
     await podOfKey(thumbprint(index + 1_000));
     await isolate.directory().claimedPod(`pod-${index}` as PodId);
   }
-  // One for the directory record beside the budget of 50.
+  // One read is of the directory record, and 50 are the budget.
   expect(isolate.trace.kvReads).toBe(51);
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
   await isolate.directory().claimedPod("pod-a" as PodId);

@@ -3,8 +3,7 @@ import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
-import { type Isolate, startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
 
 const running = await startKv();
 const stopped = await startKv();
@@ -31,11 +30,11 @@ const digestOf = (letter: string): Digest => {
 };
 const blockedDigest = digestOf("b");
 
-/** What the directory says of a name: its Pod, its block, or why it cannot say. */
+/** The name's Pod or block, or why the directory cannot tell. */
 async function resolve(text: string, digest: Digest | null = null): Promise<string | null> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const resolution = await resolvePod(isolate.directory(), name.value, digest);
+  const resolution = await resolvePod(isolate.directory(), { name: name.value, digest });
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }
@@ -43,7 +42,7 @@ async function resolve(text: string, digest: Digest | null = null): Promise<stri
 const seconds = (count: number) => count * 1_000;
 const hours = (count: number) => count * 3_600_000;
 
-test("a name seen lately has its Pod while KV fails, and the trace says why KV was not heard", async () => {
+test("a name that was read lately has its Pod while KV fails, and the trace says why KV failed", async () => {
   expect([await resolve("acme/app"), isolate.trace.kvFailure]).toEqual(["pod-a", undefined]);
   fails = true;
   isolate.nowMs += seconds(20);
@@ -53,7 +52,7 @@ test("a name seen lately has its Pod while KV fails, and the trace says why KV w
   expect(await resolve("acme/app")).toBe("pod-a");
 });
 
-test("KV that fails is asked again after a pause, and believed at once when it is back", async () => {
+test("KV that fails is asked again after a pause, and is believed at once when it is back", async () => {
   await resolve("acme/app");
   fails = true;
   isolate.nowMs += seconds(31);
@@ -67,7 +66,7 @@ test("KV that fails is asked again after a pause, and believed at once when it i
   expect(await resolve("acme/app")).toBeNull();
 });
 
-test("a name not seen, or not for a day, is a failure and never without a Pod", async () => {
+test("while KV fails, a name that was not read for a day is a failure, never a name without a Pod", async () => {
   await resolve("acme/app");
   fails = true;
   expect(await resolve("acme/other")).toMatch(/^KV read failed: /);
@@ -75,7 +74,7 @@ test("a name not seen, or not for a day, is a failure and never without a Pod", 
   expect(await resolve("acme/app")).toMatch(/^KV read failed: /);
 });
 
-test("a new digest of a known name stops no pull, a block that was seen holds", async () => {
+test("while KV fails, a new digest of a known name is pulled, and a known block holds", async () => {
   expect(await resolve("acme/app", blockedDigest)).toBe("leaked");
   fails = true;
   isolate.nowMs += seconds(31);

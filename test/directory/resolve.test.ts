@@ -1,8 +1,7 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
-import { type Isolate, startIsolate } from "../support/isolate.ts";
-import { startKv } from "../support/kv.ts";
+import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
 
 const pod = (registry: string) => ({
   v: 1,
@@ -36,7 +35,7 @@ async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
 async function resolve(text: string, plainHttp: "allow" | "refuse" = "refuse") {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const resolution = await resolvePod(isolate.directory(plainHttp), name.value, null);
+  const resolution = await resolvePod(isolate.directory(plainHttp), { name: name.value });
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }
@@ -60,17 +59,17 @@ describe("resolvePod", () => {
     ["acmecorp/app", null],
     ["acme/bad/app", "leaked"],
     ["acme/badge", "pod-a"],
-  ])("%s is %s", async (name, expected) => {
+  ])("%s resolves to %s", async (name, expected) => {
     await put(records);
     expect(await resolve(name)).toBe(expected);
   });
 
-  test("the default owns what is not assigned", async () => {
+  test("the default Pod owns every name that is not assigned", async () => {
     await put({ ...records, directory: { v: 1, default: "pod-b", credentials: "own", revision: 1 } });
     expect([await resolve("other"), await resolve("acme")]).toEqual(["pod-b", "pod-a"]);
   });
 
-  test("a cold name costs one bulk read beside the Pod's record, a warm one none, a new sibling one", async () => {
+  test("a new name costs one bulk read and the Pod's record, a known one none, a new sibling one", async () => {
     await put(records);
     await resolve("acme/app");
     expect(isolate.trace.kvReads).toBe(2);
@@ -80,7 +79,7 @@ describe("resolvePod", () => {
     expect(isolate.trace.kvReads).toBe(3);
   });
 
-  test("a change shows when the isolate's hit or miss has expired, and not before", async () => {
+  test("a change is seen when the isolate's hit or miss has expired, and not before", async () => {
     await put(records);
     expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
     await put({ ...records, "route/acme": active("pod-b"), "route/initech": active("pod-b") });
@@ -93,7 +92,7 @@ describe("resolvePod", () => {
   });
 
   test.each([
-    ["no JSON", { "route/acme": "{" }, /"route\/acme" is not JSON/],
+    ["text that is not JSON", { "route/acme": "{" }, /"route\/acme" is not JSON/],
     ["a later schema", { "route/acme": { ...active("pod-a"), v: 2 } }, /"route\/acme" is wrong at/],
     ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
     ["a bad Pod id", { "route/acme": active("Pod_A") }, /"route\/acme" is wrong at "pod"/],
@@ -130,7 +129,7 @@ describe("resolvePod", () => {
       },
       /"pod\/pod-a" is wrong at "keys.0"/,
     ],
-  ])("%s is an error with the key in it, never a guess", async (_, records, expected) => {
+  ])("%s in a record is an error that names the key, never a guess", async (_, records, expected) => {
     await put({ "pod/pod-b": pod("https://b.test"), directory: { v: 1, default: "pod-b", revision: 1 }, ...records });
     expect(await resolve("acme/app")).toMatch(expected);
   });

@@ -3,7 +3,7 @@ import { generateSealingKeys, seal, unseal } from "../../src/directory/seal.ts";
 
 const sealedFor = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket-a" };
 
-test("a sealed secret opens with either live key, and only where it was sealed for", async () => {
+test("a sealed secret opens with either live key, and only in the place that it was sealed for", async () => {
   const [old, live, stranger] = await Promise.all([
     generateSealingKeys(),
     generateSealingKeys(),
@@ -19,7 +19,7 @@ test("a sealed secret opens with either live key, and only where it was sealed f
   }
 });
 
-test("an error names Pod and field, never the value", async () => {
+test("an error about a sealed secret names Pod and field, never the value", async () => {
   const { privateJwk } = await generateSealingKeys();
   const opened = await unseal("not.a.jwe.at.all", sealedFor, [privateJwk]);
   expect(opened).toMatchObject({ ok: false, error: expect.stringMatching(/pod-a.*blobs\.stores\.0\.credentials/) });

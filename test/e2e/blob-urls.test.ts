@@ -1,4 +1,4 @@
-/** URLs that the edge hands out, against a real S3 server that tells GET from HEAD. */
+/** The edge's signed URLs are used on a real S3 server, which tells GET from HEAD. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
 import { openStage, type Stage } from "./stage.ts";
@@ -23,7 +23,7 @@ for (const [pods, tools] of [
       return { answer, location: answer.headers.get("Location") ?? "", size: layer?.size ?? 0 };
     }
 
-    test("a HEAD of a blob ends at its length: its URL answers HEAD, and no GET", async () => {
+    test("the URL for a HEAD of a blob answers HEAD with its length, and refuses GET", async () => {
       const { answer, location, size } = await askForLayer("HEAD");
       expect(answer.status).toBe(307);
       const head = await fetch(location, { method: "HEAD" });
@@ -31,7 +31,7 @@ for (const [pods, tools] of [
       expect((await fetch(location)).status).toBe(403);
     });
 
-    test("a GET's URL gives the bytes and the rest of a broken download, and no HEAD", async () => {
+    test("the URL for a GET of a blob gives its bytes and any range, and refuses HEAD", async () => {
       const { location, size } = await askForLayer("GET");
       const bytes = Buffer.from(await (await fetch(location)).arrayBuffer());
       expect(bytes.length).toBe(size);

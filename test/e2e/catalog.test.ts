@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PodId, PodKind } from "../../src/local/types.ts";
+import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
 import { type Client, createClient, sha256 } from "../support/client.ts";
 import { craneIn } from "./crane.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith([...needs.registryPods, "crane"], "the catalog of docker-registry Pods", () => scenario("registry"));
-describeWith([...needs.distributionPods, "crane"], "the catalog of distribution v3 Pods", () =>
+describeWith([...needs.registryPods, "crane"], "catalog of docker-registry Pods", () => scenario("registry"));
+describeWith([...needs.distributionPods, "crane"], "catalog of distribution v3 Pods", () =>
   scenario("distribution-v3"),
 );
 
@@ -16,7 +16,7 @@ const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c",
 function scenario(kind: PodKind): void {
   let stage: Stage;
   let token = "";
-  const podIds = ["pod-a", "pod-b"] as const satisfies readonly PodId[];
+  const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
   beforeAll(async () => {
     stage = await openStage(kind);
     const client = createClient(stage.stack.edge);
@@ -27,8 +27,8 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** In its own order, as its first page of a thousand has it. */
-  async function catalogOf(pod: PodId): Promise<readonly string[]> {
+  /** A Pod's own catalog in its own order, read as one page of a thousand. */
+  async function catalogOf(pod: LocalPodId): Promise<readonly string[]> {
     const jwt =
       token
         .replace("pods.v1.", "")
@@ -41,9 +41,9 @@ function scenario(kind: PodKind): void {
     return ((await answer.json()) as { repositories: string[] }).repositories;
   }
 
-  it("is that of the one, then of the other, as their prefixes sort, in pages of every size", async () => {
+  it("it is one Pod's, then the other's, as their prefixes sort, in pages of every size", async () => {
     const own = await Promise.all(podIds.map(catalogOf));
-    // Beside the images that the stack has seeded.
+    // The stack has seeded two images on each Pod.
     expect(own.map((names) => names.length)).toEqual([suffixes.length + 2, suffixes.length + 2]);
     const all = own.flat();
     const client = createClient(stage.stack.edge);
@@ -60,20 +60,20 @@ function scenario(kind: PodKind): void {
     }
   });
 
-  it("is what crane lists", async () => {
+  it("crane lists all of it", async () => {
     const crane = craneIn(stage.dir);
     await crane("auth", "login", "-u", "demo", "-p", "demo", stage.host);
     const listed = (await crane("catalog", stage.host)).trim().split("\n");
     expect(listed.toSorted()).toEqual((await Promise.all(podIds.map(catalogOf))).flat().toSorted());
   });
 
-  it.each(["0", "-1", "x", "1001"])("of n=%s is what the registries say to it", async (n) => {
+  it.each(["0", "-1", "x", "1001"])("n=%s gets the registries' own answer", async (n) => {
     const jwt = /pod-a\/([^~]+)/.exec(token)?.[1] ?? "";
     const direct = await createClient(stage.stack.pods["pod-a"].registry.direct).get(`/v2/_catalog?n=${n}`, jwt);
     const answer = await createClient(stage.stack.edge).get(`/v2/_catalog?n=${n}`, token);
     expect(answer.status).toBe(direct.status);
     if (direct.status === 400) return expect(await answer.text()).toBe(await direct.text());
-    // 2.8 takes what is no number for none at all.
+    // 2.8 reads a malformed number as if there were none.
     const whole = (await Promise.all(podIds.map(catalogOf))).flat();
     const { repositories } = (await answer.json()) as { repositories: string[] };
     expect(repositories).toEqual(n === "0" ? [] : whole);

@@ -1,6 +1,6 @@
 import { mkdir } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PodId, PodKind } from "../../src/local/types.ts";
+import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
 import { clients, type RegistryClient } from "./clients.ts";
 import { type Ended, succeed } from "./command.ts";
 import { makeImage } from "./images.ts";
@@ -17,7 +17,7 @@ const kinds = [
 
 /** Clients that ask for a mount when they copy within a registry; helm has no copy. */
 const mounting = ["skopeo", "podman", "buildah", "crane", "oras", "regctl"];
-const podIds = ["pod-a", "pod-b"] as const satisfies readonly PodId[];
+const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
 
 describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
   describeWith([...tools, "skopeo", ...Object.keys(clients)], "by each client", () => {
@@ -31,7 +31,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
     });
     afterAll(() => stage?.close());
 
-    it.each(Object.keys(clients) as (keyof typeof clients)[])("%s pushes, copies and pulls", async (name) => {
+    it.each(Object.keys(clients) as (keyof typeof clients)[])("%s pushes, copies and pulls on both", async (name) => {
       const { stack, dir, host } = stage;
       const home = `${dir}/${name}`;
       await mkdir(home, { recursive: true });
@@ -41,7 +41,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       const images = { a: `acme/by-${name}:${tag}`, b: `globex/by-${name}:${tag}` };
 
       const wrong = await client.login("wrong");
-      // crane asks nobody when it logs in.
+      // crane sends no request when it logs in.
       expect((name === "crane" ? await client.pull("acme/seed:1") : wrong).code).not.toBe(0);
       await step("login", client.login("demo"));
       await step("push", client.push(`${dir}/image`, "acme/seed:1", images.a));
@@ -59,20 +59,20 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       stack.clearSeen();
     });
 
-    /** Whoever asks for a mount from the other Pod is answered 202, and uploads. */
+    /** A client that asks for a mount from the other Pod gets 202 and uploads. */
     function expectMounts(name: string): void {
       const mounts = stage.stack.edgeSeen().filter(({ path }) => /[?&]from=acme(%2F|\/)/.test(path));
       expect(mounts.map(({ status }) => status)).toEqual(mounts.map(() => 202));
       expect(mounts.length > 0).toBe(mounting.includes(name));
     }
 
-    /** No Pod is asked twice for one request, nor for one that names nothing of it. */
+    /** No Pod is asked twice for one request, or for a request that names nothing of it. */
     function expectTokenRequests(): void {
       const asked = stage.stack.edgeSeen().filter(({ endpoint, status }) => endpoint === "token" && status === 200);
       for (const { path, podRequests, pod } of asked) {
         const names = new URL(path, stage.stack.edge).searchParams.getAll("scope").join(" ");
         const ofPods = podIds.filter((id) => names.includes(`:${id === "pod-a" ? "acme" : "globex"}/`));
-        // A login names nothing: the default Pod's.
+        // A login names nothing, so the default Pod answers it.
         expect([podRequests, pod?.split(",").toSorted()], path).toEqual(
           ofPods.length === 0 ? [1, ["pod-a"]] : [ofPods.length, ofPods],
         );

@@ -1,4 +1,4 @@
-/** Registry clients by their commands, over plain HTTP, each with its login and its files below a folder of its own. */
+/** Registry clients as commands over plain HTTP. Each has its login and its files below a folder of its own. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { type Ended, run } from "./command.ts";
 import { skopeoIn } from "./skopeo.ts";
@@ -9,7 +9,7 @@ export type RegistryClient = {
   login(password: string): Promise<Ended>;
   /** The image `image` of an OCI layout folder; clients with a store of their own push what they pulled as `seed` instead. */
   push(layout: string, seed: string, image: string): Promise<Ended>;
-  /** Within the registry, so that it may mount. */
+  /** It copies within the registry, so that it may ask for a mount. */
   copy(from: string, to: string): Promise<Ended>;
   pull(image: string): Promise<Ended>;
 };
@@ -35,7 +35,7 @@ function skopeoClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** The file system alone serves their store: no overlay mount, nothing left mounted. */
+/** Their store is on the plain file system, so no overlay mount is left behind. */
 function storingClient(tool: "podman" | "buildah", host: string, home: string): RegistryClient {
   const env = { HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home, REGISTRY_AUTH_FILE: `${home}/auth.json` };
   const store = ["--root", `${home}/store`, "--runroot", `${home}/run`, "--storage-driver", "vfs"];
@@ -93,7 +93,7 @@ function regctlClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** helm knows charts alone: a chart named as the image's last component, under the components before it. */
+/** helm handles only charts, so the image's last component is the chart's name, and those before it are its folder. */
 function helmClient(host: string, home: string): RegistryClient {
   const attempt = (...args: readonly string[]) =>
     run(toolPath("helm"), [...args, "--plain-http", "--registry-config", `${home}/config.json`], { HOME: home });

@@ -1,6 +1,6 @@
-/** A client's command, run to its end within a bound, without the variables of ours that would change what it does. */
+/** Runs a client's command within a bound, without our own variables that would change what it does. */
 import { spawn } from "node:child_process";
-import { childEnv } from "../../src/local/child-env.ts";
+import { childEnv } from "../../src/local/child-process.ts";
 
 const commandMs = 180_000;
 const shownOutputChars = 2_000;
@@ -32,7 +32,7 @@ export function run(
   });
 }
 
-/** What it printed; a failure throws with the command and what it complained of. */
+/** Returns what the command printed. A failure throws with the command and its complaint. */
 export async function succeed(ended: Promise<Ended>, what: string): Promise<string> {
   const { code, stdout, stderr } = await ended;
   if (code === 0) return stdout;

@@ -8,14 +8,14 @@ import { dockerIn } from "./docker.ts";
 import { processesNaming } from "./processes.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith(needs.dockerd, "a dockerd leaves no process and no mount behind", () => {
+describeWith(needs.dockerd, "dockerd of a test", () => {
   let dir: string;
   beforeEach(async () => {
     dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
   });
   afterEach(() => rm(dir, { recursive: true, force: true }));
 
-  it("when it is stopped, and its folder can be removed", async () => {
+  it("it leaves no process and no mount when it is stopped, and its folder can be removed", async () => {
     const docker = await dockerIn(dir);
     await docker("version");
     expect(await processesNaming(dir)).not.toEqual([]);
@@ -24,7 +24,7 @@ describeWith(needs.dockerd, "a dockerd leaves no process and no mount behind", (
     await rm(dir, { recursive: true });
   });
 
-  it("when the tests are killed", async () => {
+  it("it leaves no process and no mount when the tests are killed", async () => {
     const script = `
       const { dockerIn } = await import("./test/e2e/docker.ts");
       await dockerIn(process.argv[1]);

@@ -8,7 +8,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { blobRedirects, expectPodsApart } from "./taps.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
+describeWith(needs.docker, "dockerd with docker-registry Pods", () => {
   let stage: Stage;
   let docker: Docker;
   const remote = (image: string) => `${stage.host}/${image}`;
@@ -26,17 +26,17 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     await stage?.close();
   });
 
-  it("pulls a public image without a login, and no private one", async () => {
+  it("it pulls a public image without a login, but not a private one", async () => {
     expect(await docker("pull", remote("globex/hello:1"))).toContain("Downloaded newer image");
     await stage.stack.edgeSettled();
-    // A config and a layer.
+    // The image has a config and a layer.
     expect(blobRedirects(stage.stack, "pod-b")).toBe(2);
     const refused = await docker.attempt("pull", remote("globex/private:1"));
     expect(refused.code).not.toBe(0);
     expect(refused.stderr).toContain("access forbidden");
   });
 
-  it("refuses a wrong password and takes the right one", async () => {
+  it("its login fails with a wrong password and succeeds with the right one", async () => {
     const login = (password: string) => docker.attempt("login", "-u", "demo", "-p", password, stage.host);
     const wrong = await login("wrong");
     expect(wrong.code).not.toBe(0);
@@ -44,7 +44,7 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     expect((await login("demo")).stdout).toContain("Login Succeeded");
   });
 
-  it("pushes and pulls layers of 20 MB and 200 MB", async () => {
+  it("it pushes and pulls layers of 20 MB and 200 MB", async () => {
     const image = remote("acme/app:big");
     const id = await build(image, [20 * megabyte, 200 * megabyte]);
     await docker("push", image);
@@ -56,7 +56,7 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     expect(blobRedirects(stage.stack, "pod-a")).toBe(3);
   });
 
-  it("pulls by digest", async () => {
+  it("it pulls by digest", async () => {
     const image = remote("acme/app:big");
     const [id, digest] = [await idOf(image), await digestOf(image)];
     const byDigest = remote(`acme/app@${digest}`);
@@ -65,7 +65,7 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     expect(await idOf(byDigest)).toBe(id);
   });
 
-  it("pushes to both Pods with one login", async () => {
+  it("it pushes to both Pods with one login", async () => {
     const id = await build(remote("acme/both:1"), [megabyte]);
     await docker("tag", remote("acme/both:1"), remote("globex/both:1"));
     for (const name of ["acme/both:1", "globex/both:1"]) await docker("push", remote(name));
@@ -77,7 +77,7 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     }
   });
 
-  it("pushes a multi-arch index and pulls the image for this machine", async () => {
+  it("it pushes a multi-arch index and pulls the image for this machine", async () => {
     const index = remote("acme/multi:1");
     const images = ["amd64", "arm64"].map((architecture) => remote(`acme/multi:${architecture}`));
     const ids = [await build(images[0] ?? "", [megabyte]), await build(images[1] ?? "", [megabyte])];
@@ -93,8 +93,8 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     expect(await idOf(index)).toBe(ids[1]);
   });
 
-  it("finds no image that was deleted by digest", async () => {
-    // docker has no command for it.
+  it("it finds no image that was deleted by digest", async () => {
+    // docker has no command that deletes an image of a registry.
     const client = createClient(stage.stack.edge);
     const token = await client.token(["repository:acme/both:pull,delete"]);
     const accept = { Accept: "application/vnd.docker.distribution.manifest.v2+json" };
@@ -110,7 +110,7 @@ describeWith(needs.docker, "dockerd against docker-registry Pods", () => {
     await docker("pull", remote("globex/both:1"));
   });
 
-  /** An image of this machine's platform with random layers of these sizes; its id. */
+  /** Builds an image for this machine's platform with random layers of these sizes, and returns its id. */
   async function build(image: string, layerSizes: readonly number[]): Promise<string> {
     const context = `${stage.dir}/context`;
     await mkdir(context, { recursive: true });

@@ -1,13 +1,12 @@
-/** A dockerd of a test's own, without network or containers: it pushes, pulls and builds. */
+/** A dockerd for one test, without network or containers. It pushes, pulls and builds. */
 import { mkdir, writeFile } from "node:fs/promises";
-import { childEnv } from "../../src/local/child-env.ts";
-import { startChild } from "../../src/local/child-process.ts";
-import { startWatchdog } from "../../src/local/watchdog.ts";
+import { childEnv, startChild } from "../../src/local/child-process.ts";
+import { startWatchdog } from "../../src/local/teardown.ts";
 import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Docker = {
-  /** Arguments as typed; the login is this client's own. */
+  /** Takes arguments as typed. The login is this client's own. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
   /** The socket of its containerd, for `ctr`. */
@@ -35,7 +34,7 @@ export async function dockerIn(home: string): Promise<Docker> {
   return Object.assign(docker, { attempt, env, stop, containerd: `${dir}/exec/containerd/containerd.sock` });
 }
 
-/** In namespaces of its own: with its first process all others end, containerd too, and every mount is gone. */
+/** dockerd gets namespaces of its own, so that all its processes and mounts end with the first process, containerd too. */
 async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdog>) {
   const config = `${dir}/daemon.json`;
   await mkdir(dir, { recursive: true });
@@ -45,10 +44,10 @@ async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdo
     name: "dockerd",
     command: "unshare",
     args: [...namespaces, toolPath("dockerd"), "--config-file", config],
-    // A containerd that answers too slowly is told to write its stacks there, and started again.
+    // dockerd makes a containerd that answers too slowly write its stacks there, and starts it again.
     env: { ...childEnv(), TMPDIR: dir },
     watchdog,
-    // It listens on a socket file: no port to learn.
+    // It listens on a socket file, so it has no port.
     readyPort: (output) => (output.includes("API listen on") ? 0 : null),
   });
 }

@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { podctl } from "../support/podctl.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith(needs.registryPods, "podctl doctor and docker-registry Pods", () => scenario("registry"));
-describeWith(needs.distributionPods, "podctl doctor and distribution v3 Pods", () => scenario("distribution-v3"));
+describeWith(needs.registryPods, "podctl doctor with docker-registry Pods", () => scenario("registry"));
+describeWith(needs.distributionPods, "podctl doctor with distribution v3 Pods", () => scenario("distribution-v3"));
 
 function scenario(pods: PodKind): void {
   let stage: Stage;
@@ -18,7 +18,7 @@ function scenario(pods: PodKind): void {
   const doctor = (...args: readonly string[]) =>
     podctl(["doctor", ...args], { env: { PODCTL_STACK: `${stage.dir}/stack.json`, NO_COLOR: "1" } });
 
-  it("finds nothing wrong, and that the registry refuses blobs of elsewhere in a manifest", async () => {
+  it("it finds nothing wrong, and sees that the registry refuses a manifest with a foreign blob", async () => {
     const { code, stdout } = await doctor("--write");
     expect([code, stdout]).toEqual([0, expect.stringContaining("Nothing is wrong")]);
     expect(stdout).toMatch(
@@ -27,7 +27,7 @@ function scenario(pods: PodKind): void {
     expect(stdout).toMatch(/^pod-a +deletes +ok/m);
   });
 
-  it("finds a storage that is down", async () => {
+  it("it finds a storage that is down", async () => {
     await stage.stack.setFault("pod-a", "storage", { mode: "refuse" });
     const { code, stdout } = await doctor();
     await stage.stack.setFault("pod-a", "storage", { mode: "none" });

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { PodKind } from "../../src/local/types.ts";
 import { parseChallenge } from "../../src/oci/challenge.ts";
 import { createClient } from "../support/client.ts";
 import { type Forge, type HostileToken, hostileTokens, signFor } from "../support/hostile-tokens.ts";
@@ -11,7 +11,7 @@ const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateS
 const hostile = await hostileTokens(forge);
 const straight = hostile.filter((token): token is HostileToken & { readonly jwt: string } => token.jwt !== null);
 
-/** Distribution 3 names no error for a signature or claims that it cannot read, and takes an audience from a list of any length. */
+/** Distribution 3 names no error for a signature or claims that it cannot read, and accepts a list of audiences of any length. */
 const looser = { alsoWithoutError: true, allowed: ["eleven audiences"] };
 const same = { alsoWithoutError: false, allowed: [] as readonly string[] };
 
@@ -36,7 +36,7 @@ describe.each([
       });
       afterAll(() => stage?.close());
 
-      it("take a good token", async () => {
+      it("both take a good token", async () => {
         const good = await signFor(forge);
         for (const path of paths) {
           expect(await heard(stage.stack.pods["pod-a"].registry.direct, path, good)).toEqual([200, null]);
@@ -45,7 +45,7 @@ describe.each([
         }
       });
 
-      it("refuse each hostile one alike", async () => {
+      it("both refuse each hostile token in the same way", async () => {
         expect(straight.length).toBeGreaterThanOrEqual(60);
         for (const { what, jwt, sent, error } of straight) {
           for (const path of paths) {
@@ -58,7 +58,7 @@ describe.each([
         expect(stage.stack.seen("pod-a", "storage")).toEqual([]);
       });
 
-      it("give nothing for a forged bundle", async () => {
+      it("the edge gives nothing for a forged bundle", async () => {
         for (const { what, sent, error } of hostile.filter(({ jwt }) => jwt === null)) {
           for (const path of paths) expect(await heard(stage.stack.edge, path, sent), what).toEqual([401, error]);
         }

@@ -10,8 +10,8 @@ import { describeWith, toolPath } from "./tools.ts";
 
 const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
 
-/** Clients send it by POST; such a token service takes `user:password` for one. */
-describeWith(["skopeo", "podman", "crane", "oras"], "clients that hold an identity token", () => {
+/** Clients send an identity token by POST. The token service here takes `user:password` as one. */
+describeWith(["skopeo", "podman", "crane", "oras"], "client with an identity token", () => {
   let stage: Stage;
   let auth = "";
   beforeAll(async () => {

@@ -1,4 +1,4 @@
-/** Images made here, as OCI layout folders: random layers of a given size, for one platform or several. */
+/** Makes images as OCI layout folders, with random layers of a given size, for one platform or several. */
 import { createHash } from "node:crypto";
 import { createWriteStream } from "node:fs";
 import { mkdir, rename, writeFile } from "node:fs/promises";
@@ -20,14 +20,14 @@ const mediaTypes = {
   layer: "application/vnd.oci.image.layer.v1.tar+gzip",
 } as const;
 
-/** A layout with one image under the tag `image`; its manifest. */
+/** Makes a layout with one image under the tag `image` and returns its manifest. */
 export async function makeImage(layout: string, layerSizes: readonly number[]): Promise<Descriptor> {
   const manifest = await addImage(layout, { os: "linux", architecture: "amd64" }, layerSizes);
   await writeLayout(layout, manifest);
   return manifest;
 }
 
-/** A layout with one image index under the tag `image`, an image for each platform in it; the index. */
+/** Makes a layout with one image index under the tag `image`, with an image for each platform, and returns the index. */
 export async function makeMultiArchImage(layout: string, layerBytes: number): Promise<Descriptor> {
   const manifests: LayoutEntry[] = [];
   for (const architecture of ["amd64", "arm64"]) {
@@ -55,7 +55,7 @@ async function addImage(layout: string, platform: Platform, layerSizes: readonly
   return addJson(layout, mediaTypes.manifest, { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers });
 }
 
-/** Gzip without effort: random bytes do not get smaller. */
+/** Gzip stores the bytes as they are, because random bytes do not get smaller. */
 async function addLayer(layout: string, name: string, bytes: number) {
   const file = `${blobsOf(layout)}/part`;
   await mkdir(blobsOf(layout), { recursive: true });

@@ -10,14 +10,14 @@ import { describeWith, needs } from "./tools.ts";
 
 const largeBytes = 1_000 * megabyte;
 
-describeWith(needs.distributionPods, "the edge's peak memory while a layer of unknown length is pushed", () => {
+describeWith(needs.distributionPods, "peak memory of the edge during the push of a layer of unknown length", () => {
   let stage: Stage;
   beforeAll(async () => {
     stage = await openStage("distribution-v3");
   });
   afterAll(() => stage?.close());
 
-  it("rises by less than 64 MB from 20 MB to 1 GB", async () => {
+  it("it rises by less than 64 MB from a layer of 20 MB to one of 1 GB", async () => {
     await push(20 * megabyte);
     const small = await peakBytesDuring(() => push(20 * megabyte));
     stage.stack.clearSeen();
@@ -30,7 +30,7 @@ describeWith(needs.distributionPods, "the edge's peak memory while a layer of un
     expect(received?.requestBytes).toBeGreaterThan(largeBytes);
   });
 
-  /** As docker does: POST, one chunked PATCH, PUT. */
+  /** Pushes as docker does, by POST, one chunked PATCH and PUT. */
   async function push(bytes: number): Promise<void> {
     const client = createClient(stage.stack.edge);
     const token = await client.token(["repository:acme/large:pull,push"]);

@@ -1,7 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
 import { type Docker, dockerIn } from "./docker.ts";
@@ -17,8 +17,8 @@ const kinds = [
   ["distribution-v3", needs.distributionPods],
 ] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
 
-describe.each(kinds)("%s Pods:", (kind, tools) => {
-  describeWith(tools, "a mount from the other Pod", () => scenario(kind));
+describe.each(kinds)("%s Pods", (kind, tools) => {
+  describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
 
 function scenario(kind: PodKind): void {
@@ -28,14 +28,14 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** One mount at least, each answered 202; the target is whole; no token service was asked twice for the same. */
+  /** There was a mount, each got 202, the target is whole, and no token service was asked for the same thing twice. */
   async function expectMounted(target: string): Promise<void> {
     const { stack } = stage;
     await expectPodsApart(stack);
     const mounts = stack.edgeSeen().filter(({ method, path }) => method === "POST" && path.includes("from="));
     expect(mounts.length).toBeGreaterThan(0);
     expect(mounts.map(({ status, podRequests }) => [status, podRequests])).toEqual(mounts.map(() => [202, 1]));
-    // containerd comes with a form first, which is 404.
+    // containerd sends a form first, which gets 404.
     const asked = stack.edgeSeen().filter(({ endpoint, status }) => endpoint === "token" && status === 200);
     const scopes = asked.map(({ path }) => new URL(path, stack.edge).searchParams.getAll("scope").join(" "));
     expect(scopes.some((text) => text.includes("acme/") && text.includes("globex/"))).toBe(true);
@@ -44,7 +44,7 @@ function scenario(kind: PodKind): void {
       ["pod-a", "acme"],
       ["pod-b", "globex"],
     ] as const) {
-      // A login names nothing: the default Pod's.
+      // A login names nothing, so the default Pod answers it.
       const own = scopes.filter((text) => text.includes(`:${prefix}/`) || (text === "" && pod === "pod-a"));
       expect(stack.seen(pod, "token").filter(({ status }) => status === 200).length, pod).toBe(own.length);
     }
@@ -61,8 +61,8 @@ function scenario(kind: PodKind): void {
     stack.clearSeen();
   }
 
-  describeWith(["skopeo"], "by skopeo copy", () => {
-    it("is 202, and the copy is whole", async () => {
+  describeWith(["skopeo"], "by skopeo", () => {
+    it("`skopeo copy` gets 202, and the copy is whole", async () => {
       const skopeo = skopeoIn(stage.dir);
       await makeImage(`${stage.dir}/one`, [megabyte]);
       await skopeo("login", "--username", "demo", "--password", "demo", stage.host);
@@ -73,8 +73,8 @@ function scenario(kind: PodKind): void {
     });
   });
 
-  describeWith([...needs.dockerd, "ctr", "skopeo"], "by docker push, and by ctr push", () => {
-    it("is 202, and the push is whole", async () => {
+  describeWith([...needs.dockerd, "ctr", "skopeo"], "by docker and ctr", () => {
+    it("`docker push` and `ctr push` get 202, and the push is whole", async () => {
       const docker = await dockerIn(stage.dir);
       try {
         await pushTwice(docker, `${stage.host}/globex/docker:1`, `${stage.host}/acme/docker:1`);

@@ -1,4 +1,4 @@
-/** A Pod whose near clients go to its S3 server, and all others to a CDN: nginx with secure_link over the same bucket. */
+/** A Pod sends near clients to its S3 server and all others to a CDN, which is nginx with secure_link on the same bucket. */
 import { symlink } from "node:fs/promises";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
@@ -19,10 +19,10 @@ const locations = `
     if ($secure_link != "1") { return 403; }
   }`;
 
-/** A value of the running stack, as topology files name it. */
+/** Topology files name a value of the running stack by such a placeholder. */
 const placeholder = (name: string) => `\${${name}}`;
 
-describeWith([...needs.skopeo, ...needs.nginx], "a Pod with two stores", () => {
+describeWith([...needs.skopeo, ...needs.nginx], "Pod with a near and a far store", () => {
   let cdn: Awaited<ReturnType<typeof startNginx>>;
   let stage: Stage;
   let baseUrl = "";
@@ -30,7 +30,7 @@ describeWith([...needs.skopeo, ...needs.nginx], "a Pod with two stores", () => {
 
   beforeAll(async () => {
     cdn = await startNginx(locations, [], {});
-    // Another host name than the edge's, so that no client sends its token along.
+    // The host name differs from the edge's, so that no client sends its token along.
     baseUrl = cdn.origin.replace("127.0.0.1", "localhost");
     const sealingKeys = await generateSealingKeys();
     const place = { pod: "pod-a", field: "blobs.stores.1.credentials", scheme: "nginx", target: baseUrl };
@@ -70,23 +70,23 @@ describeWith([...needs.skopeo, ...needs.nginx], "a Pod with two stores", () => {
     return (await Promise.all(answers)).map((answer) => new URL(answer.headers.get("Location") ?? ""));
   }
 
-  test("is pulled by skopeo from the CDN, and its S3 server sees nothing of that", async () => {
+  test("skopeo pulls from the CDN, and the S3 server gets no request", async () => {
     stage.stack.clearSeen();
     await skopeoIn(stage.dir)("copy", `docker://${image()}`, `oci:${stage.dir}/pulled:image`);
     await stage.stack.edgeSettled();
     const redirects = stage.stack.edgeSeen().filter(({ outcome }) => outcome === "redirected");
-    // The layers and a config.
+    // The image has its layers and a config.
     expect(redirects.map(({ status }) => status)).toEqual(Array(layers + 1).fill(307));
     expect(stage.stack.seen("pod-a", "storage")).toEqual([]);
   });
 
-  test("serves clients of the near block from S3", async () => {
+  test("a client of the near block gets its blobs from S3", async () => {
     const urls = await blobUrls({ "CF-Connecting-IP": "192.0.2.9" });
     expect(urls.map(({ searchParams }) => searchParams.has("X-Amz-Signature"))).toEqual(Array(layers).fill(true));
     for (const url of urls) expect((await fetch(url)).status).toBe(200);
   });
 
-  test("has a CDN that refuses one blob's signature for another", async () => {
+  test("the CDN refuses one blob's signature for another blob", async () => {
     const [one, other] = await blobUrls({});
     if (one === undefined || other === undefined) expect.fail("no layers");
     expect([one.origin, (await fetch(one)).status]).toEqual([baseUrl, 200]);

@@ -1,13 +1,13 @@
-/** Who runs on this machine, by Linux's /proc: to see that nothing is left of what a test started. */
+/** Reads Linux's /proc, to see that nothing is left of what a test started. */
 import { readdir, readFile } from "node:fs/promises";
 
-/** Command lines that hold this text; a process without one has ended and waits for its parent. */
+/** The command lines that hold this text. A process without a command line has ended and waits for its parent. */
 export async function processesNaming(text: string): Promise<readonly string[]> {
   const lines = await Promise.all((await processIds()).map(commandLine));
   return lines.filter((line) => line.includes(text));
 }
 
-/** All that a process started, and what those started, by their ids. */
+/** The ids of all that a process started, directly or not. */
 export async function descendants(pid: number): Promise<readonly number[]> {
   const parents = await Promise.all((await processIds()).map(async (id) => [id, await parentOf(id)] as const));
   const below = (ancestor: number): readonly number[] =>

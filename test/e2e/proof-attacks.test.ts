@@ -7,7 +7,7 @@ import { describeWith, needs } from "./tools.ts";
 const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar", size: 1 };
 const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar", size: 1 };
 
-/** Whether the registry takes it, and what names a victim's blob beside what the attacker has; Go's JSON parser takes `Layers` for `layers`, the last one counts. */
+/** Manifests that name a victim's blob, and whether the registry takes each. Go's JSON parser reads `Layers` as `layers`, and the last one counts. */
 const manifests = (own: string, secret: string): readonly (readonly [boolean, string])[] => {
   const manifest = JSON.parse(manifestText([own])) as object;
   const [theirs] = [{ ...layer, digest: secret }];
@@ -32,15 +32,15 @@ const manifests = (own: string, secret: string): readonly (readonly [boolean, st
 describe.each([
   ["registry", needs.registryPods],
   ["distribution-v3", needs.distributionPods],
-] as const)("a manifest of the attacker's own repository on %s Pods", (kind, tools) => {
-  describeWith(tools, "that names a victim's blob", () => {
+] as const)("proof attack on %s Pods", (kind, tools) => {
+  describeWith(tools, "by a manifest that names a victim's blob", () => {
     let stage: Stage;
     beforeAll(async () => {
       stage = await openStage(kind);
     });
     afterAll(() => stage?.close());
 
-    it("is refused, or proves nothing however it is written", async () => {
+    it("the manifest is refused, or proves nothing however it is written", async () => {
       const { stack } = stage;
       const { blobs } = await pushImage(stack, "acme/victim", 1);
       const [secret = ""] = blobs;

@@ -2,7 +2,7 @@ import { readFile } from "node:fs/promises";
 import { dirname } from "node:path";
 import { afterAll, beforeAll, expect, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { welcome } from "../../src/local/welcome.ts";
 import { createClient } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
@@ -11,7 +11,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
 import { describeWith, needs, toolPath } from "./tools.ts";
 
-/** The shell blocks of one section of the README, for another edge. */
+/** The shell blocks of one section of the README, with the host of another edge. */
 async function blocksOf(heading: string, edge: string): Promise<readonly string[]> {
   const readme = await readFile(`${root}README.md`, "utf8");
   const section = readme.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
@@ -19,21 +19,21 @@ async function blocksOf(heading: string, edge: string): Promise<readonly string[
   return blocks.map((block) => block.replaceAll("127.0.0.1:8787", new URL(edge).host));
 }
 
-/** What `npm start` prints to be pasted. */
+/** The lines that `npm start` prints for pasting. */
 const welcomeLines = ({ stack }: Stage): readonly string[] =>
   welcome(stack, "toy")
     .split("\n")
     .filter((line) => line.startsWith("  "))
     .map((line) => line.trim());
 
-describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "the README's flows by curl", () => {
+describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "README, requests by curl", () => {
   let stage: Stage;
   beforeAll(async () => {
     stage = await openStage("toy");
   });
   afterAll(() => stage?.close());
 
-  it("get a token for several scopes, tags, a manifest, and a blob with and without its redirect", async () => {
+  it("they get a token for several scopes, tags, a manifest, and a blob with and without its redirect", async () => {
     const { stack, dir } = stage;
     const script = (await blocksOf("What a client does, by curl", stack.edge)).join("");
     expect(script.match(/curl/g)?.length).toBe(5);
@@ -51,7 +51,7 @@ describeWith(["bash", "curl", "sed", "tee", "sha256sum"], "the README's flows by
   });
 });
 
-describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with docker and skopeo", () => {
+describeWith([...needs.dockerd, "skopeo", "bash"], "README and npm start, lines for docker and skopeo", () => {
   let stage: Stage;
   let docker: Docker;
   beforeAll(async () => {
@@ -63,7 +63,7 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with doc
     await stage?.close();
   });
 
-  it("of README and npm start push an image and pull it again", async () => {
+  it("they push an image and pull it again", async () => {
     const blocks = await blocksOf("Two commands", stage.stack.edge);
     const pasted = blocks.filter((block) => /^(docker|skopeo) /.test(block));
     expect(pasted.length).toBe(2);
@@ -73,7 +73,7 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with doc
     await expectPushed("globex/mine", ["1", "2"]);
   });
 
-  /** Each line must do. */
+  /** Each line must succeed. */
   async function paste(script: string): Promise<void> {
     const folders = [dirname(toolPath("docker")), dirname(toolPath("skopeo")), process.env["PATH"]];
     const env = { ...docker.env, PATH: folders.join(":"), XDG_RUNTIME_DIR: stage.dir };
@@ -90,7 +90,7 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "the lines to paste, with doc
 
 describeWith(
   ["npx", "bash"],
-  "the lines that give a name to another Pod, by wrangler's own command, and ask podctl",
+  "README and npm start, lines that assign a prefix by wrangler and ask podctl about it",
   () => {
     let stage: Stage;
     beforeAll(async () => {
@@ -98,7 +98,7 @@ describeWith(
     });
     afterAll(() => stage?.close());
 
-    it("are served within a minute, without a restart", { timeout: 90_000 }, async () => {
+    it("the prefix goes to its new Pod within a minute, without a restart", { timeout: 90_000 }, async () => {
       const { stack } = stage;
       const client = createClient(stack.edge);
       const podAsked = async () => {

@@ -1,18 +1,18 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import type { ClientInit } from "../support/client.ts";
 import { digestOf } from "./images.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith(needs.registryPods, "the same requests straight to a docker-registry Pod and through the edge", () =>
+describeWith(needs.registryPods, "requests to a docker-registry Pod, directly and through the edge", () =>
   scenario("registry"),
 );
-describeWith(needs.distributionPods, "the same requests straight to a distribution v3 Pod and through the edge", () =>
+describeWith(needs.distributionPods, "requests to a distribution v3 Pod, directly and through the edge", () =>
   scenario("distribution-v3"),
 );
 
-/** What docs/differences.md lets differ is taken out of both: places, `_pod`, realm and service, `no-transform`. */
+/** One answer without what may differ by docs/differences.md: locations, `_pod`, realm and service, `no-transform`. */
 type Seen = { readonly step: string; readonly status: number; readonly headers: object; readonly body: unknown };
 
 const compared = [
@@ -45,7 +45,7 @@ function scenario(pods: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  it("have the same answers", async () => {
+  it("each request gets the same answer both ways", async () => {
     const { registry, token } = stage.stack.pods["pod-a"];
     const straight = await play(registry.url, `${token.url}/jwt/auth?service=pod-a-registry`);
     const edge = await play(stage.stack.edge, `${stage.stack.edge}/jwt/auth?service=registry-edge`);
@@ -54,7 +54,7 @@ function scenario(pods: PodKind): void {
   });
 }
 
-/** One client's requests, in repositories whose names have the same length both ways. */
+/** Sends one client's requests, in repositories whose names have the same length both ways. */
 async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const way = tokenUrl.includes("registry-edge") ? "edge" : "pods";
@@ -63,7 +63,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
   const asked = await fetch(tokenUrl + scopes, { headers: { Authorization: `Basic ${btoa("demo:demo")}` } });
   const { token } = (await asked.json()) as { token: string };
 
-  /** Its `Location`, for a step that goes on there. */
+  /** Sends one request and returns its `Location`, where a later step may go on. */
   async function step(method: string, path: string, init: ClientInit = {}): Promise<string> {
     const url = new URL(/^(\/|http:)/.test(path) ? path : `/v2/${app}/${path}`, origin);
     const headers = { Authorization: `Bearer ${token}`, ...init.headers };
@@ -88,7 +88,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
     const isJson = /\bjson\b/.test(answer.headers.get("Content-Type") ?? "") && text !== "";
     const headers = compared.flatMap((name) => {
       const value = answer.headers.get(name);
-      // The edge's own 401 is the Pod's but for a charset and a line break at its end.
+      // The edge's own 401 differs from the Pod's only in the charset and a line break at the end.
       const own = answer.status === 401 && name.startsWith("Content-");
       return value === null || own ? [] : [[name, plain(value)]];
     });
@@ -121,7 +121,7 @@ async function playRefusals(step: Step): Promise<void> {
 }
 
 async function playUploads(step: Step, app: string, other: string): Promise<void> {
-  // 2.8 takes no other type.
+  // 2.8 accepts no other type.
   const bytes = (body: string, headers = {}) => ({
     body,
     headers: { "Content-Type": "application/octet-stream", ...headers },

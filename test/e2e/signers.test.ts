@@ -1,10 +1,9 @@
-/** URLs as the edge signs them, against the servers that verify them: what is right is served, what was changed is refused. */
-import { PutObjectCommand, S3Client } from "@aws-sdk/client-s3";
-import { BlobServiceClient, StorageSharedKeyCredential } from "@azure/storage-blob";
+/** The edge's signed URLs meet real servers, which serve what is right and refuse what was changed. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { signingWindow } from "../../src/signers/window.ts";
 import { objectKeys } from "../signers/object-keys.ts";
 import { type Case, type SigningScheme, sign } from "../signers/sign.ts";
+import { loadOracle } from "./oracles/sdk.ts";
 import { startAzurite, startNginx, startS3 } from "./signing-servers.ts";
 import { describeWith, needs } from "./tools.ts";
 
@@ -12,7 +11,7 @@ import { describeWith, needs } from "./tools.ts";
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];
-/** Each object is its own name: a wrong one would show. */
+/** Each object holds its own name, so a wrong object would be seen. */
 const bytesOf = (key: string) => Buffer.from(key);
 
 function currentWindow() {
@@ -36,7 +35,7 @@ const statusOf = async (url: string, init: RequestInit = {}) => {
   return answer.status;
 };
 
-/** For every key, which is also what the object holds: its bytes, a range of them, and by HEAD their length. */
+/** Each object is served whole, as a range, and by HEAD with its length. An object holds its own key. */
 async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
   for (const key of keys.map((name) => under + name)) {
     const url = await urlOf(key);
@@ -51,7 +50,7 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Another object, an end changed, a signature changed, none at all, and a URL that has ended. */
+/** Another object, a changed expiry, a changed signature, no signature, and an expired URL are refused. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);
@@ -67,10 +66,11 @@ async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, und
   expect(await Promise.all(changed.map((wrong) => statusOf(wrong)))).toEqual([403, 403, 403, 403, ended]);
 }
 
-describeWith(needs.versitygw, "versitygw verifies", () => {
+describeWith(needs.versitygw, "versitygw", () => {
   for (const region of ["us-east-1", "auto"]) {
     let server: Awaited<ReturnType<typeof startS3>>;
     beforeAll(async () => {
+      const { PutObjectCommand, S3Client } = loadOracle("@aws-sdk/client-s3");
       server = await startS3(region);
       const client = new S3Client({
         region,
@@ -89,20 +89,20 @@ describeWith(needs.versitygw, "versitygw verifies", () => {
     };
     const urlOf = signerFor(store);
 
-    test(`every key in region ${region}, by GET, range and HEAD`, () => expectServed(urlOf));
+    test(`it serves every key in region ${region} by GET, range and HEAD`, () => expectServed(urlOf));
 
-    test(`and refuses what was changed, in region ${region}`, () =>
+    test(`it refuses each changed URL in region ${region}`, () =>
       expectRefused(urlOf, { expiry: /(X-Amz-Expires=\d*)(\d)/, signature: /(X-Amz-Signature=.{20})(.)/ }));
 
-    test(`and a HEAD on a URL for GET, in region ${region}, and the other way`, async () => {
+    test(`it refuses HEAD on a URL for GET and GET on one for HEAD, in region ${region}`, async () => {
       const [key = ""] = keys;
       const [get, head] = [await urlOf(key), await urlOf(key, { method: "HEAD" })];
       expect([await statusOf(get, { method: "HEAD" }), await statusOf(head)]).toEqual([403, 403]);
       expect([await statusOf(get), await statusOf(head, { method: "HEAD" })]).toEqual([200, 200]);
     });
 
-    // A session's token it cannot verify: this server has no sessions (400 InvalidToken).
-    test(`attribution is signed too, in region ${region}`, async () => {
+    // A session token is not tested, because this server has no sessions (400 InvalidToken).
+    test(`it refuses a changed attribution in region ${region}`, async () => {
       const url = await urlOf(otherKey, { attribution: [["repository", "acme/app"]] });
       const changed = url.replace("acme%2Fapp", "acme%2Fother");
       expect([await statusOf(url), await statusOf(changed), changed === url]).toEqual([200, 403, false]);
@@ -110,9 +110,10 @@ describeWith(needs.versitygw, "versitygw verifies", () => {
   }
 });
 
-describeWith(needs.azurite, "Azurite verifies", () => {
+describeWith(needs.azurite, "Azurite", () => {
   let server: Awaited<ReturnType<typeof startAzurite>>;
   beforeAll(async () => {
+    const { BlobServiceClient, StorageSharedKeyCredential } = loadOracle("@azure/storage-blob");
     server = await startAzurite();
     const { account, accountKey, origin } = server;
     const service = new BlobServiceClient(`${origin}/${account}`, new StorageSharedKeyCredential(account, accountKey));
@@ -129,19 +130,19 @@ describeWith(needs.azurite, "Azurite verifies", () => {
       return { scheme: "azure", config, secret: kind === "service" ? { accountKey } : { userDelegationKey } };
     });
 
-    test(`every key by a ${kind} SAS, by GET, range and HEAD`, () => expectServed(urlOf));
+    test(`it serves every key by a ${kind} SAS by GET, range and HEAD`, () => expectServed(urlOf));
 
-    test(`and refuses what was changed in a ${kind} SAS`, () =>
+    test(`it refuses each changed URL with a ${kind} SAS`, () =>
       expectRefused(urlOf, { expiry: /([?&]se=[^&]*)(\d)(?=Z)/, signature: /(sig=(?:%..|\w){8}(?:%..)*)(\w)/ }));
 
-    test(`a ${kind} SAS with attribution, which is no part of it`, async () => {
+    test(`it serves a ${kind} SAS with attribution, which the signature does not cover`, async () => {
       const url = await urlOf(otherKey, { attribution: [["repository", "acme/app"]] });
       expect([await statusOf(url), url.includes("repository=acme")]).toEqual([200, true]);
     });
   }
 });
 
-/** Cloudflare's `is_timed_hmac_valid_v0` and an HMAC form of secure_link, in njs: written apart from what signs. */
+/** Cloudflare's `is_timed_hmac_valid_v0` and an HMAC form of secure_link in njs, written without the signers' code. */
 const njs = `
 const crypto = require('crypto');
 const mac = (text, encoding) => crypto.createHmac('sha256', 'a shared secret').update(text).digest(encoding);
@@ -171,7 +172,7 @@ const locations = `
   location /hmac/ { js_set $hmac verify.hmac; if ($hmac != "1") { return 403; } }
   location /cloudflare/ { js_set $waf verify.cloudflare; if ($waf != "1") { return 403; } }`;
 
-describeWith(needs.nginx, "nginx verifies", () => {
+describeWith(needs.nginx, "nginx", () => {
   let server: Awaited<ReturnType<typeof startNginx>>;
   const forms = {
     md5: { scheme: "nginx", config: {}, secret: { secret: "a shared secret" } },
@@ -199,9 +200,9 @@ describeWith(needs.nginx, "nginx verifies", () => {
     const urlOf = signerFor(() => ({ scheme, config: { ...config, baseUrl: server.origin }, secret }));
     const attributed: UrlOf = (key, more) => urlOf(key, { ...more, attribution: [["repository", "acme/app"]] });
 
-    test(`every key in ${form} form, by GET, range and HEAD`, () => expectServed(attributed, `${form}/`));
+    test(`it serves every key in ${form} form by GET, range and HEAD`, () => expectServed(attributed, `${form}/`));
 
-    test(`and refuses what was changed in ${form} form`, () =>
+    test(`it refuses each changed URL in ${form} form`, () =>
       expectRefused(urlOf, { ...places[form], under: `${form}/` }));
   }
 });

@@ -1,14 +1,12 @@
-/** Servers that verify signed URLs: versitygw, Azurite and nginx, each with a folder of its own, gone at the end. */
+/** Starts servers that verify signed URLs: versitygw, Azurite and nginx. Each has a folder that is removed at the end. */
 import { createHmac, randomBytes } from "node:crypto";
 import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { dirname } from "node:path";
-import { childEnv } from "../../src/local/child-env.ts";
-import { accepts, freePort, startChild } from "../../src/local/child-process.ts";
-import { loopback } from "../../src/local/http-server.ts";
-import type { PodContext } from "../../src/local/pods/pod.ts";
+import { childEnv, startChild } from "../../src/local/child-process.ts";
 import { startVersitygw } from "../../src/local/pods/versitygw.ts";
-import { startWatchdog, type Watchdog } from "../../src/local/watchdog.ts";
+import { freePort, isListening, loopback } from "../../src/local/ports.ts";
+import { startWatchdog, type Watchdog } from "../../src/local/teardown.ts";
 import { toolPath } from "./tools.ts";
 
 type SigningServer<Details> = Details & { readonly origin: string; stop(): Promise<void> };
@@ -42,11 +40,11 @@ export const startS3 = (region: string) =>
       secretAccessKey: randomBytes(30).toString("base64url"),
     };
     const pod = { id: "pod-a", dir, bucket: "pod-a", region, ...secret, watchdog };
-    const server = await startVersitygw(toolPath("versitygw"), pod as unknown as PodContext);
+    const server = await startVersitygw(toolPath("versitygw"), pod);
     return { ...server, secret, bucket: pod.bucket };
   });
 
-/** What Azurite derives a user delegation key from, in place of Entra (its `USERDELEGATIONKEY_SIGNING_SEED`). */
+/** Azurite derives a user delegation key from this instead of asking Entra (its `USERDELEGATIONKEY_SIGNING_SEED`). */
 const azuriteSeed = "azurite-user-delegation-signing-seed-v1";
 
 export const startAzurite = () =>
@@ -63,7 +61,7 @@ export const startAzurite = () =>
       ],
       env: { ...childEnv(), AZURITE_ACCOUNTS: `${account}:${accountKey}` },
       watchdog,
-      readyPort: async () => ((await accepts(port)) ? port : null),
+      readyPort: async () => ((await isListening(port)) ? port : null),
     });
     return { ...server, account, accountKey, userDelegationKey: delegationKey() };
   });
@@ -84,7 +82,7 @@ function delegationKey() {
 const sasTime = (hours: number): string =>
   new Date(Date.now() + hours * 3_600_000).toISOString().replace(/\.\d{3}/, "");
 
-/** Every file holds its own path. `scripts` are njs modules by their names. */
+/** Each file holds its own path. `scripts` are njs modules by their names. */
 export const startNginx = (locations: string, files: readonly string[], scripts: Readonly<Record<string, string>>) =>
   inFolder(async (dir, watchdog) => {
     const port = await freePort();
@@ -113,7 +111,7 @@ export const startNginx = (locations: string, files: readonly string[], scripts:
       args: ["-e", "stderr", "-p", dir, "-c", `${dir}/nginx.conf`],
       env: childEnv(),
       watchdog,
-      readyPort: async () => ((await accepts(port)) ? port : null),
+      readyPort: async () => ((await isListening(port)) ? port : null),
     });
     return { ...server, root: `${dir}/www` };
   });

@@ -1,14 +1,14 @@
 import { readFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { blobFile, digestOf, makeImage, makeMultiArchImage, megabyte } from "./images.ts";
 import { type Skopeo, skopeoIn } from "./skopeo.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { blobRedirects, expectPodsApart } from "./taps.ts";
 import { describeWith, needs } from "./tools.ts";
 
-describeWith(needs.skopeo, "skopeo against docker-registry Pods", () => scenario("registry"));
-describeWith([...needs.distributionPods, "skopeo"], "skopeo against distribution v3 Pods", () =>
+describeWith(needs.skopeo, "skopeo with docker-registry Pods", () => scenario("registry"));
+describeWith([...needs.distributionPods, "skopeo"], "skopeo with distribution v3 Pods", () =>
   scenario("distribution-v3"),
 );
 
@@ -28,24 +28,24 @@ function scenario(pods: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  it("refuses a wrong password and takes the right one", async () => {
+  it("its login fails with a wrong password and succeeds with the right one", async () => {
     const wrong = await skopeo.attempt("login", "--username", "demo", "--password", "wrong", stage.host);
     expect(wrong.code).not.toBe(0);
     expect(wrong.stderr).toContain("invalid username/password");
     expect(await skopeo("login", "--username", "demo", "--password", "demo", stage.host)).toContain("Login Succeeded");
   });
 
-  it("pushes and pulls layers of 20 MB and 200 MB", async () => {
+  it("it pushes and pulls layers of 20 MB and 200 MB", async () => {
     const made = await makeImage(`${stage.dir}/big`, [20 * megabyte, 200 * megabyte]);
     await skopeo("copy", "--preserve-digests", local("big"), remote("acme/app:big"));
     await skopeo("copy", "--preserve-digests", remote("acme/app:big"), local("big-back"));
     expect(await onlyManifest("big-back")).toMatchObject({ digest: made.digest, size: made.size });
-    // Two layers and a config.
+    // The image has two layers and a config.
     await stage.stack.edgeSettled();
     expect(blobRedirects(stage.stack, "pod-a")).toBe(3);
   });
 
-  it("pushes an image index with all its platforms and pulls it again", async () => {
+  it("it pushes an image index with all its platforms and pulls it again", async () => {
     const made = await makeMultiArchImage(`${stage.dir}/multi`, megabyte);
     await skopeo("copy", "--all", "--preserve-digests", local("multi"), remote("acme/app:multi"));
     const raw = await skopeo("inspect", "--raw", remote("acme/app:multi"));
@@ -55,7 +55,7 @@ function scenario(pods: PodKind): void {
     expect(blobRedirects(stage.stack, "pod-a")).toBe(4);
   });
 
-  it("pulls by digest", async () => {
+  it("it pulls by digest", async () => {
     const { digest } = await onlyManifest("multi");
     const index = JSON.parse(await readFile(blobFile(`${stage.dir}/multi`, digest), "utf8")) as {
       manifests: { digest: string }[];
@@ -65,21 +65,21 @@ function scenario(pods: PodKind): void {
     expect((await onlyManifest("one")).digest).toBe(amd64?.digest);
   });
 
-  it("inspects an image and lists its tags", async () => {
+  it("it inspects an image and lists its tags", async () => {
     const inspected = JSON.parse(await skopeo("inspect", remote("acme/app:big"))) as { Layers: string[]; Os: string };
     expect(inspected).toMatchObject({ Os: "linux" });
     expect(inspected.Layers).toHaveLength(2);
     expect(JSON.parse(await skopeo("list-tags", remote("acme/app")))).toMatchObject({ Tags: ["big", "multi"] });
   });
 
-  it("pulls a public image without a login, and no private one", async () => {
+  it("it pulls a public image without a login, but not a private one", async () => {
     await skopeo("copy", "--src-no-creds", remote("globex/hello:1"), local("public"));
     const refused = await skopeo.attempt("copy", "--src-no-creds", remote("globex/private:1"), local("refused"));
     expect(refused.code).not.toBe(0);
     expect(refused.stderr).toContain("403 (Forbidden)");
   });
 
-  it("pushes to both Pods with one login", async () => {
+  it("it pushes to both Pods with one login", async () => {
     const made = await makeImage(`${stage.dir}/both`, [megabyte]);
     for (const name of ["acme/both", "globex/both"]) {
       await skopeo("copy", "--preserve-digests", local("both"), remote(`${name}:1`));
@@ -87,12 +87,12 @@ function scenario(pods: PodKind): void {
     }
   });
 
-  it("copies an image from one Pod to the other", async () => {
+  it("it copies an image from one Pod to the other", async () => {
     await skopeo("copy", "--preserve-digests", remote("acme/both:1"), remote("globex/copied:1"));
     await skopeo("copy", remote("globex/copied:1"), local("copied"));
   });
 
-  it("deletes by digest", async () => {
+  it("it deletes by digest", async () => {
     const { digest } = await onlyManifest("both");
     await skopeo("delete", remote(`acme/both@${digest}`));
     const gone = await skopeo.attempt("inspect", remote("acme/both:1"));

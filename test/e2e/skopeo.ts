@@ -2,7 +2,7 @@ import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Skopeo = {
-  /** Flags and arguments as typed; TLS and signature policy are off, the login is this client's own. */
+  /** Takes flags and arguments as typed. TLS and signature policy are off, and the login is this client's own. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
 };

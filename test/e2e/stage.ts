@@ -1,11 +1,11 @@
-/** A stack with real Pods and a folder for what a test makes; both gone at the end, whatever happened. */
+/** A stack with real Pods and a folder for a test's files. Both are removed at the end, whatever happened. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
 
 export type Stage = {
   readonly stack: Stack;
-  /** `host:port` of the edge, as it stands in an image's reference. */
+  /** `host:port` of the edge, as in an image's reference. */
   readonly host: string;
   readonly dir: string;
   close(): Promise<void>;

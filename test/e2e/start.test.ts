@@ -7,7 +7,7 @@ import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { text } from "node:stream/consumers";
 import { afterEach, beforeEach, expect, it } from "vitest";
-import { accepts, freePort } from "../../src/local/child-process.ts";
+import { freePort, isListening } from "../../src/local/ports.ts";
 import { checkoutIn } from "../support/checkout.ts";
 import { descendants, isRunning, processesNaming } from "./processes.ts";
 import { describeWith, needs } from "./tools.ts";
@@ -18,7 +18,7 @@ beforeEach(async () => {
   dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
 });
 afterEach(async () => {
-  // Of a test that failed.
+  // Only a test that failed leaves a group that runs.
   if (group !== null && (await isRunning(group))) process.kill(-group, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });
@@ -35,17 +35,17 @@ function npmStart(checkout: string, port: number, ...args: readonly string[]) {
 
 const realPods = [...needs.distributionPods, ...needs.registryPods];
 
-describeWith(["npm", ...realPods], "npm start ends without a process, a port or a stack.json", () => {
+describeWith(["npm", ...realPods], "npm start at its end", () => {
   it.each([
     ["toy", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
-    ["toy", "SIGTERM to npm alone", (pid: number) => process.kill(pid, "SIGTERM")],
+    ["toy", "SIGTERM to npm only", (pid: number) => process.kill(pid, "SIGTERM")],
     ["distribution-v3", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
     ["registry", "Ctrl-C", (pid: number) => process.kill(-pid, "SIGINT")],
-  ])("of %s Pods on %s", async (pods, _, end) => {
+  ])("%s Pods leave no process, no port and no stack.json after %s", async (pods, _, end) => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", pods);
     const [welcome] = (await once(stdout, "data")) as [Buffer];
-    expect(welcome.toString()).toContain("Ctrl-C ends all.");
+    expect(welcome.toString()).toContain("Ctrl-C stops everything.");
     const stackFile = `${checkout}/.local/stack.json`;
     const ports = [...(await readFile(stackFile, "utf8")).matchAll(/:(\d+)"/g)].map(([, port]) => Number(port));
     const started = await descendants(pid);
@@ -53,16 +53,16 @@ describeWith(["npm", ...realPods], "npm start ends without a process, a port or 
     end(pid);
     await exited;
     await expect.poll(() => left(started), { timeout: 5_000 }).toEqual([]);
-    const open = await Promise.all(ports.map(async (port) => ((await accepts(port)) ? [port] : [])));
+    const open = await Promise.all(ports.map(async (port) => ((await isListening(port)) ? [port] : [])));
     expect(open.flat()).toEqual([]);
     expect(existsSync(stackFile)).toBe(false);
   });
 
-  it("when Ctrl-C comes while it starts", async () => {
+  it("no process and no stack.json is left if Ctrl-C comes while it starts", async () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
     const printed = text(stdout);
-    // npm's shell, Node, the watchdog, and the first servers.
+    // These are npm's shell, Node, the watchdog and the first servers.
     const count = async () => (await descendants(pid)).length;
     await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
     const started = await descendants(pid);
@@ -75,7 +75,7 @@ describeWith(["npm", ...realPods], "npm start ends without a process, a port or 
 });
 
 describeWith(["npm"], "npm start on a port in use", () => {
-  it("says so in one line", async () => {
+  it("it names the port in one line and fails", async () => {
     const other = createServer().listen(0, "127.0.0.1");
     await once(other, "listening");
     const { port } = other.address() as AddressInfo;

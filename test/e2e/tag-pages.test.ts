@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
@@ -7,9 +7,9 @@ import { describeWith, needs } from "./tools.ts";
 
 const tags = ["1", "a", "b", "c", "d"];
 
-// 2.8 gives all tags at once, whatever is asked.
-describeWith(needs.registryPods, "tags in pages of docker-registry Pods", () => scenario("registry", [5]));
-describeWith(needs.distributionPods, "tags in pages of distribution v3 Pods", () =>
+// 2.8 gives all tags at once, whatever page size is asked for.
+describeWith(needs.registryPods, "pages of tags of docker-registry Pods", () => scenario("registry", [5]));
+describeWith(needs.distributionPods, "pages of tags of distribution v3 Pods", () =>
   scenario("distribution-v3", [2, 2, 1]),
 );
 
@@ -20,7 +20,7 @@ function scenario(pods: PodKind, pageSizes: readonly number[]): void {
   });
   afterAll(() => stage?.close());
 
-  it("are the Pod's own, each next page on the edge", async () => {
+  it("they are the Pod's own, and each links to the next one on the edge", async () => {
     const client = createClient(stage.stack.edge);
     const token = await client.token(["repository:acme/private:pull,push"]);
     const image = await client.get("/v2/acme/private/manifests/1", token);

@@ -1,9 +1,12 @@
-/** What must hold after any scenario, whichever client played it: shown by the taps, not by the edge's word alone. */
+/** What must hold after any client's scenario, as the taps show it and not only the edge. */
 import { expect } from "vitest";
-import type { EdgeRecord, PodId, SeenRequest, Stack } from "../../src/local/types.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import type { Stack } from "../../src/local/stack.ts";
+import type { SeenRequest } from "../../src/local/taps/seen-requests.ts";
+import type { EdgeRecord } from "../../src/local/workerd/edge-log.ts";
 
-const prefixes: Readonly<Record<PodId, string>> = { "pod-a": "acme", "pod-b": "globex" };
-const podIds = Object.keys(prefixes) as PodId[];
+const prefixes: Readonly<Record<LocalPodId, string>> = { "pod-a": "acme", "pod-b": "globex" };
+const podIds = Object.keys(prefixes) as LocalPodId[];
 
 export async function expectPodsApart(stack: Stack): Promise<void> {
   await stack.edgeSettled();
@@ -19,12 +22,12 @@ export async function expectPodsApart(stack: Stack): Promise<void> {
 }
 
 /** How many blobs clients were sent to a Pod's storage for. */
-export function blobRedirects(stack: Stack, pod: PodId): number {
+export function blobRedirects(stack: Stack, pod: LocalPodId): number {
   return blobGets(stack.edgeSeen(), pod).length;
 }
 
-/** A name's requests reached its Pod alone, and no mount named a source in another. */
-function expectOwnNamesOnly(pod: PodId, seen: readonly SeenRequest[]): void {
+/** A name's requests reached only its Pod, and no mount named a source in another Pod. */
+function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void {
   const foreign = seen.filter(({ path }) => {
     const url = new URL(path, "http://pod");
     const names = [url.pathname.replace(/^\/v2\//, ""), ...url.searchParams.getAll("from")];
@@ -33,13 +36,13 @@ function expectOwnNamesOnly(pod: PodId, seen: readonly SeenRequest[]): void {
   expect(foreign.map(line), `requests that ${pod}'s registry should not have got`).toEqual([]);
 }
 
-function expectOwnScopesOnly(pod: PodId, seen: readonly SeenRequest[]): void {
+function expectOwnScopesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void {
   const scopes = seen.flatMap(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
   const foreign = scopes.filter((scope) => !scope.startsWith(`repository:${prefixes[pod]}/`));
   expect(foreign, `scopes that ${pod}'s token service should not have got`).toEqual([]);
 }
 
-function expectSignedAndAnonymous(pod: PodId, seen: readonly SeenRequest[]): void {
+function expectSignedAndAnonymous(pod: LocalPodId, seen: readonly SeenRequest[]): void {
   const bad = seen.filter(
     ({ method, path, status, authorization }) =>
       authorization !== "none" ||
@@ -51,8 +54,8 @@ function expectSignedAndAnonymous(pod: PodId, seen: readonly SeenRequest[]): voi
   expect(bad.map(line), `requests that ${pod}'s storage should not have got, or not answered so`).toEqual([]);
 }
 
-/** Every blob GET ended in a 307 without a body; the Pod sent no blob, and the storage was asked once for each 307. */
-function expectRedirected(pod: PodId, stack: Stack): void {
+/** Each blob GET ended in a 307 without a body, the Pod sent no blob, and the storage was asked once for each 307. */
+function expectRedirected(pod: LocalPodId, stack: Stack): void {
   const gets = blobGets(stack.edgeSeen(), pod);
   const otherwise = gets.filter(
     ({ status, outcome, responseBytes }) => status !== 307 || outcome !== "redirected" || responseBytes !== 0,
@@ -64,7 +67,7 @@ function expectRedirected(pod: PodId, stack: Stack): void {
   expect(fetched.length, `blobs fetched from ${pod}'s storage, against redirects to it`).toBe(gets.length);
 }
 
-const blobGets = (records: readonly EdgeRecord[], pod: PodId): readonly EdgeRecord[] =>
+const blobGets = (records: readonly EdgeRecord[], pod: LocalPodId): readonly EdgeRecord[] =>
   records.filter(({ method, path }) => method === "GET" && path.startsWith(`/v2/${prefixes[pod]}/`) && isBlob(path));
 const isBlob = (path: string): boolean => /\/blobs\/sha(256|512):[0-9a-f]+$/.test(path);
 const line = ({ method, path, status, authorization }: SeenRequest): string =>

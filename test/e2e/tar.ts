@@ -1,9 +1,9 @@
 import { randomBytes } from "node:crypto";
-import { tarEnd, tarHeader } from "../../src/local/tar.ts";
+import { tarEnd, tarHeader } from "../../src/local/images.ts";
 
 const chunkBytes = 1024 * 1024;
 
-/** A tar with one file of random bytes, made as a stream: what a layer of an image is. */
+/** Streams a tar with one file of random bytes, as a layer of an image is. */
 export function* tarOfRandomBytes(name: string, bytes: number): Generator<Buffer> {
   yield tarHeader(name, bytes);
   for (let left = bytes; left > 0; left -= chunkBytes) yield randomBytes(Math.min(left, chunkBytes));

@@ -1,10 +1,10 @@
-/** Programs that a test needs: where they are, and what becomes of the test without them. */
+/** Finds the programs that a test needs, and decides what becomes of the test without them. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";
 import { root } from "../../src/local/paths.ts";
 
-/** Debian's own folders first: a machine may have a second docker client that is too new or too old for its dockerd. */
+/** Debian's own folders come first, because a machine may have a second docker client that does not fit its dockerd. */
 const folders = [
   `${root}.local/bin`,
   `${root}.local/azurite/node_modules/.bin`,
@@ -12,6 +12,8 @@ const folders = [
   "/usr/sbin",
   ...(process.env["PATH"] ?? "").split(delimiter),
 ];
+/** Vendors' SDKs, which are needed by their packages' names. */
+export const oraclesDir = `${root}.local/oracles`;
 const nginxModules = "/usr/lib/nginx/modules";
 
 const registryPod = ["docker-registry", "versitygw", "openssl"];
@@ -22,8 +24,8 @@ export const needs = {
   skopeo: [...registryPod, "skopeo"],
   dockerd,
   docker: [...registryPod, ...dockerd],
-  versitygw: ["versitygw"],
-  azurite: ["azurite-blob"],
+  versitygw: ["versitygw", "@aws-sdk/client-s3"],
+  azurite: ["azurite-blob", "@azure/storage-blob"],
   nginx: ["nginx", "ngx_http_js_module.so"],
 } as const;
 
@@ -47,10 +49,13 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** `root` is a right, not a program. */
-const isThere = (name: string): boolean => (name === "root" ? process.getuid?.() === 0 : findTool(name) !== null);
+/** `root` is a user, not a program. */
+const isThere = (name: string): boolean =>
+  name === "root" ? process.getuid?.() === 0 : isOracle(name) || findTool(name) !== null;
 
-/** In CI a missing program fails; elsewhere its tests are skipped, and the skip says what is missing. */
+const isOracle = (name: string): boolean => allows(constants.R_OK)(`${oraclesDir}/node_modules/${name}/package.json`);
+
+/** In CI a missing program makes its tests fail. Elsewhere they are skipped, and the skip names it. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
   const missing = tools.filter((name) => !isThere(name));
   const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;

@@ -1,6 +1,6 @@
 import { rm } from "node:fs/promises";
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from "vitest";
-import type { PodKind } from "../../src/local/types.ts";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { createClient } from "../support/client.ts";
 import { craneIn } from "./crane.ts";
 import { dockerIn } from "./docker.ts";
@@ -18,7 +18,7 @@ const kinds = [
   ["distribution-v3", [...needs.distributionPods, "skopeo"]],
 ] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
 
-describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
+describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, tools) => {
   describeWith(tools, "pushed through the edge", () => {
     let stage: Stage;
     const image = () => `${stage.host}/${repository}:1`;
@@ -29,14 +29,14 @@ describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
       const login = ["--dest-creds", "demo:demo"];
       await skopeoIn(stage.dir)("copy", ...login, `oci:${stage.dir}/ten:image`, `docker://${image()}`);
     });
-    // Each client comes to an edge that has seen nothing.
+    // Each client meets an edge without any proof.
     beforeEach(async () => {
       await stage.stack.restartEdge();
       stage.stack.clearSeen();
     });
     afterAll(() => stage?.close());
 
-    it("is proved by one manifest: the registry gets no request for a blob", async () => {
+    it("one manifest proves all its blobs, and the registry gets no request for a blob", async () => {
       const client = createClient(stage.stack.edge);
       const token = await client.token([`repository:${repository}:pull`], null);
       const manifest = await client.get(`/v2/${repository}/manifests/1`, token);
@@ -50,7 +50,7 @@ describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
       expect(stage.stack.seen("pod-a", "registry").map(({ method }) => method)).toEqual(["GET"]);
     });
 
-    it("is pulled by skopeo with requests for manifests alone", async () => {
+    it("the registry gets only requests for manifests when skopeo pulls", async () => {
       await expectManifestsOnly(async () => {
         await skopeoIn(stage.dir)("copy", `docker://${image()}`, `oci:${stage.dir}/skopeo:image`);
         await rm(`${stage.dir}/skopeo`, { recursive: true });
@@ -58,14 +58,14 @@ describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
     });
 
     describeWith(["crane"], "by crane", () => {
-      it("is pulled with requests for manifests alone", async () => {
+      it("the registry gets only requests for manifests", async () => {
         const crane = craneIn(stage.dir);
         await expectManifestsOnly(async () => void (await crane("pull", image(), `${stage.dir}/crane.tar`)));
       });
     });
 
     describeWith(needs.dockerd, "by dockerd", () => {
-      it("is pulled with requests for manifests alone", async () => {
+      it("the registry gets only requests for manifests", async () => {
         const docker = await dockerIn(stage.dir);
         try {
           await expectManifestsOnly(async () => {
@@ -78,7 +78,7 @@ describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
       });
     });
 
-    /** Twice, with nothing kept by the client: the registry gets the requests for manifests, and the storage the rest. */
+    /** Pulls twice, with nothing kept by the client. The registry gets the requests for manifests, and the storage the rest. */
     async function expectManifestsOnly(pull: () => Promise<void>): Promise<void> {
       for (let pulls = 0; pulls < 2; pulls += 1) {
         stage.stack.clearSeen();
@@ -90,7 +90,7 @@ describe.each(kinds)("an image of 10 layers on %s Pods", (kind, tools) => {
         expect(asked).not.toEqual([]);
         expect(stage.stack.seen("pod-a", "registry").map(lineOf)).toEqual(asked);
         const redirects = records.filter(({ endpoint }) => endpoint === "blob");
-        // The layers and a config.
+        // The image has its layers and a config.
         expect(redirects.map(({ proof }) => proof)).toEqual(Array(layers + 1).fill("manifest"));
       }
     }

@@ -4,14 +4,14 @@ import type { PodId } from "../../src/directory/pod-id.ts";
 import { type CatalogPage, mergeCatalog, parsePlaces } from "../../src/edge/merge-catalog.ts";
 import { repositoryName } from "../support/generators.ts";
 
-/** How registries walk: by component (2.8, 3 on a file system), and by the keys of a bucket (3 on S3). */
+/** Registries walk by component (2.8, and 3 on a file system) or by the keys of a bucket (3 on S3). */
 const orders = {
   byComponent: (name: string) => name.replaceAll("/", "\0"),
   byKey: (name: string) => `${name}/_manifests`,
 };
 type Registry = { readonly pod: PodId; readonly names: readonly string[]; readonly most: number };
 
-/** As a registry pages: what comes after `last` in its own order, whether or not it has that name. */
+/** A registry's page: what comes after `last` in its own order, whether or not it has that name. */
 function ask(
   { pod, names, most }: Registry,
   keyOf: (name: string) => string,
@@ -62,7 +62,7 @@ const registriesOf = (
 const names = fc.array(fc.oneof(repositoryName, fc.stringMatching(/^(a|b)([-._/](a|b|0)){0,3}$/)), { maxLength: 12 });
 const sizes = { n: fc.integer({ min: 1, max: 6 }), most: fc.integer({ min: 1, max: 4 }) };
 
-test("pages of any size over registries of one order are their sorted union, each name once", async () => {
+test("catalog pages of any size over registries of one order are their sorted union, each name once", async () => {
   const byComponent = [orders.byComponent, orders.byComponent, orders.byComponent];
   await fc.assert(
     fc.asyncProperty(fc.array(names, { minLength: 2, maxLength: 3 }), sizes.n, sizes.most, async (lists, n, most) => {
@@ -75,7 +75,7 @@ test("pages of any size over registries of one order are their sorted union, eac
   );
 });
 
-test("registries whose orders differ lose no name and none comes twice", async () => {
+test("in the catalog of registries whose orders differ, no name is lost and none comes twice", async () => {
   const keysOf = [orders.byComponent, orders.byKey];
   await fc.assert(
     fc.asyncProperty(fc.tuple(names, names), sizes.n, sizes.most, async ([one, other], n, most) => {
@@ -86,7 +86,7 @@ test("registries whose orders differ lose no name and none comes twice", async (
   );
 });
 
-test("a page of no names has none after it", async () => {
+test("a catalog page of size 0 has no next page", async () => {
   const page = { pod: "pod-a" as PodId, after: null, repositories: ["a"], hasMore: true };
   const answer = mergeCatalog([page], 0);
   expect([await answer.json(), answer.headers.get("Link")]).toEqual([{ repositories: [] }, null]);

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { formatEndpoint } from "../../src/oci/endpoint.ts";
+import { formatEndpoint, type RegistryEndpoint } from "../../src/oci/endpoint.ts";
 import { parseEndpoint } from "../../src/oci/parse-endpoint.ts";
 import { registryEndpoint } from "../support/generators.ts";
 
@@ -10,12 +10,30 @@ const sha256 = `sha256:${"ab".repeat(32)}`;
 
 describe("parseEndpoint and formatEndpoint", () => {
   test("are inverses for every endpoint", () => {
+    const seen: Record<RegistryEndpoint["kind"], number> = {
+      base: 0,
+      catalog: 0,
+      "gitlab-base": 0,
+      "gitlab-statistics": 0,
+      blob: 0,
+      manifest: 0,
+      "upload-start": 0,
+      upload: 0,
+      tags: 0,
+      referrers: 0,
+      "gitlab-repository": 0,
+      "gitlab-tags": 0,
+      "gitlab-tag": 0,
+      "gitlab-descendants": 0,
+    };
     fc.assert(
       fc.property(registryEndpoint, (endpoint) => {
+        seen[endpoint.kind] += 1;
         expect(parse(endpoint.method, formatEndpoint(endpoint))).toEqual({ ok: true, value: endpoint });
       }),
       { numRuns: 2000 },
     );
+    expect(Object.values(seen).every((count) => count > 0)).toBe(true);
   });
 
   test("never throw, whatever the path and query", () => {
@@ -34,15 +52,23 @@ describe("parseEndpoint and formatEndpoint", () => {
   });
 
   test("what is forwarded parses to what was asked, for any path that parses", () => {
-    const segment = fc.constantFrom("a", "manifests", "blobs", "uploads", "tags", "list", "", "%2F", "A", "1", sha256);
+    const word = fc.constantFrom("a", "manifests", "blobs", "uploads", "tags", "list", "", "%2F", "A", "1", sha256);
+    const end = fc.constantFrom("manifests/1", `blobs/${sha256}`, "blobs/uploads/", "blobs/uploads/1", "tags/list", "");
+    const path = fc.tuple(fc.array(word, { maxLength: 6 }), end).map(([words, last]) => [...words, last].join("/"));
+    const seen = new Set<string>();
+    let parsed = 0;
     fc.assert(
-      fc.property(fc.array(segment, { maxLength: 7 }), fc.constantFrom("GET", "PUT", "POST"), (segments, method) => {
-        const first = parse(method, `/v2/${segments.join("/")}`);
+      fc.property(path, fc.constantFrom("GET", "PUT", "POST"), (text, method) => {
+        const first = parse(method, `/v2/${text}`);
         if (!first.ok || first.value.kind === "token") return;
+        parsed += 1;
+        seen.add(first.value.kind);
         expect(parse(method, formatEndpoint(first.value))).toEqual(first);
       }),
-      { numRuns: 2000 },
+      { numRuns: 4000 },
     );
+    expect(parsed).toBeGreaterThan(200);
+    expect([...seen].toSorted()).toEqual(["base", "blob", "manifest", "tags", "upload", "upload-start"]);
   });
 });
 

@@ -13,17 +13,17 @@ const manifest = { schemaVersion: 2, mediaType: ociManifest, config, layers: [] 
 const blobs = (value: object | string, contentType: string | null = ociManifest) =>
   manifestBlobs(contentType, Buffer.from(typeof value === "string" ? value : JSON.stringify(value)));
 
-test("config and layers of an image are its blobs, each once", () => {
+test("manifestBlobs gives the config and the layers of an image, each once", () => {
   const layers = [layer, layer].map((each) => ({ mediaType: layerType, digest: each, size: 3, urls: [] }));
   expect(blobs({ ...manifest, layers })).toEqual([own, layer]);
   expect(blobs({ ...manifest, mediaType: dockerManifest, layers }, `${dockerManifest}; charset=utf-8`)).toHaveLength(2);
   expect(blobs({ schemaVersion: 2, config, layers })).toHaveLength(2);
 });
 
-describe("a descriptor proves no blob", () => {
+describe("manifestBlobs gives no blob for a descriptor", () => {
   test.each([
     ["with urls", { mediaType: layerType, urls: ["https://elsewhere.test/layer"] }],
-    ["with urls that are no list", { mediaType: layerType, urls: "https://elsewhere.test/layer" }],
+    ["with urls that are not a list", { mediaType: layerType, urls: "https://elsewhere.test/layer" }],
     ["with urls as Go reads them", { mediaType: layerType, URLs: ["https://elsewhere.test/layer"] }],
     ["with a digest as Go reads it", { mediaType: layerType, Digest: own }],
     ["of a foreign layer", { mediaType: "application/vnd.docker.image.rootfs.foreign.diff.tar.gzip" }],
@@ -32,34 +32,34 @@ describe("a descriptor proves no blob", () => {
     ["of an index", { mediaType: ociIndex }],
     ["of a manifest list", { mediaType: "application/vnd.docker.distribution.manifest.list.v2+json" }],
     ["without a media type", {}],
-    ["with a digest that is none", { mediaType: layerType, digest: "sha256:c" }],
+    ["with a malformed digest", { mediaType: layerType, digest: "sha256:c" }],
   ])("%s", (_, descriptor) => {
     expect(blobs({ ...manifest, layers: [{ digest: victim, size: 3, ...descriptor }] })).toEqual([own]);
   });
 
-  test("as the subject", () => {
+  test("that is the subject", () => {
     expect(blobs({ ...manifest, subject: { mediaType: layerType, digest: victim, size: 3 } })).toEqual([own]);
   });
 });
 
-describe("a manifest proves none", () => {
+describe("manifestBlobs gives no blob for a manifest", () => {
   const layers = [{ mediaType: layerType, digest: victim, size: 3 }];
   const whole = JSON.stringify({ ...manifest, layers });
   test.each<[string, object | string, (string | null)?]>([
-    ["of a type that is not an image's", { ...manifest, mediaType: ociIndex, layers }, ociIndex],
-    ["of no type", whole, null],
+    ["whose type is not that of an image", { ...manifest, mediaType: ociIndex, layers }, ociIndex],
+    ["without a type", whole, null],
     ["of another type than the header says", { ...manifest, layers }, dockerManifest],
     ["of schema 1", { ...manifest, schemaVersion: 1, layers }],
-    ["that is an index as well", { ...manifest, layers, manifests: [] }],
-    ["that is an artifact as well", { ...manifest, layers, blobs: [] }],
+    ["that is also an index", { ...manifest, layers, manifests: [] }],
+    ["that is also an artifact", { ...manifest, layers, blobs: [] }],
     ["whose layers are named twice", whole.replace(/}$/, ',"layers":[]}')],
     ["whose layers are named twice, once escaped", whole.replace(/}$/, ',"\\u006cayers":[]}')],
     ["whose layers are named twice for Go", { ...manifest, layers, Layers: [] }],
     ["whose layers are named twice by the long s", { ...manifest, layers, layerſ: [] }],
     ["whose descriptor names its digest twice", whole.replace('"size":3', `"size":3,"digest":"${own}"`)],
     ["after a byte order mark", `\ufeff${whole}`],
-    ["that is no JSON", whole.slice(1)],
-    ["that is no object", "[]"],
+    ["that is not JSON", whole.slice(1)],
+    ["that is not an object", "[]"],
     ["that is null", "null"],
   ])("%s", (_, value, contentType = ociManifest) => {
     expect(blobs(value, contentType)).toEqual([]);
@@ -71,13 +71,13 @@ describe("a manifest proves none", () => {
   });
 });
 
-test("colons and quotes inside of strings are no members", () => {
+test("manifestBlobs does not take colons and quotes inside a string for a member", () => {
   const annotations = { 'a"b": {"c": "d': 'e": "f\\', "": '": ' };
   const layers = [{ mediaType: layerType, digest: layer, size: 3, annotations: { 'x"': '\\":' } }];
   expect(blobs({ ...manifest, annotations, layers })).toEqual([own, layer]);
 });
 
-test("at most 256 are taken from one manifest", () => {
+test("manifestBlobs takes at most 256 blobs from one manifest", () => {
   const layers = Array.from({ length: 1_000 }, (_, index) => ({
     mediaType: layerType,
     digest: `sha256:${index.toString(16).padStart(64, "0")}`,
@@ -86,7 +86,7 @@ test("at most 256 are taken from one manifest", () => {
   expect(blobs({ ...manifest, layers })).toHaveLength(256);
 });
 
-test("no value, however nested or named, proves a blob that stands in neither config nor layers", () => {
+test("manifestBlobs gives no blob that is in neither config nor layers, whatever else the manifest holds", () => {
   fc.assert(
     fc.property(fc.json(), fc.jsonValue(), (text, value) => {
       expect(blobs(text)).toEqual([]);
@@ -95,6 +95,6 @@ test("no value, however nested or named, proves a blob that stands in neither co
   );
 });
 
-test("nesting without end is no image", () => {
+test("manifestBlobs gives no blob for half a million nested arrays", () => {
   expect(blobs(`${"[".repeat(500_000)}${"]".repeat(500_000)}`)).toEqual([]);
 });

@@ -55,7 +55,7 @@ test.each([
   [`sha256:${"a".repeat(63)}`, false],
   ["sha256:", false],
   ["latest", false],
-])("digest %s: %s", (text, expected) => expect(parseDigest(text).ok).toBe(expected));
+])("parseDigest takes %j: %s", (text, expected) => expect(parseDigest(text).ok).toBe(expected));
 
 test.each([
   ["v1.0", true],
@@ -65,11 +65,11 @@ test.each([
   [".a", false],
   ["-a", false],
   ["a b", false],
-])("tag %s: %s", (text, expected) => expect(parseTag(text).ok).toBe(expected));
+])("parseTag takes %j: %s", (text, expected) => expect(parseTag(text).ok).toBe(expected));
 
-describe("challenges", () => {
+describe("challenge", () => {
   const access = [{ type: "repository", name: "a/b", actions: ["pull"] }];
-  test("are one line in the order that registries use", () => {
+  test("a challenge is one line in the order that registries use", () => {
     expect(formatChallenge({ realm: "https://r/jwt/auth", service: "s", access, error: "invalid_token" })).toBe(
       'Bearer realm="https://r/jwt/auth",service="s",scope="repository:a/b:pull",error="invalid_token"',
     );
@@ -85,5 +85,5 @@ describe("challenges", () => {
     ['Bearer realm="r",error="made up"', { realm: "r", service: "", access: [], error: null }],
     ['Basic realm="r"', null],
     [null, null],
-  ])("%s parses", (header, expected) => expect(parseChallenge(header)).toEqual(expected));
+  ])("parseChallenge reads %j", (header, expected) => expect(parseChallenge(header)).toEqual(expected));
 });

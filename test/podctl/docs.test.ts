@@ -5,7 +5,7 @@ import { join, resolve } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 /** `UPDATE_TRANSCRIPTS=1` writes what the commands print now into the page. */
@@ -81,7 +81,7 @@ describe(page, () => {
     if (block.startsWith("```sh\nnpm run --silent pod ")) {
       test("a third Pod starts beside the stack", async () => {
         written[index] = block;
-        const pod = spawn(process.execPath, ["src/local/start-pod.ts", "pod-c", "initech"], { env: env() });
+        const pod = spawn(process.execPath, ["src/local/add-pod.ts", "pod-c", "initech"], { env: env() });
         pods.push(pod);
         pod.stdout.pipe(createWriteStream(join(dir, "pod-c.yaml")));
         const said = text(pod.stderr);

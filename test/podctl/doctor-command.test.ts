@@ -1,11 +1,10 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { advice, type Check } from "../../src/podctl/doctor/check.ts";
 import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { podctl } from "../support/podctl.ts";
-import { readStackKv } from "../support/stack-kv.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 

@@ -1,7 +1,9 @@
 import { readFile } from "node:fs/promises";
 import { beforeAll, describe, expect, test } from "vitest";
 import { createDirectory } from "../../src/directory/directory.ts";
+import { freshValues } from "../../src/directory/kv.ts";
 import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import { advice, type Check } from "../../src/podctl/doctor/check.ts";
 import { type Diagnosis, diagnose } from "../../src/podctl/doctor/diagnose.ts";
@@ -21,10 +23,17 @@ async function put(key: string, record: object): Promise<void> {
   await stack.current.putKv(key, text);
 }
 
+const directoryOf = (texts: ReadonlyMap<string, string>) =>
+  createDirectory({
+    readKv: async () => ok(freshValues(texts)),
+    plainHttp: "allow",
+    parsedPods: createIsolate().parsedPods,
+  });
+
 async function examine(options: Partial<Diagnosis> = {}): Promise<readonly Check[]> {
   const { edge, stateDir } = stack.current;
   return diagnose({
-    directory: createDirectory(async (keys) => ok(new Map(keys.map((key) => [key, kv.get(key) ?? null]))), "allow"),
+    directory: directoryOf(kv),
     pods: ["pod-a", "pod-b"],
     named: false,
     user: { name: "demo", password: "demo" },
@@ -358,10 +367,7 @@ describe("a fleet that asks for no tokens", async () => {
       ["route/globex", JSON.stringify({ v: 1, pod: "pod-b", ...active })],
     ]);
     const checks = await examine({
-      directory: createDirectory(
-        async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
-        "allow",
-      ),
+      directory: directoryOf(texts),
       pods: ["pod-b"],
       edge: open.current.edge,
       probeToken: null,

@@ -1,18 +1,16 @@
 import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import { explainSigning } from "../../src/podctl/explain/canonical.ts";
-import { explainRequest } from "../../src/podctl/explain/explain-request.ts";
-import type { Question } from "../../src/podctl/explain/question.ts";
+import { explainRequest, type Question } from "../../src/podctl/explain/explain-request.ts";
 import type { Step } from "../../src/podctl/explain/step.ts";
 import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
 import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
 import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
-import { readStackKv } from "../support/stack-kv.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };
@@ -26,10 +24,11 @@ const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
       auth: "token",
       token: null,
       client: nobody,
+      podStatus: 200,
       now: new Date(),
       ...rest,
     },
-    openDirectory({ plainHttp: "loopback" }, { read: readKv }),
+    () => openDirectory({ plainHttp: "loopback" }, { read: readKv }),
   );
 const result = (steps: readonly Step[], name: string) => steps.find(({ step }) => step === name)?.result;
 const lines = (steps: readonly Step[], name: string) => steps.find(({ step }) => step === name)?.lines ?? [];
@@ -134,6 +133,27 @@ describe("explain says what the Worker does", () => {
     expect(result(await asked("/v2/"), "answer")).toBe("200");
   });
 
+  test("the catalog of a fleet without tokens comes from every Pod, as the Worker asks for it", async () => {
+    const steps = await explain("GET", "/v2/_catalog", { auth: "none" });
+    expect([result(steps, "answer"), lines(steps, "answer")]).toEqual([
+      "503 UNAVAILABLE: 2 of 2 registries gave no catalog; try again",
+      ["pod-a", "pod-b"].map((id) => `GET ${stack.current.pods[id as "pod-a"].registry.url}/v2/_catalog?n=100`),
+    ]);
+    expect(result(steps, "assumed")).toBe("every Pod answers with 200 (--pod-status)");
+  });
+
+  test("what a Pod is assumed to answer decides what follows", async () => {
+    const path = `/v2/acme/private/blobs/${digest}`;
+    const absent = await explain("GET", path, { podStatus: 404 });
+    expect([result(absent, "assumed"), result(absent, "answer")]).toEqual([
+      "every Pod answers with 404 (--pod-status)",
+      'forwarded to Pod "pod-a"',
+    ]);
+    const unjudged = "pods.v1.pod-a/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
+    const refused = await explain("GET", "/v2/acme/private/tags/list", { podStatus: 401, token: unjudged });
+    expect(result(refused, "answer")).toBe('401 with error="invalid_token"');
+  });
+
   test("blocks, Pods that are down and names of nobody", async () => {
     await stack.current.putKv("block/acme/leaked", '{"v":1,"text":"was leaked"}');
     expect(result(await explain("GET", "/v2/acme/leaked/app/tags/list"), "answer")).toBe(
@@ -162,7 +182,7 @@ describe("what is signed is shown for every scheme, with stand-ins for its secre
   test.each(stores)("%s, form %d", async (scheme, _index, config) => {
     const { credentials: _, ...open } = config;
     const store = v.parse(storeSchema, scheme === "public" ? open : config) as SigningStore;
-    const { url, canonical } = await explainSigning("GET", blob, store, new Date("2026-03-01T12:00:00Z"));
+    const { url, canonical } = await explainSigning("GET", blob, { store, now: new Date("2026-03-01T12:00:00Z") });
     expect(url).toContain(blob.slice(-64));
     // MD5 is not WebCrypto's, and `public` signs nothing.
     const hidden =
@@ -217,8 +237,8 @@ describe("podctl", () => {
     const copied = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ` Bearer ${token}`]);
     expect(copied.stdout).toMatch(/^grant +covers the scopes$/m);
     const unset = await run(["explain", "GET", "/v2/acme/private/tags/list", "--token", ""]);
-    expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; want/)]);
+    expect([unset.code, unset.stderr]).toEqual([1, expect.stringMatching(/^podctl: the token is empty; pass/)]);
     const wrong = await run(["explain", "GET", "v2/acme"]);
-    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is no URL')]);
+    expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining('"v2/acme" is not a URL')]);
   });
 });

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { chunksOf } from "../../src/lib/chunks.ts";
+import { chunksOf } from "../../src/lib/collections.ts";
 import type { KvStore } from "../../src/podctl/target/kv-store.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
 import { metadataOf, recordText } from "../../src/topology/record-text.ts";

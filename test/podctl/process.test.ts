@@ -4,8 +4,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { afterAll, expect, test } from "vitest";
-import { accountEnv } from "../support/account.ts";
-import { podctl } from "../support/podctl.ts";
+import { accountEnv, podctl } from "../support/podctl.ts";
 import { topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 

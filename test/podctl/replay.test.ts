@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { type Comparison, compareTraffic } from "../../src/podctl/replay/comparison.ts";
 import { linesOf } from "../../src/podctl/replay/lines.ts";
 import { parseLogLine } from "../../src/podctl/replay/log-line.ts";

@@ -54,6 +54,6 @@ test("a secret that its scheme could not use is refused, unshown", async () => {
       1,
       'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',
     ],
-    [1, 'podctl: the secret on standard input is of no use: scheme "public" has no secret\n'],
+    [1, 'podctl: the secret on standard input is not needed: scheme "public" has no secret\n'],
   ]);
 });

@@ -19,9 +19,9 @@ test.each([
   ["POST", `blobs/uploads/?digest=${digest}`, 300_000],
   ["PATCH", "blobs/uploads/u-1", 300_000],
   ["PUT", `blobs/uploads/u-1?digest=${digest}`, 300_000],
-])("%s %s has a deadline of its kind", (method, path, expected) => {
+])("the request %s %s to a Pod has the deadline of its kind", (method, path, expected) => {
   const url = `https://edge.test/v2/acme/app/${path}`;
   const parsed = parseEndpoint(method, new URL(url));
   if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
-  expect(podRequest(pod, parsed.value, null, new Request(url, { method })).deadlineMs).toBe(expected);
+  expect(podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method }) }).deadlineMs).toBe(expected);
 });

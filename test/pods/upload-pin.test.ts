@@ -9,7 +9,7 @@ const now = new Date("2026-11-23T10:00:00Z");
 const pinned = { repository: "acme/app" as RepositoryName, upload: "5b2c" };
 const pod = "pod-a" as PodId;
 
-test("a pin opens with either live key, for its own repository and upload, until it expires", async () => {
+test("an upload pin opens with either live key, for its own repository and upload, until it expires", async () => {
   const pin = await sealPin(pod, pinned, [old], now);
   expect(pin).toMatch(/^[A-Za-z0-9_-]+$/);
   expect(await openPin(pin, pinned, [live, old], now)).toBe(pod);
@@ -19,7 +19,7 @@ test("a pin opens with either live key, for its own repository and upload, until
   expect(await openPin(pin, pinned, [old], new Date(now.getTime() + 8 * 24 * 3600 * 1000))).toBeNull();
 });
 
-test("a pin with any character changed, cut or added is no pin", async () => {
+test("an upload pin with any character changed, cut or added does not open", async () => {
   const pin = await sealPin(pod, pinned, [live], now);
   for (let index = 0; index < pin.length; index++) {
     const changed = `${pin.slice(0, index)}${pin[index] === "A" ? "B" : "A"}${pin.slice(index + 1)}`;

@@ -22,7 +22,7 @@ const link = { resolved: "package", link: true };
 
 const install = () => promisify(execFile)(process.execPath, [join(dir, "scripts/install.mjs")]);
 
-test("of commands that start at once in a clean clone one installs, and the others wait for it", async () => {
+test("if commands start at once in a clean clone, one installs and the others wait for it", async () => {
   const said = (await Promise.all([install(), install(), install(), install()])).map(({ stderr }) => stderr);
   expect(said.filter((text) => text.includes("Installing npm packages"))).toHaveLength(1);
   expect(await readdir(join(dir, "node_modules"))).toContain("one");
@@ -30,7 +30,7 @@ test("of commands that start at once in a clean clone one installs, and the othe
   expect(await readdir(join(dir, ".local"))).toEqual([]);
 });
 
-test("an install that was killed holds up nobody", async () => {
+test("an install that was killed does not hold up the next command", async () => {
   await mkdir(join(dir, ".local"));
   const ended = execFile(process.execPath, ["--version"]);
   await new Promise((resolve) => ended.once("close", resolve));
@@ -38,7 +38,7 @@ test("an install that was killed holds up nobody", async () => {
   expect((await install()).stderr).toBe("Installing npm packages from the lockfile …\n");
 });
 
-test("an install that fails fails the command, and is tried again by the next", async () => {
+test("an install that fails makes its command fail, and the next command tries again", async () => {
   const lockfile = join(dir, "package-lock.json");
   await cp(lockfile, join(dir, "good"));
   await writeFile(lockfile, "{");

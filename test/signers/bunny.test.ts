@@ -6,7 +6,7 @@ import { expiresSeconds, sign } from "./sign.ts";
 const secret = { key: "SecurityKey" };
 const config = { baseUrl: "https://token-tester.b-cdn.net" };
 
-describe("equals bunny.net's own vectors", () => {
+describe("the bunny signer makes the URLs of bunny.net's own vectors", () => {
   const window = { issuedAt: new Date(0), expiresAt: new Date(1598024587_000) };
 
   test.each([
@@ -20,7 +20,7 @@ describe("equals bunny.net's own vectors", () => {
   });
 });
 
-test("verifies for every key, its parameters sorted", async () => {
+test("the bunny signer signs every object key, with its parameters sorted", async () => {
   for (const key of objectKeys) {
     const attribution = [
       ["size-bytes", "7"],

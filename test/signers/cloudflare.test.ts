@@ -6,7 +6,7 @@ import { expiresSeconds, sign } from "./sign.ts";
 const secret = { key: "a literal of the rule" };
 const ttlSeconds = 900;
 
-/** The rule's function as Cloudflare documents it: message, separator, ten digits, a hyphen and the MAC, which is the last parameter. */
+/** The function of the rule as Cloudflare documents it: message, separator, ten digits, a hyphen and the MAC, which comes last. */
 function isTimedHmacValid(uri: string, separator: string, now: number, flags: "" | "s"): boolean {
   const found = /^(.+)(\d{10})-(.{43,})$/.exec(uri);
   const message = found?.[1]?.slice(0, -separator.length) ?? "";
@@ -19,8 +19,8 @@ function isTimedHmacValid(uri: string, separator: string, now: number, flags: ""
 describe.each([
   ["base64", ""],
   ["base64url", "s"],
-] as const)("a token in %s", (encoding, flags) => {
-  test("is valid for the rule until the URL ends, for every key", async () => {
+] as const)("the cloudflare signer's token in %s", (encoding, flags) => {
+  test("is valid for the rule until the URL ends, for every object key", async () => {
     for (const key of objectKeys) {
       const config = { baseUrl: "https://cdn.test", ttlSeconds, encoding };
       const uri = (await sign("cloudflare", { key, config, secret })).slice("https://cdn.test".length);
@@ -34,7 +34,7 @@ describe.each([
   });
 });
 
-test("parameters of one's own stand before the token, in its message; the parameter has the rule's name", async () => {
+test("the cloudflare signer puts attribution before the token and signs it, and names its parameter as the rule does", async () => {
   const config = { baseUrl: "https://cdn.test", ttlSeconds, parameter: "token_" };
   const attribution = [["repository", "acme/app"]] as const;
   const uri = (await sign("cloudflare", { config, secret, attribution })).slice("https://cdn.test".length);

@@ -1,45 +1,13 @@
 import { verify } from "node:crypto";
-import { getSignedUrl } from "@aws-sdk/cloudfront-signer";
 import { describe, expect, test } from "vitest";
-import { encodePath } from "../../src/signers/encode.ts";
 import { objectKeys } from "./object-keys.ts";
 import { p256, pem, rsa } from "./samples.ts";
-import { expiresSeconds, sign, window } from "./sign.ts";
+import { expiresSeconds, sign } from "./sign.ts";
 
 const baseUrl = "https://d111111abcdef8.cloudfront.net";
 const keyPairId = "K2JCJMDEHXQW5F";
 const hashes = ["SHA-1", "SHA-256"] as const;
 const attribution = [["repository", "acme/app"]] as const;
-const queryOf = (url: string) => Object.fromEntries(new URL(url).searchParams);
-
-describe.each(hashes)("with RSA and %s", (hash) => {
-  const algorithm = hash === "SHA-1" ? "SHA1" : "SHA256";
-  const credentials = { keyPairId, privateKey: pem.pkcs8, algorithm } as const;
-
-  /** The SDK leaves these as they are, though `*` is a mark of policies; given the policy, it signs their escapes too (below). */
-  const canned = objectKeys.filter((key) => !/[!'()*]/.test(key));
-
-  test.each([[[]], [attribution]])("a canned policy equals AWS's SDK, with own parameters %j", async (parameters) => {
-    expect(canned.length).toBeGreaterThanOrEqual(20);
-    for (const key of canned) {
-      const secret = { keyPairId, privateKey: pem.pkcs1 };
-      const ours = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution: parameters });
-      const url = `${baseUrl}${encodePath(`/${key}`)}${parameters.length === 0 ? "" : "?repository=acme%2Fapp"}`;
-      const theirs = getSignedUrl({ ...credentials, url, dateLessThan: window.expiresAt });
-      expect(queryOf(ours), key).toEqual(queryOf(theirs));
-    }
-  });
-
-  test("a custom policy for one block of addresses equals AWS's SDK", async () => {
-    for (const key of objectKeys) {
-      const config = { baseUrl, hash, sourceCidr: "192.0.2.0/24" };
-      const ours = await sign("cloudfront", { key, config, secret: { keyPairId, privateKey: pem.pkcs8 } });
-      const url = `${baseUrl}${encodePath(`/${key}`)}`;
-      const policy = `{"Statement":[{"Resource":"${url}","Condition":{"DateLessThan":{"AWS:EpochTime":${expiresSeconds}},"IpAddress":{"AWS:SourceIp":"192.0.2.0/24"}}}]}`;
-      expect(queryOf(ours), key).toEqual(queryOf(getSignedUrl({ ...credentials, url, policy })));
-    }
-  });
-});
 
 /** What CloudFront does with a canned URL: the policy is made again from the URL, then checked with the public key. */
 function isValid(url: string): boolean {
@@ -56,25 +24,28 @@ describe.each([
   ["P-256 in PKCS#8", { keyPairId: "KEC", privateKey: pem.p256 }],
   ["P-256 in SEC1", { keyPairId: "KEC", privateKey: pem.sec1 }],
   ["RSA in PKCS#1", { keyPairId, privateKey: pem.pkcs1 }],
-])("with %s", (_, secret) => {
-  test.each(hashes)("a URL of %s verifies, and does not with another path, end or signature", async (hash) => {
-    for (const key of objectKeys) {
-      const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
-      expect(isValid(url), key).toBe(true);
-      expect(isValid(url.replace("/data", "/date")), key).toBe(false);
-      expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
-      expect(
-        isValid(
-          url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
-        ),
-        key,
-      ).toBe(false);
-    }
-  });
+])("the cloudfront signer with %s", (_, secret) => {
+  test.each(hashes)(
+    "makes a URL of %s that verifies, and does not with another path, end or signature",
+    async (hash) => {
+      for (const key of objectKeys) {
+        const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
+        expect(isValid(url), key).toBe(true);
+        expect(isValid(url.replace("/data", "/date")), key).toBe(false);
+        expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
+        expect(
+          isValid(
+            url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
+          ),
+          key,
+        ).toBe(false);
+      }
+    },
+  );
 });
 
 test.each(["192.0.2.1", "192.0.2.0/33", "2001:db8::/32", "everywhere"])(
-  "%s is no block for a policy",
+  "the cloudfront signer refuses %s as the block of a policy",
   async (sourceCidr) => {
     const secret = { keyPairId, privateKey: pem.p256 };
     await expect(sign("cloudfront", { config: { baseUrl, sourceCidr }, secret })).rejects.toThrow("a block of IPv4");

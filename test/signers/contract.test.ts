@@ -1,19 +1,22 @@
 import fc from "fast-check";
 import * as v from "valibot";
-import { describe, expect, test } from "vitest";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { signBlobUrl } from "../../src/blobs/sign.ts";
 import type { Pod } from "../../src/directory/directory.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 import { type SigningStore, schemes, signerOf, storeOrigin, storeSchema } from "../../src/signers/index.ts";
 import { objectKeys } from "./object-keys.ts";
 import { samples } from "./samples.ts";
-import { type Case, openedSecret, type SigningScheme, sign } from "./sign.ts";
+import { type Case, openedSecret, type SigningScheme, sign, textToSign } from "./sign.ts";
 
 const digest = `sha256:${"ab".repeat(32)}` as Digest;
 const blobPath = `docker/registry/v2/blobs/sha256/ab/${"ab".repeat(32)}/data`;
 const now = new Date("2026-11-23T10:09:59Z");
+
+afterEach(() => void vi.restoreAllMocks());
 
 /** Every text in a value, however deep. */
 const stringsOf = (value: unknown): readonly string[] =>
@@ -50,15 +53,18 @@ function storeOf(scheme: SigningScheme, sample: Sample, members: object = {}) {
   return store;
 }
 
-/** As the edge signs for a blob of Pod A's only store. */
+const { signing } = createIsolate();
+
+/** Signs as the edge does for a blob of Pod A's only store. */
 function blobUrl(store: SigningStore, secret: unknown, at = now) {
   const pod = { id: "pod-a", blobs: { stores: [store] } } as unknown as Pod;
   const attribution = { repository: "acme/app" as RepositoryName, sizeBytes: 7 };
-  return signBlobUrl("GET", digest, pod, store, async () => ok(JSON.stringify(secret)), at, attribution);
+  const openSecret = async () => ok(JSON.stringify(secret));
+  return signBlobUrl({ method: "GET", digest, pod, store, attribution }, { openSecret, signing, now: at });
 }
 
 describe.each(allCases)("a store of %s", (_, scheme, sample) => {
-  test("stands in a record as it is written, and has no unknown member", () => {
+  test("stays in a record as it was written, and has no unknown member", () => {
     const store = storeOf(scheme, sample);
     expect(v.parse(storeSchema, JSON.parse(JSON.stringify(store)))).toEqual(store);
     expect(v.safeParse(storeSchema, { ...store, unknown: 1 }).success).toBe(false);
@@ -71,7 +77,7 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
     expect(signerOf(store).target(store)).not.toBe("");
   });
 
-  test("names every key in its path, so that a client's parser gets it back", async () => {
+  test("names every object key in the path of its URL, so that a client's parser gets the key back", async () => {
     for (const key of objectKeys) {
       const url = new URL(await sign(scheme, { ...sample, key }));
       expect(decodeURIComponent(url.pathname).endsWith(`/${key}`), key).toBe(true);
@@ -79,14 +85,14 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
     }
   });
 
-  test("has URLs that a client sends as they are", async () => {
+  test("has URLs that a client's parser does not change", async () => {
     for (const key of objectKeys) {
       const url = await sign(scheme, { ...sample, key, attribution: [["repository", "acme/app"]] });
       expect(new URL(url).href).toBe(url);
     }
   });
 
-  test("says for whom a URL is only if it was told to", async () => {
+  test("says in a URL for whom it is, only if the record tells it to", async () => {
     const stores = [{}, { attribution: true }].map((members) => storeOf(scheme, sample, members));
     const [silent, telling] = await Promise.all(stores.map((store) => blobUrl(store, sample.secret)));
     if (!silent?.ok || !telling?.ok) expect.fail("not signed");
@@ -95,7 +101,7 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
     expect(decodeURIComponent(new URL(telling.value).pathname).endsWith(blobPath)).toBe(true);
   });
 
-  test("gives one URL to all who ask within a window, and another one afterwards", async () => {
+  test("gives the same URL to all who ask within a window, and another one afterwards", async () => {
     const store = storeOf(scheme, sample);
     const times = Array.from({ length: 32 }, (_, index) => new Date(Date.UTC(2026, 10, 23, 10, 0, index * 18)));
     const urls = await Promise.all(times.map((at) => blobUrl(store, sample.secret, at)));
@@ -105,7 +111,7 @@ describe.each(allCases)("a store of %s", (_, scheme, sample) => {
   });
 });
 
-/** The end that a URL carries, in seconds, in whichever form its scheme has for it. */
+/** The end that a URL carries in the form of its scheme, in seconds since the epoch. */
 function endOf({ search, searchParams }: URL): number {
   const policy = searchParams.get("Policy")?.replaceAll("-", "+").replaceAll("_", "=").replaceAll("~", "/");
   const text = policy === undefined ? decodeURIComponent(search) : Buffer.from(policy, "base64").toString();
@@ -117,7 +123,7 @@ function endOf({ search, searchParams }: URL): number {
   }
   const sasEnd = searchParams.get("se");
   if (sasEnd !== null) return Date.parse(sasEnd) / 1000;
-  // Cloudflare's rule adds its own ttl, which the samples have as 600.
+  // Cloudflare's rule adds its own ttl, which is 600 in the samples.
   const verified = /verify=(\d{10})-/.exec(text);
   if (verified !== null) return Number(verified[1]) + 600;
   return Number(/(?:Expires=|expires=|exp=|"AWS:EpochTime":)(\d{10})/.exec(text)?.[1]);
@@ -128,7 +134,7 @@ const sealedCases = allCases.filter(([, , { secret }]) => secret !== undefined);
 describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sample) => {
   const store = () => storeOf(scheme, sample);
 
-  test("keeps its secret, also when that does not parse", async () => {
+  test("shows its secret neither in a URL nor in the error for a secret that does not parse", async () => {
     const url = decodeURIComponent(await sign(scheme, sample));
     const names = /email|accessId|accessKeyId|keyPairId|keyName|signed|salt/;
     const hidden = Object.entries(sample.secret ?? {}).flatMap(([name, value]) =>
@@ -150,7 +156,7 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
     expect(await blobUrl(store(), "no object")).toMatchObject({ ok: false, error: { reason: "misconfigured" } });
   });
 
-  test("has URLs that say themselves that ten to twenty minutes are left, at any time", async () => {
+  test("has URLs that say at any time that ten to twenty minutes are left", async () => {
     const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2060-01-01"), noInvalidDate: true });
     await fc.assert(
       fc.asyncProperty(anyTime, async (at) => {
@@ -162,6 +168,18 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
       }),
       { numRuns: 20 },
     );
+  });
+
+  test("signs the text that it says it signs", async () => {
+    const [digests, signatures] = [vi.spyOn(crypto.subtle, "digest"), vi.spyOn(crypto.subtle, "sign")];
+    await sign(scheme, sample);
+    const texts = [...digests.mock.calls, ...signatures.mock.calls].map((call) =>
+      Buffer.from(call.at(-1) as Uint8Array).toString(),
+    );
+    const text = await textToSign(scheme, sample);
+    // MD5 is not a signature, and WebCrypto does not have it.
+    const byMd5 = scheme === "nginx" && text === null;
+    expect(byMd5 ? texts : texts.includes(text ?? "")).toEqual(byMd5 ? [] : true);
   });
 
   test("has no URL that outlives its secret", async () => {

@@ -6,7 +6,7 @@ import { sign } from "./sign.ts";
 const secret = { keyName: "my-key", key: "nZtRohdNF9m3cKM24IcK4w==" };
 const window = { issuedAt: new Date(1549751401_000), expiresAt: new Date(1549751401_000) };
 
-describe("equals the vectors of Google's samples", () => {
+describe("the google-cdn signer makes the URLs of Google's samples", () => {
   test.each([
     ["http://35.186.234.33", "index.html", [], "/index.html?", "CRFqQnVfFyiUyR63OQf-HRUpIwc="],
     ["http://www.example.com", "", [], "/?", "OqDUFfHpN5Vxga6r80bhsgxKves="],
@@ -26,13 +26,13 @@ describe("equals the vectors of Google's samples", () => {
   });
 });
 
-/** What Cloud CDN does: it takes all before the signature as it came. */
+/** What Cloud CDN does: it checks everything before the signature as it came. */
 function isValid(signed: string, signature: string | undefined): boolean {
   const mac = createHmac("sha1", Buffer.from(secret.key, "base64url")).update(signed).digest("base64");
   return mac.replaceAll("+", "-").replaceAll("/", "_") === signature;
 }
 
-test("verifies for every key, as a URL and as a prefix that is one blob's URL", async () => {
+test("the google-cdn signer's URLs verify for every object key, as a URL and as a prefix that is one blob's URL", async () => {
   for (const key of objectKeys) {
     const attribution = [["repository", "acme/app"]] as const;
     const config = { baseUrl: "https://cdn.test" };

@@ -11,9 +11,9 @@ test.each([
   ["RSA in PKCS#1", pem.pkcs1, "rsa"],
   ["P-256 in PKCS#8", pem.p256, "p256"],
   ["P-256 in SEC1", pem.sec1, "p256"],
-  ["P-256 in SEC1 behind its parameters, as OpenSSL writes it", parameters + pem.sec1, "p256"],
+  ["P-256 in SEC1 after its parameters, as OpenSSL writes it", parameters + pem.sec1, "p256"],
   ["a file with other line ends", pem.pkcs8.replaceAll("\n", "\r\n"), "rsa"],
-])("%s is read", async (_, text, kind) => {
+])("rsaOrP256Key reads %s", async (_, text, kind) => {
   expect(await v.parseAsync(rsaOrP256Key, text)).toMatchObject({ kind });
 });
 
@@ -35,7 +35,7 @@ test.each([
   ["half a file", pem.pkcs8.slice(0, 400)],
   ["a key of the wrong label", pem.pkcs1.replaceAll("RSA ", "EC ")],
   ["nothing", ""],
-])("%s is refused, and the refusal does not show it", async (_, text) => {
+])("rsaOrP256Key refuses %s, and the refusal does not show it", async (_, text) => {
   const parsed = await v.safeParseAsync(rsaOrP256Key, text.toString());
   expect(parsed.success).toBe(false);
   expect(parsed.issues?.map(({ message }) => message)).toEqual(["a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1"]);

@@ -6,7 +6,7 @@ import { sign } from "./sign.ts";
 
 const until = (seconds: number) => ({ issuedAt: new Date(0), expiresAt: new Date(seconds * 1000) });
 
-describe("equals the vectors of Google's samples", () => {
+describe("the media-cdn signer makes the URLs of Google's samples", () => {
   const secret = { keyName: "my-key", privateKey: "BxwXXNjeGaoWqjr7GHEymRJkP4SaOC12dTGixk7Yr8I=" };
   const own = [
     ["some", "query"],
@@ -49,7 +49,7 @@ describe("equals the vectors of Google's samples", () => {
     expect(url).toBe(baseUrl + end);
   });
 
-  test("short tokens", async () => {
+  test("with a short token", async () => {
     const url = await sign("media-cdn", {
       key: "example.m3u8",
       config: { baseUrl: "https://media.test", form: "token", parameter: "hdnts" },
@@ -61,7 +61,7 @@ describe("equals the vectors of Google's samples", () => {
   });
 });
 
-test("verifies for every key, as URL, prefix and token", async () => {
+test("the media-cdn signer's URLs verify for every object key, as URL, prefix and token", async () => {
   const secret = { keyName: "my-key", privateKey: pem.ed25519 };
   const publicKey = createPublicKey(pem.ed25519);
   const isValid = (text: string, signature = "") =>

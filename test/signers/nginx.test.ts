@@ -7,8 +7,8 @@ const baseUrl = "https://blobs.test";
 const secret = { secret: "an nginx secret" };
 const queryOf = (url: string) => Object.fromEntries(new URL(url).searchParams);
 
-describe("what nginx checks is what Node's crypto makes", () => {
-  test("of its manual's expression, by MD5 over the unescaped path", async () => {
+describe("the nginx signer's URL has the digest that Node's crypto makes", () => {
+  test("of the expression in nginx's manual, by MD5 over the unescaped path", async () => {
     for (const key of objectKeys) {
       const md5 = createHash("md5").update(`${expiresSeconds}/${key} an nginx secret`).digest("base64url");
       const url = await sign("nginx", { key, config: { baseUrl }, secret });
@@ -16,7 +16,7 @@ describe("what nginx checks is what Node's crypto makes", () => {
     }
   });
 
-  test("of an expression and parameters of one's own, by HMAC", async () => {
+  test("of a configured expression and parameters, by HMAC", async () => {
     const form = {
       algorithm: "hmac-sha256",
       expression: "$uri|$expires",
@@ -32,10 +32,10 @@ describe("what nginx checks is what Node's crypto makes", () => {
 });
 
 test.each(["$uri $secret", "$expires $secret", "", "$expires$uri"])(
-  "an expression that leaves out what it must sign is refused: %j",
+  "the nginx signer refuses an expression that leaves out what it must sign: %j",
   async (expression) => {
     await expect(sign("nginx", { config: { baseUrl, expression }, secret })).rejects.toThrow(
-      /Invalid content|MD5 alone/,
+      /Invalid content|MD5 without a secret/,
     );
   },
 );

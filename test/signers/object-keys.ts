@@ -1,4 +1,4 @@
-/** A blob's place as it is, and what operators may call the directory before it: where escapes go wrong. */
+/** The key of a blob, below names that operators may give to the directory: characters at which escapes go wrong. */
 const blob = `docker/registry/v2/blobs/sha256/ab/ab${"c".repeat(62)}/data`;
 const prefixes = [
   "registry",

@@ -25,7 +25,7 @@ const userDelegationKey = {
   value: Buffer.from("a delegated key").toString("base64"),
 };
 
-/** Stores of every scheme, in each of its forms: what the contract holds for. `secret` is as it is sealed. */
+/** Stores of every scheme, in each of its forms, for the contract suite. `secret` is the value before it is sealed. */
 export const samples: Readonly<
   Record<SigningScheme, readonly { readonly config: object; readonly secret?: object }[]>
 > = {

@@ -1,7 +1,7 @@
 import * as v from "valibot";
-import { type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
-import { parseSecret } from "../../src/signers/secret.ts";
+import { parseSecret, type Scheme, signerOf, storeSchema } from "../../src/signers/index.ts";
 import type { StoreSecret } from "../../src/signers/signer.ts";
+import type { DayKeys } from "../../src/signers/sigv4.ts";
 import type { UrlWindow } from "../../src/signers/window.ts";
 
 export type SigningScheme = Exclude<Scheme, "pod">;
@@ -13,14 +13,15 @@ export const window: UrlWindow = {
 export const expiresSeconds = window.expiresAt.getTime() / 1000;
 
 export type Case = {
-  /** Without its scheme. */
+  /** The store without its scheme. */
   readonly config: object;
-  /** As it is sealed. */
+  /** The secret before it is sealed. */
   readonly secret?: object;
   readonly key?: string;
   readonly method?: "GET" | "HEAD";
   readonly window?: UrlWindow;
   readonly attribution?: readonly (readonly [string, string])[];
+  readonly dayKeys?: DayKeys;
 };
 
 export async function openedSecret(scheme: SigningScheme, secret: object | undefined): Promise<StoreSecret> {
@@ -30,17 +31,29 @@ export async function openedSecret(scheme: SigningScheme, secret: object | undef
   return parsed.value;
 }
 
-/** What the edge does with a store of its record and the secret that was sealed for it. */
-export async function sign(scheme: SigningScheme, { config, secret, ...request }: Case): Promise<string> {
+/** Signs as the edge does with a store of a record and the secret that was sealed for it. */
+export async function sign(scheme: SigningScheme, given: Case): Promise<string> {
+  const { signer, request } = await signingOf(scheme, given);
+  return signer.sign(request);
+}
+
+export async function textToSign(scheme: SigningScheme, given: Case): Promise<string | null> {
+  const { signer, request } = await signingOf(scheme, given);
+  return signer.textToSign(request);
+}
+
+async function signingOf(scheme: SigningScheme, { config, secret, ...given }: Case) {
   const store = v.parse(storeSchema, { scheme, ...config, ...(secret === undefined ? {} : { credentials: "sealed" }) });
   if (store.scheme === "pod") throw new Error("nothing is signed for a Pod that redirects by itself");
-  return signerOf(store).sign({
-    method: "GET",
+  const request = {
+    method: "GET" as const,
     key: "a/b",
     window,
     attribution: [],
-    ...request,
+    dayKeys: new WeakMap(),
+    ...given,
     config: store,
     secret: await openedSecret(scheme, secret),
-  });
+  };
+  return { signer: signerOf(store), request };
 }

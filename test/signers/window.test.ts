@@ -15,13 +15,13 @@ test("at any time a URL has ten minutes left, and at most twenty", () => {
   );
 });
 
-test("a window's URLs are equal, and the next one's are others", () => {
+test("all URLs of one window have one time of issue and one end, and the next window has others", () => {
   const at = (time: string) => signingWindow(new Date(time), null);
   expect(at("2026-11-23T10:00:00.000Z")).toEqual(at("2026-11-23T10:09:59.999Z"));
   expect(at("2026-11-23T10:00:00Z")).not.toEqual(at("2026-11-23T10:10:00Z"));
 });
 
-test("no URL outlives its credential, and none is made with less than ten minutes left", () => {
+test("a URL does not outlive its credential, and is not made with less than ten minutes left", () => {
   fc.assert(
     fc.property(anyTime, fc.integer({ min: -minutes(60), max: minutes(60) }), (now, lifeMs) => {
       const credentialEndsAt = new Date(now.getTime() + lifeMs);

@@ -1,6 +1,6 @@
 import { type KeyPairKeyObjectResult, sign } from "node:crypto";
 
-/** X.690 §8.1: a tag, the content's length, the content. */
+/** One DER value: its tag, its length and its content (X.690 §8.1). */
 function der(tag: number, ...contents: readonly Uint8Array[]): Buffer {
   const content = Buffer.concat(contents);
   const { length } = content;
@@ -15,7 +15,7 @@ const signatureAlgorithms: Readonly<Record<string, string>> = {
   ec: "300a06082a8648ce3d040302",
 };
 
-/** RFC 5280 §4.1: the least that is a certificate, signed by its own key, as `rootcertbundle` holds them. */
+/** The smallest valid certificate (RFC 5280 §4.1), signed by its own key, as a registry's `rootcertbundle` holds them. */
 export function selfSignedCertificate({ publicKey, privateKey }: KeyPairKeyObjectResult): string {
   const algorithm = Buffer.from(signatureAlgorithms[publicKey.asymmetricKeyType ?? ""] ?? "", "hex");
   const toBeSigned = sequence(

@@ -1,10 +1,10 @@
-/** A copy of this working tree, for commands that keep their state below their root: two of them never meet. */
+/** A copy of this working tree. Commands keep their state below their root, so two copies never share any. */
 import { cp, mkdir, symlink } from "node:fs/promises";
 import { root } from "../../src/local/paths.ts";
 
 const notCopied = [".git", ".local", "node_modules", "dist"].map((name) => root + name);
 
-/** npm packages are ours, by a link: run npm with `--ignore-scripts`, so that no installation touches them. */
+/** The copy links to our npm packages. Run npm there with `--ignore-scripts`, so that it does not install into them. */
 export async function checkoutIn(dir: string, options: { readonly tools: boolean }): Promise<string> {
   const checkout = `${dir}/checkout`;
   await cp(root, checkout, { recursive: true, filter: (path) => !notCopied.includes(path) });

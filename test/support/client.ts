@@ -1,6 +1,6 @@
 import type { Stack } from "../../src/local/stack.ts";
 
-/** Plain HTTP towards the edge, as a registry client would speak it; redirects are left as they are. */
+/** Plain HTTP to the edge, as a registry client sends it. Redirects are not followed. */
 export type ClientInit = Omit<RequestInit, "headers"> & {
   readonly headers?: Readonly<Record<string, string>>;
   readonly duplex?: "half";
@@ -34,7 +34,7 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return `sha256:${Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex")}`;
 }
 
-/** Pushes one blob by POST and PUT, as containerd does; gives its digest. */
+/** Pushes one blob by POST and PUT, as containerd does, and gives its digest. */
 export async function pushBlob(stack: Stack, repository: string, text: string): Promise<string> {
   const client = createClient(stack.edge);
   const token = await client.token([`repository:${repository}:pull,push`]);
@@ -47,7 +47,7 @@ export async function pushBlob(stack: Stack, repository: string, text: string): 
   return digest;
 }
 
-/** The layers of a seeded image, by the edge's manifest. */
+/** The layers of one of the stack's own images, from the manifest that the edge serves. */
 export async function layersOf(
   stack: Stack,
   repository: string,

@@ -4,7 +4,7 @@ import type { Endpoint, Mount } from "../../src/oci/endpoint.ts";
 import type { DigestLike, Reference, Tag } from "../../src/oci/reference.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** Words that are both legal components and the spec's own path segments: where a parse from the left goes wrong. */
+/** Words that are legal components and also path segments of the spec, so that a parse from the left reads them wrong. */
 const trap = fc.constantFrom(
   "manifests",
   "blobs",
@@ -37,7 +37,7 @@ export const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/).map((
 const digestLike = fc.stringMatching(/^sha256:[a-zA-Z0-9=_-]{1,40}$/).map((text) => text as DigestLike);
 const reference: fc.Arbitrary<Reference> = fc.oneof(tag, digest, digestLike);
 
-/** Raw queries as clients send them, without the parameters that an endpoint has a field for. */
+/** Raw queries as clients send them, without parameters for which an endpoint has a field. */
 const query = fc
   .array(
     fc.tuple(fc.constantFrom("ns", "artifactType", "_state", "x"), fc.stringMatching(/^[A-Za-z0-9._~%2B=-]{0,8}$/)),
@@ -59,7 +59,7 @@ const mount: fc.Arbitrary<Mount> = fc.record({
 
 const kind = <K extends string>(value: K) => fc.constant(value);
 
-/** Every endpoint that `parseEndpoint` can give, but for the token endpoint. */
+/** Every endpoint that `parseEndpoint` can give, except the token endpoint. */
 export const registryEndpoint = fc.oneof(
   fc.record({ kind: kind("base"), method: fc.constantFrom("GET", "HEAD"), query }),
   fc.record({ kind: kind("catalog"), method: kind("GET"), query, ...page }),
@@ -99,7 +99,7 @@ export const registryEndpoint = fc.oneof(
   fc.record({ kind: kind("gitlab-tags"), method: kind("GET"), name: repositoryName, query }),
   fc.record({ kind: kind("gitlab-tag"), method: kind("GET"), name: repositoryName, tag, query }),
   fc.record({ kind: kind("gitlab-descendants"), method: kind("GET"), name: repositoryName, query }),
-  // GitLab's own ambiguity: a repository that ends in tags/list is read as a tag list.
+  // GitLab's API is ambiguous here: a repository that ends in tags/list is read as a tag list.
   fc.record({
     kind: kind("gitlab-repository"),
     method: fc.constantFrom("GET", "PATCH"),

@@ -1,23 +1,22 @@
 import { randomBytes } from "node:crypto";
-import { readFileSync } from "node:fs";
 import { beforeAll } from "vitest";
 import { generateSealingKeys, unseal } from "../../src/directory/seal.ts";
 import { helloImage, privateImage } from "../../src/local/images.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { PodId } from "../../src/local/types.ts";
 import { canary, type Materials } from "./hostile-parts.ts";
 import { type Forge, signFor } from "./hostile-tokens.ts";
 import { answerFormsToo, asTokenServices, startOddPod } from "./odd-pod.ts";
 import { routableToken } from "./routable-token.ts";
-import { useStack } from "./toy-stack.ts";
+import { placeholdersOf, useStack } from "./toy-stack.ts";
 
 export const podIds = ["pod-a", "pod-b"] as const;
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const;
 
-/** As the topology assigns it, said once more: `globex` is Pod B's, and all else falls to Pod A. */
-export const ownerOf = (name: string): PodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
+/** A second telling of what the topology assigns: `globex` belongs to Pod B, and everything else to Pod A. */
+export const ownerOf = (name: string): LocalPodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
 
-/** Which digests each repository may give away; what is in `scratch`, the same token may have mounted from the others. */
+/** The digests that each repository may give. `scratch` may give all of its Pod's, because the same token may mount them there. */
 export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
   Object.values(prefixes).flatMap((prefix) => {
     const [hello, secret] = [helloImage(prefix), privateImage(prefix)].map((image) => [
@@ -29,19 +28,19 @@ export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
   }),
 );
 
-/** A stack whose every secret is known here, and a good token for each Pod, for three of its repositories and the catalog. */
+/** A stack whose secrets are all known here, and a good token for each Pod, for three of its repositories and the catalog. */
 export async function useGuardedStack(edit: (topology: string) => string = (topology) => topology) {
   const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
   const sealingKeys = await generateSealingKeys();
   const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
-  // Of Pod B, by its cell.
+  // The cell in this password belongs to Pod B.
   const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
     env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
-    // Passwords are then the default Pod's alone.
+    // With `own`, passwords belong only to the default Pod.
     topology: (topology) =>
       asTokenServices(
         tokenServices["pod-a"],
@@ -53,7 +52,7 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   const jwts = { "pod-a": await goodJwt(forge, "pod-a"), "pod-b": await goodJwt(forge, "pod-b") };
   const bundled = podIds.map((pod) => `${pod}/${jwts[pod]}`);
   const materials: Materials = {
-    // Half of the requests have one that is good for both Pods.
+    // Half of these tokens are good for both Pods.
     tokens: [...Object.values(jwts), ...bundled.map(inBundle), ...Array<string>(4).fill(inBundle(bundled.join("~")))],
     repositories: [...ownDigests.keys(), "free/name"],
     password,
@@ -61,15 +60,11 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   };
   const secrets = [canary, password, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
   beforeAll(async () => {
-    const values = JSON.parse(readFileSync(`${stack.current.stateDir}/topology-values.json`, "utf8")) as Record<
-      string,
-      string
-    >;
     for (const pod of podIds) {
       answerFormsToo(tokenServices[pod], stack.current.pods[pod].token.url);
       const sealedFor = { pod, field: "blobs.stores.0.credentials", scheme: "s3", target: pod };
-      const sealed = values[`${pod.toUpperCase().replace("-", "_")}_STORAGE_CREDENTIALS`] ?? "";
-      const opened = await unseal(sealed, sealedFor, [sealingKeys.privateJwk]);
+      const placeholder = await placeholdersOf(stack.current, pod);
+      const opened = await unseal(placeholder("STORAGE_CREDENTIALS"), sealedFor, [sealingKeys.privateJwk]);
       if (!opened.ok) throw new Error(opened.error);
       const { secretAccessKey = "" } = JSON.parse(opened.value) as { secretAccessKey?: string };
       const { d = "" } = await crypto.subtle.exportKey("jwk", keyOf(forge, pod).privateKey);
@@ -82,9 +77,9 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
 
 const inBundle = (parts: string): string => `pods.v1.${parts}`;
 
-const keyOf = ({ ofA, ofB }: Forge, pod: PodId) => (pod === "pod-a" ? ofA : ofB);
+const keyOf = ({ ofA, ofB }: Forge, pod: LocalPodId) => (pod === "pod-a" ? ofA : ofB);
 
-function goodJwt(forge: Forge, pod: PodId): Promise<string> {
+function goodJwt(forge: Forge, pod: LocalPodId): Promise<string> {
   const { privateKey, publicJwk } = keyOf(forge, pod);
   const allowed = { hello: ["pull"], private: ["pull"], scratch: ["pull", "push", "delete"] };
   const repositories = Object.entries(allowed).map(([name, actions]) => ({
@@ -93,7 +88,7 @@ function goodJwt(forge: Forge, pod: PodId): Promise<string> {
     actions,
   }));
   const access = [...repositories, { type: "registry", name: "catalog", actions: ["*"] }];
-  // Longer than any run.
+  // The token lives longer than any run of the tests.
   const exp = Math.floor(Date.now() / 1000) + 24 * 3600;
   const claims = { iss: `${pod}-issuer`, aud: `${pod}-registry`, exp, access };
   return signFor(forge, claims, { kid: publicJwk.kid ?? "" }, privateKey);

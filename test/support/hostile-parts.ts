@@ -3,15 +3,15 @@ import { base64url, utf8 } from "../../src/lib/bytes.ts";
 import { lineOf, wordOf } from "./fuzz.ts";
 import { digest, repositoryName } from "./generators.ts";
 
-/** Stands in every made-up secret that a hostile request carries, and in nothing else: no answer and no log line may have it. */
+/** Every made-up secret of a hostile request contains this, and nothing else does. No answer and no log line may contain it. */
 export const canary = "canary7f3b9c";
 
-/** What hostile requests are made around: tokens that are good for something, repositories, and digests that they have. */
+/** What hostile requests are made from: tokens that are good for something, repositories, and the digests in them. */
 export type Materials = {
   readonly tokens: readonly string[];
   readonly repositories: readonly string[];
   readonly blobs: readonly (readonly [repository: string, digest: string])[];
-  /** One that says itself whose it is. */
+  /** A password that names its Pod's cell. */
   readonly password: string;
 };
 
@@ -22,7 +22,7 @@ export const nameOf = ({ repositories }: Materials) =>
   fc.oneof({ arbitrary: fc.constantFrom(...repositories), weight: 3 }, repositoryName);
 const digestsOf = ({ blobs }: Materials): readonly string[] => [...new Set(blobs.map(([, each]) => each))];
 export const digestOf = (materials: Materials) => fc.oneof(fc.constantFrom(...digestsOf(materials)), digest);
-/** Half of them are there. */
+/** A repository with a digest; in half of the pairs the repository has that blob. */
 export const blobOf = (materials: Materials) =>
   fc.oneof(fc.constantFrom(...materials.blobs), fc.tuple(nameOf(materials), digestOf(materials)));
 
@@ -41,7 +41,7 @@ const scope = (materials: Materials) =>
       "\0repository:acme/private:pull",
     ),
   );
-/** Several in one value too, joined as clients join them, and as they do not. */
+/** One value with one or more scopes, joined as clients join them or in a way that no client does. */
 const scopes = (materials: Materials) =>
   fc
     .tuple(fc.array(scope(materials), { minLength: 1, maxLength: 3 }), fc.constantFrom(" ", "  ", "\n", "\t", ","))
@@ -55,7 +55,7 @@ const plainName = fc.oneof(
   fc.constant(""),
 );
 
-/** One `name=value`, of a query or a form. */
+/** One `name=value` of a query or a form. */
 export const pair = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     fc.tuple(plainName, oddValue).map((parts) => parts.join("=")),
@@ -92,7 +92,7 @@ const claims = [
   "\u{1f600}",
 ];
 
-/** Signed tokens with segments exchanged: whichever is left of the good one, together they verify nowhere. */
+/** Signed tokens with exchanged segments. The result never verifies, whichever segments of the good token are left. */
 const mutated = ({ tokens }: Materials): fc.Arbitrary<string> =>
   fc
     .tuple(
@@ -123,7 +123,7 @@ const odd = lineOf(`
   Bearer ${`${canary}.`.repeat(3)}
   Bearer pods.v1.pod-a/${canary.repeat(900)}.b.c`);
 
-/** A whole Authorization value that is good for nothing, or not as it is written. */
+/** A whole Authorization value that grants nothing, or would if it were written correctly. */
 export const badAuthorization = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     odd,
@@ -149,7 +149,7 @@ const manifest = (materials: Materials) =>
     })),
   });
 
-/** Of forms and manifests, and one that would be a second request to whoever miscounts. */
+/** Bodies of forms and manifests, and one that is a second request if a server counts its length wrong. */
 export const body = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     fc.array(pair(materials), { maxLength: 5 }).map((pairs) => pairs.join("&")),

@@ -3,7 +3,7 @@ import { tag } from "./generators.ts";
 import { blobOf, body, digestOf, type Materials, nameOf, pair } from "./hostile-parts.ts";
 import type { RawRequest } from "./raw-exchange.ts";
 
-/** A request that no client's library would send, one character per byte. Plain data: a failure prints it. */
+/** A request that no client library would send, one character per byte. It is plain data, so that a failure can print it. */
 export type HostileRequest = {
   readonly method: string;
   readonly target: string;
@@ -11,7 +11,7 @@ export type HostileRequest = {
   readonly body: string;
   readonly framing: Framing;
 };
-/** How the body ends. Only with the first three is the request whole. */
+/** How the body ends. The request is whole only with the first three. */
 export type Framing =
   | "none"
   | "length"
@@ -25,7 +25,7 @@ export type Framing =
 export const isWhole = ({ framing }: HostileRequest): boolean => ["none", "length", "chunks"].includes(framing);
 const edgeHost = "edge.test";
 
-/** What the edge's answers may call the edge: the host that this request came to. Of several lines the platform makes one. */
+/** The host that the request names, and the only name that the edge's answer may have for itself. The platform joins several lines. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
@@ -61,7 +61,7 @@ function framed({ framing }: HostileRequest, content: string): string {
 const blobPaths = ["GET", "GET", "GET", "HEAD", "DELETE"];
 const uploadPaths = ["GET", "PATCH", "PUT", "DELETE"];
 
-/** A method and a path that the edge knows, with what it is for. */
+/** A method and a path that the edge serves. */
 function known(materials: Materials): fc.Arbitrary<readonly [method: string, path: string]> {
   const name = nameOf(materials);
   const digest = digestOf(materials);
@@ -113,7 +113,7 @@ function known(materials: Materials): fc.Arbitrary<readonly [method: string, pat
   );
 }
 
-/** A request that is good for something, or nearly. */
+/** A request that would succeed, or nearly so. */
 export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(
@@ -135,7 +135,7 @@ export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest>
       };
     });
 
-/** The URL that it is a request for (RFC 9112 §3.3, of which the platform takes the Host line alone); null for none. */
+/** The URL of the request as the platform reads it, which is RFC 9112 §3.3 with only the Host line; null if there is none. */
 export function urlOf(request: HostileRequest): URL | null {
   const absolute = /^https?:\/\/[^/?#]*(.*)$/.exec(request.target)?.[1];
   const text = `http://${hostOf(request)}${absolute ?? request.target}`;

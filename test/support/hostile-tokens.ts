@@ -2,22 +2,22 @@ import { createPublicKey, X509Certificate } from "node:crypto";
 import { rootCertificates } from "node:tls";
 import { exportJWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 
-/** `sent` to the edge; `jwt` is the same for the Pod itself, null where the trick is the bundle's. */
+/** `sent` goes to the edge, `jwt` to the Pod itself; it is null if only a bundle can be forged in this way. */
 export type HostileToken = {
   readonly what: string;
   readonly sent: string;
   readonly jwt: string | null;
-  /** As registries say it (RFC 6750 §3.1). */
+  /** The error in the challenge that registries answer (RFC 6750 §3.1). */
   readonly error: "invalid_token" | "insufficient_scope";
 };
 
 type Header = Partial<JWTHeaderParameters>;
 export type Forge = { readonly ofA: SigningKey; readonly ofB: SigningKey };
 
-/** What Pod A's token service would sign for a pull of acme/private, but for `claims` and `header`. */
+/** The token that Pod A's token service signs for a pull of acme/private, with `claims` and `header` changed. */
 export function signFor(
   { ofA }: Forge,
   claims: Readonly<Record<string, unknown>> = {},
@@ -34,7 +34,7 @@ export function signFor(
 
 const part = (value: unknown): string => base64url(utf8(typeof value === "string" ? value : JSON.stringify(value)));
 
-/** None may open acme/private of Pod A, to pull or otherwise. */
+/** None of these tokens may give any right on acme/private of Pod A. */
 export async function hostileTokens(forge: Forge): Promise<readonly HostileToken[]> {
   const all = [forClaims(forge), forAccess(forge), forKeys(forge), forForm(forge), forBundles(forge)];
   return (await Promise.all(all)).flat();
@@ -83,13 +83,13 @@ async function forAccess(forge: Forge): Promise<readonly HostileToken[]> {
     "an empty access": [],
     "a pattern as name": entry({ name: "acme/*" }),
     "a star as name": entry({ name: "*" }),
-    "pull on the prefix alone": entry({ name: "acme" }),
+    "pull only on the prefix": entry({ name: "acme" }),
     "a slash after the name": entry({ name: "acme/private/" }),
     "the name in upper case": entry({ name: "Acme/Private" }),
     "a longer name": entry({ name: "acme/private2" }),
     "another Pod's name": entry({ name: "globex/private" }),
     "another type": entry({ type: "registry" }),
-    "a class beside the type": entry({ type: "repository(plugin)" }),
+    "a class next to the type": entry({ type: "repository(plugin)" }),
     "the action in upper case": entry({ actions: ["PULL"] }),
     "push without pull": entry({ actions: ["push"] }),
     "no actions": entry({ actions: [] }),
@@ -138,7 +138,7 @@ const publicKeyOf = async ({ publicJwk }: SigningKey): Promise<CryptoKey> =>
     "verify",
   ]);
 
-/** Node's own, so that it parses; nobody trusts it. */
+/** One of Node's own root certificates, because it has to parse. No Pod trusts it. */
 function certificate(): string {
   const [pem = ""] = rootCertificates;
   return new X509Certificate(pem).raw.toString("base64");
@@ -191,7 +191,7 @@ async function forBundles(forge: Forge): Promise<readonly HostileToken[]> {
     error,
   });
   return [
-    bundle("a forged part beside a good one of another Pod", `pods.v1.pod-a/${forged}~pod-b/${ofB}`),
+    bundle("a forged part next to a good one of another Pod", `pods.v1.pod-a/${forged}~pod-b/${ofB}`),
     bundle("another Pod's token that names this repository", `pods.v1.pod-b/${ofB}`, "insufficient_scope"),
     bundle("another Pod's token under this Pod's name", `pods.v1.pod-a/${ofB}`),
     bundle("this Pod's token under another Pod's name", `pods.v1.pod-b/${good}`),

@@ -13,13 +13,13 @@ const piece = fc.oneof(
   fc.constantFrom("\t", " ", "\r", "\0"),
 );
 const slash = wordOf("%2F %2f // %5C \\ ;/ /./ %252F %00/ : - .");
-/** The third is the one in a name of two components. */
+/** The third slash is the one inside a name of two components. */
 const whichSlash = fc.oneof(fc.constant(2), fc.nat(20));
 const oddTarget = wordOf(`
   * / ? //evil.test/v2/ http://evil.test/v2/globex/private/manifests/1 v2/ /V2/ /v2/..%2f https://u:p@evil.test/v2/ evil.test:443
   javascript:alert(1) http:// /v2/% /-/ /jwt/auth/ /jwt//auth /jwt%2fauth /v2// /gitlab/v1 /gitlab/v1/repositories//
   /v2/../jwt/auth?scope=repository:globex/private:pull http:///v2/globex/private/manifests/1 //v2/globex/private/manifests/1`);
-/** Without CONNECT, which workerd answers itself, by 500: this Worker has no handler for it. */
+/** CONNECT is left out: workerd answers it by itself with 500, because this Worker has no handler for it. */
 const oddMethod = wordOf("OPTIONS TRACE get FOO PROPFIND PATCH DELETE HEAD POST PUT QUERY G\0T");
 const oddHost = fc.oneof(
   wordOf(`
@@ -67,7 +67,7 @@ const withHeader = (request: HostileRequest, name: string, value: string): Hosti
   headers: [...request.headers.filter(([known]) => known !== name), [name, value]],
 });
 
-/** Something else in place of a piece of the path, of the path only, so that a secret of the query stays under its own name. */
+/** Replaces a piece of the path. The query stays, so that a secret in it keeps its own name. */
 function withPiece(request: HostileRequest, begin: number, end: number, text: string): HostileRequest {
   const [path = "", ...query] = request.target.split("?");
   const twisted = path.slice(0, begin) + text + path.slice(end);
@@ -88,7 +88,7 @@ function withSlash(request: HostileRequest, at: number, text: string): HostileRe
   return index === undefined ? request : withPiece(request, index, index + 1, text);
 }
 
-/** The same to whoever decodes it. */
+/** Escapes one character, so that the decoded path stays the same. */
 function withEscape(request: HostileRequest, at: number): HostileRequest {
   const path = pathOf(request);
   const index = at % Math.max(1, path.length);
@@ -96,7 +96,7 @@ function withEscape(request: HostileRequest, at: number): HostileRequest {
   return Number.isNaN(code) ? request : withPiece(request, index, index + 1, `%${code.toString(16).padStart(2, "0")}`);
 }
 
-/** What is done to a request, as a function of one odd value. */
+/** Makes a twist from each odd value. */
 const by = <T>(values: fc.Arbitrary<T>, apply: (request: HostileRequest, value: T) => HostileRequest) =>
   values.map(
     (value): Twist =>
@@ -127,7 +127,7 @@ const twist = (materials: Materials): fc.Arbitrary<Twist> =>
     })),
   );
 
-/** A request with up to three twists. */
+/** A plain request with up to three twists. */
 export const hostileRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))

@@ -6,7 +6,7 @@ const layerType = "application/vnd.oci.image.layer.v1.tar";
 
 type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
 
-/** An image manifest's text; its first digest is the config's. */
+/** The text of an image manifest. The first digest is that of the config. */
 export function manifestText([config = "", ...layers]: readonly string[]): string {
   const descriptor = (mediaType: string) => (digest: string) => ({ mediaType, digest, size: 1 });
   return JSON.stringify({
@@ -24,7 +24,7 @@ export async function putManifest(stack: Stack, repository: string, tag: string,
   return client.get(`/v2/${repository}/manifests/${tag}`, token, { method: "PUT", body: text, headers });
 }
 
-/** A config and layers, each a small blob of its own, and their manifest under the tag `1`: all through the edge. */
+/** Pushes a config, layers and their manifest with the tag `1` through the edge. Each is a small blob of its own. */
 export async function pushImage(stack: Stack, repository: string, layers: number): Promise<Pushed> {
   const blobs: string[] = [];
   for (let index = 0; index <= layers; index += 1) {

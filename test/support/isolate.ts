@@ -1,23 +1,50 @@
+import { convertV4MiniflareOptions, Miniflare } from "miniflare";
+import type { TokenMemory } from "../../src/auth/verify.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
-import { type BulkKv, createKvCache, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
+import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
+import { createIsolate } from "../../src/isolate.ts";
 
-/** The directory as one isolate of the Worker has it: what it remembers of KV, its clock, and what it has read. */
+/** The directory as one isolate of the Worker sees it: what it remembers of KV, its clock, and the count of its reads. */
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
+  readonly tokens: TokenMemory;
   readonly directory: (plainHttp?: "allow" | "refuse") => Directory;
 };
 
 export function startIsolate(kv: BulkKv): Isolate {
-  const cache = createKvCache();
+  const memory = createIsolate();
   const isolate: Isolate = {
     nowMs: Date.now(),
     trace: { kvReads: 0 },
+    tokens: memory.tokens,
     directory: (plainHttp = "refuse") =>
-      createDirectory(
-        createReadKv(kv, cache, () => new Date(isolate.nowMs), isolate.trace),
+      createDirectory({
+        readKv: createReadKv({ kv, cache: memory.kv, now: () => new Date(isolate.nowMs), trace: isolate.trace }),
         plainHttp,
-      ),
+        parsedPods: memory.parsedPods,
+      }),
   };
   return isolate;
+}
+
+type TestKv = BulkKv & {
+  put(key: string, value: string): Promise<void>;
+  delete(key: string): Promise<void>;
+  list(): Promise<{ keys: { name: string }[] }>;
+};
+
+/** An empty Workers KV, run by Miniflare. */
+export async function startKv(): Promise<{ readonly kv: TestKv; readonly stop: () => Promise<void> }> {
+  const miniflare = new Miniflare(
+    convertV4MiniflareOptions({
+      modules: true,
+      script: "export default { fetch: () => new Response() }",
+      compatibilityDate: "2026-10-23",
+      kvNamespaces: ["DIRECTORY"],
+      cf: false,
+    }),
+  );
+  const kv = (await miniflare.getKVNamespace("DIRECTORY")) as unknown as TestKv;
+  return { kv, stop: () => miniflare.dispose() };
 }

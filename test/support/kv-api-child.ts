@@ -1,6 +1,6 @@
-/** The stack's KV API in a process of its own, whose limits are another's choice: writes a bulk call and deletes it again. */
+/** The stack's KV API in a process of its own, so that a test can limit it. It writes a bulk of keys, reads some and deletes all. */
 import { type ApiKv, createKvApi } from "../../src/local/workerd/kv-api.ts";
-import { startKv } from "./kv.ts";
+import { startKv } from "./isolate.ts";
 
 const { kv, stop } = await startKv();
 try {

@@ -1,16 +1,16 @@
 import fc from "fast-check";
 import { headerOfLine, lineOf, wordOf } from "./fuzz.ts";
 
-/** What an odd Pod answers, whatever it is asked. Plain data: a failure prints it. */
+/** What an odd Pod answers to every request. It is plain data, so that a failure can print it. */
 export type OddAnswer = {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: string;
-  /** `more` and `less`: than the Content-Length says. `cut`: in the middle of a chunk. All but `length` and `chunks` end the connection. */
+  /** `more` and `less` mean than the Content-Length says, `cut` in the middle of a chunk. Only `length` and `chunks` keep the connection. */
   readonly framing: "length" | "chunks" | "until the end" | "more" | "less" | "cut";
 };
 
-/** The origins that a Pod can name in an answer: its own, its store's, the edge's. */
+/** The origins that a Pod may name in an answer: its own, its store's and the edge's. */
 export type Origins = { readonly pod: string; readonly storage: string; readonly edge: string };
 
 const digest = `sha256:${"d".repeat(64)}`;
@@ -131,7 +131,7 @@ export const oddAnswer = (origins: Origins): fc.Arbitrary<OddAnswer> =>
     ),
   });
 
-/** As it goes over the wire, one character per byte. */
+/** The answer as it goes over the wire, one character per byte. */
 export function answerText({ status: code, headers, body: content, framing }: OddAnswer): string {
   const announced = { length: content.length, more: content.length + 9, less: Math.max(0, content.length - 9) };
   const chunk = `${content.length.toString(16)}\r\n${content}\r\n`;

@@ -2,12 +2,12 @@ import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { afterAll, afterEach } from "vitest";
 
-/** What one request to the odd Pod carried. */
+/** One request as the odd Pod received it. */
 type OddRequest = {
   readonly method: string;
   readonly path: string;
   readonly headers: http.IncomingHttpHeaders;
-  /** Each line as it came, for `headers` joins some and hides others. */
+  /** Each header line as it came, because `headers` joins some lines and hides others. */
   readonly headerLines: readonly (readonly [name: string, value: string])[];
   readonly body: string;
 };
@@ -19,7 +19,7 @@ type OddPod = {
   answer(answer: Answer): void;
 };
 
-/** A registry that answers as each test tells it: for what no well-behaved registry says. Await it at the top of a test file. */
+/** A registry that answers what a test tells it, such as what no correct registry answers. Await it at the top of a test file. */
 export async function startOddPod(): Promise<OddPod> {
   const seen: OddRequest[] = [];
   let current: Answer = (response) => void response.writeHead(404).end();
@@ -52,7 +52,7 @@ export async function startOddPod(): Promise<OddPod> {
   };
 }
 
-/** The topology with this server in place of one of Pod B's own. */
+/** The topology with this server in place of Pod B's registry or token service. */
 export const asPodB =
   (pod: OddPod, service: "REGISTRY" | "TOKEN" = "REGISTRY") =>
   (topology: string): string =>
@@ -65,8 +65,8 @@ export const asTokenServices =
     asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
 
 /**
- * Answers as the Pod's own token service does, and forms too, as OAuth2 would have it: a password, or a refresh token, which is
- * `user:password` here.
+ * Makes the odd Pod answer as the Pod's own token service does, and answer forms too, as OAuth2 defines them. A form has a
+ * password or a refresh token, which is `user:password` here.
  */
 export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {
@@ -80,7 +80,7 @@ export function answerFormsToo(pod: OddPod, tokenService: string): void {
       headers: basic === undefined ? {} : { Authorization: basic },
     });
     const text = await answer.text();
-    // The token spec's name for it in answers to forms.
+    // The token specification calls the token `access_token` in an answer to a form.
     response.writeHead(answer.status).end(method === "POST" ? text.replace('{"token":', '{"access_token":') : text);
   });
 }

@@ -1,9 +1,12 @@
+/** podctl as operators run it: a process of its own, against the running stack or against an account's KV API. */
 import { spawn } from "node:child_process";
+import { writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
+import { account, apiToken, type CloudflareKv, namespace } from "./cloudflare-kv.ts";
 
 type PodctlRun = { readonly stdout: string; readonly stderr: string; readonly code: number | null };
 
-/** podctl as a process of its own. */
 export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
@@ -16,4 +19,17 @@ export async function podctl(
     new Promise<number | null>((resolve) => child.once("close", resolve)),
   ]);
   return { stdout, stderr, code };
+}
+
+/** The variables by which podctl's `--env production` is this server. They name a wrangler.toml that is written to the folder. */
+export function accountEnv(dir: string, server: Pick<CloudflareKv, "baseUrl">): Readonly<Record<string, string>> {
+  const config = `name = "edge"
+compatibility_date = "2026-10-23"
+account_id = "${account}"
+routes = [{ pattern = "registry.example.com", custom_domain = true }]
+kv_namespaces = [{ binding = "DIRECTORY", id = "${namespace}" }]
+`;
+  const path = join(dir, "wrangler.toml");
+  writeFileSync(path, config);
+  return { PODCTL_WRANGLER_CONFIG: path, CLOUDFLARE_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
 }

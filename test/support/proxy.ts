@@ -3,7 +3,7 @@ import type { AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { afterAll } from "vitest";
 
-/** What a proxy does to one answer: it gives one in the server's place, or changes the server's own; null leaves it as it is. */
+/** What the proxy does to one answer: it answers in place of the server, or changes the server's headers; null changes nothing. */
 type Twist = (
   request: http.IncomingMessage,
 ) =>
@@ -11,7 +11,7 @@ type Twist = (
   | { readonly change: (headers: http.IncomingHttpHeaders) => http.OutgoingHttpHeaders }
   | null;
 
-/** A server in front of another one: for faults that no well-behaved server has. */
+/** A server in front of another one, for faults that no correct server has. */
 export async function startProxy(target: string, twist: Twist): Promise<string> {
   const server = http.createServer((request, response) => {
     const twisted = twist(request);

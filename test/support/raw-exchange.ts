@@ -1,6 +1,6 @@
-import { rawClient } from "./raw-http.ts";
+import { rawClient } from "./raw-sockets.ts";
 
-/** An answer as it came off the wire, one character per byte: its header lines in their order, none joined, none decoded. */
+/** An answer as it came over the wire, one character per byte. Its header lines are in order; none is joined or decoded. */
 export type RawAnswer = {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
@@ -8,20 +8,20 @@ export type RawAnswer = {
 };
 
 export type RawRequest = {
-  /** To the end of the body, one character per byte. */
+  /** The whole request with its body, one character per byte. */
   readonly text: string;
-  /** The sending side ends there, for a request that is not whole. */
+  /** The client ends its side after the text, because the request is not whole. */
   readonly breaksOff: boolean;
-  /** An answer to HEAD has a body's length and no body. */
+  /** An answer to HEAD has the length of a body but no body. */
   readonly isHead: boolean;
 };
 
-/** Longer than any wait of the edge that these requests can cause, its retry included. */
+/** Longer than any wait of the edge that such a request can cause, including a retry. */
 const hangsMs = 25_000;
 
 /**
- * One request on a connection of its own, as it is: every HTTP client would normalise it. Null: the server closed without a whole
- * answer. Rejects if it neither answers nor closes.
+ * Sends one request on a new connection without changing it; an HTTP client would normalise it. Gives null if the server closes
+ * without a whole answer. Rejects if the server neither answers nor closes.
  */
 export async function exchangeRaw(origin: string, request: RawRequest): Promise<RawAnswer | null> {
   const { text, breaksOff, isHead } = request;
@@ -48,7 +48,7 @@ export async function exchangeRaw(origin: string, request: RawRequest): Promise<
   }
 }
 
-/** The first answer that is final; null while it is not whole. */
+/** The first final answer; null until it is whole. */
 function parseAnswer(text: string, isHead: boolean, closed: boolean): RawAnswer | null {
   const headEnd = text.indexOf("\r\n\r\n");
   if (headEnd < 0) return null;
@@ -65,7 +65,7 @@ function parseAnswer(text: string, isHead: boolean, closed: boolean): RawAnswer 
   return body === null ? null : { status, headers, body };
 }
 
-/** RFC 9112 §6.3: where the body ends. */
+/** RFC 9112 §6.3 says where the body ends. */
 function parseBody(headers: ReadonlyMap<string, string>, rest: string, closed: boolean): string | null {
   if (headers.has("transfer-encoding")) return parseChunks(rest);
   const length = headers.get("content-length");

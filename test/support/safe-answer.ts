@@ -5,11 +5,11 @@ import type { RawAnswer } from "./raw-exchange.ts";
 export const headerOf = ({ headers }: RawAnswer, name: string): readonly string[] =>
   headers.filter(([known]) => known === name).map(([, value]) => value);
 
-/** Workerd's own refusal of what is no HTTP: no Worker has seen the request. */
+/** workerd itself refuses what is not HTTP; the Worker has not seen such a request. */
 export const isPlatforms = (answer: RawAnswer): boolean =>
   [400, 431, 501].includes(answer.status) && /^(invalid |ERROR: |Bad Request$)/.test(answer.body);
 
-/** What holds of any answer: it is no bug's, leads nowhere else, and has no header that somebody slipped in. */
+/** What every answer must be: not caused by a bug, without a link to a foreign place, and without an injected header. */
 export function expectSafe(answer: RawAnswer, edgeHost: string, blobHosts: readonly string[]): void {
   expect(answer.status).not.toBe(500);
   expect(answer.body).not.toMatch(/^\s+at |\.[jt]s:\d+|Error: /m);
@@ -32,7 +32,7 @@ export function expectSafe(answer: RawAnswer, edgeHost: string, blobHosts: reado
   }
 }
 
-/** On the edge whoever resolves it (RFC 3986 §4.2, WHATWG URL), or a blob at one of its Pod's stores. */
+/** A place is on the edge, however a client resolves it (RFC 3986 §4.2, WHATWG URL), or is a blob in a store of its Pod. */
 function expectOwnPlace(place: string, { status }: RawAnswer, blobHosts: readonly string[]): void {
   const { host } = new URL(place, "http://edge.invalid");
   if (/^\/(?![/\\])/.test(place)) expect(host).toBe("edge.invalid");

@@ -1,7 +1,8 @@
-import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
 import { seal, unseal } from "../../src/directory/seal.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
+import { placeholdersOf } from "./toy-stack.ts";
 
 export type PodRecord = {
   readonly registry: string;
@@ -15,25 +16,21 @@ export type PodRecord = {
 };
 type Store = Readonly<Record<string, unknown>>;
 
-/** What is wrong with a Pod: members of its record, of its one store, or what is sealed for that. */
+/** What is wrong with a Pod: members of its record, members of its one store, or what is sealed for that store. */
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;
-  /** Stores after that one. */
+  /** Stores that come after that one. */
   readonly moreStores?: readonly Store[];
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
 };
 
 type Keys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
 
-/** The records of the two Pods that a stack with these sealing keys has started with. */
-export async function healthyRecords({
-  stateDir,
-}: Stack): Promise<{ readonly "pod-a": PodRecord; readonly "pod-b": PodRecord }> {
-  const text = await readFile(`${stateDir}/topology-values.json`, "utf8");
-  const values = JSON.parse(text) as Readonly<Record<string, string>>;
-  const recordOf = (id: "pod-a" | "pod-b", repository: string): PodRecord => {
-    const value = (name: string) => values[`${id.toUpperCase().replace("-", "_")}_${name}`] ?? "";
+/** The records of the two Pods of a stack, as it has started. */
+export async function healthyRecords(stack: Stack): Promise<Readonly<Record<LocalPodId, PodRecord>>> {
+  const recordOf = async (id: LocalPodId, repository: string): Promise<PodRecord> => {
+    const value = await placeholdersOf(stack, id);
     const credentials = value("STORAGE_CREDENTIALS");
     return {
       registry: value("REGISTRY"),
@@ -49,10 +46,10 @@ export async function healthyRecords({
       probe: { repository, digest: value("PROBE_DIGEST") },
     };
   };
-  return { "pod-a": recordOf("pod-a", "acme/hello"), "pod-b": recordOf("pod-b", "globex/hello") };
+  return { "pod-a": await recordOf("pod-a", "acme/hello"), "pod-b": await recordOf("pod-b", "globex/hello") };
 }
 
-/** A healthy Pod's record under another id, with one thing wrong; its storage credentials are sealed for it anew. */
+/** A healthy Pod's record with another id and one thing wrong. Its storage credentials are sealed again for that id. */
 export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickness, keys: Keys): Promise<PodRecord> {
   const { store, moreStores = [], blobs, sealedFor, ...members } = sickness;
   const [own] = healthy.blobs.stores;

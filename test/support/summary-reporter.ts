@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from "vitest/node";
 
-/** Ends a run with `N passed, N failed` alone on the last line: the form that CI reads. */
+/** Prints `N passed, N failed` as the last line of a run, in the form that CI reads. */
 export class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], unhandledErrors: readonly unknown[]): void {
     const counts = { passed: 0, failed: unhandledErrors.length, skipped: 0 };
@@ -11,11 +11,11 @@ export class SummaryReporter implements Reporter {
         const { state } = test.result();
         if (state === "passed" || state === "failed" || state === "skipped") counts[state] += 1;
       }
-      // A file that failed before its first test has none to count.
+      // A file that failed before its first test counts as one failure.
       if (tests === 0 && module.state() === "failed") counts.failed += 1;
     }
     const skipped = counts.skipped === 0 ? "" : `, ${counts.skipped} skipped`;
-    // After the other reporters' closing lines, which are printed by the same event.
+    // The same event makes the other reporters print their last lines, so this line waits for the exit.
     process.once("exit", () => console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`));
   }
 }

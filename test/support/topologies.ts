@@ -9,7 +9,7 @@ export const production: Rules = {
   seals: "checked",
 };
 
-/** A Pod without a store, as JSON, which is YAML. */
+/** A Pod without a store, as JSON, because JSON is YAML. */
 export const podText = (id: string, more: object = {}): string =>
   JSON.stringify({
     registry: `https://registry.${id}.example.net`,
@@ -22,7 +22,7 @@ export const podText = (id: string, more: object = {}): string =>
 
 export const keyOf = (kid: string): object => ({ kty: "RSA", kid, alg: "RS256", n: "AQAB", e: "AQAB" });
 
-/** A topology of Pods and whatever else the lines say. */
+/** A topology with these Pods and these other lines. */
 export const topologyText = (pods: readonly string[], ...lines: readonly string[]): string =>
   ["pods:", ...pods.map((id) => `  ${id}: ${podText(id)}`), ...lines].join("\n");
 

@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { onTestFinished } from "vitest";
 import { createToyRegistry } from "../../src/local/toy/registry.ts";
-import { presign } from "../../src/local/toy/sigv4.ts";
+import { presignedUrl } from "../../src/local/toy/sigv4.ts";
 import { createToyStorage } from "../../src/local/toy/storage.ts";
+import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { createTokenService, generateSigningKey } from "../../src/local/toy/token-service.ts";
-import type { SigningKey } from "../../src/local/types.ts";
 
 export const credentials = {
   bucket: "pod-a",
@@ -18,7 +18,7 @@ export const credentials = {
   secretAccessKey: "not-a-secret",
 };
 
-/** The port of a server that lives as long as the test. */
+/** Starts a server that lives as long as the test, and gives its port. */
 export async function serveForTest(requestListener: RequestListener): Promise<number> {
   const server = createServer(requestListener);
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
@@ -38,7 +38,7 @@ export async function temporaryDir(): Promise<string> {
 export const sha256 = (body: string | Uint8Array): string =>
   `sha256:${createHash("sha256").update(body).digest("hex")}`;
 
-// Making an RSA key takes a tenth of a second; one serves every test of a file.
+// It takes a tenth of a second to make an RSA key, so all tests share one.
 let sharedKey: Promise<SigningKey> | undefined;
 export const signingKey = (): Promise<SigningKey> => {
   sharedKey ??= generateSigningKey();
@@ -51,7 +51,7 @@ export type ToyPod = {
   readonly key: SigningKey;
   /** A token of the Pod's own token service. */
   token(scope: string, user?: "demo" | "reader" | null): Promise<string>;
-  /** A request by `demo` with exactly the scopes given, redirects left alone. */
+  /** Sends a request as `demo` with exactly this scope, and does not follow redirects. */
   ask(method: string, path: string, scope: string, init?: RequestInit): Promise<Response>;
 };
 
@@ -91,7 +91,7 @@ export async function startToyPod(): Promise<ToyPod> {
   return { registry, realm, key, token, ask };
 }
 
-/** Pushes a blob in one PUT and gives its digest. */
+/** Pushes a blob by POST and one PUT, and gives its digest. */
 export async function pushBlob(pod: ToyPod, name: string, body: string): Promise<string> {
   const scope = `repository:${name}:pull,push`;
   const started = await pod.ask("POST", `/v2/${name}/blobs/uploads/`, scope);
@@ -118,7 +118,7 @@ export const describeBlob = (mediaType: string, body: string) => ({
   size: body.length,
 });
 
-/** An image manifest whose config and layer are pushed, with `fields` over its own. */
+/** Pushes a config and a layer, and gives an image manifest of them, with `fields` added or replaced. */
 export async function imageManifest(pod: ToyPod, name: string, fields: object = {}): Promise<string> {
   await pushBlob(pod, name, "config");
   await pushBlob(pod, name, "layer");
@@ -141,12 +141,12 @@ export const pushManifest = async (
 
 export const storageNow = new Date("2026-03-01T12:00:00Z");
 
-/** A storage of its own, whose clock stands at {@link storageNow}. */
+/** A toy storage whose clock always says {@link storageNow}. */
 export async function startToyStorage() {
   const options = { ...credentials, dir: await temporaryDir(), now: () => storageNow };
   const endpoint = `http://localhost:${await serveForTest(createToyStorage(options))}`;
   const sign = (method: "GET" | "HEAD" | "PUT" | "DELETE", path: string, at = storageNow, expiresSeconds = 60) =>
-    presign(credentials, { method, endpoint, path, expiresSeconds, now: at });
+    presignedUrl(credentials, { method, endpoint, path, expiresSeconds, now: at });
   const put = (path: string, body: string) => fetch(sign("PUT", path), { method: "PUT", body });
   return { endpoint, sign, put };
 }

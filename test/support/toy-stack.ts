@@ -1,10 +1,13 @@
 import { mkdtempSync, rmSync } from "node:fs";
+import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
 
-/** A stack with toy Pods for one test file, on free ports and with state of its own. */
+/** A stack with toy Pods for one test file, on free ports and with its own state folder. */
 export function useStack(options: StackOptions = {}): { readonly current: Stack } {
   const stateDir = mkdtempSync(join(tmpdir(), "registry-edge-"));
   const holder: { stack: Stack | null } = { stack: null };
@@ -23,13 +26,33 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
   };
 }
 
-/** The directory of the example without its default Pod. */
+/** The example topology without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
 
-/** The stores of a topology's two Pods, each replaced. */
+/** The topology with other stores for each of its two Pods. */
 export const withStores =
   (podA: string, podB: string) =>
   (topology: string): string =>
     topology
       .split(/^ {6}stores:\n(?: {8}.*\n)+/m)
       .reduce((before, after, index) => `${before}      stores: ${index === 1 ? podA : podB}\n${after}`);
+
+/** Values of the stack's KV, read by the API that podctl uses. */
+export async function readStackKv(
+  { control }: Stack,
+  keys: readonly string[],
+): Promise<ReadonlyMap<string, string | null>> {
+  const { account, namespace } = kvApiNames;
+  const url = `${control}${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}/bulk/get`;
+  const body = JSON.stringify({ keys, type: "text" });
+  const answer = await fetch(url, { method: "POST", headers: { "Content-Type": "application/json" }, body });
+  const { result } = (await answer.json()) as { result: { values: Record<string, string | null> } };
+  return new Map(Object.entries(result.values));
+}
+
+/** Gives the value of a Pod's placeholder in the topology: `REGISTRY` for `POD_A_REGISTRY`. */
+export async function placeholdersOf({ stateDir }: Stack, pod: LocalPodId): Promise<(name: string) => string> {
+  const text = await readFile(`${stateDir}/topology-values.json`, "utf8");
+  const values = JSON.parse(text) as Readonly<Record<string, string>>;
+  return (name) => values[`${pod.toUpperCase().replace("-", "_")}_${name}`] ?? "";
+}

@@ -9,13 +9,13 @@ const seconds = now.getTime() / 1000;
 test.each([
   ["an end", `{"exp":${seconds + 300}}`, 300],
   ["an end with a fraction", `{"exp":${seconds + 300.9}}`, 300],
-  ["an end that is past", `{"exp":${seconds - 1}}`, 0],
+  ["an end in the past", `{"exp":${seconds - 1}}`, 0],
   ["no end", "{}", 0],
   ["an end in words", '{"exp":"tomorrow"}', 0],
   ["an end in text", `{"exp":"${seconds + 300}"}`, 0],
   ["an end that no number holds", '{"exp":1e999}', 0],
   ["an end that no client reads", '{"exp":1e300}', 0],
-  ["claims that are no object", "7", 0],
+  ["claims that are not an object", "7", 0],
 ])("expires_in is a number of seconds, whatever a Pod's token says: %s", async (_, claims, remaining) => {
   const jwt = `e30.${base64url(utf8(claims))}.c2ln`;
   const answer = tokenResponse([{ pod: "pod-a" as PodId, jwt }], now, null);

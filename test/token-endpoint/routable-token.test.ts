@@ -15,12 +15,12 @@ const routing = fc.record({ c: base36, g: fc.option(base36), o: base36, u: fc.op
 const prefix = fc.constantFrom("", "glpat-", "gldt-", "glrt-", "corp-glpat-", "a_b-");
 
 describe("routingText", () => {
-  test("reads GitLab's own example", () => {
+  test("it reads GitLab's own example", () => {
     expect(routingText(vector)).toBe("o:1");
     expect(cellOf(vector)).toBeNull();
   });
 
-  test("reads whatever prefix stands before, which is made of the payload's characters", () => {
+  test("it reads a token with any prefix, even one made of the payload's characters", () => {
     fc.assert(
       fc.property(prefix, routing, (before, text) => {
         expect(routingText(routableToken(before, text))).toBe(text);
@@ -28,7 +28,7 @@ describe("routingText", () => {
     );
   });
 
-  test("any other character anywhere makes it none", () => {
+  test("a token with any one character changed is not routable", () => {
     fc.assert(
       fc.property(
         prefix,
@@ -52,12 +52,12 @@ describe("routingText", () => {
     ["more after it", `${vector}0`],
     ["a line break after it", `${vector}\n`],
     ["more characters than any has", routableToken("a".repeat(200), `c:1\n${"o".repeat(157)}`)],
-    ["nothing", ""],
+    ["an empty text", ""],
     ["a password", "hunter2"],
     ["the old job token", "glcbt-64_abcdefghijklmnopqrst"],
-  ])("%s is none", (_, text) => expect([routingText(text), cellOf(text)]).toEqual([null, null]));
+  ])("%s is not routable", (_, text) => expect([routingText(text), cellOf(text)]).toEqual([null, null]));
 
-  test("never throws, whatever it is given", () => {
+  test("no text makes it throw", () => {
     fc.assert(
       fc.property(fc.string({ unit: "binary" }), (text) => {
         expect(cellOf(text)).toBeNull();
@@ -67,7 +67,7 @@ describe("routingText", () => {
 });
 
 describe("cellOf", () => {
-  test("is the cell's line of the routing text", () => {
+  test("it is the cell's line of the routing text", () => {
     fc.assert(
       fc.property(prefix, base36, base36, (before, cell, organization) => {
         expect(cellOf(routableToken(before, `c:${cell}\no:${organization}`))).toBe(cell);
@@ -76,16 +76,19 @@ describe("cellOf", () => {
     );
   });
 
-  test.each(["c:", "c:A", "c:1 2", `c:${"1".repeat(14)}`, "cc:1", "o:c:1"])("%j names none", (text) => {
-    expect(cellOf(routableToken("", text))).toBeNull();
-  });
+  test.each(["c:", "c:A", "c:1 2", `c:${"1".repeat(14)}`, "cc:1", "o:c:1"])(
+    "the routing text %j names no cell",
+    (text) => {
+      expect(cellOf(routableToken("", text))).toBeNull();
+    },
+  );
 
-  test("is claim `c` of a CI job token, an instance's prefix before it or not", async () => {
+  test("it is claim `c` of a CI job token, with an instance's prefix or without", async () => {
     expect(cellOf(await jobToken({ c: "2k" }))).toBe("2k");
     expect(cellOf(await jobToken({ c: "2k" }, "corp-glcbt-"))).toBe("2k");
   });
 
-  test("is nothing else that a job token says", async () => {
+  test("nothing else in a job token counts as a cell", async () => {
     for (const claims of [{}, { c: 5 }, { cell_id: 5 }, { c: "2K" }, { c: "" }]) {
       expect(cellOf(await jobToken(claims))).toBeNull();
     }

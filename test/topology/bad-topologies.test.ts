@@ -4,7 +4,7 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, test, vi } from "vitest";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import { createProgram } from "../../src/podctl/program.ts";
-import { accountEnv } from "../support/account.ts";
+import { accountEnv } from "../support/podctl.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 import { badTopologies } from "./bad-topologies.ts";
 

@@ -29,7 +29,7 @@ beforeAll(async () => {
   token = await createClient(stack.current.edge).token(["repository:globex/app:pull,push"]);
 });
 
-/** What a proxy or a registry might believe, in the spellings that some of them read as one. */
+/** A proxy or a registry might believe these headers, in spellings that some of them read as one. */
 const believed = wordOf(`
   Cookie Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Real-IP X-Original-URL X-Original-Host
   X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Keep-Alive Proxy-Authorization Proxy-Authenticate TE Trailer
@@ -55,7 +55,7 @@ const request = fc.record({
   isChunked: fc.boolean(),
 });
 
-test("whatever headers a client sends, its Pod hears from the edge alone who asks, where and how", {
+test("whatever headers a client sends, only the edge tells its Pod who asks, where and how", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
   const { edge } = stack.current;
@@ -78,7 +78,7 @@ test("whatever headers a client sends, its Pod hears from the edge alone who ask
   });
 });
 
-/** By the names as a Pod's framework may see them, where a line and a hyphen are one. */
+/** Compares names as a Pod's framework may see them, where `_` and `-` are the same. */
 function expectHonest(lines: readonly (readonly [name: string, value: string])[]): void {
   const named = lines.map(([name, each]) => [name.toLowerCase().replaceAll("_", "-"), each] as const);
   const valuesOf = (name: string) => named.filter(([known]) => known === name).map(([, each]) => each);

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { expect, test } from "vitest";
-import type { PodId, SeenRequest } from "../../src/local/types.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import type { SeenRequest } from "../../src/local/taps/seen-requests.ts";
 import { parseScopes } from "../../src/oci/scope.ts";
 import { fuzz, fuzzTimeoutMs } from "../support/fuzz.ts";
 import { ownDigests, ownerOf, podIds, useGuardedStack } from "../support/guarded-stack.ts";
@@ -11,17 +12,17 @@ import { expectOciError, expectSafe, headerOf, isPlatforms } from "../support/sa
 
 const { stack, tokenServices, jwts, materials, secrets } = await useGuardedStack();
 const runs = 1_000;
-/** The lists of what was seen are copied for each request. */
+/** The lists of seen requests are copied for each request, so they are cleared after this many. */
 const checkedAfter = 200;
 
-test("whatever is sent is answered, and reaches only whom it names", { timeout: fuzzTimeoutMs(runs) }, async () => {
+test("whatever is sent gets an answer and reaches only its own Pod", { timeout: fuzzTimeoutMs(runs) }, async () => {
   const statuses = new Set<number>();
   let since = 0;
   await fuzz(runs, hostileRequest(materials), async (request) => {
     if (since++ % checkedAfter === 0) await checkLog();
     const before = seen();
     const answer = await exchangeRaw(stack.current.edge, rawRequest(request));
-    // What is left of a request that broke off may still be on its way.
+    // The rest of a request that broke off may still be on its way.
     if (!isWhole(request)) await stack.current.edgeSettled();
     const after = seen();
     const reached = podIds.map((pod) => ({
@@ -43,12 +44,12 @@ test("whatever is sent is answered, and reaches only whom it names", { timeout: 
 });
 
 const seen = () => ({ "pod-a": seenBy("pod-a"), "pod-b": seenBy("pod-b") });
-const seenBy = (pod: PodId) => ({
+const seenBy = (pod: LocalPodId) => ({
   registry: stack.current.seen(pod, "registry"),
   tokens: tokenServices[pod].seen.length,
 });
 
-/** Lines follow their answers: they are read for many requests at once. */
+/** Log lines come after their answers, so they are checked for many requests at once. */
 async function checkLog(): Promise<void> {
   await stack.current.edgeSettled();
   const lines = stack.current.edgeLines();
@@ -73,7 +74,7 @@ function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: bo
   if (/^http/.test(location)) expectRight(request, location);
 }
 
-/** A signed URL is for who may pull this digest from this repository, by the token that was sent. */
+/** A signed URL is only an answer to a token that may pull this digest from this repository. */
 function expectRight(request: HostileRequest, location: string): void {
   const [, name = "", digest = ""] = /^\/v2\/(.*)\/blobs\/([^/]*)$/.exec(urlOf(request)?.pathname ?? "") ?? [];
   const owner = ownerOf(name);
@@ -83,7 +84,7 @@ function expectRight(request: HostileRequest, location: string): void {
   expect(new URL(location).host).toBe(new URL(stack.current.pods[owner].storage.url).host);
 }
 
-/** The token that a request has for each Pod, good or not. */
+/** The token that a request has for each Pod, whether it is good or not. */
 function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
   const values = headers.filter(([name]) => name === "Authorization").map(([, value]) => value.trim());
   const token = (values.length === 1 ? /^bearer ([^ ]+)$/i.exec(values[0] ?? "")?.[1] : undefined) ?? "";
@@ -93,13 +94,13 @@ function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
   return new Map(parts.map((part) => [part.replace(/\/.*/, ""), part.replace(/^[^/]*\//, "")]));
 }
 
-/** The Pod of the name that was sent saw that very name, with its own part of the token. */
-function expectOwn(request: HostileRequest, pod: PodId, { method, path, authorizationSha256 }: SeenRequest): void {
+/** Only the Pod of the name in the request saw that name, with its own part of the token. */
+function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, authorizationSha256 }: SeenRequest): void {
   const part = tokenParts(request).get(pod);
   const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);
   expect([part === undefined, isForeign]).toEqual([false, false]);
   expect(authorizationSha256).toBe(createHash("sha256").update(`Bearer ${part}`, "latin1").digest("hex"));
-  // Whether the Pod takes a token that only it can judge.
+  // The edge asks the Pod whether it takes a token that only the Pod can judge.
   if (part !== jwts[pod] && method === "GET" && path === "/v2/") return;
   const got = new URL(path, "http://pod.invalid");
   expect(canonical(got.pathname)).toBe(canonical(urlOf(request)?.pathname ?? ""));
@@ -110,7 +111,7 @@ function expectOwn(request: HostileRequest, pod: PodId, { method, path, authoriz
   expectReadOnce(method, got);
 }
 
-/** What edge and Pod both act on, they read alike: it is there once, and a mount's source is this Pod's. */
+/** A parameter that edge and Pod both read is there only once, and a mount's source is this Pod's. */
 function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
   const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];
@@ -120,11 +121,11 @@ function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   for (const source of searchParams.getAll("from")) expect(ownerOf(source)).toBe(ownerOf(nameIn(pathname) ?? ""));
 }
 
-/** Of one endpoint there are these spellings: the colon of a digest, and the last slash where GitLab and uploads may have it. */
+/** One endpoint has these spellings: a digest's colon may be escaped, and GitLab's paths and uploads may end in a slash. */
 const canonical = (path: string): string =>
   path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
 
-/** As a registry's router reads it, by a greedy name; null for what names no repository. */
+/** The name that a registry's router reads by a greedy match; null if the path names no repository. */
 function nameIn(path: string): string | null {
   const registry = /^\/v2\/(.+)\/(?:tags\/list|manifests\/[^/]+|referrers\/[^/]+|blobs\/uploads\/[^/]*|blobs\/[^/]+)$/;
   const gitlab = /^\/gitlab\/v1\/repositor(?:ies|y-paths)\/(.+?)\/(?:tags\/.*|repositories\/list\/)?$/;
@@ -132,8 +133,8 @@ function nameIn(path: string): string | null {
   return (registry.exec(pathname) ?? gitlab.exec(pathname))?.[1] ?? null;
 }
 
-/** A token service is asked as the audience that it knows, for names of its own Pod. */
-function expectOwnScopes(sent: HostileRequest, pod: PodId, request: TokenRequest): void {
+/** A token service is asked with its own audience, for names of its own Pod. */
+function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRequest): void {
   const [path, query] = request.path.split("?");
   const asked = new URLSearchParams(request.method === "POST" ? request.body : query);
   expect([path, ["GET", "POST"].includes(request.method)]).toEqual(["/jwt/auth", true]);
@@ -142,7 +143,7 @@ function expectOwnScopes(sent: HostileRequest, pod: PodId, request: TokenRequest
     ({ type, name }) => type === "repository" && ownerOf(name) !== pod,
   );
   expect(foreign).toEqual([]);
-  // Of two credentials in one request, only the client knows what they are to mean.
+  // If a request has two credentials, only the client knows which one it means.
   const [credential, second] = credentialsOf(sent);
   const isOwn = (credential === materials.password ? "pod-b" : "pod-a") === pod;
   if (second !== undefined || isOwn) return;
@@ -152,7 +153,7 @@ function expectOwnScopes(sent: HostileRequest, pod: PodId, request: TokenRequest
 
 type TokenRequest = (typeof tokenServices)["pod-a"]["seen"][number];
 
-/** Every password that a request has, as its header and in its form. */
+/** Every password that a request has, in its header and in its form. */
 function credentialsOf({ headers, body }: HostileRequest): readonly string[] {
   const basic = headers.filter(([name, value]) => name === "Authorization" && /^basic\s/i.test(value));
   const form = new URLSearchParams(body);

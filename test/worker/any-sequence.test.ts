@@ -7,7 +7,7 @@ import { useStack } from "../support/toy-stack.ts";
 const stack = useStack({ seedImages: false });
 const runs = 40;
 
-/** Two of Pod A, one of Pod B, new ones for each run: what happened in another run is of no account. */
+/** Two repositories of Pod A and one of Pod B, new for each run, so that no run depends on another. */
 const repositoriesOf = (run: number) => [`acme/${run}/a`, `acme/${run}/b`, `globex/${run}/a`];
 const contents = ["a config", "a layer", "another layer"];
 const digests = await Promise.all(contents.map((text) => sha256(new Uint8Array(Buffer.from(text)))));
@@ -33,7 +33,7 @@ const oddDescriptor = fc.record(
   },
   { requiredKeys: ["digest"] },
 );
-/** Members that a registry looks at otherwise, or not at all. */
+/** A registry reads these members in another way, or not at all. */
 const odd = fc.record(
   {
     mediaType: fc.constantFrom(imageType, indexType, layerType),
@@ -56,12 +56,12 @@ const step = fc.record({
   blob,
   tag: fc.constantFrom("1", "2"),
   manifest,
-  /** What the manifest is sent as. */
+  /** The manifest's Content-Type. */
   type: fc.constantFrom(imageType, imageType, imageType, indexType),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
 
-test("whatever was pushed, mounted and deleted, a blob is given where its Pod has it, and nowhere else", {
+test("whatever was pushed, mounted and deleted, a blob is served exactly where its Pod has it", {
   timeout: fuzzTimeoutMs(runs) * 10,
 }, async () => {
   let run = 0;
@@ -71,7 +71,7 @@ test("whatever was pushed, mounted and deleted, a blob is given where its Pod ha
     const client = createClient(stack.current.edge);
     const token = await client.token(repositories.map((name) => `repository:${name}:pull,push,delete`));
     const ask = (path: string, init: ClientInit = {}) => client.get(`/v2/${path}`, token, init);
-    // To begin with, Pod A's repositories have what can be pushed as an image, each another part of it.
+    // At first each repository has some of an image's blobs, so that images can be pushed.
     for (const [at, index] of [
       [0, 0],
       [0, 1],
@@ -118,7 +118,7 @@ async function take(
   await answer?.arrayBuffer();
 }
 
-/** By the Pod itself, past the edge. */
+/** Asks the Pod itself, not the edge. */
 async function hasBlob(name: string, digest: string, token: string): Promise<boolean> {
   const pod = name.startsWith("acme/") ? "pod-a" : "pod-b";
   const jwt = token

@@ -10,23 +10,23 @@ import { withoutDefault } from "../support/toy-stack.ts";
 const { stack, jwts, materials: guarded } = await useGuardedStack(withoutDefault);
 const runs = 400;
 
-/** Stands for the three below, of the same length, wherever it is still whole. */
+/** The test replaces this name by each of the names below, which have the same length. */
 const placeholder = "some/unnamed12";
 const names = ["globex/private", "globex/absent7", "nobody/private"];
 
 const digests = [privateImage("globex"), privateImage("acme")].map(({ layer }) => layer.digest);
 const materials = {
   password: guarded.password,
-  // Good ones, for Pod A: of Pod B's names they say nothing.
+  // These tokens are good for Pod A and grant nothing at Pod B.
   tokens: [`pods.v1.pod-a/${jwts["pod-a"]}`],
   repositories: [placeholder],
   blobs: digests.map((digest) => [placeholder, digest] as const),
 };
 
-test("whatever a stranger sends, a name that is there, absent or no Pod's has one answer", {
+test("whatever a stranger sends, an existing name, an absent name and a name without a Pod get one answer", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
-  // An answer to one that breaks off may come or not.
+  // A request that breaks off may get an answer or not.
   const whole = hostileRequest(materials).filter(isWhole);
   let named = 0;
   await fuzz(runs, whole, async (request) => {
@@ -45,7 +45,7 @@ async function ask(request: HostileRequest, name: string): Promise<string> {
     text: text.replaceAll(placeholder, name).replaceAll(encoded(placeholder), encoded(name)),
   });
   const visible = { ...answer, headers: answer?.headers.filter(([header]) => header !== "date") };
-  // By component, for dot segments may have left one of them.
+  // Each component is replaced, because dot segments may have left only one of them.
   return JSON.stringify(visible)
     .replaceAll(/globex|nobody/g, "<prefix>")
     .replaceAll(/private|absent7/g, "<last>");

@@ -3,7 +3,7 @@ import { createClient, layersOf } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack, withoutDefault, withStores } from "../support/toy-stack.ts";
 
-describe("a Pod that signs for itself, and one without a store", () => {
+describe("Pod that redirects by itself", () => {
   const stack = useStack({ topology: withStores("[{ scheme: pod }]", "[]") });
 
   async function blob(repository: string, method: "GET" | "HEAD") {
@@ -16,7 +16,7 @@ describe("a Pod that signs for itself, and one without a store", () => {
     return { layer, answer };
   }
 
-  test("the Pod's own redirect is passed on, and ends at its storage", async () => {
+  test("its own redirect of a GET is passed on and leads to its storage", async () => {
     const { layer, answer } = await blob("acme/private", "GET");
     expect([answer.status, answer.headers.get("Docker-Content-Digest")]).toEqual([307, layer?.digest]);
     const target = new URL(answer.headers.get("Location") ?? "");
@@ -26,19 +26,19 @@ describe("a Pod that signs for itself, and one without a store", () => {
     expect(stack.current.edgeSeen()).toMatchObject([{ outcome: "redirected", responseBytes: 0 }]);
   });
 
-  test("its redirect of a HEAD is passed on too", async () => {
+  test("its own redirect of a HEAD is passed on", async () => {
     const { layer, answer } = await blob("acme/private", "HEAD");
     const head = await fetch(answer.headers.get("Location") ?? "", { method: "HEAD" });
     expect([answer.status, head.headers.get("Content-Length")]).toEqual([307, String(layer?.size)]);
   });
 
-  test("a Pod that redirects to a host of its record is believed without a store as well", async () => {
+  test("a redirect to a host of its record is passed on even if it has no store", async () => {
     const { answer } = await blob("globex/private", "GET");
     expect(answer.status).toBe(307);
   });
 });
 
-describe("a Pod with a store for some clients", () => {
+describe("Pod with a store for some clients", () => {
   const near =
     "{ scheme: public, baseUrl: 'http://near.localhost', prefix: root, attribution: true, when: { cidrs: [192.0.2.0/24] } }";
   const stack = useStack({ topology: withStores(`[${near}, { scheme: pod }]`, `[${near}]`) });
@@ -47,7 +47,7 @@ describe("a Pod with a store for some clients", () => {
     ["acme/private", "192.0.2.7", "near.localhost"],
     ["acme/private", "198.51.100.7", "localhost"],
     ["globex/private", "2001:db8::7", "localhost"],
-  ])("sends for %s who comes from %s to %s", async (repository, ip, hostname) => {
+  ])("a client of %s at %s is sent to %s", async (repository, ip, hostname) => {
     const [layer] = await layersOf(stack.current, repository);
     const client = createClient(stack.current.edge);
     const token = await client.token([`repository:${repository}:pull`]);
@@ -57,18 +57,18 @@ describe("a Pod with a store for some clients", () => {
     expect([answer.status, target.hostname]).toEqual([307, hostname]);
     const hex = layer?.digest.slice("sha256:".length) ?? "";
     const path = `/root/docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data`;
-    // The store that asked for it is told for whom.
+    // Only the store with `attribution` is told the repository.
     if (hostname === "near.localhost") {
       expect([target.pathname, target.search]).toEqual([path, "?repository=acme%2Fprivate"]);
     }
   });
 });
 
-describe("a Pod that keeps blobs to itself", async () => {
+describe("Pod that serves blobs itself", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: (text) => withStores("[]", "[]")(asPodB(pod)(text)), seedImages: false });
 
-  test("streams them through the edge, which the log says", async () => {
+  test("its blobs are streamed through the edge, and the log says so", async () => {
     pod.answer((response) => void response.writeHead(200, { "Content-Length": 9 }).end("the bytes"));
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:globex/app:pull"]);
@@ -80,7 +80,7 @@ describe("a Pod that keeps blobs to itself", async () => {
   });
 });
 
-describe("a fleet without tokens", async () => {
+describe("with `AUTH=none`", async () => {
   const pod = await startOddPod();
   const stack = useStack({
     topology: (text) => withoutDefault(asPodB(pod)(text)),
@@ -88,7 +88,7 @@ describe("a fleet without tokens", async () => {
     env: { AUTH: "none" },
   });
 
-  test("is asked for none, and no client's credentials reach a Pod", async () => {
+  test("no token is asked for, and no client's credentials reach a Pod", async () => {
     pod.answer((response) => void response.writeHead(200).end("{}"));
     const client = createClient(stack.current.edge);
     const headers = { Authorization: "Bearer of.another.place" };
@@ -97,7 +97,7 @@ describe("a fleet without tokens", async () => {
     expect(pod.seen.map(({ headers: received }) => received.authorization)).toEqual([undefined]);
   });
 
-  test("gets its blobs by a signed redirect after a proof", async () => {
+  test("a blob GET gets a signed redirect after a proof", async () => {
     pod.answer((response) => void response.writeHead(200).end());
     const client = createClient(stack.current.edge);
     const answer = await client.get(`/v2/globex/app/blobs/sha256:${"d".repeat(64)}`, null);

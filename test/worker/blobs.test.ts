@@ -4,10 +4,10 @@ import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 
-test("a blob GET is one 307 to a signed URL; its bytes come from storage, without Authorization", async () => {
+test("a blob GET gets one 307 to a signed URL, and storage sends the bytes without an Authorization", async () => {
   const [layer] = await layersOf(stack.current, "acme/private");
   if (layer === undefined) expect.fail("the seeded image has no layer");
-  // So that the Pod is asked for this blob.
+  // A new edge has no proof, so it asks the Pod for this blob.
   await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull"]);
@@ -31,7 +31,7 @@ test("a blob GET is one 307 to a signed URL; its bytes come from storage, withou
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
-test("a range is storage's to answer", async () => {
+test("storage answers a request for a range of a blob", async () => {
   const [layer] = await layersOf(stack.current, "acme/hello", null);
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/hello:pull"], null);
@@ -43,7 +43,7 @@ test("a range is storage's to answer", async () => {
   expect([part.status, (await part.arrayBuffer()).byteLength]).toEqual([206, 10]);
 });
 
-test("HEAD ends at the true length", async () => {
+test("a HEAD of a blob or of a manifest says its true length", async () => {
   const [layer] = await layersOf(stack.current, "acme/private");
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull"]);
@@ -57,7 +57,7 @@ test("HEAD ends at the true length", async () => {
   expect(manifest.headers.get("Docker-Content-Digest")).toMatch(/^sha256:/);
 });
 
-test("a blob that only repository B has is 404 under repository A, with A's token and no signed URL", async () => {
+test("a blob that only repository B has is 404 with repository A's token, and gets no signed URL", async () => {
   const digest = await pushBlob(stack.current, "acme/secret", "only in acme/secret");
   const client = createClient(stack.current.edge);
   const tokenA = await client.token(["repository:acme/other:pull,push"]);

@@ -10,14 +10,14 @@ const catalogScope = "registry:catalog:*";
 const messageOf = async (answer: Response) =>
   ((await answer.json()) as { errors: { message: string }[] }).errors[0]?.message;
 
-describe("the catalog of two Pods", () => {
+describe("catalog of two Pods", () => {
   const stack = useStack({ seedImages: false });
   /** Names whose order by character and by component differ, interleaved over both Pods. */
   const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c", "b"];
   const names = Array.from({ length: 50 }, (_, group) => suffixes.map((suffix) => `g${group % 7}/${group}${suffix}`))
     .flat()
     .map((name, place) => ({ name: `${place % 2 === 0 ? "acme" : "globex"}/${name}`, place }));
-  /** As registries walk: component by component. */
+  /** Registries walk component by component. */
   const sorted = names
     .map(({ name }) => name.split("/"))
     .sort((one, other) => {
@@ -42,7 +42,7 @@ describe("the catalog of two Pods", () => {
     return found;
   }
 
-  test("is their sorted union, in pages of every size, no name twice and none lost", { timeout: 120_000 }, async () => {
+  test("it is their sorted union in pages of every size, with each name once", { timeout: 120_000 }, async () => {
     const client = createClient(stack.current.edge);
     for (let done = 0; done < names.length; done += 50) {
       const some = names.slice(done, done + 50).map(({ name }) => name);
@@ -60,7 +60,7 @@ describe("the catalog of two Pods", () => {
     expect(after).toEqual(sorted.slice(124));
   });
 
-  test("is for those whom every Pod lets", async () => {
+  test("only a token that grants it on every Pod opens it", async () => {
     const client = createClient(stack.current.edge);
     const stranger = await client.get("/v2/_catalog");
     const challenge = `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="${catalogScope}"`;
@@ -79,7 +79,7 @@ describe("the catalog of two Pods", () => {
     expect([reader.status, await messageOf(reader)]).toEqual([401, expect.stringContaining("of 2 of 2 registries")]);
   });
 
-  test("is an error when a Pod is down, not a short list", async () => {
+  test("it is an error when a Pod is down, not a short list", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);
     await stack.current.setFault("pod-b", "registry", { mode: "refuse" });
@@ -91,7 +91,7 @@ describe("the catalog of two Pods", () => {
     await stack.current.setFault("pod-b", "registry", { mode: "none" });
   });
 
-  test("of a page size that is none is a registry's to judge", async () => {
+  test("a bad page size gets the registries' own refusal", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);
     const direct = await client.token([catalogScope]).then((bundle) => /pod-a\/([^~]+)/.exec(bundle)?.[1] ?? "");
@@ -106,11 +106,11 @@ describe("the catalog of two Pods", () => {
   });
 });
 
-describe("registries that take any page size, as 2.8 does", async () => {
+describe("catalog with a bad page size", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
-  test("are asked with it all the same; one that objects is heard, and no short list is given", async () => {
+  test("every registry is asked, and one that refuses decides even if another takes it, as 2.8 does", async () => {
     pod.answer((response) => void response.writeHead(200).end('{"repositories":["globex/a"]}'));
     const client = createClient(stack.current.edge);
     const answer = await client.get("/v2/_catalog?n=x", await client.token([catalogScope]));
@@ -122,7 +122,7 @@ describe("registries that take any page size, as 2.8 does", async () => {
   });
 });
 
-describe("a Pod that lists what is no repository name", async () => {
+describe("catalog with an entry that is not a repository name", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
@@ -131,7 +131,7 @@ describe("a Pod that lists what is no repository name", async () => {
     ["nothing", '""'],
     ["upper case", '"Globex/A"'],
     ["a header's length and more", `"${"a".repeat(100_000)}"`],
-  ])("is listed without it, and its next page begins after its last name: %s", async (_, odd) => {
+  ])("the entry is left out, and the next page begins after the last good name: %s", async (_, odd) => {
     const link = { Link: '</v2/_catalog?last=x>; rel="next"' };
     pod.answer((response, { path }) => {
       if (path.includes("last=")) response.writeHead(200).end('{"repositories":["globex/c"]}');
@@ -148,7 +148,7 @@ describe("a Pod that lists what is no repository name", async () => {
   });
 });
 
-describe("a Pod that refuses its catalog to a token that would do", async () => {
+describe("catalog that a Pod refuses to a good token", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
@@ -156,7 +156,7 @@ describe("a Pod that refuses its catalog to a token that would do", async () => 
     [403, "{}", 403, "1 of 2 registries refused their catalog"],
     [200, "<html>", 503, "1 of 2 registries gave no catalog; try again"],
     [500, "{}", 503, "1 of 2 registries gave no catalog; try again"],
-  ])("by %d %s makes it %d", async (status, body, expected, message) => {
+  ])("a Pod's %d with body %s becomes %d", async (status, body, expected, message) => {
     pod.answer((response) => void response.writeHead(status).end(body));
     const client = createClient(stack.current.edge);
     const answer = await client.get("/v2/_catalog", await client.token([catalogScope]));

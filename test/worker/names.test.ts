@@ -4,7 +4,7 @@ import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 
-describe("names that are not canonical", () => {
+describe("name that is not canonical", () => {
   test.each([
     "/v2/acme//app/manifests/1",
     "/v2/acme%2Fapp/manifests/1",
@@ -12,7 +12,7 @@ describe("names that are not canonical", () => {
     "/v2//manifests/1",
     `/v2/acme/${"a".repeat(255)}/manifests/1`,
     "/v2/acme/app/manifests/.bad",
-  ])("%s is refused before any look-up and call, with a token or without", async (path) => {
+  ])("%s is refused before any look-up or call, with a token or without", async (path) => {
     const { edge } = stack.current;
     const client = createClient(edge);
     const token = await client.token(["repository:acme/app:pull"]);
@@ -37,7 +37,7 @@ test.each([
   ["a/tags/list", "1"],
   [Array(20).fill("a").join("/"), "1"],
   ["a".repeat(255), "1"],
-])("%.60s is pushed and pulled", async (repository, tag) => {
+])("an image is pushed and pulled under the name %.60s", async (repository, tag) => {
   const client = createClient(stack.current.edge);
   const token = await client.token([`repository:${repository}:pull,push`]);
   const index = JSON.stringify({
@@ -58,7 +58,7 @@ test.each([
   expect(await tags.json()).toMatchObject({ name: repository, tags: [tag] });
 });
 
-test("dot segments reach exactly the resolved name: at the token check, the Pod and the log", async () => {
+test("a path with dot segments is its resolved name at the token check, the Pod and the log", async () => {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull"]);
   await stack.current.edgeSettled();
@@ -86,7 +86,7 @@ async function rawStatus(origin: string, path: string, token: string): Promise<n
   });
 }
 
-test("acme is no prefix of acmecorp", async () => {
+test("acme is not a prefix of acmecorp", async () => {
   await stack.current.putKv("route/acmecorp", JSON.stringify({ v: 1, pod: "pod-b", revision: 1, state: "active" }));
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acmecorp/app:pull,push"]);

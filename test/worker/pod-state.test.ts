@@ -18,7 +18,7 @@ test("a read-only Pod serves reads and refuses writes with its reason, in a form
   expect(await refused.json()).toEqual({ errors: [{ code: "DENIED", message: "moving house until noon" }] });
 });
 
-test("a Pod that is down is not called, for tokens either", async () => {
+test("a Pod that is down is not called, not even for tokens", async () => {
   const answer = await fetch(`${stack.current.edge}/jwt/auth?service=registry-edge&scope=repository:globex/hello:pull`);
   expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
   const direct = await fetch(
@@ -30,7 +30,7 @@ test("a Pod that is down is not called, for tokens either", async () => {
   expect([...stack.current.seen("pod-b", "token"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
 });
 
-test("by a token that nobody has judged, a state or a block reads as a name without a Pod", async () => {
+test("with an unknown key, a Pod's state and a block read as a name without a Pod", async () => {
   const unknownKey = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
   const client = createClient(stack.current.edge);
   stack.current.clearSeen();

@@ -1,6 +1,6 @@
 import { readFile, stat } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
-import type { Probed } from "../../src/blobs/probed.ts";
+import type { Probed } from "../../src/edge/probe.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 describe("/-/probe", () => {
@@ -13,7 +13,7 @@ describe("/-/probe", () => {
       headers: token === null ? {} : { Authorization: `Bearer ${token}` },
     });
 
-  test("gives one URL per store and method for the probe of a Pod's record, and they fetch it", async () => {
+  test("it gives one URL per store and method for the probe of a Pod's record, and each fetches it", async () => {
     const answer = await ask("?pod=pod-b", await readToken());
     expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([200, "no-store"]);
     const probed = (await answer.json()) as Probed;
@@ -28,7 +28,7 @@ describe("/-/probe", () => {
     expect((await fetch(urls.GET, { method: "HEAD" })).status).toBe(403);
   });
 
-  test("the operator's token is wanted, and the log has neither it nor a URL", async () => {
+  test("it needs the operator's token, and the log has neither the token nor a URL", async () => {
     const token = await readToken();
     stack.current.clearSeen();
     const statuses = [null, "", "wrong", `${token}x`, token.slice(0, -1)].map(async (given) => {
@@ -49,17 +49,17 @@ describe("/-/probe", () => {
     ["?pod=pod-c", 404, "UNSUPPORTED"],
     ["?pod=Pod", 400, "UNSUPPORTED"],
     ["", 400, "UNSUPPORTED"],
-  ])("%s is %d", async (query, status, code) => {
+  ])("the query `%s` gets %d", async (query, status, code) => {
     const answer = await ask(query, await readToken());
     expect([answer.status, await answer.json()]).toEqual([status, { errors: [expect.objectContaining({ code })] }]);
   });
 
-  test("only GET is served", async () => {
+  test("it serves only GET", async () => {
     const answer = await ask("?pod=pod-a", await readToken(), "POST");
     expect([answer.status, answer.headers.get("Allow")]).toEqual([405, "GET"]);
   });
 
-  test("a record without a probe, with a malformed one, or that does not parse is said", async () => {
+  test("a record without a probe gets 404, a malformed probe 500, and a broken record 503", async () => {
     const values = JSON.parse(await readFile(`${stack.current.stateDir}/topology-values.json`, "utf8")) as object;
     expect(JSON.stringify(values)).not.toContain(await readToken());
     const record = { v: 1, revision: 1, state: "active", registry: "http://r", token: "http://t", issuer: "i" };
@@ -75,7 +75,7 @@ describe("/-/probe", () => {
   });
 });
 
-describe("a store whose secret does not open, and one that needs none of ours", () => {
+describe("/-/probe, stores without a URL", () => {
   const stack = useStack({
     topology: (text) =>
       text
@@ -83,7 +83,7 @@ describe("a store whose secret does not open, and one that needs none of ours", 
         .replace(/(bucket: pod-b(?:\n.*){3})/, "$1\n          when: { countries: [DE] }\n        - scheme: pod"),
   });
 
-  test("are named, each by its place", async () => {
+  test("a secret that does not open and a store of scheme `pod` are named by their places", async () => {
     const token = await readFile(`${stack.current.stateDir}/probe-token`, "utf8");
     const storesOf = async (pod: string) => {
       const headers = { Authorization: `Bearer ${token}` };
@@ -95,10 +95,10 @@ describe("a store whose secret does not open, and one that needs none of ours", 
   });
 });
 
-describe("a deployment without the operator's token", () => {
+describe("without `PROBE_TOKEN`", () => {
   const stack = useStack({ env: { PROBE_TOKEN: "" }, seedImages: false });
 
-  test("has no /-/probe", async () => {
+  test("/-/probe is not there", async () => {
     const headers = { Authorization: "Bearer " };
     const [probe, other] = await Promise.all(
       ["/-/probe", "/-/other"].map(async (path) => {

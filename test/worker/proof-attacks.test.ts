@@ -2,14 +2,14 @@ import type { ServerResponse } from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Stack } from "../../src/local/stack.ts";
-import { writeStackFile } from "../../src/local/stack-file.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** What a GET of a blob ends in; a URL is handed out with a 307 only. */
+/** The status of a blob GET. Only a 307 has a URL. */
 async function getBlob(stack: Stack, repository: string, digest: string): Promise<number> {
   const client = createClient(stack.edge);
   const token = await client.token([`repository:${repository}:pull`]);
@@ -26,11 +26,11 @@ async function getManifest(stack: Stack, repository: string): Promise<number> {
 
 const byHead = (topology: string): string => topology.replaceAll("proof: manifest", "proof: head");
 
-describe("a registry that takes manifests whose blobs it has not", () => {
+describe("registry that takes a manifest without its blobs", () => {
   const asked = useStack({ lenientManifests: true, seedImages: false, topology: byHead });
   const trusted = useStack({ lenientManifests: true });
 
-  /** The attacker's own repository has a manifest, by tag and pulled, that names a victim's layer. */
+  /** The attacker pushes and pulls a manifest of its own that names a victim's layer, and then asks for that layer. */
   async function attack(stack: Stack): Promise<number> {
     const secret = await pushBlob(stack, "acme/victim", "a victim's layer");
     const own = await pushBlob(stack, "acme/attacker", "an own config");
@@ -39,11 +39,11 @@ describe("a registry that takes manifests whose blobs it has not", () => {
     return getBlob(stack, "acme/attacker", secret);
   }
 
-  test("opens nothing with `proof: head`", async () => {
+  test("with `proof: head` the manifest opens nothing", async () => {
     expect(await attack(asked.current)).toBe(404);
   });
 
-  test("must not be given `proof: manifest`: it would open any blob of its Pod, and podctl doctor says so", async () => {
+  test("with `proof: manifest` the manifest opens any blob of its Pod, and podctl doctor says so", async () => {
     expect(await attack(trusted.current)).toBe(307);
     const file = `${trusted.current.stateDir}/stack.json`;
     await writeStackFile(trusted.current, file);
@@ -54,10 +54,10 @@ describe("a registry that takes manifests whose blobs it has not", () => {
   });
 });
 
-describe("a registry that checks its manifests", () => {
+describe("registry that checks its manifests", () => {
   const stack = useStack({ seedImages: false });
 
-  test("a proof of repository A serves neither B nor a repository below A", async () => {
+  test("a proof of repository A serves neither repository B nor one below A", async () => {
     const { blobs } = await pushImage(stack.current, "acme/a", 1);
     await pushImage(stack.current, "acme/a/below", 1);
     await pushImage(stack.current, "acme/b", 1);
@@ -69,7 +69,7 @@ describe("a registry that checks its manifests", () => {
     }
   });
 
-  test("what a manifest names as its subject, or as to be had elsewhere, is not proved, nor is a manifest itself", async () => {
+  test("a manifest proves neither its subject, nor a layer with URLs elsewhere, nor itself", async () => {
     const { blobs, digest } = await pushImage(stack.current, "acme/secret", 1);
     const [secret = ""] = blobs;
     const own = await pushBlob(stack.current, "acme/thief", "an own config");
@@ -87,7 +87,7 @@ describe("a registry that checks its manifests", () => {
   });
 });
 
-describe("a blob that is deleted at the Pod", () => {
+describe("blob that is deleted at the Pod", () => {
   const proofTtlSeconds = 2;
   const stack = useStack({
     seedImages: false,
@@ -95,7 +95,7 @@ describe("a blob that is deleted at the Pod", () => {
       text.replaceAll("proof: manifest", `proof: manifest\n      proofTtlSeconds: ${proofTtlSeconds}`),
   });
 
-  test("is served for proofTtlSeconds at most, though its manifest is pulled all the time", async () => {
+  test("it is served for proofTtlSeconds at most, even while its manifest is pulled", async () => {
     const { blobs } = await pushImage(stack.current, "acme/app", 1);
     const [config = "", layer = ""] = blobs;
     expect(await getBlob(stack.current, "acme/app", layer)).toBe(307);
@@ -114,12 +114,12 @@ describe("a blob that is deleted at the Pod", () => {
   });
 });
 
-describe("an access key that is copied into another Pod's record", () => {
+describe("access key that is copied into another Pod's record", () => {
   const stack = useStack({
     topology: (text) => text.replace(`\${POD_B_STORAGE_CREDENTIALS}`, `\${POD_A_STORAGE_CREDENTIALS}`),
   });
 
-  test("opens nothing: 500, and no URL", async () => {
+  test("it opens nothing, and the answer is 500 without a URL", async () => {
     const [layer] = await layersOf(stack.current, "globex/private");
     expect(await getBlob(stack.current, "globex/private", layer?.digest ?? "")).toBe(500);
     await stack.current.edgeSettled();
@@ -130,13 +130,13 @@ describe("an access key that is copied into another Pod's record", () => {
   });
 });
 
-describe("a DELETE", async () => {
+describe("DELETE of a blob", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
   const digest = `sha256:${"d".repeat(64)}`;
   const unknownKey = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 
-  /** How often the Pod is asked for the blob by a GET that comes after the DELETE. */
+  /** How often a GET after the DELETE makes the edge ask the Pod for the blob. */
   async function headsAfter(token: string, answerDelete: (response: ServerResponse) => void): Promise<number> {
     pod.answer((response, { method }) => {
       if (method === "DELETE") answerDelete(response);
@@ -157,16 +157,16 @@ describe("a DELETE", async () => {
   const noAnswer = (response: ServerResponse) => void response.destroy();
 
   test.each([401, 404, 405, 500, 503])(
-    "by a token whose key only the Pod may know, answered %d, makes no proof forgotten",
+    "with an unknown key, a DELETE that the Pod answers with %d leaves the proof",
     async (code) => expect(await headsAfter(unknownKey, status(code))).toBe(0),
   );
 
-  test("by such a token makes one forgotten only when the Pod says that it is done", async () => {
+  test("with an unknown key, only a DELETE that the Pod confirms ends the proof", async () => {
     expect(await headsAfter(unknownKey, noAnswer)).toBe(0);
     expect(await headsAfter(unknownKey, status(202))).toBe(1);
   });
 
-  test("by a verified token makes one forgotten unless it is refused, for without an answer it may have been done", async () => {
+  test("with a verified token, a DELETE ends the proof unless it is refused, because it may have worked", async () => {
     expect(await headsAfter(await verified(), noAnswer)).toBe(1);
     expect(await headsAfter(await verified(), status(500))).toBe(1);
     expect(await headsAfter(await verified(), status(403))).toBe(0);

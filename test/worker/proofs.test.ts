@@ -7,7 +7,7 @@ const stack = useStack({ seedImages: false });
 const edge = () => createClient(stack.current.edge);
 const pullToken = (repository: string) => edge().token([`repository:${repository}:pull`]);
 
-/** The statuses of a GET of each blob, and whence each proof came. */
+/** The status of a GET of each blob, and where each proof came from. */
 async function getBlobs(repository: string, digests: readonly string[]) {
   const token = await pullToken(repository);
   const statuses: number[] = [];
@@ -27,7 +27,7 @@ const manifest = async (repository: string, reference: string) =>
 
 describe("with empty caches", () => {
   test.each(["tag", "digest"])(
-    "a manifest that is pulled by %s proves its layers, and the Pod is asked for none",
+    "a manifest that is pulled by %s proves its blobs, and the Pod is asked for none",
     async (by) => {
       const repository = `acme/cold-${by}`;
       const { digest, blobs } = await pushImage(stack.current, repository, 10);
@@ -43,7 +43,7 @@ describe("with empty caches", () => {
     },
   );
 
-  test("a blob is asked for once, whoever comes next", async () => {
+  test("the Pod is asked for a blob once, and the next GET uses that proof", async () => {
     const digest = await pushBlob(stack.current, "acme/once", "a blob of no manifest");
     await stack.current.restartEdge();
     stack.current.clearSeen();
@@ -53,7 +53,7 @@ describe("with empty caches", () => {
 });
 
 describe("another isolate of the same location", () => {
-  test("goes by the proofs of the first, however they came", async () => {
+  test("it uses the proofs of the first, however they were found", async () => {
     const { blobs } = await pushImage(stack.current, "acme/shared", 1);
     const asked = await pushBlob(stack.current, "acme/shared", "asked for by HEAD");
     expect((await getBlobs("acme/shared", [asked])).statuses).toEqual([307]);
@@ -65,7 +65,7 @@ describe("another isolate of the same location", () => {
     expect(registrySaw()).toEqual([]);
   });
 
-  test("finds the tombstones of the first, and no manifest brings a blob back", async () => {
+  test("it sees the tombstones of the first, and no manifest brings a blob back", async () => {
     const { blobs } = await pushImage(stack.current, "acme/buried", 1);
     const [config = "", layer = ""] = blobs;
     const token = await edge().token(["repository:acme/buried:delete"]);
@@ -78,10 +78,10 @@ describe("another isolate of the same location", () => {
   });
 });
 
-describe("a push", () => {
+describe("push of a manifest", () => {
   beforeEach(() => stack.current.clearSeen());
 
-  test("proves what its manifest names", async () => {
+  test("it proves the blobs that the manifest names", async () => {
     const { blobs } = await pushImage(stack.current, "acme/pushed", 3);
     stack.current.clearSeen();
     expect(await getBlobs("acme/pushed", blobs)).toEqual({
@@ -91,7 +91,7 @@ describe("a push", () => {
     expect(registrySaw()).toEqual([]);
   });
 
-  test("that names a blob of another repository is refused, and proves nothing", async () => {
+  test("one that names a blob of another repository is refused and proves nothing", async () => {
     const { blobs } = await pushImage(stack.current, "acme/victim", 1);
     const own = await pushBlob(stack.current, "acme/attacker", "an own config");
     const answer = await putManifest(stack.current, "acme/attacker", "1", manifestText([own, ...blobs]));
@@ -101,7 +101,7 @@ describe("a push", () => {
   });
 });
 
-test("a client's own HEAD proves as one of the edge's does, and one that the Pod answers 404 ends a proof", async () => {
+test("a client's own HEAD proves a blob, and a HEAD that the Pod answers with 404 ends the proof", async () => {
   const digest = await pushBlob(stack.current, "acme/headed", "asked for by HEAD");
   const token = await edge().token(["repository:acme/headed:pull,delete"]);
   const path = `/v2/acme/headed/blobs/${digest}`;
@@ -115,7 +115,7 @@ test("a client's own HEAD proves as one of the edge's does, and one that the Pod
   expect((await getBlobs("acme/headed", [digest])).statuses).toEqual([404]);
 });
 
-describe("a blob that is deleted", () => {
+describe("deleted blob", () => {
   const setUp = async (repository: string) => {
     const { blobs, digest } = await pushImage(stack.current, repository, 1);
     const token = await edge().token([`repository:${repository}:pull,push,delete`]);
@@ -125,7 +125,7 @@ describe("a blob that is deleted", () => {
   const remove = (repository: string, digest: string, token: string) =>
     edge().get(`/v2/${repository}/blobs/${digest}`, token, { method: "DELETE" });
 
-  test("is gone at once, though its manifest is pulled again; the manifest's other blobs are not", async () => {
+  test("it is gone at once even if its manifest is pulled again, and the other blobs stay", async () => {
     const { token, config, layer, digest } = await setUp("acme/deleted");
     expect((await remove("acme/deleted", layer, token)).status).toBe(202);
     for (const reference of ["1", digest, "1"]) {
@@ -134,7 +134,7 @@ describe("a blob that is deleted", () => {
     }
   });
 
-  test("and pushed again is proved by a HEAD", async () => {
+  test("after it is pushed again, a HEAD proves it", async () => {
     const { token, layer } = await setUp("acme/again");
     expect((await remove("acme/again", layer, token)).status).toBe(202);
     expect(await pushBlob(stack.current, "acme/again", "blob 1 of acme/again")).toBe(layer);
@@ -143,7 +143,7 @@ describe("a blob that is deleted", () => {
     expect(await getBlobs("acme/again", [layer, layer])).toEqual({ statuses: [307, 307], proofs: ["head", "memory"] });
   });
 
-  test("by a client without the right is not: nothing is forgotten", async () => {
+  test("a DELETE without the right to it ends no proof", async () => {
     const { layer } = await setUp("acme/kept");
     expect((await remove("acme/kept", layer, await pullToken("acme/kept"))).status).toBe(401);
     stack.current.clearSeen();
@@ -151,5 +151,5 @@ describe("a blob that is deleted", () => {
   });
 });
 
-/** What the Pod itself is sent. */
+/** The token as the Pod gets it. */
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");

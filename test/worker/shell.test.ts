@@ -12,7 +12,7 @@ test.each([
   ["/v2", 301, ""],
   ["/v1/_ping", 404, '"code":"UNSUPPORTED"'],
   ["/favicon.ico", 404, '"code":"UNSUPPORTED"'],
-])("%s, which is no path of a registry, is the edge's own and asks nobody", async (path, status, text) => {
+])("the edge itself answers %s, without a KV read or a Pod request", async (path, status, text) => {
   const answer = await createClient(stack.current.edge).get(path);
   expect([answer.status, await answer.text()]).toEqual([status, expect.stringContaining(text)]);
   expect(answer.headers.get("Location")).toBe(status === 301 ? "/v2/" : null);
@@ -20,7 +20,7 @@ test.each([
   expect(stack.current.edgeSeen().at(-1)).toMatchObject({ path, status, kvReads: 0, podRequests: 0 });
 });
 
-/** Status, headers and body of a GET with any Host; fetch would send its URL's. */
+/** Status, headers and body of a GET with any Host, because `fetch` would send the host of its URL. */
 async function getAs(host: string, path: string) {
   const { hostname, port } = new URL(stack.current.edge);
   const answer = await new Promise<http.IncomingMessage>((resolve, reject) => {
@@ -34,7 +34,7 @@ const notHosts = [
   ...["a%2fb", "registry.example.com:99999", "[::1", "127.0.0.256"],
 ];
 
-test.each(notHosts)("a Host that is no host is 400, and stands in no challenge and no Location: %s", async (host) => {
+test.each(notHosts)("a malformed Host gets 400 and is in no challenge and no Location: %s", async (host) => {
   for (const path of ["/v2/", "/v2/acme/hello/manifests/1", "/v2", "/jwt/auth", "/", "/-/probe"]) {
     const { status, headers, body } = await getAs(host, path);
     expect([path, status, headers["www-authenticate"], headers.location]).toEqual([path, 400, undefined, undefined]);
@@ -46,7 +46,7 @@ test.each(notHosts)("a Host that is no host is 400, and stands in no challenge a
 });
 
 test.each(["registry.example.com", "registry.example.com.:8443", "my_host", "[::1]:5000", "127.0.0.1"])(
-  "a Host that is one is the challenge's: %s",
+  "a good Host is in the realm of the challenge: %s",
   async (host) => {
     const { headers } = await getAs(host, "/v2/");
     expect(headers["www-authenticate"]).toContain(`realm="http://${host}/jwt/auth"`);

@@ -8,7 +8,7 @@ import { type SigningScheme, sign } from "../signers/sign.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
-/** Pod A has a store of every scheme and form, each for one client; then some whose secret has ended, alone and with another store behind. */
+/** Pod A has a store of each scheme and form, each for one client. Others have an expired secret, with and without a store behind them. */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),
 );
@@ -57,15 +57,15 @@ async function layerUrls(ip: string, count: number, method = "GET") {
   return { answers: await Promise.all(answers), key: `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data` };
 }
 
-/** ECDSA has a random part: two signers never agree on it. */
+/** An ECDSA signature has a random part, so two signers never make the same one. */
 const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
 const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
   scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
 
-describe("in workerd", () => {
+describe("signed URL in workerd", () => {
   test.each(
     cases.map((sample, index) => [`${sample.scheme} ${JSON.stringify(sample.config)}`, index, sample] as const),
-  )("%s: 32 parallel ranges get one URL, the same that Node signs", async (_, index, sample) => {
+  )("32 parallel ranges get one URL, the same that Node signs: %s", async (_, index, sample) => {
     const windows = [signingWindow(new Date(), null)];
     const { answers, key } = await layerUrls(`192.0.2.${index}`, 32);
     windows.push(signingWindow(new Date(), null));
@@ -80,7 +80,7 @@ describe("in workerd", () => {
     for (const url of urls) expect(signed.map(plain)).toContain(plain(url));
   });
 
-  test("a secret that has ended is the edge's own fault: 500, the place in the log alone", async () => {
+  test("an expired secret makes the answer 500, and only the log says where the secret is", async () => {
     stack.current.clearSeen();
     const { answers } = await layerUrls("198.51.100.1", 1);
     const [answer] = answers;
@@ -91,7 +91,7 @@ describe("in workerd", () => {
   });
 
   test.each(["GET", "HEAD"])(
-    "a store whose secret has ended is passed over for the next that fits: %s",
+    "a store whose secret has expired is passed over for the next that fits: %s",
     async (method) => {
       stack.current.clearSeen();
       const { answers, key } = await layerUrls("198.51.100.2", 1, method);
@@ -102,7 +102,7 @@ describe("in workerd", () => {
     },
   );
 
-  test.each(["GET", "HEAD"])("where the Pod redirects by itself is next, its own answer stands: %s", async (method) => {
+  test.each(["GET", "HEAD"])("if the Pod itself is the next store, its redirect is passed on: %s", async (method) => {
     stack.current.clearSeen();
     const { answers } = await layerUrls("198.51.100.4", 1, method);
     const target = new URL(answers[0]?.headers.get("Location") ?? "");

@@ -24,11 +24,11 @@ async function ask(edge: string, headers: Record<string, string> = {}) {
   return client.get("/v2/globex/app/manifests/1", token, { headers });
 }
 
-describe("a header that only the edge can send", async () => {
+describe("trust by a header", async () => {
   const trust = { kind: "header", name: "X-Edge-Secret", value: await sealed("trust.value", "header") };
   const stack = useStack({ env, seedImages: false, topology: withTrust(trust) });
 
-  test("reaches the Pod, in place of a client's own, and nobody else", async () => {
+  test("the Pod gets the edge's secret in place of a client's header, and nothing else shows it", async () => {
     const answer = await ask(stack.current.edge, { "X-Edge-Secret": "guessed" });
     expect(answer.status).toBe(200);
     expect(pod.seen.map(({ headers }) => headers["x-edge-secret"])).toEqual([secret]);
@@ -37,7 +37,7 @@ describe("a header that only the edge can send", async () => {
   });
 });
 
-describe("an Access service token", async () => {
+describe("trust by an Access service token", async () => {
   const clientSecret = await sealed("trust.clientSecret", "access");
   const stack = useStack({
     env,
@@ -45,7 +45,7 @@ describe("an Access service token", async () => {
     topology: withTrust({ kind: "access", clientId: "edge.access", clientSecret }),
   });
 
-  test("is sent as Access wants it", async () => {
+  test("the Pod gets it in the two headers that Access reads", async () => {
     expect((await ask(stack.current.edge)).status).toBe(200);
     expect(pod.seen[0]?.headers).toMatchObject({
       "cf-access-client-id": "edge.access",
@@ -54,11 +54,11 @@ describe("an Access service token", async () => {
   });
 });
 
-describe("a secret sealed for another place", async () => {
+describe("trust secret that was sealed for another place", async () => {
   const value = await sealed("trust.value", "header", "https://elsewhere.test");
   const stack = useStack({ env, seedImages: false, topology: withTrust({ kind: "header", name: "X-Edge", value }) });
 
-  test("is opened nowhere: 500, and the Pod's services are not called", async () => {
+  test("it is not opened, the answer is 500, and the Pod's services are not called", async () => {
     const scope = "repository:globex/app:pull";
     const answer = await fetch(`${stack.current.edge}/jwt/auth?service=registry-edge&scope=${scope}`);
     expect(answer.status).toBe(500);
@@ -67,7 +67,7 @@ describe("a secret sealed for another place", async () => {
   });
 });
 
-describe("a binding", () => {
+describe("trust by a binding", () => {
   const podB = { id: "pod-b", registry: pod.url, trust: { kind: "binding", binding: "POD_B" } } as Pod;
   const request = {
     url: pod.url,
@@ -79,13 +79,13 @@ describe("a binding", () => {
   };
   const openSecret = () => Promise.reject(new Error("nothing is sealed here"));
 
-  test("of the deployment makes the call", async () => {
+  test("a binding of the deployment makes the call", async () => {
     const fetcher = { fetch };
     const trusted = await trustedRequest(podB, request, { openSecret, findBinding: () => fetcher });
     expect(trusted).toEqual({ ok: true, value: { request, fetcher } });
   });
 
-  test("that the deployment has not is named", async () => {
+  test("a binding that the deployment lacks is named in the error", async () => {
     const trusted = await trustedRequest(podB, request, { openSecret, findBinding: () => null });
     expect(trusted).toMatchObject({ ok: false, error: { reason: "misconfigured" } });
     expect(JSON.stringify(trusted)).toContain("POD_B");

@@ -13,7 +13,7 @@ async function startUpload(repository: string, query = "") {
   return { client, token, status: started.status, location: started.headers.get("Location") ?? "" };
 }
 
-test("an upload in chunks of unknown length: its places are on the edge, its range and id pass", async () => {
+test("an upload in chunks of unknown length gets locations on the edge, and the Pod's range and id", async () => {
   const { client, token, location } = await startUpload("acme/chunks");
   expect(location).toMatch(/^\/v2\/acme\/chunks\/blobs\/uploads\/[^?]+\?.*_state=.*_pod=/);
   const body = new ReadableStream({
@@ -33,7 +33,7 @@ test("an upload in chunks of unknown length: its places are on the edge, its ran
   expect(paths.filter((path) => path.includes("_pod"))).toEqual([]);
 });
 
-test("a map change cannot split an upload", async () => {
+test("an upload stays with its Pod when the assignment changes", async () => {
   const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 2, state: "active" });
   await stack.current.putKv("route/moved", route("pod-a"));
   const { client, token, location } = await startUpload("moved/app");
@@ -44,7 +44,7 @@ test("a map change cannot split an upload", async () => {
   expect(stack.current.seen("pod-b", "registry").filter(({ path }) => path.includes("moved"))).toEqual([]);
 });
 
-test("a pin that is forged, or of another repository or upload, is an unknown upload", async () => {
+test("a pin that is forged, or of another repository or upload, gets 404 as an unknown upload", async () => {
   const one = await startUpload("acme/one");
   const other = await startUpload("acme/other");
   const pin = (location: string) => /_pod=([^&]*)/.exec(location)?.[1] ?? "";
@@ -62,7 +62,7 @@ test("a pin that is forged, or of another repository or upload, is an unknown up
   expect(twice.status).toBe(404);
 });
 
-test("clients re-sort and re-encode an upload's query; it still works", async () => {
+test("an upload works after its client sorts and encodes the query anew", async () => {
   const { client, token, location } = await startUpload("acme/sorted");
   const url = new URL(location, stack.current.edge);
   url.searchParams.set("digest", await sha256(bytes));
@@ -71,7 +71,7 @@ test("clients re-sort and re-encode an upload's query; it still works", async ()
   expect(done.status).toBe(201);
 });
 
-test("a mount within a Pod is 201; across Pods or from nonsense 202, never a 4xx", async () => {
+test("a mount within a Pod gets 201, and one across Pods or from a malformed name gets 202, never a 4xx", async () => {
   const digest = await pushBlob(stack.current, "acme/source", "a layer to mount");
   const foreign = await pushBlob(stack.current, "globex/source", "another layer to mount");
   const client = createClient(stack.current.edge);
@@ -90,7 +90,7 @@ test("a mount within a Pod is 201; across Pods or from nonsense 202, never a 4xx
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
-test("a mount from a blocked prefix is 202: what is blocked is not to be had under another name", async () => {
+test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
   await stack.current.putKv("block/acme/private", JSON.stringify({ v: 1, text: "removed" }));
   const client = createClient(stack.current.edge);

@@ -1,17 +1,22 @@
-/** One Pod: storage, token service and registry, each with a tap in front. The kinds differ in storage and registry only. */
+/** One local Pod: storage, token service and registry, each behind a tap. Kinds of Pods differ only in storage and registry. */
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
-import { loopback, serve } from "../http-server.ts";
+import { serve } from "../http-server.ts";
+import { loopback } from "../ports.ts";
 import { startTap, type Tap } from "../taps/tap.ts";
-import type { Stop, Teardown } from "../teardown.ts";
-import { createTokenService } from "../toy/token-service.ts";
-import type { PodServices, ServiceName, SigningKey } from "../types.ts";
-import type { Watchdog } from "../watchdog.ts";
+import type { Stop, Teardown, Watchdog } from "../teardown.ts";
+import { createTokenService, type SigningKey } from "../toy/token-service.ts";
+
+export type ServiceName = "registry" | "token" | "storage";
+
+/** `url` is the tap in front of a service, `direct` is the service itself. */
+type ServiceUrls = { readonly url: string; readonly direct: string };
+export type PodServices = Readonly<Record<ServiceName, ServiceUrls>>;
 
 export type PodContext = {
   readonly id: string;
   readonly prefix: string;
-  /** The Pod's own, empty at the start. */
+  /** The Pod's own folder, empty at the start. */
   readonly dir: string;
   readonly issuer: string;
   readonly audience: string;
@@ -23,15 +28,15 @@ export type PodContext = {
   readonly watchdog: Watchdog;
 };
 
-export type Server = { readonly port: number; readonly stop: Stop };
+export type PodServer = { readonly port: number; readonly stop: Stop };
 
-/** What a kind of Pod brings; the registry learns where its token service and its storage are. */
+/** What a kind of Pod starts; its registry is told where token service and storage are. */
 export type PodParts = {
-  startStorage(pod: PodContext): Promise<Server>;
-  startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<Server>;
+  startStorage(pod: PodContext): Promise<PodServer>;
+  startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<PodServer>;
 };
 
-export type Pod = {
+export type LocalPod = {
   readonly context: PodContext;
   readonly services: PodServices;
   readonly taps: Readonly<Record<ServiceName, Tap>>;
@@ -39,9 +44,9 @@ export type Pod = {
 
 export async function startPod(
   parts: PodParts,
-  options: Pick<PodContext, "id" | "prefix" | "dir" | "watchdog" | "key">,
+  options: Pick<PodContext, "id" | "prefix" | "dir" | "key">,
   teardown: Teardown,
-): Promise<Pod> {
+): Promise<LocalPod> {
   await mkdir(options.dir, { recursive: true });
   const context: PodContext = {
     ...options,
@@ -51,17 +56,18 @@ export async function startPod(
     region: "us-east-1",
     accessKeyId: `AK${randomBytes(9).toString("hex").toUpperCase()}`,
     secretAccessKey: randomBytes(30).toString("base64url"),
+    watchdog: teardown.watchdog,
   };
-  const inFront = async (port: number, hostname: "127.0.0.1" | "localhost") =>
+  const inFront = async ({ port }: PodServer, hostname: "127.0.0.1" | "localhost") =>
     teardown.add(await startTap(port, hostname));
 
   const storage = teardown.add(await parts.startStorage(context));
   const token = teardown.add(await serve(createTokenService({ ...context, prefixes: [context.prefix] })));
-  // Another host name than the edge's: clients drop their token on the way there, as they would in production.
-  const taps = { storage: await inFront(storage.port, "localhost"), token: await inFront(token.port, loopback) };
+  // Storage has another host name than the edge, so that clients drop their token on the way there, as in production.
+  const taps = { storage: await inFront(storage, "localhost"), token: await inFront(token, loopback) };
   const urls = { realm: `${taps.token.url}/jwt/auth`, storage: `http://localhost:${storage.port}` };
   const registry = teardown.add(await parts.startRegistry(context, urls));
-  const registryTap = await inFront(registry.port, loopback);
+  const registryTap = await inFront(registry, loopback);
   return {
     context,
     taps: { ...taps, registry: registryTap },

@@ -1,19 +1,22 @@
-/** The two Pods of the stack, of one kind, and their taps by name. */
-
+/** The two Pods of the stack, both of the same kind, and their taps by name. */
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
-import { generateSigningKey } from "../toy/token-service.ts";
-import type { PodId, StackOptions } from "../types.ts";
-import type { Watchdog } from "../watchdog.ts";
-import { type Pod, type PodParts, startPod } from "./pod.ts";
-import { distributionParts, registryParts } from "./registry.ts";
-import { toyParts } from "./toy.ts";
+import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
+import { type LocalPod, type PodParts, startPod } from "./pod.ts";
+import { distributionParts, registryParts } from "./registry-pod.ts";
+import { toyParts } from "./toy-pod.ts";
 
-export type Pods = Readonly<Record<PodId, Pod>>;
+export type LocalPodId = "pod-a" | "pod-b";
+export type PodKind = "toy" | "registry" | "distribution-v3";
+export const podKinds: readonly PodKind[] = ["toy", "registry", "distribution-v3"];
 
-const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<PodId, string>;
+export type BothPods = Readonly<Record<LocalPodId, LocalPod>>;
+/** Token keys that a test brings, to sign what no token service would sign. */
+export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
-export function partsOf({ pods: kind = "toy", lenientManifests = false }: StackOptions): PodParts {
+const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
+
+export function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
   switch (kind) {
     case "toy":
       return toyParts(lenientManifests);
@@ -26,27 +29,22 @@ export function partsOf({ pods: kind = "toy", lenientManifests = false }: StackO
 
 export async function startPods(
   parts: PodParts,
-  options: {
-    readonly stateDir: string;
-    readonly watchdog: Watchdog;
-    readonly teardown: Teardown;
-    readonly signingKeys: NonNullable<StackOptions["signingKeys"]>;
-  },
-): Promise<Pods> {
-  const { stateDir, watchdog, teardown, signingKeys } = options;
-  const startOne = async (id: PodId) => {
-    // docker-registry wants it as a certificate, which is signed outside of this process.
+  { stateDir, signingKeys }: { readonly stateDir: string; readonly signingKeys: SigningKeys },
+  teardown: Teardown,
+): Promise<BothPods> {
+  const startOne = async (id: LocalPodId) => {
+    // docker-registry wants the key as a certificate, which openssl signs, so the key must be extractable.
     const key = signingKeys[id] ?? (await generateSigningKey(true));
-    return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, watchdog, key }, teardown);
+    return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
   };
-  // Settled, so that a failure of one leaves nothing of the other half started behind the teardown's back.
+  // Both are awaited even if one fails, so that nothing starts after the teardown has run.
   const [a, b] = await Promise.allSettled([startOne("pod-a"), startOne("pod-b")]);
   if (a.status === "rejected") throw a.reason;
   if (b.status === "rejected") throw b.reason;
   return { "pod-a": a.value, "pod-b": b.value };
 }
 
-export function findTap(pods: Pods, pod: string, service: string): Tap | null {
+export function findTap(pods: BothPods, pod: string, service: string): Tap | null {
   if (pod !== "pod-a" && pod !== "pod-b") return null;
   if (service !== "registry" && service !== "token" && service !== "storage") return null;
   return pods[pod].taps[service];

@@ -1,15 +1,17 @@
 /** A real S3 server for one Pod: versitygw over a folder, with keys of its own. */
 import { mkdir } from "node:fs/promises";
-import { childEnv } from "../child-env.ts";
-import { accepts, freePort, startChild } from "../child-process.ts";
-import { loopback } from "../http-server.ts";
-import type { PodContext, Server } from "./pod.ts";
+import { childEnv, startChild } from "../child-process.ts";
+import { freePort, isListening, loopback } from "../ports.ts";
+import type { PodContext, PodServer } from "./pod.ts";
+
+/** The part of a Pod that its storage needs. */
+type StoragePod = Pick<PodContext, "id" | "dir" | "bucket" | "region" | "accessKeyId" | "secretAccessKey" | "watchdog">;
 
 const attempts = 3;
 
-export async function startVersitygw(binary: string, pod: PodContext): Promise<Server> {
+export async function startVersitygw(binary: string, pod: StoragePod): Promise<PodServer> {
   const buckets = `${pod.dir}/buckets`;
-  // Beside the buckets, for disks without extended attributes.
+  // Metadata gets a folder of its own, because not every disk has extended attributes.
   const sidecar = `${pod.dir}/bucket-metadata`;
   await mkdir(`${buckets}/${pod.bucket}`, { recursive: true });
   await mkdir(sidecar, { recursive: true });
@@ -25,10 +27,10 @@ export async function startVersitygw(binary: string, pod: PodContext): Promise<S
         ],
         env: { ...childEnv(), ROOT_ACCESS_KEY: pod.accessKeyId, ROOT_SECRET_KEY: pod.secretAccessKey },
         watchdog: pod.watchdog,
-        readyPort: async () => ((await accepts(port)) ? port : null),
+        readyPort: async () => ((await isListening(port)) ? port : null),
       });
     } catch (error) {
-      // The port may have been taken between the look and the start.
+      // Another process may have taken the port since it was found free.
       if (attempt === attempts) throw error;
     }
   }

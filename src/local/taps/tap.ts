@@ -4,9 +4,9 @@
  */
 import type http from "node:http";
 import { closeNow, createHttpServer, listen, listenAgain } from "../http-server.ts";
-import type { Fault, SeenRequest } from "../types.ts";
-import { type Connection, connectionTo, type Exchange, forward } from "./forward.ts";
-import { type OpenRequest, SeenList } from "./seen.ts";
+import { type Fault, playFault } from "./faults.ts";
+import { type Connection, connectionTo } from "./pass-through.ts";
+import { SeenList, type SeenRequest } from "./seen-requests.ts";
 
 export type Tap = {
   readonly url: string;
@@ -17,7 +17,7 @@ export type Tap = {
   stop(): Promise<void>;
 };
 
-/** `hostname` is what clients call the tap; it listens on 127.0.0.1 in any case. */
+/** `hostname` is what clients call the tap. It listens on 127.0.0.1 under either name. */
 export async function startTap(targetPort: number, hostname: "127.0.0.1" | "localhost"): Promise<Tap> {
   const seen = new SeenList();
   const connections = new WeakMap<object, Connection>();
@@ -32,7 +32,7 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
     const connection = connections.get(request.socket) ?? connectionTo(targetPort, request.socket);
     connections.set(request.socket, connection);
     const record = path.startsWith("/-/") ? null : seen.begin(request.method ?? "", path, authorizationOf(request));
-    play(fault, { request, response, connection, record });
+    playFault(fault, { request, response, connection, record });
   };
   const server = createHttpServer(onRequest).on("checkContinue", onRequest);
   const port = await listen(server);
@@ -56,39 +56,7 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
   };
 }
 
-function play(fault: Fault, exchange: Exchange): void {
-  const { request, response, record } = exchange;
-  switch (fault.mode) {
-    case "none":
-    case "refuse":
-      forward(exchange, "whole");
-      break;
-    case "reset":
-      forward(exchange, "cut after headers");
-      break;
-    case "delay": {
-      const timer = setTimeout(() => forward(exchange, "whole"), fault.ms);
-      response.once("close", () => clearTimeout(timer));
-      break;
-    }
-    case "hang":
-      countAndDrop(request, record);
-      break;
-    case "status":
-      countAndDrop(request, record);
-      if (record !== null) Object.assign(record, { status: fault.status, ms: 0 });
-      response.writeHead(fault.status, { "Content-Length": "0" }).end();
-      break;
-  }
-}
-
-function countAndDrop(request: http.IncomingMessage, record: OpenRequest | null): void {
-  request.on("data", (chunk: Buffer) => {
-    if (record !== null) record.requestBytes += chunk.length;
-  });
-}
-
-/** As sent, all of them if there are several: what reached a service must not be hidden by Node's parsing. */
+/** All Authorization lines as they were sent, because Node's own parsing would hide that a service got more than one. */
 function authorizationOf(request: http.IncomingMessage): string | undefined {
   return request.headersDistinct["authorization"]?.join(", ");
 }

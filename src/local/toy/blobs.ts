@@ -1,149 +1,25 @@
-import type { IncomingMessage } from "node:http";
-import { err, ok, type Result } from "../../lib/result.ts";
-import { type Digest, parseDigest } from "../../oci/digest.ts";
-import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
+/** GET, HEAD and DELETE of a blob (OCI distribution spec, end-2 and end-10). */
 import { failure } from "./errors.ts";
-import { publicOrigin, type Reply } from "./http.ts";
+import type { ToyReply } from "./http.ts";
+import type { Repositories } from "./repositories.ts";
 import type { RepositoryPlace } from "./routes.ts";
-import type { Repositories } from "./state.ts";
-import { putBlob, redirectUrl, type ToyStorageClientOptions } from "./storage-client.ts";
-import { appendBody, fileMatches, type Upload, type Uploads } from "./uploads.ts";
+import { redirectUrl, type ToyStorageClientOptions } from "./storage-client.ts";
 
-export type BlobServices = {
-  readonly repositories: Repositories;
-  readonly uploads: Uploads;
-  readonly storage: ToyStorageClientOptions;
-  readonly lenientManifests: boolean;
-};
+export type BlobServices = { readonly repositories: Repositories; readonly storage: ToyStorageClientOptions };
 
 type BlobPlace = Extract<RepositoryPlace, { kind: "blob" }>;
 
-/** The link is looked up before anything is signed: the key in storage names no repository. */
-export function redirectBlob(
+/** The link is looked up before anything is signed, because the key in storage names no repository. */
+export function redirectToStorage(
   { repositories, storage }: BlobServices,
   { name, digest }: BlobPlace,
   method: "GET" | "HEAD",
-): Reply {
+): ToyReply {
   if (!repositories.hasBlob(name, digest)) return failure("BLOB_UNKNOWN", digest);
   const headers = { "Content-Type": "application/octet-stream", Location: redirectUrl(storage, method, digest) };
   return { status: 307, headers };
 }
 
-/** Removes the link alone; other repositories may hold the same bytes. */
-export const deleteBlob = ({ repositories }: BlobServices, { name, digest }: BlobPlace): Reply =>
+/** Removes only the link, because other repositories may hold the same bytes. */
+export const deleteBlob = ({ repositories }: BlobServices, { name, digest }: BlobPlace): ToyReply =>
   repositories.find(name)?.blobs.delete(digest) === true ? { status: 202 } : failure("BLOB_UNKNOWN");
-
-/** end-4a, end-4b and end-11: opens a session, takes a whole blob, or mounts one. */
-export async function startUpload(
-  services: BlobServices,
-  name: RepositoryName,
-  query: URLSearchParams,
-  request: IncomingMessage,
-): Promise<Reply> {
-  const { repositories, uploads } = services;
-  const source = parseRepositoryName(query.get("from") ?? "");
-  const mount = parseDigest(query.get("mount") ?? "");
-  if (source.ok && mount.ok && repositories.hasBlob(source.value, mount.value)) {
-    repositories.open(name).blobs.add(mount.value);
-    return created(name, mount.value, request);
-  }
-  const whole = query.get("mount") === null ? query.get("digest") : null;
-  if (whole === null) return progress(uploads, await uploads.start(name), 202, request);
-  const digest = parseDigest(whole);
-  if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
-  return finish(services, await uploads.start(name), digest.value, request);
-}
-
-type UploadPlace = Extract<RepositoryPlace, { kind: "upload" }>;
-
-export async function continueUpload(
-  services: BlobServices,
-  { name, id }: UploadPlace,
-  query: URLSearchParams,
-  request: IncomingMessage,
-): Promise<Reply> {
-  const { uploads } = services;
-  const upload = uploads.find(name, id);
-  if (upload === undefined) return failure("BLOB_UPLOAD_UNKNOWN");
-  // Where an upload stands may be asked without its state, by a client that lost it.
-  if (request.method === "GET" || request.method === "HEAD") return progress(uploads, upload, 204, request);
-  const offset = uploads.stateOffset(query.get("_state") ?? "", upload);
-  if (offset === null) return failure("BLOB_UPLOAD_INVALID", "invalid secret");
-  if (request.method === "DELETE") {
-    await uploads.end(upload);
-    return { status: 204, headers: { "Docker-Upload-UUID": id } };
-  }
-  if (upload.busy || offset !== upload.sizeBytes) return outOfOrder(uploads, upload, request);
-  const chunk = checkChunk(upload, request);
-  if (!chunk.ok) return chunk.error === "RANGE_INVALID" ? outOfOrder(uploads, upload, request) : failure(chunk.error);
-  upload.busy = true;
-  try {
-    return await (request.method === "PATCH" ? patch : put)(services, upload, query, request);
-  } finally {
-    upload.busy = false;
-  }
-}
-
-async function patch({ uploads }: BlobServices, upload: Upload, _query: URLSearchParams, request: IncomingMessage) {
-  await appendBody(upload, request);
-  return progress(uploads, upload, 202, request);
-}
-
-async function put(services: BlobServices, upload: Upload, query: URLSearchParams, request: IncomingMessage) {
-  const digest = parseDigest(query.get("digest") ?? "");
-  // The session stays, so that the client may try again.
-  return digest.ok ? finish(services, upload, digest.value, request) : failure("DIGEST_INVALID", digest.error);
-}
-
-/** `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"): chunks come in order. */
-function checkChunk(upload: Upload, { headers }: IncomingMessage): Result<null, "RANGE_INVALID" | "SIZE_INVALID"> {
-  const range = headers["content-range"];
-  if (range === undefined) return ok(null);
-  const [, start = "", end = ""] = /^(\d{1,15})-(\d{1,15})$/.exec(range) ?? [];
-  if (start === "" || Number(start) !== upload.sizeBytes || Number(start) > Number(end)) return err("RANGE_INVALID");
-  const length = headers["content-length"];
-  const fits = length === undefined || Number(length) === Number(end) - Number(start) + 1;
-  return fits ? ok(null) : err("SIZE_INVALID");
-}
-
-async function finish(
-  { repositories, uploads, storage }: BlobServices,
-  upload: Upload,
-  digest: Digest,
-  request: IncomingMessage,
-): Promise<Reply> {
-  await appendBody(upload, request);
-  try {
-    // Only these two are computed here.
-    const known = /^sha(256|512):/.test(digest);
-    if (!known || !(await fileMatches(upload.file, digest))) return failure("DIGEST_INVALID", digest);
-    await putBlob(storage, digest, upload.file, upload.sizeBytes);
-    repositories.open(upload.name).blobs.add(digest);
-    return created(upload.name, digest, request);
-  } finally {
-    await uploads.end(upload);
-  }
-}
-
-function created(name: RepositoryName, digest: Digest, request: IncomingMessage): Reply {
-  const location = `${publicOrigin(request)}/v2/${name}/blobs/${digest}`;
-  return { status: 201, headers: { Location: location, "Docker-Content-Digest": digest } };
-}
-
-function progressHeaders(uploads: Uploads, upload: Upload, request: IncomingMessage): Record<string, string> {
-  const state = encodeURIComponent(uploads.state(upload));
-  return {
-    Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
-    // Inclusive, so an empty upload reads as one byte: that is distribution's form.
-    Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
-    "Docker-Upload-UUID": upload.id,
-  };
-}
-
-const progress = (uploads: Uploads, upload: Upload, status: 202 | 204, request: IncomingMessage): Reply => ({
-  status,
-  headers: progressHeaders(uploads, upload, request),
-});
-
-const outOfOrder = (uploads: Uploads, upload: Upload, request: IncomingMessage): Reply =>
-  failure("RANGE_INVALID", undefined, progressHeaders(uploads, upload, request));

@@ -1,4 +1,4 @@
-import { json, type Reply } from "./http.ts";
+import { json, type ToyReply } from "./http.ts";
 
 /** Distribution's error codes, each with its status and message. */
 const errors = {
@@ -6,7 +6,7 @@ const errors = {
   BLOB_UPLOAD_INVALID: [404, "blob upload invalid"],
   BLOB_UPLOAD_UNKNOWN: [404, "blob upload unknown to registry"],
   DIGEST_INVALID: [400, "provided digest did not match uploaded content"],
-  // 400, not the 404 of the OCI table: that is what distribution answers to a PUT.
+  // The OCI table says 404, but distribution answers 400 to a PUT.
   MANIFEST_BLOB_UNKNOWN: [400, "blob unknown to registry"],
   MANIFEST_INVALID: [400, "manifest invalid"],
   MANIFEST_UNKNOWN: [404, "manifest unknown"],
@@ -22,16 +22,19 @@ const errors = {
 
 type ToyErrorCode = keyof typeof errors;
 
-export const failure = (code: ToyErrorCode, detail?: unknown, headers: Readonly<Record<string, string>> = {}): Reply =>
-  failures(code, [detail], headers);
+export const failure = (
+  code: ToyErrorCode,
+  detail?: unknown,
+  headers: Readonly<Record<string, string>> = {},
+): ToyReply => failures(code, [detail], headers);
 
-/** One entry per detail, as distribution answers a manifest with several unknown blobs. */
+/** One entry for each detail, as in distribution's answer to a manifest with several unknown blobs. */
 export function failures(
   code: ToyErrorCode,
   details: readonly unknown[],
   headers: Readonly<Record<string, string>> = {},
-): Reply {
+): ToyReply {
   const [status, message] = errors[code];
-  // JSON.stringify leaves out a detail that is undefined.
+  // If `detail` is undefined, JSON.stringify leaves it out.
   return json(status, { errors: details.map((detail) => ({ code, message, detail })) }, headers);
 }

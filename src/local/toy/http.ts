@@ -1,34 +1,35 @@
+/** HTTP as the toy servers share it: replies as values, a listener that survives bugs, and what a request says about itself. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
-/** A whole answer as a value: every body of these services is small, but for an object's bytes, which toy-storage streams itself. */
-export type Reply = {
+/** A whole answer as a value. All bodies are small, except an object's bytes, which the storage streams by itself. */
+export type ToyReply = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
 };
 
-/** An answer to HEAD has the Content-Length that GET would have, and no body (RFC 9110 §9.3.2). */
-export function send(response: ServerResponse, { status, headers, body }: Reply): void {
+/** An answer to HEAD has no body but the Content-Length that GET would have (RFC 9110 §9.3.2). */
+export function send(response: ServerResponse, { status, headers, body }: ToyReply): void {
   const bytes = Buffer.from(body ?? "");
-  // RFC 9110 §8.6: no Content-Length in a 204 or 304.
+  // A 204 or 304 must not have a Content-Length (RFC 9110 §8.6).
   const length = status === 204 || status === 304 ? {} : { "Content-Length": String(bytes.length) };
   response.writeHead(status, { ...length, ...headers });
   response.end(bytes);
 }
 
-export const json = (status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): Reply => ({
+export const json = (status: number, value: unknown, headers: Readonly<Record<string, string>> = {}): ToyReply => ({
   status,
   headers: { "Content-Type": "application/json", ...headers },
   body: `${JSON.stringify(value)}\n`,
 });
 
-/** A listener whose bugs end in a 500, or in a cut connection once the answer has begun, never in an unhandled rejection. */
+/** A listener that turns a bug into a 500, or cuts the connection if the answer has begun. It never leaves a rejection unhandled. */
 export function listener(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): RequestListener {
   return (request, response) => {
     handle(request, response).catch((reason: unknown) => {
-      // The client is gone: nobody is left to tell.
+      // The client has left, so there is no one to answer.
       if (request.destroyed && !request.complete) return;
       if (response.headersSent) {
         response.destroy();
@@ -40,10 +41,10 @@ export function listener(
   };
 }
 
-export type Target = { readonly path: string; readonly query: URLSearchParams };
+type RequestTarget = { readonly path: string; readonly query: URLSearchParams };
 
-/** The path is decoded once, as Go's net/http does before it routes; null when its escapes are malformed. */
-export function parseTarget(request: IncomingMessage): Target | null {
+/** The path is decoded once, as Go's net/http does before it routes. Null if its escapes are malformed. */
+export function parseTarget(request: IncomingMessage): RequestTarget | null {
   const [path = "", ...query] = (request.url ?? "").split("?");
   try {
     return { path: decodeURIComponent(path), query: new URLSearchParams(query.join("?")) };
@@ -57,7 +58,7 @@ const first = (value: string | readonly string[] | undefined): string | null => 
   return text === undefined || text === "" ? null : text;
 };
 
-/** The origin that a client dialled, as distribution reads it: `Forwarded` (RFC 7239), else `X-Forwarded-*`, else Host. */
+/** The origin that the client called, as distribution finds it: from `Forwarded` (RFC 7239), else `X-Forwarded-*`, else Host. */
 export function publicOrigin({ headers }: IncomingMessage): string {
   const forwarded = first(headers.forwarded);
   const pair = (key: string) => (forwarded === null ? null : new RegExp(`\\b${key}="?([^;"]+)`, "i").exec(forwarded));

@@ -1,13 +1,14 @@
+/** What the toy registry lists: tags, the catalog, and referrers. */
 import { failure } from "./errors.ts";
-import { json, type Reply } from "./http.ts";
-import { INDEX_TYPE } from "./manifest.ts";
+import { json, type ToyReply } from "./http.ts";
+import { INDEX_TYPE } from "./parse-manifest.ts";
+import type { Repositories } from "./repositories.ts";
 import type { RepositoryPlace } from "./routes.ts";
-import type { Repositories } from "./state.ts";
 
 const DEFAULT_CATALOG_ENTRIES = 100;
 const MAX_CATALOG_ENTRIES = 1000;
 
-export function getTags(repositories: Repositories, { name }: RepositoryPlace, query: URLSearchParams): Reply {
+export function getTags(repositories: Repositories, { name }: RepositoryPlace, query: URLSearchParams): ToyReply {
   const n = parseCount(query);
   if (n === "invalid") return failure("PAGINATION_NUMBER_INVALID", { n: 0 });
   const repository = repositories.find(name);
@@ -18,7 +19,7 @@ export function getTags(repositories: Repositories, { name }: RepositoryPlace, q
   return json(200, { name, tags: page }, nextLink(`/v2/${name}/tags/list`, page, tags.length));
 }
 
-export function getCatalog(repositories: Repositories, query: URLSearchParams): Reply {
+export function getCatalog(repositories: Repositories, query: URLSearchParams): ToyReply {
   const n = parseCount(query) ?? DEFAULT_CATALOG_ENTRIES;
   if (n === "invalid" || n > MAX_CATALOG_ENTRIES) return failure("PAGINATION_NUMBER_INVALID", { n: query.get("n") });
   const last = query.get("last");
@@ -34,7 +35,7 @@ function parseCount(query: URLSearchParams): number | null | "invalid" {
   return /^\d{1,9}$/.test(text) ? Number(text) : "invalid";
 }
 
-/** Relative, and with `last` before `n`, as distribution writes it. An empty page (`n=0`) has no next one. */
+/** The link is relative and has `last` before `n`, as distribution writes it. An empty page (`n=0`) has no next page. */
 function nextLink(path: string, page: readonly string[], total: number): Readonly<Record<string, string>> {
   const last = page.at(-1);
   if (last === undefined || page.length === total) return {};
@@ -42,12 +43,12 @@ function nextLink(path: string, page: readonly string[], total: number): Readonl
   return { Link: `<${path}?${query}>; rel="next"` };
 }
 
-/** OCI distribution spec, end-12. A repository or subject that is not there has no referrers. */
+/** OCI distribution spec, end-12. If the repository or the subject does not exist, the list is empty. */
 export function getReferrers(
   repositories: Repositories,
   place: RepositoryPlace & { kind: "referrers" },
   query: URLSearchParams,
-): Reply {
+): ToyReply {
   const wanted = query.get("artifactType");
   const stored = [...(repositories.find(place.name)?.manifests ?? [])];
   const manifests = stored

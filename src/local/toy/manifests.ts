@@ -1,8 +1,8 @@
+/** GET, HEAD, PUT and DELETE of a manifest. */
 import type { IncomingMessage } from "node:http";
 import type { Digest } from "../../oci/digest.ts";
-import type { BlobServices } from "./blobs.ts";
 import { failure, failures } from "./errors.ts";
-import { publicOrigin, type Reply } from "./http.ts";
+import { publicOrigin, type ToyReply } from "./http.ts";
 import {
   computeDigest,
   type Descriptor,
@@ -12,15 +12,15 @@ import {
   isIndex,
   type ParsedManifest,
   parseManifest,
-} from "./manifest.ts";
+} from "./parse-manifest.ts";
+import type { Repositories, Repository } from "./repositories.ts";
 import type { RepositoryPlace } from "./routes.ts";
-import type { Repositories, Repository } from "./state.ts";
 
 type ManifestPlace = Extract<RepositoryPlace, { kind: "manifest" }>;
 
 const MAX_MANIFEST_BYTES = 4 * 1024 * 1024;
 
-export function getManifest(repositories: Repositories, place: ManifestPlace, request: IncomingMessage): Reply {
+export function getManifest(repositories: Repositories, place: ManifestPlace, request: IncomingMessage): ToyReply {
   const repository = repositories.find(place.name);
   const digest = "tag" in place.reference ? repository?.tags.get(place.reference.tag) : place.reference.digest;
   const manifest = digest === undefined ? undefined : repository?.manifests.get(digest);
@@ -29,7 +29,7 @@ export function getManifest(repositories: Repositories, place: ManifestPlace, re
   const ifNoneMatch = request.headers["if-none-match"];
   if (ifNoneMatch === etag || ifNoneMatch === digest) return { status: 304 };
   const { mediaType, body } = manifest;
-  // Distribution serves the OCI types only to who names them; `*/*` is not enough.
+  // Distribution serves an OCI type only to a client that names it; `*/*` is not enough.
   if ((mediaType === IMAGE_TYPE || mediaType === INDEX_TYPE) && !accepts(request, mediaType)) {
     return failure("MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support it");
   }
@@ -47,10 +47,10 @@ const unknownDetail = ({ name, reference }: ManifestPlace) =>
   "tag" in reference ? { name, tag: reference.tag } : { name, revision: reference.digest };
 
 export async function putManifest(
-  { repositories, lenientManifests }: Pick<BlobServices, "repositories" | "lenientManifests">,
+  { repositories, lenientManifests }: { readonly repositories: Repositories; readonly lenientManifests: boolean },
   { name, reference }: ManifestPlace,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const body = await readBody(request, MAX_MANIFEST_BYTES);
   if (body === null) {
     // Distribution answers 400 here; the OCI spec ("Pushing Manifests") wants 413.
@@ -77,19 +77,19 @@ export async function putManifest(
   return { status: 201, headers };
 }
 
-/** The references that this repository does not hold. A right on another repository proves nothing about this one. */
+/** The references that this repository does not hold. What other repositories hold does not count. */
 function missingReferences(manifest: ParsedManifest, repository: Repository | undefined): readonly Digest[] {
   const { references, mediaType } = manifest;
   const held = ({ digest, hasUrls, ...descriptor }: Descriptor): boolean => {
     if (isIndex(mediaType)) return repository?.manifests.has(digest) ?? false;
-    // Layers that may not be distributed are fetched from elsewhere.
+    // A layer that may not be distributed is fetched from its own URLs.
     if (hasUrls && /nondistributable|foreign/.test(descriptor.mediaType)) return true;
     return repository?.blobs.has(digest) ?? false;
   };
   return references.filter((descriptor) => !held(descriptor)).map(({ digest }) => digest);
 }
 
-/** Null when it is larger than that; the rest is then read and dropped by the server, so that the client sees the answer. */
+/** Null if the body is larger. Its rest is then read and dropped, because the client might miss the answer otherwise. */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -105,7 +105,7 @@ async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uin
   return Buffer.concat(chunks);
 }
 
-export function deleteManifest(repositories: Repositories, place: ManifestPlace): Reply {
+export function deleteManifest(repositories: Repositories, place: ManifestPlace): ToyReply {
   const repository = repositories.find(place.name);
   const removed =
     "tag" in place.reference
@@ -114,7 +114,7 @@ export function deleteManifest(repositories: Repositories, place: ManifestPlace)
   return removed === true ? { status: 202 } : failure("MANIFEST_UNKNOWN", unknownDetail(place));
 }
 
-/** The tags that name it go too. */
+/** Removes the tags that point to it, too. */
 function deleteRevision(repository: Repository, digest: Digest): boolean {
   if (!repository.manifests.delete(digest)) return false;
   for (const [tag, tagged] of repository.tags) if (tagged === digest) repository.tags.delete(tag);

@@ -1,33 +1,34 @@
 import type { IncomingMessage, RequestListener } from "node:http";
-import { createAuthorizer, type ToyAuthOptions } from "./auth.ts";
-import { type BlobServices, continueUpload, deleteBlob, redirectBlob, startUpload } from "./blobs.ts";
+import { createAuthorizer, type ToyAuthOptions } from "./authorize.ts";
+import { deleteBlob, redirectToStorage } from "./blobs.ts";
 import { failure } from "./errors.ts";
-import { listener, type Reply, send } from "./http.ts";
+import { listener, send, type ToyReply } from "./http.ts";
 import { getCatalog, getReferrers, getTags } from "./lists.ts";
 import { deleteManifest, getManifest, putManifest } from "./manifests.ts";
+import { Repositories } from "./repositories.ts";
 import { parseRoute, type RepositoryPlace, type Route } from "./routes.ts";
-import { Repositories } from "./state.ts";
 import type { ToyStorageClientOptions } from "./storage-client.ts";
-import { Uploads } from "./uploads.ts";
+import { UploadSessions } from "./upload-sessions.ts";
+import { continueUpload, startUpload, type UploadServices } from "./uploads.ts";
 
-export type { ToyStorageClientOptions } from "./storage-client.ts";
+type RegistryServices = UploadServices & { readonly lenientManifests: boolean };
 
 type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
-  /** Takes manifests whose blobs it does not have, as some registries do: what `proof: manifest` must not be set for. */
+  /** Takes manifests whose blobs it does not have, as some registries do; a Pod with such a registry must not have `proof: manifest`. */
   readonly lenientManifests?: boolean;
 };
 
 /**
- * A development registry: the OCI distribution spec 1.1, answered as distribution answers. Blobs are in object storage and
- * are only ever redirected to; all else it knows is in memory and ends with it.
+ * The toy registry: the OCI distribution spec 1.1, answered as distribution answers. Blobs are in object storage, and a client
+ * is always redirected to them. Everything else is in memory and is lost when the registry ends.
  */
 export function createToyRegistry(options: ToyRegistryOptions): RequestListener {
   const authorize = createAuthorizer(options);
-  const services: BlobServices = {
+  const services: RegistryServices = {
     repositories: new Repositories(),
-    uploads: new Uploads(options.stagingDir),
+    uploads: new UploadSessions(options.stagingDir),
     storage: options.storage,
     lenientManifests: options.lenientManifests ?? false,
   };
@@ -40,7 +41,11 @@ export function createToyRegistry(options: ToyRegistryOptions): RequestListener 
   });
 }
 
-async function answer(services: BlobServices, { place, query }: Route, request: IncomingMessage): Promise<Reply> {
+async function answer(
+  services: RegistryServices,
+  { place, query }: Route,
+  request: IncomingMessage,
+): Promise<ToyReply> {
   const allowed = methods[place.kind];
   if (!allowed.includes(request.method ?? "")) return failure("UNSUPPORTED", undefined, { Allow: allowed.join(", ") });
   if (place.kind === "base") return { status: 200, headers: { "Content-Type": "application/json" }, body: "{}" };
@@ -60,11 +65,11 @@ const methods: Readonly<Record<Route["place"]["kind"], readonly string[]>> = {
 };
 
 async function answerRepository(
-  services: BlobServices,
+  services: RegistryServices,
   place: RepositoryPlace,
   query: URLSearchParams,
   request: IncomingMessage,
-): Promise<Reply> {
+): Promise<ToyReply> {
   const { repositories } = services;
   switch (place.kind) {
     case "tags":
@@ -77,7 +82,7 @@ async function answerRepository(
       return continueUpload(services, place, query, request);
     case "blob":
       if (request.method === "DELETE") return deleteBlob(services, place);
-      return redirectBlob(services, place, request.method === "HEAD" ? "HEAD" : "GET");
+      return redirectToStorage(services, place, request.method === "HEAD" ? "HEAD" : "GET");
     case "manifest":
       if (request.method === "PUT") return putManifest(services, place, request);
       return request.method === "DELETE"

@@ -1,10 +1,11 @@
+/** The paths of the toy registry, and the repository, reference, digest or upload that each names. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { parseTag, type Tag } from "../../oci/reference.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { failure } from "./errors.ts";
-import { parseTarget, type Reply } from "./http.ts";
+import { parseTarget, type ToyReply } from "./http.ts";
 
 type Place = { readonly kind: "base" } | { readonly kind: "catalog" } | RepositoryPlace;
 
@@ -20,10 +21,10 @@ export type RepositoryPlace = { readonly name: RepositoryName } & (
 export type Route = { readonly place: Place; readonly query: URLSearchParams };
 
 /**
- * The path as distribution's router reads it: decoded once, then matched from its end by a greedy name. That is another
- * reading than the edge's, on purpose: a name on which the two differ would show.
+ * Reads the path as distribution's router does: decoded once, then matched with a greedy name. The edge parses in another way,
+ * so a test fails for any name that the two read differently.
  */
-export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
+export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);
   if (target === null) return err(failure("NAME_INVALID"));
   const { path, query } = target;
@@ -34,9 +35,9 @@ export function parseRoute(request: IncomingMessage): Result<Route, Reply> {
   return place.ok ? ok({ place: place.value, query }) : place;
 }
 
-const notFound: Reply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };
+const notFound: ToyReply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };
 
-function parsePlace(path: string): Result<RepositoryPlace, Reply> {
+function parsePlace(path: string): Result<RepositoryPlace, ToyReply> {
   const uploads = /^\/v2\/(.*)\/blobs\/uploads\/([^/]*)$/.exec(path);
   if (uploads !== null) {
     const [, text = "", id = ""] = uploads;
@@ -52,7 +53,7 @@ function parsePlace(path: string): Result<RepositoryPlace, Reply> {
       return tag.ok ? ok({ kind: "manifest", name, reference: { tag: tag.value } }) : err(failure("TAG_INVALID"));
     }
     const digest = parseDigest(reference);
-    // Only what can be computed here can be checked, so no third algorithm is taken.
+    // A third algorithm is refused, because the toy registry could not check it.
     if (!digest.ok || !/^sha(256|512):/.test(digest.value)) return err(failure("DIGEST_INVALID"));
     if (kind === "manifests") return ok({ kind: "manifest", name, reference: { digest: digest.value } });
     return ok({ kind: kind === "blobs" ? "blob" : "referrers", name, digest: digest.value });
@@ -61,8 +62,8 @@ function parsePlace(path: string): Result<RepositoryPlace, Reply> {
 
 function withName(
   text: string,
-  next: (name: RepositoryName) => Result<RepositoryPlace, Reply>,
-): Result<RepositoryPlace, Reply> {
+  next: (name: RepositoryName) => Result<RepositoryPlace, ToyReply>,
+): Result<RepositoryPlace, ToyReply> {
   const name = parseRepositoryName(text);
   return name.ok ? next(name.value) : err(failure("NAME_INVALID", { name: text }));
 }

@@ -1,3 +1,4 @@
+/** What the toy storage checks of a presigned URL, with the errors that S3 gives. */
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -16,10 +17,10 @@ type SignedQuery = {
   readonly signature: string;
 };
 
-/** S3 lets a client's clock be this much ahead. */
+/** S3 accepts a client's clock that is this much ahead. */
 const MAX_CLOCK_AHEAD_MS = 15 * 60_000;
 
-/** The decoded path, if the request carries one valid signature of ours in its query and no other authentication. */
+/** The decoded path, if the query has one valid signature by our key and the request has no other authentication. */
 export function verifySignature(
   request: IncomingMessage,
   credentials: SigningCredentials,
@@ -93,7 +94,7 @@ function outsideItsTime({ signedAt, expiresSeconds }: SignedQuery, now: Date): s
   return signedAt.getTime() > now.getTime() + MAX_CLOCK_AHEAD_MS ? "Request is not valid yet" : null;
 }
 
-/** S3 acts on its `x-amz-…` headers, so none may be added to a signed request. */
+/** S3 acts on `x-amz-…` headers, so a request may have only those that are signed. */
 function unsignedHeader(request: IncomingMessage, signed: readonly string[]): string | null {
   const found = Object.keys(request.headers).find((name) => name.startsWith("x-amz-") && !signed.includes(name));
   return found === undefined ? null : `There were headers present in the request which were not signed: ${found}`;
@@ -105,7 +106,7 @@ function headerText({ headers }: IncomingMessage, name: string): string {
 }
 
 function sameSignature(expected: string, given: string): boolean {
-  // The length of a signature is no secret.
+  // The length of a signature is not secret.
   return given.length === expected.length && timingSafeEqual(Buffer.from(expected), Buffer.from(given, "latin1"));
 }
 

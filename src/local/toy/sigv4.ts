@@ -2,7 +2,7 @@ import { createHash, createHmac } from "node:crypto";
 
 /**
  * AWS Signature Version 4 in the query string, as S3 does it (API reference, "Authenticating Requests: Using Query
- * Parameters"). Written apart from the edge's own signer, so that each checks the other.
+ * Parameters"). It shares no code with the edge's own signer, so that each checks the other.
  */
 export type SigningCredentials = {
   readonly region: string;
@@ -11,26 +11,26 @@ export type SigningCredentials = {
 };
 
 export const ALGORITHM = "AWS4-HMAC-SHA256";
-/** S3 refuses longer lives: seven days. */
+/** Seven days; S3 refuses a longer life. */
 export const MAX_EXPIRES_SECONDS = 604_800;
 
 type CanonicalRequest = {
   readonly method: string;
-  /** Decoded; each segment is encoded once, and nothing is collapsed, as S3 alone among the services does. */
+  /** Decoded. Each segment is encoded once and nothing is collapsed; among AWS's services only S3 does it so. */
   readonly path: string;
-  /** Decoded pairs, without the signature. */
+  /** The decoded pairs, without the signature. */
   readonly query: readonly (readonly [string, string])[];
   readonly signedHeaders: readonly (readonly [string, string])[];
 };
 
-/** Only RFC 3986's unreserved characters stay as they are. */
+/** Encodes every character except the unreserved ones of RFC 3986. */
 const encode = (text: string): string =>
   encodeURIComponent(text).replace(
     /[!'()*]/g,
     (char) => `%${char.charCodeAt(0).toString(16).toUpperCase().padStart(2, "0")}`,
   );
 
-export const encodePath = (path: string): string => path.split("/").map(encode).join("/");
+const encodePath = (path: string): string => path.split("/").map(encode).join("/");
 
 const compare = (a: string, b: string): number => (a < b ? -1 : a > b ? 1 : 0);
 
@@ -59,7 +59,7 @@ const secretKey = ({ secretAccessKey }: SigningCredentials): Buffer => Buffer.fr
 export const credentialScope = ({ region }: SigningCredentials, amzDate: string): string =>
   `${amzDate.slice(0, 8)}/${region}/s3/aws4_request`;
 
-export type PresignRequest = {
+type UrlToSign = {
   readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
   readonly endpoint: string;
   /** Decoded, with its first slash. */
@@ -68,7 +68,7 @@ export type PresignRequest = {
   readonly now: Date;
 };
 
-export function presign(credentials: SigningCredentials, request: PresignRequest): string {
+export function presignedUrl(credentials: SigningCredentials, request: UrlToSign): string {
   const amzDate = `${request.now.toISOString().replace(/[-:]|\.\d+/g, "")}`;
   const endpoint = new URL(request.endpoint);
   const query: (readonly [string, string])[] = [

@@ -1,33 +1,34 @@
+/** How the toy registry uses its storage: it redirects clients there, and puts finished uploads there. */
 import { createReadStream } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { type Digest, digestParts } from "../../oci/digest.ts";
-import { presign, type SigningCredentials } from "./sigv4.ts";
+import { presignedUrl, type SigningCredentials } from "./sigv4.ts";
 
 export type ToyStorageClientOptions = SigningCredentials & {
-  /** Origin of the storage, which is also where clients are redirected. */
+  /** The origin of the storage; clients are redirected there too. */
   readonly endpoint: string;
   readonly bucket: string;
 };
 
-/** Distribution's default life of a redirect. */
+/** As long as distribution's own redirects live by default. */
 const REDIRECT_SECONDS = 1200;
 const PUT_SECONDS = 60;
 const IDLE_TIMEOUT_MS = 30_000;
 
-/** Distribution's path of a blob below an empty root directory. It names no repository. */
+/** The path that distribution gives a blob if its root directory is empty. It names no repository. */
 function blobPath({ bucket }: ToyStorageClientOptions, digest: Digest): string {
   const { algorithm, encoded } = digestParts(digest);
   return `/${bucket}/docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
-/** Good for `method` alone, for that is signed. */
+/** The URL is good only for `method`, because the method is signed. */
 export function redirectUrl(options: ToyStorageClientOptions, method: "GET" | "HEAD", digest: Digest): string {
   const { endpoint } = options;
   const path = blobPath(options, digest);
-  return presign(options, { method, endpoint, path, expiresSeconds: REDIRECT_SECONDS, now: new Date() });
+  return presignedUrl(options, { method, endpoint, path, expiresSeconds: REDIRECT_SECONDS, now: new Date() });
 }
 
-/** Streams the file to the blob's place, and throws when storage does not take it. */
+/** Streams the file to the blob's place. Throws if the storage does not take it. */
 export async function putBlob(
   options: ToyStorageClientOptions,
   digest: Digest,
@@ -36,17 +37,17 @@ export async function putBlob(
 ): Promise<void> {
   const { endpoint } = options;
   const path = blobPath(options, digest);
-  const url = presign(options, { method: "PUT", endpoint, path, expiresSeconds: PUT_SECONDS, now: new Date() });
+  const url = presignedUrl(options, { method: "PUT", endpoint, path, expiresSeconds: PUT_SECONDS, now: new Date() });
   const request = httpRequest(url, {
     method: "PUT",
-    // Else a server that refuses the PUT closes in the middle of its body, and the refusal is lost in a reset (RFC 9112 §9.6).
+    // Without keep-alive a server that refuses the PUT closes while the body is sent, and a reset hides the refusal (RFC 9112 §9.6).
     headers: { "Content-Length": String(sizeBytes), Connection: "keep-alive" },
-    // A connection of its own: one that was used before may be closing as the body starts, and a PUT is sent once.
+    // The PUT gets a new connection, because a used one may be closing as the body starts, and a PUT is sent only once.
     agent: false,
   });
   request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy(new Error(`storage was silent for ${IDLE_TIMEOUT_MS} ms`)));
   const source = createReadStream(file);
-  // The answer decides, not the end of the stream: a server may answer and close before our side has noted its own end.
+  // We wait for the answer and not for the end of the stream, because a server may answer and close before our stream has ended.
   const status = await new Promise<number>((resolve, reject) => {
     request.on("error", reject);
     request.once("response", (response) => {

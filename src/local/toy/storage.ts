@@ -3,13 +3,13 @@ import { mkdir, rename, rm, stat } from "node:fs/promises";
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { dirname, join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { listener, type Reply, send } from "./http.ts";
+import { listener, send, type ToyReply } from "./http.ts";
 import type { SigningCredentials } from "./sigv4.ts";
 import { type StorageError, verifySignature } from "./sigv4-verify.ts";
 
 /**
- * An S3 bucket of files, path-style. It serves nothing but what a presigned URL names: no listing, no multipart, no
- * request signed in its headers.
+ * An S3 bucket as a folder of files, with path-style URLs. It serves only what a presigned URL names: it has no listing and no
+ * multipart upload, and takes no request that is signed in its headers.
  */
 type ToyStorageOptions = SigningCredentials & {
   readonly bucket: string;
@@ -50,12 +50,12 @@ const badRange: StorageError = {
 
 const escapeXml = (text: string): string => text.replace(/[<>&"]/g, (char) => `&#${char.charCodeAt(0)};`);
 
-function errorReply({ status, code, message }: StorageError, headers: Readonly<Record<string, string>> = {}): Reply {
+function errorReply({ status, code, message }: StorageError, headers: Readonly<Record<string, string>> = {}): ToyReply {
   const body = `<?xml version="1.0" encoding="UTF-8"?>\n<Error><Code>${code}</Code><Message>${escapeXml(message)}</Message></Error>`;
   return { status, headers: { "Content-Type": "application/xml", ...headers }, body };
 }
 
-/** Null for another bucket, and for the few keys that S3 would keep and a file system cannot. */
+/** Null for another bucket, and for the few keys that S3 could store but a file system cannot. */
 function objectFile({ bucket, dir }: ToyStorageOptions, path: string): string | null {
   if (!path.startsWith(`/${bucket}/`)) return null;
   const segments = path.slice(bucket.length + 2).split("/");
@@ -88,7 +88,7 @@ async function serveObject(file: string, request: IncomingMessage, response: Ser
 
 type ByteRange = { readonly start: number; readonly end: number };
 
-/** RFC 9110 §14.1.2. S3 answers several ranges, and what it cannot read, with the whole object. */
+/** RFC 9110 §14.1.2. Like S3, gives the whole object (null) for several ranges or for a header that cannot be parsed. */
 function parseRange(header: string | undefined, size: number): ByteRange | "unsatisfiable" | null {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return null;
@@ -102,8 +102,8 @@ function parseRange(header: string | undefined, size: number): ByteRange | "unsa
   return start < size ? { start, end } : "unsatisfiable";
 }
 
-/** An object appears whole or not at all: it is written aside and renamed. */
-async function putObject(dir: string, file: string, request: IncomingMessage): Promise<Reply> {
+/** The object is written to another file and then renamed, so that it appears whole or not at all. */
+async function putObject(dir: string, file: string, request: IncomingMessage): Promise<ToyReply> {
   if (request.headers["content-length"] === undefined) return errorReply(missingLength);
   const incoming = join(dir, "incoming", crypto.randomUUID());
   await mkdir(dirname(incoming), { recursive: true });

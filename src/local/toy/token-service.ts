@@ -4,12 +4,11 @@ import { exportJWK, generateKeyPair, type JWK, SignJWT } from "jose";
 import { libtrustKeyId } from "../../directory/key-id.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
 import { type Access, parseScopes } from "../../oci/scope.ts";
-import type { SigningKey } from "../types.ts";
-import { json, listener, parseTarget, type Reply, send } from "./http.ts";
+import { json, listener, parseTarget, send, type ToyReply } from "./http.ts";
 
 /**
- * A Pod's token service, answering `GET /jwt/auth` as GitLab's does, its gaps included: no POST, no `expires_in`, no
- * refresh token, and a 401 without a challenge. Its users are fixed.
+ * The toy token service answers `GET /jwt/auth` as GitLab's does. What GitLab's lacks, it lacks too: POST, `expires_in`, refresh
+ * tokens, and a challenge in its 401. Its users are fixed.
  */
 type TokenServiceOptions = {
   readonly issuer: string;
@@ -20,12 +19,19 @@ type TokenServiceOptions = {
 };
 
 const LIFETIME_SECONDS = 300;
-/** GitLab backdates `nbf` for registries whose clock is behind. */
+/** GitLab backdates `nbf`, because a registry's clock may be behind. */
 const BACKDATE_SECONDS = 5;
 
 type User = "demo" | "reader";
 
 const passwords: Readonly<Record<User, string>> = { demo: "demo", reader: "reader" };
+
+/** A token service's key pair. */
+export type SigningKey = {
+  readonly privateKey: CryptoKey;
+  /** It has `alg`, `use` and a `kid` in libtrust form. */
+  readonly publicJwk: JWK;
+};
 
 export async function generateSigningKey(extractable = false): Promise<SigningKey> {
   const { privateKey, publicKey } = await generateKeyPair("RS256", { extractable });
@@ -37,16 +43,16 @@ export function createTokenService(options: TokenServiceOptions): RequestListene
   return listener(async (request, response) => send(response, await answer(options, request)));
 }
 
-const notFound: Reply = { status: 404 };
+const notFound: ToyReply = { status: 404 };
 
-async function answer(options: TokenServiceOptions, request: IncomingMessage): Promise<Reply> {
+async function answer(options: TokenServiceOptions, request: IncomingMessage): Promise<ToyReply> {
   const target = parseTarget(request);
   if (target?.path !== "/jwt/auth" || (request.method !== "GET" && request.method !== "HEAD")) return notFound;
   const user = authenticate(request.headers.authorization);
   if (user === "wrong") return unauthorized;
   if (target.query.get("service") !== options.audience) return notFound;
   const access = grantedAccess(user, parseScopes(target.query.getAll("scope")), options.prefixes);
-  // A user with nothing granted gets a token all the same: that is how `docker login` checks a password.
+  // A user gets a token even if nothing is granted, because that is how `docker login` checks a password.
   if (user === null && access.length === 0) return denied;
   return json(200, { token: await sign(options, user, access) }, noStore);
 }
@@ -64,7 +70,7 @@ const unauthorized = json(
 
 const denied = json(403, { errors: [{ code: "DENIED", message: "access forbidden" }], http_status: 403 }, noStore);
 
-/** Null is anonymous: no header, or one of another scheme, which Rails does not read either. */
+/** Null means anonymous: the header is missing, or has another scheme, which Rails ignores too. */
 function authenticate(header: string | undefined): User | null | "wrong" {
   const encoded = /^basic\s+(.*)$/i.exec(header ?? "")?.[1];
   if (encoded === undefined) return null;
@@ -80,7 +86,7 @@ function sameText(a: string, b: string): boolean {
 
 const actionsOfRepository = ["pull", "push", "delete", "*"];
 
-/** What of the asked access the user has; denied actions are dropped, and an access with none left (as GitLab does). */
+/** As GitLab does: drops the actions that the user does not have, and an access that has no action left. */
 function grantedAccess(user: User | null, asked: readonly Access[], prefixes: readonly string[]): readonly Access[] {
   return asked.flatMap((access) => {
     const granted = access.type === "repository" ? repository(user, access, prefixes) : registry(user, access);

@@ -1,95 +1,128 @@
-import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
-import { createReadStream, createWriteStream } from "node:fs";
-import { mkdir, rm, stat, writeFile } from "node:fs/promises";
+/** Blob uploads: POST opens one, takes a whole blob or mounts one; GET, PATCH, PUT and DELETE continue it. */
 import type { IncomingMessage } from "node:http";
-import { join } from "node:path";
-import { pipeline } from "node:stream/promises";
-import { type Digest, digestParts } from "../../oci/digest.ts";
-import type { RepositoryName } from "../../oci/repository-name.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
+import type { BlobServices } from "./blobs.ts";
+import { failure } from "./errors.ts";
+import { publicOrigin, type ToyReply } from "./http.ts";
+import type { RepositoryPlace } from "./routes.ts";
+import { putBlob } from "./storage-client.ts";
+import { appendBody, fileMatches, type Upload, type UploadSessions } from "./upload-sessions.ts";
 
-export type Upload = {
-  readonly id: string;
-  readonly name: RepositoryName;
-  readonly file: string;
-  sizeBytes: number;
-  /** A request is writing to the file, or moving it to storage. */
-  busy: boolean;
-};
+export type UploadServices = BlobServices & { readonly uploads: UploadSessions };
 
-/** Enough for any client; an upload that nobody finishes gives way to newer ones. */
-const MAX_OPEN_UPLOADS = 1000;
-
-/** The sessions of blob uploads, each with one file that grows. */
-export class Uploads {
-  readonly #open = new Map<string, Upload>();
-  readonly #stagingDir: string;
-  readonly #secret = randomBytes(32);
-
-  constructor(stagingDir: string) {
-    this.#stagingDir = stagingDir;
+/** OCI distribution spec, end-4a, end-4b and end-11. */
+export async function startUpload(
+  services: UploadServices,
+  name: RepositoryName,
+  query: URLSearchParams,
+  request: IncomingMessage,
+): Promise<ToyReply> {
+  const { repositories, uploads } = services;
+  const source = parseRepositoryName(query.get("from") ?? "");
+  const mount = parseDigest(query.get("mount") ?? "");
+  if (source.ok && mount.ok && repositories.hasBlob(source.value, mount.value)) {
+    repositories.open(name).blobs.add(mount.value);
+    return created(name, mount.value, request);
   }
-
-  async start(name: RepositoryName): Promise<Upload> {
-    const id = randomUUID();
-    const upload: Upload = { id, name, file: join(this.#stagingDir, id), sizeBytes: 0, busy: false };
-    await mkdir(this.#stagingDir, { recursive: true });
-    await writeFile(upload.file, "");
-    this.#open.set(id, upload);
-    const [oldest] = this.#open.values();
-    if (this.#open.size > MAX_OPEN_UPLOADS && oldest !== undefined) await this.end(oldest);
-    return upload;
-  }
-
-  /** An upload is of one repository: under any other name it is not there. */
-  find(name: RepositoryName, id: string): Upload | undefined {
-    const upload = this.#open.get(id);
-    return upload?.name === name ? upload : undefined;
-  }
-
-  async end(upload: Upload): Promise<void> {
-    this.#open.delete(upload.id);
-    await rm(upload.file, { force: true });
-  }
-
-  /**
-   * The push location's `_state`: opaque to everyone else, and in Go's padded base64url as distribution sends it, so that
-   * clients and proxies meet its `=` and `%3D`.
-   */
-  state({ id, name, sizeBytes }: Upload): string {
-    const message = Buffer.from(JSON.stringify({ Name: name, UUID: id, Offset: sizeBytes }));
-    const text = Buffer.concat([this.#mac(message), message]).toString("base64url");
-    return text.padEnd(Math.ceil(text.length / 4) * 4, "=");
-  }
-
-  /** The offset that the client believes in; null when the state is not ours, or of another upload. */
-  stateOffset(state: string, { id, name }: Upload): number | null {
-    const bytes = Buffer.from(state, "base64url");
-    const [mac, message] = [bytes.subarray(0, 32), bytes.subarray(32)];
-    if (mac.length < 32 || !timingSafeEqual(mac, this.#mac(message))) return null;
-    const { Name, UUID, Offset } = JSON.parse(message.toString("utf8")) as Record<string, unknown>;
-    return Name === name && UUID === id && typeof Offset === "number" ? Offset : null;
-  }
-
-  #mac(message: Buffer): Buffer {
-    return createHmac("sha256", this.#secret).update(message).digest();
-  }
+  const whole = query.get("mount") === null ? query.get("digest") : null;
+  if (whole === null) return progress(uploads, await uploads.start(name), 202, request);
+  const digest = parseDigest(whole);
+  if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
+  return finish(services, await uploads.start(name), digest.value, request);
 }
 
-/** Streams the body to the end of the file. What arrived before a client left stays, and counts. */
-export async function appendBody(upload: Upload, request: IncomingMessage): Promise<void> {
+type UploadPlace = Extract<RepositoryPlace, { kind: "upload" }>;
+
+export async function continueUpload(
+  services: UploadServices,
+  { name, id }: UploadPlace,
+  query: URLSearchParams,
+  request: IncomingMessage,
+): Promise<ToyReply> {
+  const { uploads } = services;
+  const upload = uploads.find(name, id);
+  if (upload === undefined) return failure("BLOB_UPLOAD_UNKNOWN");
+  // A client that has lost the state may still ask how much has arrived.
+  if (request.method === "GET" || request.method === "HEAD") return progress(uploads, upload, 204, request);
+  const offset = uploads.stateOffset(query.get("_state") ?? "", upload);
+  if (offset === null) return failure("BLOB_UPLOAD_INVALID", "invalid secret");
+  if (request.method === "DELETE") {
+    await uploads.end(upload);
+    return { status: 204, headers: { "Docker-Upload-UUID": id } };
+  }
+  if (upload.busy || offset !== upload.sizeBytes) return outOfOrder(uploads, upload, request);
+  const chunk = checkChunk(upload, request);
+  if (!chunk.ok) return chunk.error === "RANGE_INVALID" ? outOfOrder(uploads, upload, request) : failure(chunk.error);
+  upload.busy = true;
   try {
-    await pipeline(request, createWriteStream(upload.file, { flags: "a" }));
+    return await (request.method === "PATCH" ? patch : put)(services, upload, query, request);
   } finally {
-    upload.sizeBytes = await stat(upload.file).then(
-      ({ size }) => size,
-      () => 0,
-    );
+    upload.busy = false;
   }
 }
 
-export async function fileMatches(file: string, digest: Digest): Promise<boolean> {
-  const { algorithm, encoded } = digestParts(digest);
-  const hash = createHash(algorithm);
-  await pipeline(createReadStream(file), hash);
-  return hash.digest("hex") === encoded;
+async function patch({ uploads }: UploadServices, upload: Upload, _query: URLSearchParams, request: IncomingMessage) {
+  await appendBody(upload, request);
+  return progress(uploads, upload, 202, request);
 }
+
+async function put(services: UploadServices, upload: Upload, query: URLSearchParams, request: IncomingMessage) {
+  const digest = parseDigest(query.get("digest") ?? "");
+  // The session stays open, so that the client may try again.
+  return digest.ok ? finish(services, upload, digest.value, request) : failure("DIGEST_INVALID", digest.error);
+}
+
+/** `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"): chunks come in order. */
+function checkChunk(upload: Upload, { headers }: IncomingMessage): Result<null, "RANGE_INVALID" | "SIZE_INVALID"> {
+  const range = headers["content-range"];
+  if (range === undefined) return ok(null);
+  const [, start = "", end = ""] = /^(\d{1,15})-(\d{1,15})$/.exec(range) ?? [];
+  if (start === "" || Number(start) !== upload.sizeBytes || Number(start) > Number(end)) return err("RANGE_INVALID");
+  const length = headers["content-length"];
+  const fits = length === undefined || Number(length) === Number(end) - Number(start) + 1;
+  return fits ? ok(null) : err("SIZE_INVALID");
+}
+
+async function finish(
+  { repositories, uploads, storage }: UploadServices,
+  upload: Upload,
+  digest: Digest,
+  request: IncomingMessage,
+): Promise<ToyReply> {
+  await appendBody(upload, request);
+  try {
+    // The toy registry computes only these two.
+    const known = /^sha(256|512):/.test(digest);
+    if (!known || !(await fileMatches(upload.file, digest))) return failure("DIGEST_INVALID", digest);
+    await putBlob(storage, digest, upload.file, upload.sizeBytes);
+    repositories.open(upload.name).blobs.add(digest);
+    return created(upload.name, digest, request);
+  } finally {
+    await uploads.end(upload);
+  }
+}
+
+function created(name: RepositoryName, digest: Digest, request: IncomingMessage): ToyReply {
+  const location = `${publicOrigin(request)}/v2/${name}/blobs/${digest}`;
+  return { status: 201, headers: { Location: location, "Docker-Content-Digest": digest } };
+}
+
+function progressHeaders(uploads: UploadSessions, upload: Upload, request: IncomingMessage): Record<string, string> {
+  const state = encodeURIComponent(uploads.state(upload));
+  return {
+    Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
+    // The range is inclusive, so an empty upload reads as one byte. Distribution writes it so too.
+    Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
+    "Docker-Upload-UUID": upload.id,
+  };
+}
+
+const progress = (uploads: UploadSessions, upload: Upload, status: 202 | 204, request: IncomingMessage): ToyReply => ({
+  status,
+  headers: progressHeaders(uploads, upload, request),
+});
+
+const outOfOrder = (uploads: UploadSessions, upload: Upload, request: IncomingMessage): ToyReply =>
+  failure("RANGE_INVALID", undefined, progressHeaders(uploads, upload, request));

@@ -1,12 +1,16 @@
 /**
- * A KV namespace behind the calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys, write,
- * read and delete many), so that it talks to the running stack as it does to an account.
+ * A KV namespace behind those calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys; read,
+ * write and delete many), so that podctl talks to the running stack as it does to an account.
  */
 import { Hono } from "hono";
 import pMap from "p-map";
 import * as v from "valibot";
 
-/** What the API stands on; Miniflare's namespace is one. */
+/** Where the directory's namespace is on the control server, as it would be on Cloudflare's API. */
+export const kvApiPath = "/client/v4";
+export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
+
+/** The namespace that the API serves; Miniflare's is one. */
 export type ApiKv = {
   list(options: { prefix?: string; cursor?: string; limit: number }): Promise<ApiListing>;
   get(key: string): Promise<string | null>;
@@ -21,7 +25,7 @@ type ApiListing = {
 const maxListKeys = 1_000;
 const maxReadKeys = 100;
 const maxBulkKeys = 10_000;
-/** Each is a file that workerd opens: all of a bulk call at once would be more than a process may have open. */
+/** workerd opens one file per key, and a process may not open as many files as a bulk call has keys. */
 const concurrency = 32;
 
 const keys = (max: number) => v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(max));
@@ -38,7 +42,7 @@ const listQuery = v.object({
   limit: v.pipe(v.optional(v.string(), String(maxListKeys)), v.toNumber(), v.minValue(10), v.maxValue(maxListKeys)),
 });
 
-/** Calls wait for the namespace: the control server is there before workerd. */
+/** Calls wait for the namespace, because the control server starts before workerd. */
 export function createKvApi(whenReady: Promise<ApiKv>): Hono {
   const api = new Hono();
   api.get("/keys", async (c) => {

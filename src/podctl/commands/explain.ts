@@ -15,21 +15,21 @@ type Options = TargetOptions & {
   readonly asn?: number;
   readonly colo?: string;
   readonly ip?: string;
+  readonly podStatus: number;
 };
 
 export function explainCommand(): Command {
   return withTarget(new Command("explain"))
-    .description(
-      "Says step by step what the edge makes of a request, by the Worker's own functions and the target's KV.",
-    )
+    .description("Shows step by step what the edge makes of a request. The Worker's own code runs on the target's KV.")
     .argument("<method>", "GET, HEAD, PUT, …")
-    .argument("<url>", "the request's URL, or its path and query alone")
+    .argument("<url>", "the request's URL, or only its path and query")
     .option("--token <token>", "the Bearer token that the client sends (or PODCTL_TOKEN); never printed")
     .option("--country <code>", "where the client is, for the choice of a store: DE")
     .option("--continent <code>", "the same: EU")
     .option("--asn <number>", "the same: 64500", parseAsn)
     .option("--colo <code>", "the same, Cloudflare's location: FRA")
     .option("--ip <address>", "the same: 198.51.100.7")
+    .option("--pod-status <status>", "the status that every Pod is assumed to answer with", parseStatus, 200)
     .option("--json", "the steps as JSON")
     .addHelpText(
       "after",
@@ -38,16 +38,19 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-Nothing is sent to a Pod, and no secret is needed: what is signed is shown with stand-ins for them.`,
+Nothing is sent to a Pod: its answer is assumed (--pod-status). No secret is needed: what is signed is shown with stand-ins.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);
-      const traced = openDirectory(target, target.openKv());
+      const kv = target.openKv();
       const token = parseBearer(options.token ?? process.env["PODCTL_TOKEN"] ?? null);
       const url = parseUrl(text, target.edgeHosts[0]);
       const steps = await explainRequest(
-        { method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options), now: new Date() },
-        traced,
+        {
+          ...{ method: method.toUpperCase(), url, auth: target.auth, token, client: clientOf(options) },
+          ...{ podStatus: options.podStatus, now: new Date() },
+        },
+        () => openDirectory(target, kv),
       );
       if (options.json) printJson(steps);
       else print(formatSteps(steps));
@@ -65,18 +68,23 @@ const clientOf = ({ country, continent, asn, colo, ip }: Options): Client => ({
 function parseUrl(text: string, host = "edge.invalid"): URL {
   const base = `https://${host}`;
   if (/^(\/|https?:\/\/)/.test(text) && URL.canParse(text, base)) return new URL(text, base);
-  throw new InvalidArgumentError(`"${text}" is no URL; want one, or a path that begins with a slash`);
+  throw new InvalidArgumentError(`"${text}" is not a URL; want one, or a path that begins with a slash`);
 }
 
 /** With the scheme before it, as it is copied from a header, it is the same token. */
 function parseBearer(text: string | null): string | null {
   const token = text?.trim().replace(/^Bearer\s+/i, "") ?? null;
   if (token === "")
-    throw new CliFailure("the token is empty; want the one that the client sends, or no --token at all");
+    throw new CliFailure("the token is empty; pass the one that the client sends, or leave --token out");
   return token;
 }
 
 function parseAsn(text: string): number {
   if (/^\d{1,10}$/.test(text)) return Number(text);
-  throw new InvalidArgumentError(`"${text}" is no number of an autonomous system`);
+  throw new InvalidArgumentError(`"${text}" is not the number of an autonomous system`);
+}
+
+function parseStatus(text: string): number {
+  if (/^[2-5]\d\d$/.test(text)) return Number(text);
+  throw new InvalidArgumentError(`"${text}" is not an HTTP status from 200 to 599`);
 }

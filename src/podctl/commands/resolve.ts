@@ -20,7 +20,7 @@ export function resolveCommand(): Command {
       const name = orFail(parseRepositoryName(text));
       const target = await openTarget(options);
       const { directory, lookups } = openDirectory(target, target.openKv());
-      const resolution = await resolvePod(directory, name, null);
+      const resolution = await resolvePod(directory, { name });
       if (!resolution.ok) throw new CliFailure(resolution.error.text);
       const { pod, blocked } = resolution.value;
       const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);

@@ -4,8 +4,7 @@ import { Command } from "commander";
 import type { JWK } from "jose";
 import { type SealedFor, seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
-import { type Scheme, schemes } from "../../signers/index.ts";
-import { parseSecret } from "../../signers/secret.ts";
+import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
 import { print } from "../output.ts";
 
 type Options = SealedFor & { readonly key: string };

@@ -1,4 +1,4 @@
-import { boundedText } from "../../lib/bounded-text.ts";
+import { boundedText } from "../../lib/read-bounded.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
 /** What came back of one call; `text` is the body as far as it is read, and is never printed. */

@@ -23,7 +23,7 @@ const podsAtOnce = 4;
 export async function diagnose(diagnosis: Diagnosis): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(diagnosis, edge);
-  const settings = await diagnosis.directory.settings();
+  const settings = await diagnosis.directory.record();
   if (!settings.ok) edge.found("directory", "record-wrong", settings.error.text);
   const mayBeShown = (id: string): boolean =>
     settings.ok && (diagnosis.named || settings.value.credentials === "shared" || settings.value.default === id);
@@ -83,7 +83,7 @@ async function subjectOf(
   if (!pod.ok) return pod;
   const probe = pod.value.probe ?? null;
   const way = pod.value.trust === undefined ? "direct" : "through the edge";
-  const owner = probe === null ? null : await resolvePod(directory, probe.repository, null);
+  const owner = probe === null ? null : await resolvePod(directory, { name: probe.repository });
   const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.value.id;
   return ok({ pod: pod.value, checks, deployment, user: mayBeShown ? user : null, probe, ownsProbe, way });
 }

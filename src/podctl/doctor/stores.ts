@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { type Probed, type ProbedStore, probed } from "../../blobs/probed.ts";
+import { type Probed, type ProbedStore, probed } from "../../edge/probe.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";

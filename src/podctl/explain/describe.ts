@@ -2,7 +2,7 @@
 import { decodeJwt } from "jose";
 import type { Token } from "../../auth/bundle.ts";
 import { partsOf } from "../../auth/grant.ts";
-import { keyId, verifyToken } from "../../auth/verify.ts";
+import { keyId, type VerifyPorts, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -32,7 +32,7 @@ function summaryOf(key: string, text: string): string {
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
 /** Each part: whose it is, its key, whether it verifies, and what it grants. */
-export async function tokenLines(token: Token, directory: Directory, now: Date): Promise<readonly string[]> {
+export async function tokenLines(token: Token, directory: Directory, ports: VerifyPorts): Promise<readonly string[]> {
   const parts = await partsOf(token, directory);
   if (!parts.ok) return [parts.error.text];
   if (parts.value.length === 0) return ["its key is of no Pod of this directory"];
@@ -40,9 +40,9 @@ export async function tokenLines(token: Token, directory: Directory, now: Date):
     parts.value.map(async ({ pod: id, jwt }) => {
       const pod = await directory.pod(id);
       if (!pod.ok || pod.value === null) return `${id}: ${pod.ok ? "has no record" : pod.error.text}`;
-      const verdict = await verifyToken(jwt, pod.value, now);
+      const verdict = await verifyToken(jwt, pod.value, ports);
       const kid = keyId(jwt);
-      const of = `${id}: key ${kid.ok ? kid.value : "of no sense"}, ${endOf(jwt, now)}`;
+      const of = `${id}: key ${kid.ok ? kid.value : "of no sense"}, ${endOf(jwt, ports.now)}`;
       if (verdict.kind === "verified")
         return `${of}: grants ${verdict.access.map(formatScope).join(" ") || "nothing but a login"}`;
       return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "a key that the record does not hold"}`;

@@ -1,149 +1,187 @@
-/** The story of `src/edge/handle.ts` told in words, by the same functions, up to the calls that the Worker would make. */
-
-import { parseToken } from "../../auth/bundle.ts";
+/** Tells what the Worker makes of a request. The answer and the calls are those of its own `handle()`; the other steps describe what it found. */
+import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
-import { storesFor } from "../../blobs/choose-store.ts";
-import type { Pod } from "../../directory/directory.ts";
+import { type Client, storesFor } from "../../blobs/choose-store.ts";
+import type { Directory, Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
-import { digestOf, formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
+import { createIsolate } from "../../isolate.ts";
+import { type Endpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
-import { type Access, formatScope, requiredAccess } from "../../oci/scope.ts";
-import { settleMount } from "../../pods/mount.ts";
-import { stateRefusal } from "../../pods/state.ts";
-import { redactPath } from "../../telemetry/record.ts";
+import { withoutParameters } from "../../oci/query.ts";
+import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
+import { pinParameter } from "../../pods/upload-pin.ts";
 import type { TracedDirectory } from "../target/traced-directory.ts";
 import { explainSigning } from "./canonical.ts";
 import { describePod, lookupLines, tokenLines } from "./describe.ts";
-import { explainNameless, explainTokenRequest } from "./explain-nameless.ts";
-import { answer, type Held, type Question } from "./question.ts";
+import { answerSteps } from "./describe-answer.ts";
+import { type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** What src/worker.ts answers before any endpoint is parsed. */
+export type Question = {
+  readonly method: string;
+  readonly url: URL;
+  /** `none`: a fleet whose requests need no token. */
+  readonly auth: "token" | "none";
+  /** As the client sends it; never printed. */
+  readonly token: string | null;
+  readonly client: Client;
+  /** The status that registries and token services are assumed to answer with. */
+  readonly podStatus: number;
+  readonly now: Date;
+};
+
+/** A directory that notes its look-ups, opened anew for each purpose. */
+type OpenDirectory = () => TracedDirectory;
+
+/** What src/worker.ts answers before `handle()` is called. */
 const ownAnswers: ReadonlyMap<string, string> = new Map([
   ["/", "the edge itself, with a few words"],
   ["/v2", "301 to /v2/"],
-  ["/-/health", "the edge itself, 200 while the Worker runs"],
-  ["/-/probe", "the edge itself, for `podctl doctor` and the holders of PROBE_TOKEN alone"],
+  ["/-/health", "the edge itself, with 200 while the Worker runs"],
+  ["/-/probe", "the edge itself, only for holders of PROBE_TOKEN such as `podctl doctor`"],
 ]);
 
-export async function explainRequest(question: Question, traced: TracedDirectory): Promise<readonly Step[]> {
+export async function explainRequest(question: Question, open: OpenDirectory): Promise<readonly Step[]> {
   const own = ownAnswers.get(question.url.pathname);
-  if (own !== undefined) return [{ step: "endpoint", result: "none of the registry API" }, answer(own)];
+  if (own !== undefined) {
+    return [
+      { step: "endpoint", result: "not one of the registry API" },
+      { step: "answer", result: own },
+    ];
+  }
   const parsed = parseEndpoint(question.method, question.url);
-  if (!parsed.ok) {
-    return [{ step: "endpoint", result: "none" }, answer(`refused with ${parsed.error.code}: ${parsed.error.message}`)];
-  }
-  const endpoint = parsed.value;
-  const first: Step = { step: "endpoint", result: `${endpoint.kind}, ${endpoint.method}` };
-  if (endpoint.kind === "token") return [first, ...(await explainTokenRequest(question, traced))];
-  const token = question.token === null || question.auth === "none" ? null : parseToken(question.token);
-  if (token !== null && !token.ok) {
-    return [first, answer('401 with error="invalid_token": what is sent is neither a bundle nor a JWT')];
-  }
-  const held = token?.value ?? null;
-  if (hasRepository(endpoint)) return [first, ...(await explainRepository({ ...question, endpoint, held }, traced))];
-  return [first, ...(await explainNameless({ ...question, endpoint, held }, traced))];
+  const endpoint = parsed.ok ? parsed.value : null;
+  const steps: Step[] = [
+    { step: "endpoint", result: endpoint === null ? "none" : `${endpoint.kind}, ${endpoint.method}` },
+  ];
+  if (endpoint === null)
+    return [...steps, ...(await answerSteps(question, null, await run(question, open().directory)))];
+  if (hasRepository(endpoint)) return [...steps, ...(await explainRepository(question, endpoint, open))];
+  return [...steps, ...(await explainNameless(question, endpoint, open))];
 }
 
-async function explainRepository(asked: Held<RepositoryEndpoint>, traced: TracedDirectory): Promise<readonly Step[]> {
-  const { endpoint, held, now } = asked;
-  const steps: Step[] = [{ step: "repository", result: endpoint.name }];
-  const resolution = await resolvePod(traced.directory, endpoint.name, digestOf(endpoint));
-  steps.push({ step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) });
-  if (!resolution.ok) return [...steps, answer(`503: ${resolution.error.text}`)];
-  const { pod, blocked } = resolution.value;
-  steps.push({ step: "Pod", result: pod === null ? "none" : describePod(pod) });
-  const scopes = requiredAccess(endpoint);
-  steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") });
-  if (asked.auth === "none") {
-    steps.push({ step: "token", result: "this fleet asks for none" });
-  } else if (held === null) {
-    steps.push({
-      step: "token",
-      result: "none: 401 from the URL alone, with these scopes; from here on as with a token that grants them",
-    });
-  } else {
-    steps.push({ step: "token", result: held.kind, lines: await tokenLines(held, traced.directory, now) });
-    const grant = await grantFor(held, pod, scopes[0] as Access, traced.directory, now);
-    if (!grant.ok && grant.error.reason === "unauthorized")
-      return [...steps, answer(`401 with error="${grant.error.error}"`)];
-    if (!grant.ok)
-      return [...steps, answer(grant.error.reason === "directory" ? `503: ${grant.error.text}` : "404 NAME_UNKNOWN")];
-    steps.push({
-      step: "grant",
-      result:
-        grant.value.kind === "undecided" ? "for the Pod to judge: its key is not in the record" : "covers the scopes",
-    });
-    if (grant.value.kind === "undecided" && pod !== null) {
-      const isRefused = blocked !== null || stateRefusal(pod, endpoint.method) !== null;
-      const refusal = answer(
-        '401 with error="invalid_token": nobody has judged this token, so it hears of no block and no state',
-      );
-      return [...steps, isRefused ? refusal : await forwardTo(pod, asked, traced)];
-    }
-  }
-  if (blocked !== null) return [...steps, answer(`403 DENIED by a block: ${blocked}`)];
-  if (pod === null) return [...steps, answer("404 NAME_UNKNOWN to a token that names it, else 401 as for any name")];
-  const refused = stateRefusal(pod, endpoint.method);
-  if (refused !== null)
-    return [...steps, answer(`${refused.reason === "down" ? "503 UNAVAILABLE" : "403 DENIED"}: ${refused.text}`)];
-  if (endpoint.kind === "blob" && endpoint.method === "GET")
-    return [...steps, ...(await explainBlob(pod, asked, traced))];
-  return [...steps, await forwardTo(pod, asked, traced)];
+/** A push location's pin is left out, because only the Worker can open it. */
+function run(question: Question, directory: Directory): Promise<Recorded> {
+  const { token } = question;
+  const url = new URL(question.url);
+  url.search = withoutParameters(url.search.slice(1), [pinParameter]);
+  const isToken = url.pathname === "/jwt/auth";
+  // These are credentials that do not say which Pod they belong to.
+  const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
+  const method = isToken && question.method === "POST" ? "GET" : question.method;
+  return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
 }
 
-async function explainBlob(
-  pod: Pod,
-  asked: Held<RepositoryEndpoint>,
-  traced: TracedDirectory,
+async function explainNameless(question: Question, endpoint: Endpoint, open: OpenDirectory): Promise<readonly Step[]> {
+  const { directory } = open();
+  const held = question.auth === "none" || question.token === null ? null : parseToken(question.token);
+  const steps: Step[] = [];
+  if (endpoint.kind === "token") {
+    const scopes = parseScopes(question.url.searchParams.getAll("scope"));
+    steps.push({ step: "scopes", result: scopes.map(formatScope).join(" ") || "none: a login" });
+  } else if (held?.ok === true) {
+    steps.push(await tokenStep(held.value, directory, question.now));
+  }
+  return [...steps, ...(await answerSteps(question, endpoint, await run(question, directory)))];
+}
+
+async function explainRepository(
+  question: Question,
+  endpoint: RepositoryEndpoint,
+  open: OpenDirectory,
 ): Promise<readonly Step[]> {
-  const { endpoint, client, now } = asked;
-  const digest = digestOf(endpoint);
-  const [store] = storesFor(pod, client);
-  const known = Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
-  const where = known.length === 0 ? "a client of unknown place" : known.join(", ");
-  if (store === undefined || store.scheme === "pod" || digest === null) {
-    const own: Step = { step: "store", result: `none for ${where}: the Pod redirects by itself, or streams` };
-    return [own, await forwardTo(pod, asked, traced)];
-  }
-  const index = pod.blobs.stores.indexOf(store);
-  const signing = await explainSigning("GET", digest, store, now);
-  const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
+  const { directory } = open();
+  const resolution = await resolvePod(directory, { name: endpoint.name });
+  const pod = resolution.ok ? resolution.value.pod : null;
+  const traced = open();
+  const needsToken = question.auth === "token";
+  // A fleet that asks for no tokens grants everything, so its `handle()` goes on as with a token that grants what the request needs.
+  const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
+  const recorded = await run(granted, traced.directory);
+  const held = !needsToken || question.token === null ? null : parseToken(question.token);
+  if (held !== null && !held.ok) return answerSteps(question, endpoint, recorded);
+  const scopes = accessList(requiredAccess(endpoint)).map(formatScope).join(" ");
   return [
-    { step: "store", result: `blobs.stores.${index}, the first that fits ${where}` },
+    { step: "repository", result: endpoint.name },
+    { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
+    ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
+    { step: "scopes", result: scopes },
+    ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
+    ...(recorded.answer.outcome === "redirected" && pod !== null
+      ? await explainRedirect(question, endpoint, { pod, recorded })
+      : []),
+    ...(await answerSteps(question, endpoint, recorded)),
+  ];
+}
+
+type Held = { readonly endpoint: RepositoryEndpoint; readonly pod: Pod | null; readonly directory: Directory };
+
+async function explainToken(
+  { auth, now }: Question,
+  held: Token | null,
+  { endpoint, pod, directory }: Held,
+): Promise<readonly Step[]> {
+  if (auth === "none") return [{ step: "token", result: "this fleet asks for none" }];
+  if (held === null) {
+    const result = "none: 401 from the URL only, with these scopes; from here on as with a token that grants them";
+    return [{ step: "token", result }];
+  }
+  const token = await tokenStep(held, directory, now);
+  const { own: wanted } = requiredAccess(endpoint);
+  const grant = await grantFor(held, { pod, wanted }, { directory, now, tokens: createIsolate().tokens });
+  if (!grant.ok) return [token];
+  const isUndecided = grant.value.kind === "undecided";
+  const result = isUndecided
+    ? "the Pod decides, because its record does not have the token's key"
+    : "covers the scopes";
+  return [token, { step: "grant", result }];
+}
+
+const tokenStep = async (token: Token, directory: Directory, now: Date): Promise<Step> => ({
+  step: "token",
+  result: token.kind,
+  lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens }),
+});
+
+async function explainRedirect(
+  { client, now }: Question,
+  endpoint: RepositoryEndpoint,
+  { pod, recorded }: { readonly pod: Pod; readonly recorded: Recorded },
+): Promise<readonly Step[]> {
+  const [store] = storesFor(pod, client, createIsolate().parsedCidrs);
+  if (endpoint.kind !== "blob" || store === undefined || store.scheme === "pod") return [];
+  const signing = await explainSigning("GET", endpoint.digest, { store, now });
+  const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
+  const [head] = recorded.calls;
+  const asked =
+    head === undefined ? "" : `, here a ${head.request.method} to ${pod.registry} (${head.assumedStatus} assumed)`;
+  const signedUrl = new URL(recorded.answer.response.headers.get("Location") ?? signing.url);
+  return [
+    {
+      step: "store",
+      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}`,
+    },
     {
       step: "proof",
-      result: `that the digest is in "${endpoint.name}": remembered, or by a HEAD at ${pod.registry} (proof: ${pod.blobs.proof})`,
+      result: `that the digest is in "${endpoint.name}": a remembered one, or a new one${asked} (proof: ${pod.blobs.proof})`,
     },
     {
       step: "signer",
       result: `${store.scheme}, for ${minutes} minutes from now`,
-      lines: [signing.url, ...(signing.parameters.length === 0 ? [] : [`with ${signing.parameters.join(", ")}`])],
+      lines: [
+        signedUrl.origin + signedUrl.pathname,
+        ...(signing.parameters.length === 0 ? [] : [`with ${signing.parameters.join(", ")}`]),
+      ],
     },
     {
       step: "signed",
-      result: signing.canonical === null ? "nothing that can be shown" : "secrets are replaced by stand-ins",
+      result: signing.canonical === null ? "nothing is signed" : "stand-ins replace the secrets",
       lines: signing.canonical?.split("\n") ?? [],
     },
-    answer("307 to this URL once there is a proof; else what the Pod answers"),
   ];
 }
 
-async function forwardTo(
-  pod: Pod,
-  { endpoint }: Held<RepositoryEndpoint>,
-  { directory }: TracedDirectory,
-): Promise<Step> {
-  const settled = await settleMount(endpoint, pod, directory);
-  if (!settled.ok) return answer(`503: ${settled.error.text}`);
-  const note =
-    endpoint.kind === "upload-start" && endpoint.mount !== null && settled.value !== endpoint
-      ? ["the mount's source is not this Pod's: an upload begins (202)"]
-      : [];
-  const pinned =
-    endpoint.kind === "upload"
-      ? ["an upload with _pod stays with the Pod that it names, which only the Worker can read"]
-      : [];
-  const path = redactPath(new URL(pod.registry + formatEndpoint(settled.value)));
-  return answer(`forwarded to Pod "${pod.id}"`, [`${endpoint.method} ${pod.registry}${path}`, ...note, ...pinned]);
+function describeClient(client: Client): string {
+  const known = Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
+  return known.length === 0 ? "a client of unknown place" : known.join(", ");
 }

@@ -1,14 +1,13 @@
 /** Access logs, line by line: the edge's own records and the common log format. */
 
 import { parseJsonObject } from "../../lib/json.ts";
-import { type Digest, parseDigest } from "../../oci/digest.ts";
-import { digestOf, hasRepository } from "../../oci/endpoint.ts";
+import { formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
-import { isRepository, parseScopes } from "../../oci/scope.ts";
+import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 
-/** A name that a request is about, and what it does there. */
-export type Subject = { readonly name: RepositoryName; readonly digest: Digest | null; readonly method: string };
+/** A name that a request is about, and the request that asks the edge where it goes. */
+export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
   | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
@@ -45,18 +44,24 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
     return parseScopes(url.searchParams.getAll("scope")).flatMap((scope) => {
       const name = parseRepositoryName(scope.name);
       if (!isRepository(scope) || !name.ok) return [];
-      // A token is given whatever the Pod's state lets through.
-      return [{ name: name.value, digest: null, method: "GET" }];
+      return [{ name: name.value, method: "GET", path: `/jwt/auth?scope=${encodeURIComponent(formatScope(scope))}` }];
     });
   }
   if (!hasRepository(endpoint)) return [];
-  const { name, method } = endpoint;
-  const own: Subject = { name, digest: digestOf(endpoint), method };
+  const own: Subject = { name: endpoint.name, method: endpoint.method, path: formatEndpoint(withoutSecrets(endpoint)) };
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
-  return from?.kind === "name" ? [own, { name: from.name, digest: mountDigest(endpoint), method: "GET" }] : [own];
+  // A mount also reads its source.
+  return from?.kind === "name"
+    ? [own, { name: from.name, method: "GET", path: sourcePath(endpoint, from.name) }]
+    : [own];
 }
 
-function mountDigest(endpoint: Parsed): Digest | null {
-  const digest = endpoint.kind === "upload-start" ? parseDigest(endpoint.mount?.digest ?? "") : null;
-  return digest?.ok === true ? digest.value : null;
+/** An upload's query is the Pod's own, and may hold what is not to be printed. */
+const withoutSecrets = (endpoint: RepositoryEndpoint): RepositoryEndpoint =>
+  endpoint.kind === "upload" ? { ...endpoint, query: "" } : endpoint;
+
+function sourcePath(endpoint: RepositoryEndpoint, name: RepositoryName): string {
+  const blob = endpoint.kind === "upload-start" ? `/v2/${name}/blobs/${endpoint.mount?.digest}` : "";
+  const isBlob = parseEndpoint("GET", new URL(blob, "https://edge.invalid")).ok;
+  return isBlob ? blob : `/v2/${name}/tags/list`;
 }

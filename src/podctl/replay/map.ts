@@ -1,11 +1,11 @@
-/** A directory in memory, for as many look-ups as a log has lines; answered by the Worker's own functions. */
-import { createDirectory, type Directory } from "../../directory/directory.ts";
+/** A directory in memory, for as many look-ups as a log has lines. The Worker's own `handle()` decides where each request goes. */
+import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
-import { resolvePod } from "../../directory/resolve.ts";
+import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
-import { stateRefusal } from "../../pods/state.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../topology/topology.ts";
+import { type Recorded, requestFrom, runHandle } from "../explain/recording.ts";
 import type { Target } from "../target/target.ts";
 import type { Subject } from "./log-line.ts";
 
@@ -29,22 +29,35 @@ export function textsOf(topology: Topology): Texts {
   return texts;
 }
 
-/** Where a request would go, in a word or two: a Pod, none, or who stops it. */
+/** Where a request would go, in a word or two: a Pod, no Pod, or what stops it. */
 export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
 ): (subject: Subject) => Promise<string> {
-  const directory: Directory = createDirectory(
-    async (keys) => ok(new Map(keys.map((key) => [key, texts.get(key) ?? null]))),
-    plainHttp === "nowhere" ? "refuse" : "allow",
-  );
-  return async ({ name, digest, method }) => {
-    const resolution = await resolvePod(directory, name, digest);
-    if (!resolution.ok) return "an error";
-    const { pod, blocked } = resolution.value;
-    if (blocked !== null) return "a block";
-    if (pod === null) return "no Pod";
-    const refused = stateRefusal(pod, method);
-    return refused === null ? pod.id : `${pod.id} (${refused.reason})`;
+  const directory = createDirectory({
+    readKv: async () => ok({ textOf: (key) => texts.get(key) ?? null, stale: null }),
+    plainHttp: plainHttp === "nowhere" ? "refuse" : "allow",
+    parsedPods: new BoundedMap(500),
+  });
+  return async ({ method, path }) => {
+    const request = requestFrom(unknownPlace, {
+      method,
+      url: new URL(path, "https://edge.invalid"),
+      authorization: null,
+    });
+    // A fleet without tokens lets everything pass that a token could grant. No Pod has the blob, so all of them are asked for it.
+    const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
+    return wordsFor(await runHandle(request, assumed));
   };
+}
+
+const unknownPlace = { ip: null, country: null, continent: null, asn: null, colo: null };
+
+function wordsFor({ answer, calls }: Recorded): string {
+  const { outcome, cause, pod } = answer;
+  const [call] = calls;
+  if (call !== undefined) return call.pod.id;
+  if (outcome === "blocked") return "a block";
+  if (pod !== undefined) return `${pod} (${cause})`;
+  return outcome === "refused" ? "no Pod" : "an error";
 }

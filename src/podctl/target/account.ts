@@ -1,5 +1,5 @@
 import { root } from "../../local/paths.ts";
-import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/workerd/config.ts";
+import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
 import { operatorFromEnv } from "./edge-access.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";

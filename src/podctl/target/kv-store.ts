@@ -4,7 +4,7 @@ import { BaseKeys } from "cloudflare/resources/kv/namespaces/keys";
 import { BaseNamespaces } from "cloudflare/resources/kv/namespaces/namespaces";
 import { createClient } from "cloudflare/tree-shakable";
 import pMap from "p-map";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import { metadataOf } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
 import { type Answer, answerOf, createFetch } from "./kv-call.ts";

@@ -1,8 +1,7 @@
 import { readFile } from "node:fs/promises";
-import { root } from "../../local/paths.ts";
-import { type RunningStack, readStackFile, stackFileInUse } from "../../local/stack-file.ts";
-import { kvApiNames, kvApiPath } from "../../local/taps/control.ts";
-import { exampleFile } from "../../local/topology-file.ts";
+import { exampleFile, root, stackFileInUse } from "../../local/paths.ts";
+import { type RunningStack, readStackFile } from "../../local/stack-files.ts";
+import { kvApiNames, kvApiPath } from "../../local/workerd/kv-api.ts";
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
 import { operatorFromEnv } from "./edge-access.ts";

@@ -1,7 +1,7 @@
 /** Keeps what each write replaced, so that the last {@link keptRevisions} writes can be rolled back, one after the other. */
 import { historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import { type Former, type HistoryIndex, historyChunk, historyChunks, historyIndex } from "../../topology/history.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";

@@ -1,6 +1,6 @@
 /** Writes and deletes records in a safe order, for an apply and for its rollback alike. */
 import { directoryKey, kindOf } from "../../directory/keys.ts";
-import { chunksOf } from "../../lib/chunks.ts";
+import { chunksOf } from "../../lib/collections.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
 

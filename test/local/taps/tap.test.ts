@@ -1,8 +1,8 @@
 import { createHash } from "node:crypto";
 import { afterEach, expect, test, vi } from "vitest";
+import type { SeenRequest } from "../../../src/local/taps/seen-requests.ts";
 import { startTap, type Tap } from "../../../src/local/taps/tap.ts";
-import type { SeenRequest } from "../../../src/local/types.ts";
-import { count, type RawClient, type RawService, rawClient, rawService } from "../../support/raw-http.ts";
+import { count, type RawClient, type RawService, rawClient, rawService } from "../../support/raw-sockets.ts";
 
 const open: { stop(): Promise<void> }[] = [];
 afterEach(async () => {
@@ -24,7 +24,7 @@ const afterHead = (text: string) => (received: string) => (received.endsWith("\r
 const ok = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi";
 const seenBy = async (tap: Tap): Promise<SeenRequest[]> => (await fetch(`${tap.url}/-/seen`)).json();
 
-test("headers pass in case, order and number, Host unchanged, with path and query as sent", async () => {
+test("a tap passes request headers in their case, order and number, and Host, path and query unchanged", async () => {
   const { service, client } = await bench(afterHead(ok));
   const head =
     "GET /v2/a/../b%2Fc?x=1&&y=%zz HTTP/1.1\r\nhOST: registry.example:1234\r\nX-Twice: a\r\nACCEPT: x\r\nX-Twice: b\r\nConnection: keep-alive\r\n\r\n";
@@ -33,7 +33,7 @@ test("headers pass in case, order and number, Host unchanged, with path and quer
   expect(service.received[0]).toBe(head);
 });
 
-test("an answer passes byte for byte: no date, no connection line, reason phrase and duplicates kept", async () => {
+test("a tap passes an answer byte for byte: it adds no header, and keeps reason phrase and duplicates", async () => {
   const answer =
     "HTTP/1.1 200 Fine Indeed\r\nwww-AUTHENTICATE: a\r\nWWW-Authenticate: b\r\nETag: \xe9\r\ncontent-length: 3\r\n\r\nabc";
   const { client } = await bench(afterHead(answer));
@@ -41,7 +41,7 @@ test("an answer passes byte for byte: no date, no connection line, reason phrase
   await vi.waitFor(() => expect(client.received()).toBe(answer));
 });
 
-test("chunked stays chunked, both ways", async () => {
+test("a tap passes a chunked body as chunked, in both directions", async () => {
   const answer = "HTTP/1.1 202 Accepted\r\nTransfer-Encoding: chunked\r\n\r\n4\r\nabcd\r\n0\r\n\r\n";
   const { tap, service, client } = await bench((received) => (received.endsWith("0\r\n\r\n") ? answer : null));
   client.send("PATCH /u HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
@@ -51,7 +51,7 @@ test("chunked stays chunked, both ways", async () => {
   expect(tap.seen()).toMatchObject([{ method: "PATCH", status: 202, requestBytes: 5, responseBytes: 4 }]);
 });
 
-test("a POST without a body keeps a length of 0", async () => {
+test("a tap passes a POST without a body with a length of 0", async () => {
   const { service, client } = await bench(afterHead(ok));
   client.send("POST /u HTTP/1.1\r\nHost: a\r\n\r\n");
   await vi.waitFor(() => expect(client.received()).toContain("hi"));
@@ -59,7 +59,7 @@ test("a POST without a body keeps a length of 0", async () => {
   expect(service.received[0]).not.toContain("chunked");
 });
 
-test("HEAD keeps the length of the body that is not sent, and the connection serves the next request", async () => {
+test("a tap keeps the length in an answer to HEAD, and its connection serves the next request", async () => {
   const answer = "HTTP/1.1 200 OK\r\nContent-Length: 123456\r\n\r\n";
   const { tap, service, client } = await bench(afterHead(answer));
   client.send("HEAD /a HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -73,7 +73,7 @@ test("HEAD keeps the length of the body that is not sent, and the connection ser
   ]);
 });
 
-test("an answer that ends with its connection ends so for the client", async () => {
+test("an answer that ends with its connection ends in the same way behind a tap", async () => {
   const { client, service } = await bench(afterHead("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nrest"));
   client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   await vi.waitFor(() => expect(client.received()).toContain("rest"));
@@ -82,7 +82,7 @@ test("an answer that ends with its connection ends so for the client", async () 
   expect(client.received()).toBe("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\nrest");
 });
 
-test("100 Continue is asked for and passed on", async () => {
+test("a tap asks for 100 Continue and passes it on", async () => {
   const { service, client } = await bench((received) => {
     if (received.endsWith("body")) return ok;
     return received.endsWith("\r\n\r\n") ? "HTTP/1.1 100 Continue\r\n\r\n" : null;
@@ -94,7 +94,7 @@ test("100 Continue is asked for and passed on", async () => {
   await vi.waitFor(() => expect(client.received()).toContain("hi"));
 });
 
-test("an early answer reaches a client that is still sending, which may then go on", async () => {
+test("a tap passes an early answer to a client that is still sending, and the client may then go on", async () => {
   const early = "HTTP/1.1 401 Unauthorized\r\nContent-Length: 0\r\n\r\n";
   let answered = false;
   const { tap, client } = await bench((received) => {
@@ -108,7 +108,7 @@ test("an early answer reaches a client that is still sending, which may then go 
   await vi.waitFor(() => expect(tap.seen()).toMatchObject([{ status: 401, requestBytes: 10 }]));
 });
 
-test("a client that gives up takes the service's connection with it, and stays in the list without a status", async () => {
+test("a tap closes the service's connection when the client gives up, and lists the request without a status", async () => {
   const { tap, service, client } = await bench(() => null);
   client.send("PATCH /u HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nabc");
   await vi.waitFor(() => expect(service.received[0]).toContain("abc"));
@@ -117,7 +117,7 @@ test("a client that gives up takes the service's connection with it, and stays i
   expect(tap.seen()).toMatchObject([{ status: null, requestBytes: 3, ms: null }]);
 });
 
-test("a service that cuts its answer cuts the client's", async () => {
+test("a tap cuts the answer to the client when the service cuts it", async () => {
   const { client, service } = await bench(afterHead("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nabc"));
   client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
   await vi.waitFor(() => expect(client.received()).toContain("abc"));
@@ -125,14 +125,14 @@ test("a service that cuts its answer cuts the client's", async () => {
   await vi.waitFor(() => expect(client.closed()).toBe(true));
 });
 
-test("120 KB of headers pass", async () => {
+test("a tap passes 120 KB of headers", async () => {
   const { service, client } = await bench(afterHead(ok));
   client.send(`GET / HTTP/1.1\r\nHost: a\r\nX-Long: ${"x".repeat(120 * 1024)}\r\n\r\n`);
   await vi.waitFor(() => expect(client.received()).toContain("hi"));
   expect(service.received[0]?.length).toBeGreaterThan(120 * 1024);
 });
 
-test("the list says who asked for what, without the credentials, and can be cleared", async () => {
+test("a tap lists who asked for what without the credentials, and clears the list on DELETE", async () => {
   const { tap, client } = await bench(afterHead(ok));
   for (const line of ["", "Authorization: Bearer abc\r\n", "authorization: basic x\r\n", "Authorization: AWS4 y\r\n"]) {
     const before = count(client.received(), "hi");
@@ -156,7 +156,7 @@ test("the list says who asked for what, without the credentials, and can be clea
   expect(await seenBy(tap)).toEqual([]);
 });
 
-test("refuse closes the port and every connection; afterwards the same port serves again", async () => {
+test("the fault refuse closes a tap's port and every connection; afterwards the same port serves again", async () => {
   const { tap, client } = await bench(afterHead(ok));
   await tap.setFault({ mode: "refuse" });
   await vi.waitFor(() => expect(client.closed()).toBe(true));
@@ -166,7 +166,7 @@ test("refuse closes the port and every connection; afterwards the same port serv
   expect(tap.seen()).toMatchObject([{ path: "/x", status: 200 }]);
 });
 
-test("hang reads the whole body and never answers", async () => {
+test("the fault hang makes a tap read the whole body and never answer", async () => {
   const { tap, service, client } = await bench(afterHead(ok));
   await tap.setFault({ mode: "hang" });
   client.send("PATCH /u HTTP/1.1\r\nHost: a\r\nContent-Length: 2000000\r\n\r\n");
@@ -177,7 +177,7 @@ test("hang reads the whole body and never answers", async () => {
   expect(service.sockets).toHaveLength(0);
 });
 
-test("reset lets the headers out and then cuts the connection", async () => {
+test("the fault reset makes a tap send the headers and then cut the connection", async () => {
   const { tap, client } = await bench(afterHead("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\n0123456789"));
   await tap.setFault({ mode: "reset" });
   client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
@@ -186,7 +186,7 @@ test("reset lets the headers out and then cuts the connection", async () => {
   expect(client.error()).toBe("ECONNRESET");
 });
 
-test("delay and status", async () => {
+test("the fault delay makes a tap answer late, and the fault status makes it answer by itself", async () => {
   const { tap, service } = await bench(afterHead(ok));
   await tap.setFault({ mode: "delay", ms: 150 });
   const startedAt = performance.now();

@@ -8,8 +8,8 @@ const uploads = `/v2/${name}/blobs/uploads/`;
 const blob = (pod: ToyPod, digest: string, repository = name, method = "GET") =>
   pod.ask(method, `/v2/${repository}/blobs/${digest}`, `repository:${repository}:pull,delete`);
 
-describe("links", () => {
-  test("a blob is its repository's alone, until it is mounted", async () => {
+describe("toy registry: blobs", () => {
+  test("a blob belongs only to its repository, until it is mounted in another", async () => {
     const pod = await startToyPod();
     const digest = await pushBlob(pod, name, "layer");
     const elsewhere = await blob(pod, digest, "acme/other");
@@ -31,7 +31,7 @@ describe("links", () => {
     `mount=${sha256("layer")}`,
     "mount=x&from=acme/base",
     `mount=${sha256("layer")}&from=acme/nothing`,
-  ])("a mount that cannot be is an upload (%s)", async (query) => {
+  ])("a mount that is not possible becomes an upload (%s)", async (query) => {
     const pod = await startToyPod();
     await pushBlob(pod, "acme/base", "layer");
     const from = new URLSearchParams(query).get("from");

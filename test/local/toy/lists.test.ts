@@ -24,7 +24,7 @@ const list = async (path: string) => {
   return { status: response.status, link: response.headers.get("link"), body: await response.json() };
 };
 
-test("referrers, all and by artifact type, before their subject and after it", async () => {
+test("toy registry: referrers are listed all or by artifact type, even if their subject does not exist", async () => {
   const subject = { mediaType: image, digest: sha256("no such manifest"), size: 16 };
   const config = describeBlob(configType, "config");
   const sbom = await imageManifest(pod, name, { artifactType: "example/sbom", subject, annotations: { by: "test" } });
@@ -51,8 +51,8 @@ test("referrers, all and by artifact type, before their subject and after it", a
   expect(await none.json()).toEqual({ schemaVersion: 2, mediaType: index, manifests: [] });
 });
 
-describe("lists", () => {
-  test("tags in order and in pages", async () => {
+describe("toy registry: lists", () => {
+  test("tags come in order and in pages", async () => {
     expect((await list(`/v2/${name}/tags/list`)).status).toBe(404);
     const body = await imageManifest(pod, name);
     expect((await list(`/v2/${name}/tags/list`)).status).toBe(404);
@@ -80,7 +80,7 @@ describe("lists", () => {
     });
   });
 
-  test("the catalog by components, in pages", async () => {
+  test("the catalog is ordered by components and comes in pages", async () => {
     for (const repository of ["acme/b", "acme-x/a", "acme/a"]) await pushBlob(pod, repository, "x");
     expect((await list("/v2/_catalog")).body).toEqual({ repositories: ["acme/a", "acme/b", "acme-x/a"] });
     const first = await list("/v2/_catalog?n=2");

@@ -25,8 +25,8 @@ const get = (reference: string, headers: HeadersInit = { Accept: `${image}, ${in
   pod.ask(method, `/v2/${name}/manifests/${reference}`, scope, { headers });
 const remove = (reference: string) => pod.ask("DELETE", `/v2/${name}/manifests/${reference}`, scope);
 
-describe("manifests", () => {
-  test("by tag and by digest, GET and HEAD", async () => {
+describe("toy registry: manifests", () => {
+  test("a manifest is served by tag and by digest, to GET and HEAD", async () => {
     const body = await imageManifest(pod, name);
     const digest = sha256(body);
     const pushed = await pushManifest(pod, name, "1", body);
@@ -47,7 +47,7 @@ describe("manifests", () => {
     expect((await get("1", { Accept: image, "If-None-Match": `"${digest}"` })).status).toBe(304);
   });
 
-  test("an OCI manifest is only for who accepts its type by name, on however many lines", async () => {
+  test("an OCI manifest is served only to a client that accepts its type by name, on any Accept line", async () => {
     await pushManifest(pod, name, "1", await imageManifest(pod, name));
     expect(await errorCode(await get("1", { Accept: "*/*" }))).toBe("MANIFEST_UNKNOWN");
     expect(
@@ -60,7 +60,7 @@ describe("manifests", () => {
     ).toBe(200);
   });
 
-  test("an index of what is there, and a manifest under sha512", async () => {
+  test("an index of manifests that exist is taken, and so is a manifest under sha512", async () => {
     const body = await imageManifest(pod, name);
     const digest = sha256(body);
     const whole = JSON.stringify({
@@ -78,7 +78,7 @@ describe("manifests", () => {
     );
   });
 
-  test("each blob that is not this repository's is named", async () => {
+  test("a refusal names each blob that does not belong to the repository", async () => {
     await pushBlob(pod, "acme/other", "foreign");
     const layers = [
       describeBlob(layerType, "foreign"),
@@ -102,8 +102,8 @@ describe("manifests", () => {
   });
 
   test.each<[string, string, string]>([
-    ["no JSON", "{", image],
-    ["no object", "[]", image],
+    ["a body that is not JSON", "{", image],
+    ["a body that is not an object", "[]", image],
     ["another schema", `{"schemaVersion":1,"mediaType":"${image}"}`, image],
     ["another mediaType", `{"schemaVersion":2,"mediaType":"${index}"}`, image],
     ["an image with manifests", `{"schemaVersion":2,"config":{},"layers":[],"manifests":[]}`, image],
@@ -111,15 +111,15 @@ describe("manifests", () => {
     ["an image without config", `{"schemaVersion":2,"layers":[]}`, image],
     ["a malformed digest", `{"schemaVersion":2,"config":{"digest":"sha256:1"}}`, image],
     ["another Content-Type", "{}", "application/json"],
-  ])("%s: MANIFEST_INVALID", async (_case, body, type) => {
+  ])("%s is refused as MANIFEST_INVALID", async (_case, body, type) => {
     const refused = await pushManifest(pod, name, "1", body, type);
     expect([refused.status, await errorCode(refused)]).toEqual([400, "MANIFEST_INVALID"]);
-    // What was refused leaves no repository behind.
+    // A refused manifest creates no repository.
     const catalog = await pod.ask("GET", "/v2/_catalog", "registry:catalog:*");
     expect(await catalog.json()).toEqual({ repositories: [] });
   });
 
-  test("another digest than the body's: DIGEST_INVALID", async () => {
+  test("a digest that is not the body's is refused as DIGEST_INVALID", async () => {
     expect(await errorCode(await pushManifest(pod, name, sha256("other"), await imageManifest(pod, name)))).toBe(
       "DIGEST_INVALID",
     );
@@ -129,12 +129,12 @@ describe("manifests", () => {
     [4 * 1024 * 1024, 201],
     [4 * 1024 * 1024 + 1, 413],
     [12 * 1024 * 1024, 413],
-  ])("%i bytes: %i", async (size, status) => {
+  ])("a manifest of %i bytes gets %i", async (size, status) => {
     const body = await imageManifest(pod, name);
     expect((await pushManifest(pod, name, "1", body.padEnd(size, " "))).status).toBe(status);
   });
 
-  test("deleted by tag the digest stays, by digest its tags go", async () => {
+  test("DELETE by tag keeps the digest, and DELETE by digest removes its tags", async () => {
     const body = await imageManifest(pod, name);
     for (const tag of ["1", "2", "3"]) await pushManifest(pod, name, tag, body);
     expect((await remove("1")).status).toBe(202);

@@ -9,7 +9,7 @@ beforeEach(async () => {
   pod = await startToyPod();
 });
 
-describe("paths", () => {
+describe("toy registry: paths", () => {
   test.each([
     ["/v2/Acme/app/tags/list", 400, "NAME_INVALID"],
     ["/v2/acme//app/tags/list", 400, "NAME_INVALID"],
@@ -20,19 +20,19 @@ describe("paths", () => {
     ["/v2/acme/app/manifests/sha256:1", 400, "DIGEST_INVALID"],
     ["/v2/acme/app/blobs/md5:00", 400, "DIGEST_INVALID"],
     ["/v2/acme/app/blobs/tag", 400, "DIGEST_INVALID"],
-  ])("%s: %i %s", async (path, status, code) => {
+  ])("%s is answered %i %s", async (path, status, code) => {
     const response = await pod.ask("GET", path, scope);
     expect([response.status, await errorCode(response)]).toEqual([status, code]);
   });
 
   test.each(["/", "/v3/", "/v2/acme/app", "/v2/acme/app/tags", "/v2/acme/app/manifests/"])(
-    "%s is nothing",
+    "%s is answered 404",
     async (path) => {
       expect((await pod.ask("GET", path, scope)).status).toBe(404);
     },
   );
 
-  test("a name may hold the words of the API; a method that is not served says which are", async () => {
+  test("a name may contain words of the API, and a 405 says which methods are allowed", async () => {
     for (const odd of [
       "a/manifests/b",
       "a/blobs/uploads",

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { canonicalText, signature } from "../../../src/local/toy/sigv4.ts";
 import { credentials, startToyStorage, storageNow } from "../../support/toy-pod.ts";
 
-test("the signature of AWS's published example (S3 API reference, query parameters)", () => {
+test("toy SigV4 gives the signature of AWS's published example (S3 API reference, query parameters)", () => {
   const example = {
     region: "us-east-1",
     accessKeyId: "AKIAIOSFODNN7EXAMPLE",
@@ -27,10 +27,10 @@ test("the signature of AWS's published example (S3 API reference, query paramete
   );
 });
 
-describe("signatures", () => {
-  // aws4fetch is another's signer: it and ours must agree.
+describe("toy storage: signatures", () => {
+  // Somebody else wrote aws4fetch, so our storage must accept what it signs.
   test.each(["/pod-a/plain", "/pod-a/sha256:ab", "/pod-a/sp ace/ü", "/pod-a/a+b'()*~&=@,;$"])(
-    "aws4fetch signs %s",
+    "the signature of aws4fetch for %s is accepted",
     async (path) => {
       const { endpoint, put } = await startToyStorage();
       await put(path, "hello");
@@ -45,27 +45,27 @@ describe("signatures", () => {
   );
 
   test.each<[string, number, (url: string) => string, RequestInit]>([
-    ["as signed", 200, (url) => url, {}],
+    ["nothing changed", 200, (url) => url, {}],
     ["another method", 403, (url) => url, { method: "HEAD" }],
-    ["DELETE with a URL for GET", 403, (url) => url, { method: "DELETE" }],
+    ["DELETE as method", 403, (url) => url, { method: "DELETE" }],
     ["another host name", 403, (url) => url.replace("localhost", "127.0.0.1"), {}],
     ["another key", 403, (url) => url.replace("/pod-a/a", "/pod-a/b"), {}],
-    ["a parameter more", 403, (url) => `${url}&x=1`, {}],
+    ["one more parameter", 403, (url) => `${url}&x=1`, {}],
     ["a longer life", 403, (url) => url.replace("Expires=60", "Expires=61"), {}],
     ["another date", 403, (url) => url.replace("T120000Z", "T120001Z"), {}],
-    ["a signature of other length", 403, (url) => url.slice(0, -1), {}],
-    ["a signature changed", 403, (url) => `${url.slice(0, -1)}${url.endsWith("0") ? "1" : "0"}`, {}],
-    ["a signature repeated", 403, (url) => `${url}&X-Amz-Signature=00`, {}],
+    ["a shorter signature", 403, (url) => url.slice(0, -1), {}],
+    ["a changed signature", 403, (url) => `${url.slice(0, -1)}${url.endsWith("0") ? "1" : "0"}`, {}],
+    ["a repeated signature", 403, (url) => `${url}&X-Amz-Signature=00`, {}],
     ["another access key", 403, (url) => url.replace("AKIDTOYPOD", "AKIDOTHER"), {}],
     ["another region", 403, (url) => url.replace("us-east-1", "us-east-2"), {}],
     ["another service", 403, (url) => url.replace("%2Fs3%2F", "%2Fiam%2F"), {}],
     ["no signature", 403, (url) => url.replace(/&X-Amz-Signature=.*/, ""), {}],
     ["no query", 403, (url) => url.replace(/\?.*/, ""), {}],
-    ["no query, a token", 403, (url) => url.replace(/\?.*/, ""), { headers: { Authorization: "Bearer x" } }],
-    ["a token too", 400, (url) => url, { headers: { Authorization: "Bearer x" } }],
+    ["a token instead of the query", 403, (url) => url.replace(/\?.*/, ""), { headers: { Authorization: "Bearer x" } }],
+    ["a token as well", 400, (url) => url, { headers: { Authorization: "Bearer x" } }],
     ["an unsigned x-amz header", 403, (url) => url, { headers: { "x-amz-acl": "public-read" } }],
     ["malformed escapes", 403, (url) => `${url}&%zz`, {}],
-  ])("%s: %i", async (_case, status, change, init) => {
+  ])("a URL with %s is answered %i", async (_case, status, change, init) => {
     const { sign, put } = await startToyStorage();
     await put("/pod-a/a", "hello");
     await put("/pod-a/b", "other");
@@ -77,13 +77,13 @@ describe("signatures", () => {
   test.each([
     ["just signed", 0, 60, 200],
     ["in its last second", 60, 60, 200],
-    ["over", 61, 60, 403],
-    ["of a week", 604_800, 604_800, 200],
-    ["of more than a week", 0, 604_801, 403],
-    ["of no time", 0, 0, 403],
+    ["expired", 61, 60, 403],
+    ["good for a week", 604_800, 604_800, 200],
+    ["good for more than a week", 0, 604_801, 403],
+    ["good for no time", 0, 0, 403],
     ["signed by a clock 15 minutes ahead", -900, 60, 200],
     ["signed by a clock further ahead", -901, 60, 403],
-  ])("a URL %s", async (_case, ageSeconds, expiresSeconds, status) => {
+  ])("a URL that is %s", async (_case, ageSeconds, expiresSeconds, status) => {
     const { sign, put } = await startToyStorage();
     await put("/pod-a/a", "hello");
     const at = new Date(storageNow.getTime() - ageSeconds * 1000);

@@ -16,8 +16,8 @@ async function blobFile(sizeBytes: number) {
   return { file, digest: digest.value };
 }
 
-test("a storage that refuses is said, however large the blobs and however many at once", async () => {
-  // Its clock stands far from now, so nothing that is signed now is valid there.
+test("putBlob reports a storage that refuses, for large blobs and for many at once", async () => {
+  // The clock of that storage is far from now, so nothing that is signed now is valid there.
   const { endpoint } = await startToyStorage();
   const { file, digest } = await blobFile(8 * 1024 * 1024);
   const puts = Array.from({ length: 40 }, () => putBlob({ ...credentials, endpoint }, digest, file, 8 * 1024 * 1024));
@@ -26,7 +26,7 @@ test("a storage that refuses is said, however large the blobs and however many a
   }
 });
 
-test("a storage that refuses connections, or cuts them, is an error", async () => {
+test("putBlob fails if the storage refuses connections or cuts them", async () => {
   const { file, digest } = await blobFile(10);
   const cutting = await serveForTest((request) => request.socket.destroy());
   const closed = createServer();
@@ -38,7 +38,7 @@ test("a storage that refuses connections, or cuts them, is an error", async () =
   }
 });
 
-test("a redirect is good for one method and 20 minutes", async () => {
+test("redirectUrl gives a URL for one method and 20 minutes", async () => {
   const { digest } = await blobFile(10);
   const options = { ...credentials, endpoint: "http://localhost:1" };
   const url = new URL(redirectUrl(options, "GET", digest));

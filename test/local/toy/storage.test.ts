@@ -2,8 +2,8 @@ import { request } from "node:http";
 import { describe, expect, test } from "vitest";
 import { startToyStorage } from "../../support/toy-pod.ts";
 
-describe("objects", () => {
-  test("PUT, GET, HEAD, PUT again and DELETE", async () => {
+describe("toy storage: objects", () => {
+  test("an object can be put, read, replaced and deleted", async () => {
     const { sign, put } = await startToyStorage();
     expect((await fetch(sign("GET", "/pod-a/a/b"))).status).toBe(404);
     expect((await put("/pod-a/a/b", "hello")).status).toBe(200);
@@ -20,7 +20,7 @@ describe("objects", () => {
     expect(await (await fetch(sign("GET", "/pod-a/a/b"))).text()).toContain("<Code>NoSuchKey</Code>");
   });
 
-  test("an empty object", async () => {
+  test("an empty object is served with length 0", async () => {
     const { sign, put } = await startToyStorage();
     await put("/pod-a/empty", "");
     const got = await fetch(sign("GET", "/pod-a/empty"));
@@ -28,10 +28,10 @@ describe("objects", () => {
   });
 
   test.each(["/pod-b/a", "/pod-a/", "/pod-a/a//b", "/pod-a/../b", "/pod-a/a/../../../b", "/pod-ab/a"])(
-    "%s is no key, however well it is signed",
+    "%s is not a key, even if it is signed",
     async (path) => {
       const { sign } = await startToyStorage();
-      // A string is sent as it is; fetch would resolve the dots.
+      // node:http sends the path as it is; fetch would resolve the dots.
       const { port, search } = new URL(sign("GET", path));
       const status = await new Promise((resolve, reject) => {
         const sent = request({ host: "localhost", port, path: `${path}${search}` }, (got) =>
@@ -53,7 +53,7 @@ describe("objects", () => {
     ["bytes=0-1,3-4", 200, "hello", null],
     ["bytes=3-1", 200, "hello", null],
     ["lines=1-2", 200, "hello", null],
-  ])("Range: %s", async (range, status, body, contentRange) => {
+  ])("Range: %s gets the bytes that it asks for, or the whole object", async (range, status, body, contentRange) => {
     const { sign, put } = await startToyStorage();
     await put("/pod-a/a", "hello");
     const got = await fetch(sign("GET", "/pod-a/a"), { headers: { Range: range } });
@@ -61,7 +61,7 @@ describe("objects", () => {
     expect(got.headers.get("content-length")).toBe(String(body.length));
   });
 
-  test.each(["bytes=5-", "bytes=5-9", "bytes=-0"])("Range: %s cannot be satisfied", async (range) => {
+  test.each(["bytes=5-", "bytes=5-9", "bytes=-0"])("Range: %s is answered 416", async (range) => {
     const { sign, put } = await startToyStorage();
     await put("/pod-a/a", "hello");
     const got = await fetch(sign("GET", "/pod-a/a"), { headers: { Range: range } });
@@ -69,7 +69,7 @@ describe("objects", () => {
   });
 });
 
-test("a PUT that breaks off leaves the object as it was", async () => {
+test("toy storage: a PUT that breaks off leaves the object as it was", async () => {
   const { sign, put } = await startToyStorage();
   await put("/pod-a/a", "whole");
   const half = new ReadableStream({
@@ -83,7 +83,7 @@ test("a PUT that breaks off leaves the object as it was", async () => {
   expect(await (await fetch(sign("GET", "/pod-a/a"))).text()).toBe("whole");
 });
 
-test("a PUT without a length is refused, as by S3", async () => {
+test("toy storage: a PUT without a length is refused, as S3 does", async () => {
   const { sign } = await startToyStorage();
   const init = { method: "PUT", body: new Blob(["x"]).stream(), duplex: "half" };
   expect((await fetch(sign("PUT", "/pod-a/a"), init as RequestInit)).status).toBe(411);

@@ -23,7 +23,7 @@ async function start() {
   return { key, ask, claims };
 }
 
-test("the kid is libtrust's: an openssl-made key and its id as openssl, sha256 and base32 give it", async () => {
+test("libtrustKeyId gives the id that openssl, sha256 and base32 give for a key that openssl made", async () => {
   const jwk = {
     kty: "RSA",
     alg: "RS256",
@@ -33,7 +33,7 @@ test("the kid is libtrust's: an openssl-made key and its id as openssl, sha256 a
   expect(await libtrustKeyId(jwk)).toBe("ID73:CDUE:USY5:PM7B:HHXL:6FVK:B4QC:KDDT:IER7:55IL:DH5X:CPXU");
 });
 
-test("an answer holds a token and nothing else, its claims are GitLab's", async () => {
+test("toy token service: an answer holds only a token, and its claims are GitLab's", async () => {
   const { key, ask, claims } = await start();
   const query = "/jwt/auth?service=pod-a-registry&scope=repository:acme/app:pull&account=demo&offline_token=true";
   const response = await ask(query, "demo");
@@ -55,7 +55,7 @@ test("an answer holds a token and nothing else, its claims are GitLab's", async 
   });
 });
 
-describe("what is granted", () => {
+describe("toy token service: grants", () => {
   const entry = (name: string, ...actions: string[]) => ({ type: "repository", name, actions });
   test.each<[string, string | null, readonly unknown[]]>([
     ["&scope=repository:acme/app:pull,push,delete,*", "demo", [entry("acme/app", "pull", "push", "delete", "*")]],
@@ -86,20 +86,20 @@ describe("what is granted", () => {
     ["&scope=repository:acme/hello:pull", null, [entry("acme/hello", "pull")]],
     ["&scope=repository:acme/public/deep/app:pull,push", null, [entry("acme/public/deep/app", "pull")]],
     ["&scope=repository:acme/hello:pull&scope=repository:acme/app:pull", null, [entry("acme/hello", "pull")]],
-  ])("%s for %s", async (query, user, access) => {
+  ])("%s asked by %s gets exactly its rights", async (query, user, access) => {
     const { claims } = await start();
     expect((await claims(query, user))["access"]).toEqual(access);
   });
 });
 
-test("an anonymous token has no sub", async () => {
+test("toy token service: an anonymous token has no sub", async () => {
   const { claims } = await start();
   const payload = await claims("&scope=repository:acme/hello:pull", null);
   expect(payload.sub).toBeUndefined();
   expect(payload["auth_type"]).toBe("none");
 });
 
-describe("refusals", () => {
+describe("toy token service: refusals", () => {
   const refused = async (path: string, user: string | null, init?: RequestInit) => {
     const { ask } = await start();
     const response = await ask(path, user, init);
@@ -116,7 +116,7 @@ describe("refusals", () => {
     "&scope=repository:acme/public:pull",
     "&scope=repository:acmecorp/hello:pull",
     "&scope=repository:acme/hello:push",
-  ])("anonymous and nothing granted: 403 (%s)", async (query) => {
+  ])("an anonymous client that is granted nothing gets 403 (%s)", async (query) => {
     const { status, body } = await refused(`/jwt/auth?service=pod-a-registry${query}`, null);
     expect(status).toBe(403);
     expect(JSON.parse(body)).toEqual({
@@ -126,7 +126,7 @@ describe("refusals", () => {
   });
 
   test.each(["/jwt/auth?service=pod-a-registry", "/jwt/auth?service=another"])(
-    "wrong credentials: 401 without a challenge, before the service is looked at (%s)",
+    "wrong credentials get 401 without a challenge, whatever the service is (%s)",
     async (path) => {
       const { status, body, challenge } = await refused(path, "stranger");
       expect(status).toBe(401);
@@ -141,11 +141,11 @@ describe("refusals", () => {
     ["/jwt/auth?service=pod-a-registry", "demo", { method: "POST", body: "grant_type=password" }],
     ["/jwt", "demo", {}],
     ["/jwt/auth/?service=pod-a-registry", null, {}],
-  ])("%s: 404 with an empty body", async (path, user, init) => {
+  ])("%s gets 404 with an empty body", async (path, user, init) => {
     expect(await refused(path, user, init)).toEqual({ status: 404, body: "", challenge: null });
   });
 
-  test("a user's right password of another user is wrong", async () => {
+  test("a password is wrong if it is another user's", async () => {
     const { ask } = await start();
     const url = (await ask("/jwt/auth?service=pod-a-registry", "demo")).url;
     for (const header of [basic("demo", "reader"), basic("constructor", ""), "Basic %%%"]) {
@@ -154,7 +154,7 @@ describe("refusals", () => {
   });
 });
 
-test("HEAD has the length and no body", async () => {
+test("toy token service: an answer to HEAD has the length and no body", async () => {
   const { ask } = await start();
   const response = await ask("/jwt/auth?service=pod-a-registry", "demo", { method: "HEAD" });
   expect(response.status).toBe(200);

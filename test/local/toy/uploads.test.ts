@@ -15,8 +15,8 @@ const start = async (pod: ToyPod): Promise<string> => {
 const blob = (pod: ToyPod, digest: string, repository = name, method = "GET") =>
   pod.ask(method, `/v2/${repository}/blobs/${digest}`, `repository:${repository}:pull,delete`);
 
-describe("an upload", () => {
-  test("POST, PATCH of unknown length, PATCH, PUT; then GET and HEAD by a redirect", async () => {
+describe("toy registry: an upload", () => {
+  test("by POST, two PATCHes and PUT gives a blob that GET and HEAD are redirected to", async () => {
     const pod = await startToyPod();
     const opened = await pod.ask("POST", uploads, scope);
     expect([opened.status, opened.headers.get("range"), opened.headers.get("content-length")]).toEqual([
@@ -55,7 +55,7 @@ describe("an upload", () => {
     expect([head.status, followed.status, followed.headers.get("content-length")]).toEqual([307, 200, "11"]);
   });
 
-  test("in one PUT, and in one POST", async () => {
+  test("may be one PUT or one POST", async () => {
     const pod = await startToyPod();
     expect(await pushBlob(pod, name, "one")).toBe(sha256("one"));
     const posted = await pod.ask("POST", `${uploads}?digest=${sha256("two")}`, scope, { body: "two" });
@@ -63,7 +63,7 @@ describe("an upload", () => {
     expect((await blob(pod, sha256("two"))).status).toBe(307);
   });
 
-  test("an empty blob, and one under sha512", async () => {
+  test("may be empty, and may have a sha512 digest", async () => {
     const pod = await startToyPod();
     await pushBlob(pod, name, "");
     const target = (await blob(pod, sha256(""))).headers.get("location") ?? "";
@@ -79,13 +79,13 @@ describe("an upload", () => {
     [{ "X-Forwarded-Proto": "https", "X-Forwarded-Host": "registry.example, inner" }, () => "https://registry.example"],
     [{ "X-Forwarded-Proto": "https" }, (pod: ToyPod) => pod.registry.replace("http:", "https:")],
     [{ Forwarded: 'for=1.2.3.4;host="a.example:8";proto=https', "X-Forwarded-Host": "b" }, () => "https://a.example:8"],
-  ])("its Location is of the origin in %j", async (headers, origin) => {
+  ])("has its Location on the origin that %j names", async (headers, origin) => {
     const pod = await startToyPod();
     const response = await pod.ask("POST", uploads, scope, { headers: headers as HeadersInit });
     expect(new URL(response.headers.get("location") ?? "").origin).toBe(origin(pod));
   });
 
-  test("asked where it stands, with or without its state, and ended", async () => {
+  test("says how much has arrived, with or without its state, and can be cancelled", async () => {
     const pod = await startToyPod();
     const patched = await pod.ask("PATCH", await start(pod), scope, { body: "hello" });
     const location = patched.headers.get("location") ?? "";
@@ -102,13 +102,13 @@ describe("an upload", () => {
   });
 });
 
-describe("what an upload refuses", () => {
+describe("toy registry: an upload refuses", () => {
   test.each([
-    ["a chunk too far", "5-9", "5 9", 416, "RANGE_INVALID"],
-    ["a chunk again", "0-4", "hello", 416, "RANGE_INVALID"],
-    ["a chunk backwards", "3-1", "he", 416, "RANGE_INVALID"],
-    ["another unit", "bytes 3-4", "lo", 416, "RANGE_INVALID"],
-    ["another length", "3-9", "lo", 400, "SIZE_INVALID"],
+    ["a chunk that leaves a gap", "5-9", "5 9", 416, "RANGE_INVALID"],
+    ["a chunk that has arrived before", "0-4", "hello", 416, "RANGE_INVALID"],
+    ["a chunk that ends before it starts", "3-1", "he", 416, "RANGE_INVALID"],
+    ["a Content-Range with a unit", "bytes 3-4", "lo", 416, "RANGE_INVALID"],
+    ["a chunk of another length", "3-9", "lo", 400, "SIZE_INVALID"],
   ])("%s", async (_case, range, body, status, code) => {
     const pod = await startToyPod();
     const first = await pod.ask("PATCH", await start(pod), scope, { body: "hel", headers: { "Content-Range": "0-2" } });
@@ -129,7 +129,7 @@ describe("what an upload refuses", () => {
     expect((await pod.ask("PATCH", location, scope, { body: "hello" })).status).toBe(416);
   });
 
-  test("a state that is missing, changed, or of another upload or repository", async () => {
+  test("a state that is missing, changed, or made for another upload or repository", async () => {
     const pod = await startToyPod();
     const location = new URL(await start(pod));
     const state = location.searchParams.get("_state") ?? "";
@@ -146,7 +146,7 @@ describe("what an upload refuses", () => {
     expect([refused.status, await errorCode(refused)]).toEqual([404, "BLOB_UPLOAD_UNKNOWN"]);
   });
 
-  test("a digest that is missing or malformed: the upload may still be finished", async () => {
+  test("a digest that is missing or malformed, and can still be finished", async () => {
     const pod = await startToyPod();
     const location = (await pod.ask("PATCH", await start(pod), scope, { body: "hello" })).headers.get("location") ?? "";
     for (const query of ["", "&digest=", "&digest=sha256:1", "&digest=hello"]) {
@@ -155,35 +155,32 @@ describe("what an upload refuses", () => {
     expect((await pod.ask("PUT", `${location}&digest=${sha256("hello")}`, scope)).status).toBe(201);
   });
 
-  test.each([sha256("other"), `md5:${"0".repeat(32)}`])(
-    "content that is not %s: the upload is over",
-    async (digest) => {
-      const pod = await startToyPod();
-      const location = await start(pod);
-      const refused = await pod.ask("PUT", `${location}&digest=${digest}`, scope, { body: "hello" });
-      expect([refused.status, await errorCode(refused)]).toEqual([400, "DIGEST_INVALID"]);
-      expect((await pod.ask("GET", location, scope)).status).toBe(404);
-    },
-  );
-
-  test("a body that breaks off is kept as far as it came", async () => {
+  test.each([sha256("other"), `md5:${"0".repeat(32)}`])("content that is not %s, and is then over", async (digest) => {
     const pod = await startToyPod();
-    const location = new URL(await start(pod));
-    const headers = { Authorization: `Bearer ${await pod.token(scope)}`, "Content-Length": "10" };
-    const sent = request(location, { method: "PATCH", headers });
-    sent.on("error", () => {});
-    sent.write("hello");
-    const standing = async () => (await pod.ask("GET", location.href, scope)).headers.get("range");
-    const waitFor = async (ready: () => Promise<boolean>) => {
-      for (const until = Date.now() + 5000; !(await ready()) && Date.now() < until; ) await sleep(20);
-    };
-    await waitFor(async () => sent.socket?.writableLength === 0);
-    await sleep(100);
-    sent.destroy();
-    await waitFor(async () => (await standing()) === "0-4");
-    expect(await standing()).toBe("0-4");
-    const resumed = (await pod.ask("GET", location.href, scope)).headers.get("location");
-    const finished = await pod.ask("PUT", `${resumed}&digest=${sha256("hello world")}`, scope, { body: " world" });
-    expect(finished.status).toBe(201);
+    const location = await start(pod);
+    const refused = await pod.ask("PUT", `${location}&digest=${digest}`, scope, { body: "hello" });
+    expect([refused.status, await errorCode(refused)]).toEqual([400, "DIGEST_INVALID"]);
+    expect((await pod.ask("GET", location, scope)).status).toBe(404);
   });
+});
+
+test("toy registry: an upload keeps what has arrived of a body that breaks off", async () => {
+  const pod = await startToyPod();
+  const location = new URL(await start(pod));
+  const headers = { Authorization: `Bearer ${await pod.token(scope)}`, "Content-Length": "10" };
+  const sent = request(location, { method: "PATCH", headers });
+  sent.on("error", () => {});
+  sent.write("hello");
+  const arrived = async () => (await pod.ask("GET", location.href, scope)).headers.get("range");
+  const waitFor = async (ready: () => Promise<boolean>) => {
+    for (const until = Date.now() + 5000; !(await ready()) && Date.now() < until; ) await sleep(20);
+  };
+  await waitFor(async () => sent.socket?.writableLength === 0);
+  await sleep(100);
+  sent.destroy();
+  await waitFor(async () => (await arrived()) === "0-4");
+  expect(await arrived()).toBe("0-4");
+  const resumed = (await pod.ask("GET", location.href, scope)).headers.get("location");
+  const finished = await pod.ask("PUT", `${resumed}&digest=${sha256("hello world")}`, scope, { body: " world" });
+  expect(finished.status).toBe(201);
 });

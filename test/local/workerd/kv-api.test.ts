@@ -4,7 +4,7 @@ import { expect, test } from "vitest";
 
 const child = new URL("../../support/kv-api-child.ts", import.meta.url).pathname;
 
-test("a bulk call of 1,000 keys is served where a process may have 256 files open", async () => {
+test("the KV API serves a bulk call of 1,000 keys in a process that may have only 256 files open", async () => {
   const command = 'ulimit -n 256 && exec "$0" "$1"';
   const { stdout } = await promisify(execFile)("sh", ["-c", command, process.execPath, child]);
   const served = { successful_key_count: 1_000, unsuccessful_keys: [] };

@@ -1,0 +1,19 @@
+import { identify } from "../auth/grant.ts";
+import { jsonResponse } from "../lib/json.ts";
+import { ok } from "../lib/result.ts";
+import { apiVersionHeader } from "../oci/errors.ts";
+import type { Context } from "./authorize.ts";
+import type { Reply } from "./refuse.ts";
+
+/**
+ * `GET /v2/` (end-1) says whether a token is good. The edge answers if it can verify any part of the token. Null: only a Pod can judge the token, because
+ * the directory does not know its key.
+ */
+export async function serveBase({ token, services }: Context): Promise<Reply | null> {
+  if (token === null) return pong();
+  const identified = await identify(token, services);
+  if (!identified.ok) return identified;
+  return identified.value.grant.kind === "granted" ? pong() : null;
+}
+
+const pong = (): Reply => ok({ response: jsonResponse({}, { headers: apiVersionHeader }), outcome: "ping" });

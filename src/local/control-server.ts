@@ -1,0 +1,77 @@
+/** The control server of the stack: what taps and edge have seen, the faults of each tap, and KV as podctl talks to it. */
+import type http from "node:http";
+import { getRequestListener } from "@hono/node-server";
+import { type Context, Hono } from "hono";
+import { parseFault } from "./taps/faults.ts";
+import type { Tap } from "./taps/tap.ts";
+import type { EdgeLog } from "./workerd/edge-log.ts";
+import { type ApiKv, createKvApi, kvApiNames, kvApiPath } from "./workerd/kv-api.ts";
+
+type ControlOptions = {
+  readonly tapOf: (pod: string, service: string) => Tap | null;
+  readonly log: EdgeLog;
+  /** The directory's namespace, once workerd runs. */
+  readonly kv: Promise<ApiKv>;
+};
+
+export function createControlServer({ tapOf, log, kv }: ControlOptions): http.RequestListener {
+  const app = new Hono();
+  addEdge(app, log);
+  addTaps(app, tapOf);
+  const { account, namespace } = kvApiNames;
+  app.route(`${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`, createKvApi(kv));
+  app.notFound((c) =>
+    c.text(
+      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv and /faults/<pod>/<service>.\n`,
+      404,
+    ),
+  );
+  const listener = getRequestListener(app.fetch);
+  return (request, response) => void listener(request, response);
+}
+
+function addEdge(app: Hono, log: EdgeLog): void {
+  app.get("/edge/-/seen", async (c) => {
+    await log.settled();
+    return c.json(log.list());
+  });
+  app.delete("/edge/-/seen", async (c) => {
+    await log.settled();
+    log.clear();
+    return c.body(null, 204);
+  });
+  app.get("/kv", async (c) => {
+    await log.settled();
+    return c.json({ reads: log.kvReads() });
+  });
+}
+
+function addTaps(app: Hono, tapOf: ControlOptions["tapOf"]): void {
+  const onTap = (act: (tap: Tap, c: Context) => Response | Promise<Response>) => (c: Context) => {
+    const { pod = "", service = "" } = c.req.param();
+    const tap = tapOf(pod, service);
+    if (tap !== null) return act(tap, c);
+    const known = "the Pods are pod-a and pod-b, and their services are registry, token and storage";
+    return c.text(`No tap "${pod}/${service}": ${known}.\n`, 404);
+  };
+  app.get(
+    "/:pod/:service/-/seen",
+    onTap((tap, c) => c.json(tap.seen())),
+  );
+  app.delete(
+    "/:pod/:service/-/seen",
+    onTap((tap, c) => {
+      tap.clearSeen();
+      return c.body(null, 204);
+    }),
+  );
+  app.put(
+    "/faults/:pod/:service",
+    onTap(async (tap, c) => {
+      const fault = parseFault(await c.req.text());
+      if (!fault.ok) return c.text(`${fault.error}\n`, 400);
+      await tap.setFault(fault.value);
+      return c.body(null, 204);
+    }),
+  );
+}

@@ -1,0 +1,97 @@
+/** The two kinds of real Pods: Debian's docker-registry 2.8 and distribution v3, both on versitygw by their S3 driver. */
+import { spawnSync } from "node:child_process";
+import { randomBytes } from "node:crypto";
+import { rm, writeFile } from "node:fs/promises";
+import { exportPKCS8 } from "jose";
+import { childEnv, startChild } from "../child-process.ts";
+import { loopback } from "../ports.ts";
+import { StartFailure } from "../start-failure.ts";
+import { findBinaries } from "./find-binaries.ts";
+import type { PodContext, PodParts } from "./pod.ts";
+import { startVersitygw } from "./versitygw.ts";
+
+export function registryParts(): PodParts {
+  const [registry, versitygw] = findBinaries(["docker-registry", "versitygw", "openssl"]);
+  return realParts(registry, versitygw, async (pod) => {
+    const rootcertbundle = `${pod.dir}/token.crt`;
+    await writeFile(rootcertbundle, await selfSignedCertificate(pod));
+    return { rootcertbundle };
+  });
+}
+
+/**
+ * Distribution v3 takes the key as a JWK set, which can state the libtrust key id that the token service writes; with a
+ * `rootcertbundle` it would expect the id of RFC 7638.
+ */
+export function distributionParts(): PodParts {
+  const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
+  return realParts(registry, versitygw, async (pod) => {
+    const jwks = `${pod.dir}/token-keys.json`;
+    await writeFile(jwks, JSON.stringify({ keys: [pod.key.publicJwk] }));
+    return { jwks };
+  });
+}
+
+function realParts(
+  registry: string,
+  versitygw: string,
+  trust: (pod: PodContext) => Promise<Record<string, string>>,
+): PodParts {
+  return {
+    startStorage: (pod) => startVersitygw(versitygw, pod),
+    async startRegistry(pod, urls) {
+      const token = { realm: urls.realm, service: pod.audience, issuer: pod.issuer, ...(await trust(pod)) };
+      const config = `${pod.dir}/registry.json`;
+      // The registry reads YAML, and JSON is YAML.
+      await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
+      return startChild({
+        name: `${pod.id}'s registry`,
+        command: registry,
+        args: ["serve", config],
+        env: { ...childEnv(), OTEL_TRACES_EXPORTER: "none" },
+        watchdog: pod.watchdog,
+        readyPort: (output) => {
+          const port = /listening on 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
+          return port === undefined ? null : Number(port);
+        },
+      });
+    },
+  };
+}
+
+function registryConfig(pod: PodContext, token: Record<string, string>, storage: string): object {
+  return {
+    version: 0.1,
+    log: { level: "info", accesslog: { disabled: true } },
+    http: { addr: `${loopback}:0`, secret: randomBytes(32).toString("hex"), relativeurls: false },
+    auth: { token },
+    storage: {
+      s3: {
+        accesskey: pod.accessKeyId,
+        secretkey: pod.secretAccessKey,
+        region: pod.region,
+        regionendpoint: storage,
+        forcepathstyle: true,
+        bucket: pod.bucket,
+        secure: false,
+        v4auth: true,
+        rootdirectory: "/",
+      },
+      delete: { enabled: true },
+      redirect: { disable: false },
+      maintenance: { uploadpurging: { enabled: false } },
+    },
+  };
+}
+
+/** docker-registry takes the token service's key as a certificate and looks only at its public key. */
+async function selfSignedCertificate(pod: PodContext): Promise<string> {
+  // The key goes in a file, because under Node /dev/stdin is a socket, which openssl cannot open.
+  const key = `${pod.dir}/token.key`;
+  await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
+  const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];
+  const { status, stderr, stdout } = spawnSync("openssl", args, { encoding: "utf8", timeout: 10_000 });
+  await rm(key);
+  if (status !== 0) throw new StartFailure(`openssl made no certificate: ${stderr.trim().split("\n").at(-1)}`);
+  return stdout;
+}

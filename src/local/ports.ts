@@ -1,0 +1,36 @@
+/** Ports of this machine's loopback address: which are free, and which are listened on. */
+import net from "node:net";
+
+export const loopback = "127.0.0.1";
+
+/** For servers that cannot say which port they took. Another process may take it first, so callers try again. */
+export const freePort = (): Promise<number> => takeForAMoment(0);
+
+/** Port 0, which means any free port, always is. */
+export const isPortFree = (port: number): Promise<boolean> =>
+  takeForAMoment(port).then(
+    () => true,
+    () => false,
+  );
+
+function takeForAMoment(port: number): Promise<number> {
+  return new Promise((resolve, reject) => {
+    const server = net.createServer();
+    server.once("error", reject);
+    server.listen(port, loopback, () => {
+      const address = server.address();
+      server.close(() => (typeof address === "object" && address !== null ? resolve(address.port) : reject()));
+    });
+  });
+}
+
+export function isListening(port: number): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = net.connect({ port, host: loopback });
+    const settle = (listening: boolean) => () => {
+      socket.destroy();
+      resolve(listening);
+    };
+    socket.once("connect", settle(true)).once("error", settle(false));
+  });
+}

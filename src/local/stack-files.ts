@@ -1,0 +1,76 @@
+/** What a running stack leaves on disk: `.local/stack.json`, which says where everything is, and its state folder. */
+import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
+import { dirname, relative, resolve } from "node:path";
+import { parseJsonObject } from "../lib/json.ts";
+import { root, stackFile } from "./paths.ts";
+import type { PodServices } from "./pods/pod.ts";
+import type { LocalPodId } from "./pods/start-pods.ts";
+import { StartFailure } from "./start-failure.ts";
+
+export type RunningStack = {
+  readonly edge: string;
+  readonly control: string;
+  /** An absolute path; wrangler's `--persist-to` takes it. */
+  readonly stateDir: string;
+  readonly pods: Readonly<Record<LocalPodId, PodServices>>;
+};
+
+type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
+
+/** Written by rename, so that a reader finds the whole file or none. It is there only while the stack is usable. */
+export async function writeStackFile({ edge, control, pods, stateDir }: RunningStack, file = stackFile): Promise<void> {
+  const content = { edge, kv: { persistTo: relative(root, stateDir), binding: "DIRECTORY" }, control, pods };
+  await mkdir(dirname(file), { recursive: true });
+  await writeFile(`${file}.tmp`, `${JSON.stringify(content, null, 2)}\n`);
+  await rename(`${file}.tmp`, file);
+}
+
+/** The stack that a file describes; null if it does not run. */
+export async function readStackFile(file = stackFile): Promise<RunningStack | null> {
+  const text = await readFile(file, "utf8").catch(() => null);
+  const content = text === null ? null : (parseJsonObject(text) as StackFile | null);
+  if (content === null || !(await isStackRunning(content.control))) return null;
+  const { edge, control, pods, kv } = content;
+  return { edge, control, pods, stateDir: resolve(root, kv.persistTo) };
+}
+
+export const removeStackFile = (): Promise<void> => rm(stackFile, { force: true });
+
+/** A stack that was killed leaves its file; a stack that runs keeps it. */
+export async function removeStaleStackFile(): Promise<void> {
+  if ((await readStackFile()) === null) await removeStackFile();
+}
+
+/** The state folder's own parts: KV and cache, the Pods' files, and what podctl and `npm run pod` read. */
+const stateParts = ["v3", "pods", "control-url", "topology-values.json", "probe-token", "sealing-key.json"] as const;
+const probeMs = 5_000;
+
+/** Holds the URL of the owning stack's control server. The folder is in use while that answers. */
+const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
+/** The public key that seals secrets for the stack's Worker. */
+export const sealingKeyFile = (stateDir: string): string => `${stateDir}/sealing-key.json`;
+
+/** Empties the folder, unless another stack runs on it. */
+export async function claimStateDir(stateDir: string): Promise<void> {
+  const owner = await readFile(ownerFile(stateDir), "utf8").catch(() => null);
+  if (owner !== null && (await isStackRunning(owner))) {
+    throw new StartFailure(`Another stack is running on ${stateDir}: stop it first.`);
+  }
+  // Only our own parts are removed, because the user may have chosen a folder that holds other files.
+  for (const part of stateParts) await rm(`${stateDir}/${part}`, { recursive: true, force: true });
+  await mkdir(stateDir, { recursive: true });
+}
+
+export const ownStateDir = (stateDir: string, controlUrl: string): Promise<void> =>
+  writeFile(ownerFile(stateDir), controlUrl);
+
+export const releaseStateDir = (stateDir: string): Promise<void> => rm(ownerFile(stateDir), { force: true });
+
+async function isStackRunning(controlUrl: string): Promise<boolean> {
+  try {
+    const response = await fetch(`${controlUrl}/kv`, { signal: AbortSignal.timeout(probeMs) });
+    return typeof ((await response.json()) as { reads?: unknown }).reads === "number";
+  } catch {
+    return false;
+  }
+}

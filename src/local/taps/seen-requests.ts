@@ -1,0 +1,58 @@
+/** What a tap remembers, and `/-/seen` shows: a bounded list of requests, from which the oldest are dropped first. */
+import { createHash } from "node:crypto";
+
+type AuthorizationKind = "none" | "basic" | "bearer" | "other";
+
+/** One request as a tap saw it. `status` and `ms` are null until the answer has ended, and stay null if it never does. */
+export type SeenRequest = {
+  readonly method: string;
+  readonly path: string;
+  readonly status: number | null;
+  readonly requestBytes: number;
+  readonly responseBytes: number;
+  readonly authorization: AuthorizationKind;
+  readonly authorizationSha256: string | null;
+  readonly ms: number | null;
+};
+
+const maxSeen = 50_000;
+
+/** A request on its way; the counters grow until the answer has ended. */
+export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[Field] };
+
+export class SeenList {
+  #requests: OpenRequest[] = [];
+
+  /** A request is remembered when it arrives, so that one that never gets an answer is seen too. */
+  begin(method: string, path: string, authorization: string | undefined): OpenRequest {
+    const request: OpenRequest = {
+      method,
+      path,
+      status: null,
+      requestBytes: 0,
+      responseBytes: 0,
+      authorization: authorizationKind(authorization),
+      authorizationSha256:
+        authorization === undefined ? null : createHash("sha256").update(authorization, "latin1").digest("hex"),
+      ms: null,
+    };
+    this.#requests.push(request);
+    // Many are dropped at once, because each `shift` on a list of this length would cost its length.
+    if (this.#requests.length > maxSeen * 1.25) this.#requests = this.#requests.slice(-maxSeen);
+    return request;
+  }
+
+  list(): readonly SeenRequest[] {
+    return this.#requests.slice(-maxSeen).map((request) => ({ ...request }));
+  }
+
+  clear(): void {
+    this.#requests = [];
+  }
+}
+
+function authorizationKind(value: string | undefined): AuthorizationKind {
+  if (value === undefined) return "none";
+  const scheme = value.trimStart().split(" ", 1)[0]?.toLowerCase();
+  return scheme === "basic" || scheme === "bearer" ? scheme : "other";
+}

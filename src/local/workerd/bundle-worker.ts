@@ -1,0 +1,19 @@
+import { build } from "esbuild";
+import { root } from "../paths.ts";
+
+/** The Worker as one module: the same text that `wrangler deploy` ships. */
+export async function bundleWorker(entryPoint = `${root}src/worker.ts`): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [entryPoint],
+    bundle: true,
+    write: false,
+    format: "esm",
+    platform: "neutral",
+    target: "es2024",
+    conditions: ["workerd", "worker", "browser"],
+    mainFields: ["browser", "module", "main"],
+    external: ["cloudflare:*", "node:*"],
+    logLevel: "silent",
+  });
+  return outputFiles[0]?.text ?? "";
+}

@@ -1,0 +1,84 @@
+/** The Worker's log: its records of requests are kept, its warnings and errors are printed, and all else is dropped. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { parseJsonObject } from "../../lib/json.ts";
+
+/** The Worker's own line about a request. Only the members that the stack and its tests read are named; the others pass through. */
+export type EdgeRecord = {
+  readonly at: string;
+  readonly method: string;
+  readonly path: string;
+  readonly status: number;
+  readonly outcome: string;
+  readonly endpoint: string;
+  readonly repository?: string;
+  readonly pod?: string;
+  readonly requestBytes: number | null;
+  readonly responseBytes: number | null;
+  readonly kvReads: number;
+  readonly podRequests: number;
+  /** A redirected blob has it: where its proof was found. */
+  readonly proof?: "memory" | "cache" | "manifest" | "head";
+  readonly ms: number;
+};
+
+const maxRecords = 50_000;
+const quietMs = 40;
+const settleMs = 2_000;
+
+export class EdgeLog {
+  #records: EdgeRecord[] = [];
+  #messages: string[] = [];
+  #lines = 0;
+  #kvReads = 0;
+  #closed = false;
+
+  receive(line: { readonly level: string; readonly message: string }): void {
+    this.#lines += 1;
+    this.#messages.push(line.message);
+    if (this.#messages.length > maxRecords * 1.25) this.#messages = this.#messages.slice(-maxRecords);
+    const record = parseRecord(line.message);
+    if (record === null) {
+      if (!this.#closed && (line.level === "error" || line.level === "warn")) console.error(`edge: ${line.message}`);
+      return;
+    }
+    this.#kvReads += record.kvReads;
+    this.#records.push(record);
+    if (this.#records.length > maxRecords * 1.25) this.#records = this.#records.slice(-maxRecords);
+  }
+
+  /** The Worker writes a line after its answer, so this waits until no line has come for a moment. */
+  async settled(): Promise<void> {
+    const giveUpAt = Date.now() + settleMs;
+    for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
+  }
+
+  /** From now on warnings and errors are not printed, because they are about the end of the stack. */
+  close(): void {
+    this.#closed = true;
+  }
+
+  list(): readonly EdgeRecord[] {
+    return this.#records.slice(-maxRecords);
+  }
+
+  /** All lines as the Worker wrote them. */
+  messages(): readonly string[] {
+    return this.#messages.slice(-maxRecords);
+  }
+
+  clear(): void {
+    this.#records = [];
+    this.#messages = [];
+  }
+
+  /** The KV reads since the start; `clear` does not reset them. */
+  kvReads(): number {
+    return this.#kvReads;
+  }
+}
+
+function parseRecord(message: string): EdgeRecord | null {
+  const { log, ...record } = (parseJsonObject(message) ?? {}) as Partial<EdgeRecord> & { log?: unknown };
+  const isRecord = log === "edge" && typeof record.path === "string" && typeof record.kvReads === "number";
+  return isRecord ? (record as EdgeRecord) : null;
+}

@@ -1,0 +1,68 @@
+import type { Endpoint } from "./endpoint.ts";
+
+type Kind = Endpoint["kind"];
+
+/**
+ * Every endpoint with its path and its methods; the first path that fits is the one. `<name>` takes as many segments as there are, any
+ * other `<…>` takes one, and `[/]` is a slash that may be missing. A path is read from its end, because the components of a repository name
+ * may be `manifests`, `blobs` or `tags` too.
+ *
+ * GitLab redirects a path that lacks its last slash. We read it as the same endpoint, because a redirected PATCH becomes a GET.
+ */
+const endpoints: { readonly [K in Kind]: { readonly path: string; readonly methods: readonly MethodOf<K>[] } } = {
+  token: { path: "/jwt/auth", methods: ["GET", "HEAD", "POST"] },
+  base: { path: "/v2/", methods: ["GET", "HEAD"] },
+  catalog: { path: "/v2/_catalog", methods: ["GET"] },
+  tags: { path: "/v2/<name>/tags/list", methods: ["GET"] },
+  manifest: { path: "/v2/<name>/manifests/<reference>", methods: ["GET", "HEAD", "PUT", "DELETE"] },
+  referrers: { path: "/v2/<name>/referrers/<digest>", methods: ["GET"] },
+  "upload-start": { path: "/v2/<name>/blobs/uploads[/]", methods: ["POST"] },
+  upload: { path: "/v2/<name>/blobs/uploads/<upload>", methods: ["GET", "PATCH", "PUT", "DELETE"] },
+  blob: { path: "/v2/<name>/blobs/<digest>", methods: ["GET", "HEAD", "DELETE"] },
+  "gitlab-base": { path: "/gitlab/v1/", methods: ["GET", "HEAD"] },
+  "gitlab-statistics": { path: "/gitlab/v1/statistics[/]", methods: ["GET"] },
+  "gitlab-descendants": { path: "/gitlab/v1/repository-paths/<name>/repositories/list[/]", methods: ["GET"] },
+  "gitlab-tags": { path: "/gitlab/v1/repositories/<name>/tags/list[/]", methods: ["GET"] },
+  "gitlab-tag": { path: "/gitlab/v1/repositories/<name>/tags/detail/<tag>[/]", methods: ["GET"] },
+  "gitlab-repository": { path: "/gitlab/v1/repositories/<name>[/]", methods: ["GET", "PATCH"] },
+};
+type MethodOf<K extends Kind> = Extract<Endpoint, { readonly kind: K }>["method"];
+
+/** What a path says before any of it is parsed: the text of the name, null if the endpoint has none, and the last segment. */
+export type PathMatch = { readonly kind: Kind; readonly name: string | null; readonly last: string };
+
+type Pattern = {
+  readonly kind: Kind;
+  readonly before: string;
+  /** The segments after the name; null if there is no name. */
+  readonly after: readonly string[] | null;
+  readonly mayEndInSlash: boolean;
+};
+
+const patterns = (Object.keys(endpoints) as Kind[]).map((kind): Pattern => {
+  const { path } = endpoints[kind];
+  const [before = "", after] = path.replace("[/]", "").split("<name>");
+  return { kind, before, after: after?.split("/").slice(1) ?? null, mayEndInSlash: path.endsWith("[/]") };
+});
+
+export const methodsOf = (kind: Kind): readonly string[] => endpoints[kind].methods;
+
+export function matchPath(path: string): PathMatch | null {
+  for (const pattern of patterns) {
+    const match = matchPattern(pattern, path);
+    if (match !== null) return match;
+  }
+  return null;
+}
+
+function matchPattern({ kind, before, after, mayEndInSlash }: Pattern, path: string): PathMatch | null {
+  const text = mayEndInSlash && path.endsWith("/") ? path.slice(0, -1) : path;
+  if (after === null) return text === before ? { kind, name: null, last: "" } : null;
+  if (!text.startsWith(before)) return null;
+  const segments = text.slice(before.length).split("/");
+  const count = segments.length - after.length;
+  // `/v2/tags/list` lacks a name and is refused for that; to GitLab `/gitlab/v1/repositories/tags/list` is the repository `tags/list`.
+  const fewest = before === "/v2/" ? 0 : 1;
+  if (count < fewest || !after.every((word, at) => word.startsWith("<") || word === segments[count + at])) return null;
+  return { kind, name: segments.slice(0, count).join("/"), last: segments.at(-1) ?? "" };
+}

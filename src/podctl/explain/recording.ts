@@ -1,0 +1,95 @@
+/** Runs the Worker's own `handle()` with ports that record what it would call, and that assume what would be answered. */
+import { UnsecuredJWT } from "jose";
+import type { Client } from "../../blobs/choose-store.ts";
+import { createProofs } from "../../blobs/proofs.ts";
+import type { Directory, Pod } from "../../directory/directory.ts";
+import { type AttributedAnswer, handle } from "../../edge/handle.ts";
+import { createIsolate } from "../../isolate.ts";
+import { ok } from "../../lib/result.ts";
+import type { FetchRequest } from "../../net/fetch.ts";
+import { parseScopes } from "../../oci/scope.ts";
+import type { Services } from "../../services.ts";
+import { standInSecret } from "./canonical.ts";
+
+/** A call that the Worker would make. */
+export type Call = {
+  readonly service: "registry" | "token service";
+  readonly pod: Pod;
+  readonly request: FetchRequest;
+  readonly assumedStatus: number;
+};
+
+export type Assumptions = {
+  readonly directory: Directory;
+  readonly auth: "token" | "none";
+  /** The status that every registry and token service answers with. */
+  readonly podStatus: number;
+  readonly now: Date;
+};
+
+export type Recorded = { readonly answer: AttributedAnswer; readonly calls: readonly Call[] };
+
+/** What `handle()` answers, and the calls that it made for that. Nothing leaves this process. */
+export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
+  const calls: Call[] = [];
+  const answer = await handle(request, recordingServices(request, assumptions, calls));
+  return { answer, calls };
+}
+
+function recordingServices(request: Request, assumptions: Assumptions, calls: Call[]): Services {
+  const { directory, auth, podStatus, now } = assumptions;
+  const isolate = createIsolate();
+  const waitUntil = (work: Promise<unknown>) => void work.catch(() => undefined);
+  const cache = { read: async () => null, write: async () => undefined };
+  const record = (service: Call["service"], bodyOf: (sent: FetchRequest) => string) => {
+    return async (pod: Pod, sent: FetchRequest) => {
+      calls.push({ service, pod, request: sent, assumedStatus: podStatus });
+      const isBodyless = sent.method === "HEAD" || [204, 304].includes(podStatus);
+      return ok(new Response(isBodyless ? null : bodyOf(sent), { status: podStatus }));
+    };
+  };
+  return {
+    ...isolate,
+    config: {
+      service: new URL(request.url).searchParams.get("service") ?? "",
+      realm: null,
+      auth,
+      plainHttp: "allow",
+      sealingKeys: [],
+      uploadKeys: [new Uint8Array(32)],
+      probeToken: null,
+    },
+    directory,
+    callRegistry: record("registry", () => ""),
+    callTokenService: record("token service", (sent) => assumedToken(sent, now)),
+    openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
+    proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
+    waitUntil,
+    now,
+    trace: { kvReads: 0, podRequests: 0 },
+  };
+}
+
+/** A token service's answer that grants every scope that it was asked for. */
+function assumedToken({ url }: FetchRequest, now: Date): string {
+  const access = parseScopes(new URL(url).searchParams.getAll("scope"));
+  const claims = new UnsecuredJWT({ access }).setExpirationTime(now.getTime() / 1000 + 300).encode();
+  return JSON.stringify({ token: `${claims}AA` });
+}
+
+type Sent = { readonly method: string; readonly url: URL; readonly authorization: string | null };
+
+/** The client's request as the edge gets it from that place. A body does not matter here. */
+export function requestFrom(
+  { ip, country, continent, asn, colo }: Client,
+  { method, url, authorization }: Sent,
+): Request {
+  const request = new Request(url);
+  if (authorization !== null) request.headers.set("Authorization", authorization);
+  if (ip !== null) request.headers.set("CF-Connecting-IP", ip);
+  // Node's `Request` refuses some methods that a client may send, and lacks the property that the platform adds.
+  return Object.defineProperties(request, {
+    method: { value: method },
+    cf: { value: { country, continent, asn, colo } },
+  });
+}

@@ -1,0 +1,47 @@
+import type { ChallengeError } from "./oci/challenge.ts";
+import type { OciError } from "./oci/errors.ts";
+
+/**
+ * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns them into OCI errors. A `text` is for the log only, because it
+ * names Pods and keys of the directory, unless its comment says that the client sees it.
+ */
+export type Refusal =
+  /** The request itself is wrong, or asks for what this registry does not do: `error` says so to the client. */
+  | { readonly reason: "refused"; readonly error: OciError }
+  | Unauthorized
+  /** The name has no Pod. Only a verified token that names the repository may hear this. */
+  | { readonly reason: "name-unknown" }
+  /** The text is the operator's own, for the client. */
+  | { readonly reason: "blocked"; readonly text: string }
+  /** The text is for the client; `pod` is the id of the Pod whose state it is. */
+  | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
+  /** The token service takes no POST. Clients then ask again with GET. */
+  | { readonly reason: "no-form" }
+  /** The upload's pin is forged, expired, or was made for another upload. */
+  | { readonly reason: "upload-unknown" }
+  | DirectoryFailure
+  | PodFailure
+  | Misconfigured
+  /** A Pod's answer points at a place that is not its own: following it would send the client's upload or token there. */
+  | { readonly reason: "foreign-location"; readonly text: string }
+  /** A bug, or a configuration that does not parse. */
+  | { readonly reason: "internal"; readonly text: string };
+
+export type Unauthorized = {
+  readonly reason: "unauthorized";
+  /** Null: the request had no token. */
+  readonly error: ChallengeError | null;
+  /** For the client: what the token lacks. */
+  readonly text?: string;
+  /** Another Pod's part of the token allows it, so the name may have moved to that Pod a moment ago. */
+  readonly allowedElsewhere?: true;
+};
+
+/** The directory could not say: KV failed, or a record in it is wrong. */
+export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
+
+/** A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. */
+export type PodFailure = { readonly reason: "unreachable" | "silent" | "bad-answer"; readonly text: string };
+
+/** A record and the deployment do not fit together. The text names the place, never a value. */
+export type Misconfigured = { readonly reason: "misconfigured"; readonly text: string };

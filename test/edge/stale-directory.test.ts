@@ -1,0 +1,82 @@
+import { expect, test } from "vitest";
+import { createProofs } from "../../src/blobs/proofs.ts";
+import { createDirectory } from "../../src/directory/directory.ts";
+import { type BulkKv, createReadKv } from "../../src/directory/kv.ts";
+import { handle } from "../../src/edge/handle.ts";
+import { createIsolate } from "../../src/isolate.ts";
+import { ok } from "../../src/lib/result.ts";
+import type { Services } from "../../src/services.ts";
+
+const records = new Map(
+  Object.entries({
+    "pod/pod-a": {
+      ...{ v: 1, revision: 1, state: "active", registry: "https://a.test", token: "https://a.test/jwt/auth" },
+      ...{ issuer: "i", audience: "a", keys: [] },
+    },
+    "route/acme": { v: 1, pod: "pod-a", revision: 1, state: "active" },
+  }).map(([key, record]) => [key, JSON.stringify(record)]),
+);
+
+/** A log record that keeps nothing, so that it cannot decide anything. */
+const lostTrace = Object.freeze(
+  Object.defineProperties({} as Services["trace"], {
+    kvReads: { get: () => 0, set: () => {}, enumerable: true },
+    podRequests: { get: () => 0, set: () => {}, enumerable: true },
+    kvFailure: { get: () => undefined, set: () => {}, enumerable: true },
+  }),
+);
+
+/** Starts the edge of a fleet without tokens in this process. Its Pod answers 201 to everything. */
+function startEdge() {
+  const isolate = createIsolate();
+  const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[] };
+  const kv: BulkKv = {
+    get: async (keys) => {
+      if (edge.kvFails) throw new Error("KV is gone");
+      return new Map(keys.map((key) => [key, records.get(key) ?? null]));
+    },
+  };
+  const config: Services["config"] = {
+    service: "registry-edge",
+    realm: null,
+    auth: "none",
+    plainHttp: "refuse",
+    sealingKeys: [],
+    uploadKeys: [new Uint8Array(32)],
+    probeToken: null,
+  };
+  const send = (method: string, path: string) => {
+    const now = new Date(edge.nowMs);
+    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace });
+    const waitUntil = () => undefined;
+    const cache = { read: async () => null, write: async () => undefined };
+    const services: Services = {
+      ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
+      directory: createDirectory({ readKv, plainHttp: "refuse", parsedPods: isolate.parsedPods }),
+      callRegistry: async (pod, request) => {
+        edge.called.push(`${request.method} ${pod.id}`);
+        return ok(new Response(null, { status: 201 }));
+      },
+      callTokenService: async () => expect.fail("the token service was asked"),
+      openSecret: async () => expect.fail("a secret was opened"),
+      proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
+    };
+    return handle(new Request(`https://registry.test${path}`, { method }), services);
+  };
+  return { edge, send };
+}
+
+test("a write is refused while its assignment is outdated, whatever the log record says", async () => {
+  const { edge, send } = startEdge();
+  expect((await send("DELETE", "/v2/acme/app/manifests/1")).response.status).toBe(201);
+  edge.kvFails = true;
+  edge.nowMs += 31_000;
+  expect((await send("GET", "/v2/acme/app/tags/list")).response.status).toBe(201);
+  const refused = await send("DELETE", "/v2/acme/app/manifests/1");
+  expect([refused.response.status, refused.outcome, refused.cause]).toEqual([
+    503,
+    "unavailable",
+    "KV read failed: KV is gone",
+  ]);
+  expect(edge.called).toEqual(["DELETE pod-a", "GET pod-a"]);
+});

@@ -1,0 +1,147 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { Log, LogLevel, Miniflare } from "miniflare";
+import { afterAll, describe, expect, test } from "vitest";
+import { root } from "../../src/local/paths.ts";
+import { freePort } from "../../src/local/ports.ts";
+import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
+import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
+import { startOddPod } from "../support/odd-pod.ts";
+import { rawClient, rawService } from "../support/raw-sockets.ts";
+
+const deadlineMs = 1_000;
+/** All pauses together are longer than the deadline, and any two are shorter. */
+const pauses = 4;
+const pauseMs = 400;
+
+// The Worker runs in workerd, because a body's streams are workerd's own.
+const worker = `
+  import { fetchWithin } from "./fetch.js";
+  export default {
+    async fetch(request) {
+      const length = request.headers.get("Content-Length");
+      const result = await fetchWithin({
+        url: new URL(request.url).searchParams.get("url"),
+        method: request.method,
+        headers: new Headers(),
+        body: request.body,
+        bodyBytes: length === null ? null : Number(length),
+        deadlineMs: ${deadlineMs},
+      }, globalThis);
+      return result.ok ? result.value : Response.json(result.error, { status: 599 });
+    },
+  };`;
+
+const pod = await startOddPod();
+const { compatibilityDate, compatibilityFlags } = await readWorkerConfig();
+const miniflare = new Miniflare({
+  port: 0,
+  cf: false,
+  telemetry: { enabled: false },
+  log: new Log(LogLevel.ERROR),
+  workers: [
+    {
+      config: {
+        name: "fetch",
+        compatibilityDate,
+        compatibilityFlags,
+        manifest: {
+          mainModule: "worker.js",
+          modulesRoot: "/",
+          modules: {
+            "worker.js": { type: "esm", contents: worker },
+            "fetch.js": { type: "esm", contents: await bundleWorker(`${root}src/net/fetch.ts`) },
+          },
+        },
+        env: {},
+      },
+      // Miniflare's own front would read a whole body before it passes it on.
+      dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
+    },
+  ],
+});
+const workerUrl = await miniflare.unsafeGetDirectURL();
+afterAll(() => miniflare.dispose());
+
+const call = (init: RequestInit & { duplex?: "half" } = {}, url = pod.url): Promise<Response> =>
+  fetch(`${workerUrl.origin}/?url=${encodeURIComponent(url)}`, init);
+
+const slowText = "part".repeat(pauses);
+const slowBody = (): ReadableStream =>
+  new ReadableStream({
+    async start(controller) {
+      for (let sent = 0; sent < pauses; sent += 1) {
+        controller.enqueue(new TextEncoder().encode("part"));
+        await sleep(pauseMs);
+      }
+      controller.close();
+    },
+  });
+const never = () => {};
+
+describe("deadline of a fetch", () => {
+  test("it ends the wait for headers", async () => {
+    pod.answer(never);
+    const answer = await call();
+    expect([answer.status, await answer.json()]).toEqual([
+      599,
+      { reason: "silent", text: `no answer within ${deadlineMs} ms` },
+    ]);
+  });
+
+  test("it does not cut an answer that has begun", async () => {
+    pod.answer(async (response) => {
+      response.writeHead(200);
+      for (let sent = 0; sent < pauses; sent += 1) {
+        response.write("part");
+        await sleep(pauseMs);
+      }
+      response.end();
+    });
+    expect(await (await call()).text()).toBe(slowText);
+  });
+
+  test("it does not cut a request's body of unknown length", async () => {
+    pod.answer((response) => void response.writeHead(202).end());
+    expect((await call({ method: "PATCH", body: slowBody(), duplex: "half" })).status).toBe(202);
+    expect(pod.seen[0]).toMatchObject({ body: slowText, headers: { "transfer-encoding": "chunked" } });
+  });
+
+  test("it does not cut a request's body of announced length, and the length is announced to the Pod", async () => {
+    pod.answer((response) => void response.writeHead(202).end());
+    const body = slowBody();
+    const headers = { "Content-Length": String(slowText.length) };
+    expect((await call({ method: "PUT", body, headers, duplex: "half" })).status).toBe(202);
+    expect(pod.seen[0]).toMatchObject({ body: slowText, headers: { "content-length": headers["Content-Length"] } });
+  });
+
+  test("it begins when the request's body has ended", async () => {
+    pod.answer(never);
+    const answer = await call({ method: "PATCH", body: slowBody(), duplex: "half" });
+    expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "silent" }]);
+    expect(pod.seen[0]?.body).toBe(slowText);
+  });
+});
+
+test("a fetch to a Pod that refuses connections says that it is unreachable", async () => {
+  const answer = await call({}, `http://127.0.0.1:${await freePort()}`);
+  expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "unreachable" }]);
+});
+
+test.each(["chunked", "of announced length"])(
+  "a body that breaks off, %s, does not look whole to the Pod",
+  async (framing) => {
+    const service = await rawService(() => null);
+    const client = await rawClient(workerUrl.origin);
+    const url = encodeURIComponent(`http://127.0.0.1:${service.port}`);
+    const [header, part] =
+      framing === "chunked" ? ["Transfer-Encoding: chunked", "4\r\npart\r\n"] : ["Content-Length: 8", "part"];
+    client.send(`PATCH /?url=${url} HTTP/1.1\r\nHost: edge\r\n${header}\r\n\r\n${part}`);
+    await expect.poll(() => service.received[0]).toContain("part");
+    client.socket.end();
+    await expect.poll(() => service.sockets[0]?.readableEnded).toBe(true);
+    expect(service.received).toEqual([expect.stringMatching(/part(\r\n)?$/)]);
+    await expect.poll(() => client.received()).toContain('{"reason":"unreachable"');
+    client.socket.destroy();
+    await service.stop();
+  },
+);

@@ -1,0 +1,22 @@
+import { expect, test } from "vitest";
+import { announcedBytes } from "../../src/net/headers.ts";
+
+const body = new Blob(["x"]).stream();
+
+test.each([
+  ["1", 1],
+  ["0", 0],
+  ["9007199254740991", Number.MAX_SAFE_INTEGER],
+  // A number cannot hold this exactly, so such a body is passed on as one of unknown length.
+  ["9007199254740993", null],
+  ["99999999999999999999999999", null],
+  ["-1", null],
+  ["1, 1", null],
+  ["", null],
+])("a Content-Length of %j announces %j bytes", (length, bytes) => {
+  expect(announcedBytes(body, new Headers({ "Content-Length": length }))).toBe(bytes);
+});
+
+test("a body without a Content-Length announces no length, and no body announces 0 bytes", () => {
+  expect([announcedBytes(body, new Headers()), announcedBytes(null, new Headers())]).toEqual([null, 0]);
+});

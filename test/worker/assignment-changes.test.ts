@@ -1,0 +1,68 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import { type Client, createClient } from "../support/client.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
+
+const stack = useStack({ seedImages: false, topology: withoutDefault });
+
+const assign = (prefix: string, pod: LocalPodId) =>
+  stack.current.putKv(`route/${prefix}`, JSON.stringify({ v: 1, pod, revision: 1, state: "active" }));
+const scopeOf = (name: string) => `repository:${name}:pull,push`;
+const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
+
+/** A token that another isolate gave, which knows the new Pod already. */
+async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
+  const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
+  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+  const answer = await fetch(`${stack.current.pods[pod].token.url}/jwt/auth?${query}`, { headers });
+  return `pods.v1.${pod}/${((await answer.json()) as { token: string }).token}`;
+}
+
+const starts = async (client: Client, name: string, token: string) =>
+  (await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" })).status;
+
+test.each<[string, LocalPodId | null, number]>([
+  ["moved", "pod-a", 202],
+  ["just-assigned", null, 404],
+])(
+  "a token for a %s name goes to its new Pod before this isolate's copy of it expires",
+  async (prefix, old, before) => {
+    const client = createClient(stack.current.edge);
+    const name = `${prefix}/app`;
+    if (old !== null) await assign(prefix, old);
+    expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
+    // For two seconds the isolate does not look again.
+    await sleep(2_100);
+    await assign(prefix, "pod-b");
+    const newToken = await tokenBy("pod-b", name);
+    stack.current.clearSeen();
+    expect(await starts(client, name, newToken)).toBe(202);
+    expect(stack.current.seen("pod-b", "registry").map(({ status }) => status)).toEqual([202]);
+    expect(stack.current.seen("pod-a", "registry")).toEqual([]);
+    // A token of the old Pod gives no right at the new one.
+    expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(401);
+    expect(stack.current.seen("pod-b", "registry")).toHaveLength(1);
+  },
+);
+
+test("the token endpoint knows a name's new Pod within seconds", async () => {
+  const client = createClient(stack.current.edge);
+  await assign("mover", "pod-a");
+  expect(podOf(await client.token([scopeOf("mover/app")]))).toBe("pod-a");
+  await assign("mover", "pod-b");
+  await sleep(2_100);
+  expect(podOf(await client.token([scopeOf("mover/app")]))).toBe("pod-b");
+});
+
+test("a token that the wrong Pod gave does not cost a KV read for each request", async () => {
+  const client = createClient(stack.current.edge);
+  await assign("stays", "pod-a");
+  const foreign = await tokenBy("pod-b", "stays/app");
+  await starts(client, "stays/app", foreign);
+  await stack.current.edgeSettled();
+  const before = stack.current.kvReads();
+  for (let count = 0; count < 5; count += 1) expect(await starts(client, "stays/app", foreign)).toBe(401);
+  await stack.current.edgeSettled();
+  expect(stack.current.kvReads() - before).toBeLessThan(5);
+});

@@ -1,0 +1,189 @@
+import { describe, expect, test } from "vitest";
+import { type ClientInit, createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ topology: asPodB(pod), seedImages: false });
+const digest = `sha256:${"d".repeat(64)}`;
+
+/** A request for a path of repository `globex/app`, with a token for all of it. */
+async function ask(path: string, init: ClientInit = {}, headers: Record<string, string> = {}) {
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:globex/app:pull,push"]);
+  const answer = await client.get(`/v2/globex/app/${path}`, token, { ...init, headers });
+  return { answer, jwt: token.split("/").slice(1).join("/") };
+}
+
+/** Some servers read the request's path or method from these headers. */
+const elsewhere = {
+  "X-Original-URL": "/v2/globex/secret/manifests/1",
+  "X-Rewrite-URL": "/v2/globex/secret/manifests/1",
+  "X-HTTP-Method-Override": "DELETE",
+  "X-HTTP-Method": "DELETE",
+  "X-Method-Override": "DELETE",
+};
+const post: ClientInit = { method: "POST" };
+
+describe("headers that pass the edge", () => {
+  test("a client's headers that a proxy might believe are dropped or set, and the Pod gets only its own token", async () => {
+    pod.answer((response) => void response.writeHead(200).end("{}"));
+    const sent = {
+      Cookie: "a=b",
+      Forwarded: "for=1.2.3.4",
+      "X-Forwarded-For": "1.2.3.4",
+      "X-Forwarded-Host": "evil.test",
+      "X-Forwarded-Proto": "gopher",
+      "X-Real-IP": "1.2.3.4",
+      X_Forwarded_For: "1.2.3.4",
+      ...elsewhere,
+      "User-Agent": "docker/27",
+      "Accept-Encoding": "br",
+    };
+    const { jwt } = await ask("manifests/1", {}, sent);
+    const received = pod.seen[0]?.headers ?? {};
+    expect(received).toMatchObject({
+      authorization: `Bearer ${jwt}`,
+      "x-forwarded-host": new URL(stack.current.edge).host,
+      "x-forwarded-proto": "http",
+      "accept-encoding": "identity",
+      "user-agent": "docker/27",
+    });
+    expect(Object.keys(received)).not.toEqual(
+      expect.arrayContaining([expect.stringMatching(/^(cookie|forwarded|x-real-ip)$/)]),
+    );
+    for (const name of Object.keys(elsewhere)) expect(received).not.toHaveProperty(name.toLowerCase());
+    expect(JSON.stringify(received)).not.toContain("1.2.3.4");
+  });
+
+  test("a Pod's Set-Cookie and Alt-Svc are dropped, and a registry's own headers pass", async () => {
+    const own = {
+      "Docker-Content-Digest": digest,
+      "OCI-Subject": digest,
+      "OCI-Filters-Applied": "artifactType",
+      Range: "0-9",
+      "Docker-Upload-UUID": "u-1",
+      Warning: '299 - "deprecated"',
+      "RateLimit-Remaining": "7",
+    };
+    pod.answer(
+      (response) => void response.writeHead(200, { ...own, "Set-Cookie": "a=b", "Alt-Svc": 'h3=":443"' }).end("{}"),
+    );
+    const { answer } = await ask("manifests/1");
+    expect(Object.fromEntries(answer.headers)).toMatchObject(
+      Object.fromEntries(Object.entries(own).map(([name, value]) => [name.toLowerCase(), value])),
+    );
+    expect([answer.headers.get("Set-Cookie"), answer.headers.get("Alt-Svc")]).toEqual([null, null]);
+  });
+
+  test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {
+    const bytes = Buffer.from("1f8b08000000000000034b040043beb7e801000000", "hex");
+    pod.answer((response) => void response.writeHead(200, { "Content-Encoding": "gzip" }).end(bytes));
+    const { answer } = await ask("manifests/1");
+    expect([answer.headers.get("Content-Encoding"), await answer.text()]).toEqual(["gzip", "a"]);
+  });
+});
+
+describe("URLs in a Pod's answer", () => {
+  test.each([
+    ["another host's", () => "http://127.0.0.1:1/v2/globex/app/blobs/uploads/1"],
+    ["another repository's", () => `${pod.url}/v2/globex/other/blobs/uploads/1`],
+    ["not a URL", () => "http://["],
+  ])("a Location of an upload that is %s becomes 502 and is not shown", async (_, location) => {
+    pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
+    const { answer } = await ask("blobs/uploads/", post);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+    expect(await answer.json()).toMatchObject({ errors: [{ code: "UNKNOWN" }] });
+    expect(pod.seen).toHaveLength(1);
+  });
+
+  test.each([
+    ["absolute", () => `${pod.url}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`],
+    ["relative", () => "/v2/globex/app/blobs/uploads/1?_state=a%2Bb"],
+    [
+      "on the edge, as from a Pod that believes X-Forwarded-Host",
+      () => {
+        return `${stack.current.edge}/v2/globex/app/blobs/uploads/1?_state=a%2Bb`;
+      },
+    ],
+  ])("a Location that is %s becomes a path on the edge, and its state is untouched", async (_, location) => {
+    pod.answer((response) => void response.writeHead(202, { Location: location() }).end());
+    const { answer } = await ask("blobs/uploads/", post);
+    expect(answer.headers.get("Location")).toMatch(/^\/v2\/globex\/app\/blobs\/uploads\/1\?_state=a%2Bb&_pod=[\w-]+$/);
+  });
+
+  test("a Link becomes a path on the edge", async () => {
+    const link = `<${pod.url}/v2/globex/app/tags/list?n=2&last=b>; rel="next"`;
+    pod.answer((response) => void response.writeHead(200, { Link: link }).end("{}"));
+    const { answer } = await ask("tags/list?n=2");
+    expect(answer.headers.get("Link")).toBe('</v2/globex/app/tags/list?n=2&last=b>; rel="next"');
+  });
+});
+
+test.each(["http://evil.test", "//evil.test", "/.//evil.test", "/\\evil.test"])(
+  "a Location or Link that a client would follow to another host becomes 502: %s",
+  async (path) => {
+    const location = path.startsWith("/") ? pod.url + path : path;
+    pod.answer((response) => void response.writeHead(307, { Location: location }).end());
+    const { answer } = await ask("manifests/1");
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+    pod.answer((response) => void response.writeHead(200, { Link: `<${location}>; rel="next"` }).end("{}"));
+    const list = await ask("tags/list");
+    expect([list.answer.status, list.answer.headers.get("Link")]).toEqual([502, null]);
+  },
+);
+
+test.each(["999 Odd", "600 Odd", "101 Switching Protocols"])(
+  "a status that cannot be passed on becomes 502 for reads and writes: %s",
+  async (status) => {
+    pod.answer((response) => {
+      response.socket?.end(`HTTP/1.1 ${status}\r\nUpgrade: x\r\nConnection: Upgrade\r\nContent-Length: 0\r\n\r\n`);
+    });
+    const answers = [
+      await ask("manifests/1"),
+      await ask("manifests/1", { method: "HEAD" }),
+      await ask("blobs/uploads/", post),
+    ];
+    expect(answers.map(({ answer }) => answer.status)).toEqual([502, 502, 502]);
+  },
+);
+
+test("a Pod's 401 gets the edge's realm and service, keeps its error and loses scopes of other names", async () => {
+  const scope = "repository:globex/app:pull,push repository:globex/secret:pull";
+  const challenge = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}",error="insufficient_scope"`;
+  pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": challenge }).end("{}"));
+  const { answer } = await ask("manifests/1", { method: "PUT", body: "{}" });
+  expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+    401,
+    `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull,push",error="insufficient_scope"`,
+  ]);
+});
+
+describe("HEAD that proves nothing", () => {
+  test.each([
+    ["206", 206, {}],
+    ["500", 500, {}],
+    ["301", 301, { Location: "/elsewhere" }],
+    ["200 with another digest", 200, { "Docker-Content-Digest": `sha256:${"e".repeat(64)}` }],
+    ["a redirect to a host that is not the Pod's", 307, { Location: `http://evil.test/${"d".repeat(64)}` }],
+    ["a redirect for another digest", 307, { Location: "http://POD_B_STORAGE/eeee" }],
+  ])("after %s the Pod answers the GET, and nothing is signed", async (_, status, headers) => {
+    const storage = new URL(stack.current.pods["pod-b"].storage.url).host;
+    const sent = Object.fromEntries(
+      Object.entries(headers).map(([name, value]) => [name, value.replace("POD_B_STORAGE", storage)]),
+    );
+    pod.answer((response, { method }) => {
+      if (method === "HEAD") response.writeHead(status, sent).end();
+      else response.writeHead(200).end("the Pod's own bytes");
+    });
+    const { answer } = await ask(`blobs/${digest}`);
+    expect([answer.status, await answer.text()]).toEqual([200, "the Pod's own bytes"]);
+    expect(pod.seen.map(({ method }) => method)).toEqual(["HEAD", "GET"]);
+  });
+
+  test("a Pod's redirect of the GET to a foreign host becomes 502", async () => {
+    pod.answer((response) => void response.writeHead(307, { Location: "http://evil.test/x" }).end());
+    const { answer } = await ask(`blobs/${digest}`);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+  });
+});

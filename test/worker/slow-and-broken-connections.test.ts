@@ -1,0 +1,62 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
+const chunk = "0123456789";
+/** All pauses together are longer than the read deadline of 10 s, and each one is shorter. */
+const chunks = 6;
+const pauseMs = 2_200;
+
+test("after a connection to a Pod breaks, a read is tried once more and a write is not", async () => {
+  const client = createClient(stack.current.edge);
+  const token = await tokenFor(client);
+  pod.answer((response) => {
+    if (pod.seen.length === 1) response.destroy();
+    else response.writeHead(200).end("{}");
+  });
+  expect((await client.get("/v2/globex/app/manifests/1", token)).status).toBe(200);
+  expect(pod.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  pod.answer((response) => void response.destroy());
+  const body = "{}";
+  const put = await client.get("/v2/globex/app/manifests/1", token, { method: "PUT", body });
+  const post = await client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST" });
+  expect([put.status, put.headers.get("Retry-After"), post.status]).toEqual([503, "5", 503]);
+  expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["PUT", "POST"]);
+});
+
+test("no deadline cuts a body that moves, in either direction", { timeout: 40_000 }, async () => {
+  const client = createClient(stack.current.edge);
+  const token = await tokenFor(client);
+  pod.answer(async (response, { method }) => {
+    if (method !== "GET") return void response.writeHead(202, { Range: "0-59" }).end();
+    response.writeHead(200);
+    for (let sent = 0; sent < chunks; sent += 1) {
+      response.write(chunk);
+      await sleep(pauseMs);
+    }
+    response.end();
+  });
+  const slowBody = new ReadableStream({
+    async start(controller) {
+      for (let sent = 0; sent < chunks; sent += 1) {
+        controller.enqueue(new Uint8Array(Buffer.from(chunk)));
+        await sleep(pauseMs);
+      }
+      controller.close();
+    },
+  });
+  const [down, up] = await Promise.all([
+    client.get("/v2/globex/app/manifests/1", token).then(async (answer) => answer.text()),
+    // This endpoint has the shortest deadline of all that take a body.
+    client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST", body: slowBody, duplex: "half" }),
+  ]);
+  expect(down).toBe(chunk.repeat(chunks));
+  expect(up.status).toBe(202);
+  expect(pod.seen.find(({ method }) => method === "POST")?.body).toBe(chunk.repeat(chunks));
+});

@@ -1,0 +1,178 @@
+import { afterEach, describe, expect, test } from "vitest";
+import { createClient } from "../support/client.ts";
+import { jobToken, routableToken } from "../support/routable-token.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
+
+const podIds = ["pod-a", "pod-b"] as const;
+const basic = (user: string, password: string) => ({ Authorization: `Basic ${btoa(`${user}:${password}`)}` });
+const demo = basic("demo", "demo");
+const withCells = (topology: string) =>
+  topology.replace("  pod-a:\n", '  pod-a:\n    cells: ["1"]\n').replace("  pod-b:\n", '  pod-b:\n    cells: ["2k"]\n');
+const owning = (topology: string) => withCells(topology).replace(/^credentials:.*$/m, "credentials: own");
+
+function ask(edge: string, scopes: readonly string[], headers: Record<string, string>): Promise<Response> {
+  const query = new URLSearchParams([
+    ["service", "registry-edge"],
+    ["account", "demo"],
+    ...scopes.map((scope) => ["scope", scope]),
+  ]);
+  return fetch(`${edge}/jwt/auth?${query.toString()}`, { headers });
+}
+
+const tokenOf = async (answer: Response) => ((await answer.json()) as { token: string }).token;
+
+describe("with `credentials: own`", () => {
+  const stack = useStack({ topology: owning });
+  const askOwn = (scopes: readonly string[], headers: Record<string, string>) =>
+    ask(stack.current.edge, scopes, headers);
+  /** The kind of credentials in each request that a Pod's token service got. */
+  const shown = () => podIds.map((pod) => stack.current.seen(pod, "token").map(({ authorization }) => authorization));
+  afterEach(() => stack.current.clearSeen());
+
+  test("only the default Pod sees a password, and other Pods are asked anonymously and for pull only", async () => {
+    const token = await tokenOf(
+      await askOwn(["repository:globex/hello:pull,push", "repository:acme/private:pull,push"], demo),
+    );
+    expect(shown()).toEqual([["basic"], ["none"]]);
+    expect(stack.current.seen("pod-b", "token")[0]?.path).toBe(
+      "/jwt/auth?service=pod-b-registry&scope=repository%3Aglobex%2Fhello%3Apull",
+    );
+    const client = createClient(stack.current.edge);
+    const statusOf = async (method: string, path: string) => (await client.get(path, token, { method })).status;
+    expect(await statusOf("GET", "/v2/globex/hello/manifests/1")).toBe(200);
+    expect(await statusOf("POST", "/v2/globex/hello/blobs/uploads/")).toBe(401);
+    expect(await statusOf("GET", "/v2/acme/private/manifests/1")).toBe(200);
+    expect(await statusOf("POST", "/v2/acme/private/blobs/uploads/")).toBe(202);
+    expect(await statusOf("GET", "/v2/globex/private/manifests/1")).toBe(401);
+  });
+
+  test("a user of the default Pod may pull a public image of another Pod, but not a private one", async () => {
+    const pulled = await askOwn(["repository:globex/hello:pull"], demo);
+    expect([pulled.status, shown()]).toEqual([200, [[], ["none"]]]);
+    const refused = await askOwn(["repository:globex/private:pull"], demo);
+    expect([refused.status, await refused.json()]).toMatchObject([403, { errors: [{ code: "DENIED" }] }]);
+    const mixed = await askOwn(["repository:globex/private:pull,push", "repository:acme/private:pull"], demo);
+    expect(await tokenOf(mixed)).toMatch(/^pods\.v1\.pod-a\/[^~]+$/);
+    expect(stack.current.seen("pod-b", "token").filter(({ authorization }) => authorization !== "none")).toEqual([]);
+  });
+
+  test("a wrong password gets the same answer for an assigned name as for a free one", async () => {
+    for (const actions of ["pull", "pull,push", "*"]) {
+      const [assigned, free] = await Promise.all(
+        ["globex/private", "hooli/private"].map(async (name) => {
+          const answer = await askOwn([`repository:${name}:${actions}`], basic("demo", "wrong"));
+          return [answer.status, await answer.text()];
+        }),
+      );
+      expect(assigned).toEqual(free);
+      expect(assigned?.[0]).toBe(401);
+    }
+  });
+
+  test.each([
+    ["a personal access token", async () => routableToken("glpat-", "c:2k\no:1\nu:1z")],
+    ["a CI job token", () => jobToken({ version: "0.1.0", c: "2k", o: "1", p: "a" })],
+  ])("%s that names its cell goes only to that Pod, whatever the user and the scopes are", async (_, make) => {
+    const own = basic("anyone", await make());
+    // No toy Pod knows such a token. What counts is which Pod was asked, and that its answer is passed on.
+    expect([(await askOwn([], own)).status, shown()]).toEqual([401, [[], ["basic"]]]);
+    stack.current.clearSeen();
+    await askOwn(["repository:acme/hello:pull", "repository:globex/private:pull,push"], own);
+    expect(shown()).toEqual([["none"], ["basic"]]);
+    stack.current.clearSeen();
+    const [, password = ""] = atob(own.Authorization.slice("Basic ".length)).split(":");
+    const form = new URLSearchParams({ grant_type: "password", username: "anyone", password });
+    await fetch(`${stack.current.edge}/jwt/auth`, { method: "POST", body: form });
+    expect(podIds.map((pod) => stack.current.seen(pod, "token").map(({ method }) => method))).toEqual([[], ["POST"]]);
+  });
+
+  test("a routable token of an unknown cell, or with a wrong checksum, is treated as a password", async () => {
+    const routable = routableToken("", "c:2k\no:1");
+    const broken = routable.slice(0, -1) + (routable.endsWith("0") ? "1" : "0");
+    for (const secret of [routableToken("glpat-", "c:zz\no:1"), broken, await jobToken({ c: "9" })]) {
+      await askOwn([], basic("anyone", secret));
+    }
+    expect(shown()).toEqual([["basic", "basic", "basic"], []]);
+  });
+
+  test("the default Pod answers a login without credentials", async () => {
+    const answer = await askOwn([], {});
+    expect([answer.status, shown()]).toEqual([403, [["none"], []]]);
+  });
+
+  test("a catalog needs credentials that every Pod takes", async () => {
+    const client = createClient(stack.current.edge);
+    const answer = await client.get("/v2/_catalog", await client.token(["registry:catalog:*"]));
+    expect([answer.status, await answer.text()]).toEqual([401, expect.stringContaining("1 of 2 registries")]);
+    expect(shown()).toEqual([["basic"], []]);
+  });
+});
+
+describe("with `credentials: own` and no default Pod", () => {
+  const stack = useStack({ topology: (text) => withoutDefault(owning(text)), seedImages: false });
+
+  test.each([[[]], [["registry:catalog:*"]], [["registry:statistics:*"]]])(
+    "a password gets the same answer for an assigned name as for a free one, also with scopes %j",
+    async (beside) => {
+      const answers = ["globex/private", "hooli/private"].map(async (name) => {
+        const answer = await ask(stack.current.edge, [...beside, `repository:${name}:pull`], demo);
+        return [answer.status, await answer.text()];
+      });
+      const [assigned, free] = await Promise.all(answers);
+      expect(assigned).toEqual(free);
+      expect(assigned?.[0]).toBe(401);
+    },
+  );
+});
+
+describe("with `credentials: shared`", () => {
+  const stack = useStack({ topology: withCells });
+
+  test("every Pod may see a password, but only its cell's Pod sees a routable token", async () => {
+    const scopes = ["repository:acme/private:pull", "repository:globex/private:pull"];
+    const shown = () => podIds.map((pod) => stack.current.seen(pod, "token").map(({ authorization }) => authorization));
+    expect((await tokenOf(await ask(stack.current.edge, scopes, demo))).split("~")).toHaveLength(2);
+    expect(shown()).toEqual([["basic"], ["basic"]]);
+    stack.current.clearSeen();
+    await ask(stack.current.edge, scopes, basic("demo", routableToken("corp-glpat-", "c:2k\no:1")));
+    expect(shown()).toEqual([["none"], ["basic"]]);
+  });
+
+  test("no credential is in a log line, no Pod sees another Pod's, and storage sees none", async () => {
+    const { edge } = stack.current;
+    const client = createClient(edge);
+    const pat = routableToken("glpat-", "c:2k\no:1");
+    const password = "pa55-word of nobody";
+    await ask(edge, ["repository:globex/private:pull"], basic("demo", pat));
+    await ask(edge, [], basic("demo", password));
+    const form = new URLSearchParams({ grant_type: "password", username: "demo", password, refresh_token: pat });
+    await fetch(`${edge}/jwt/auth`, { method: "POST", body: form });
+    await fetch(`${edge}/jwt/auth?${form.toString()}`);
+    const token = await client.token(["repository:acme/private:pull,push", "repository:globex/private:pull,push"]);
+    for (const name of ["acme/private", "globex/private"]) {
+      const answer = await client.get(`/v2/${name}/manifests/1`, token);
+      const { layers } = (await answer.json()) as { layers: { digest: string }[] };
+      const blob = await client.get(`/v2/${name}/blobs/${layers[0]?.digest}`, token, { redirect: "follow" });
+      expect(blob.status).toBe(200);
+      await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" });
+    }
+    await stack.current.edgeSettled();
+    const sentTo = podIds.map(
+      (pod) =>
+        new Set(stack.current.seen(pod, "registry").flatMap(({ authorizationSha256 }) => authorizationSha256 ?? [])),
+    );
+    expect(sentTo.map(({ size }) => size)).toEqual([1, 1]);
+    expect(sentTo[0]).not.toEqual(sentTo[1]);
+    for (const pod of podIds) {
+      const stored = stack.current.seen(pod, "storage");
+      expect(stored.map(({ authorization }) => authorization)).toEqual(["none"]);
+    }
+    expect(stack.current.edgeSeen().length).toBeGreaterThanOrEqual(11);
+    const lines = stack.current.edgeLines();
+    expect(lines.length).toBeGreaterThanOrEqual(stack.current.edgeSeen().length);
+    const jwts = token.replace("pods.v1.", "").split("~");
+    for (const secret of [pat, "pa55", btoa("demo:demo"), ...jwts.map((part) => part.replace(/^pod-[ab]\//, ""))]) {
+      expect(lines.filter((line) => line.includes(secret))).toEqual([]);
+    }
+  });
+});

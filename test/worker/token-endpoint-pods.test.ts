@@ -1,0 +1,237 @@
+import type { ServerResponse } from "node:http";
+import { decodeJwt, SignJWT } from "jose";
+import { describe, expect, test, vi } from "vitest";
+import { createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { rawClient } from "../support/raw-sockets.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const tokenService = await startOddPod();
+const stack = useStack({ topology: asPodB(tokenService, "TOKEN"), seedImages: false });
+const demo = { Authorization: `Basic ${btoa("demo:demo")}` };
+
+const get = (query: string, headers: Record<string, string> = demo) =>
+  fetch(`${stack.current.edge}/jwt/auth?service=registry-edge&${query}`, { headers });
+const post = (form: Record<string, string>) =>
+  fetch(`${stack.current.edge}/jwt/auth`, { method: "POST", body: new URLSearchParams(form) });
+const codeOf = async (answer: Response) => ((await answer.json()) as { errors: { code: string }[] }).errors[0]?.code;
+
+type TokenAnswer = { token: string; access_token: string; expires_in: number; issued_at: string };
+
+/** Pod A's token service sends only `token`, as GitLab's does. */
+test("the token endpoint completes a Pod's answer with both names, the true time left and the time of issue", async () => {
+  const answer = await get("scope=repository:acme/app:pull&account=demo&client_id=docker&offline_token=true");
+  expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([200, "no-store"]);
+  const body = (await answer.json()) as TokenAnswer;
+  expect(body.access_token).toBe(body.token);
+  const { exp = 0 } = decodeJwt(body.token.replace(/^pods\.v1\.pod-a\//, ""));
+  expect(Math.abs(exp - Date.now() / 1000 - body.expires_in)).toBeLessThan(3);
+  expect(Math.abs(Date.parse(body.issued_at) - Date.now())).toBeLessThan(3_000);
+  expect(stack.current.seen("pod-a", "token").at(-1)?.path).toBe(
+    "/jwt/auth?service=pod-a-registry&account=demo&client_id=docker&scope=repository%3Aacme%2Fapp%3Apull",
+  );
+});
+
+/** Answers with a token as Pod B's service would give it. The edge takes any compact JWT. */
+const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
+  const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
+  response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));
+};
+const refuse = (response: ServerResponse, status = 403) =>
+  void response.writeHead(status).end('{"errors":[{"code":"DENIED","message":"from pod-b"}]}');
+const podsOf = (body: TokenAnswer) => [...body.token.matchAll(/(pod-[ab])\//g)].map(([, pod]) => pod);
+const both = "scope=repository:acme/a:pull&scope=repository:globex/b:pull";
+
+describe("token endpoint, scopes", () => {
+  test.each([
+    "scope=repository:acme/a:pull&scope=repository:globex/b:pull,push",
+    "scope=repository:acme/a:pull%20repository:globex/b:pull,push",
+    "scope=repository:globex/b:pull,push&scope=repository:acme/a:pull",
+  ])("each of two Pods is asked once for its own, and their tokens become one bundle: %s", async (query) => {
+    tokenService.answer((response) => grant(response));
+    stack.current.clearSeen();
+    const body = (await (await get(query)).json()) as TokenAnswer;
+    expect(podsOf(body).toSorted()).toEqual(["pod-a", "pod-b"]);
+    expect(body).not.toHaveProperty("refresh_token");
+    const asked = [tokenService.seen, stack.current.seen("pod-a", "token")].map((seen) =>
+      seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope")),
+    );
+    expect(asked).toEqual([[["repository:globex/b:pull,push"]], [["repository:acme/a:pull"]]]);
+  });
+
+  test.each([
+    ["a user", demo, "pull,push"],
+    ["a stranger", {}, "pull"],
+  ])("a scope with a class goes unchanged to the Pod of its repository, asked by %s", async (_, headers, actions) => {
+    tokenService.answer((response) => grant(response));
+    const scope = `repository(plugin):globex/b:${actions}`;
+    await get(`scope=${scope}&scope=repository(a:b):globex/b:pull&scope=plugin:globex/b:pull`, headers);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([[scope]]);
+  });
+
+  test("a bundle lives as long as the part that ends first", async () => {
+    tokenService.answer((response) => grant(response, Math.floor(Date.now() / 1000) + 100));
+    const body = (await (await get(both)).json()) as TokenAnswer;
+    expect(body.expires_in).toBeGreaterThan(95);
+    expect(body.expires_in).toBeLessThanOrEqual(100);
+  });
+
+  test("refused pulls are left out, and if all are refused, the first refusal is the answer", async () => {
+    tokenService.answer((response) => refuse(response));
+    expect(podsOf((await (await get(both)).json()) as TokenAnswer)).toEqual(["pod-a"]);
+    const wrong = { Authorization: `Basic ${btoa("demo:wrong")}` };
+    const answer = await get("scope=repository:globex/b:pull&scope=repository:acme/a:pull", wrong);
+    expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("from pod-b")]);
+  });
+
+  test("a refused write is the answer, whatever else is granted", async () => {
+    tokenService.answer((response) => refuse(response));
+    for (const actions of ["pull,push", "delete", "*"]) {
+      const answer = await get(`scope=repository:acme/a:pull&scope=repository:globex/b:${actions}`);
+      expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("from pod-b")]);
+    }
+  });
+
+  test.each([500, 503, 429, 302])(
+    "a Pod that is down (%d) is left out for a minute if it was asked for pulls only",
+    async (status) => {
+      tokenService.answer((response) => refuse(response, status));
+      const body = (await (await get(both)).json()) as TokenAnswer;
+      expect([podsOf(body), body.expires_in]).toEqual([["pod-a"], 60]);
+      const written = await get("scope=repository:acme/a:pull&scope=repository:globex/b:push");
+      expect(written.status).toBe(status === 302 ? 502 : status);
+    },
+  );
+
+  test("a Pod that cannot be reached makes the answer 503 if it was asked for a write or is the only one", async () => {
+    tokenService.answer((response) => void response.destroy());
+    for (const query of [
+      "scope=repository:acme/a:pull&scope=repository:globex/b:push",
+      "scope=repository:globex/b:pull",
+    ]) {
+      const answer = await get(query);
+      expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+    }
+  });
+
+  test("more than 200 are refused before any Pod is asked", async () => {
+    const scopes = Array.from({ length: 201 }, (_, index) => `scope=repository:globex/r${index}:pull`);
+    const answer = await get(scopes.join("&"));
+    expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
+    expect(tokenService.seen).toEqual([]);
+  });
+
+  test("a request for another service is refused", async () => {
+    const answer = await fetch(`${stack.current.edge}/jwt/auth?service=elsewhere&scope=repository:globex/b:pull`);
+    expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
+  });
+});
+
+describe("token endpoint, forms", () => {
+  test("a Pod gets a form with its own audience and without a wish for an offline token", async () => {
+    tokenService.answer((response) => void response.writeHead(401).end("{}"));
+    const scope = "repository:globex/b:pull";
+    const own = { grant_type: "password", username: "demo", password: "demo", client_id: "docker" };
+    await post({ ...own, service: "registry-edge", scope, access_type: "offline" });
+    const [received] = tokenService.seen;
+    expect([received?.method, received?.path]).toEqual(["POST", "/jwt/auth"]);
+    expect(Object.fromEntries(new URLSearchParams(received?.body))).toEqual({
+      ...own,
+      service: "pod-b-registry",
+      scope,
+    });
+  });
+
+  test("a form that the Pod does not serve gets 404, so that clients come back with GET", async () => {
+    for (const status of [404, 405]) {
+      tokenService.answer((response) => void response.writeHead(status).end("no"));
+      const form = { grant_type: "password", username: "demo", password: "demo" };
+      expect((await post({ ...form, scope: "repository:globex/b:pull" })).status).toBe(404);
+    }
+  });
+
+  test("a form that is too long is refused", async () => {
+    const answer = await post({ scope: "repository:globex/b:pull", padding: "x".repeat(100_000) });
+    expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
+    expect(tokenService.seen).toEqual([]);
+  });
+
+  test.each([
+    ["breaks off", "Transfer-Encoding: chunked", "5\r\nscope\r\nzz\r\n"],
+    ["stops", "Content-Length: 100", "scope=repository:globex/b:pull"],
+  ])("a form that %s is refused in time", async (_, framing, body) => {
+    const client = await rawClient(stack.current.edge);
+    client.send(`POST /jwt/auth HTTP/1.1\r\nHost: edge\r\n${framing}\r\n\r\n${body}`);
+    await vi.waitFor(() => expect(client.received()).toMatch(/^HTTP\/1\.1 400 [\s\S]*QUERY_INVALID/), {
+      timeout: 15_000,
+    });
+    client.socket.destroy();
+    expect(tokenService.seen).toEqual([]);
+  });
+});
+
+describe("token endpoint, a Pod's answer", () => {
+  test.each([
+    ["a refusal with a reason", 403, '{"errors":[{"code":"DENIED","message":"access forbidden"}],"http_status":403}'],
+    ["a refusal of the password", 401, '{"errors":[{"code":"UNAUTHORIZED"}]}'],
+    ["a rate limit", 429, "slow down"],
+  ])("%s is passed on as it is", async (_, status, body) => {
+    const headers = { "Content-Type": "application/json", "Retry-After": "7", "Set-Cookie": "a=b" };
+    tokenService.answer((response) => void response.writeHead(status, headers).end(body));
+    const answer = await get("scope=repository:globex/b:pull");
+    expect([answer.status, await answer.text(), answer.headers.get("Retry-After")]).toEqual([status, body, "7"]);
+    expect(answer.headers.get("Set-Cookie")).toBeNull();
+  });
+
+  test.each([
+    ["a part of another Pod after its token", '{"token":"aaaa.bbbb.cccc~pod-a/dddd.eeee.ffff"}'],
+    ["another Pod's name before its token", '{"token":"pod-a/dddd.eeee.ffff"}'],
+    ["a bundle of its own making", '{"token":"pods.v1.pod-a/dddd.eeee.ffff"}'],
+    ["two parts", '{"token":"dddd.eeee"}'],
+    ["a line break in its token", '{"token":"dddd.eeee.ffff\\n"}'],
+    ["a list", '[{"token":"dddd.eeee.ffff"}]'],
+    ["1 MB", `{"token":"dddd.${"x".repeat(1_000_000)}.ffff"}`],
+    ["no JWT", '{"token":"opaque"}'],
+    ["a JWT longer than 32 KB", `{"token":"aaaa.${"b".repeat(32 * 1024)}.cccc"}`],
+    ["no token", "{}"],
+    ["no JSON", "<html>"],
+    ["more bytes than a token answer can have", `{"token":"a.b.c","padding":"${"x".repeat(100_000)}"}`],
+  ])("an answer with %s becomes 502, and nothing of it is passed on", async (_, body) => {
+    tokenService.answer((response) => void response.writeHead(200).end(body));
+    const answer = await get("scope=repository:globex/b:pull");
+    const text = await answer.text();
+    expect(answer.status).toBe(502);
+    expect(text).toContain('"code":"UNKNOWN"');
+    expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
+  });
+
+  test("an answer with another Pod's token opens nothing", async () => {
+    const scope = "repository:acme/private:pull";
+    const good = await createClient(stack.current.edge).token([scope]);
+    const ofA = good.replace("pods.v1.pod-a/", "");
+    tokenService.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: ofA })));
+    const { token } = (await (await get("scope=repository:globex/b:pull")).json()) as TokenAnswer;
+    expect(token).toBe(`pods.v1.pod-b/${ofA}`);
+    const client = createClient(stack.current.edge);
+    stack.current.clearSeen();
+    for (const name of ["acme/private", "globex/b"]) {
+      expect((await client.get(`/v2/${name}/manifests/1`, token)).status).toBe(401);
+    }
+    expect((await client.get("/v2/", token)).status).toBe(401);
+    expect([...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
+  });
+
+  test("an answer with a status outside 200–599 becomes 502", async () => {
+    tokenService.answer((response) => void response.socket?.end("HTTP/1.1 999 Odd\r\nContent-Length: 0\r\n\r\n"));
+    const answer = await get("scope=repository:globex/b:pull");
+    expect([answer.status, await codeOf(answer)]).toEqual([502, "UNKNOWN"]);
+  });
+
+  test("a redirect is not followed, because credentials would go elsewhere", async () => {
+    tokenService.answer((response) => void response.writeHead(302, { Location: `${tokenService.url}/else` }).end());
+    const answer = await get("scope=repository:globex/b:pull");
+    expect([answer.status, answer.headers.get("Location"), await codeOf(answer)]).toEqual([502, null, "UNKNOWN"]);
+    expect(tokenService.seen).toHaveLength(1);
+  });
+});

@@ -1,0 +1,81 @@
+import { SignJWT } from "jose";
+import { describe, expect, test } from "vitest";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack, withoutDefault } from "../support/toy-stack.ts";
+
+const stack = useStack({ topology: withoutDefault });
+const demo = { Authorization: `Basic ${btoa("demo:demo")}` };
+
+async function ask(scope: string | null, headers: Record<string, string> = {}) {
+  const query = new URLSearchParams({ service: "registry-edge", ...(scope === null ? {} : { scope }) });
+  const answer = await fetch(`${stack.current.edge}/jwt/auth?${query.toString()}`, { headers });
+  const received = [...answer.headers].filter(([name]) => name !== "date").map(([name, value]) => `${name}: ${value}`);
+  return [answer.status, received.sort((one, other) => one.localeCompare(other)), await answer.text()] as const;
+}
+
+describe("token endpoint, anonymous requests", async () => {
+  const tokenService = await startOddPod();
+  const odd = useStack({ topology: (text) => withoutDefault(asPodB(tokenService, "TOKEN")(text)), seedImages: false });
+  const forNothing = await new SignJWT({ exp: Math.floor(Date.now() / 1000) + 300, access: [] })
+    .setProtectedHeader({ alg: "HS256" })
+    .sign(new Uint8Array(32));
+  const askOdd = async (name: string, method: "GET" | "POST", beside: Record<string, string> = {}) => {
+    const query = new URLSearchParams({ service: "registry-edge", scope: `repository:${name}:pull`, ...beside });
+    const realm = `${odd.current.edge}/jwt/auth`;
+    const answer = await (method === "GET" ? fetch(`${realm}?${query}`) : fetch(realm, { method, body: query }));
+    return [answer.status, await answer.text()];
+  };
+
+  test.each([
+    ["401", 401, '{"errors":[{"code":"UNAUTHORIZED","message":"pod-b"}]}'],
+    ["403", 403, "no"],
+    ["a token for nothing", 200, JSON.stringify({ token: forNothing })],
+  ])("%s from a Pod reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
+    tokenService.answer((response) => void response.writeHead(status).end(body));
+    for (const method of ["GET", "POST"] as const) {
+      const assigned = await askOdd("globex/private", method);
+      expect(assigned).toEqual(await askOdd("hooli/private", method));
+      expect(assigned[0]).toBe(403);
+    }
+    expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  });
+
+  test("a password in a query does not count as one", async () => {
+    tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
+    for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
+      expect(await askOdd("globex/private", "GET", beside)).toEqual(await askOdd("hooli/private", "GET"));
+    }
+    expect(tokenService.seen.map(({ path }) => path.includes("guessed"))).toEqual([false, false]);
+  });
+
+  const head = "HTTP/1.1 429 Too Many Requests\r\n";
+  test.each([
+    ["stops", `${head}Content-Length: 9\r\n\r\nslow`],
+    ["breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
+    ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
+    ["is longer than a refusal can be", `${head}Content-Length: 100000\r\n\r\n${"slow".repeat(25_000)}`],
+  ])("a Pod's refusal that %s becomes a whole 502 in OCI form", async (_, text) => {
+    tokenService.answer((response) => void response.socket?.end(text));
+    const [status, body] = await askOdd("globex/private", "GET");
+    expect([status, body]).toEqual([502, expect.stringContaining('{"errors":[{"code":"UNKNOWN"')]);
+    expect(body).not.toContain("slow");
+  });
+});
+
+describe("token endpoint without a default Pod", () => {
+  test("a stranger's scope without a Pod is refused exactly as one of a private repository", async () => {
+    const unassigned = await ask("repository:hooli/app:pull");
+    expect(unassigned).toEqual(await ask("repository:acme/private:pull"));
+    expect(unassigned[0]).toBe(403);
+    expect(stack.current.seen("pod-a", "token")).toHaveLength(1);
+  });
+
+  test("a login, which names no repository, gets 401 and reaches no Pod", async () => {
+    stack.current.clearSeen();
+    for (const scope of [null, "repository:hooli/app:pull"]) {
+      const [status, , body] = await ask(scope, demo);
+      expect([status, JSON.parse(body)]).toMatchObject([401, { errors: [{ code: "UNAUTHORIZED" }] }]);
+    }
+    expect([...stack.current.seen("pod-a", "token"), ...stack.current.seen("pod-b", "token")]).toEqual([]);
+  });
+});
