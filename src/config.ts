@@ -1,5 +1,6 @@
 import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
+import type { PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
@@ -8,7 +9,7 @@ export type Config = {
   /** Null: the request's own origin and `/jwt/auth`. Never taken from a forwarding header. */
   readonly realm: string | null;
   readonly auth: "token" | "none";
-  readonly plainHttp: "allow" | "refuse";
+  readonly plainHttp: PlainHttp;
   readonly sealingKeys: readonly JsonWebKey[];
   readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
   /** Null: this deployment answers no `/-/probe`. */
@@ -49,7 +50,7 @@ export function parseConfig(env: Env): Config {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
-    plainHttp: PLAIN_HTTP,
+    plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     uploadKeys: UPLOAD_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,

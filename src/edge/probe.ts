@@ -72,12 +72,12 @@ async function probe(text: string, services: Services): Promise<Result<Probed, R
   if (!found.ok) return found;
   const pod = found.value;
   if (pod === null) return refused({ code: "UNSUPPORTED", status: 404, message: `Pod "${id.value}" has no record` });
-  const { revision, probe: blob } = pod;
-  if (blob === undefined) {
+  if (pod.probe === undefined) {
     return refused({ code: "UNSUPPORTED", status: 404, message: `Pod "${id.value}" has no probe in its record` });
   }
-  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, blob.digest, services)));
-  return ok({ pod: pod.id, revision, repository: blob.repository, digest: blob.digest, stores });
+  const { repository, digest } = pod.probe;
+  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
+  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores });
 }
 
 async function probeStore(pod: Pod, index: number, digest: Digest, services: Services): Promise<ProbedStore> {

@@ -4,6 +4,14 @@
  */
 export const isHost = (text: string): boolean => /^[\w.:[\]-]+$/.test(text) && URL.canParse(`https://${text}`);
 
+/** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
+export type PlainHttp = "everywhere" | "loopback" | "nowhere";
+
+export const allowsPlainHttp = (plainHttp: PlainHttp, hostname: string): boolean =>
+  plainHttp === "everywhere" || (plainHttp === "loopback" && isLoopback(hostname));
+
+const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
+
 /** An address as a number of 128 bits. IPv4 is kept in its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
 type Ip = { readonly family: 4 | 6; readonly bits: bigint };
 /** A block of addresses (RFC 4632): those that are equal to `bits` above the last `hostBits`. */

@@ -1,6 +1,6 @@
 /** What a Pod of a topology must fulfil beyond its schema: URLs that the deployment allows, and secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { isHost } from "../lib/address.ts";
+import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { storeMistakes } from "./store-mistakes.ts";
@@ -49,11 +49,8 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   if (username !== "" || password !== "") return "contains a user name or a password; remove it from the URL";
   if (protocol === "https:") return null;
   if (protocol !== "http:") return "is neither https nor http; want https";
-  const allowed = plainHttp === "everywhere" || (plainHttp === "loopback" && isLoopback(hostname));
-  return allowed ? null : "is not encrypted; want https";
+  return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
-
-const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
 /** The edge's host name that `hostname` equals or is below, if there is one: Go's client sends its token along to such a host, on any port. */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>

@@ -40,7 +40,7 @@ function startEdge() {
     service: "registry-edge",
     realm: null,
     auth: "none",
-    plainHttp: "refuse",
+    plainHttp: "nowhere",
     sealingKeys: [],
     uploadKeys: [new Uint8Array(32)],
     probeToken: null,
@@ -52,7 +52,7 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const services: Services = {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
-      directory: createDirectory({ readKv, plainHttp: "refuse", parsedPods: isolate.parsedPods }),
+      directory: createDirectory({ readKv, plainHttp: "nowhere", parsedPods: isolate.parsedPods }),
       callRegistry: async (pod, request) => {
         edge.called.push(`${request.method} ${pod.id}`);
         return ok(new Response(null, { status: 201 }));

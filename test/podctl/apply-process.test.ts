@@ -71,7 +71,10 @@ test("killed in the middle and run again it ends in the same state", async () =>
 
 test("without --yes and a terminal nothing is written", async () => {
   const { code, stderr } = await podctl(["apply", file, "--env", "production"], { env });
-  expect([code, stderr]).toEqual([1, "podctl: not a terminal; pass --yes to write without confirmation\n"]);
+  expect([code, stderr]).toEqual([
+    1,
+    "podctl: standard input is not a terminal, so podctl cannot ask; pass --yes to write\n",
+  ]);
   expect(server.data.size).toBe(0);
 });
 

@@ -1,7 +1,7 @@
 import { globSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { advice } from "../../src/podctl/doctor/check.ts";
+import { advice } from "../../src/podctl/doctor/findings.ts";
 import { createProgram } from "../../src/podctl/program.ts";
 
 const pages = ["README.md", ...globSync("docs/*.md")];

@@ -1,7 +1,7 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
-import { advice, type Check } from "../../src/podctl/doctor/check.ts";
+import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
 import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
@@ -14,7 +14,7 @@ async function doctor(...args: readonly string[]) {
   return podctl(["doctor", ...args], { env: { PODCTL_STACK: file, NO_COLOR: "1" } });
 }
 
-test("prints a table, what to do, and ends with 1 if anything is wrong", async () => {
+test("podctl doctor prints a table and what to do, and exits with 1 if anything is wrong", async () => {
   await stack.current.setFault("pod-b", "token", { mode: "refuse" });
   const [sick, named] = [await doctor(), await doctor("pod-a", "--json", "--write")];
   await stack.current.setFault("pod-b", "token", { mode: "none" });
@@ -25,14 +25,14 @@ test("prints a table, what to do, and ends with 1 if anything is wrong", async (
   expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
 });
 
-test("looks at every Pod that has a record", async () => {
+test("podctl doctor checks every Pod that has a record", async () => {
   await stack.current.putKv("pod/pod-c", '{"v":1}');
   const { stdout, code } = await doctor();
   await stack.current.deleteKv("pod/pod-c");
   expect([code, stdout]).toEqual([1, expect.stringMatching(/^pod-c +record +record-wrong/m)]);
 });
 
-test("works on an account's directory with a named edge, and says what the operator has not given", async () => {
+test("podctl doctor works on an account's directory with --edge, and says what the operator has not given", async () => {
   const cloudflare = await startCloudflareKv();
   const keys = ["directory", "pod/pod-a", "pod/pod-b", "route/acme", "route/globex"];
   for (const [key, value] of await readStackKv(stack.current, keys)) cloudflare.data.set(key, { value: value ?? "" });

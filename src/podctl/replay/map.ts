@@ -36,7 +36,7 @@ export function createDecide(
 ): (subject: Subject) => Promise<string> {
   const directory = createDirectory({
     readKv: async () => ok({ textOf: (key) => texts.get(key) ?? null, stale: null }),
-    plainHttp: plainHttp === "nowhere" ? "refuse" : "allow",
+    plainHttp,
     parsedPods: new BoundedMap(500),
   });
   return async ({ method, path }) => {

@@ -1,9 +1,8 @@
 import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
-import { operatorFromEnv } from "./edge-access.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";
-import type { Target } from "./target.ts";
+import { operatorFromEnv, type Target } from "./target.ts";
 
 /** What wrangler.toml is at its top level. */
 const topLevel = "production";

@@ -5,11 +5,11 @@ import type { Target } from "./target.ts";
 
 export type TargetOptions = { readonly env?: string };
 
-/** `--env` as every command that has a target takes it. */
+/** Adds `--env` to a command that works on a target. */
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "the environment of wrangler.toml (`production`: its top level) instead of the local stack",
+    "work on this environment of wrangler.toml instead of the local stack; `production` is its top level",
   );
 
 export const openTarget = ({ env }: TargetOptions): Promise<Target> =>

@@ -4,10 +4,10 @@ import { claimedAccess, keyId } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
-import { type Called, call } from "./call.ts";
-import type { Subject } from "./subject.ts";
+import { type Called, call } from "../http-call.ts";
+import type { PodUnderTest } from "./pod-under-test.ts";
 
-/** `sent`: what the registry, or the edge, is to be shown. */
+/** `sent` is what the registry or the edge takes; `jwt` is the part of it that this Pod signed. */
 export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
@@ -15,12 +15,17 @@ export type TokenFailure = {
   readonly text: string;
 };
 
-/** A token for the probe repository, from the Pod's token service or, where only the edge reaches that, from the edge. */
+type TokenQuestion = {
+  /** The service that the registry's challenge names. The edge puts in its own. */
+  readonly service: string;
+  readonly wanted: Access;
+  readonly seeClock: (called: Called) => void;
+};
+
+/** A token from the Pod's token service or, if only the edge reaches the Pod, from the edge. */
 export async function fetchToken(
-  { pod, user, way, deployment }: Subject,
-  service: string,
-  wanted: Access,
-  clock: (seen: Called) => void,
+  { pod, user, way, deployment }: PodUnderTest,
+  { service, wanted, seeClock }: TokenQuestion,
 ): Promise<Result<Token, TokenFailure>> {
   const url = new URL(way === "direct" ? pod.token : `${deployment.edge}/jwt/auth`);
   if (way === "direct") url.searchParams.set("service", service);
@@ -28,7 +33,7 @@ export async function fetchToken(
   const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
   const answer = await call(url, basic === null ? {} : { headers: { Authorization: `Basic ${basic}` } });
   if (!answer.ok) return err({ finding: "token-unreachable", text: answer.error });
-  clock(answer.value);
+  seeClock(answer.value);
   const { status, text } = answer.value;
   const who = user === null ? "anonymous" : `user "${user.name}"`;
   if (status === 401 || status === 403) {
@@ -51,29 +56,37 @@ export async function fetchToken(
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
 
-/** What the edge would check of the token, one by one. `audienceKnownWrong`: it has been said already. */
-export async function checkToken({ pod, checks }: Subject, jwt: string, audienceKnownWrong: boolean): Promise<void> {
+/** What the edge would check of the token, one by one. A wrong audience may already be reported from the challenge. */
+export async function checkToken(
+  { pod, checks }: PodUnderTest,
+  jwt: string,
+  isAudienceReported: boolean,
+): Promise<void> {
   const named = keyId(jwt);
   const kid = named.ok ? named.value : null;
   const key = pod.keys.find((candidate) => candidate.kid === kid);
   if (key === undefined) {
-    return checks.found("token key", "key-unknown", `tokens name the key "${kid ?? "none"}", which keys does not hold`);
+    return checks.found(
+      "token key",
+      "key-unknown",
+      `tokens name the key "${kid ?? "none"}", which \`keys\` does not have`,
+    );
   }
   if (!(await isSignedBy(jwt, key))) {
-    return checks.found("token key", "key-wrong", `a token that names the key "${kid}" is not signed by it`);
+    return checks.found("token key", "key-wrong", `a token names the key "${kid}" but is not signed by it`);
   }
   checks.ok("token key", key.kid);
   const { iss, aud } = decodeJwt(jwt);
   if (iss !== pod.issuer)
     checks.found("issuer", "issuer-wrong", `tokens say "${iss ?? "none"}", the record "${pod.issuer}"`);
   else checks.ok("issuer", pod.issuer);
-  if (audienceKnownWrong) return;
+  if (isAudienceReported) return;
   const audiences = typeof aud === "string" ? [aud] : (aud ?? []);
   if (audiences.includes(pod.audience)) return checks.ok("audience", pod.audience);
   checks.found("audience", "audience-wrong", `tokens say "${audiences.join(", ")}", the record "${pod.audience}"`);
 }
 
-async function isSignedBy(jwt: string, key: Subject["pod"]["keys"][number]): Promise<boolean> {
+async function isSignedBy(jwt: string, key: PodUnderTest["pod"]["keys"][number]): Promise<boolean> {
   try {
     await compactVerify(jwt, await importJWK(key as JWK, key.alg), { algorithms: [key.alg] });
     return true;

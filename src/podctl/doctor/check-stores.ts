@@ -4,11 +4,11 @@ import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
-import { bearer, type Called, call } from "./call.ts";
-import type { Checks, Finding } from "./check.ts";
-import type { Deployment, Subject } from "./subject.ts";
+import { bearer, type Called, call } from "../http-call.ts";
+import type { Checks, Finding } from "./findings.ts";
+import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** What the edge signs for the Pod's probe; else its status and why. */
+/** The URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
 async function askProbe(
   deployment: Deployment,
   pod: string,
@@ -23,21 +23,21 @@ async function askProbe(
     : err({ status: answer.value.status, text: `/-/probe answers ${answer.value.status}` });
 }
 
-/** Every store and method by the edge's own URLs; no more than one byte of the blob is fetched. */
-export async function checkStores(subject: Subject, clock: (seen: Called) => void): Promise<void> {
-  const { pod, checks, deployment, probe } = subject;
-  if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has none: the edge streams its blobs");
+/** Each store with each method, by URLs that the edge signed. Only one byte of the blob is fetched. */
+export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
+  const { pod, checks, deployment, probe } = tested;
+  if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
   if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
   const answer = await askProbe(deployment, pod.id);
   const behind = !answer.ok
     ? [404, 500, 503].includes(answer.error.status)
-    : answer.value.revision !== pod.revision || answer.value.digest !== probe?.digest;
+    : answer.value.revision !== pod.revision || answer.value.digest !== probe.digest;
   if (behind) return checks.found("stores", "edge-behind", "the edge has another record of this Pod than KV");
   if (!answer.ok) return checks.found("stores", "edge-unreachable", answer.error.text);
-  for (const store of answer.value.stores) await checkStore(checks, store, clock);
+  for (const store of answer.value.stores) await checkStore(checks, store, seeClock);
 }
 
-async function checkStore(checks: Checks, store: ProbedStore, clock: (seen: Called) => void): Promise<void> {
+async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called: Called) => void): Promise<void> {
   const check = `store ${store.store} (${store.scheme})`;
   if ("redirectsByItself" in store) return checks.ok(check, "the Pod redirects by itself");
   if ("error" in store) return checks.found(check, "store-sealed", store.error);
@@ -50,16 +50,16 @@ async function checkStore(checks: Checks, store: ProbedStore, clock: (seen: Call
     if (!answer.ok) {
       return checks.found(check, "store-unreachable", `${method} at ${new URL(store.urls.GET).host}: ${answer.error}`);
     }
-    clock(answer.value);
+    seeClock(answer.value);
   }
   if (!head.ok || !get.ok) return;
   const failed = [get.value, head.value].find(({ status }) => status !== 200 && status !== 206);
   if (failed !== undefined) {
-    const methods = failed === get.value ? "GET" : "HEAD";
+    const method = failed === get.value ? "GET" : "HEAD";
     return checks.found(
       check,
       findingOf(failed.status),
-      `${methods} is answered ${failed.status} ${errorCode(get.value.text)}`.trim(),
+      `${method} is answered ${failed.status} ${errorCode(get.value.text)}`.trim(),
     );
   }
   const [whole, announced] = [sizeOf(get.value), Number(head.value.headers.get("Content-Length") ?? Number.NaN)];
@@ -72,16 +72,16 @@ function findingOf(status: number): Finding {
   return status >= 400 && status < 500 ? "store-refuses" : "store-wrong";
 }
 
-/** S3's and Azure's word for it. Nothing else of the body is safe to print: it may repeat what was signed. */
+/** The error code of S3 and Azure. The rest of the body is not safe to print, because it may repeat what was signed. */
 const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
-/** Of the whole blob: RFC 9110 §14.4. A server may answer a range with all of it. */
+/** The size of the whole blob (RFC 9110 §14.4). A server may answer a range request with the whole blob. */
 function sizeOf({ status, headers }: Called): number {
   const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];
   return Number(status === 206 ? (total ?? Number.NaN) : (headers.get("Content-Length") ?? Number.NaN));
 }
 
-export function checkBlobHosts({ pod, checks, deployment }: Subject): void {
+export function checkBlobHosts({ pod, checks, deployment }: PodUnderTest): void {
   const storeHosts = pod.blobs.stores
     .map(storeOrigin)
     .flatMap((origin) => (origin === null ? [] : new URL(origin).host));

@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import { forwardedHeaders } from "../../net/headers.ts";
-import { bearer, call } from "./call.ts";
-import type { Subject } from "./subject.ts";
+import { bearer, call } from "../http-call.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 const imageType = "application/vnd.oci.image.manifest.v1+json";
 const blobBytes = 32;
@@ -13,21 +13,20 @@ type Repository = {
 };
 
 /**
- * Checks that write, in the probe repository alone, and clean up. A blob is uploaded and deleted again, so that storage holds it and the
- * repository does not: as it is with every blob of another repository. A manifest that names it must then be refused.
+ * Checks that write, only in the probe repository, and remove what they wrote. A blob is uploaded and deleted again. Storage then still has
+ * it but the repository does not, as with a blob of another repository. The registry must refuse a manifest that names such a blob.
  */
-export async function checkWrites(subject: Subject, token: string | null): Promise<void> {
-  const { pod, checks, probe, deployment } = subject;
-  if (probe === null) return;
+export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
+  const { pod, checks, probe, deployment } = tested;
   const repository: Repository = {
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
       ...bearer(token),
-      // As the edge sends them: the registry is to name itself by them.
+      // The edge sends them too, so that the registry builds its Location with the edge's host.
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };
-  const location = await startUpload(subject, repository, new URL(deployment.edge).host);
+  const location = await startUpload(tested, repository, new URL(deployment.edge).host);
   if (location === null) return;
   const blob = new Uint8Array(randomBytes(blobBytes));
   const digest = `sha256:${createHash("sha256").update(blob).digest("hex")}`;
@@ -41,7 +40,7 @@ export async function checkWrites(subject: Subject, token: string | null): Promi
       `the upload's PUT is answered ${put.ok ? put.value.status : put.error}`,
     );
   }
-  checks.ok("upload", "a blob was taken");
+  checks.ok("upload", "a blob was accepted");
   const removed = await call(`${repository.url}/blobs/${digest}`, { method: "DELETE", headers: repository.headers });
   if (!removed.ok || removed.value.status !== 202) {
     const answer = removed.ok ? removed.value.status : removed.error;
@@ -50,15 +49,15 @@ export async function checkWrites(subject: Subject, token: string | null): Promi
       "deletes-off",
       `DELETE of a blob is answered ${answer}; ${digest} stays in "${probe.repository}"`,
     );
-    return checks.skip("manifests", "what is written could not be removed again");
+    return checks.skip("manifests", "a written blob could not be removed again");
   }
   checks.ok("deletes", "on");
-  await checkManifests(subject, repository, digest);
+  await checkManifests(tested, repository, digest);
 }
 
-/** end-4a. Where the upload goes on, at the Pod; null where it does not. */
+/** OCI end-4a. The URL at the Pod where the upload goes on; null if the registry refuses the upload. */
 async function startUpload(
-  { pod, checks }: Subject,
+  { pod, checks }: PodUnderTest,
   { url, headers }: Repository,
   edgeHost: string,
 ): Promise<URL | null> {
@@ -78,13 +77,17 @@ async function startUpload(
       `an upload's Location is on "${location.host}"; want "${edgeHost}" or "${own.host}"`,
     );
   } else {
-    checks.ok("forwarded host", location.host === edgeHost ? "believed" : "not believed; the edge rewrites it");
+    checks.ok("forwarded host", location.host === edgeHost ? "trusted" : "not trusted; the edge rewrites the Location");
   }
   return new URL(location.pathname + location.search, pod.registry);
 }
 
-/** end-7 by digest, so that no tag shows it. */
-async function checkManifests({ pod, checks }: Subject, { url, headers }: Repository, blob: string): Promise<void> {
+/** OCI end-7, by digest so that no tag appears. */
+async function checkManifests(
+  { pod, checks }: PodUnderTest,
+  { url, headers }: Repository,
+  blob: string,
+): Promise<void> {
   const descriptor = { digest: blob, size: blobBytes };
   const manifest = JSON.stringify({
     schemaVersion: 2,
@@ -97,12 +100,13 @@ async function checkManifests({ pod, checks }: Subject, { url, headers }: Reposi
   if (!put.ok) return checks.skip("manifests", `a manifest's PUT failed: ${put.error}`);
   if (put.value.status !== 201) {
     const code = /"(MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN)"/.exec(put.value.text)?.[1];
-    if (code !== undefined) return checks.ok("manifests", `a blob that is not in the repository is refused: ${code}`);
-    return checks.skip("manifests", `nothing is to be learned: a manifest's PUT is answered ${put.value.status}`);
+    if (code !== undefined)
+      return checks.ok("manifests", `a manifest whose blob is not in the repository is refused: ${code}`);
+    return checks.skip("manifests", `a manifest's PUT is answered ${put.value.status}, which says nothing about blobs`);
   }
   const removed = await call(target, { method: "DELETE", headers });
   const rest = removed.ok && removed.value.status === 202 ? "" : "; it could not be deleted again";
-  const text = `a manifest is taken whose blobs are not in the repository${rest}`;
-  if (pod.blobs.proof === "head") return checks.ok("manifests", `${text}: proof must stay "head"`);
+  const text = `a manifest whose blobs are not in the repository is accepted${rest}`;
+  if (pod.blobs.proof === "head") return checks.ok("manifests", `${text}; proof must stay "head"`);
   checks.found("manifests", "manifests-lenient", text);
 }
