@@ -1,3 +1,4 @@
+/** The schema of the topology file, the value that it becomes, and the records that it asks for. Pure. */
 import * as v from "valibot";
 import {
   blockKey,
@@ -11,6 +12,7 @@ import {
 } from "../directory/keys.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { podFields } from "../directory/records.ts";
+import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
 
@@ -40,7 +42,7 @@ export type Rules = {
   /** The Worker's AUTH: whether clients of the fleet need tokens. */
   readonly auth: "token" | "none";
   /** Which Pods and stores may be reached without TLS. */
-  readonly plainHttp: "everywhere" | "loopback" | "nowhere";
+  readonly plainHttp: PlainHttp;
   /** Host names of the edge, without ports. */
   readonly edgeHosts: readonly string[];
   /** Whether each secret must be sealed for exactly the place where the file has it. */

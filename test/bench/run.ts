@@ -7,7 +7,7 @@ export type Finding = {
   readonly name: string;
   readonly size: number | null;
   readonly value: number;
-  /** What it must not exceed; null where none is promised. */
+  /** The most that it may be; null if there is no limit. */
   readonly bound: number | null;
 };
 

@@ -21,7 +21,7 @@ const transcriptOf = (block: string): readonly Command[] =>
     .slice(1)
     .map((part) => ({ command: part.split("\n", 1)[0] ?? "", output: part.slice(part.indexOf("\n") + 1) }));
 
-/** What no two stacks have in common. */
+/** Replaces what differs between any two stacks. */
 const mask = (output: string): string =>
   output
     .replaceAll(/\b(\d+)-[0-9a-f]{12}\b/g, "$1-…")
@@ -53,7 +53,7 @@ const env = () => ({
   NO_COLOR: "1",
 });
 
-/** As one who reads the page would: in one shell, with the plan's own revision. */
+/** Runs a command as a reader of the page would, but with the revision that the last plan printed. */
 async function run(command: string): Promise<string> {
   const typed = command
     .replaceAll("http://127.0.0.1:8787", stack.current.edge)
@@ -68,7 +68,7 @@ async function run(command: string): Promise<string> {
   return output;
 }
 
-describe(page, () => {
+describe(`transcripts of ${page}`, () => {
   const written: string[] = [];
   const pods: ChildProcess[] = [];
   afterAll(() => {
@@ -79,7 +79,7 @@ describe(page, () => {
 
   for (const [index, block] of blocks.entries()) {
     if (block.startsWith("```sh\nnpm run --silent pod ")) {
-      test("a third Pod starts beside the stack", async () => {
+      test("a third Pod starts next to the stack", async () => {
         written[index] = block;
         const pod = spawn(process.execPath, ["src/local/add-pod.ts", "pod-c", "initech"], { env: env() });
         pods.push(pod);

@@ -6,7 +6,7 @@ import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
 import { digest, repositoryName } from "../support/generators.ts";
 import { podText, topologyOf } from "../support/topologies.ts";
 
-/** Names that YAML would read as something else if they were not quoted, or that JavaScript keeps. */
+/** Names that YAML would read as something else without quotes, or that JavaScript reserves. */
 const trap = fc.constantFrom(
   "1e3",
   "0x1f",
@@ -57,7 +57,7 @@ const entriesOf = (topology: Topology) => {
   return [...topologyRecords(topology)].map(([key, record]) => [key, recordText(key, record, stamp)] as const);
 };
 
-test("what is exported asks for the very records that it was exported from, and is the same each time", () => {
+test("an exported topology asks for exactly the records that it was exported from, and a second export is the same", () => {
   fc.assert(
     fc.property(topology, ({ pods, ...rest }) => {
       const ids = pods.map(({ id }) => id.replaceAll("-", ""));

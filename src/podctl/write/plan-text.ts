@@ -64,7 +64,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   const { state, changes, keptBlocks, unfinished } = plan;
   const kept = keptBlocks.map((key) => `  ${key} is in KV only and stays; \`podctl unblock\` lifts it`);
   const interrupted = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; \`podctl apply\` completes it.`];
-  if (isEmpty(plan)) return [`No changes: ${target} is as the file says, at revision ${state}.`, ...kept];
+  if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [
     `${target} is at revision ${state}.`,
