@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { JWK } from "jose";
 import { generateSealingKeys } from "../directory/seal.ts";
-import { metadataOf } from "../topology/metadata.ts";
+import { metadataOf } from "../topology/record-text.ts";
 import { createControlServer } from "./control-server.ts";
 import { exampleEntries, topologyValues } from "./example-topology.ts";
 import { serve } from "./http-server.ts";

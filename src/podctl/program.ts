@@ -1,4 +1,4 @@
-/** All commands of podctl: one file each. */
+/** All commands of podctl; each has its own file. */
 import { Command } from "commander";
 import { applyCommand } from "./commands/apply.ts";
 import { assignCommand, unassignCommand } from "./commands/assign.ts";

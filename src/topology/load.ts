@@ -1,4 +1,4 @@
-/** A topology file as a value: read, filled, parsed and checked, or every mistake with its place. */
+/** Reads a topology file, fills its placeholders, parses and checks it; gives the topology, or every mistake with its place. */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
@@ -7,16 +7,15 @@ import { readAssignments } from "./assignments-file.ts";
 import { type CheckedTopology, checkTopology } from "./check.ts";
 import { formatPath, type LocatedMistake } from "./mistake.ts";
 import { fillPlaceholders, type Placeholders } from "./placeholders.ts";
-import type { Rules } from "./rules.ts";
-import type { Topology } from "./topology.ts";
+import type { Rules, Topology } from "./topology.ts";
 import { parseYaml } from "./yaml.ts";
 
-/** YAML takes a hundred times its size in memory. */
+/** Parsed YAML takes a hundred times the file's size in memory. */
 const maxFileBytes = 8 * 1024 * 1024;
 
 type LoadOptions = Rules & {
   readonly placeholders: Placeholders | null;
-  /** Lines of the assignments' own file, as they are read. */
+  /** Called with the number of lines that were read from the line file since the last call. */
   readonly onProgress?: (lines: number) => void;
 };
 
@@ -32,10 +31,10 @@ export async function loadTopology(
   const onProgress = options.onProgress ?? (() => {});
   const file = isAbsolute(assignmentsFile) ? assignmentsFile : join(dirname(path), assignmentsFile);
   const read = await readAssignments(file, { pods, assignments, onProgress });
-  return read.ok ? checked : read;
+  return read.ok ? ok({ ...checked.value, assignments: read.value }) : read;
 }
 
-/** Without the assignments of a file that it names. */
+/** The topology without the assignments of its line file. */
 export function parseTopology(
   file: string,
   text: string,
@@ -61,11 +60,11 @@ async function readText(path: string): Promise<Result<string, string>> {
     const { size } = await stat(path);
     if (size > maxFileBytes) {
       return err(
-        `the file has ${size} bytes; want at most ${maxFileBytes}, and many assignments in an assignmentsFile`,
+        `the file has ${size} bytes; want at most ${maxFileBytes}; move the assignments to an assignmentsFile`,
       );
     }
     const bytes = await readFile(path);
-    return isUtf8(bytes) ? ok(bytes.toString("utf8")) : err("the file is not in UTF-8; want it so");
+    return isUtf8(bytes) ? ok(bytes.toString("utf8")) : err("the file is not UTF-8; save it as UTF-8");
   } catch (error) {
     return err(`the file cannot be read: ${(error as Error).message}`);
   }

@@ -1,4 +1,4 @@
-/** `npm run bench`: a table, and the same as bench/results.json. Everything is measured side by side in this one run. */
+/** `npm run bench`: prints a table and writes the same to bench/results.json. It fails if a value is over its bound. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { cpus } from "node:os";
 import { benchPodctl } from "./podctl.ts";
@@ -7,7 +7,7 @@ export type Finding = {
   readonly name: string;
   readonly size: number | null;
   readonly value: number;
-  /** What it must not exceed; null where none is promised. */
+  /** The most that it may be; null if there is no limit. */
   readonly bound: number | null;
 };
 

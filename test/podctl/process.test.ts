@@ -92,6 +92,6 @@ test("podctl process: with --json, what it asks about goes to standard error", a
     run("rollback"),
   ]);
   expect(asking.map(({ stdout }) => stdout)).toEqual(["", "", ""]);
-  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production: back from revision 1 "];
+  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production goes back from revision 1 "];
   expect(asking.map(({ stderr }) => stderr)).toEqual(shown.map((text) => expect.stringContaining(text)));
 });

@@ -25,7 +25,7 @@ export async function podctl(
 }
 
 /** The variables by which podctl's `--env production` is this server. They name a wrangler.toml that is written to the folder. */
-export function accountEnv(dir: string, server: CloudflareKv): Readonly<Record<string, string>> {
+export function accountEnv(dir: string, server: Pick<CloudflareKv, "baseUrl">): Readonly<Record<string, string>> {
   const config = `name = "edge"
 compatibility_date = "2026-10-23"
 account_id = "${account}"

@@ -12,16 +12,16 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function applyCommand(): Command {
   return withTarget(new Command("apply"))
-    .description("Makes KV what a topology file says: shows the plan, asks, and writes.")
-    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
-    .option("--yes", "do not ask")
+    .description("Makes KV what a topology file says. Shows the plan, asks for confirmation, and writes.")
+    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
+    .option("--yes", "do not ask for confirmation")
     .option("--expect <revision>", "refuse to write unless KV is at this revision, as `podctl plan` printed it")
     .option("--json", "plan and result as JSON")
     .addHelpText(
       "after",
       `
-Pods and their keys are written before the routes that lead to them, deletes come last, unchanged records are left alone. An apply
-that was cut off is finished by the next one. What it replaced is kept: \`podctl rollback\` puts it back.`,
+Pods and their keys are written before the assignments that name them, and deletes come last. Unchanged records are not written. If
+an apply is interrupted, the next one completes it. KV keeps what an apply replaces; \`podctl rollback\` puts it back.`,
     )
     .action(async (file: string | undefined, options: Options) => {
       const target = await openTarget(options);
@@ -33,8 +33,8 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
       showWrite(planLines(plan, target.name), options);
       if (isEmpty(plan)) return;
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
-      // While somebody was thinking, KV may have changed.
-      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.live.state);
+      // KV may have changed while the operator was reading the plan.
+      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);
       const revision = await applyPlan(kv, plan);
       await checkApplied(kv, topology, plan);
       if (options.json) printJson({ ...planJson(plan), applied: revision });
@@ -42,9 +42,9 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
     });
 }
 
-function refuseChanged({ live }: Plan, expected: string | undefined): void {
-  if (expected === undefined || live.state === expected) return;
+function refuseChanged({ state }: Plan, expected: string | undefined): void {
+  if (expected === undefined || state === expected) return;
   throw new CliFailure(
-    `KV changed since the plan: that was made at revision ${expected}, now it is at ${live.state}; plan again`,
+    `KV changed since the plan: the plan was made at revision ${expected}, but KV is at ${state}; run \`podctl plan\` again`,
   );
 }

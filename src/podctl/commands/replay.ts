@@ -1,7 +1,6 @@
 import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import { kindOf } from "../../directory/keys.ts";
-import type { LiveRecord } from "../../topology/content.ts";
 import { CliFailure } from "../failure.ts";
 import { counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic } from "../replay/comparison.ts";
@@ -62,10 +61,10 @@ const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
 async function readLiveTexts(target: Target): Promise<Texts> {
   const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
   const progress = startProgress("keys read", null);
-  const addAll = (records: readonly LiveRecord[]) => {
-    for (const { key, text } of records) addRecord(texts, shared, key, text);
-  };
-  await readLive(target.openKv(), addAll, progress.advance);
+  for await (const page of readLive(target.openKv())) {
+    for (const { key, text } of page) addRecord(texts, shared, key, text);
+    progress.advance(page.length);
+  }
   progress.end();
   return texts;
 }

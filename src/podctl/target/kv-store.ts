@@ -2,7 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import pMap from "p-map";
 import { chunksOf } from "../../lib/collections.ts";
-import { metadataOf } from "../../topology/metadata.ts";
+import { metadataOf } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
 import { type KvAddress, openKvApi, type Page } from "./kv-api.ts";
 

@@ -1,4 +1,4 @@
-import type { Rules } from "../../topology/rules.ts";
+import type { Rules } from "../../topology/topology.ts";
 import type { KvStore } from "./kv-store.ts";
 
 /** What a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
