@@ -7,14 +7,14 @@ import type { EdgeKeys } from "./lib/derive-key.ts";
 /** The deployment's variables and secrets, parsed once per isolate. */
 export type Config = {
   readonly service: string;
-  /** Null: the request's own origin and `/jwt/auth`. Never taken from a forwarding header. */
+  /** Null: the request's own origin with `/jwt/auth`. It is never taken from a forwarding header. */
   readonly realm: string | null;
   readonly auth: "token" | "none";
   readonly plainHttp: PlainHttp;
   readonly sealingKeys: readonly JsonWebKey[];
   /** Every key of the edge's own is derived from these. */
   readonly edgeKeys: EdgeKeys;
-  /** Null: this deployment answers no `/-/probe`. */
+  /** Null: this deployment has no `/-/probe`. */
   readonly probeToken: string | null;
 };
 
@@ -34,11 +34,11 @@ const schema = v.object({
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
-  // RFC 6750 §2.1, and too long to guess.
+  // The form of a Bearer token (RFC 6750 §2.1), and too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
 
-/** A bad configuration refuses to start: the error names the variable, never its value. */
+/** Throws if the configuration is wrong. The error names the variable, never its value. */
 export function parseConfig(env: Env): Config {
   const parsed = v.safeParse(schema, env);
   if (!parsed.success) {
