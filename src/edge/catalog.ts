@@ -65,7 +65,7 @@ async function grantAll(
   if (refusal?.reason === "unauthorized") {
     return err({
       ...refusal,
-      text: `this token lists no repositories of ${ofRegistries(refusals.length, pods.length)}`,
+      text: `this token may not list ${ofRegistries(refusals.length, pods.length)}; ask for registry:catalog:*`,
     });
   }
   if (refusal !== undefined) return err(refusal);

@@ -1,6 +1,6 @@
 import { boundedText } from "../lib/read-bounded.ts";
 
-/** From the headers to the end: Pods' lists and tokens and clients' forms are small. */
+/** A body must end within this time after its headers. It is long enough for lists, tokens and forms, which are small. */
 const textDeadlineMs = 10_000;
 
 /** The promise's value, or `late` after the deadline, so that a request never hangs on what it waits for. */

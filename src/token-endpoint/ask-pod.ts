@@ -40,7 +40,8 @@ export async function askPod(
   const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
   const jwt = text === null ? err(unreadable) : parseTokenAnswer(text);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some services give strangers a token that allows nothing, and GitLab's refuses. Neither may tell whether a name exists.
+  // Some token services give a stranger a token that allows nothing; GitLab's refuses the stranger. Both answers are made equal here, because the
+  // difference would tell whether a name exists.
   const asStranger = request.anonymous || !question.withCredentials;
   if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
@@ -76,8 +77,8 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 }
 
 /**
- * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read whole, so
- * that one which breaks off, or is not encoded as it says, counts as a wrong answer of the Pod.
+ * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read
+ * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;

@@ -29,7 +29,8 @@ const MAX_PODS = 5;
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
-  message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
+  message:
+    "this registry cannot tell whose credentials these are; log in with a token of your GitLab, or pull a repository directly",
 };
 
 /** Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. */

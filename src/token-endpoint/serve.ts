@@ -18,7 +18,7 @@ type ServedToken = { readonly response: Response; readonly outcome: "token"; rea
 
 type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** If a part is missing because its Pod is down, clients should come back for it soon. */
+/** A token that lacks a Pod's part, because that Pod is down, lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
 
 /** The token endpoint: all Pods of the scopes are asked at once, each for its own scopes, and what they grant becomes one bundle. */

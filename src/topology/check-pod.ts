@@ -52,7 +52,7 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
 
-/** The edge's host name that `hostname` equals or is below, if there is one: Go's client sends its token along to such a host, on any port. */
+/** The edge's host name if `hostname` equals it or is below it. Go's HTTP client sends its token along to such a host, on any port. */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
 

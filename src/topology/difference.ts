@@ -23,7 +23,7 @@ export function changeOf(key: string, before: string | null, after: object | nul
 /** The members that say when a record was written, not what it says. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/** Whether the text says what is wanted, however it is spelled and whenever it was written. Text that is not JSON says nothing. */
+/** Whether the record equals the wanted one, apart from its spelling and its stamps. Text that is not JSON equals nothing. */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
@@ -50,7 +50,7 @@ function withDefaults(key: string, json: unknown): unknown {
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "block", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "block", "cell", "key", "pod", "directory"];
 
-/** The items in the order in which they are safe to write: first those that are written, then those that are deleted. */
+/** The items in the order in which they are safe to write: writes come first, then deletes. */
 export function inWriteOrder<T extends { readonly key: string }>(
   items: readonly T[],
   isDelete: (item: T) => boolean,

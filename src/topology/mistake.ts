@@ -56,7 +56,7 @@ export function mistakeOf(issue: Issue): Mistake {
   return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
 }
 
-/** Where the input has a list instead of a mapping: to valibot, a list is a mapping whose names are numbers. */
+/** The place of a list that should be a mapping. Valibot does not find it, because to it a list is a mapping whose names are numbers. */
 function listForMapping(issue: Issue): Path | null {
   const path = issue.path ?? [];
   const index = path.findIndex(

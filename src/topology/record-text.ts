@@ -9,7 +9,7 @@ export type Stamp = {
   /** The directory's revision after the write; every Pod and assignment that the write changes carries it too. */
   readonly revision: number;
   readonly appliedAt: Date;
-  /** Named to other operators who write at the same time. */
+  /** Other operators who write at the same time see this name. */
   readonly appliedBy?: string;
 };
 
@@ -45,7 +45,7 @@ export type DirectorySteps = {
   readonly settled: string | null;
 };
 
-/** Both keep the revision and time of `from`: a revision is complete only once the directory record has it. */
+/** Both texts keep the revision and time of `from`, because a revision is complete only when the directory record names it. */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

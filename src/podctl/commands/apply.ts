@@ -12,10 +12,10 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function applyCommand(): Command {
   return withTarget(new Command("apply"))
-    .description("Makes KV what a topology file says. Shows the plan, asks for confirmation, and writes.")
+    .description("Writes a topology file to KV. Shows the plan, asks for confirmation, and writes.")
     .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
     .option("--yes", "do not ask for confirmation")
-    .option("--expect <revision>", "refuse to write unless KV is at this revision, as `podctl plan` printed it")
+    .option("--expect <revision>", "write only if KV still has this revision, which `podctl plan` prints")
     .option("--json", "plan and result as JSON")
     .addHelpText(
       "after",

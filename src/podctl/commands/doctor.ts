@@ -18,13 +18,13 @@ export function doctorCommand(): Command {
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
     .option("--write", "also make the checks that write, in the Pod's probe repository; they remove what they wrote")
-    .option("--edge <url>", "the edge's URL, if wrangler.toml has no route that says it", parseOrigin)
+    .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
     .option("--json", "print the checks as JSON")
     .addHelpText(
       "after",
       `
 The edge signs the URLs for the storage checks. It must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
-PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are a user who may pull each Pod's probe repository, and with --write may
+PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull each Pod's probe repository, and with --write may
 also push and delete there. If the directory says \`credentials: own\`, podctl sends them only to the default Pod and to the Pods
 that you name. On the local stack you need to set none of these.
 

@@ -8,7 +8,7 @@ import { note, print, printJson } from "../output.ts";
 
 export function keysCommand(): Command {
   return new Command("keys")
-    .description("The keys of a deployment and of its Pods.")
+    .description("Makes and shows the keys of a deployment and of its Pods.")
     .addCommand(generateCommand())
     .addCommand(publicCommand())
     .addCommand(rotateCommand())

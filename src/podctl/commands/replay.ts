@@ -19,7 +19,7 @@ const maxShown = 20;
 export function replayCommand(): Command {
   return withTarget(new Command("replay"))
     .description(
-      "Shows which requests of an access log would go elsewhere under another topology. Ends with 2 if any would.",
+      "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if any would.",
     )
     .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
     .argument("[file]", "the topology to try; for the local stack topology.example.yaml is the default")

@@ -12,7 +12,7 @@ import { print } from "../output.ts";
 
 export function sealCommand(): Command {
   return new Command("seal")
-    .description("Reads a secret from standard input, seals it for one member of one Pod, and prints the sealed value.")
+    .description("Reads a secret from standard input, seals it for one field of one Pod, and prints the sealed value.")
     .argument(
       "<topology-file>",
       "the file that says what the secret opens: the store's scheme and bucket, or the registry",

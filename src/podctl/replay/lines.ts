@@ -1,4 +1,4 @@
-/** A request line of a log is far shorter, because a URL has at most 16 KB. */
+/** No request line of a log is as long as this, because a URL has at most 16 KB. */
 const maxLineCharacters = 64 * 1024;
 
 /** A stream's lines, with one chunk in memory at a time. Null is a line that is too long; its text is not kept. */
