@@ -37,8 +37,9 @@ export const createProgram = (): Command =>
     .addHelpText(
       "after",
       `
-You keep the topology in a file (topology.yaml), in a repository of your own. \`plan\` shows what that file would change in the
-directory, and \`apply\` changes it. Without --env, every command works on the running local stack (\`npm start\`). With --env, it works
-on the KV namespace that wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command in use.`,
+The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
+\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`). With --env they work on the KV namespace that
+[env.<name>] of wrangler.toml names, by the API token in PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and
+docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();

@@ -50,8 +50,9 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   });
 }
 
+/** The whole file with its last newline, because white space at its end may be part of the last text. */
 export const formatTopology = (members: object): string =>
-  stringify(members, { lineWidth: 0, aliasDuplicateObjects: false }).trimEnd();
+  stringify(members, { lineWidth: 0, aliasDuplicateObjects: false });
 
 type Named<T> = readonly (readonly [name: string, record: T])[];
 

@@ -79,6 +79,6 @@ test("apply writes nothing if it has neither --yes nor a terminal", async () => 
 });
 
 test("apply says in one line, without the token, that the API refuses its token", async () => {
-  const { code, stderr } = await podctl(apply, { env: { ...env, CLOUDFLARE_API_TOKEN: "stranger" } });
+  const { code, stderr } = await podctl(apply, { env: { ...env, PODCTL_API_TOKEN: "stranger" } });
   expect([code, stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 403 (?!.*stranger).*\n$/)]);
 });

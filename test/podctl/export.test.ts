@@ -57,6 +57,19 @@ const entriesOf = (topology: Topology) => {
   return [...topologyRecords(topology)].map(([key, record]) => [key, recordText(key, record, stamp)] as const);
 };
 
+test.each(["\u3000", "two lines\n\n", "\n"])("an exported block keeps its text: %j", (text) => {
+  const exported = exportTopology([
+    ...["a", "b"].map((digit) => ({
+      key: `block/sha256:${digit.repeat(64)}`,
+      text: JSON.stringify({ v: 1, text }),
+    })),
+  ]);
+  if (!exported.ok) throw new Error(exported.error);
+  const pods = { "pod-a": JSON.parse(podText("pod-a")) as object };
+  const { blocks } = topologyOf(formatTopology({ ...exported.value.members(undefined), pods }));
+  expect([...blocks.values()]).toEqual([text, text]);
+});
+
 test("an exported topology asks for exactly the records that it was exported from, and a second export is the same", () => {
   fc.assert(
     fc.property(topology, ({ pods, ...rest }) => {

@@ -45,7 +45,7 @@ The same KV always gives the same file. Secrets in it are sealed. Comments of th
       }
       const members = exported.members(assignmentsFile);
       if (json) printJson(members);
-      else print(formatTopology(members));
+      else print(formatTopology(members).slice(0, -1));
     });
 }
 

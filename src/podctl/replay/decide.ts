@@ -11,10 +11,10 @@ import type { Subject } from "./log-line.ts";
 
 export type Texts = Map<string, string>;
 
-/** What resolving a name needs of a directory. */
+/** Whether this record is needed to resolve a name. */
 const isOfUse = (key: string): boolean => ["route", "block", "pod", "directory"].includes(kindOf(key) ?? "");
 
-/** Routes of one Pod have one text: a million of them are a million keys, not texts. */
+/** The assignments of one Pod share one text, so a million of them are a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
   if (!isOfUse(key)) return;
   const known = shared.get(text) ?? text;
