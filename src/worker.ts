@@ -71,10 +71,10 @@ type Deployment = { readonly env: Env; readonly trace: Trace; readonly waitUntil
 
 async function answerRequest(
   request: Request,
-  { pathname, origin }: URL,
+  { pathname }: URL,
   { env, trace, waitUntil }: Deployment,
 ): Promise<AttributedAnswer> {
-  const services = () => buildServices(env, { isolate, origin, trace, waitUntil });
+  const services = () => buildServices(env, { isolate, trace, waitUntil });
   try {
     if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
       return await handle(request, services());
