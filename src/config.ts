@@ -2,6 +2,7 @@ import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
 import type { PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
+import type { EdgeKeys } from "./lib/derive-key.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
 export type Config = {
@@ -11,7 +12,8 @@ export type Config = {
   readonly auth: "token" | "none";
   readonly plainHttp: PlainHttp;
   readonly sealingKeys: readonly JsonWebKey[];
-  readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
+  /** Every key of the edge's own is derived from these. */
+  readonly edgeKeys: EdgeKeys;
   /** Null: this deployment answers no `/-/probe`. */
   readonly probeToken: string | null;
 };
@@ -19,7 +21,7 @@ export type Config = {
 export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
 
 const json = v.pipe(v.string(), v.parseJson());
-const uploadKey = v.pipe(
+const edgeKey = v.pipe(
   v.string(),
   v.transform(parseBase64url),
   v.check((key) => key?.byteLength === 32, "must be 32 bytes in base64url"),
@@ -31,7 +33,7 @@ const schema = v.object({
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
-  UPLOAD_KEYS: v.pipe(json, v.array(uploadKey), v.minLength(1), v.maxLength(2)),
+  EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
   // RFC 6750 §2.1, and too long to guess.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
@@ -45,14 +47,14 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS, PROBE_TOKEN } = parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN } = parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
     plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
-    uploadKeys: UPLOAD_KEYS,
+    edgeKeys: EDGE_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
   };
 }

@@ -33,12 +33,12 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     const isAccepted = answer.value.status !== 401 && (await acceptsToken(context, authorized));
     if (!isAccepted) return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
-  const { uploadKeys } = services.config;
+  const { edgeKeys } = services.config;
   const rewritten = await rewriteResponse(answer.value, {
     pod,
     endpoint,
     edgeOrigin: origin,
-    uploadKeys,
+    edgeKeys,
     now: services.now,
   });
   if (!rewritten.ok) return rewritten;

@@ -117,7 +117,7 @@ async function prepareWorker(options: StackOptions, pods: BothPods, stateDir: st
     AUTH: "token",
     PLAIN_HTTP: "allow",
     SEALING_KEYS: JSON.stringify([sealingKeys.privateJwk]),
-    UPLOAD_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
+    EDGE_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
     PROBE_TOKEN: randomBytes(32).toString("base64url"),
     ...options.env,
   };

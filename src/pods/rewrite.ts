@@ -1,18 +1,19 @@
 import type { Pod } from "../directory/directory.ts";
+import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { withoutHopByHop } from "../net/headers.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
-import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";
+import { pinParameter, sealPin } from "./upload-pin.ts";
 
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
   readonly edgeOrigin: string;
-  readonly uploadKeys: UploadKeys;
+  readonly edgeKeys: EdgeKeys;
   readonly now: Date;
 };
 
@@ -50,7 +51,7 @@ async function rewriteLocation(location: string, context: RewriteContext): Promi
   if (!target.ok || !hasRepository(target.value) || target.value.name !== endpoint.name) return null;
   if (target.value.kind !== "upload") return url.pathname + url.search;
   const pinned = { repository: endpoint.name, upload: target.value.upload };
-  const pin = await sealPin(context.pod.id, pinned, context.uploadKeys, context.now);
+  const pin = await sealPin(context.pod.id, pinned, context);
   const query = withParameters(withoutParameters(url.search.slice(1), [pinParameter]), { [pinParameter]: pin });
   return `${url.pathname}?${query}`;
 }

@@ -42,7 +42,7 @@ function startEdge() {
     auth: "none",
     plainHttp: "nowhere",
     sealingKeys: [],
-    uploadKeys: [new Uint8Array(32)],
+    edgeKeys: [new Uint8Array(32)],
     probeToken: null,
   };
   const send = (method: string, path: string) => {

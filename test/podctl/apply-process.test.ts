@@ -79,6 +79,6 @@ test("without --yes and a terminal nothing is written", async () => {
 });
 
 test("a token that may not is said in one line", async () => {
-  const { code, stderr } = await podctl(apply, { env: { ...env, CLOUDFLARE_API_TOKEN: "stranger" } });
+  const { code, stderr } = await podctl(apply, { env: { ...env, PODCTL_API_TOKEN: "stranger" } });
   expect([code, stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 403 (?!.*stranger).*\n$/)]);
 });

@@ -38,12 +38,13 @@ test("podctl doctor works on an account's directory with --edge, and says what t
   for (const [key, value] of await readStackKv(stack.current, keys)) cloudflare.data.set(key, { value: value ?? "" });
   const config = `${stack.current.stateDir}/wrangler.toml`;
   const head = `name = "edge"\ncompatibility_date = "2026-10-23"\naccount_id = "${account}"\n`;
-  const bound = `[[kv_namespaces]]\nbinding = "DIRECTORY"\nid = "${namespace}"\n[vars]\nPLAIN_HTTP = "allow"\n`;
-  await writeFile(config, head + bound);
+  const bound = `[env.production]\nvars = { PLAIN_HTTP = "allow" }\n`;
+  const kv = `[[env.production.kv_namespaces]]\nbinding = "DIRECTORY"\nid = "${namespace}"\n`;
+  await writeFile(config, head + bound + kv);
   const env = {
     PODCTL_WRANGLER_CONFIG: config,
     CLOUDFLARE_BASE_URL: cloudflare.baseUrl,
-    CLOUDFLARE_API_TOKEN: apiToken,
+    PODCTL_API_TOKEN: apiToken,
     NO_COLOR: "1",
   };
   const args = ["doctor", "--env", "production"];

@@ -58,18 +58,20 @@ test("podctl process: unassign and unblock say that there is nothing to remove",
   );
 });
 
-test("podctl process: --env counts, and CLOUDFLARE_ENV does not", async () => {
+test("podctl process: --env selects the environment, and without it CLOUDFLARE_ENV does, as for wrangler", async () => {
   await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
   const both = join(dir, "both.toml");
   const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${"a".repeat(32)}" }]\n`;
   writeFileSync(both, `${readFileSync(env["PODCTL_WRANGLER_CONFIG"] ?? "", "utf8")}${second}`);
-  const resolve = (name: string) =>
-    podctl(["resolve", "acme/app", "--env", name], {
+  const resolve = (...flags: readonly string[]) =>
+    podctl(["resolve", "acme/app", ...flags], {
       env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
     });
-  const [one, other] = await Promise.all([resolve("production"), resolve("staging")]);
+  const [one, other, third] = await Promise.all([resolve(...production), resolve("--env", "staging"), resolve()]);
   expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Pod +pod-a /m)]);
-  expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 404 /)]);
+  const unknown = [1, expect.stringMatching(/^podctl: the KV API answered: 404 /)];
+  expect([other.code, other.stderr]).toEqual(unknown);
+  expect([third.code, third.stderr]).toEqual(unknown);
 });
 
 test("podctl process: a wrangler.toml that cannot be read is named", async () => {

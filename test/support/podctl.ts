@@ -11,7 +11,10 @@ export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
-  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
+    // A developer may have the variable that makes an account the target of every command.
+    env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+  });
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
@@ -26,10 +29,11 @@ export function accountEnv(dir: string, server: CloudflareKv): Readonly<Record<s
   const config = `name = "edge"
 compatibility_date = "2026-10-23"
 account_id = "${account}"
+[env.production]
 routes = [{ pattern = "registry.example.com", custom_domain = true }]
 kv_namespaces = [{ binding = "DIRECTORY", id = "${namespace}" }]
 `;
   const path = join(dir, "wrangler.toml");
   writeFileSync(path, config);
-  return { PODCTL_WRANGLER_CONFIG: path, CLOUDFLARE_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
+  return { PODCTL_WRANGLER_CONFIG: path, PODCTL_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
 }

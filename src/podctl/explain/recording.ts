@@ -64,7 +64,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       auth,
       plainHttp: "everywhere",
       sealingKeys: [],
-      uploadKeys: [new Uint8Array(32)],
+      edgeKeys: [new Uint8Array(32)],
       probeToken: null,
     },
     directory,

@@ -147,7 +147,8 @@ function describeRefusal({ status, text }: Called): string {
 }
 
 function whatToDo(status: number): string {
-  if (status === 401 || status === 403) return '; CLOUDFLARE_API_TOKEN needs the permission "Workers KV Storage: Edit"';
+  if (status === 401 || status === 403)
+    return '; the token in PODCTL_API_TOKEN needs the permission "Workers KV Storage: Edit"';
   return status === 404 ? "; check account_id and the id of the KV namespace in wrangler.toml" : "";
 }
 

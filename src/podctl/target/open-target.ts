@@ -9,8 +9,9 @@ export type TargetOptions = { readonly env?: string };
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "work on this environment of wrangler.toml instead of the local stack; `production` is its top level",
+    "work on the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV)",
   );
 
-export const openTarget = ({ env }: TargetOptions): Promise<Target> =>
-  env === undefined ? openStack() : openAccount(env);
+export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
+  return env === undefined ? openStack() : openAccount(env);
+}
