@@ -37,14 +37,12 @@ export type Services = {
 
 type RequestPorts = {
   readonly isolate: Isolate;
-  /** Scheme and host under which the request came. */
-  readonly origin: string;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
 };
 
 /** Throws if the deployment's variables are wrong: the error names the variable. */
-export function buildServices(env: Env, { isolate, origin, trace, waitUntil }: RequestPorts): Services {
+export function buildServices(env: Env, { isolate, trace, waitUntil }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedCidrs, signing } = isolate;
   const now = new Date();
@@ -58,7 +56,7 @@ export function buildServices(env: Env, { isolate, origin, trace, waitUntil }: R
   };
   const proofs = createProofs({
     memory: isolate.proofs,
-    cache: createProofCache(caches, origin),
+    cache: createProofCache(caches),
     clock: () => new Date(),
     waitUntil,
   });

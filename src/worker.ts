@@ -2,9 +2,9 @@ import { Hono } from "hono";
 import type { Env } from "./config.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { serveProbe } from "./edge/probe.ts";
-import { type Reply, refuse } from "./edge/refuse.ts";
+import { refuse } from "./edge/refuse.ts";
 import { isolate } from "./isolate.ts";
-import { isHost } from "./lib/address.ts";
+import { allowsPlainHttp, isHost } from "./lib/address.ts";
 import { announcedBytes } from "./net/headers.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type Services } from "./services.ts";
@@ -52,6 +52,15 @@ const wrongHost: Refusal = {
   },
 };
 
+/**
+ * A challenge with an http realm would make clients send their password in the clear, and a redirect would hide that a client is set up so.
+ * The scheme is the one that the platform saw; `X-Forwarded-Proto` is the client's word.
+ */
+const plainHttp: Refusal = {
+  reason: "refused",
+  error: { code: "DENIED", message: "this registry is served over https only; use its https:// address" },
+};
+
 const unknownPath = (path: string): Refusal => ({
   reason: "refused",
   error: {
@@ -71,17 +80,20 @@ type Deployment = { readonly env: Env; readonly trace: Trace; readonly waitUntil
 
 async function answerRequest(
   request: Request,
-  { pathname, origin }: URL,
+  { pathname, protocol, hostname }: URL,
   { env, trace, waitUntil }: Deployment,
 ): Promise<AttributedAnswer> {
-  const services = () => buildServices(env, { isolate, origin, trace, waitUntil });
+  const isRegistry = pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/");
   try {
-    if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
-      return await handle(request, services());
+    if (isRegistry || pathname === "/-/probe") {
+      const services = buildServices(env, { isolate, trace, waitUntil });
+      const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
+      if (isPlain) return refuseOutside(plainHttp);
+      if (isRegistry) return await handle(request, services);
+      const probed = await serveProbe(request, services);
+      if (probed !== null)
+        return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     }
-    const probed: Reply | null = pathname === "/-/probe" ? await serveProbe(request, services()) : null;
-    if (probed !== null)
-      return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     const response = await shell.fetch(request, env);
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {

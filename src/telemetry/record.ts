@@ -46,14 +46,20 @@ export type RequestRecord = {
   readonly ms: number;
 } & Readonly<Trace>;
 
-/** These hold credentials of a form, or the right to go on with an upload. */
-const secretParameters = ["_state", "_pod", "password", "refresh_token", "access_token"];
+/** What the registry API and token requests mean by these holds no credential. Every other name may be a Pod's, a storage's or a mistyped one. */
+const harmlessParameters = [
+  ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
+  ...["scope", "service", "client_id", "offline_token", "pod"],
+];
 
+/** Path and query for the log. The query of an upload belongs to the Pod, and a signed state may be anything in it. */
 export function redactPath(url: URL): string {
   if (url.search === "") return url.pathname;
-  const query = url.search
-    .slice(1)
-    .split("&")
-    .map((segment) => (secretParameters.includes(nameOf(segment)) ? `${nameOf(segment)}=redacted` : segment));
-  return `${url.pathname}?${query.join("&")}`;
+  const isUpload = /\/blobs\/uploads\/./.test(url.pathname);
+  const isHarmless = (segment: string) => segment === "" || (!isUpload && harmlessParameters.includes(nameOf(segment)));
+  const query = url.search.slice(1).split("&");
+  return `${url.pathname}?${query.map((segment) => (isHarmless(segment) ? segment : redacted(segment))).join("&")}`;
 }
+
+/** Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. */
+const redacted = (segment: string): string => (/=[^=]/.test(segment) ? `${nameOf(segment)}=redacted` : "redacted");
