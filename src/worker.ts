@@ -1,5 +1,6 @@
 import { Hono } from "hono";
 import type { Env } from "./config.ts";
+import { answerPreflight, openTo } from "./edge/cors.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
@@ -89,7 +90,7 @@ async function answerRequest(
       const services = buildServices(env, { isolate, trace, waitUntil });
       const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
       if (isPlain) return refuseOutside(plainHttp);
-      if (isRegistry) return await handle(request, services);
+      if (isRegistry) return await answerRegistry(request, services);
       const probed = await serveProbe(request, services);
       if (probed !== null)
         return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
@@ -100,6 +101,15 @@ async function answerRequest(
     // This is a bug, or a configuration that does not parse. The message names variables and code, so it stays in the log.
     return refuseOutside({ reason: "internal", text: error instanceof Error ? error.message : "unknown error" });
   }
+}
+
+/** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
+async function answerRegistry(request: Request, services: Services): Promise<AttributedAnswer> {
+  const { corsOrigins } = services.config;
+  const preflight = answerPreflight(request, corsOrigins);
+  const answer = preflight === null ? await handle(request, services) : { ...preflight, endpoint: "unknown" };
+  openTo(corsOrigins, request, answer.response);
+  return answer;
 }
 
 type Handled = {

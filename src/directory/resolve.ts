@@ -44,7 +44,7 @@ export async function resolvePod(
   const read = await directory.readKv(keysOf(prefixes, blocks), { assignmentMaxAgeMs });
   if (!read.ok) return directoryFailure(read.error);
   const { textOf, stale } = read.value;
-  const id = assignedPod(prefixes, textOf);
+  const id = assignedPod(prefixes, podsOfKeys(textOf));
   if (!id.ok) return id;
   const blocked = firstBlock(blocks, textOf);
   if (!blocked.ok) return blocked;
@@ -77,16 +77,53 @@ export async function lookAhead(
   await directory.readKv(keysOf(prefixes, prefixes.map(blockKey)), { assignmentMaxAgeMs });
 }
 
+/** The Pod of each name, found as `resolvePod` finds it; null for a name without one. */
+export async function podsOfNames(
+  directory: Directory,
+  names: readonly RepositoryName[],
+): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
+  const prefixes = [...new Set(names.flatMap(prefixesOf))];
+  const read = await directory.readKv([directoryKey, ...prefixes.map(routeKey)]);
+  if (!read.ok) return directoryFailure(read.error);
+  const podOfKey = podsOfKeys(read.value.textOf);
+  const pods = new Map<RepositoryName, PodId | null>();
+  for (const name of names) {
+    const pod = assignedPod(prefixesOf(name), podOfKey);
+    if (!pod.ok) return pod;
+    pods.set(name, pod.value);
+  }
+  return ok(pods);
+}
+
 type TextOf = KvValues["textOf"];
 
-function assignedPod(prefixes: readonly Prefix[], textOf: TextOf): Result<PodId | null, DirectoryFailure> {
+type PodOfKey = (key: string) => Result<PodId | null, DirectoryFailure>;
+
+function assignedPod(prefixes: readonly Prefix[], podOfKey: PodOfKey): Result<PodId | null, DirectoryFailure> {
   for (const key of prefixes.map(routeKey)) {
-    const assignment = parseStored(key, textOf(key), assignmentRecord);
-    if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok(assignment.value.pod);
+    const pod = podOfKey(key);
+    if (!pod.ok || pod.value !== null) return pod;
   }
-  const record = parseStored(directoryKey, textOf(directoryKey), directoryRecord);
-  return record.ok ? ok(record.value?.default ?? null) : record;
+  return podOfKey(directoryKey);
+}
+
+/** The Pod that an assignment names, or that the directory names for all other names. Each record is parsed once, because names share them. */
+function podsOfKeys(textOf: TextOf): PodOfKey {
+  const known = new Map<string, Result<PodId | null, DirectoryFailure>>();
+  return (key) => {
+    const pod = known.get(key) ?? parsePodOf(key, textOf(key));
+    known.set(key, pod);
+    return pod;
+  };
+}
+
+function parsePodOf(key: string, text: string | null): Result<PodId | null, DirectoryFailure> {
+  if (key === directoryKey) {
+    const record = parseStored(key, text, directoryRecord);
+    return record.ok ? ok(record.value?.default ?? null) : record;
+  }
+  const assignment = parseStored(key, text, assignmentRecord);
+  return assignment.ok ? ok(assignment.value?.pod ?? null) : assignment;
 }
 
 function firstBlock(keys: readonly string[], textOf: TextOf): Result<string | null, DirectoryFailure> {

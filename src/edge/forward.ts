@@ -11,7 +11,7 @@ import { rewriteResponse } from "../pods/rewrite.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { passManifest } from "./record-manifest.ts";
-import { type BlobEndpoint, followRedirect, ownedBlob } from "./redirect-blob.ts";
+import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 
 type PodReply = Result<Response, Refusal>;
@@ -62,14 +62,17 @@ function ownChallenge(endpoint: RegistryEndpoint, challenge: ReturnType<typeof p
   return { access: kept.length === 0 ? required : kept, error: challenge?.error ?? null };
 }
 
-/** One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, it learns nothing. */
+/**
+ * One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, or a query, it learns
+ * nothing.
+ */
 function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
   if (endpoint.kind === "blob" && endpoint.method === "DELETE") {
     return deleteBlob(sent, context, { endpoint, pod, grant });
   }
-  if (grant.kind === "undecided") return services.callRegistry(pod, sent);
+  if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
   if (endpoint.kind === "manifest" && pod.blobs.proof === "manifest") {
     return passManifest(sent, context, { endpoint, pod });

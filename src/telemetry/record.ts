@@ -5,6 +5,7 @@ export type Outcome =
   | "challenged"
   | "health"
   | "ping"
+  | "preflight"
   | "redirected"
   | "forwarded"
   | "streamed"

@@ -27,7 +27,7 @@ const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} by
 export async function askPod(
   question: PodQuestion,
   request: TokenRequest,
-  callTokenService: CallTokenService,
+  { callTokenService, now }: { readonly callTokenService: CallTokenService; readonly now: Date },
 ): Promise<PodAnswer> {
   const { pod } = question;
   const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
@@ -38,7 +38,7 @@ export async function askPod(
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
   const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
-  const jwt = text === null ? err(unreadable) : parseTokenAnswer(text);
+  const jwt = text === null ? err(unreadable) : parseTokenAnswer(text, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
   // Some token services give a stranger a token that allows nothing; GitLab's refuses the stranger. Both answers are made equal here, because the
   // difference would tell whether a name exists.

@@ -31,7 +31,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
     Promise.all(
       planned.map(async (question) => ({
         question,
-        answer: await askPod(question, parsed.value, ports.callTokenService),
+        answer: await askPod(question, parsed.value, ports),
       })),
     );
   const asked = await ask(questions.value);

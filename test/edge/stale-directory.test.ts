@@ -41,6 +41,7 @@ function startEdge() {
     realm: null,
     auth: "none",
     plainHttp: "nowhere",
+    corsOrigins: [],
     sealingKeys: [],
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,

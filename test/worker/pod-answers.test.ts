@@ -93,6 +93,33 @@ describe("headers that pass the edge", () => {
     expect([answer.headers.get("Set-Cookie"), answer.headers.get("Alt-Svc")]).toEqual([null, null]);
   });
 
+  test.each([
+    ["Strict-Transport-Security", "max-age=31536000; includeSubDomains"],
+    ["Clear-Site-Data", '"*"'],
+    ["NEL", '{"report_to":"x","max_age":31536000}'],
+    ["Report-To", '{"group":"x","max_age":31536000,"endpoints":[{"url":"https://evil.test"}]}'],
+    ["Refresh", "0; url=https://evil.test"],
+    ["Service-Worker-Allowed", "/"],
+    ["Accept-CH", "Sec-CH-UA-Model"],
+    ["Expect-CT", "max-age=86400, enforce"],
+    ["Public-Key-Pins", 'pin-sha256="x"; max-age=86400'],
+    ["Set-Login", "logged-out"],
+    ["Access-Control-Allow-Origin", "*"],
+    ["Access-Control-Allow-Credentials", "true"],
+    ["Access-Control-Expose-Headers", "*"],
+    ["Timing-Allow-Origin", "*"],
+  ])("a Pod's header that a browser takes for the whole hostname is dropped: %s", async (name, value) => {
+    pod.answer((response) => void response.writeHead(200, { [name]: value, "X-Own": "kept" }).end("{}"));
+    const answers = [
+      await ask("manifests/1"),
+      await ask("manifests/1", { method: "HEAD" }),
+      await ask("tags/list"),
+      await ask("blobs/uploads/", post),
+    ];
+    const shown = answers.map(({ answer }) => [answer.status, answer.headers.get("X-Own"), answer.headers.get(name)]);
+    expect(shown).toEqual(answers.map(() => [200, "kept", null]));
+  });
+
   test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {
     const bytes = Buffer.from("1f8b08000000000000034b040043beb7e801000000", "hex");
     pod.answer((response) => void response.writeHead(200, { "Content-Encoding": "gzip" }).end(bytes));

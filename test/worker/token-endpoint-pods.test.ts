@@ -206,6 +206,29 @@ describe("token endpoint, a Pod's answer", () => {
     expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
   });
 
+  test.each([
+    ["no end", {}],
+    ["an end in the past", { exp: Math.floor(Date.now() / 1000) - 1 }],
+    ["an end long ago", { exp: 9 }],
+    ["an end that is text", { exp: "tomorrow" }],
+    ["an end that no client reads", { exp: 1e300 }],
+    ["claims that are not an object", 7],
+  ])("a token with %s is a wrong answer, and takes nothing from another Pod's good part", async (_, claims) => {
+    const [header, payload] = [{ alg: "RS256", kid: "k" }, claims].map((part) =>
+      Buffer.from(JSON.stringify(part)).toString("base64url"),
+    );
+    const jwt = `${header}.${payload}.c2ln`;
+    tokenService.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+    stack.current.clearSeen();
+    const pulled = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(pulled), pulled.expires_in]).toEqual([["pod-a"], 60]);
+    const written = await get("scope=repository:acme/a:pull&scope=repository:globex/b:push");
+    expect([written.status, await codeOf(written)]).toEqual([502, "UNKNOWN"]);
+    const only = await get("scope=repository:globex/b:pull");
+    expect([only.status, await only.text()]).toEqual([502, expect.not.stringContaining(jwt)]);
+    expect([tokenService.seen.length, stack.current.seen("pod-a", "token").length]).toEqual([3, 2]);
+  });
+
   test("an answer with another Pod's token opens nothing", async () => {
     const scope = "repository:acme/private:pull";
     const good = await createClient(stack.current.edge).token([scope]);

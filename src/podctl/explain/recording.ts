@@ -63,6 +63,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       realm: null,
       auth,
       plainHttp: "everywhere",
+      corsOrigins: [],
       sealingKeys: [],
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
