@@ -1,4 +1,5 @@
 import { err, ok, type Result } from "../lib/result.ts";
+import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
@@ -15,25 +16,41 @@ export type FetchRequest = {
   readonly deadlineMs: number;
 };
 
+/** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
+type WaitUntil = (work: Promise<unknown>) => void;
+
 /** One call to a Pod. Its redirects are not followed. A read is sent once more if its connection broke. */
-export async function fetchWithin(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
-  const first = await fetchOnce(request, fetcher);
-  const isRepeatable = request.method === "GET" || request.method === "HEAD";
+export async function fetchWithin(
+  request: FetchRequest,
+  fetcher: Fetcher,
+  waitUntil: WaitUntil,
+): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request, fetcher, waitUntil);
+  if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
   // The Pod may close a kept-alive connection in the moment in which it is used again.
-  return !first.ok && first.error.reason === "unreachable" && isRepeatable ? fetchOnce(request, fetcher) : first;
+  return fetchOnce(request, fetcher, waitUntil);
 }
 
-async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
+async function fetchOnce(
+  request: FetchRequest,
+  fetcher: Fetcher,
+  waitUntil: WaitUntil,
+): Promise<Result<Response, PodFailure>> {
   const deadline = startDeadline(request);
+  const answered = fetcher.fetch(request.url, {
+    method: request.method,
+    headers: request.headers,
+    body: deadline.body,
+    redirect: "manual",
+    cache: "no-store",
+    signal: deadline.signal,
+  });
   try {
-    const response = await fetcher.fetch(request.url, {
-      method: request.method,
-      headers: request.headers,
-      body: deadline.body,
-      redirect: "manual",
-      cache: "no-store",
-      signal: deadline.signal,
-    });
+    const response = await Promise.race([answered, deadline.passed]);
+    if (!(response instanceof Response)) {
+      waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
+      return err(response);
+    }
     if (response.status >= 200 && response.status <= 599) return ok(response);
     // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
@@ -45,9 +62,14 @@ async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Resul
   }
 }
 
-/** The request's body to send, and a signal that ends the call when no headers come within the deadline after that body's end. */
+/**
+ * The request's body to send, and what happens when no headers come within the deadline after that body's end. `signal` then ends a read.
+ * A write goes on, because a Pod that hears of the end stops half way: distribution deletes a manifest and leaves most of its tags. Only the wait for
+ * its answer ends, with `passed`.
+ */
 function startDeadline(request: FetchRequest) {
   const abort = new AbortController();
+  const passed = Promise.withResolvers<PodFailure>();
   const { body, sent } = streamBody(request);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let ended = false;
@@ -56,7 +78,7 @@ function startDeadline(request: FetchRequest) {
   };
   const arm = () => {
     const silent: PodFailure = { reason: "silent", text: `no answer within ${request.deadlineMs} ms` };
-    if (!ended) timer = setTimeout(giveUp, request.deadlineMs, silent);
+    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, request.deadlineMs, silent);
   };
   const bodyBroke: PodFailure = {
     reason: "unreachable",
@@ -68,7 +90,7 @@ function startDeadline(request: FetchRequest) {
     ended = true;
     if (timer !== null) clearTimeout(timer);
   };
-  return { body, signal: abort.signal, end };
+  return { body, signal: abort.signal, passed: passed.promise, end };
 }
 
 /**

@@ -17,7 +17,7 @@ const pauseMs = 400;
 const worker = `
   import { fetchWithin } from "./fetch.js";
   export default {
-    async fetch(request) {
+    async fetch(request, env, context) {
       const length = request.headers.get("Content-Length");
       const result = await fetchWithin({
         url: new URL(request.url).searchParams.get("url"),
@@ -26,7 +26,7 @@ const worker = `
         body: request.body,
         bodyBytes: length === null ? null : Number(length),
         deadlineMs: ${deadlineMs},
-      }, globalThis);
+      }, globalThis, (promise) => context.waitUntil(promise));
       return result.ok ? result.value : Response.json(result.error, { status: 599 });
     },
   };`;
@@ -119,6 +119,35 @@ describe("deadline of a fetch", () => {
     const answer = await call({ method: "PATCH", body: slowBody(), duplex: "half" });
     expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "silent" }]);
     expect(pod.seen[0]?.body).toBe(slowText);
+  });
+});
+
+/** What a Pod sees of a write that it answers later than the deadline: the end of its connection if the edge cuts it, else `done`. */
+function answerLate(lateMs: number): Promise<"cut" | "done"> {
+  return new Promise((resolve) => {
+    pod.answer(async (response) => {
+      response.on("close", () => resolve(response.writableFinished ? "done" : "cut"));
+      await sleep(lateMs);
+      response.writeHead(202).end();
+    });
+  });
+}
+
+describe("deadline of a write", () => {
+  test.each(["POST", "PUT", "PATCH", "DELETE"])(
+    "it ends the client's wait and not the Pod's work: %s",
+    async (method) => {
+      const work = answerLate(2 * deadlineMs);
+      const answer = await call({ method });
+      expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "silent" }]);
+      expect(await work).toBe("done");
+    },
+  );
+
+  test("the deadline of a read ends the Pod's work too", async () => {
+    const work = answerLate(2 * deadlineMs);
+    expect((await call()).status).toBe(599);
+    expect(await work).toBe("cut");
   });
 });
 
