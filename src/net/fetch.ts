@@ -1,6 +1,8 @@
+import { boundedBytes } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
+import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
 export type Fetcher = Pick<typeof globalThis, "fetch">;
@@ -15,6 +17,13 @@ export type FetchRequest = {
   /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
   readonly deadlineMs: number;
 };
+
+/**
+ * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413. workerd does not tell whether it was the Pod
+ * or the client that broke off, so the Pod waits as long for a client that left.
+ */
+const earlyAnswerMs = 1_000;
+const MAX_EARLY_BYTES = 64 * 1024;
 
 /** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
 type WaitUntil = (work: Promise<unknown>) => void;
@@ -51,7 +60,9 @@ async function fetchOnce(
       waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
       return err(response);
     }
-    if (response.status >= 200 && response.status <= 599) return ok(response);
+    if (response.status >= 200 && response.status <= 599) {
+      return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
+    }
     // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
@@ -84,13 +95,35 @@ function startDeadline(request: FetchRequest) {
     reason: "unreachable",
     text: "connection lost before all of the request's body was sent",
   };
+  let isSending = sent !== null;
+  const onSent = () => {
+    isSending = false;
+    arm();
+  };
   if (sent === null) arm();
-  else sent.then(arm, () => giveUp(bodyBroke));
+  else sent.then(onSent, () => setTimeout(giveUp, earlyAnswerMs, bodyBroke));
   const end = () => {
     ended = true;
     if (timer !== null) clearTimeout(timer);
   };
-  return { body, signal: abort.signal, passed: passed.promise, end };
+  return { body, signal: abort.signal, passed: passed.promise, isSending: () => isSending, end };
+}
+
+/**
+ * The answer of a Pod that refuses a request before it has all of its body. Its connection may break at any moment, because it reads no more, so the answer
+ * is read before it is passed on. If its body is lost or long, its status and headers still tell the client what to do.
+ */
+async function wholeAnswer(response: Response): Promise<Response> {
+  const { status, headers, body } = response;
+  if (body === null) return response;
+  const bytes = await within(
+    boundedBytes(body, MAX_EARLY_BYTES).catch(() => null),
+    earlyAnswerMs,
+  );
+  if (bytes !== null && bytes !== "late") return new Response(bytes, { status, headers });
+  const bodyless = new Headers(headers);
+  for (const name of ["Content-Length", "Content-Type", "Content-Encoding"]) bodyless.delete(name);
+  return new Response(null, { status, headers: bodyless });
 }
 
 /**
