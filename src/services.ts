@@ -52,7 +52,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil }: RequestPo
     const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
     if (!trusted.ok) return trusted;
     trace.podRequests += 1;
-    return fetchWithin(trusted.value.request, trusted.value.fetcher);
+    return fetchWithin(trusted.value.request, trusted.value.fetcher, waitUntil);
   };
   const proofs = createProofs({
     memory: isolate.proofs,

@@ -1,5 +1,8 @@
+import { boundedBytes } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
+import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
 export type Fetcher = Pick<typeof globalThis, "fetch">;
@@ -15,26 +18,51 @@ export type FetchRequest = {
   readonly deadlineMs: number;
 };
 
+/**
+ * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413. workerd does not tell whether it was the Pod
+ * or the client that broke off, so the Pod waits as long for a client that left.
+ */
+const earlyAnswerMs = 1_000;
+const MAX_EARLY_BYTES = 64 * 1024;
+
+/** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
+type WaitUntil = (work: Promise<unknown>) => void;
+
 /** One call to a Pod. Its redirects are not followed. A read is sent once more if its connection broke. */
-export async function fetchWithin(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
-  const first = await fetchOnce(request, fetcher);
-  const isRepeatable = request.method === "GET" || request.method === "HEAD";
+export async function fetchWithin(
+  request: FetchRequest,
+  fetcher: Fetcher,
+  waitUntil: WaitUntil,
+): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request, fetcher, waitUntil);
+  if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
   // The Pod may close a kept-alive connection in the moment in which it is used again.
-  return !first.ok && first.error.reason === "unreachable" && isRepeatable ? fetchOnce(request, fetcher) : first;
+  return fetchOnce(request, fetcher, waitUntil);
 }
 
-async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
+async function fetchOnce(
+  request: FetchRequest,
+  fetcher: Fetcher,
+  waitUntil: WaitUntil,
+): Promise<Result<Response, PodFailure>> {
   const deadline = startDeadline(request);
+  const answered = fetcher.fetch(request.url, {
+    method: request.method,
+    headers: request.headers,
+    body: deadline.body,
+    redirect: "manual",
+    cache: "no-store",
+    signal: deadline.signal,
+  });
   try {
-    const response = await fetcher.fetch(request.url, {
-      method: request.method,
-      headers: request.headers,
-      body: deadline.body,
-      redirect: "manual",
-      cache: "no-store",
-      signal: deadline.signal,
-    });
-    if (response.status >= 200 && response.status <= 599) return ok(response);
+    const response = await Promise.race([answered, deadline.passed]);
+    if (!(response instanceof Response)) {
+      waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
+      return err(response);
+    }
+    if (response.status >= 200 && response.status <= 599) {
+      return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
+    }
     // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
@@ -45,9 +73,14 @@ async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Resul
   }
 }
 
-/** The request's body to send, and a signal that ends the call when no headers come within the deadline after that body's end. */
+/**
+ * The request's body to send, and what happens when no headers come within the deadline after that body's end. `signal` then ends a read.
+ * A write goes on, because a Pod that hears of the end stops half way: distribution deletes a manifest and leaves most of its tags. Only the wait for
+ * its answer ends, with `passed`.
+ */
 function startDeadline(request: FetchRequest) {
   const abort = new AbortController();
+  const passed = Promise.withResolvers<PodFailure>();
   const { body, sent } = streamBody(request);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let ended = false;
@@ -56,19 +89,41 @@ function startDeadline(request: FetchRequest) {
   };
   const arm = () => {
     const silent: PodFailure = { reason: "silent", text: `no answer within ${request.deadlineMs} ms` };
-    if (!ended) timer = setTimeout(giveUp, request.deadlineMs, silent);
+    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, request.deadlineMs, silent);
   };
   const bodyBroke: PodFailure = {
     reason: "unreachable",
     text: "connection lost before all of the request's body was sent",
   };
+  let isSending = sent !== null;
+  const onSent = () => {
+    isSending = false;
+    arm();
+  };
   if (sent === null) arm();
-  else sent.then(arm, () => giveUp(bodyBroke));
+  else sent.then(onSent, () => setTimeout(giveUp, earlyAnswerMs, bodyBroke));
   const end = () => {
     ended = true;
     if (timer !== null) clearTimeout(timer);
   };
-  return { body, signal: abort.signal, end };
+  return { body, signal: abort.signal, passed: passed.promise, isSending: () => isSending, end };
+}
+
+/**
+ * The answer of a Pod that refuses a request before it has all of its body. Its connection may break at any moment, because it reads no more, so the answer
+ * is read before it is passed on. If its body is lost or long, its status and headers still tell the client what to do.
+ */
+async function wholeAnswer(response: Response): Promise<Response> {
+  const { status, headers, body } = response;
+  if (body === null) return response;
+  const bytes = await within(
+    boundedBytes(body, MAX_EARLY_BYTES).catch(() => null),
+    earlyAnswerMs,
+  );
+  if (bytes !== null && bytes !== "late") return new Response(bytes, { status, headers });
+  const bodyless = new Headers(headers);
+  for (const name of ["Content-Length", "Content-Type", "Content-Encoding"]) bodyless.delete(name);
+  return new Response(null, { status, headers: bodyless });
 }
 
 /**

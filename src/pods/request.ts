@@ -3,6 +3,7 @@ import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
+import { isRead } from "../oci/scope.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -22,8 +23,11 @@ const droppedPrefixes = [
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
 ];
 
-/** From the end of the request's body to the answer's headers. A manifest's tags and a blob's digest take a registry time. */
-const deadlinesMs = { read: 10_000, manifest: 60_000, blob: 300_000 } as const;
+/**
+ * From the end of the request's body to the answer's headers. Some registries read every tag or name before they list the first. A write may take as long
+ * as a registry needs for a blob's digest or a manifest's tags; its deadline ends only the client's wait.
+ */
+const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
 /** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
@@ -59,9 +63,9 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
 
-function deadlineMs(endpoint: RegistryEndpoint): number {
-  if (endpoint.method === "GET" || endpoint.method === "HEAD") return deadlinesMs.read;
-  const movesBlob = endpoint.kind === "upload" || (endpoint.kind === "upload-start" && endpoint.digest !== null);
-  if (movesBlob && endpoint.method !== "DELETE") return deadlinesMs.blob;
-  return endpoint.kind === "upload-start" ? deadlinesMs.read : deadlinesMs.manifest;
+function deadlineMs({ kind, method }: RegistryEndpoint): number {
+  if (!isRead(method)) return deadlinesMs.write;
+  if (kind === "manifest") return deadlinesMs.manifest;
+  const isList = ["catalog", "tags", "referrers"].includes(kind) || kind.startsWith("gitlab-");
+  return isList ? deadlinesMs.list : deadlinesMs.read;
 }

@@ -1,4 +1,4 @@
-import { nameOf } from "../oci/query.ts";
+import { hasMoreParameters, MAX_TOKEN_PARAMETERS, readParameters } from "../oci/query.ts";
 
 /** The one word in the log that says what answered a request. */
 export type Outcome =
@@ -55,12 +55,16 @@ const harmlessParameters = [
 
 /** Path and query for the log. The query of an upload belongs to the Pod, and a signed state may be anything in it. */
 export function redactPath(url: URL): string {
-  if (url.search === "") return url.pathname;
+  const query = url.search.slice(1);
+  if (query === "") return url.pathname;
+  if (hasMoreParameters(query, MAX_TOKEN_PARAMETERS)) {
+    return `${url.pathname}?more-than-${MAX_TOKEN_PARAMETERS}-parameters`;
+  }
   const isUpload = /\/blobs\/uploads\/./.test(url.pathname);
-  const isHarmless = (segment: string) => segment === "" || (!isUpload && harmlessParameters.includes(nameOf(segment)));
-  const query = url.search.slice(1).split("&");
-  return `${url.pathname}?${query.map((segment) => (isHarmless(segment) ? segment : redacted(segment))).join("&")}`;
+  const isHarmless = (name: string, text: string) => text === "" || (!isUpload && harmlessParameters.includes(name));
+  const shown = readParameters(query).map(({ name, text }) => (isHarmless(name, text) ? text : redacted(name, text)));
+  return `${url.pathname}?${shown.join("&")}`;
 }
 
 /** Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. */
-const redacted = (segment: string): string => (/=[^=]/.test(segment) ? `${nameOf(segment)}=redacted` : "redacted");
+const redacted = (name: string, text: string): string => (/=[^=]/.test(text) ? `${name}=redacted` : "redacted");

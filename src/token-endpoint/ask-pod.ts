@@ -19,7 +19,7 @@ export type PodAnswer =
   | { readonly kind: "granted"; readonly part: TokenPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
-const tokenDeadlineMs = 10_000;
+const tokenDeadlineMs = 30_000;
 /** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end in time`;
