@@ -1,4 +1,4 @@
-import { type Ip, parseCidr } from "./address.ts";
+import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
  * The bounds of ranges of addresses: at even indexes the first address of a range, at odd ones the first address after it. They only rise,
@@ -19,6 +19,25 @@ export function rangesOf(cidrs: readonly string[]): AddressRanges {
   const bounds: Record<Ip["family"], bigint[]> = { 4: [], 6: [] };
   for (const { family, bits, end } of ranges) addRange(bounds[family], bits, end);
   return bounds;
+}
+
+/** The fewest CIDRs that contain exactly these addresses, in the order of the addresses, IPv4 first. */
+export const cidrsOf = (ranges: AddressRanges): readonly string[] =>
+  ([4, 6] as const).flatMap((family) =>
+    ranges[family].flatMap((first, index, bounds) =>
+      index % 2 === 0 ? [...blocksOf(family, first, bounds[index + 1] ?? first)] : [],
+    ),
+  );
+
+function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<string> {
+  let bits = first;
+  while (bits < end) {
+    let hostBits = 0n;
+    // The next larger block must begin here as well, and end within the range.
+    while (bits % (2n << hostBits) === 0n && bits + (2n << hostBits) <= end) hostBits += 1n;
+    yield `${formatIp({ family, bits })}/${(family === 4 ? 32n : 128n) - hostBits}`;
+    bits += 1n << hostBits;
+  }
 }
 
 /** `first` is not below that of an earlier range. */

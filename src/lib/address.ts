@@ -27,6 +27,11 @@ export function parseIp(text: string): Ip | null {
   return bits === null ? null : { family: bits >> 32n === 0xffffn ? 4 : 6, bits };
 }
 
+export function formatIp({ family, bits }: Ip): string {
+  if (family === 4) return new ipaddr.IPv4(partsOf(bits, 8n).slice(-4)).toString();
+  return new ipaddr.IPv6(partsOf(bits, 16n)).toString();
+}
+
 /** An address without a length is a block of one. Null if the text is not a block. */
 export function parseCidr(text: string): Cidr | null {
   const [address = "", length, ...rest] = text.split("/");
@@ -56,3 +61,8 @@ function parseIpv6(text: string): bigint | null {
 
 const joined = (parts: readonly number[], partBits: bigint): bigint =>
   parts.reduce((bits, part) => (bits << partBits) | BigInt(part), 0n);
+
+const partsOf = (bits: bigint, partBits: bigint): number[] =>
+  Array.from({ length: Number(128n / partBits) }, (_, index) =>
+    Number(BigInt.asUintN(Number(partBits), bits >> (128n - partBits * BigInt(index + 1)))),
+  );

@@ -27,9 +27,9 @@ function listMistakes(when: When): readonly string[] {
     const entries: readonly (string | number)[] | undefined = when[member];
     if (entries === undefined) return [];
     if (entries.length === 0) return [`${member}: is empty, so it fits no client; leave it out to fit all`];
-    const repeated = new Set(entries.filter((entry, index) => entries.indexOf(entry) !== index));
+    const repeated = [...Map.groupBy(entries, (entry) => entry)].filter(([, same]) => same.length > 1);
     return [
-      ...[...repeated].map((entry) => `${member}: duplicate "${entry}"; remove one of the two`),
+      ...repeated.map(([entry]) => `${member}: duplicate "${entry}"; remove one of the two`),
       ...(member === "cidrs" ? (when.cidrs ?? []).flatMap(cidrMistake) : []),
     ];
   });

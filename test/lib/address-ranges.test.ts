@@ -1,7 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import { type Cidr, type Ip, parseCidr, parseIp } from "../../src/lib/address.ts";
-import { rangesCover, rangesHold, rangesOf } from "../../src/lib/address-ranges.ts";
+import { cidrsOf, rangesCover, rangesHold, rangesOf } from "../../src/lib/address-ranges.ts";
 
 const holds = (cidr: Cidr, ip: Ip): boolean =>
   cidr.family === ip.family && cidr.bits >> cidr.hostBits === ip.bits >> cidr.hostBits;
@@ -78,6 +78,29 @@ test("blocks that overlap or touch become one range, and text that is not a bloc
   const ranges = rangesOf(["10.0.1.0/24", "10.0.0.0/24", "10.0.0.128/25", "::ffff:10.0.2.0/119", "nowhere", "::/64"]);
   expect(ranges[4]).toEqual([parseIp("10.0.0.0")?.bits, parseIp("10.0.4.0")?.bits]);
   expect(ranges[6]).toEqual([0n, 1n << 64n]);
+});
+
+test("ranges are written as the fewest CIDRs that have the same addresses", () => {
+  fc.assert(
+    fc.property(blocks, (texts) => {
+      const ranges = rangesOf(texts);
+      const cidrs = cidrsOf(ranges);
+      expect(rangesOf(cidrs)).toEqual(ranges);
+      // No two that follow each other are the halves of one block.
+      const halves = cidrs.map((text) => parseCidr(text)).filter((cidr) => cidr !== null);
+      for (const [index, { bits, hostBits, family }] of halves.entries()) {
+        const next = halves[index + 1];
+        const isOne = next?.family === family && next.hostBits === hostBits && (bits ^ (1n << hostBits)) === next.bits;
+        expect(isOne).toBe(false);
+      }
+    }),
+    { numRuns: 500 },
+  );
+  expect(cidrsOf(rangesOf(["0.0.0.0/1", "128.0.0.0/1", "::/0", "192.0.2.1"]))).toEqual(["0.0.0.0/0", "::/0"]);
+  expect(cidrsOf(rangesOf(["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/30"]))).toEqual([
+    ...["10.0.0.1/32", "10.0.0.2/31", "10.0.0.4/30"],
+  ]);
+  expect(cidrsOf(rangesOf(["2001:0db8:0:0::/65", "2001:db8:0:0:8000::/65"]))).toEqual(["2001:db8::/64"]);
 });
 
 test("ranges cover others exactly if each address of those is in one of them", () => {
