@@ -20,10 +20,9 @@ export function parseScope(text: string): Access | null {
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
-/** All scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
+/** All different scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
 export const parseScopes = (values: readonly string[]): readonly Access[] =>
-  values
-    .flatMap((value) => value.split(/\s+/))
+  [...new Set(values.flatMap((value) => value.split(/\s+/)))]
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);
 

@@ -1,4 +1,4 @@
-import { nameOf } from "../oci/query.ts";
+import { hasMoreParameters, MAX_TOKEN_PARAMETERS, readParameters } from "../oci/query.ts";
 
 /** The one word in the log that says what answered a request. */
 export type Outcome =
@@ -49,11 +49,14 @@ export type RequestRecord = {
 /** These hold credentials of a form, or the right to go on with an upload. */
 const secretParameters = ["_state", "_pod", "password", "refresh_token", "access_token"];
 
+/** A query with more parameters than any endpoint takes is not read. */
 export function redactPath(url: URL): string {
-  if (url.search === "") return url.pathname;
-  const query = url.search
-    .slice(1)
-    .split("&")
-    .map((segment) => (secretParameters.includes(nameOf(segment)) ? `${nameOf(segment)}=redacted` : segment));
-  return `${url.pathname}?${query.join("&")}`;
+  const query = url.search.slice(1);
+  if (query === "") return url.pathname;
+  if (hasMoreParameters(query, MAX_TOKEN_PARAMETERS))
+    return `${url.pathname}?more-than-${MAX_TOKEN_PARAMETERS}-parameters`;
+  const shown = readParameters(query).map(({ name, text }) =>
+    secretParameters.includes(name) ? `${name}=redacted` : text,
+  );
+  return `${url.pathname}?${shown.join("&")}`;
 }

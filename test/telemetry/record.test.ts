@@ -8,3 +8,9 @@ test("secret parameters of a path are redacted for the log, and all others stay"
   );
   expect(redactPath(new URL("http://edge/v2/"))).toBe("/v2/");
 });
+
+test("of a query with more parameters than any endpoint takes, the log has only that", () => {
+  const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("a").join("&")}`));
+  expect(path(300)).toBe(`/-/health?${"a&".repeat(299)}a`);
+  expect(path(301)).toBe("/-/health?more-than-300-parameters");
+});
