@@ -122,6 +122,14 @@ describe("token endpoint, scopes", () => {
     expect(tokenService.seen).toEqual([]);
   });
 
+  test("all scopes for the catalog are one, because each Pod is asked for it", async () => {
+    tokenService.answer((response) => grant(response));
+    const answer = await get("scope=registry:catalog:*&scope=repository:globex/b:pull&scope=registry:catalog:a,*");
+    expect(answer.status).toBe(200);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([["repository:globex/b:pull", "registry:catalog:*,a"]]);
+  });
+
   test("equal ones count and are asked for once", async () => {
     tokenService.answer((response) => grant(response));
     const answer = await get(`${"scope=repository:globex/b:pull&".repeat(100)}scope=repository:globex/c:pull`);
