@@ -28,7 +28,14 @@ export type Isolate = {
  */
 export const createIsolate = (): Isolate => ({
   config: null,
-  kv: { entries: new BoundedMap(20_000), strangers: new LookupBudget() },
+  kv: {
+    kept: new BoundedMap(20_000),
+    passing: new BoundedMap(15_000),
+    // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
+    claims: new LookupBudget(50),
+    // Names that were not pulled here before, at 3 keys each, are some 300 a second.
+    names: new LookupBudget(10_000),
+  },
   parsedPods: new BoundedMap(500),
   openedSecrets: new BoundedMap(200),
   tokens: { verified: new BoundedMap(2_000), keys: new WeakMap() },

@@ -24,7 +24,7 @@ shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).respons
 export default {
   async fetch(request, env, context): Promise<Response> {
     const startedAt = new Date();
-    const trace: Trace = { kvReads: 0, podRequests: 0 };
+    const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const url = readUrl(request);
     const answer =
       url === null

@@ -28,3 +28,9 @@ test("the log has no parameter without a value, because its name may be a secret
     "/v2/acme/app/tags/list?redacted&n=2&&redacted&redacted",
   );
 });
+
+test("of a query with more parameters than any endpoint takes, the log has only that", () => {
+  const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("a").join("&")}`));
+  expect(path(300)).toBe(`/-/health?${"a&".repeat(299)}a`);
+  expect(path(301)).toBe("/-/health?more-than-300-parameters");
+});
