@@ -16,6 +16,8 @@ export type FetchRequest = {
   readonly bodyBytes: number | null;
   /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
   readonly deadlineMs: number;
+  /** Ends the call at once, because its answer has no reader any more. */
+  readonly signal?: AbortSignal;
 };
 
 /**
@@ -39,6 +41,8 @@ export async function fetchWithin(
   // The Pod may close a kept-alive connection in the moment in which it is used again.
   return fetchOnce(request, fetcher, waitUntil);
 }
+
+const unread: PodFailure = { reason: "silent", text: "its answer has no reader any more" };
 
 async function fetchOnce(
   request: FetchRequest,
@@ -100,6 +104,7 @@ function startDeadline(request: FetchRequest) {
     isSending = false;
     arm();
   };
+  request.signal?.addEventListener("abort", () => abort.abort(unread));
   if (sent === null) arm();
   else sent.then(onSent, () => setTimeout(giveUp, earlyAnswerMs, bodyBroke));
   const end = () => {

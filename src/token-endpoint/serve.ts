@@ -2,7 +2,8 @@ import type { Directory } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 import { tokenResponse } from "./answer.ts";
-import { askPod, asksByForm, type CallTokenService, type PodAnswer, passRefusal } from "./ask-pod.ts";
+import { askPod, asksByForm, type CallTokenService, passRefusal } from "./ask-pod.ts";
+import { type Asked, askPods } from "./ask-pods.ts";
 import { accessForbidden, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
@@ -16,8 +17,6 @@ type TokenPorts = {
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
-type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
-
 /** A token that lacks a Pod's part, because that Pod is down, lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
 
@@ -28,12 +27,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   const questions = await planQuestions(parsed.value, ports.directory);
   if (!questions.ok) return questions;
   const ask = (planned: readonly PodQuestion[]): Promise<readonly Asked[]> =>
-    Promise.all(
-      planned.map(async (question) => ({
-        question,
-        answer: await askPod(question, parsed.value, ports),
-      })),
-    );
+    askPods(planned, (question, signal) => askPod(question, parsed.value, { ...ports, signal }));
   const asked = await ask(questions.value);
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok([]);
   if (!login.ok) return login;
