@@ -4,6 +4,7 @@ import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
 import { maxPods, maxTextCharacters, type Rules, type Topology, type TopologyPod, topologySchema } from "./topology.ts";
@@ -94,8 +95,19 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
     yield* claim("issuer", pod.issuer, id, ["issuer"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
+    // Keys in storage name no repository, so the word of one Pod about its blobs would open the other's.
+    for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
 }
+
+/** The places of a Pod's blobs, each with its last store: one Pod may have several stores in one place. */
+const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
+  new Map(
+    blobs.stores.flatMap((store, index) => {
+      const place = storePlace(store);
+      return place === null ? [] : [[place, index]];
+    }),
+  );
 
 function checkEdge(edge: string | undefined): readonly Mistake[] {
   if (edge === undefined || (URL.canParse(`https://${edge}`) && new URL(`https://${edge}`).hostname === edge))
