@@ -18,6 +18,8 @@ export type Config = {
   readonly edgeKeys: EdgeKeys;
   /** Null: this deployment has no `/-/probe`. */
   readonly probeToken: string | null;
+  /** A body of which no byte moves for this long is cut. Only tests set another time than a minute. */
+  readonly stallMs: number;
 };
 
 export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
@@ -42,6 +44,7 @@ const schema = v.object({
   CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
+  STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
   // The form of a Bearer token (RFC 6750 §2.1), and too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
@@ -55,7 +58,8 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN } = parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN, STALL_MS } =
+    parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
@@ -65,5 +69,6 @@ export function parseConfig(env: Env): Config {
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     edgeKeys: EDGE_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
+    stallMs: STALL_MS,
   };
 }

@@ -7,6 +7,7 @@ import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
+import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
 export type Isolate = {
@@ -19,6 +20,7 @@ export type Isolate = {
   readonly proofs: ProofMemory;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
+  readonly retries: RetryBudget;
 };
 
 /**
@@ -46,6 +48,7 @@ export const createIsolate = (): Isolate => ({
   },
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
+  retries: new RetryBudget(),
 });
 
 /** The one that all requests of this isolate share. */

@@ -57,6 +57,8 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
         "unavailable",
         refusal.text,
       );
+    case "client-left":
+      return answer(unavailable("the request's body broke off; send it again"), "client-left", refusal.text);
     case "foreign-location":
     case "bad-answer":
       return answer(wrongAnswer, "failed", refusal.text);

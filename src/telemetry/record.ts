@@ -15,6 +15,10 @@ export type Outcome =
   | "blocked"
   | "refused"
   | "unavailable"
+  /** The answer had begun, and its body broke off or stood still. */
+  | "broken"
+  /** The client went away, or stopped in the middle of its request. */
+  | "client-left"
   | "failed";
 
 /** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
@@ -22,6 +26,7 @@ export type Trace = {
   kvReads: number;
   /** Keys in those reads, which are what KV costs. */
   kvKeys: number;
+  /** With those that were repeated. */
   podRequests: number;
   /** Why KV did not answer, when older values were used instead. */
   kvFailure?: string;
@@ -37,6 +42,7 @@ export type RequestRecord = {
   readonly at: string;
   readonly method: string;
   readonly path: string;
+  /** 499: the client left before there was an answer. */
   readonly status: number;
   readonly outcome: Outcome;
   readonly endpoint: string;
@@ -46,6 +52,7 @@ export type RequestRecord = {
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
+  /** Until the answer, or until the end of a body that came from a Pod. */
   readonly ms: number;
 } & Readonly<Trace>;
 

@@ -2,7 +2,8 @@ import type { Directory } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 import { tokenResponse } from "./answer.ts";
-import { askPod, asksByForm, type CallTokenService, type PodAnswer, passRefusal } from "./ask-pod.ts";
+import { askPod, asksByForm, type CallTokenService, passRefusal } from "./ask-pod.ts";
+import { type Asked, askPods } from "./ask-pods.ts";
 import { accessForbidden, type Plan, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
@@ -16,8 +17,6 @@ type TokenPorts = {
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
-type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
-
 /** A token that lacks a Pod's part, because that Pod is down or its names were too many, lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
 
@@ -26,12 +25,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
   const ask: Ask = (planned) =>
-    Promise.all(
-      planned.map(async (question) => ({
-        question,
-        answer: await askPod(question, parsed.value, ports),
-      })),
-    );
+    askPods(planned, (question, signal) => askPod(question, parsed.value, { ...ports, signal }));
   const plan = await planFor(parsed.value, ports.directory, ask);
   if (!plan.ok) return plan;
   const asked = await ask(plan.value.questions);

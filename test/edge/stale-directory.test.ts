@@ -46,6 +46,7 @@ function startEdge() {
     sealingKeys: [],
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,
+    stallMs: 60_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);

@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
@@ -113,6 +114,45 @@ describe("token endpoint, scopes", () => {
       const answer = await get(query);
       expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
     }
+  });
+
+  test("a Pod that hangs delays a pull of two Pods by three seconds at most, and its call is ended", async () => {
+    const left = Promise.withResolvers<void>();
+    tokenService.answer((response) => void response.on("close", left.resolve));
+    const startedAtMs = performance.now();
+    const body = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(body), body.expires_in]).toEqual([["pod-a"], 60]);
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+    await left.promise;
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+  });
+
+  test("a Pod that answers after four seconds is waited for if no other Pod grants its part", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const only = get("scope=repository:globex/b:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 503 });
+    const bodies = await Promise.all([only, get(both)].map(async (answer) => (await answer).json()));
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect(bodies.map((body) => podsOf(body as TokenAnswer))).toEqual([["pod-b"], ["pod-b"]]);
+  });
+
+  test("a Pod that answers a write after four seconds is waited for", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const body = await (await get("scope=repository:acme/a:pull&scope=repository:globex/b:push")).json();
+    expect(podsOf(body as TokenAnswer).toSorted()).toEqual(["pod-a", "pod-b"]);
+  });
+
+  test("a token service whose connection is reset makes the answer 503 with Retry-After", async () => {
+    await stack.current.setFault("pod-a", "token", { mode: "reset" });
+    const answer = await get("scope=repository:acme/a:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect([answer.status, answer.headers.get("Retry-After"), await codeOf(answer)]).toEqual([503, "5", "UNAVAILABLE"]);
   });
 
   test("more than 200 are refused before any Pod is asked", async () => {

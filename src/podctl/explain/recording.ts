@@ -67,6 +67,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       sealingKeys: [],
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
+      stallMs: 60_000,
     },
     directory,
     callRegistry: record("registry", () => ""),
