@@ -1,7 +1,7 @@
 import { type BoundedMap, chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
-import { kindOf } from "./keys.ts";
+import { directoryKey, kindOf } from "./keys.ts";
 
 /** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails. */
 type Entry = {
@@ -65,7 +65,7 @@ export type KvValues = {
 export type ReadOptions = {
   /** A stranger chose keys that are made from what a token says about itself. Beyond the budget for those, they read as absent. */
   readonly chosenBy?: "directory" | "stranger";
-  /** An assignment that was read longer ago is read again, unless KV fails. */
+  /** An assignment, or the depth of all assignments, that was read longer ago is read again, unless KV fails. */
   readonly assignmentMaxAgeMs?: number;
 };
 
@@ -121,7 +121,8 @@ function isCurrent(
   { nowMs, assignmentMaxAgeMs }: { readonly nowMs: number; readonly assignmentMaxAgeMs: number },
 ): boolean {
   if (expiresAtMs <= nowMs) return false;
-  return kindOf(key) !== "route" || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
+  const isAssignment = key === directoryKey || kindOf(key) === "route";
+  return !isAssignment || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
 }
 
 async function readEntries(kv: BulkKv, keys: string[], nowMs: number): Promise<Result<Entries, string>> {
@@ -140,10 +141,7 @@ async function readEntries(kv: BulkKv, keys: string[], nowMs: number): Promise<R
   }
 }
 
-/**
- * All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. Only a block that was never read counts
- * as absent: otherwise the first new digest would stop the pull of a known name.
- */
+/** All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. */
 function lastEntries(
   { entries: known }: KvCache,
   keys: readonly string[],
@@ -151,9 +149,8 @@ function lastEntries(
 ): Result<Entries, string> {
   const entries = new Map<string, Entry>();
   for (const key of keys) {
-    const unseenBlock = kindOf(key) === "block" ? { text: null, readAtMs: nowMs } : null;
-    const last = known.get(key) ?? unseenBlock;
-    if (last === null || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
+    const last = known.get(key);
+    if (last === undefined || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
     entries.set(key, { ...last, expiresAtMs: nowMs + outdatedTtlMs, kvFailure });
   }
   return ok(entries);

@@ -1,7 +1,7 @@
 /** A directory in memory, for as many look-ups as a log has lines. The Worker's own `handle()` decides where each request goes. */
 import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
-import { BoundedMap } from "../../lib/collections.ts";
+import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../topology/topology.ts";
@@ -12,7 +12,7 @@ import type { Subject } from "./log-line.ts";
 export type Texts = Map<string, string>;
 
 /** Whether this record is needed to resolve a name. */
-const isOfUse = (key: string): boolean => ["route", "block", "pod", "directory"].includes(kindOf(key) ?? "");
+const isOfUse = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
 /** The assignments of one Pod share one text, so a million of them are a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
@@ -34,10 +34,12 @@ export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
 ): (subject: Subject) => Promise<string> {
+  const { parsedPods, parsedRecords } = createIsolate();
   const directory = createDirectory({
     readKv: async () => ok({ textOf: (key) => texts.get(key) ?? null, stale: null }),
     plainHttp,
-    parsedPods: new BoundedMap(500),
+    parsedPods,
+    parsedRecords,
   });
   return async ({ method, path }) => {
     const request = requestFrom(unknownPlace, {
