@@ -94,6 +94,8 @@ test("a mount within a Pod gets 201, and one across Pods or from a malformed nam
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
   await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { "acme/private": "removed" } }));
+  // A new isolate sees the block at once.
+  await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/private:pull"]);
   const query = `mount=${layer.digest}&from=acme/private`;
