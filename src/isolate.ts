@@ -25,17 +25,18 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * KV texts 10 MB (500 bytes each), Pod records 5 MB (10 KB each), parsed assignments 1 MB (200 bytes each), parsed blocks 3 MB (300 bytes each), secrets 1 MB (2 KB each, opened and parsed), verified tokens 24 MB (8 KB and their
+ * KV texts 7 MB (500 bytes each), Pod records 5 MB (10 KB each), their CIDRs 4 MB (130 bytes each, 30,000 by podctl's limit), parsed blocks 3 MB
+ * (300 bytes each, at most 10,000), parsed assignments less than 1 MB (200 bytes each), secrets 1 MB (2 KB each, opened and parsed), verified tokens 24 MB (8 KB and their
  * access each), proofs 14 MB (600 bytes each), signed URLs 5 MB (500 per store of at most 20 stores in use).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
-  kv: { entries: new BoundedMap(20_000), strangers: new LookupBudget() },
+  kv: { entries: new BoundedMap(14_000), strangers: new LookupBudget() },
   parsedPods: new BoundedMap(500),
   parsedRecords: {
     directory: new BoundedMap(1),
     blocks: new BoundedMap(1),
-    assignments: new BoundedMap(5_000),
+    assignments: new BoundedMap(1_000),
   },
   openedSecrets: new BoundedMap(200),
   tokens: { verified: new BoundedMap(2_000), keys: new WeakMap() },

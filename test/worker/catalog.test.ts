@@ -73,10 +73,13 @@ describe("catalog of two Pods", () => {
         401,
         `${challenge},error="insufficient_scope"`,
       ]);
-      expect(await messageOf(answer)).toContain("of 1 of 2 registries");
+      expect(await messageOf(answer)).toContain("may not list 1 of 2 registries");
     }
     const reader = await client.get("/v2/_catalog", await client.token([catalogScope], "reader"));
-    expect([reader.status, await messageOf(reader)]).toEqual([401, expect.stringContaining("of 2 of 2 registries")]);
+    expect([reader.status, await messageOf(reader)]).toEqual([
+      401,
+      expect.stringContaining("may not list 2 of 2 registries"),
+    ]);
   });
 
   test("it is an error when a Pod is down, not a short list", async () => {
