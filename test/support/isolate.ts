@@ -24,7 +24,6 @@ export function startIsolate(kv: BulkKv): Isolate {
         readKv: createReadKv({ kv, cache: memory.kv, now: () => new Date(isolate.nowMs), trace: isolate.trace }),
         plainHttp,
         parsedPods: memory.parsedPods,
-        parsedRecords: memory.parsedRecords,
       }),
   };
   return isolate;
