@@ -47,11 +47,14 @@ export async function followRedirect(
     ? await redirectToStore("HEAD", endpoint, { context, authorized })
     : null;
   if (signed !== null) return signed;
-  const target = redirectTarget(redirect.headers.get("Location"), pod);
+  const location = redirect.headers.get("Location");
+  const target = redirectTarget(location, pod);
   if (target === null) {
+    const origin =
+      location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry).origin : "";
     return err({
       reason: "foreign-location",
-      text: `Pod "${pod.id}" redirects a blob to a host that its record does not list, or without TLS`,
+      text: `Pod "${pod.id}" redirects a blob to "${origin}"; want https and one of its record's blobs.hosts`,
     });
   }
   return redirectTo(target.href, endpoint.digest);

@@ -1,18 +1,19 @@
 import type { Pod } from "../directory/directory.ts";
+import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { withoutHopByHop } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
-import { pinParameter, sealPin, type UploadKeys } from "./upload-pin.ts";
+import { pinParameter, sealPin } from "./upload-pin.ts";
 
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
   readonly edgeOrigin: string;
-  readonly uploadKeys: UploadKeys;
+  readonly edgeKeys: EdgeKeys;
   readonly now: Date;
 };
 
@@ -69,7 +70,7 @@ async function rewriteLocation(location: string, status: number, context: Rewrit
   const { path, query, endpoint } = target;
   if (endpoint.kind !== "upload") return query === "" ? path : `${path}?${query}`;
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const pin = await sealPin(context.pod.id, pinned, context.uploadKeys, context.now);
+  const pin = await sealPin(context.pod.id, pinned, context);
   return `${path}?${withParameters(withoutParameters(query, [pinParameter]), { [pinParameter]: pin })}`;
 }
 

@@ -2,18 +2,19 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { forwardedHeaders } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { OciError } from "../oci/errors.ts";
+import { hasMoreParameters, MAX_TOKEN_PARAMETERS } from "../oci/query.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 
 /** A token request, which comes as GET with a query, or as POST with a form (OAuth2, distribution's token spec). */
 export type TokenRequest = {
   readonly method: "GET" | "POST";
   readonly scopes: readonly Access[];
-  /** It has neither Basic credentials nor a form with a password or refresh token. */
+  /** The request has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
   /** The password or refresh token. A routable one names its Pod's cell. It is never logged. */
   readonly secret: string | null;
-  /** What passes to the Pod in addition to scopes and service. */
+  /** The parameters that are passed to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
   /** Token services limit and ban by address, and that must be the client's, not the edge's. */
   readonly forwarded: Readonly<Record<string, string>>;
@@ -30,6 +31,12 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const text = isForm ? await textWithin(request, MAX_FORM_BYTES) : new URL(request.url).search;
   if (text === null)
     return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds` });
+  if (hasMoreParameters(text, MAX_TOKEN_PARAMETERS)) {
+    return err({
+      code: "QUERY_INVALID",
+      message: `request has more than ${MAX_TOKEN_PARAMETERS} parameters; send fewer`,
+    });
+  }
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
   // Clients send the service of the challenge; some send none or an empty one.
@@ -58,7 +65,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
-/** Everything after the first colon (RFC 7617 §2). */
+/** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {
   if (authorization === null) return null;
   try {

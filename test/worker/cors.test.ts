@@ -41,7 +41,7 @@ describe("variable CORS_ORIGINS", () => {
     parseConfig({
       DIRECTORY: { get: () => Promise.reject(new Error("not read")) },
       SERVICE: "registry-edge",
-      UPLOAD_KEYS: JSON.stringify(["A".repeat(43)]),
+      EDGE_KEYS: JSON.stringify(["A".repeat(43)]),
       CORS_ORIGINS: text,
     }).corsOrigins;
 
