@@ -25,7 +25,7 @@ shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).respons
 export default {
   async fetch(request, env, context): Promise<Response> {
     const [startedAt, url] = [new Date(), readUrl(request)];
-    const trace: Trace = { kvReads: 0, podRequests: 0 };
+    const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt });
     const left = new AbortController();
     let answer: AttributedAnswer | null = null;

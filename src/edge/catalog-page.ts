@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Directory } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import { podsOfNames } from "../directory/resolve.ts";
+import { assignedPods } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
@@ -49,7 +49,7 @@ export async function readPage(
   // After an empty page there is no place from which to go on.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
-  const pods = await podsOfNames(directory, names);
+  const pods = await assignedPods(directory, names);
   if (!pods.ok) return pods;
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name) === pod);
   return ok({ pod, after, repositories, end, hasMore });

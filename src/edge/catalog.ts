@@ -1,3 +1,4 @@
+import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Grant, grantFor, jwtOf } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -26,6 +27,8 @@ type PodCatalog =
 
 /** One list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
 export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
+  const tooMany = await refuseTooManyPods(endpoint, context);
+  if (tooMany !== null) return tooMany;
   const pods = await allPods(context.services.directory);
   if (!pods.ok) return pods;
   const granted = await grantAll(endpoint, pods.value, context);
@@ -35,6 +38,19 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
   if (others.length === 0) return forwardToOnly(endpoint, first, context);
   const answers = await Promise.all(granted.value.map((each) => askCatalog(endpoint, each, context)));
   return mergeAnswers(answers, entriesOf(endpoint));
+}
+
+/** No token can have a part of each of hundreds of Pods, so neither their records are read nor its parts checked for each of them. */
+async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
+  const record = await services.directory.record();
+  if (!record.ok) return record;
+  const listed = record.value.pods?.length ?? 0;
+  if (token === null || listed <= MAX_PARTS) return null;
+  const { own: wanted } = requiredAccess(endpoint);
+  const grant = await grantFor(token, { pod: null, wanted }, services);
+  const isInvalid = !grant.ok && grant.error.reason === "unauthorized" && grant.error.error === "invalid_token";
+  const text = `this token lists no repositories of ${ofRegistries(listed - MAX_PARTS, listed)}`;
+  return err({ reason: "unauthorized", error: isInvalid ? "invalid_token" : "insufficient_scope", text });
 }
 
 /** The catalog of a fleet's only Pod needs no merging. */

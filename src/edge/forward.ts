@@ -20,7 +20,9 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
   const { services, origin } = context;
-  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
+  const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
+  const { directory } = services;
+  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, { directory, chosenBy }) : ok(endpoint);
   if (!settled.ok) return settled;
   const answer = await callRegistry(settled.value, context, authorized);
   if (!answer.ok) return answer;

@@ -24,6 +24,8 @@ export type Outcome =
 /** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
 export type Trace = {
   kvReads: number;
+  /** Keys in those reads, which are what KV costs. */
+  kvKeys: number;
   /** With those that were repeated. */
   podRequests: number;
   /** Why KV did not answer, when older values were used instead. */

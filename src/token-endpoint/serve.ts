@@ -4,7 +4,7 @@ import type { Refusal } from "../refusal.ts";
 import { tokenResponse } from "./answer.ts";
 import { askPod, asksByForm, type CallTokenService, passRefusal } from "./ask-pod.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
-import { accessForbidden, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
+import { accessForbidden, type Plan, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = {
@@ -17,31 +17,44 @@ type TokenPorts = {
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
-/** A token that lacks a Pod's part, because that Pod is down, lives only this long, so that clients ask again soon. */
+/** A token that lacks a Pod's part, because that Pod is down or its names were too many, lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
 
 /** The token endpoint: all Pods of the scopes are asked at once, each for its own scopes, and what they grant becomes one bundle. */
 export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
-  const questions = await planQuestions(parsed.value, ports.directory);
-  if (!questions.ok) return questions;
-  const ask = (planned: readonly PodQuestion[]): Promise<readonly Asked[]> =>
+  const ask: Ask = (planned) =>
     askPods(planned, (question, signal) => askPod(question, parsed.value, { ...ports, signal }));
-  const asked = await ask(questions.value);
+  const plan = await planFor(parsed.value, ports.directory, ask);
+  if (!plan.ok) return plan;
+  const asked = await ask(plan.value.questions);
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok([]);
   if (!login.ok) return login;
   const refusedLogin = (await ask(login.value)).filter(({ answer }) => answer.kind === "refused");
   const heard = [...asked, ...refusedLogin];
   // The credentials are good, but they may ask for none of the scopes.
   if (heard.length === 0) return err({ reason: "refused", error: accessForbidden });
-  const response = await settle(heard, parsed.value, ports.now);
+  const response = await settle(heard, parsed.value, { now: ports.now, isCut: plan.value.isCut });
   if (!response.ok) return response;
   return ok({
     response: response.value,
     outcome: "token",
     pod: asked.map(({ question }) => question.pod.id).join(","),
   });
+}
+
+type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
+
+/** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
+async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
+  const plan = await planQuestions(request, directory, "stranger");
+  if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
+  const login = await planLogin(request, directory);
+  const checked = login.ok ? await ask(login.value) : [];
+  const isGood = checked.some(({ answer }) => answer.kind === "granted");
+  await Promise.all(checked.map(discard));
+  return isGood ? planQuestions(request, directory, "directory") : plan;
 }
 
 /**
@@ -55,7 +68,11 @@ const credentialsUnseen = (asked: readonly Asked[]): boolean =>
  * The first Pod that refuses more than pull decides, in request order. Refused pulls are left out, because clients ask for what they may not need (a
  * mount's source, a second name). If nothing is granted, the first refusal is the answer.
  */
-async function settle(asked: readonly Asked[], request: TokenRequest, now: Date): Promise<Result<Response, Refusal>> {
+async function settle(
+  asked: readonly Asked[],
+  request: TokenRequest,
+  { now, isCut }: { readonly now: Date; readonly isCut: boolean },
+): Promise<Result<Response, Refusal>> {
   const parts = asked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
   const missing = asked.filter(({ answer }) => answer.kind !== "granted");
   const refused = missing.filter(({ answer }) => answer.kind === "refused");
@@ -67,7 +84,7 @@ async function settle(asked: readonly Asked[], request: TokenRequest, now: Date)
       : (refused.find(({ question }) => question.withCredentials) ?? refused[0] ?? missing[0]));
   await Promise.all(missing.filter((each) => each !== decisive).map(discard));
   if (decisive !== undefined) return refusalOf(decisive, request);
-  const incomplete = missing.some(({ answer }) => answer.kind === "unavailable");
+  const incomplete = isCut || missing.some(({ answer }) => answer.kind === "unavailable");
   return ok(tokenResponse(parts, now, incomplete ? incompleteLifeSeconds : null));
 }
 

@@ -7,7 +7,15 @@ import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
-import { maxPods, maxTextCharacters, type Rules, type Topology, type TopologyPod, topologySchema } from "./topology.ts";
+import {
+  maxCidrs,
+  maxPods,
+  maxTextCharacters,
+  type Rules,
+  type Topology,
+  type TopologyPod,
+  topologySchema,
+} from "./topology.ts";
 
 /** `assignmentsFile` is still to be read. */
 export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
@@ -24,7 +32,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
-  mistakes.push(...checkShared(pods), ...checkEdge(output.edge));
+  mistakes.push(...checkShared(pods), ...checkCidrs(pods), ...checkEdge(output.edge));
   const assignments = assignmentsOf(given.assignments ?? {}, pods, mistakes);
   const blocks = blocksOf(given.blocks ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
@@ -108,6 +116,14 @@ const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
       return place === null ? [] : [[place, index]];
     }),
   );
+
+function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>): readonly Mistake[] {
+  const stores = [...pods.values()].flatMap(({ blobs }) => blobs.stores);
+  const cidrs = stores.reduce((sum, { when }) => sum + (when?.cidrs?.length ?? 0), 0);
+  if (cidrs <= maxCidrs) return [];
+  const text = `have ${cidrs} CIDRs in their stores; want at most ${maxCidrs}, so name regions instead of whole clouds`;
+  return [{ path: ["pods"], at: "name", text }];
+}
 
 function checkEdge(edge: string | undefined): readonly Mistake[] {
   if (edge === undefined || (URL.canParse(`https://${edge}`) && new URL(`https://${edge}`).hostname === edge))

@@ -21,6 +21,7 @@ const records = new Map(
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },
+    kvKeys: { get: () => 0, set: () => {}, enumerable: true },
     podRequests: { get: () => 0, set: () => {}, enumerable: true },
     kvFailure: { get: () => undefined, set: () => {}, enumerable: true },
   }),

@@ -28,3 +28,9 @@ test("the log has no parameter without a value, because its name may be a secret
     "/v2/acme/app/tags/list?redacted&n=2&&redacted&redacted",
   );
 });
+
+test("of a query with more parameters than any endpoint takes, the log has only that", () => {
+  const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("n").join("&")}`));
+  expect(path(300)).toBe(`/-/health?${"n&".repeat(299)}n`);
+  expect(path(301)).toBe("/-/health?more-than-300-parameters");
+});

@@ -203,6 +203,20 @@ test("a Pod's 401 gets the edge's realm and service, keeps its error and loses s
   ]);
 });
 
+test.each([
+  ["Basic first", ['Basic realm="Registry"', 'Bearer realm="http://pod.test/auth",error="insufficient_scope"']],
+  ["Bearer first", ['Bearer realm="http://pod.test/auth",error="insufficient_scope"', 'Basic realm="Registry"']],
+  ["in one line", ['Basic realm="a, Bearer error=x", Bearer realm="http://pod.test/auth", error=insufficient_scope']],
+])("a Pod's 401 with two challenges keeps the error of its Bearer challenge: %s", async (_, challenges) => {
+  pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": challenges }).end("{}"));
+  const { answer } = await ask("manifests/1");
+  expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+    401,
+    `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull",error="insufficient_scope"`,
+  ]);
+  expect(pod.seen.map(({ method }) => method)).toEqual(["GET"]);
+});
+
 describe("HEAD that proves nothing", () => {
   test.each([
     ["206", 206, {}],

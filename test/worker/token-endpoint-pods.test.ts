@@ -162,6 +162,22 @@ describe("token endpoint, scopes", () => {
     expect(tokenService.seen).toEqual([]);
   });
 
+  test("all scopes for the catalog are one, because each Pod is asked for it", async () => {
+    tokenService.answer((response) => grant(response));
+    const answer = await get("scope=registry:catalog:*&scope=repository:globex/b:pull&scope=registry:catalog:a,*");
+    expect(answer.status).toBe(200);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([["repository:globex/b:pull", "registry:catalog:*,a"]]);
+  });
+
+  test("equal ones count and are asked for once", async () => {
+    tokenService.answer((response) => grant(response));
+    const answer = await get(`${"scope=repository:globex/b:pull&".repeat(100)}scope=repository:globex/c:pull`);
+    expect(answer.status).toBe(200);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([["repository:globex/b:pull", "repository:globex/c:pull"]]);
+  });
+
   test("a request for another service is refused", async () => {
     const answer = await fetch(`${stack.current.edge}/jwt/auth?service=elsewhere&scope=repository:globex/b:pull`);
     expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
@@ -194,6 +210,16 @@ describe("token endpoint, forms", () => {
   test("a form that is too long is refused", async () => {
     const answer = await post({ scope: "repository:globex/b:pull", padding: "x".repeat(100_000) });
     expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
+    expect(tokenService.seen).toEqual([]);
+  });
+
+  test("a form of more than 300 parameters is refused, as is such a query", async () => {
+    const parameters = "scope=repository:globex/b:pull&".repeat(300);
+    const form = { method: "POST", body: parameters };
+    const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+    for (const answer of [await fetch(`${stack.current.edge}/jwt/auth`, { ...form, headers }), await get(parameters)]) {
+      expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
+    }
     expect(tokenService.seen).toEqual([]);
   });
 

@@ -76,7 +76,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     waitUntil,
     now,
-    trace: { kvReads: 0, podRequests: 0 },
+    trace: { kvReads: 0, kvKeys: 0, podRequests: 0 },
   };
 }
 
