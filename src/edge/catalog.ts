@@ -49,7 +49,7 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
   const { own: wanted } = requiredAccess(endpoint);
   const grant = await grantFor(token, { pod: null, wanted }, services);
   const isInvalid = !grant.ok && grant.error.reason === "unauthorized" && grant.error.error === "invalid_token";
-  const text = `this token lists no repositories of ${ofRegistries(listed - MAX_PARTS, listed)}`;
+  const text = `this token may not list ${ofRegistries(listed - MAX_PARTS, listed)}`;
   return err({ reason: "unauthorized", error: isInvalid ? "invalid_token" : "insufficient_scope", text });
 }
 
