@@ -22,9 +22,9 @@ type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Res
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** Every call to a Pod's registry, which only a Pod that passed the gate can get. */
+  /** Calls to a Pod's services, which only a Pod that passed the gate can get. */
   readonly callRegistry: Call<AdmittedPod>;
-  readonly callTokenService: Call<Pod>;
+  readonly callTokenService: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;

@@ -3,7 +3,7 @@ import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
-import { isRead } from "../oci/scope.ts";
+import { registryDeadlineMs } from "./deadlines.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -23,12 +23,6 @@ const droppedPrefixes = [
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
 ];
 
-/**
- * From the end of the request's body to the answer's headers. Some registries read every tag or name before they list the first. A write may take as long
- * as a registry needs for a blob's digest or a manifest's tags; its deadline ends only the client's wait.
- */
-const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
-
 /** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
   pod: Pod,
@@ -42,7 +36,7 @@ export function podRequest(
     headers: podHeaders(request, jwt),
     body: bodyless ? null : request.body,
     bodyBytes: bodyless ? 0 : announcedBytes(request.body, request.headers),
-    deadlineMs: deadlineMs(endpoint),
+    deadlineMs: registryDeadlineMs(endpoint),
   };
 }
 
@@ -62,10 +56,3 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
-
-function deadlineMs({ kind, method }: RegistryEndpoint): number {
-  if (!isRead(method)) return deadlinesMs.write;
-  if (kind === "manifest") return deadlinesMs.manifest;
-  const isList = ["catalog", "tags", "referrers"].includes(kind) || kind.startsWith("gitlab-");
-  return isList ? deadlinesMs.list : deadlinesMs.read;
-}

@@ -1,15 +1,16 @@
 import type { TokenPart } from "../auth/bundle.ts";
-import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
+import { tokenDeadlineMs } from "../pods/deadlines.ts";
+import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import { grantsNothing, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-export type CallTokenService = (pod: Pod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
+export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /**
  * What a Pod says to its scopes. `refused` is final, `unavailable` may change. Both keep the answer that a client would get: the Pod's own response, or
@@ -19,7 +20,6 @@ export type PodAnswer =
   | { readonly kind: "granted"; readonly part: TokenPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
-const tokenDeadlineMs = 30_000;
 /** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 
@@ -37,8 +37,9 @@ export async function askPod(
 ): Promise<PodAnswer> {
   const { pod } = question;
   const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
-  if (pod.state === "down") return unavailable({ reason: "unreachable", text: `Pod "${pod.id}" is down` });
-  const answer = await callTokenService(pod, { ...tokenServiceRequest(request, question), signal });
+  const admitted = passGate("GET", { pod, blocked: null, stale: null });
+  if (!admitted.ok) return unavailable(admitted.error);
+  const answer = await callTokenService(admitted.value, { ...tokenServiceRequest(request, question), signal });
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };

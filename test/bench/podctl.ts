@@ -6,8 +6,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { accountEnv } from "../support/podctl.ts";
 import { writeBenchTopology } from "./assignments.ts";
+import type { Finding } from "./finding.ts";
 import type { Cost } from "./podctl-process.ts";
-import type { Finding } from "./run.ts";
 
 /** What `validate` and `plan` may take. */
 const limits = [
