@@ -36,25 +36,33 @@ export default {
     });
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, left: left.signal });
-    const stallMs = isolate.config?.stallMs ?? 0;
-    const watched = comesFromPod(request, answer)
-      ? watchAnswer(answer.response, { stallMs, signal: left.signal })
-      : null;
-    if (watched === null) {
-      write(answer);
-      return answer.response;
-    }
-    const passed = answer;
-    context.waitUntil(
-      watched.ended.then((end) => {
-        write(withBodyEnd(passed, end, stallMs));
-        // A second reader of the body, which records it, must not keep the Pod's connection.
-        if (end !== "whole") left.abort();
-      }),
-    );
-    return watched.response;
+    return passOn(request, answer, { write, left, waitUntil });
   },
 } satisfies ExportedHandler<Env>;
+
+type Passing = {
+  readonly write: (answer: AttributedAnswer) => void;
+  readonly left: AbortController;
+  readonly waitUntil: Services["waitUntil"];
+};
+
+/** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
+function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
+  const stallMs = isolate.config?.stallMs ?? 0;
+  const limits = { stallMs, signal: left.signal };
+  const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
+  if (watched === null) {
+    write(answer);
+    return answer.response;
+  }
+  const ended = watched.ended.then((end) => {
+    write(withBodyEnd(answer, end, stallMs));
+    // A second reader of the body, which records it, must not keep the Pod's connection.
+    if (end !== "whole") left.abort();
+  });
+  waitUntil(ended);
+  return watched.response;
+}
 
 const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boolean =>
   method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
