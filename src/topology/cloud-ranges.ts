@@ -10,7 +10,7 @@ const regionName = v.pipe(v.string(), v.nonEmpty());
 
 /** The members of `when` that only a topology has. */
 export const cloudEntries = {
-  /** The clients in this cloud, by the file that `clouds` names. It stands for `cidrs`. */
+  /** The clients in this cloud, by the file that `clouds` names. podctl writes `cidrs` in its place. */
   cloud: v.optional(v.picklist(cloudNames)),
   /** Only the clients in this region of the cloud, or in one of these, as the file calls them. */
   region: v.optional(v.union([regionName, v.pipe(v.array(regionName), v.minLength(1))])),
