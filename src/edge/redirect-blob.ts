@@ -43,7 +43,7 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const isProven = endpoint.method === "HEAD" && provesBlob(redirect, endpoint.digest, pod);
+  const isProven = endpoint.method === "HEAD" && isPlain(endpoint) && provesBlob(redirect, endpoint.digest, pod);
   const signed = isProven ? await redirectToStore("HEAD", endpoint, { context, authorized }) : null;
   if (signed !== null) return signed;
   const location = redirect.headers.get("Location");
@@ -58,6 +58,9 @@ export async function followRedirect(
   }
   return redirectTo(target.href, endpoint.digest);
 }
+
+/** Whether an answer is about the repository itself. A Pod may serve something else by a query, as mirrors do by `?ns=`, so nothing is learned by one. */
+export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
 export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
   pod,
@@ -81,7 +84,7 @@ async function prove(
     services.trace.proof = foundIn;
     return ok(true);
   }
-  const head = podRequest(pod, { ...endpoint, method: "HEAD" }, { jwt: jwtOf(grant), request });
+  const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
   // A range is meant for the storage; the proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);

@@ -3,7 +3,7 @@ import { type Digest, parseDigest } from "./digest.ts";
 import type { Endpoint, Mount } from "./endpoint.ts";
 import type { OciError } from "./errors.ts";
 import { matchPath, methodsOf, type PathMatch } from "./match-path.ts";
-import { countParameter, parameter, withoutParameters } from "./query.ts";
+import { hasMoreParameters, joinParameters, MAX_PARAMETERS, MAX_TOKEN_PARAMETERS, readParameters } from "./query.ts";
 import { parseReference, parseTag, type Reference, type Tag } from "./reference.ts";
 import { parseRepositoryName } from "./repository-name.ts";
 
@@ -80,39 +80,48 @@ const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
 /** The raw query, without the parameters that the endpoint has a member for, and these members. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
+  const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
+  if (hasMoreParameters(query, most)) {
+    return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
+  }
   switch (kind) {
     case "catalog":
     case "tags": {
-      const repeated = repeatedOf(query, ["n", "last"]);
-      if (repeated !== null) return err(repeated);
-      const rest = withoutParameters(query, ["n", "last"]);
-      return ok({ n: parameter(query, "n"), last: parameter(query, "last"), query: rest });
+      const taken = takeParameters(query, ["n", "last"]);
+      return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      const repeated = repeatedOf(query, ["digest", "mount", "from"]);
-      if (repeated !== null) return err(repeated);
       // A `from` without `mount` means nothing to a registry, but would demand a right on one more repository.
-      const rest = withoutParameters(query, ["digest", "mount", "from"]);
-      return ok({ digest: parameter(query, "digest"), mount: parseMount(query), query: rest });
+      const taken = takeParameters(query, ["digest", "mount", "from"]);
+      if (!taken.ok) return taken;
+      const { digest, mount, from } = taken.value.values;
+      return ok({ digest, mount: parseMount(mount, from), query: taken.value.rest });
     }
     case "upload": {
-      const repeated = repeatedOf(query, ["digest"]);
-      return repeated === null ? ok({ query }) : err(repeated);
+      const taken = takeParameters(query, ["digest"]);
+      return taken.ok ? ok({ query }) : taken;
     }
     default:
       return ok({ query });
   }
 }
 
-/** A parameter that is given twice is refused, because edge and Pod could read two values. */
-function repeatedOf(query: string, names: readonly string[]): OciError | null {
-  const repeated = names.find((name) => countParameter(query, name) > 1);
-  if (repeated === undefined) return null;
-  return { code: "QUERY_INVALID", message: `query parameter "${repeated}" is repeated; want it once` };
+type Taken<Name extends string> = { readonly values: Readonly<Record<Name, string | null>>; readonly rest: string };
+
+/** The values of some parameters, and the query without them. One that is given twice is refused, because edge and Pod could read two values. */
+function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
+  const parameters = readParameters(query);
+  const valuesOf = (name: Name) => parameters.filter((each) => each.name === name).map(({ value }) => value);
+  const repeated = names.find((name) => valuesOf(name).length > 1);
+  if (repeated !== undefined) {
+    return err({ code: "QUERY_INVALID", message: `query parameter "${repeated}" is repeated; want it once` });
+  }
+  const values = Object.fromEntries(names.map((name) => [name, valuesOf(name)[0] ?? null]));
+  const rest = parameters.filter(({ name }) => !names.some((taken) => taken === name));
+  return ok({ values: values as Taken<Name>["values"], rest: joinParameters(rest) });
 }
 
-function parseMount(query: string): Mount | null {
-  const [digest, from] = [parameter(query, "mount"), parameter(query, "from")];
+function parseMount(digest: string | null, from: string | null): Mount | null {
   if (digest === null) return null;
   if (from === null) return { digest, from: { kind: "absent" } };
   const name = parseRepositoryName(from);

@@ -3,27 +3,38 @@
  * an upload belongs to the Pod, and we cannot know what it means.
  */
 
-/** The decoded name of one `name=value` of a query. */
-export const nameOf = (segment: string): string => {
-  const equals = segment.indexOf("=");
-  // URLSearchParams decodes as servers do, malformed escapes included.
-  const [first] = new URLSearchParams(equals < 0 ? segment : segment.slice(0, equals)).keys();
-  return first ?? "";
-};
+/** One `name=value` of a query, decoded, and its own text. */
+export type Parameter = { readonly name: string; readonly value: string; readonly text: string };
 
-export function countParameter(query: string, name: string): number {
-  return query.split("&").filter((segment) => nameOf(segment) === name).length;
+/** No client sends as many. Without a bound, the 16,000 parameters that fit into a URL would cost tens of milliseconds. */
+export const MAX_PARAMETERS = 100;
+/** A token request has up to 200 scopes, each of which may be a parameter of its own. */
+export const MAX_TOKEN_PARAMETERS = 300;
+
+/** Whether a query or a form has more parameters. Empty ones count, because they cost as much. */
+export const hasMoreParameters = (query: string, most: number): boolean => query.split("&", most + 1).length > most;
+
+/** Every parameter, in its order, decoded as servers do, malformed escapes included. */
+export const readParameters = (query: string): readonly Parameter[] => query.split("&").map(readParameter);
+
+function readParameter(text: string): Parameter {
+  // URLSearchParams drops a question mark at the beginning, so it gets one of its own.
+  const [[name, value] = ["", ""]] = new URLSearchParams(`?${text}`);
+  return { name, value, text };
 }
+
+export const countParameter = (query: string, name: string): number =>
+  readParameters(query).filter((each) => each.name === name).length;
 
 /** The decoded value of a parameter's first occurrence, or null if it is absent. */
-export const parameter = (query: string, name: string): string | null => new URLSearchParams(query).get(name);
+export const parameter = (query: string, name: string): string | null =>
+  readParameters(query).find((each) => each.name === name)?.value ?? null;
 
-export function withoutParameters(query: string, names: readonly string[]): string {
-  return query
-    .split("&")
-    .filter((segment) => !names.includes(nameOf(segment)))
-    .join("&");
-}
+export const withoutParameters = (query: string, names: readonly string[]): string =>
+  joinParameters(readParameters(query).filter(({ name }) => !names.includes(name)));
+
+export const joinParameters = (parameters: readonly Parameter[]): string =>
+  parameters.map(({ text }) => text).join("&");
 
 /** `query` with the parameters added at its end, in a form that every server reads alike. Null values are left out. */
 export function withParameters(query: string, added: Readonly<Record<string, string | null>>): string {

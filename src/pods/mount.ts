@@ -1,4 +1,5 @@
 import type { Directory, Pod } from "../directory/directory.ts";
+import type { ChosenBy } from "../directory/kv.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
@@ -12,7 +13,7 @@ import type { DirectoryFailure } from "../refusal.ts";
 export async function settleMount(
   endpoint: RepositoryEndpoint,
   pod: Pod,
-  directory: Directory,
+  { directory, chosenBy }: { readonly directory: Directory; readonly chosenBy: ChosenBy },
 ): Promise<Result<RepositoryEndpoint, DirectoryFailure>> {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null) return ok(endpoint);
   const { from } = endpoint.mount;
@@ -20,7 +21,7 @@ export async function settleMount(
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
   if (from.kind === "unusable") return ok(plain);
-  const source = await resolvePod(directory, { name: from.name });
+  const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
   // A blocked repository must not be readable under another name either.
   return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);

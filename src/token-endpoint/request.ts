@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { forwardedHeaders } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { OciError } from "../oci/errors.ts";
+import { hasMoreParameters, MAX_TOKEN_PARAMETERS } from "../oci/query.ts";
 import { type Access, parseScopes } from "../oci/scope.ts";
 
 /** A token request, which comes as GET with a query, or as POST with a form (OAuth2, distribution's token spec). */
@@ -30,6 +31,12 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const text = isForm ? await textWithin(request, MAX_FORM_BYTES) : new URL(request.url).search;
   if (text === null)
     return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds` });
+  if (hasMoreParameters(text, MAX_TOKEN_PARAMETERS)) {
+    return err({
+      code: "QUERY_INVALID",
+      message: `request has more than ${MAX_TOKEN_PARAMETERS} parameters; send fewer`,
+    });
+  }
   const parameters = new URLSearchParams(text);
   const asked = parameters.get("service") ?? "";
   // Clients send the service of the challenge; some send none or an empty one.

@@ -4,9 +4,18 @@ import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
-import { maxPods, maxTextCharacters, type Rules, type Topology, type TopologyPod, topologySchema } from "./topology.ts";
+import {
+  maxCidrs,
+  maxPods,
+  maxTextCharacters,
+  type Rules,
+  type Topology,
+  type TopologyPod,
+  topologySchema,
+} from "./topology.ts";
 
 /** `assignmentsFile` is still to be read. */
 export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
@@ -23,7 +32,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
-  mistakes.push(...checkShared(pods), ...checkEdge(output.edge));
+  mistakes.push(...checkShared(pods), ...checkCidrs(pods), ...checkEdge(output.edge));
   const assignments = assignmentsOf(given.assignments ?? {}, pods, mistakes);
   const blocks = blocksOf(given.blocks ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
@@ -94,7 +103,26 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
     yield* claim("issuer", pod.issuer, id, ["issuer"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
+    // Keys in storage name no repository, so the word of one Pod about its blobs would open the other's.
+    for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
+}
+
+/** The places of a Pod's blobs, each with its last store: one Pod may have several stores in one place. */
+const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
+  new Map(
+    blobs.stores.flatMap((store, index) => {
+      const place = storePlace(store);
+      return place === null ? [] : [[place, index]];
+    }),
+  );
+
+function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>): readonly Mistake[] {
+  const stores = [...pods.values()].flatMap(({ blobs }) => blobs.stores);
+  const cidrs = stores.reduce((sum, { when }) => sum + (when?.cidrs?.length ?? 0), 0);
+  if (cidrs <= maxCidrs) return [];
+  const text = `have ${cidrs} CIDRs in their stores; want at most ${maxCidrs}, so name regions instead of whole clouds`;
+  return [{ path: ["pods"], at: "name", text }];
 }
 
 function checkEdge(edge: string | undefined): readonly Mistake[] {

@@ -94,6 +94,7 @@ const wantedByType: Readonly<Record<string, string>> = {
   string: "text",
   number: "a number",
   array: "a list",
+  object: "a mapping",
   strict_object: "a mapping",
   loose_object: "a mapping",
   record: "a mapping",

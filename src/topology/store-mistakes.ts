@@ -1,4 +1,5 @@
-import { type Cidr, parseCidr } from "../lib/address.ts";
+import { parseCidr } from "../lib/address.ts";
+import { rangesCover, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 import { continentsOf } from "./continents.ts";
@@ -26,9 +27,9 @@ function listMistakes(when: When): readonly string[] {
     const entries: readonly (string | number)[] | undefined = when[member];
     if (entries === undefined) return [];
     if (entries.length === 0) return [`${member}: is empty, so it fits no client; leave it out to fit all`];
-    const repeated = new Set(entries.filter((entry, index) => entries.indexOf(entry) !== index));
+    const repeated = [...Map.groupBy(entries, (entry) => entry)].filter(([, same]) => same.length > 1);
     return [
-      ...[...repeated].map((entry) => `${member}: duplicate "${entry}"; remove one of the two`),
+      ...repeated.map(([entry]) => `${member}: duplicate "${entry}"; remove one of the two`),
       ...(member === "cidrs" ? (when.cidrs ?? []).flatMap(cidrMistake) : []),
     ];
   });
@@ -90,13 +91,5 @@ function continentsCover(earlier: When["continents"], later: When): boolean {
   return countries?.every((possible) => possible.length > 0 && listCovers(earlier, possible)) ?? false;
 }
 
-function cidrsCover(earlier: When["cidrs"], later: When["cidrs"]): boolean {
-  const [blocks, inner] = [earlier, later].map((cidrs) => cidrs?.map(parseCidr).filter((cidr) => cidr !== null));
-  if (blocks === undefined) return true;
-  return inner?.every((cidr) => blocks.some((block) => contains(block, cidr))) ?? false;
-}
-
-const contains = (outer: Cidr, inner: Cidr): boolean =>
-  outer.family === inner.family &&
-  outer.hostBits >= inner.hostBits &&
-  outer.bits >> outer.hostBits === inner.bits >> outer.hostBits;
+const cidrsCover = (earlier: When["cidrs"], later: When["cidrs"]): boolean =>
+  earlier === undefined || (later !== undefined && rangesCover(rangesOf(earlier), rangesOf(later)));

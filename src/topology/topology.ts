@@ -15,6 +15,7 @@ import { podFields } from "../directory/records.ts";
 import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
+import { cloudPaths } from "./cloud-formats.ts";
 
 const pod = v.strictObject({
   state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
@@ -30,6 +31,8 @@ export const topologySchema = v.strictObject({
   assignments: v.optional(v.record(v.string(), v.string()), {}),
   /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many. */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  /** Files of address ranges, for the stores whose `when` names a cloud. */
+  clouds: v.optional(cloudPaths, {}),
   default: v.optional(v.string()),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
@@ -51,6 +54,8 @@ export type Rules = {
 
 /** The Worker remembers this many parsed Pods, and lists all of them in one record. */
 export const maxPods = 500;
+/** In the stores of all Pods. An isolate of the Worker keeps them all, in 130 bytes each. A record stays far below KV's 25 MiB. */
+export const maxCidrs = 30_000;
 /** An operator's text ends up in the message of an OCI error. */
 export const maxTextCharacters = 500;
 

@@ -13,7 +13,7 @@ import {
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Mistake, Path, Position } from "./mistake.ts";
 
-type Yaml = {
+export type Yaml = {
   readonly value: unknown;
   /** The position of what the path leads to, or of the nearest part of the path that exists. */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;

@@ -21,6 +21,7 @@ const records = new Map(
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },
+    kvKeys: { get: () => 0, set: () => {}, enumerable: true },
     podRequests: { get: () => 0, set: () => {}, enumerable: true },
     kvFailure: { get: () => undefined, set: () => {}, enumerable: true },
   }),
@@ -41,9 +42,11 @@ function startEdge() {
     realm: null,
     auth: "none",
     plainHttp: "nowhere",
+    corsOrigins: [],
     sealingKeys: [],
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,
+    stallMs: 60_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);

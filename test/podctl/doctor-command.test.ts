@@ -3,10 +3,12 @@ import { expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
 import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
+const hostilePod = await startOddPod();
 
 async function doctor(...args: readonly string[]) {
   const file = `${stack.current.stateDir}/stack.json`;
@@ -30,6 +32,26 @@ test("podctl doctor checks every Pod that has a record", async () => {
   const { stdout, code } = await doctor();
   await stack.current.deleteKv("pod/pod-c");
   expect([code, stdout]).toEqual([1, expect.stringMatching(/^pod-c +record +record-wrong/m)]);
+});
+
+test("podctl doctor and explain show the control characters of a hostile Pod's token, and print none", async () => {
+  const hostile = "\u001b]52;c;aGk=\u0007\u001b[2J\u009b1A\r";
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const access = [{ type: "repository", name: "globex/hello", actions: ["pull"] }];
+  const claims = { iss: hostile, aud: hostile, sub: hostile, exp: 2e9, access };
+  const jwt = `${part({ alg: "RS256", kid: hostile })}.${part(claims)}.c2ln`;
+  hostilePod.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+  const known = (await readStackKv(stack.current, ["pod/pod-b"])).get("pod/pod-b") ?? "";
+  await stack.current.putKv("pod/pod-b", JSON.stringify({ ...JSON.parse(known), token: `${hostilePod.url}/jwt/auth` }));
+  const found = await doctor("pod-b");
+  await stack.current.putKv("pod/pod-b", known);
+  const env = { PODCTL_STACK: `${stack.current.stateDir}/stack.json`, NO_COLOR: "1" };
+  const path = "/v2/globex/hello/manifests/1";
+  const explained = await podctl(["explain", "GET", path, "--token", `pods.v1.pod-b/${jwt}`], { env });
+  for (const { stdout, stderr } of [found, explained]) {
+    expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n\t]/u);
+    expect(stdout).toContain("\\u001b[2J\\u009b1A\\u000d");
+  }
 });
 
 test("podctl doctor works on an account's directory with --edge, and says what the operator has not given", async () => {

@@ -22,6 +22,7 @@ const topology = `pods:
         - { scheme: public, baseUrl: "https://mirror.example.net" }
         - { scheme: s3, endpoint: "https://s3.example.com", bucket: pod-a-blobs }
         - { scheme: ftp }
+        - { scheme: s3, endpoint: "https://s3.example.com", region: eu-1, bucket: near, when: { cloud: aws, region: eu-1 } }
   pod-b: { registry: "https://registry.pod-b.example.com", trust: { kind: access, clientId: edge } }
 `;
 const file = join(dir, "topology.yaml");
@@ -80,6 +81,7 @@ describe("the place that podctl seal reads from a topology file", () => {
     ["pod-a", store, "s3", "pod-a-blobs"],
     ["pod-a", "blobs.stores[0].credentials", "s3", "pod-a-blobs"],
     ["pod-a", "blobs.stores.1.credentials", "cloudfront", "https://cdn.example.net"],
+    ["pod-a", "blobs.stores.5.credentials", "s3", "near"],
     ["pod-a", "trust.value", "header", "https://registry.pod-a.example.com"],
     ["pod-b", "trust.clientSecret", "access", "https://registry.pod-b.example.com"],
   ])("has the scheme and target of %s %s", (pod, field, scheme, target) => {

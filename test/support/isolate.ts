@@ -17,7 +17,7 @@ export function startIsolate(kv: BulkKv): Isolate {
   const memory = createIsolate();
   const isolate: Isolate = {
     nowMs: Date.now(),
-    trace: { kvReads: 0 },
+    trace: { kvReads: 0, kvKeys: 0 },
     tokens: memory.tokens,
     directory: (plainHttp = "nowhere") =>
       createDirectory({

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { checkTopology } from "../../src/topology/check.ts";
 import { formatPath } from "../../src/topology/mistake.ts";
 
@@ -48,4 +48,73 @@ test.each<[string, readonly object[], string]>([
   ["has dots in its path", [{ ...cdn, prefix: "a/../b" }], "want a path without slashes at its ends and without dot"],
 ])("a topology with a store that %s is a mistake at that store", (_, stores, text) => {
   expect(mistakesOf(...stores)).toContain(text);
+});
+
+const s3 = { scheme: "s3", endpoint: "https://s3.test", region: "r", bucket: "blobs", credentials: "sealed" };
+const azure = {
+  scheme: "azure",
+  endpoint: "https://acc.blob.test",
+  account: "acc",
+  container: "blobs",
+  credentials: "s",
+};
+
+/** What is wrong with the stores of pod-b, next to those of pod-a. */
+function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
+  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b" }] };
+  const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };
+  const checked = checkTopology({ pods }, rules);
+  return checked.ok ? [] : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`);
+}
+
+describe("storage of two Pods", () => {
+  test.each<[string, object, object, string]>([
+    ["one bucket", s3, s3, "blobs.s3.test"],
+    ["one directory of a bucket", { ...s3, prefix: "a/b" }, { ...s3, prefix: "a/b" }, "blobs.s3.test/a/b"],
+    ["one bucket, in the path and before the host", s3, { ...s3, addressing: "virtual-host" }, "blobs.s3.test"],
+    [
+      "one bucket, in the path and as its own host",
+      s3,
+      { ...s3, addressing: "bound-host", endpoint: "https://blobs.s3.test" },
+      "blobs.s3.test",
+    ],
+    [
+      "one bucket, with another region and other credentials",
+      s3,
+      { ...s3, region: "x", credentials: "y" },
+      "blobs.s3.test",
+    ],
+    [
+      "one bucket, by two schemes",
+      { scheme: "gcs", endpoint: "https://s3.test", bucket: "blobs", credentials: "s" },
+      s3,
+      "blobs.s3.test",
+    ],
+    ["one container", azure, azure, "acc.blob.test/blobs"],
+    ["one CDN host", cdn, { ...cdn, scheme: "cloudfront", credentials: "s" }, "cdn.test"],
+  ])("%s is an error, because one Pod's word would open the other's blobs", (_, ofA, ofB, place) => {
+    const mistakes = mistakesOfTwo([ofA], [{ scheme: "pod", when: { asns: [1] } }, ofB]);
+    expect(mistakes).toEqual([expect.stringContaining(`pods.pod-b.blobs.stores[1]: storage "${place}"`)]);
+    expect(mistakes[0]).toContain('Pod "pod-a"');
+  });
+
+  test.each<[string, object, object]>([
+    ["another bucket", s3, { ...s3, bucket: "other" }],
+    ["another directory of one bucket", s3, { ...s3, prefix: "b" }],
+    ["another endpoint", s3, { ...s3, endpoint: "https://s3-b.test" }],
+    ["another container of one account", azure, { ...azure, container: "other" }],
+    [
+      "another account of one emulator",
+      { ...azure, addressing: "path" },
+      { ...azure, addressing: "path", account: "other" },
+    ],
+    ["another directory of one CDN host", { ...cdn, prefix: "a" }, { ...cdn, prefix: "b" }],
+    ["each Pod's own redirect", { scheme: "pod" }, { scheme: "pod" }],
+  ])("%s is not an error", (_, ofA, ofB) => {
+    expect(mistakesOfTwo([ofA], [ofB])).toEqual([]);
+  });
+
+  test("one Pod may name its storage in several of its stores", () => {
+    expect(mistakesOfTwo([{ ...s3, when: { continents: ["EU"] } }, s3], [cdn])).toEqual([]);
+  });
 });

@@ -5,6 +5,7 @@ import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import { applyPlan, checkApplied } from "../write/apply-plan.ts";
+import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan, type Plan } from "../write/make-plan.ts";
 import { planJson, planLines } from "../write/plan-text.ts";
 
@@ -29,15 +30,17 @@ an apply is interrupted, the next one completes it. KV keeps what an apply repla
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(kv, topology);
       refuseChanged(plan, options.expect);
-      if (isEmpty(plan) && options.json) return printJson({ ...planJson(plan), applied: null });
-      showWrite(planLines(plan, target.name), options);
+      const [clouds, now] = [topology.cloudFiles, new Date()];
+      const json = { ...planJson(plan), clouds: cloudJson(clouds, now) };
+      if (isEmpty(plan) && options.json) return printJson({ ...json, applied: null });
+      showWrite([...planLines(plan, target.name), ...cloudLines(clouds, now)], options);
       if (isEmpty(plan)) return;
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
       // KV may have changed while the operator was reading the plan.
       if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);
       const revision = await applyPlan(kv, plan);
       await checkApplied(kv, topology, plan);
-      if (options.json) printJson({ ...planJson(plan), applied: revision });
+      if (options.json) printJson({ ...json, applied: revision });
       else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
     });
 }

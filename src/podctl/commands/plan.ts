@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
+import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan } from "../write/make-plan.ts";
 import { planJson, planLines } from "../write/plan-text.ts";
 
@@ -26,8 +27,9 @@ was made for. \`podctl apply --expect <revision>\` refuses to write if KV has ch
       const target = await openTarget(options);
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(target.openKv(), topology);
-      if (json) printJson(planJson(plan));
-      else for (const line of planLines(plan, target.name)) print(line);
+      const [clouds, now] = [topology.cloudFiles, new Date()];
+      if (json) printJson({ ...planJson(plan), clouds: cloudJson(clouds, now) });
+      else for (const line of [...planLines(plan, target.name), ...cloudLines(clouds, now)]) print(line);
       if (!isEmpty(plan)) process.exitCode = changesExitCode;
     });
 }

@@ -1,11 +1,21 @@
 import { toJsonSchema } from "@valibot/to-json-schema";
 import { Command } from "commander";
+import * as v from "valibot";
+import { when } from "../../signers/store.ts";
+import { cloudEntries } from "../../topology/cloud-ranges.ts";
 import { topologySchema } from "../../topology/topology.ts";
 import { printJson } from "../output.ts";
 
+const options = { typeMode: "input", errorMode: "ignore" } as const;
+const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entries, ...cloudEntries }), options);
+
 /** The form of a topology file, for editors. What only `podctl validate` can see (names, hosts, sealed values) is not in it. */
 export const topologyJsonSchema = (): object => ({
-  ...toJsonSchema(topologySchema, { typeMode: "input", errorMode: "ignore" }),
+  ...toJsonSchema(topologySchema, {
+    ...options,
+    // podctl writes clouds out as CIDRs before it checks a topology by its schema.
+    overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
+  }),
   title: "registry-edge topology",
 });
 

@@ -63,9 +63,11 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       realm: null,
       auth,
       plainHttp: "everywhere",
+      corsOrigins: [],
       sealingKeys: [],
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
+      stallMs: 60_000,
     },
     directory,
     callRegistry: record("registry", () => ""),
@@ -74,7 +76,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     waitUntil,
     now,
-    trace: { kvReads: 0, podRequests: 0 },
+    trace: { kvReads: 0, kvKeys: 0, podRequests: 0 },
   };
 }
 

@@ -30,8 +30,9 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  const store = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
-  const { scheme } = store;
+  // A secret is not bound to the store's condition, which may name a cloud.
+  const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
+  const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);
   const hasSecret = scheme !== "pod" && schemes[scheme].secret !== null;
   const parsed = v.safeParse(storeSchema, hasSecret ? { ...store, credentials: "not sealed yet" } : store);

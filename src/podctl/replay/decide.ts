@@ -1,6 +1,7 @@
 /** A directory in memory, for as many look-ups as a log has lines. The Worker's own `handle()` decides where each request goes. */
 import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
+import { freshValues } from "../../directory/kv.ts";
 import { BoundedMap } from "../../lib/collections.ts";
 import { ok } from "../../lib/result.ts";
 import { recordText } from "../../topology/record-text.ts";
@@ -35,7 +36,7 @@ export function createDecide(
   { plainHttp }: Pick<Target, "plainHttp">,
 ): (subject: Subject) => Promise<string> {
   const directory = createDirectory({
-    readKv: async () => ok({ textOf: (key) => texts.get(key) ?? null, stale: null }),
+    readKv: async () => ok(freshValues(texts)),
     plainHttp,
     parsedPods: new BoundedMap(500),
   });

@@ -37,6 +37,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
 
 async function compare(kv: KvStore, topology: Topology) {
   const wanted = wantedRecords(topology);
+  const changeFor = createChangeFor();
   const seen = new Set<string>();
   const changes: Change[] = [];
   const keptBlocks: string[] = [];
@@ -49,7 +50,7 @@ async function compare(kv: KvStore, topology: Topology) {
       if (key === directoryKey) directoryText = text;
       const after = wanted.get(key);
       if (after !== null) seen.add(key);
-      const change = changeOf(key, text, after);
+      const change = changeFor(key, text, after);
       if (after === null && kindOf(key) === "block") keptBlocks.push(key);
       else if (change !== null) changes.push(change);
     }
@@ -62,4 +63,15 @@ async function compare(kv: KvStore, topology: Topology) {
     }
   }
   return { changes, keptBlocks, directoryText, fingerprint: hash.digest("hex") };
+}
+
+/** `changeOf`, but without a second comparison of equal texts, because most assignments of a Pod have the same text. */
+function createChangeFor(): (key: string, before: string, after: object | null) => Change | null {
+  const equalTexts = new Map<object, string>();
+  return (key, before, after) => {
+    if (after !== null && equalTexts.get(after) === before) return null;
+    const change = changeOf(key, before, after);
+    if (after !== null && change === null) equalTexts.set(after, before);
+    return change;
+  };
 }
