@@ -6,7 +6,7 @@ import { manifestType } from "../support/image.ts";
 import { amount, type Finding, portable } from "./finding.ts";
 import { Load, type Target } from "./load.ts";
 import { measureRounds, median, medianRatio, type Rounds, type Subject } from "./rounds.ts";
-import { startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
+import { type LongToken, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
 const repository = "acme/private";
 const manifest = `/v2/${repository}/manifests/1`;
@@ -14,8 +14,9 @@ const manifest = `/v2/${repository}/manifests/1`;
 export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const stack = await startBenchStack(teardown, dir);
-    const targets = await warmTargets(stack);
-    const subjects = await subjectsOf(stack, targets, { teardown, dir });
+    const token = await stack.longToken("pod-a", repository);
+    const targets = await warmTargets(stack, token);
+    const subjects = await subjectsOf(stack, { targets, token }, { teardown, dir });
     const us = await measureRounds(subjects, rounds);
     return [
       portable("warm blob redirect ÷ bare 307", medianRatio(us.redirect, us.bareRedirect), 1.3),
@@ -32,14 +33,12 @@ export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
 type Targets = Readonly<Record<"redirect" | "forward" | "challenge", Target>>;
 
 /** Requests whose answers rest on what the isolate remembers, because each was made once before. */
-async function warmTargets(stack: Stack): Promise<Targets> {
-  const client = createClient(stack.edge);
-  const token = await client.token([`repository:${repository}:pull`]);
+async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets> {
   const [layer] = await layersOf(stack, repository);
   const blob = `/v2/${repository}/blobs/${layer?.digest ?? ""}`;
-  await client.get(blob, token);
-  const headers = { Authorization: `Bearer ${token}`, Accept: manifestType, "User-Agent": "docker/27.3.1" };
-  const { Authorization: _, ...withoutToken } = headers;
+  await createClient(stack.edge).get(blob, bundle);
+  const withoutToken = { Accept: manifestType, "User-Agent": "docker/27.3.1" };
+  const headers = { ...withoutToken, Authorization: `Bearer ${bundle}` };
   return {
     redirect: { url: stack.edge + blob, headers, status: 307 },
     forward: { url: stack.edge + manifest, headers, status: 200 },
@@ -49,18 +48,19 @@ async function warmTargets(stack: Stack): Promise<Targets> {
 
 async function subjectsOf(
   stack: Stack,
-  { redirect, forward, challenge }: Targets,
+  { targets, token }: { readonly targets: Targets; readonly token: LongToken },
   { teardown, dir }: { readonly teardown: Teardown; readonly dir: string },
 ) {
+  const { redirect, forward, challenge } = targets;
   const bareWorker = async (target: Target, POD: string | null) => {
     const { line, headers } = await answerOf(stack, target);
     const constants = { LINE: line, HEADERS: headers, POD };
     return startBenchWorker(teardown, dir, { file: "bare-worker.ts", constants });
   };
   const bareRedirect = await bareWorker(redirect, null);
-  const pod = stack.pods["pod-a"];
-  const bareProxy = await bareWorker(forward, pod.registry.url);
-  const podHeaders = { ...forward.headers, Authorization: `Bearer ${await podToken(pod.token.url)}` };
+  const bareProxy = await bareWorker(forward, stack.pods["pod-a"].registry.url);
+  // The Pod's own token, as a proxy without bundles would pass it on.
+  const podHeaders = { ...forward.headers, Authorization: `Bearer ${token.jwt}` };
   const at = (target: Target, url: string): Target => ({ ...target, url: url + new URL(target.url).pathname });
   const load = new Load();
   teardown.add({ stop: async () => load.close() });
@@ -87,12 +87,4 @@ async function answerOf(stack: Stack, { url, headers }: Target) {
   const line = JSON.parse(stack.edgeLines().at(-1) ?? "{}") as object;
   const { "content-length": _, ...kept } = Object.fromEntries(answer.headers);
   return { line, headers: kept };
-}
-
-/** The Pod's own token, as a proxy without an edge's bundle would pass it on. */
-async function podToken(tokenService: string): Promise<string> {
-  const query = new URLSearchParams({ service: "pod-a-registry", scope: `repository:${repository}:pull` });
-  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
-  const answer = await fetch(`${tokenService}/jwt/auth?${query}`, { headers });
-  return ((await answer.json()) as { token: string }).token;
 }

@@ -19,7 +19,12 @@ export class Load {
     const sendSome = async () => {
       for (let index = next++; index < count; index = next++) await this.#sendOne(targetOf(index));
     };
-    await Promise.all(Array.from({ length: connections }, sendSome));
+    try {
+      await Promise.all(Array.from({ length: connections }, sendSome));
+    } finally {
+      // After a failure the other connections end too.
+      next = count;
+    }
   }
 
   #sendOne({ url, headers, status }: Target): Promise<void> {

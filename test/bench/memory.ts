@@ -1,5 +1,5 @@
 /** How much memory workerd has after 100,000 requests, with the edge in it and with a bare Worker. */
-import { createClient, layersOf } from "../support/client.ts";
+import { layersOf } from "../support/client.ts";
 import { amount, type Finding } from "./finding.ts";
 import { Load, type Target } from "./load.ts";
 import { residentBytes } from "./process.ts";
@@ -16,9 +16,9 @@ export const benchMemory = (): Promise<readonly Finding[]> =>
     const bare = await startBenchWorker(teardown, dir, { file: "bare-worker.ts", constants });
     const load = new Load();
     teardown.add({ stop: async () => load.close() });
-    const token = await createClient(stack.edge).token([`repository:${repository}:pull`]);
+    const { bundle } = await stack.longToken("pod-a", repository);
     const [layer] = await layersOf(stack, repository);
-    const headers = { Authorization: `Bearer ${token}` };
+    const headers = { Authorization: `Bearer ${bundle}` };
     const redirect: Target = {
       url: `${stack.edge}/v2/${repository}/blobs/${layer?.digest ?? ""}`,
       headers,

@@ -1,13 +1,13 @@
-/** What Cloudflare asks for a million requests at list price, from what a mix of pulls costs in KV reads, CPU time and log lines. */
+/** What Cloudflare asks for a million requests at list price, from what a mix of pulls costs in KV keys, CPU time and log lines. */
 import { unstable_readConfig } from "wrangler";
 import { amount, type Finding } from "./finding.ts";
-import { pushImages, readsPerRequest } from "./kv-reads.ts";
+import { keysPerRequest, pushImages } from "./kv-reads.ts";
 import { cpuUs } from "./process.ts";
 import { pull, requestsOfPull } from "./pull.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 /** US$ of the Workers Paid plan as listed in November 2026 ("Workers > Platform > Pricing", "KV > Platform > Pricing"). */
-const perMillion = { requests: 0.3, kvReads: 0.5, logLines: 0.6, cpuMs: 0.02 } as const;
+const perMillion = { requests: 0.3, kvKeys: 0.5, logLines: 0.6, cpuMs: 0.02 } as const;
 const maxPerMillion = 0.45;
 const secondsOfMonth = 30 * 24 * 3_600;
 const rates = [100, 1_000, 5_000] as const;
@@ -21,11 +21,11 @@ const warmUpPulls = 100;
 const pulls = 100;
 
 export const benchPrice = async (soFar: readonly Finding[]): Promise<readonly Finding[]> => {
-  const kvReads = soFar.find(({ name }) => name === readsPerRequest)?.value;
-  if (kvReads === undefined) throw new Error("the price needs the figures of kv-reads: measure both in one run");
+  const kvKeys = soFar.find(({ name }) => name === keysPerRequest)?.value;
+  if (kvKeys === undefined) throw new Error("the price needs the figures of kv-reads: measure both in one run");
   const { cpuMs, logLines } = await measureMix();
   const { requests, ...other } = perMillion;
-  const total = requests + kvReads * other.kvReads + logLines * other.logLines + cpuMs * other.cpuMs;
+  const total = requests + kvKeys * other.kvKeys + logLines * other.logLines + cpuMs * other.cpuMs;
   return [
     amount(priceOfMillion, total, maxPerMillion),
     amount(linesPerRequest, logLines),
@@ -74,10 +74,10 @@ function logSettings() {
 /** The arithmetic of the price, for the page. */
 export function priceLine(findings: readonly Finding[]): string {
   const text = (name: string) => (findings.find((finding) => finding.name === name)?.value ?? Number.NaN).toFixed(3);
-  const { requests, kvReads, logLines, cpuMs } = perMillion;
+  const { requests, kvKeys, logLines, cpuMs } = perMillion;
   return [
     `A million requests: ${requests} for themselves`,
-    `${text(readsPerRequest)} × ${kvReads} for KV reads`,
+    `${text(keysPerRequest)} × ${kvKeys} for KV keys`,
     `${text(linesPerRequest)} × ${logLines} for log lines`,
     `${text(cpuPerRequest)} × ${cpuMs} for CPU time = US$ ${text(priceOfMillion)}.`,
   ].join(" + ");

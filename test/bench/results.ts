@@ -36,8 +36,10 @@ export function machineNow(): Machine {
   };
 }
 
-export async function readResults(): Promise<Results> {
-  return JSON.parse(await readFile(file, "utf8")) as Results;
+/** The stored findings; none before the first whole run. */
+export async function readFindings(): Promise<readonly Finding[]> {
+  const text = await readFile(file, "utf8").catch(() => null);
+  return text === null ? [] : (JSON.parse(text) as Results).findings;
 }
 
 export async function writeResults(results: Results): Promise<void> {

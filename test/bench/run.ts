@@ -6,7 +6,7 @@ import { parseArgs } from "node:util";
 import { type Finding, ratiosFirst } from "./finding.ts";
 import { writePage } from "./page.ts";
 import { type Part, parts } from "./part-list.ts";
-import { findWorse, machineNow, readResults, writeResults } from "./results.ts";
+import { findWorse, machineNow, readFindings, writeResults } from "./results.ts";
 
 const { values, positionals } = parseArgs({ options: { short: { type: "boolean" } }, allowPositionals: true });
 const unknown = positionals.filter((name) => !parts.some((part) => part.name === name));
@@ -39,7 +39,7 @@ async function runSome(some: readonly Part[]): Promise<readonly Finding[]> {
 
 /** A part that seems worse is measured once more, because a neighbour on the machine can disturb one run. */
 async function runShort(): Promise<void> {
-  const stored = (await readResults()).findings;
+  const stored = await readFindings();
   const findings: Finding[] = [];
   for (const { short } of parts) {
     if (short === null) continue;

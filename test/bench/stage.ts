@@ -2,11 +2,18 @@
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { formatBundle } from "../../src/auth/bundle.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
 import { Teardown } from "../../src/local/teardown.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
 import { startMiniflare } from "../../src/local/workerd/miniflare.ts";
 import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
+import { signFor } from "../support/hostile-tokens.ts";
+
+const longTokenSeconds = 24 * 3_600;
 
 /** A folder for one part of the bench, and everything that the part has started. All of it is gone when `use` has ended. */
 export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => Promise<T>): Promise<T> {
@@ -20,8 +27,32 @@ export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => 
   }
 }
 
-export async function startBenchStack(teardown: Teardown, dir: string, options: StackOptions = {}): Promise<Stack> {
-  return teardown.add(await startStack({ edgePort: 0, stateDir: `${dir}/stack`, ...options }));
+export type BenchStack = Stack & {
+  /** A token for a pull that outlives the bench. The Pods' own tokens end after five minutes. */
+  longToken(pod: LocalPodId, repository: string): Promise<LongToken>;
+};
+/** What clients show to the edge, and the Pod's own token in it. */
+export type LongToken = { readonly bundle: string; readonly jwt: string };
+
+export async function startBenchStack(
+  teardown: Teardown,
+  dir: string,
+  options: StackOptions = {},
+): Promise<BenchStack> {
+  // The keys are extractable, as those that the stack makes itself.
+  const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
+  const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
+  teardown.add(stack);
+  return {
+    ...stack,
+    longToken: async (pod, repository) => {
+      const access = [{ type: "repository", name: repository, actions: ["pull"] }];
+      const exp = Math.floor(Date.now() / 1_000) + longTokenSeconds;
+      const claims = { iss: `${pod}-issuer`, aud: `${pod}-registry`, exp, access };
+      const jwt = await signFor({ ofA: signingKeys[pod], ofB: signingKeys[pod] }, claims);
+      return { bundle: formatBundle([{ pod: pod as string as PodId, jwt }]), jwt };
+    },
+  };
 }
 
 export type BenchWorker = { readonly url: string; readonly pid: number };

@@ -1,5 +1,6 @@
 /** What it adds to a redirect when a store is only for clients of ten thousand blocks of addresses. */
-import { createClient, layersOf } from "../support/client.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import { layersOf } from "../support/client.ts";
 import { amount, type Finding, portable } from "./finding.ts";
 import { Load, type Target } from "./load.ts";
 import { measureRounds, medianDifference, medianRatio, type Rounds } from "./rounds.ts";
@@ -18,17 +19,20 @@ export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
     const stack = await startBenchStack(teardown, dir, { topology });
     const load = new Load();
     teardown.add({ stop: async () => load.close() });
-    const subject = async (repository: string) => {
-      const token = await createClient(stack.edge).token([`repository:${repository}:pull`]);
+    const subject = async (pod: LocalPodId, repository: string) => {
+      const { bundle } = await stack.longToken(pod, repository);
       const [layer] = await layersOf(stack, repository);
       const target: Target = {
         url: `${stack.edge}/v2/${repository}/blobs/${layer?.digest ?? ""}`,
-        headers: { Authorization: `Bearer ${token}`, "CF-Connecting-IP": client },
+        headers: { Authorization: `Bearer ${bundle}`, "CF-Connecting-IP": client },
         status: 307,
       };
       return { pid: stack.workerdPid(), run: (count: number) => load.send(count, () => target) };
     };
-    const subjects = { without: await subject("acme/private"), with: await subject("globex/private") };
+    const subjects = {
+      without: await subject("pod-a", "acme/private"),
+      with: await subject("pod-b", "globex/private"),
+    };
     const us = await measureRounds(subjects, rounds);
     return [
       portable("blob redirect with 10,000 CIDRs in the store ÷ without", medianRatio(us.with, us.without)),
