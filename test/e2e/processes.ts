@@ -7,6 +7,12 @@ export async function processesNaming(text: string): Promise<readonly string[]> 
   return lines.filter((line) => line.includes(text));
 }
 
+/** The ids of the processes whose command line holds this text. */
+export async function processIdsNaming(text: string): Promise<readonly number[]> {
+  const lines = await Promise.all((await processIds()).map(async (id) => [id, await commandLine(id)] as const));
+  return lines.filter(([, line]) => line.includes(text)).map(([id]) => id);
+}
+
 /** The ids of all that a process started, directly or not. */
 export async function descendants(pid: number): Promise<readonly number[]> {
   const parents = await Promise.all((await processIds()).map(async (id) => [id, await parentOf(id)] as const));
