@@ -32,11 +32,19 @@ type BlobToSign = {
 /** A store remembers the layers of a popular image for a window or two; a URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
 
+/**
+ * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256, also one that was pushed by another digest, and
+ * only they know which sha256 that is.
+ */
+export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
+
 /** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
 export async function signBlobUrl(
   { method, digest, pod, store, attribution = {} }: BlobToSign,
   ports: SigningPorts,
 ): Promise<Result<string, Misconfigured>> {
+  if (!hasObjectKey(digest))
+    return misconfigured(`blob "${digest}" of Pod "${pod.id}" has no key in a store; want sha256`);
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
   const secret = await readSecret({ pod, store, field }, ports);
   if (!secret.ok) return secret;

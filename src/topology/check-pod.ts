@@ -1,7 +1,7 @@
 /** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
 import { isHost } from "../lib/address.ts";
-import { parseDigest } from "../oci/digest.ts";
+import { digestParts, parseDigest } from "../oci/digest.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
@@ -48,6 +48,12 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   const digest = parseDigest(pod.probe.digest);
   if (!repository.ok) yield mistake(["probe", "repository"], repository.error);
   if (!digest.ok) yield mistake(["probe", "digest"], digest.error);
+  else if (digestParts(digest.value).algorithm !== "sha256") {
+    yield mistake(
+      ["probe", "digest"],
+      `${quote(digest.value, ["digest"])} is not a sha256, and the edge signs URLs only for these`,
+    );
+  }
 }
 
 const originOf = (store: Store, path: Path): [Path, string][] => {
