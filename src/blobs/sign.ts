@@ -51,7 +51,7 @@ export async function signBlobUrl(
   const window = signingWindow(ports.now, secret.value.expiresAt ?? null);
   if (window === null) {
     return misconfigured(
-      `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
+      `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 20 minutes left`,
     );
   }
   const key = objectKey(digest, store.prefix);

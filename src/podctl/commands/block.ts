@@ -21,7 +21,7 @@ export function blockCommand(): Command {
       "after",
       `
 A manifest's digest blocks the image by digest and not by tag; block its layers too, or its repository's name. Signed URLs that
-clients hold already live on for at most 20 minutes. No \`podctl apply\` lifts a block; \`podctl unblock\` does.`,
+clients hold already live on for at most 30 minutes. No \`podctl apply\` lifts a block; \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));
