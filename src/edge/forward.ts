@@ -4,7 +4,8 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { formatChallenge, parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { accessList, requiredAccess } from "../oci/scope.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
+import { accessList, covers, requiredAccess } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
@@ -20,7 +21,8 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
   const { services, origin } = context;
-  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, services.directory) : ok(endpoint);
+  const target = { pod, mayPull: (name: RepositoryName) => mayPull(grant, name) };
+  const settled = hasRepository(endpoint) ? await settleMount(endpoint, target, services.directory) : ok(endpoint);
   if (!settled.ok) return settled;
   const answer = await callRegistry(settled.value, context, authorized);
   if (!answer.ok) return answer;
@@ -50,6 +52,10 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded" });
 }
+
+/** A token that only the Pod can judge may grant it. */
+const mayPull = (grant: Grant, name: RepositoryName): boolean =>
+  grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
 const isRefusal = ({ status }: Response): boolean => status >= 400 && status < 500;
 

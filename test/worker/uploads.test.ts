@@ -90,6 +90,31 @@ test("a mount within a Pod gets 201, and one across Pods or from a malformed nam
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
+test("a mount from a repository that the token may not pull gets 202 and is not asked of the Pod", async () => {
+  const digest = await pushBlob(stack.current, "acme/source", "a layer to mount without a right");
+  const client = createClient(stack.current.edge);
+  const own = "repository:acme/without:pull,push";
+  const query = `mount=${digest}&from=acme/source&origin=x`;
+  const mount = async (...scopes: readonly string[]) => {
+    const token = await client.token([own, ...scopes]);
+    return client.get(`/v2/acme/without/blobs/uploads/?${query}`, token, { method: "POST" });
+  };
+  stack.current.clearSeen();
+  for (const scopes of [
+    [],
+    ["repository:acme/other:pull"],
+    ["repository:acme/source:push"],
+    ["repository:globex/hello:pull"],
+  ]) {
+    const answer = await mount(...scopes);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/acme/without/")]);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ method, path }) => `${method} ${path}`)).toEqual(
+    Array(4).fill("POST /v2/acme/without/blobs/uploads/"),
+  );
+  expect((await mount("repository:acme/source:pull")).status).toBe(201);
+});
+
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
   await stack.current.putKv("block/acme/private", JSON.stringify({ v: 1, text: "removed" }));
