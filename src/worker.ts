@@ -17,7 +17,7 @@ shell.get("/", (context) =>
   context.text("This is a container registry. Use it with docker, podman or any other OCI client.\n"),
 );
 // Registries redirect here (distribution's router), because the base of the API ends in a slash.
-shell.get("/v2", (context) => context.redirect("/v2/", 301));
+shell.all("/v2", (context) => context.redirect("/v2/", 301));
 shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).response);
 
 export default {
@@ -76,7 +76,8 @@ async function answerRequest(
 ): Promise<AttributedAnswer> {
   const services = () => buildServices(env, { isolate, origin, trace, waitUntil });
   try {
-    if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
+    // More than one slash at the start is redirected, as registries do.
+    if (pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname)) {
       return await handle(request, services());
     }
     const probed: Reply | null = pathname === "/-/probe" ? await serveProbe(request, services()) : null;

@@ -33,6 +33,21 @@ test("an upload in chunks of unknown length gets locations on the edge, and the 
   expect(paths.filter((path) => path.includes("_pod"))).toEqual([]);
 });
 
+test("HEAD of an upload gets the 204 of GET, with a location on the edge", async () => {
+  const { client, token, location } = await startUpload("acme/status");
+  await client.get(location, token, { method: "PATCH", body: bytes });
+  stack.current.clearSeen();
+  for (const method of ["GET", "HEAD"]) {
+    const { status, headers } = await client.get(location, token, { method });
+    expect([status, headers.get("Range")]).toEqual([204, `0-${bytes.byteLength - 1}`]);
+    expect(headers.get("Location")).toMatch(/^\/v2\/acme\/status\/blobs\/uploads\/[^?]+\?.*_state=.*_pod=/);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ method, status }) => [method, status])).toEqual([
+    ["GET", 204],
+    ["HEAD", 204],
+  ]);
+});
+
 test("an upload stays with its Pod when the assignment changes", async () => {
   const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 2, state: "active" });
   await stack.current.putKv("route/moved", route("pod-a"));
