@@ -27,7 +27,15 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
+  /** Where the registry keeps its objects in the store; by default as the store says. Only `/-/probe` tries another. */
+  readonly root?: StoreRoot;
 };
+
+/** `legacy`: below a slash, as in a store of Azure that has `legacyRoot`. */
+type StoreRoot = "plain" | "legacy";
+
+export const rootOf = (store: SigningStore): StoreRoot =>
+  store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
 /** A store remembers the layers of a popular image for a window or two; a URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
@@ -40,7 +48,7 @@ export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).alg
 
 /** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
 export async function signBlobUrl(
-  { method, digest, pod, store, attribution = {} }: BlobToSign,
+  { method, digest, pod, store, attribution = {}, root = rootOf(store) }: BlobToSign,
   ports: SigningPorts,
 ): Promise<Result<string, Misconfigured>> {
   if (!hasObjectKey(digest))
@@ -54,7 +62,7 @@ export async function signBlobUrl(
       `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 20 minutes left`,
     );
   }
-  const key = objectKey(digest, store.prefix);
+  const key = objectKey(digest, store.prefix, root);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
@@ -62,11 +70,11 @@ export async function signBlobUrl(
   return ok(await rememberUrl(ports.signing, { store, name }, () => signerOf(store).sign(request)));
 }
 
-/** Where distribution and GitLab keep a blob's bytes, below the store's `prefix`. */
-export function objectKey(digest: Digest, prefix: string): string {
+/** Where distribution and GitLab keep a blob's bytes, below the store's root and `prefix`. */
+export function objectKey(digest: Digest, prefix: string, root: StoreRoot): string {
   const { algorithm, encoded } = digestParts(digest);
-  const key = `docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
-  return prefix === "" ? key : `${prefix}/${key}`;
+  const below = prefix === "" ? "" : `${prefix}/`;
+  return `${root === "legacy" ? "/" : ""}${below}docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
 /** One URL for all who ask within a window. With a scheme whose signatures are random (ECDSA), the first one made is used for all. */

@@ -114,6 +114,9 @@ const seeded: readonly (readonly [id: string, finding: string, make: () => Sickn
   ],
   ["wrong-bucket", "store-missing", () => ({ store: { bucket: "other" }, sealedFor: { target: "other" } })],
   ["wrong-prefix", "store-missing", () => ({ store: { prefix: "elsewhere" } })],
+  ["legacy-root", "store-legacy-root", async () => azureStore("legacy-root", /\/registry\/\/docker\//)],
+  ["no-legacy-root", "store-legacy-root", async () => azureStore("no-legacy-root", /\/registry\/docker\//, true)],
+  ["azure-without-the-blob", "store-missing", async () => azureStore("azure-without-the-blob", /never/)],
   ["storage-down", "store-unreachable", async () => ({ store: { endpoint: onLocalhost(await closedOrigin()) } })],
   [
     "second-store",
@@ -145,6 +148,17 @@ const seeded: readonly (readonly [id: string, finding: string, make: () => Sickn
     }),
   ],
 ];
+
+/** An azure store that has the probe's blob below one path only. */
+async function azureStore(pod: string, path: RegExp, legacyRoot = false): Promise<Sickness> {
+  const place = { pod, field: "blobs.stores.0.credentials", scheme: "azure", target: "poda/registry" };
+  const credentials = await seal(JSON.stringify({ accountKey: btoa("a key") }), place, sealingKeys.publicJwk);
+  const found = { inPlace: 200, headers: { "Content-Length": 5 } };
+  const endpoint = await startProxy(elsewhere, ({ url }) => (path.test(url ?? "") ? found : { inPlace: 404 }));
+  const account = { account: "poda", container: "registry", addressing: "path" };
+  const store = { scheme: "azure", endpoint: onLocalhost(endpoint), ...account, credentials };
+  return { blobs: { stores: [legacyRoot ? { ...store, legacyRoot } : store] } };
+}
 
 /** As above, found by the checks that write. */
 const seededForWrites: typeof seeded = [

@@ -25,6 +25,8 @@ export const advice = {
   "store-unreachable": "see whether the storage runs, and whether the store's address is right",
   "store-refuses": "seal the access key that may read this bucket; see also region and clock",
   "store-missing": "see whether bucket, prefix and root directory are those of the registry",
+  "store-legacy-root":
+    "give the azure store `legacyRoot: true` if its registry writes below `//` (docker-registry 2.8), else take it out",
   "store-wrong": "see what stands before the storage: the answer is not the blob's",
   "blob-host-under-edge":
     "serve blobs from a host name that is neither the edge's nor below it: Go clients send it their token",
