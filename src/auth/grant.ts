@@ -75,6 +75,13 @@ export async function grantFor(
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
+/** Whether a part of the token verifies and allows `wanted`, whatever Pod it is of. Then a known user asks, and not a stranger. */
+export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
+  const parts = await partsOf(token, ports.directory);
+  const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
+  return verified.ok && covers(verified.value.flat(), wanted);
+}
+
 /** Like `verifyToken`, but a key that the directory knows as another Pod's makes the token invalid here, so this Pod is never sent it. */
 async function judge(jwt: string, pod: Pod, ports: GrantPorts): Promise<Result<Verdict, DirectoryFailure>> {
   const verdict = await verifyToken(jwt, pod, ports);

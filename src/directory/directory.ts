@@ -1,4 +1,5 @@
 import type * as v from "valibot";
+import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
@@ -32,7 +33,10 @@ export type Directory = {
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /** Like `pod`, for an id that a token claims: ids that the directory does not list are looked up at a bounded rate. */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
-  /** The Pod whose token key has this `kid`; null if the directory knows none. These look-ups have a bounded rate. */
+  /**
+   * The Pod whose token key has this `kid`; null if the directory knows none. A key in the record of a listed Pod is found without a look-up of its own.
+   * Other look-ups have a bounded rate, so that forged tokens cost little.
+   */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   /** The Pod of a GitLab cell; null if the directory knows none. */
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
@@ -43,9 +47,12 @@ export type ParsedPods = BoundedMap<string, Pod>;
 
 type DirectoryPorts = {
   readonly readKv: ReadKv;
-  readonly plainHttp: "allow" | "refuse";
+  readonly plainHttp: PlainHttp;
   readonly parsedPods: ParsedPods;
 };
+
+/** One bulk read has all of their records. In a larger fleet each key is looked up by its `kid`. */
+const maxScannedPods = 100;
 
 export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPorts): Directory {
   const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {
@@ -72,6 +79,17 @@ export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPort
     const found = await read(directoryKey, directoryRecord);
     return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
+  /** The listed Pod whose record has the key. Only a record that contains the text is parsed, because parsing hundreds takes long. */
+  const holderOf = async (kid: string, listed: readonly PodId[]): Promise<PodId | null> => {
+    if (listed.length > maxScannedPods) return null;
+    const values = await readKv(listed.map(podKey));
+    if (!values.ok) return null;
+    for (const id of listed.filter((each) => values.value.textOf(podKey(each))?.includes(kid))) {
+      const found = await pod(id);
+      if (found.ok && found.value?.keys.some((key) => key.kid === kid)) return id;
+    }
+    return null;
+  };
   return {
     readKv,
     pod: (id) => pod(id),
@@ -79,12 +97,17 @@ export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPort
     claimedPod: async (id) => {
       const listed = await record();
       if (!listed.ok) return listed;
-      return pod(id, { chosenBy: listed.value.pods?.includes(id) ? "directory" : "stranger" });
+      return pod(id, { chosenBy: listed.value.pods?.includes(id) ? "directory" : "claim" });
     },
     record,
-    podOfKey: async (kid) =>
-      isKeyId(kid) ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, { chosenBy: "stranger" }) : ok(null),
-    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord),
+    podOfKey: async (kid) => {
+      if (!isKeyId(kid)) return ok(null);
+      const listed = await record();
+      if (!listed.ok) return listed;
+      const holder = await holderOf(kid, listed.value.pods ?? []);
+      return holder === null ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, { chosenBy: "claim" }) : ok(holder);
+    },
+    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, { chosenBy: "stranger" }),
   };
 }
 
@@ -130,7 +153,8 @@ function parsePod(
   if (!record.ok) return directoryFailure(record.error);
   const { registry, token, blobs } = record.value;
   const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
-  if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
+  const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
+  if (!urls.every(isAllowed)) {
     return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);
   }
   const pod = { ...record.value, id };

@@ -1,7 +1,7 @@
 import { type BoundedMap, chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
-import { kindOf } from "./keys.ts";
+import { directoryKey, kindOf } from "./keys.ts";
 
 /** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails. */
 type Entry = {
@@ -13,7 +13,14 @@ type Entry = {
 };
 
 /** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
-export type KvCache = { readonly entries: BoundedMap<string, Entry>; readonly strangers: LookupBudget };
+export type KvCache = {
+  /** What the directory and known users chose. It serves them while KV fails, so nothing that a stranger asks for is put here. */
+  readonly kept: BoundedMap<string, Entry>;
+  /** What only strangers chose. It holds at least what their budget lets them read before it expires. */
+  readonly passing: BoundedMap<string, Entry>;
+  readonly claims: LookupBudget;
+  readonly names: LookupBudget;
+};
 
 /** This is added to KV's own delay, so a change is seen after both together. */
 const hitTtlMs = 30_000;
@@ -28,23 +35,26 @@ const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** KV's own bound on a bulk read. */
 const maxBulkKeys = 100;
-/** An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end. */
-const maxStrangerReads = 50;
-const strangerWindowMs = 10_000;
-
-/** How many KV reads strangers may cause in each window of time; the isolate's requests share it. */
+const budgetWindowMs = 10_000;
+/** How many keys may be looked up in each window of 10 seconds; the isolate's requests share it. */
 export class LookupBudget {
+  readonly #most: number;
   #windowEndsAtMs = 0;
   #taken = 0;
 
+  constructor(most: number) {
+    this.#most = most;
+  }
+
   /** False when the window's share is spent. */
-  take(nowMs: number): boolean {
+  take(keys: number, nowMs: number): boolean {
     if (nowMs >= this.#windowEndsAtMs) {
-      this.#windowEndsAtMs = nowMs + strangerWindowMs;
+      this.#windowEndsAtMs = nowMs + budgetWindowMs;
       this.#taken = 0;
     }
-    this.#taken += 1;
-    return this.#taken <= maxStrangerReads;
+    if (this.#taken + keys > this.#most) return false;
+    this.#taken += keys;
+    return true;
   }
 }
 
@@ -54,17 +64,27 @@ export type BulkKv = {
 };
 
 /** What a request cost of KV, for its log line. */
-export type KvTrace = { kvReads: number; kvFailure?: string };
+export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
   /** Why KV did not answer, if some of these values are older ones that were used instead. */
   readonly stale: string | null;
+  /** These keys were left out, because there were more than `maxNewKeys`. */
+  readonly unread: ReadonlySet<string>;
 };
 
+/**
+ * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
+ * `claim`: what a token says about itself. Keys of the last two count against a budget if no known user chose them before. When it is spent, the read
+ * of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from one that has none.
+ */
+export type ChosenBy = "directory" | "stranger" | "claim";
+
 export type ReadOptions = {
-  /** A stranger chose keys that are made from what a token says about itself. Beyond the budget for those, they read as absent. */
-  readonly chosenBy?: "directory" | "stranger";
+  readonly chosenBy?: ChosenBy;
+  /** How many keys may be read that no known user chose before. */
+  readonly maxNewKeys?: number;
   /** An assignment that was read longer ago is read again, unless KV fails. */
   readonly assignmentMaxAgeMs?: number;
 };
@@ -75,6 +95,7 @@ export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise
 export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues => ({
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
+  unread: new Set(),
 });
 
 type KvPorts = {
@@ -88,29 +109,56 @@ type KvPorts = {
 export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
   const readBulk = async (keys: string[], nowMs: number): Promise<Result<Entries, string>> => {
     trace.kvReads += 1;
-    const read = await readEntries(kv, keys, nowMs);
-    const entries = read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
-    if (entries.ok) for (const [key, entry] of entries.value) cache.entries.set(key, entry);
-    return entries;
+    trace.kvKeys += keys.length;
+    const read = await readEntries({ kv, cache }, keys, nowMs);
+    return read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
   };
-  return async (keys, { chosenBy = "directory", assignmentMaxAgeMs = Number.POSITIVE_INFINITY } = {}) => {
+  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, assignmentMaxAgeMs = unlimited } = {}) => {
     const nowMs = now().getTime();
     const found = new Map<string, Entry>();
+    const missing = new Set<string>();
+    const added = new Set<string>();
     for (const key of keys) {
-      const entry = cache.entries.get(key);
+      const kept = cache.kept.get(key);
+      const entry = kept ?? cache.passing.get(key);
       if (entry !== undefined && isCurrent(key, entry, { nowMs, assignmentMaxAgeMs })) found.set(key, entry);
+      else missing.add(key);
+      if (kept === undefined && key !== directoryKey && !found.has(key)) added.add(key);
     }
-    const missing = [...new Set(keys)].filter((key) => !found.has(key));
-    const mayRead = missing.length > 0 && (chosenBy === "directory" || cache.strangers.take(nowMs));
-    const bulks = mayRead ? chunksOf(missing, maxBulkKeys) : [];
+    const unread = new Set([...added].slice(maxNewKeys));
+    const charged = chosenBy === "directory" ? 0 : added.size - unread.size;
+    if (charged > 0 && !cache[chosenBy === "claim" ? "claims" : "names"].take(charged, nowMs)) {
+      return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
+    }
+    const bulks = chunksOf(
+      [...missing].filter((key) => !unread.has(key)),
+      maxBulkKeys,
+    );
     for (const entries of await Promise.all(bulks.map((bulk) => readBulk(bulk, nowMs)))) {
       if (!entries.ok) return entries;
       for (const [key, entry] of entries.value) found.set(key, entry);
     }
+    for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
     const stale = [...found.values()].find(({ kvFailure }) => kvFailure !== null)?.kvFailure ?? null;
     if (stale !== null) trace.kvFailure = stale;
-    return ok({ textOf: (key) => found.get(key)?.text ?? null, stale });
+    return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
   };
+}
+
+const unlimited = Number.POSITIVE_INFINITY;
+const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
+
+const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined => kept.get(key) ?? passing.get(key);
+
+/** A key that known users chose once stays with theirs. An absent block does not join them: each digest has one, and it is not needed while KV fails. */
+function remember(
+  { kept, passing }: KvCache,
+  { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
+): void {
+  const isWanted =
+    (chosenBy === "directory" || key === directoryKey) && (entry.text !== null || kindOf(key) !== "block");
+  const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
+  if (cache.get(key) !== entry) cache.set(key, entry);
 }
 
 type Entries = ReadonlyMap<string, Entry>;
@@ -124,17 +172,26 @@ function isCurrent(
   return kindOf(key) !== "route" || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
 }
 
-async function readEntries(kv: BulkKv, keys: string[], nowMs: number): Promise<Result<Entries, string>> {
+async function readEntries(
+  { kv, cache }: Pick<KvPorts, "kv" | "cache">,
+  keys: string[],
+  nowMs: number,
+): Promise<Result<Entries, string>> {
   try {
     const values = await within(kv.get(keys, { type: "text", cacheTtl: kvCacheTtlSeconds }), kvDeadlineMs);
     if (values === "late") return err(`KV did not answer within ${kvDeadlineMs} ms`);
-    const entry = (text: string | null): Entry => ({
-      text,
-      readAtMs: nowMs,
-      expiresAtMs: nowMs + (text === null ? missTtlMs : hitTtlMs),
-      kvFailure: null,
-    });
-    return ok(new Map(keys.map((key) => [key, entry(values.get(key) ?? null)])));
+    const entry = (key: string): Entry => {
+      const text = values.get(key) ?? null;
+      const known = remembered(cache, key)?.text ?? null;
+      return {
+        // Parsed records are found by their text, and 200 KB of CIDRs take 7 µs to compare unless they are the same string.
+        text: known === text ? known : text,
+        readAtMs: nowMs,
+        expiresAtMs: nowMs + (text === null ? missTtlMs : hitTtlMs),
+        kvFailure: null,
+      };
+    };
+    return ok(new Map(keys.map((key) => [key, entry(key)])));
   } catch (error) {
     return err(`KV read failed: ${error instanceof Error ? error.message : "unknown error"}`);
   }
@@ -145,14 +202,14 @@ async function readEntries(kv: BulkKv, keys: string[], nowMs: number): Promise<R
  * as absent: otherwise the first new digest would stop the pull of a known name.
  */
 function lastEntries(
-  { entries: known }: KvCache,
+  cache: KvCache,
   keys: readonly string[],
   { nowMs, kvFailure }: { readonly nowMs: number; readonly kvFailure: string },
 ): Result<Entries, string> {
   const entries = new Map<string, Entry>();
   for (const key of keys) {
     const unseenBlock = kindOf(key) === "block" ? { text: null, readAtMs: nowMs } : null;
-    const last = known.get(key) ?? unseenBlock;
+    const last = remembered(cache, key) ?? unseenBlock;
     if (last === null || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
     entries.set(key, { ...last, expiresAtMs: nowMs + outdatedTtlMs, kvFailure });
   }

@@ -1,10 +1,10 @@
 import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
+import { prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type Directory, directoryFailure, type Pod, parseStored } from "./directory.ts";
 import { blockKey, directoryKey, routeKey } from "./keys.ts";
-import type { KvValues } from "./kv.ts";
+import type { KvValues, ReadOptions } from "./kv.ts";
 import type { PodId } from "./pod-id.ts";
 import { assignmentRecord, blockRecord, directoryRecord } from "./records.ts";
 
@@ -21,9 +21,10 @@ export type ResolveQuestion = {
   readonly name: RepositoryName;
   /** The digest that the request is about, because a digest can be blocked too. */
   readonly digest?: Digest | null;
-  /** How old the assignment may be; by default as old as this isolate's cache lets it be. */
-  readonly assignmentMaxAgeMs?: number;
-};
+} & LookupOptions;
+
+/** How old an assignment may be, by default as old as this isolate's cache lets it be; and who chose the name. */
+export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "chosenBy">;
 
 /**
  * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
@@ -37,14 +38,15 @@ export const recentMs = 2_000;
  */
 export async function resolvePod(
   directory: Directory,
-  { name, digest = null, assignmentMaxAgeMs = Number.POSITIVE_INFINITY }: ResolveQuestion,
+  { name, digest = null, ...options }: ResolveQuestion,
 ): Promise<Result<Resolution, DirectoryFailure>> {
   const prefixes = prefixesOf(name);
   const blocks = [...(digest === null ? [] : [digest]), ...prefixes].map(blockKey);
-  const read = await directory.readKv(keysOf(prefixes, blocks), { assignmentMaxAgeMs });
+  const routes = prefixes.map(routeKey);
+  const read = await directory.readKv([directoryKey, ...routes, ...blocks], options);
   if (!read.ok) return directoryFailure(read.error);
   const { textOf, stale } = read.value;
-  const id = assignedPod(prefixes, textOf);
+  const id = assignedPod(routes, podsOfKeys(textOf));
   if (!id.ok) return id;
   const blocked = firstBlock(blocks, textOf);
   if (!blocked.ok) return blocked;
@@ -58,35 +60,71 @@ export async function resolvePod(
   return ok({ pod, blocked: blocked.value, stale: stale ?? found.value.stale });
 }
 
-const keysOf = (prefixes: readonly Prefix[], blocks: readonly string[]): readonly string[] => [
-  directoryKey,
-  ...prefixes.map(routeKey),
-  ...blocks,
-];
+type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
+  /** How many keys the names may have in all, however many of them this isolate knows. */
+  readonly maxKeys?: number;
+};
 
 /**
- * Reads what the resolution of many names will need by few bulk reads, because one client's names share their prefixes and would cost a read
- * each. If it fails, the resolution itself fails and says why.
+ * The Pods that many names are assigned to, by few bulk reads, because one client's names share their prefixes and would cost a read each. Blocks are not
+ * looked at. Names whose keys are beyond the bounds are not in the answer.
  */
-export async function lookAhead(
+export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
-  assignmentMaxAgeMs: number,
-): Promise<void> {
-  const prefixes = [...new Set(names.flatMap(prefixesOf))];
-  await directory.readKv(keysOf(prefixes, prefixes.map(blockKey)), { assignmentMaxAgeMs });
+  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & Bounds = {},
+): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
+  const keysOf = new Map<RepositoryName, readonly string[]>();
+  const keys = new Set([directoryKey]);
+  for (const name of names) {
+    if (keys.size > maxKeys) break;
+    const own = prefixesOf(name).map(routeKey);
+    keysOf.set(name, own);
+    for (const key of own) keys.add(key);
+  }
+  const read = await directory.readKv([...keys], options);
+  if (!read.ok) return directoryFailure(read.error);
+  const { textOf, unread } = read.value;
+  const podOfKey = podsOfKeys(textOf);
+  const assigned = new Map<RepositoryName, PodId | null>();
+  for (const [name, own] of keysOf) {
+    if (own.some((key) => unread.has(key))) continue;
+    const pod = assignedPod(own, podOfKey);
+    if (!pod.ok) return pod;
+    assigned.set(name, pod.value);
+  }
+  return ok(assigned);
 }
 
 type TextOf = KvValues["textOf"];
 
-function assignedPod(prefixes: readonly Prefix[], textOf: TextOf): Result<PodId | null, DirectoryFailure> {
-  for (const key of prefixes.map(routeKey)) {
-    const assignment = parseStored(key, textOf(key), assignmentRecord);
-    if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok(assignment.value.pod);
+type PodOfKey = (key: string) => Result<PodId | null, DirectoryFailure>;
+
+function assignedPod(routes: readonly string[], podOfKey: PodOfKey): Result<PodId | null, DirectoryFailure> {
+  for (const key of routes) {
+    const pod = podOfKey(key);
+    if (!pod.ok || pod.value !== null) return pod;
   }
-  const record = parseStored(directoryKey, textOf(directoryKey), directoryRecord);
-  return record.ok ? ok(record.value?.default ?? null) : record;
+  return podOfKey(directoryKey);
+}
+
+/** The Pod that an assignment names, or that the directory names for all other names. Each record is parsed once, because names share them. */
+function podsOfKeys(textOf: TextOf): PodOfKey {
+  const known = new Map<string, Result<PodId | null, DirectoryFailure>>();
+  return (key) => {
+    const pod = known.get(key) ?? parsePodOf(key, textOf(key));
+    known.set(key, pod);
+    return pod;
+  };
+}
+
+function parsePodOf(key: string, text: string | null): Result<PodId | null, DirectoryFailure> {
+  if (key === directoryKey) {
+    const record = parseStored(key, text, directoryRecord);
+    return record.ok ? ok(record.value?.default ?? null) : record;
+  }
+  const assignment = parseStored(key, text, assignmentRecord);
+  return assignment.ok ? ok(assignment.value?.pod ?? null) : assignment;
 }
 
 function firstBlock(keys: readonly string[], textOf: TextOf): Result<string | null, DirectoryFailure> {

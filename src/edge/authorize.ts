@@ -1,7 +1,7 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, isAllowedAnywhere } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
-import { type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
+import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
@@ -29,10 +29,13 @@ export type Authorized = { readonly pod: AdmittedPod; readonly grant: Grant };
 /** The Pod of a request, what the token allows there, and whether the gate lets it pass. */
 export async function authorize(endpoint: RegistryEndpoint, context: Context): Promise<Result<Authorized, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
-  const authorized = await authorizeName(endpoint, context);
-  if (authorized.ok || context.token === null || !mayHaveMoved(authorized.error)) return authorized;
+  const { token, services } = context;
+  const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
+  const chosenBy = isKnownUser ? "directory" : "stranger";
+  const authorized = await authorizeName(endpoint, context, { chosenBy });
+  if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
-  return authorizeName(endpoint, context, recentMs);
+  return authorizeName(endpoint, context, { chosenBy, assignmentMaxAgeMs: recentMs });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
@@ -55,10 +58,10 @@ async function openDefault({ directory }: Services): Promise<Result<{ pod: Pod |
 async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
-  assignmentMaxAgeMs?: number,
+  options: LookupOptions,
 ): Promise<Result<Authorized, Refusal>> {
   const { services, token } = context;
-  const resolution = await locate(endpoint, services, assignmentMaxAgeMs);
+  const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
   // A mount also reads its source. `settleMount` leaves out one that may not be read.
@@ -76,16 +79,15 @@ async function authorizeName(
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
-  assignmentMaxAgeMs?: number,
+  options: LookupOptions,
 ): Promise<Result<Resolution, Refusal>> {
-  const age = assignmentMaxAgeMs === undefined ? {} : { assignmentMaxAgeMs };
-  const resolution = await resolvePod(directory, { name: endpoint.name, digest: digestOf(endpoint), ...age });
+  const resolution = await resolvePod(directory, { name: endpoint.name, digest: digestOf(endpoint), ...options });
   if (!resolution.ok || endpoint.kind !== "upload") return resolution;
   const pins = countParameter(endpoint.query, pinParameter);
   if (pins === 0) return resolution;
   const pin = pins === 1 ? (parameter(endpoint.query, pinParameter) ?? "") : "";
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const id = await openPin(pin, pinned, config.uploadKeys, now);
+  const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id);
   if (!found.ok) return found;

@@ -1,14 +1,21 @@
-/** The whole body, or null if it is longer than `maxBytes`; the rest of it is not read then. */
+/** The whole body, or null if it is longer than `maxBytes`. Once that is known, or `signal` is aborted, the rest is not read. */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
+  signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer> | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.byteLength;
-    if (bytes > maxBytes) return null;
-    chunks.push(chunk);
+  const reader = body.getReader();
+  const stop = () => void reader.cancel().catch(() => {});
+  signal?.addEventListener("abort", stop);
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    bytes += read.value.byteLength;
+    if (bytes > maxBytes) {
+      stop();
+      return null;
+    }
+    chunks.push(read.value);
   }
   const whole = new Uint8Array(bytes);
   let offset = 0;
@@ -20,8 +27,12 @@ export async function boundedBytes(
 }
 
 /** The whole body as UTF-8 text, or null if it is longer than `maxBytes`. */
-export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
+export async function boundedText(
+  body: Request | Response,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<string | null> {
   if (body.body === null) return "";
-  const bytes = await boundedBytes(body.body, maxBytes);
+  const bytes = await boundedBytes(body.body, maxBytes, signal);
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }

@@ -2,6 +2,7 @@ import { boundedBytes } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
+import { type BodyEnd, moveBody, openPipe } from "./move-body.ts";
 import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
@@ -16,36 +17,42 @@ export type FetchRequest = {
   readonly bodyBytes: number | null;
   /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
   readonly deadlineMs: number;
+  /** Ends the call at once, because its answer has no reader any more. */
+  readonly signal?: AbortSignal;
 };
 
 /**
- * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413. workerd does not tell whether it was the Pod
- * or the client that broke off, so the Pod waits as long for a client that left.
+ * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413.
  */
 const earlyAnswerMs = 1_000;
 const MAX_EARLY_BYTES = 64 * 1024;
 
-/** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
-type WaitUntil = (work: Promise<unknown>) => void;
+export type FetchPorts = {
+  readonly fetcher: Fetcher;
+  /** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
+  readonly waitUntil: (work: Promise<unknown>) => void;
+  /** Hears of each request that goes out, a repeated one too. */
+  readonly onSend: () => void;
+  /** Whether a read may be sent once more. */
+  readonly mayRetry: () => boolean;
+  /** A request's body of which no byte moves for this long is cut. */
+  readonly stallMs: number;
+};
 
 /** One call to a Pod. Its redirects are not followed. A read is sent once more if its connection broke. */
-export async function fetchWithin(
-  request: FetchRequest,
-  fetcher: Fetcher,
-  waitUntil: WaitUntil,
-): Promise<Result<Response, PodFailure>> {
-  const first = await fetchOnce(request, fetcher, waitUntil);
+export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request, ports);
   if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
   // The Pod may close a kept-alive connection in the moment in which it is used again.
-  return fetchOnce(request, fetcher, waitUntil);
+  return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }
 
-async function fetchOnce(
-  request: FetchRequest,
-  fetcher: Fetcher,
-  waitUntil: WaitUntil,
-): Promise<Result<Response, PodFailure>> {
-  const deadline = startDeadline(request);
+const unread: PodFailure = { reason: "silent", text: "its answer has no reader any more" };
+
+async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
+  const { fetcher, waitUntil, onSend, stallMs } = ports;
+  const deadline = startDeadline(request, stallMs);
+  onSend();
   const answered = fetcher.fetch(request.url, {
     method: request.method,
     headers: request.headers,
@@ -78,10 +85,10 @@ async function fetchOnce(
  * A write goes on, because a Pod that hears of the end stops half way: distribution deletes a manifest and leaves most of its tags. Only the wait for
  * its answer ends, with `passed`.
  */
-function startDeadline(request: FetchRequest) {
+function startDeadline(request: FetchRequest, stallMs: number) {
   const abort = new AbortController();
   const passed = Promise.withResolvers<PodFailure>();
-  const { body, sent } = streamBody(request);
+  const { body, sent } = streamBody(request, stallMs);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let ended = false;
   const giveUp = (failure: PodFailure) => {
@@ -96,17 +103,31 @@ function startDeadline(request: FetchRequest) {
     text: "connection lost before all of the request's body was sent",
   };
   let isSending = sent !== null;
-  const onSent = () => {
-    isSending = false;
-    arm();
+  const onBodyEnd = (end: BodyEnd) => {
+    if (end === "whole") {
+      isSending = false;
+      arm();
+    } else if (end === "sink broke") setTimeout(giveUp, earlyAnswerMs, bodyBroke);
+    // An answer that came before the body's end does not make the body whole.
+    else abort.abort(bodyFailure(end, stallMs));
   };
+  const { signal } = request;
+  if (signal?.aborted) abort.abort(unread);
+  signal?.addEventListener("abort", () => abort.abort(unread));
   if (sent === null) arm();
-  else sent.then(onSent, () => setTimeout(giveUp, earlyAnswerMs, bodyBroke));
+  else void sent.then(onBodyEnd);
   const end = () => {
     ended = true;
     if (timer !== null) clearTimeout(timer);
   };
   return { body, signal: abort.signal, passed: passed.promise, isSending: () => isSending, end };
+}
+
+function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: number): PodFailure {
+  const still = `for ${stallMs} ms`;
+  if (end === "sink stalled") return { reason: "silent", text: `took nothing of the request's body ${still}` };
+  const text = end === "source broke" ? "broke off its request's body" : `sent nothing of its request's body ${still}`;
+  return { reason: "client-left", text: `the client ${text}` };
 }
 
 /**
@@ -127,14 +148,14 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * A native pipe touches no byte of the body, and tells when it ends. An announced length stays announced. The pipe stays open when the client
- * breaks off, because workerd would write the end of an aborted pipe as the end of the body, and the Pod would take a part for the whole.
+ * An announced length stays announced. The pipe stays open when the client breaks off, because workerd would write the end of an aborted pipe as the end of
+ * the body, and the Pod would take a part for the whole.
  */
-function streamBody({ body, bodyBytes }: FetchRequest): {
-  body: ReadableStream | string | null;
-  sent: Promise<void> | null;
-} {
+function streamBody(
+  { body, bodyBytes }: FetchRequest,
+  stallMs: number,
+): { body: ReadableStream | string | null; sent: Promise<BodyEnd> | null } {
   if (body === null || typeof body === "string") return { body, sent: null };
-  const pipe = bodyBytes === null ? new IdentityTransformStream() : new FixedLengthStream(bodyBytes);
-  return { body: pipe.readable, sent: body.pipeTo(pipe.writable, { preventAbort: true }) };
+  const pipe = openPipe(bodyBytes);
+  return { body: pipe.readable, sent: moveBody(body, pipe.writable.getWriter(), { stallMs }) };
 }

@@ -39,6 +39,10 @@ export function parsePrefix(text: string): Result<Prefix, string> {
 
 /** The prefixes of a name, longest first. They end where a component ends: `acme` is a prefix of `acme/app` and not of `acmecorp`. */
 export function prefixesOf(name: RepositoryName): readonly Prefix[] {
-  const components = name.split("/").slice(0, MAX_PREFIX_COMPONENTS);
-  return components.map((_, index) => components.slice(0, components.length - index).join("/") as Prefix);
+  const prefixes: Prefix[] = [];
+  for (let end = 0; end >= 0 && prefixes.length < MAX_PREFIX_COMPONENTS; ) {
+    end = name.indexOf("/", end + 1);
+    prefixes.push((end < 0 ? name : name.slice(0, end)) as Prefix);
+  }
+  return prefixes.reverse();
 }

@@ -5,27 +5,27 @@ export type Access = { readonly type: string; readonly name: string; readonly ac
 
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last. Null if the text has fewer than two colons.
+ * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons.
  */
 export function parseScope(text: string): Access | null {
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
   if (first <= 0 || last === first) return null;
-  const actions = text
-    .slice(last + 1)
-    .split(",")
-    .filter((action) => action !== "");
-  return { type: text.slice(0, first), name: text.slice(first + 1, last), actions };
+  const actions = new Set(text.slice(last + 1).split(","));
+  actions.delete("");
+  return { type: text.slice(0, first), name: text.slice(first + 1, last), actions: [...actions] };
 }
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
-/** All scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
-export const parseScopes = (values: readonly string[]): readonly Access[] =>
-  values
-    .flatMap((value) => value.split(/\s+/))
+/** All different scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
+export function parseScopes(values: readonly string[]): readonly Access[] {
+  const texts = new Set(values.flatMap((value) => value.split(/\s+/)));
+  const scopes = [...texts]
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);
+  return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
+}
 
 /** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);

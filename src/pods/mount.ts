@@ -1,4 +1,5 @@
 import type { Directory, Pod } from "../directory/directory.ts";
+import type { ChosenBy } from "../directory/kv.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
@@ -6,8 +7,9 @@ import { withoutParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 
-type MountTarget = {
-  readonly pod: Pod;
+type MountSource = {
+  readonly directory: Directory;
+  readonly chosenBy: ChosenBy;
   /** Whether the client may pull the source, as far as the edge can know. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
@@ -19,8 +21,8 @@ type MountTarget = {
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,
-  { pod, mayPull }: MountTarget,
-  directory: Directory,
+  pod: Pod,
+  { directory, chosenBy, mayPull }: MountSource,
 ): Promise<Result<RepositoryEndpoint, DirectoryFailure>> {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null) return ok(endpoint);
   const { from } = endpoint.mount;
@@ -28,7 +30,7 @@ export async function settleMount(
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
   if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
-  const source = await resolvePod(directory, { name: from.name });
+  const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
   // A blocked repository must not be readable under another name either.
   return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);

@@ -1,7 +1,8 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { allPods, type Directory, defaultPod, type Pod } from "../directory/directory.ts";
+import { type Directory, defaultPod, directoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import { lookAhead, recentMs, resolvePod } from "../directory/resolve.ts";
+import type { DirectoryRecord } from "../directory/records.ts";
+import { assignedPods, recentMs } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
@@ -21,39 +22,60 @@ export type PodQuestion = {
   readonly decides: boolean;
 };
 
+export type Plan = {
+  readonly questions: readonly PodQuestion[];
+  /** Scopes were left out, because their names would cost more look-ups than a stranger may cause. */
+  readonly isCut: boolean;
+};
+
 type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
+type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
 
 const MAX_PODS = 5;
+/** For a dozen names of three components that were not pulled here before, and a hundred of four that were. */
+const strangerBounds = { maxNewKeys: 40, maxKeys: 400 };
 
 /** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
-  message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
+  message:
+    "this registry cannot tell whose credentials these are; log in with a token of your GitLab, or pull a repository directly",
 };
 
-/** Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. */
+/**
+ * Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. `chosenBy` says
+ * whether the credentials were found to be good.
+ */
 export async function planQuestions(
   request: TokenRequest,
   directory: Directory,
-): Promise<Result<readonly PodQuestion[], Refusal>> {
+  chosenBy: "stranger" | "directory",
+): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const groups = await groupByPod(request.scopes, directory);
-  if (!groups.ok) return groups;
-  if (groups.value.length === 0) return planLogin(request, directory);
+  const assigned = await assignScopes(request.scopes, { directory, record: record.value, chosenBy });
+  if (!assigned.ok) return assigned;
+  const { scopesOf, isCut } = assigned.value;
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
-  if (groups.value.length > most) {
-    const message = `scopes belong to ${groups.value.length} registries; want at most ${most} in one token`;
+  if (scopesOf.size > most) {
+    const message = `scopes belong to ${scopesOf.size} registries; want at most ${most} in one token`;
     return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 400, message } });
+  }
+  const found = await findPods(scopesOf, directory);
+  if (!found.ok) return found;
+  const groups = found.value;
+  if (groups.length === 0) {
+    const login = await planLogin(request, directory);
+    return login.ok ? ok({ questions: login.value, isCut }) : login;
   }
   const belongs = (pod: Pod) =>
     owner.value === null
       ? record.value.credentials === "shared" || pod.id === record.value.default
       : pod.id === owner.value;
-  return ok(groups.value.flatMap((group) => question(group, request.anonymous || belongs(group.pod))));
+  return ok({ questions: groups.flatMap((group) => question(group, request.anonymous || belongs(group.pod))), isCut });
 }
 
 /** A Pod never gets another Pod's credentials. It is asked anonymously, which can only be for pull. */
@@ -86,43 +108,65 @@ async function ownerOf(
   return cell === null ? ok(null) : directory.podOfCell(cell);
 }
 
+type Lookup = {
+  readonly directory: Directory;
+  readonly record: DirectoryRecord;
+  readonly chosenBy: "stranger" | "directory";
+};
+
 /** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
-async function groupByPod(
+async function assignScopes(
   scopes: readonly Access[],
-  directory: Directory,
-): Promise<Result<readonly Group[], DirectoryFailure>> {
-  const groups = new Map<PodId, { pod: Pod; scopes: Access[] }>();
-  await lookAhead(
-    directory,
-    scopes.flatMap((scope) => repositoryOf(scope) ?? []),
-    recentMs,
-  );
-  // They are resolved one after the other, because the first one reads a Pod's record for all.
-  for (const scope of scopes) {
-    const pods = await podsOfScope(scope, directory);
-    if (!pods.ok) return pods;
-    for (const pod of pods.value) {
-      const group = groups.get(pod.id) ?? { pod, scopes: [] };
-      group.scopes.push(scope);
-      groups.set(pod.id, group);
+  { directory, record, chosenBy }: Lookup,
+): Promise<Result<Assigned, DirectoryFailure>> {
+  const names = scopes.flatMap((scope) => repositoryOf(scope) ?? []);
+  const bounds = chosenBy === "stranger" ? strangerBounds : {};
+  const pods = await assignedPods(directory, names, { chosenBy, assignmentMaxAgeMs: recentMs, ...bounds });
+  if (!pods.ok) return pods;
+  const fallback = record.default === undefined ? [] : [record.default];
+  const podsOf = (scope: Access): readonly PodId[] => {
+    if (isCatalog(scope)) return record.pods ?? fallback;
+    if (scope.type === "registry") return fallback;
+    const name = repositoryOf(scope);
+    const pod = name === null ? null : pods.value.get(name);
+    return pod == null ? [] : [pod];
+  };
+  const scopesOf = new Map<PodId, Access[]>();
+  for (const scope of withOneCatalog(scopes)) {
+    for (const pod of podsOf(scope)) {
+      const own = scopesOf.get(pod) ?? [];
+      own.push(scope);
+      scopesOf.set(pod, own);
     }
   }
-  return ok([...groups.values()]);
+  return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
+}
+
+/** The catalog is asked of every Pod, so all scopes for it are one. */
+function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
+  const [first, ...others] = scopes.filter(isCatalog);
+  if (first === undefined || others.length === 0) return scopes;
+  const actions = [...new Set([first, ...others].flatMap((scope) => scope.actions))];
+  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions }];
+}
+
+async function findPods(
+  scopesOf: Assigned["scopesOf"],
+  directory: Directory,
+): Promise<Result<readonly Group[], DirectoryFailure>> {
+  const groups: Group[] = [];
+  for (const [id, scopes] of scopesOf) {
+    const pod = await directory.pod(id);
+    if (!pod.ok) return pod;
+    if (pod.value !== null) groups.push({ pod: pod.value, scopes });
+    else if (scopes.some(isRepository)) {
+      return directoryFailure(`an assignment names Pod "${id}", which has no record`);
+    }
+  }
+  return ok(groups);
 }
 
 const isCatalog = ({ type, name }: Access): boolean => type === "registry" && name === "catalog";
-
-async function podsOfScope(scope: Access, directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
-  if (isCatalog(scope)) return allPods(directory);
-  if (scope.type === "registry") {
-    const pod = await defaultPod(directory);
-    return pod.ok ? ok(pod.value === null ? [] : [pod.value]) : pod;
-  }
-  const name = repositoryOf(scope);
-  if (name === null) return ok([]);
-  const resolution = await resolvePod(directory, { name, assignmentMaxAgeMs: recentMs });
-  return resolution.ok ? ok(resolution.value.pod === null ? [] : [resolution.value.pod]) : resolution;
-}
 
 function repositoryOf(scope: Access): RepositoryName | null {
   const name = parseRepositoryName(scope.name);

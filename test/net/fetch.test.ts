@@ -41,7 +41,13 @@ const worker = `
         body: request.body,
         bodyBytes: length === null ? null : Number(length),
         deadlineMs: ${deadlineMs},
-      }, url.startsWith("early:") ? earlyPod : globalThis, (promise) => context.waitUntil(promise));
+      }, {
+        fetcher: url.startsWith("early:") ? earlyPod : globalThis,
+        waitUntil: (promise) => context.waitUntil(promise),
+        onSend: () => {},
+        mayRetry: () => true,
+        stallMs: 60_000,
+      });
       return result.ok ? result.value : Response.json(result.error, { status: 599 });
     },
   };`;
@@ -215,7 +221,7 @@ test.each(["chunked", "of announced length"])(
     client.socket.end();
     await expect.poll(() => service.sockets[0]?.readableEnded, { timeout: 3_000 }).toBe(true);
     expect(service.received).toEqual([expect.stringMatching(/part(\r\n)?$/)]);
-    await expect.poll(() => client.received(), { timeout: 3_000 }).toContain('{"reason":"unreachable"');
+    await expect.poll(() => client.received(), { timeout: 3_000 }).toContain('{"reason":"client-left"');
     client.socket.destroy();
     await service.stop();
   },

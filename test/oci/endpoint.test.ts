@@ -85,6 +85,7 @@ describe("parseEndpoint reads", () => {
     // Registries answer 400, 404 or 500 for it: the Pod is asked.
     ["PUT", "/v2/a/manifests/sha256:baddigest", { kind: "manifest", reference: "sha256:baddigest" }],
     ["GET", "/v2/a/manifests/list", { kind: "manifest", reference: "list" }],
+    ["GET", "/v2/a/tags/list?n=2&?last=b", { kind: "tags", n: "2", last: null, query: "?last=b" }],
     ["GET", "/v2/a/tags/list?n=2&last=b", { kind: "tags", n: "2", last: "b" }],
     ["GET", `/v2/a/../b/./manifests/1`, { kind: "manifest", name: "b" }],
     ["GET", `/v2/${"a/".repeat(19)}a/manifests/1`, { kind: "manifest", name: `${"a/".repeat(19)}a` }],
@@ -180,6 +181,21 @@ describe("parseEndpoint refuses", () => {
     const parsed = parse(method, target);
     if (parsed.ok) expect.fail(`parsed as ${JSON.stringify(parsed.value)}`);
     expect([errorResponse(parsed.error).status, parsed.error.code]).toEqual([status, code]);
+  });
+
+  test.each([
+    ["GET", "/v2/", "&", 100],
+    ["GET", "/v2/a/manifests/1", "a&", 100],
+    ["PATCH", "/v2/a/blobs/uploads/1", "%61=&", 100],
+    ["POST", "/v2/a/blobs/uploads/", "x=1&", 100],
+    ["GET", "/v2/a/tags/list", "%&", 100],
+    ["GET", "/jwt/auth", "scope=repository:a:pull&", 300],
+  ])("%s %s with %j more often than %d times", (method, path, piece, most) => {
+    expect(parse(method, `${path}?${piece.repeat(most - 1)}`)).toMatchObject({ ok: true });
+    expect(parse(method, `${path}?${piece.repeat(most)}`)).toMatchObject({
+      ok: false,
+      error: { code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` },
+    });
   });
 
   test("a 405 names the methods that would do", () => {

@@ -15,11 +15,21 @@ function breakKv(): void {
   for (const file of databases) writeFileSync(join(stack.current.stateDir, file), "no database ".repeat(10_000));
 }
 
+/** Requests for so many names that the isolate cannot remember all of them. */
+async function askAsStrangers(): Promise<void> {
+  for (let request = 0; request < 6; request += 1) {
+    const scopes = Array.from({ length: 200 }, (_, index) => `repository:x${request}y${index}${"/a".repeat(19)}:pull`);
+    const url = `${stack.current.edge}/jwt/auth?${new URLSearchParams(scopes.map((scope) => ["scope", scope]))}`;
+    await fetch(url, { headers: request % 2 === 0 ? {} : { Authorization: `Basic ${btoa("nobody:wrong")}` } });
+  }
+}
+
 test("while KV fails, names that were read lately can be pulled, and writes and other names get 503", async () => {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull,push,delete"]);
   // The image is pulled once by its tag, so no digest of it was looked up before KV failed.
   expect((await client.get("/v2/acme/private/manifests/1", token)).status).toBe(200);
+  await askAsStrangers();
   breakKv();
   stack.current.clearSeen();
 

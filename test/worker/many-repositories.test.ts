@@ -1,3 +1,4 @@
+import { decodeJwt } from "jose";
 import { expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -21,4 +22,27 @@ test("one token for 120 repositories of two Pods, as the mirror regsync asks for
     const started = await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" });
     expect(started.status).toBe(202);
   }
+});
+
+test("a stranger's token for 120 repositories has the first ones and lives a minute", async () => {
+  const names = Array.from({ length: 120 }, (_, index) => `acme/public/mirror-${index}/image`);
+  const query = new URLSearchParams(names.map((name) => ["scope", `repository:${name}:pull`]));
+  const ask = async (headers: HeadersInit) => {
+    const answer = await fetch(`${stack.current.edge}/jwt/auth?${query}`, { headers });
+    const { token, expires_in } = (await answer.json()) as { token: string; expires_in: number };
+    const { access } = decodeJwt(token.replace(/^pods\.v1\.pod-a\//, "")) as { access: { name: string }[] };
+    return { life: expires_in, granted: access.map(({ name }) => name) };
+  };
+  const stranger = await ask({});
+  expect(stranger.life).toBeLessThanOrEqual(60);
+  expect(stranger.granted.length).toBeGreaterThan(15);
+  expect(stranger.granted).toEqual(names.slice(0, stranger.granted.length));
+  await stack.current.edgeSettled();
+  expect(stack.current.edgeSeen().at(-1)?.kvKeys).toBeLessThanOrEqual(100);
+  stack.current.clearSeen();
+  const user = await ask({ Authorization: `Basic ${btoa("demo:demo")}` });
+  expect(user.granted).toEqual(names);
+  // The second question is the login, which says that the password is good.
+  const asked = stack.current.seen("pod-a", "token").map(({ path }) => new URL(path, "http://pod").searchParams);
+  expect(asked.map((parameters) => parameters.getAll("scope").length)).toEqual([0, 120]);
 });

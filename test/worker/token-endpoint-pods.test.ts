@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
@@ -115,11 +116,66 @@ describe("token endpoint, scopes", () => {
     }
   });
 
+  test("a Pod that hangs delays a pull of two Pods by three seconds at most, and its call is ended", async () => {
+    const left = Promise.withResolvers<void>();
+    tokenService.answer((response) => void response.on("close", left.resolve));
+    const startedAtMs = performance.now();
+    const body = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(body), body.expires_in]).toEqual([["pod-a"], 60]);
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+    await left.promise;
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+  });
+
+  test("a Pod that answers after four seconds is waited for if no other Pod grants its part", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const only = get("scope=repository:globex/b:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 503 });
+    const bodies = await Promise.all([only, get(both)].map(async (answer) => (await answer).json()));
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect(bodies.map((body) => podsOf(body as TokenAnswer))).toEqual([["pod-b"], ["pod-b"]]);
+  });
+
+  test("a Pod that answers a write after four seconds is waited for", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const body = await (await get("scope=repository:acme/a:pull&scope=repository:globex/b:push")).json();
+    expect(podsOf(body as TokenAnswer).toSorted()).toEqual(["pod-a", "pod-b"]);
+  });
+
+  test("a token service whose connection is reset makes the answer 503 with Retry-After", async () => {
+    await stack.current.setFault("pod-a", "token", { mode: "reset" });
+    const answer = await get("scope=repository:acme/a:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect([answer.status, answer.headers.get("Retry-After"), await codeOf(answer)]).toEqual([503, "5", "UNAVAILABLE"]);
+  });
+
   test("more than 200 are refused before any Pod is asked", async () => {
     const scopes = Array.from({ length: 201 }, (_, index) => `scope=repository:globex/r${index}:pull`);
     const answer = await get(scopes.join("&"));
     expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
     expect(tokenService.seen).toEqual([]);
+  });
+
+  test("all scopes for the catalog are one, because each Pod is asked for it", async () => {
+    tokenService.answer((response) => grant(response));
+    const answer = await get("scope=registry:catalog:*&scope=repository:globex/b:pull&scope=registry:catalog:a,*");
+    expect(answer.status).toBe(200);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([["repository:globex/b:pull", "registry:catalog:*,a"]]);
+  });
+
+  test("equal ones count and are asked for once", async () => {
+    tokenService.answer((response) => grant(response));
+    const answer = await get(`${"scope=repository:globex/b:pull&".repeat(100)}scope=repository:globex/c:pull`);
+    expect(answer.status).toBe(200);
+    const asked = tokenService.seen.map(({ path }) => new URL(path, "http://pod").searchParams.getAll("scope"));
+    expect(asked).toEqual([["repository:globex/b:pull", "repository:globex/c:pull"]]);
   });
 
   test("a request for another service is refused", async () => {
@@ -154,6 +210,16 @@ describe("token endpoint, forms", () => {
   test("a form that is too long is refused", async () => {
     const answer = await post({ scope: "repository:globex/b:pull", padding: "x".repeat(100_000) });
     expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
+    expect(tokenService.seen).toEqual([]);
+  });
+
+  test("a form of more than 300 parameters is refused, as is such a query", async () => {
+    const parameters = "scope=repository:globex/b:pull&".repeat(300);
+    const form = { method: "POST", body: parameters };
+    const headers = { "Content-Type": "application/x-www-form-urlencoded" };
+    for (const answer of [await fetch(`${stack.current.edge}/jwt/auth`, { ...form, headers }), await get(parameters)]) {
+      expect([answer.status, await codeOf(answer)]).toEqual([400, "QUERY_INVALID"]);
+    }
     expect(tokenService.seen).toEqual([]);
   });
 
@@ -204,6 +270,29 @@ describe("token endpoint, a Pod's answer", () => {
     expect(answer.status).toBe(502);
     expect(text).toContain('"code":"UNKNOWN"');
     expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
+  });
+
+  test.each([
+    ["no end", {}],
+    ["an end in the past", { exp: Math.floor(Date.now() / 1000) - 1 }],
+    ["an end long ago", { exp: 9 }],
+    ["an end that is text", { exp: "tomorrow" }],
+    ["an end that no client reads", { exp: 1e300 }],
+    ["claims that are not an object", 7],
+  ])("a token with %s is a wrong answer, and takes nothing from another Pod's good part", async (_, claims) => {
+    const [header, payload] = [{ alg: "RS256", kid: "k" }, claims].map((part) =>
+      Buffer.from(JSON.stringify(part)).toString("base64url"),
+    );
+    const jwt = `${header}.${payload}.c2ln`;
+    tokenService.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+    stack.current.clearSeen();
+    const pulled = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(pulled), pulled.expires_in]).toEqual([["pod-a"], 60]);
+    const written = await get("scope=repository:acme/a:pull&scope=repository:globex/b:push");
+    expect([written.status, await codeOf(written)]).toEqual([502, "UNKNOWN"]);
+    const only = await get("scope=repository:globex/b:pull");
+    expect([only.status, await only.text()]).toEqual([502, expect.not.stringContaining(jwt)]);
+    expect([tokenService.seen.length, stack.current.seen("pod-a", "token").length]).toEqual([3, 2]);
   });
 
   test("an answer with another Pod's token opens nothing", async () => {

@@ -15,6 +15,7 @@ export type EdgeRecord = {
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
   readonly kvReads: number;
+  readonly kvKeys: number;
   readonly podRequests: number;
   /** A redirected blob has it: where its proof was found. */
   readonly proof?: "memory" | "cache" | "manifest" | "head";

@@ -1,0 +1,117 @@
+import { beforeEach, describe, expect, test } from "vitest";
+import type { BulkKv } from "../../src/directory/kv.ts";
+import { resolvePod } from "../../src/directory/resolve.ts";
+import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
+import { planQuestions } from "../../src/token-endpoint/plan.ts";
+import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
+import { type Isolate, startIsolate } from "../support/isolate.ts";
+
+const pod = { v: 1, revision: 1, state: "active", registry: "https://a.test", token: "https://a.test/jwt/auth" };
+const podIds = Array.from({ length: 500 }, (_, index) => `pod-${index}`);
+const records = new Map<string, unknown>([
+  ["directory", { v: 1, pods: podIds, default: "pod-0", credentials: "shared", revision: 1 }],
+  ...podIds.map((id) => [`pod/${id}`, { ...pod, issuer: id, audience: id, keys: [] }] as const),
+  ["route/acme", { v: 1, pod: "pod-1", revision: 1, state: "active" }],
+]);
+
+let fails = false;
+let readKeys = 0;
+const kv: BulkKv = {
+  get: async (keys) => {
+    if (fails) throw new Error("KV is gone");
+    readKeys += keys.length;
+    return new Map(keys.map((key) => [key, records.has(key) ? JSON.stringify(records.get(key)) : null]));
+  },
+};
+let isolate: Isolate;
+beforeEach(() => {
+  fails = false;
+  isolate = startIsolate(kv);
+});
+
+const nameOf = (text: string): RepositoryName => {
+  const name = parseRepositoryName(text);
+  if (!name.ok) throw new Error(name.error);
+  return name.value;
+};
+const components = (count: number) => Array(count).fill("a").join("/");
+let made = 0;
+const madeUpNames = (count: number) =>
+  Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
+
+/** What a token request for these scopes leads to, and how many keys it reads. */
+async function ask(scopes: readonly string[], chosenBy: "stranger" | "directory" = "stranger") {
+  const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
+  const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
+  if (!request.ok) throw new Error(request.error.message);
+  const before = readKeys;
+  const plan = await planQuestions(request.value, isolate.directory(), chosenBy);
+  return { plan, keys: readKeys - before };
+}
+const pull = (names: readonly string[]) => names.map((name) => `repository:${name}:pull`);
+
+describe("token request of a stranger", () => {
+  test.each([
+    ["200 unknown names of 20 components", () => pull(madeUpNames(200))],
+    ["200 unknown names below a known prefix", () => pull(madeUpNames(200).map((name) => `acme/${name.slice(0, -2)}`))],
+    ["200 names of one component", () => pull(Array.from({ length: 200 }, (_, index) => `y${index}`))],
+    ["the catalog of 500 Pods", () => ["registry:catalog:*"]],
+    ["200 different catalog scopes", () => Array.from({ length: 200 }, (_, index) => `registry:catalog:a${index}`)],
+  ])("at most 100 keys of KV are read for %s", async (_, scopes) => {
+    expect((await ask(scopes())).keys).toBeLessThanOrEqual(100);
+  });
+
+  test("names that were asked for first get their Pods, and the others are left out", async () => {
+    const { plan } = await ask(pull(["acme/a", "acme/b", ...madeUpNames(10), "acme/c"]));
+    if (!plan.ok) throw new Error("refused");
+    const [acme, others] = plan.value.questions;
+    expect(acme?.scopes.map(({ name }) => name)).toEqual(["acme/a", "acme/b"]);
+    expect([others?.pod.id, others?.scopes.length, plan.value.isCut]).toEqual(["pod-0", 1, true]);
+  });
+
+  test("a second request goes on where the first one was cut", async () => {
+    const scopes = pull(Array.from({ length: 60 }, (_, index) => `acme/project-${index}`));
+    expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: true } });
+    expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: false } });
+  });
+
+  test("a user whose credentials are good gets all names at once", async () => {
+    const { plan } = await ask(pull(madeUpNames(200)), "directory");
+    expect(plan).toMatchObject({ ok: true, value: { isCut: false, questions: [{ scopes: { length: 200 } }] } });
+  });
+});
+
+test("after 1,000 requests of strangers a KV outage still serves every name that a known user asked for in the last hour", async () => {
+  const seen = Array.from({ length: 1_000 }, (_, index) => nameOf(`acme/team-${index}/app`));
+  for (const [index, name] of seen.entries()) {
+    await resolvePod(isolate.directory(), { name });
+    isolate.nowMs += 3_500;
+    await ask(pull(madeUpNames(200)));
+    await resolvePod(isolate.directory(), { name: nameOf(`acme/b${index}/${components(18)}`), chosenBy: "stranger" });
+  }
+  fails = true;
+  for (const name of seen) {
+    expect(await resolvePod(isolate.directory(), { name })).toMatchObject({
+      ok: true,
+      value: { pod: { id: "pod-1" } },
+    });
+  }
+  expect((await resolvePod(isolate.directory(), { name: nameOf("acme/unseen") })).ok).toBe(false);
+});
+
+test("when strangers have spent their budget, new names must wait, and those of known users are served", async () => {
+  const known = nameOf("acme/app");
+  await resolvePod(isolate.directory(), { name: known });
+  const before = readKeys;
+  for (let count = 0; count < 300; count += 1) await ask(pull(madeUpNames(2)));
+  expect(readKeys - before).toBeLessThan(10_500);
+  expect((await ask(["repository:acme/new:pull"])).plan).toMatchObject({
+    ok: false,
+    error: { reason: "directory", text: expect.stringContaining("more names were asked for") },
+  });
+  isolate.nowMs += 3_000;
+  expect((await ask(["repository:acme/app:pull"])).plan).toMatchObject({ ok: true });
+  expect(await resolvePod(isolate.directory(), { name: nameOf("acme/new") })).toMatchObject({ ok: true });
+  isolate.nowMs += 10_000;
+  expect((await ask(pull(madeUpNames(1)))).plan).toMatchObject({ ok: true });
+});
