@@ -7,6 +7,7 @@ import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
+import { createManifestsMemory, type ManifestsMemory } from "./manifests/manifests.ts";
 import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
@@ -18,6 +19,7 @@ export type Isolate = {
   readonly openedSecrets: OpenedSecrets;
   readonly tokens: TokenMemory;
   readonly proofs: ProofMemory;
+  readonly manifests: ManifestsMemory;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   readonly retries: RetryBudget;
@@ -47,6 +49,7 @@ export const createIsolate = (): Isolate => ({
     fromManifests: new BoundedMap(2_000),
     manifestsReadAtMs: new BoundedMap(2_000),
   },
+  manifests: createManifestsMemory(),
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
   retries: new RetryBudget(),

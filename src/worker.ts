@@ -49,7 +49,8 @@ type Passing = {
 /** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
 function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
   const stallMs = isolate.config?.stallMs ?? 0;
-  const limits = { stallMs, signal: left.signal };
+  const { rest } = answer;
+  const limits = { stallMs, signal: left.signal, ...(rest === undefined ? {} : { rest }) };
   const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
   if (watched === null) {
     write(answer);

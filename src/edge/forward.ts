@@ -12,9 +12,11 @@ import { rewriteResponse } from "../pods/rewrite.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { rewriteChallenge } from "./challenge.ts";
+import { writeAndForget } from "./forget.ts";
 import { passManifest } from "./record-manifest.ts";
 import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
+import { restOf } from "./serve-manifest.ts";
 
 type PodReply = Result<Response, Refusal>;
 
@@ -49,13 +51,17 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     edgeKeys,
     now: services.now,
   });
-  if (!rewritten.ok) return rewritten;
+  if (!rewritten.ok) {
+    await answer.value.body?.cancel();
+    return rewritten;
+  }
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {
     response.headers.set("WWW-Authenticate", rewriteChallenge(endpoint, challenge, context.challenger));
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
-  return ok({ response, outcome: isStreamed ? "streamed" : "forwarded" });
+  const rest = restOf(endpoint, response, { context, authorized });
+  return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
 /** A token that only the Pod can judge may grant it. */
@@ -73,14 +79,11 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
 function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
-  if (endpoint.kind === "blob" && endpoint.method === "DELETE") {
-    return deleteBlob(sent, context, { endpoint, pod, grant });
-  }
+  const written = writeAndForget(sent, context, { endpoint, pod, grant });
+  if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
-  if (endpoint.kind === "manifest" && pod.blobs.proof === "manifest") {
-    return passManifest(sent, context, { endpoint, pod });
-  }
+  if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
   return services.callRegistry(pod, sent);
 }
 
@@ -94,23 +97,6 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 }
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
-
-/** The DELETE goes on even if the client goes away, because a deleted blob must not be served by an earlier proof. */
-function deleteBlob(
-  sent: FetchRequest,
-  { services }: Context,
-  { endpoint, pod, grant }: OwnBlob & { readonly grant: Grant },
-): Promise<PodReply> {
-  const answered = services.callRegistry(pod, sent).then((answer) => {
-    const isDone = answer.ok && answer.value.ok;
-    const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // Without an answer the blob may be deleted. But a client whose right was not confirmed must not make the edge forget a proof by asking.
-    if (grant.kind === "undecided" ? isDone : !isRefused) services.proofs.forget(ownedBlob(pod, endpoint));
-    return answer;
-  });
-  services.waitUntil(answered);
-  return answered;
-}
 
 /** A client's own HEAD proves as much as one that the edge sends for it. */
 async function headBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {

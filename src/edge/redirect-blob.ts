@@ -34,6 +34,25 @@ export async function redirectBlob(
 }
 
 /**
+ * The 307 of a blob GET or HEAD while the Pod fails: by a proof that is still remembered, also if it has expired. Null: there is none, or no store to sign
+ * for.
+ */
+export async function redirectHeld(
+  endpoint: BlobEndpoint,
+  context: Context,
+  authorized: Authorized,
+): Promise<Reply | null> {
+  const { method } = endpoint;
+  const [first] = storesOf(endpoint.digest, context, authorized);
+  if (method === "DELETE" || first === undefined || first.scheme === "pod") return null;
+  const { proofs, trace } = context.services;
+  const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
+  if (foundIn === null) return null;
+  trace.proof = foundIn;
+  return redirectToStore(method, endpoint, { context, authorized });
+}
+
+/**
  * Passes on a Pod's own redirect of a blob, absolute and only to the Pod's blob hosts. A HEAD is signed here where that is possible, because a URL that
  * was signed for GET does not answer a HEAD.
  */

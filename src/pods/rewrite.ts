@@ -75,7 +75,7 @@ async function rewriteLocation(location: string, status: number, context: Rewrit
 }
 
 /** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */
-const withNoTransform = (cacheControl: string | null): string =>
+export const withNoTransform = (cacheControl: string | null): string =>
   cacheControl === null
     ? "no-transform"
     : cacheControl.includes("no-transform")

@@ -9,6 +9,10 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
+  /** A manifest that the edge holds, for as long as a proof lives. */
+  | "kept"
+  /** What the edge holds, because the Pod's registry failed. */
+  | "stale"
   | "merged"
   | "token"
   | "probed"
@@ -32,6 +36,8 @@ export type Trace = {
   kvFailure?: string;
   /** Where the proof came from by which a URL was signed. */
   proof?: "memory" | "cache" | "manifest" | "head";
+  /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
+  completed?: true;
   /** Why a store that fits the client was passed over. */
   passedOver?: string;
 };
