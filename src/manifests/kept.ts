@@ -34,11 +34,10 @@ type Ports = {
   readonly waitUntil: (promise: Promise<unknown>) => void;
 };
 
-/** A copy in use is written again after this part of its life, so that it does not expire while it is pulled. */
-const renewedAfter = 1 / 8;
-
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
+/** A copy in use is written again after a part of its time, so that it does not expire while its tag is pulled. */
+const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
 /** Neither a Pod id nor a digest has a slash, so no two manifests share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `manifest/${pod.id}/${repository}/${digest}`;
@@ -69,11 +68,11 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     find,
     findStale: (manifest) => readWithin(manifest, staleSeconds(manifest.pod), ["pull", "push"]),
     isDue: (manifest, source) => {
-      const lifeMs = staleSeconds(manifest.pod) * 1000;
+      const { pod } = manifest;
       const heard = memory.get(keyOf(manifest));
-      if (heard === undefined || heard.what === "deleted") return lifeMs > 0;
+      if (heard === undefined || heard.what === "deleted") return staleSeconds(pod) > 0;
       if (heard.what === "push" && source === "pull") return true;
-      return clock().getTime() >= heard.atMs + lifeMs * renewedAfter;
+      return clock().getTime() >= heard.atMs + renewedAfterMs(pod);
     },
     keep: (manifest, copy) => {
       const atMs = copy.askedAt.getTime();
