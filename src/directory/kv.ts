@@ -1,7 +1,7 @@
 import { type BoundedMap, chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
-import { directoryKey, kindOf } from "./keys.ts";
+import { blocksKey, directoryKey, kindOf } from "./keys.ts";
 
 /** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails. */
 type Entry = {
@@ -85,7 +85,7 @@ export type ReadOptions = {
   readonly chosenBy?: ChosenBy;
   /** How many keys may be read that no known user chose before. */
   readonly maxNewKeys?: number;
-  /** An assignment that was read longer ago is read again, unless KV fails. */
+  /** An assignment, or the depth of all assignments, that was read longer ago is read again, unless KV fails. */
   readonly assignmentMaxAgeMs?: number;
 };
 
@@ -123,7 +123,7 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
       const entry = kept ?? cache.passing.get(key);
       if (entry !== undefined && isCurrent(key, entry, { nowMs, assignmentMaxAgeMs })) found.set(key, entry);
       else missing.add(key);
-      if (kept === undefined && key !== directoryKey && !found.has(key)) added.add(key);
+      if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
     const unread = new Set([...added].slice(maxNewKeys));
     const charged = chosenBy === "directory" ? 0 : added.size - unread.size;
@@ -150,13 +150,15 @@ const budgetSpent = "more names were asked for than strangers may have looked up
 
 const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined => kept.get(key) ?? passing.get(key);
 
-/** A key that known users chose once stays with theirs. An absent block does not join them: each digest has one, and it is not needed while KV fails. */
+/** Every request needs these keys, so they count as chosen by the directory. */
+const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
+
+/** A key that known users chose once stays with theirs. */
 function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  const isWanted =
-    (chosenBy === "directory" || key === directoryKey) && (entry.text !== null || kindOf(key) !== "block");
+  const isWanted = chosenBy === "directory" || isShared(key);
   const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
   if (cache.get(key) !== entry) cache.set(key, entry);
 }
@@ -169,7 +171,8 @@ function isCurrent(
   { nowMs, assignmentMaxAgeMs }: { readonly nowMs: number; readonly assignmentMaxAgeMs: number },
 ): boolean {
   if (expiresAtMs <= nowMs) return false;
-  return kindOf(key) !== "route" || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
+  const isAssignment = key === directoryKey || kindOf(key) === "route";
+  return !isAssignment || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
 }
 
 async function readEntries(
@@ -197,10 +200,7 @@ async function readEntries(
   }
 }
 
-/**
- * All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. Only a block that was never read counts
- * as absent: otherwise the first new digest would stop the pull of a known name.
- */
+/** All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. */
 function lastEntries(
   cache: KvCache,
   keys: readonly string[],
@@ -208,9 +208,8 @@ function lastEntries(
 ): Result<Entries, string> {
   const entries = new Map<string, Entry>();
   for (const key of keys) {
-    const unseenBlock = kindOf(key) === "block" ? { text: null, readAtMs: nowMs } : null;
-    const last = remembered(cache, key) ?? unseenBlock;
-    if (last === null || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
+    const last = remembered(cache, key);
+    if (last === undefined || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
     entries.set(key, { ...last, expiresAtMs: nowMs + outdatedTtlMs, kvFailure });
   }
   return ok(entries);

@@ -28,6 +28,7 @@ const directoryOf = (texts: ReadonlyMap<string, string>) =>
     readKv: async () => ok(freshValues(texts)),
     plainHttp: "everywhere",
     parsedPods: createIsolate().parsedPods,
+    parsedRecords: createIsolate().parsedRecords,
   });
 
 async function check(options: Partial<DeploymentUnderTest> = {}): Promise<readonly Check[]> {
