@@ -85,8 +85,10 @@ export type ReadOptions = {
   readonly chosenBy?: ChosenBy;
   /** How many keys may be read that no known user chose before. */
   readonly maxNewKeys?: number;
-  /** An assignment, or the depth of all assignments, that was read longer ago is read again, unless KV fails. */
+  /** An assignment that was read longer ago is read again, unless KV fails. */
   readonly assignmentMaxAgeMs?: number;
+  /** The same for the directory record. */
+  readonly directoryMaxAgeMs?: number;
 };
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
@@ -113,7 +115,7 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     const read = await readEntries({ kv, cache }, keys, nowMs);
     return read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
   };
-  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, assignmentMaxAgeMs = unlimited } = {}) => {
+  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, ...maxAges } = {}) => {
     const nowMs = now().getTime();
     const found = new Map<string, Entry>();
     const missing = new Set<string>();
@@ -121,7 +123,7 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     for (const key of keys) {
       const kept = cache.kept.get(key);
       const entry = kept ?? cache.passing.get(key);
-      if (entry !== undefined && isCurrent(key, entry, { nowMs, assignmentMaxAgeMs })) found.set(key, entry);
+      if (entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
       else missing.add(key);
       if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
@@ -164,15 +166,17 @@ function remember(
 }
 
 type Entries = ReadonlyMap<string, Entry>;
+type MaxAges = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs">;
 
 function isCurrent(
   key: string,
   { readAtMs, expiresAtMs, kvFailure }: Entry,
-  { nowMs, assignmentMaxAgeMs }: { readonly nowMs: number; readonly assignmentMaxAgeMs: number },
+  { nowMs, assignmentMaxAgeMs = unlimited, directoryMaxAgeMs = unlimited }: { readonly nowMs: number } & MaxAges,
 ): boolean {
   if (expiresAtMs <= nowMs) return false;
-  const isAssignment = key === directoryKey || kindOf(key) === "route";
-  return !isAssignment || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
+  if (kvFailure !== null) return true;
+  if (key === directoryKey) return readAtMs + directoryMaxAgeMs >= nowMs;
+  return kindOf(key) !== "route" || readAtMs + assignmentMaxAgeMs >= nowMs;
 }
 
 async function readEntries(

@@ -24,8 +24,8 @@ export type ResolveQuestion = {
   readonly digest?: Digest | null;
 } & LookupOptions;
 
-/** How old an assignment may be, by default as old as this isolate's cache lets it be; and who chose the name. */
-export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "chosenBy">;
+/** How old an assignment and the depth may be, by default as old as this isolate's cache lets them be; and who chose the name. */
+export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs" | "chosenBy">;
 
 /**
  * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
@@ -96,17 +96,15 @@ const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX
 
 /**
  * Directory, blocks and assignments come by one read. Which assignments there may be depends on the directory's `depth`: the last one that this isolate
- * saw is used, and assignments are read again in the rare case that it has grown since.
+ * saw is used, and assignments are read again in the rare case that it has grown since. A new isolate reads all prefixes, which are few, so that its
+ * first request does not wait for the depth first.
  */
 async function findAssignments(
   directory: Directory,
   names: readonly RepositoryName[],
   options: LookupOptions & Bounds,
 ): Promise<Result<Found, DirectoryFailure>> {
-  const seen = directory.parsedRecords.directory.get(directoryKey)?.record;
-  const known = seen === undefined ? await directory.record() : ok(seen);
-  if (!known.ok) return known;
-  const depth = depthOf(known.value);
+  const depth = depthOf(directory.parsedRecords.directory.get(directoryKey)?.record ?? null);
   const found = await readAssignments(directory, { names, depth }, options);
   if (!found.ok) return found;
   const grown = depthOf(found.value.record);
@@ -119,14 +117,14 @@ async function readAssignments(
   { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & Bounds,
 ): Promise<Result<Found, DirectoryFailure>> {
   const keysOf = new Map<RepositoryName, readonly string[]>();
-  const keys = new Set([directoryKey, blocksKey]);
+  const keys = new Set<string>();
   for (const name of names) {
-    if (keys.size > maxKeys) break;
+    if (keys.size >= maxKeys) break;
     const own = prefixesOf(name, depth).map(routeKey);
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }
-  const read = await readKv([...keys], options);
+  const read = await readKv([directoryKey, blocksKey, ...keys], options);
   if (!read.ok) return directoryFailure(read.error);
   const stored = { text: read.value.textOf(directoryKey), schema: directoryRecord };
   const record = parseOnce(parsedRecords.directory, directoryKey, stored);

@@ -70,14 +70,14 @@ describe("resolvePod", () => {
     expect([await resolve("other"), await resolve("acme")]).toEqual(["pod-b", "pod-a"]);
   });
 
-  test("an isolate's first name costs the directory, its assignments and its Pod, a known one nothing, a new sibling one read", async () => {
+  test("a new name costs one bulk read and the Pod's record, a known one none, a new sibling one", async () => {
     await put(records);
     await resolve("acme/app");
-    expect(isolate.trace.kvReads).toBe(3);
+    expect(isolate.trace.kvReads).toBe(2);
     await resolve("acme/app");
-    expect(isolate.trace.kvReads).toBe(3);
+    expect(isolate.trace.kvReads).toBe(2);
     await resolve("acme/other");
-    expect(isolate.trace.kvReads).toBe(4);
+    expect(isolate.trace.kvReads).toBe(3);
   });
 
   test("with depth 1, a new repository of a known group costs no read, and a deeper assignment is not looked up", async () => {

@@ -99,6 +99,16 @@ test("after 1,000 requests of strangers a KV outage still serves every name that
   expect((await resolvePod(isolate.directory(), { name: nameOf("acme/unseen") })).ok).toBe(false);
 });
 
+test("the directory and the blocks, which every name needs, are not charged to the budget of strangers", async () => {
+  const names = Array.from({ length: 10_001 }, (_, index) => nameOf(`z${index}`));
+  const before = readKeys;
+  const answers = [];
+  for (const name of names) answers.push(await resolvePod(isolate.directory(), { name, chosenBy: "stranger" }));
+  expect(answers.map(({ ok }) => ok).indexOf(false)).toBe(10_000);
+  // The budget's keys, and with the first of them the directory, the blocks and the default Pod.
+  expect(readKeys - before).toBe(10_003);
+});
+
 test("when strangers have spent their budget, new names must wait, and those of known users are served", async () => {
   const known = nameOf("acme/app");
   await resolvePod(isolate.directory(), { name: known });

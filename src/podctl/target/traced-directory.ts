@@ -27,3 +27,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
   });
   return { directory, lookups };
 }
+
+/** An isolate mostly knows the depth, so that the look-ups that follow are those of such an isolate. A record that does not parse is found by them too. */
+export async function learnDepth(directory: Directory): Promise<void> {
+  await directory.record();
+}
