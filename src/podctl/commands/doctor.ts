@@ -39,7 +39,8 @@ that you name. On the local stack you need to set none of these.
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      const unfound = await checkDepth(directory, kv);
+      // It lists all assignments, and is not about one Pod.
+      const unfound = named ? [] : await checkDepth(directory, kv);
       const checked = await checkDeployment({
         directory,
         pods: named ? pods : await listPods(kv),

@@ -3,6 +3,7 @@ import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { isWithin } from "../../topology/record-text.ts";
+import { counted } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { type Check, Checks } from "./findings.ts";
 
@@ -19,7 +20,7 @@ export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">
     const prefixes = page.map(({ key }) => nameIn(key));
     deeper.push(...prefixes.filter((prefix) => !isWithin(componentsOf(prefix as Prefix), { depth })));
   }
-  if (deeper.length === 0) checks.ok("depth", `every assignment has at most ${depth} components`);
+  if (deeper.length === 0) checks.ok("depth", `every assignment has at most ${counted(depth, "component")}`);
   else {
     const more = deeper.length > maxNamed ? ` and ${deeper.length - maxNamed} more` : "";
     const named = deeper.slice(0, maxNamed).join(", ") + more;
