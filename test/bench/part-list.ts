@@ -1,4 +1,5 @@
 /** The parts of the bench in their order, and how long each of them measures. */
+import { benchBlocks } from "./blocks.ts";
 import { benchBundle, benchStartUp } from "./bundle.ts";
 import { benchCrypto } from "./crypto.ts";
 import type { Finding } from "./finding.ts";
@@ -36,6 +37,11 @@ export const parts: readonly Part[] = [
   {
     name: "store-choice",
     full: () => benchStoreChoice({ warmUp, rounds: 15, count: 1_000 }),
+    short: null,
+  },
+  {
+    name: "blocks",
+    full: () => benchBlocks({ warmUp, rounds: 15, count: 1_000 }),
     short: null,
   },
   {
