@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { PodFailure } from "../refusal.ts";
+import { tooLongHeader } from "./headers.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
 export type Fetcher = Pick<typeof globalThis, "fetch">;
@@ -34,6 +35,11 @@ async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Resul
       cache: "no-store",
       signal: deadline.signal,
     });
+    const tooLong = tooLongHeader(response.headers);
+    if (tooLong !== null) {
+      await response.body?.cancel();
+      return err({ reason: "bad-answer", text: `answered with a header "${tooLong}" of more than 16 KB` });
+    }
     if (response.status >= 200 && response.status <= 599) return ok(response);
     // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
