@@ -1,4 +1,8 @@
-/** The whole body, or null if it is longer than `maxBytes`; the rest of it is not read then. */
+/** A sender may make a chunk of each byte, and each chunk costs as much as a small request. Networks cut a body into longer pieces. */
+const minBytesPerChunk = 512;
+const spareChunks = 256;
+
+/** The whole body, or null if it is longer than `maxBytes` or comes in very small pieces; the rest of it is not read then. */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
@@ -7,8 +11,8 @@ export async function boundedBytes(
   let bytes = 0;
   for await (const chunk of body) {
     bytes += chunk.byteLength;
-    if (bytes > maxBytes) return null;
     chunks.push(chunk);
+    if (bytes > maxBytes || chunks.length > spareChunks + bytes / minBytesPerChunk) return null;
   }
   const whole = new Uint8Array(bytes);
   let offset = 0;
@@ -19,7 +23,7 @@ export async function boundedBytes(
   return whole;
 }
 
-/** The whole body as UTF-8 text, or null if it is longer than `maxBytes`. */
+/** The whole body as UTF-8 text, or null as above. */
 export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
   if (body.body === null) return "";
   const bytes = await boundedBytes(body.body, maxBytes);

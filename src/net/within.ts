@@ -14,7 +14,7 @@ export async function within<T>(promise: Promise<T>, deadlineMs: number): Promis
   }
 }
 
-/** The whole body as text. Null: it is longer than `maxBytes`, breaks off, or does not end within 10 seconds. */
+/** The whole body as text. Null: it is longer than `maxBytes`, comes in very small pieces, breaks off, or does not end within 10 seconds. */
 export async function textWithin(body: Request | Response, maxBytes: number): Promise<string | null> {
   const whole = boundedText(body, maxBytes).catch(() => null);
   const read = await within(
