@@ -60,7 +60,7 @@ export async function resolvePod(
   return ok({ pod, blocked: blocked.value, stale: stale ?? found.value.stale });
 }
 
-type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
+export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
   /** How many keys the names may have in all, however many of them this isolate knows. */
   readonly maxKeys?: number;
 };
@@ -72,7 +72,7 @@ type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
-  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & Bounds,
+  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
 ): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set([directoryKey]);

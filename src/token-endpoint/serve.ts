@@ -3,7 +3,15 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 import { tokenResponse } from "./answer.ts";
 import { askPod, asksByForm, type CallTokenService, type PodAnswer, passRefusal } from "./ask-pod.ts";
-import { accessForbidden, type Plan, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
+import {
+  accessForbidden,
+  type Plan,
+  type PodQuestion,
+  planLogin,
+  planQuestions,
+  strangerBounds,
+  userBounds,
+} from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = {
@@ -54,13 +62,13 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
-  const plan = await planQuestions(request, directory, "stranger");
+  const plan = await planQuestions(request, directory, strangerBounds);
   if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
   const login = await planLogin(request, directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, directory, "directory") : plan;
+  return isGood ? planQuestions(request, directory, userBounds) : plan;
 }
 
 /**

@@ -1,8 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
-import { resolvePod } from "../../src/directory/resolve.ts";
+import { type NameBounds, resolvePod } from "../../src/directory/resolve.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
-import { planQuestions } from "../../src/token-endpoint/plan.ts";
+import { planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
 import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
 import { type Isolate, startIsolate } from "../support/isolate.ts";
 
@@ -40,12 +40,12 @@ const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
 /** What a token request for these scopes leads to, and how many keys it reads. */
-async function ask(scopes: readonly string[], chosenBy: "stranger" | "directory" = "stranger") {
+async function ask(scopes: readonly string[], bounds: NameBounds = strangerBounds) {
   const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
   const before = readKeys;
-  const plan = await planQuestions(request.value, isolate.directory(), chosenBy);
+  const plan = await planQuestions(request.value, isolate.directory(), bounds);
   return { plan, keys: readKeys - before };
 }
 const pull = (names: readonly string[]) => names.map((name) => `repository:${name}:pull`);
@@ -76,7 +76,8 @@ describe("token request of a stranger", () => {
   });
 
   test("a user whose credentials are good gets all names at once", async () => {
-    const { plan } = await ask(pull(madeUpNames(200)), "directory");
+    const names = Array.from({ length: 200 }, (_, index) => `acme/mirror/of/x${index}/image`);
+    const { plan } = await ask(pull(names), userBounds);
     expect(plan).toMatchObject({ ok: true, value: { isCut: false, questions: [{ scopes: { length: 200 } }] } });
   });
 });
