@@ -149,7 +149,7 @@ describe("remembered token", () => {
   });
 
   test.each([
-    ["1,900 equal entries", (_: number) => Array(1_900).fill({})],
+    ["1,900 equal entries", () => Array(1_900).fill({})],
     [
       "400 different entries",
       (token: number) => Array.from({ length: 400 }, (_, index) => ({ name: `${token}${index}` })),
