@@ -1,41 +1,55 @@
 import * as v from "valibot";
 import type { BulkKv } from "./directory/kv.ts";
+import { isHost, type PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
+import type { EdgeKeys } from "./lib/derive-key.ts";
 
 /** The deployment's variables and secrets, parsed once per isolate. */
 export type Config = {
   readonly service: string;
-  /** Null: the request's own origin and `/jwt/auth`. Never taken from a forwarding header. */
+  /** Null: the request's own origin with `/jwt/auth`. It is never taken from a forwarding header. */
   readonly realm: string | null;
   readonly auth: "token" | "none";
-  readonly plainHttp: "allow" | "refuse";
+  readonly plainHttp: PlainHttp;
+  /** The sites whose scripts may read answers in a browser. */
+  readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
-  readonly uploadKeys: readonly Uint8Array<ArrayBuffer>[];
-  /** Null: this deployment answers no `/-/probe`. */
+  /** Every key of the edge's own is derived from these. */
+  readonly edgeKeys: EdgeKeys;
+  /** Null: this deployment has no `/-/probe`. */
   readonly probeToken: string | null;
+  /** A body of which no byte moves for this long is cut. Only tests set another time than a minute. */
+  readonly stallMs: number;
 };
 
 export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
 
+const splitList = (text: string): string[] => text.split(/[\s,]+/).filter((item) => item !== "");
 const json = v.pipe(v.string(), v.parseJson());
-const uploadKey = v.pipe(
+const edgeKey = v.pipe(
   v.string(),
   v.transform(parseBase64url),
   v.check((key) => key?.byteLength === 32, "must be 32 bytes in base64url"),
   v.transform((key) => key ?? new Uint8Array(32)),
+);
+const origin = v.pipe(
+  v.string(),
+  v.check((text) => URL.canParse(text) && new URL(text).origin === text && isHost(new URL(text).host), "an origin"),
 );
 const schema = v.object({
   SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
   AUTH: v.optional(v.picklist(["token", "none"]), "token"),
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
+  CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
-  UPLOAD_KEYS: v.pipe(json, v.array(uploadKey), v.minLength(1), v.maxLength(2)),
-  // RFC 6750 §2.1, and too long to guess.
+  EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
+  STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
+  // The form of a Bearer token (RFC 6750 §2.1), and too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
 
-/** A bad configuration refuses to start: the error names the variable, never its value. */
+/** Throws if the configuration is wrong. The error names the variable, never its value. */
 export function parseConfig(env: Env): Config {
   const parsed = v.safeParse(schema, env);
   if (!parsed.success) {
@@ -44,14 +58,17 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, SEALING_KEYS, UPLOAD_KEYS, PROBE_TOKEN } = parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN, STALL_MS } =
+    parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
     auth: AUTH,
-    plainHttp: PLAIN_HTTP,
+    plainHttp: PLAIN_HTTP === "allow" ? "everywhere" : "nowhere",
+    corsOrigins: CORS_ORIGINS,
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
-    uploadKeys: UPLOAD_KEYS,
+    edgeKeys: EDGE_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
+    stallMs: STALL_MS,
   };
 }

@@ -7,6 +7,7 @@ import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
+import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
 export type Isolate = {
@@ -19,12 +20,14 @@ export type Isolate = {
   readonly proofs: ProofMemory;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
+  readonly retries: RetryBudget;
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 57 MB of an isolate's 128 MB:
- * KV texts 10 MB (500 bytes each), absent KV keys of strangers 6 MB (400 bytes each), Pod records 5 MB (10 KB each), secrets 1 MB (2 KB each, opened and
- * parsed), verified tokens 16 MB, proofs 14 MB (600 bytes each), signed URLs 5 MB (500 per store of at most 20 stores in use).
+ * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
+ * KV texts 10 MB (500 bytes each), Pod records 5 MB (10 KB each), their CIDRs 4 MB (130 bytes each, 30,000 by podctl's limit), secrets 1 MB (2 KB
+ * each, opened and parsed), verified tokens 24 MB (8 KB and their access each), proofs 14 MB (600 bytes each), signed URLs 5 MB (500 per store of
+ * at most 20 stores in use).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
@@ -46,6 +49,7 @@ export const createIsolate = (): Isolate => ({
   },
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
+  retries: new RetryBudget(),
 });
 
 /** The one that all requests of this isolate share. */

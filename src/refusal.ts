@@ -40,8 +40,14 @@ export type Unauthorized = {
 /** The directory could not say: KV failed, or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 
-/** A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. */
-export type PodFailure = { readonly reason: "unreachable" | "silent" | "bad-answer"; readonly text: string };
+/**
+ * A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. `client-left`: the client broke off or
+ * stood still in the middle of its request.
+ */
+export type PodFailure = {
+  readonly reason: "unreachable" | "silent" | "bad-answer" | "client-left";
+  readonly text: string;
+};
 
 /** A record and the deployment do not fit together. The text names the place, never a value. */
 export type Misconfigured = { readonly reason: "misconfigured"; readonly text: string };

@@ -10,6 +10,7 @@ import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
+import { isRead } from "./oci/scope.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
@@ -21,9 +22,9 @@ type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Res
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** Every call to a Pod's registry, which only a Pod that passed the gate can get. */
+  /** Calls to a Pod's services, which only a Pod that passed the gate can get. */
   readonly callRegistry: Call<AdmittedPod>;
-  readonly callTokenService: Call<Pod>;
+  readonly callTokenService: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
@@ -35,38 +36,50 @@ export type Services = {
   readonly trace: Trace;
 };
 
-type RequestPorts = {
+export type RequestPorts = {
   readonly isolate: Isolate;
-  /** Scheme and host under which the request came. */
-  readonly origin: string;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
+  /** The client has left, so that no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
+  readonly left: AbortSignal;
 };
 
 /** Throws if the deployment's variables are wrong: the error names the variable. */
-export function buildServices(env: Env, { isolate, origin, trace, waitUntil }: RequestPorts): Services {
+export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedCidrs, signing } = isolate;
   const now = new Date();
   const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
-  const call: Call<Pod> = async (pod, request) => {
-    const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
-    if (!trusted.ok) return trusted;
-    trace.podRequests += 1;
-    return fetchWithin(trusted.value.request, trusted.value.fetcher);
-  };
+  const callService =
+    (service: "registry" | "token"): Call<Pod> =>
+    async (pod, request) => {
+      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
+      if (!trusted.ok) return trusted;
+      const { fetcher, request: sent } = trusted.value;
+      const budget = `${pod.id} ${service}`;
+      isolate.retries.earn(budget);
+      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, left) } : sent, {
+        fetcher,
+        waitUntil,
+        onSend: () => {
+          trace.podRequests += 1;
+        },
+        mayRetry: () => isolate.retries.take(budget),
+        stallMs: config.stallMs,
+      });
+    };
   const proofs = createProofs({
     memory: isolate.proofs,
-    cache: createProofCache(caches, origin),
+    cache: createProofCache(caches),
     clock: () => new Date(),
     waitUntil,
   });
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods }),
-    callRegistry: call,
-    callTokenService: call,
+    callRegistry: callService("registry"),
+    callTokenService: callService("token"),
     openSecret,
     tokens,
     proofs,
@@ -77,6 +90,9 @@ export function buildServices(env: Env, { isolate, origin, trace, waitUntil }: R
     trace,
   };
 }
+
+const either = (one: AbortSignal | undefined, other: AbortSignal): AbortSignal =>
+  one === undefined ? other : AbortSignal.any([one, other]);
 
 const findBinding =
   (env: Env): FindBinding =>

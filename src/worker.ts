@@ -1,14 +1,16 @@
 import { Hono } from "hono";
 import type { Env } from "./config.ts";
+import { answerPreflight, openTo } from "./edge/cors.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
+import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
-import { type Reply, refuse } from "./edge/refuse.ts";
+import { refuse } from "./edge/refuse.ts";
 import { isolate } from "./isolate.ts";
-import { isHost } from "./lib/address.ts";
-import { announcedBytes } from "./net/headers.ts";
+import { allowsPlainHttp, isHost } from "./lib/address.ts";
+import { watchAnswer } from "./net/move-body.ts";
 import type { Refusal } from "./refusal.ts";
-import { buildServices, type Services } from "./services.ts";
-import { type RequestRecord, redactPath, type Trace } from "./telemetry/record.ts";
+import { buildServices, type RequestPorts, type Services } from "./services.ts";
+import type { Trace } from "./telemetry/record.ts";
 
 /** What is not registry traffic. `/v2/` does not pass this router. */
 const shell = new Hono<{ Bindings: Env }>();
@@ -22,17 +24,48 @@ shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).respons
 
 export default {
   async fetch(request, env, context): Promise<Response> {
-    const startedAt = new Date();
+    const [startedAt, url] = [new Date(), readUrl(request)];
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
-    const url = readUrl(request);
-    const answer =
-      url === null
-        ? refuseOutside(wrongHost)
-        : await answerRequest(request, url, { env, trace, waitUntil: (promise) => context.waitUntil(promise) });
-    console.log(JSON.stringify(recordOf({ request, url, answer, trace, startedAt })));
-    return answer.response;
+    const write = createRequestLog({ request, url, trace, startedAt });
+    const left = new AbortController();
+    let answer: AttributedAnswer | null = null;
+    // The platform says so until the answer's last byte.
+    request.signal.addEventListener("abort", () => {
+      write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" });
+      left.abort();
+    });
+    const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
+    answer = await answerRequest(request, url, { env, trace, waitUntil, left: left.signal });
+    return passOn(request, answer, { write, left, waitUntil });
   },
 } satisfies ExportedHandler<Env>;
+
+type Passing = {
+  readonly write: (answer: AttributedAnswer) => void;
+  readonly left: AbortController;
+  readonly waitUntil: Services["waitUntil"];
+};
+
+/** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
+function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
+  const stallMs = isolate.config?.stallMs ?? 0;
+  const limits = { stallMs, signal: left.signal };
+  const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
+  if (watched === null) {
+    write(answer);
+    return answer.response;
+  }
+  const ended = watched.ended.then((end) => {
+    write(withBodyEnd(answer, end, stallMs));
+    // A second reader of the body, which records it, must not keep the Pod's connection.
+    if (end !== "whole") left.abort();
+  });
+  waitUntil(ended);
+  return watched.response;
+}
+
+const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boolean =>
+  method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
 
 /**
  * Null: the request's host is malformed (RFC 9112 §3.2), and it would be written into challenges and into what Pods are told. The raw text is read,
@@ -52,6 +85,15 @@ const wrongHost: Refusal = {
   },
 };
 
+/**
+ * A challenge with an http realm would make clients send their password in the clear, and a redirect would hide that a client is set up so.
+ * The scheme is the one that the platform saw; `X-Forwarded-Proto` is the client's word.
+ */
+const plainHttp: Refusal = {
+  reason: "refused",
+  error: { code: "DENIED", message: "this registry is served over https only; use its https:// address" },
+};
+
 const unknownPath = (path: string): Refusal => ({
   reason: "refused",
   error: {
@@ -67,21 +109,26 @@ const refuseOutside = (refusal: Refusal, endpoint = "unknown"): AttributedAnswer
   endpoint,
 });
 
-type Deployment = { readonly env: Env; readonly trace: Trace; readonly waitUntil: Services["waitUntil"] };
+type Deployment = { readonly env: Env } & Omit<RequestPorts, "isolate">;
 
 async function answerRequest(
   request: Request,
-  { pathname, origin }: URL,
-  { env, trace, waitUntil }: Deployment,
+  url: URL | null,
+  { env, ...ports }: Deployment,
 ): Promise<AttributedAnswer> {
-  const services = () => buildServices(env, { isolate, origin, trace, waitUntil });
+  if (url === null) return refuseOutside(wrongHost);
+  const { pathname, protocol, hostname } = url;
+  const isRegistry = pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/");
   try {
-    if (pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/")) {
-      return await handle(request, services());
+    if (isRegistry || pathname === "/-/probe") {
+      const services = buildServices(env, { isolate, ...ports });
+      const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
+      if (isPlain) return refuseOutside(plainHttp);
+      if (isRegistry) return await answerRegistry(request, services);
+      const probed = await serveProbe(request, services);
+      if (probed !== null)
+        return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     }
-    const probed: Reply | null = pathname === "/-/probe" ? await serveProbe(request, services()) : null;
-    if (probed !== null)
-      return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     const response = await shell.fetch(request, env);
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {
@@ -90,26 +137,11 @@ async function answerRequest(
   }
 }
 
-type Handled = {
-  readonly request: Request;
-  readonly url: URL | null;
-  readonly answer: AttributedAnswer;
-  readonly trace: Trace;
-  readonly startedAt: Date;
-};
-
-function recordOf({ request, url, answer, trace, startedAt }: Handled): RequestRecord {
-  const { response, ...told } = answer;
-  return {
-    log: "edge",
-    at: startedAt.toISOString(),
-    method: request.method,
-    path: url === null ? "" : redactPath(url),
-    status: response.status,
-    ...told,
-    requestBytes: announcedBytes(request.body, request.headers),
-    responseBytes: request.method === "HEAD" ? 0 : announcedBytes(response.body, response.headers),
-    ...trace,
-    ms: Date.now() - startedAt.getTime(),
-  };
+/** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
+async function answerRegistry(request: Request, services: Services): Promise<AttributedAnswer> {
+  const { corsOrigins } = services.config;
+  const preflight = answerPreflight(request, corsOrigins);
+  const answer = preflight === null ? await handle(request, services) : { ...preflight, endpoint: "unknown" };
+  openTo(corsOrigins, request, answer.response);
+  return answer;
 }

@@ -2,19 +2,24 @@ import { expect, test } from "vitest";
 import { parseToken } from "../src/auth/bundle.ts";
 import { readToken } from "../src/auth/grant.ts";
 import { keyId } from "../src/auth/verify.ts";
+import { parseProof } from "../src/blobs/proofs.ts";
+import type { Pod } from "../src/directory/directory.ts";
 import { isKeyId } from "../src/directory/key-id.ts";
 import { parsePodId } from "../src/directory/pod-id.ts";
+import { parsePlaces } from "../src/edge/merge-catalog.ts";
 import { isHost, parseCidr, parseIp } from "../src/lib/address.ts";
 import { parseBase64, parseBase64url } from "../src/lib/bytes.ts";
 import { parseJsonObject } from "../src/lib/json.ts";
 import { announcedBytes, withoutHopByHop } from "../src/net/headers.ts";
 import { formatChallenge, parseChallenge } from "../src/oci/challenge.ts";
 import { parseDigest } from "../src/oci/digest.ts";
+import type { RegistryEndpoint } from "../src/oci/endpoint.ts";
 import { manifestBlobs, namesBlobs } from "../src/oci/manifest-blobs.ts";
 import { parseEndpoint } from "../src/oci/parse-endpoint.ts";
 import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
 import { isRepository, parseScopes } from "../src/oci/scope.ts";
+import { readLocation, rewriteLink } from "../src/pods/targets.ts";
 import { redactPath } from "../src/telemetry/record.ts";
 import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
@@ -23,6 +28,13 @@ import { cellOf, routingText } from "../src/token-endpoint/routable-token.ts";
 const imageType = "application/vnd.oci.image.manifest.v1+json";
 const edge = "https://edge.test";
 const parse = (method: string, target: string) => parseEndpoint(method, new URL(edge + target));
+const registry = "https://registry.pod-a.test";
+const tags = parse("GET", "/v2/a/tags/list");
+const asked = {
+  pod: { registry } as Pod,
+  endpoint: (tags.ok ? tags.value : null) as RegistryEndpoint,
+  edgeOrigin: edge,
+};
 const headersWith = (name: string, value: string) => new Headers([[name, value.replaceAll(/[^\t\x20-\x7e]/g, " ")]]);
 
 /** Everything that reads text of a client, of a Pod, or of a token before it is verified. */
@@ -46,6 +58,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     const challenge = parseChallenge(`Bearer realm="${text}`);
     return challenge === null ? null : formatChallenge(challenge);
   },
+  "parseChallenge, of any scheme": parseChallenge,
   "parseChallenge, of scopes": (text) => parseChallenge(`Bearer scope="${text}"`),
   parseDigest,
   namesBlobs,
@@ -63,8 +76,15 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseRepositoryName,
   "isRepository, of a type": (text) => isRepository({ type: `repository(${text}`, name: "a", actions: [] }),
   parseScopes: (text) => parseScopes([text]),
+  // The headers of an answer are not longer.
+  "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
+  "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
+  readLocation: (text) => readLocation(text, 201, asked),
+  // A query has at most 100 parameters when it comes here.
+  parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
+  parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
-  parseTokenAnswer: (text) => parseTokenAnswer(JSON.stringify({ token: `a.${text}` })),
+  parseTokenAnswer: (text) => parseTokenAnswer(JSON.stringify({ token: `a.${text}` }), new Date(0)),
   "parseTokenRequest, of Basic credentials": (text) => {
     const headers = headersWith("Authorization", `Basic ${text}`);
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");

@@ -1,24 +1,24 @@
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** One Pod's token inside a bundle: what this Pod, and no other, is sent. */
+/** One Pod's token inside a bundle. Only this Pod is ever sent it. */
 export type TokenPart = { readonly pod: PodId; readonly jwt: string };
 
-/** A token as clients send it: a bundle says whose its parts are, a bare JWT only by its `kid`. */
+/** A token as clients send it. A bundle names the Pod of each part; a bare JWT names its Pod only by its `kid`. */
 export type Token =
   | { readonly kind: "bundle"; readonly parts: readonly TokenPart[] }
   | { readonly kind: "bare"; readonly jwt: string };
 
 const bundlePrefix = "pods.v1.";
 export const MAX_PARTS = 8;
-/** 200 scopes of long names; Workers take 128 KB of headers. */
+/** This is enough for 200 scopes with long names. Workers take 128 KB of headers. */
 const MAX_JWT_CHARACTERS = 32 * 1024;
 
-/** RFC 7515 §3.1: three base64url parts. */
+/** Whether the text has the form of three base64url parts (RFC 7515 §3.1). */
 export const isCompactJwt = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`: only characters that RFC 6750 §2.1 allows in a Bearer token. */
+/** `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`, in characters that a Bearer token may have (RFC 6750 §2.1). */
 export const formatBundle = (parts: readonly TokenPart[]): string =>
   bundlePrefix + parts.map(({ pod, jwt }) => `${pod}/${jwt}`).join("~");
 

@@ -1,5 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Cidr, cidrHolds, parseCidr, parseIp } from "../lib/address.ts";
+import { parseIp } from "../lib/address.ts";
+import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 
@@ -30,8 +31,8 @@ export function readClient(request: Request): Client {
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** A record's CIDRs, parsed once for as long as the record is used, because a cloud's list has thousands. */
-export type ParsedCidrs = WeakMap<readonly string[], readonly Cidr[]>;
+/** A record's CIDRs, parsed and sorted once for as long as the record is used, because a cloud's list has thousands. */
+export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
 /**
  * The stores that fit the client, in the record's order. The first is used; the next ones replace it while it cannot be signed for. If no store fits,
@@ -54,15 +55,13 @@ function fits({ countries, continents, asns, colos, cidrs }: When, client: Clien
 const isListed = <T>(entries: readonly T[] | undefined, known: T | null): boolean =>
   entries === undefined || (known !== null && entries.includes(known));
 
-function contains(cidrs: readonly Cidr[], address: string | null): boolean {
+function contains(ranges: AddressRanges, address: string | null): boolean {
   const ip = address === null ? null : parseIp(address);
-  return ip !== null && cidrs.some((cidr) => cidrHolds(cidr, ip));
+  return ip !== null && rangesHold(ranges, ip);
 }
 
-function parse(cidrs: readonly string[], parsedCidrs: ParsedCidrs): readonly Cidr[] {
-  const known = parsedCidrs.get(cidrs);
-  if (known !== undefined) return known;
-  const parsed = cidrs.map(parseCidr).filter((cidr) => cidr !== null);
-  parsedCidrs.set(cidrs, parsed);
-  return parsed;
+function parse(cidrs: readonly string[], parsedCidrs: ParsedCidrs): AddressRanges {
+  const ranges = parsedCidrs.get(cidrs) ?? rangesOf(cidrs);
+  parsedCidrs.set(cidrs, ranges);
+  return ranges;
 }

@@ -5,7 +5,7 @@ import { type Digest, digestParts } from "../oci/digest.ts";
  * Whether a Pod's answer to a HEAD, which was made with the client's own token, proves that the digest belongs to the repository: the Pod has the
  * blob there (200), or redirects to one of its stores for this very digest (302, 307). Any other answer, such as one of a proxy, proves nothing.
  */
-export function provesBlob(response: Response, digest: Digest, pod: Pod): boolean {
+export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
   if (response.status === 200) {
     const named = response.headers.get("Docker-Content-Digest");
     return named === null || named === digest;

@@ -1,5 +1,5 @@
 import { within } from "../net/within.ts";
-import { type ProofCache, parseProof } from "./proofs.ts";
+import { latest, type Proof, type ProofCache, parseProof } from "./proofs.ts";
 
 /** The part of Workers' Cache API that is used here. */
 export type CacheApi = {
@@ -13,27 +13,46 @@ export type CacheApi = {
 const keepSeconds = 24 * 3600;
 const deadlineMs = 1_000;
 
-/** `origin` is the Worker's own, because a key must not name another site. Plain workerd has no cache and throws on every call. */
-export function createProofCache(caches: CacheApi, origin: string): ProofCache {
-  const url = (key: string) => `${origin}/-/proof/${key}`;
+/**
+ * One host for all hostnames of the edge, because a blob that is deleted under one of them is deleted under all. It can never be another site's
+ * (RFC 2606 §2), and a zone's cache is its own.
+ */
+const host = "https://proofs.invalid";
+
+/** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */
+const urlOf = (kind: "proof" | "tombstone", key: string): string => `${host}/${kind}/${key}`;
+
+/** Plain workerd has no cache and throws on every call, so there nothing can be read. */
+export function createProofCache(caches: CacheApi): ProofCache {
   return {
     read: async (key) => {
-      try {
-        const text = await within(readText(caches, url(key)), deadlineMs);
-        return text === null || text === "late" ? null : parseProof(text);
-      } catch {
-        return null;
-      }
+      const [proof, tombstone] = await Promise.all([
+        readOne(caches, urlOf("proof", key)),
+        readOne(caches, urlOf("tombstone", key)),
+      ]);
+      if (proof === "unreadable" || tombstone === "unreadable") return "unreadable";
+      return latest(proof, tombstone);
     },
     write: async (key, proof) => {
       try {
         const headers = { "Content-Type": "application/json", "Cache-Control": `max-age=${keepSeconds}` };
-        await within(put(caches, url(key), new Response(JSON.stringify(proof), { headers })), deadlineMs);
+        const url = urlOf(proof.kind === "tombstone" ? "tombstone" : "proof", key);
+        await within(put(caches, url, new Response(JSON.stringify(proof), { headers })), deadlineMs);
       } catch {
         // The isolate's own memory has it.
       }
     },
   };
+}
+
+async function readOne(caches: CacheApi, url: string): Promise<Proof | null | "unreadable"> {
+  try {
+    const text = await within(readText(caches, url), deadlineMs);
+    if (text === null) return null;
+    return (text === "late" ? null : parseProof(text)) ?? "unreadable";
+  } catch {
+    return "unreadable";
+  }
 }
 
 async function readText(caches: CacheApi, url: string): Promise<string | null> {

@@ -55,13 +55,14 @@ export type Proofs = {
   hasManifest(manifest: Owned): boolean;
   /** The blob was deleted: no earlier proof counts, and no manifest is believed about it. */
   forget(blob: Owned): void;
-  /** The Pod just said that it lacks the blob. This is remembered only of a blob that had a proof. */
+  /** The Pod just said that it lacks the blob. This is remembered only of a blob that had a proof, or may have had one. */
   forgetMissing(blob: Owned): Promise<void>;
 };
 
 /** What the isolates of one location share. It may forget at any time, and it may fail. */
 export type ProofCache = {
-  read(key: string): Promise<Proof | null>;
+  /** The last that was heard; null if nothing was. `unreadable`: the cache cannot say, so there may be a tombstone. */
+  read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
 };
 
@@ -82,22 +83,28 @@ export function createProofs({ memory, cache, clock, waitUntil }: ProofPorts): P
     fromManifests.delete(key);
     waitUntil(cache.write(key, proof));
   };
-  const find: Proofs["find"] = async (blob) => {
+  const lookUp = async (blob: Owned): Promise<FoundIn | null | "unreadable"> => {
     const key = keyOf(blob);
     const own = known.get(key);
     if (own !== undefined && isValid(own, blob.pod, clock())) return own.kind === "manifest" ? "manifest" : "memory";
     const cached = await cache.read(key);
     // Another request may have recorded something while the cache was read.
-    const newest = latest(known.get(key), cached ?? undefined);
-    if (newest !== undefined) {
+    const newest = latest(known.get(key) ?? null, cached === "unreadable" ? null : cached);
+    if (newest !== null) {
       known.set(key, newest);
       fromManifests.delete(key);
       return isValid(newest, blob.pod, clock()) ? "cache" : null;
     }
+    // A manifest is believed only about a blob of which the cache says that nothing was heard.
+    if (cached === "unreadable") return "unreadable";
     const learned = fromManifests.get(key);
     if (learned === undefined) return null;
     remember(key, learned);
     return isValid(learned, blob.pod, clock()) ? "manifest" : null;
+  };
+  const find: Proofs["find"] = async (blob) => {
+    const found = await lookUp(blob);
+    return found === "unreadable" ? null : found;
   };
   const forget: Proofs["forget"] = (blob) =>
     remember(keyOf(blob), { kind: "tombstone", atMs: clock().getTime(), terms: "" });
@@ -124,10 +131,14 @@ export function createProofs({ memory, cache, clock, waitUntil }: ProofPorts): P
     },
     forget,
     forgetMissing: async (blob) => {
-      if ((await find(blob)) !== null) forget(blob);
+      if ((await lookUp(blob)) !== null) forget(blob);
     },
   };
 }
 
-const latest = (one: Proof | undefined, other: Proof | undefined): Proof | undefined =>
-  one === undefined || (other !== undefined && other.atMs > one.atMs) ? other : one;
+/** What was heard last. A deletion wins over a HEAD of the same millisecond, which may have been answered before it. */
+export function latest(one: Proof | null, other: Proof | null): Proof | null {
+  if (one === null || other === null) return one ?? other;
+  if (one.atMs === other.atMs) return other.kind === "tombstone" ? other : one;
+  return other.atMs > one.atMs ? other : one;
+}

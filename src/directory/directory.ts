@@ -1,4 +1,5 @@
 import type * as v from "valibot";
+import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
@@ -46,7 +47,7 @@ export type ParsedPods = BoundedMap<string, Pod>;
 
 type DirectoryPorts = {
   readonly readKv: ReadKv;
-  readonly plainHttp: "allow" | "refuse";
+  readonly plainHttp: PlainHttp;
   readonly parsedPods: ParsedPods;
 };
 
@@ -152,7 +153,8 @@ function parsePod(
   if (!record.ok) return directoryFailure(record.error);
   const { registry, token, blobs } = record.value;
   const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
-  if (plainHttp === "refuse" && urls.some((url) => !url.startsWith("https://"))) {
+  const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
+  if (!urls.every(isAllowed)) {
     return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);
   }
   const pod = { ...record.value, id };

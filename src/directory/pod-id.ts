@@ -1,7 +1,7 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** A Pod's name in the directory, in bundles and in logs. Made only by {@link parsePodId}. */
+/** A Pod's name in the directory, in bundles and in logs. Only {@link parsePodId} makes one. */
 export type PodId = Brand<string, "PodId">;
 
 const MAX_POD_ID_CHARACTERS = 63;

@@ -1,15 +1,21 @@
 import * as v from "valibot";
 import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
-import { type PodId, parsePodId } from "./pod-id.ts";
+import { parsePodId } from "./pod-id.ts";
 
-/** What stands in KV, one schema per kind: read by the Worker, written by whoever keeps the directory. */
-const podId = v.pipe(
-  v.string(),
-  v.check((text) => parsePodId(text).ok, "a Pod id"),
-  v.transform((text) => text as PodId),
-);
+/** Text that `parse` takes; the record then holds the value that it makes. `wanted` completes "want …" in a message. */
+const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, wanted: string) =>
+  v.pipe(
+    v.string(),
+    v.check((text) => parse(text).ok, wanted),
+    v.transform((text) => text as T),
+  );
+
+/** The records of the directory in KV, one schema per kind. The Worker reads them, and operators' tools write them. */
+const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(
   v.string(),
@@ -17,7 +23,7 @@ const origin = v.pipe(
   v.check((text) => URL.canParse(text) && new URL(text).origin === text, "an origin: scheme, host and port, no path"),
 );
 
-/** A public key as a token service's tokens name it; private members never belong here. */
+/** A public key, with the `kid` by which a token service's tokens name it. A record must never have its private members. */
 const publicKey = v.pipe(
   v.looseObject({
     kty: v.picklist(["RSA", "EC", "OKP"]),
@@ -30,20 +36,20 @@ const publicKey = v.pipe(
 const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
-  /** `manifest`: this Pod's registry takes no manifest whose blobs are not in its repository, so one that it has proves them too. */
+  /** `manifest`: this Pod's registry refuses a manifest whose blobs are not in its repository, so a manifest that it has proves its blobs. */
   proof: v.optional(v.picklist(["head", "manifest"]), "head"),
-  /** How long the edge goes by a proof without asking again; 0: it asks each time. */
+  /** How long the edge trusts a proof without asking the Pod again; with 0 it asks each time. */
   proofTtlSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3600)), 900),
   stores: v.optional(v.array(storeSchema), []),
 });
 
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
-/** How a Pod knows that a request is the edge's. `binding`: an mTLS certificate, a private network or a Worker, of the deployment. */
+/** How a Pod knows that a request comes from the edge. `binding` is an mTLS certificate, a private network or a Worker of the deployment. */
 const trust = v.variant("kind", [
   v.strictObject({
     kind: v.literal("header"),
-    // Never a header that clients, registries or proxies have a use for.
+    // It must not be a header that clients, registries or proxies use.
     name: v.pipe(v.string(), v.regex(/^x-(?!forwarded-|real-ip$)[a-z0-9-]{1,60}$/i)),
     value: sealed,
   }),
@@ -59,7 +65,12 @@ export const podFields = {
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
   blobs: v.optional(blobs, {}),
-  probe: v.optional(v.strictObject({ repository: v.string(), digest: v.string() })),
+  probe: v.optional(
+    v.strictObject({
+      repository: parsedBy(parseRepositoryName, "a repository name: lower-case components separated by single slashes"),
+      digest: parsedBy(parseDigest, "a digest: sha256: and 64 lower-case hex digits"),
+    }),
+  ),
 };
 
 const version = v.literal(1);
@@ -77,7 +88,7 @@ export const assignmentRecord = v.variant("state", [
 ]);
 export const directoryRecord = v.strictObject({
   v: version,
-  /** Every Pod there is: whom a catalog is asked of, and whose names a bundle may hold. */
+  /** Every Pod: a catalog is asked of each of them, and a bundle may name each of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
@@ -94,7 +105,7 @@ export type PodRecord = v.InferOutput<typeof podRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
 
-/** A KV value as its record; the error names the key and the member, never the value, which may hold a sealed secret. */
+/** Parses a KV value. The error names the key and the member, never the value, because that may hold a sealed secret. */
 export function parseRecord<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): Result<T, string> {
   const json = parseJson(text);
   if (json === undefined) return err(`record "${key}" is not JSON`);

@@ -46,7 +46,7 @@ export async function resolvePod(
   const read = await directory.readKv([directoryKey, ...routes, ...blocks], options);
   if (!read.ok) return directoryFailure(read.error);
   const { textOf, stale } = read.value;
-  const id = assignedPod(routes, textOf);
+  const id = assignedPod(routes, podsOfKeys(textOf));
   if (!id.ok) return id;
   const blocked = firstBlock(blocks, textOf);
   if (!blocked.ok) return blocked;
@@ -85,10 +85,11 @@ export async function assignedPods(
   const read = await directory.readKv([...keys], options);
   if (!read.ok) return directoryFailure(read.error);
   const { textOf, unread } = read.value;
+  const podOfKey = podsOfKeys(textOf);
   const assigned = new Map<RepositoryName, PodId | null>();
   for (const [name, own] of keysOf) {
     if (own.some((key) => unread.has(key))) continue;
-    const pod = assignedPod(own, textOf);
+    const pod = assignedPod(own, podOfKey);
     if (!pod.ok) return pod;
     assigned.set(name, pod.value);
   }
@@ -97,14 +98,33 @@ export async function assignedPods(
 
 type TextOf = KvValues["textOf"];
 
-function assignedPod(routes: readonly string[], textOf: TextOf): Result<PodId | null, DirectoryFailure> {
+type PodOfKey = (key: string) => Result<PodId | null, DirectoryFailure>;
+
+function assignedPod(routes: readonly string[], podOfKey: PodOfKey): Result<PodId | null, DirectoryFailure> {
   for (const key of routes) {
-    const assignment = parseStored(key, textOf(key), assignmentRecord);
-    if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok(assignment.value.pod);
+    const pod = podOfKey(key);
+    if (!pod.ok || pod.value !== null) return pod;
   }
-  const record = parseStored(directoryKey, textOf(directoryKey), directoryRecord);
-  return record.ok ? ok(record.value?.default ?? null) : record;
+  return podOfKey(directoryKey);
+}
+
+/** The Pod that an assignment names, or that the directory names for all other names. Each record is parsed once, because names share them. */
+function podsOfKeys(textOf: TextOf): PodOfKey {
+  const known = new Map<string, Result<PodId | null, DirectoryFailure>>();
+  return (key) => {
+    const pod = known.get(key) ?? parsePodOf(key, textOf(key));
+    known.set(key, pod);
+    return pod;
+  };
+}
+
+function parsePodOf(key: string, text: string | null): Result<PodId | null, DirectoryFailure> {
+  if (key === directoryKey) {
+    const record = parseStored(key, text, directoryRecord);
+    return record.ok ? ok(record.value?.default ?? null) : record;
+  }
+  const assignment = parseStored(key, text, assignmentRecord);
+  return assignment.ok ? ok(assignment.value?.pod ?? null) : assignment;
 }
 
 function firstBlock(keys: readonly string[], textOf: TextOf): Result<string | null, DirectoryFailure> {

@@ -2,7 +2,7 @@ import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, 
 import { utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** What a sealed secret is bound to, in its protected header: a JWE copied to another place opens nothing there. */
+/** The place that a sealed secret is bound to by its protected header, so that a JWE which is copied to another place does not open there. */
 export type SealedFor = {
   readonly pod: string;
   readonly field: string;
@@ -17,13 +17,13 @@ export async function generateSealingKeys(): Promise<{ readonly publicJwk: JWK; 
   return { publicJwk: await exportJWK(publicKey), privateJwk: await exportJWK(privateKey) };
 }
 
-/** Anyone with the public key can seal; only the Worker opens. */
+/** Anyone who has the public key can seal, but only the Worker can open. */
 export async function seal(secret: string, sealedFor: SealedFor, publicJwk: JWK): Promise<string> {
   const key = await importJWK(publicJwk, algorithm.alg);
   return new CompactEncrypt(utf8(secret)).setProtectedHeader({ ...algorithm, ...sealedFor }).encrypt(key);
 }
 
-/** Tries the live keys in turn, for there are two while one is replaced. The error names place and field, never a value. */
+/** Tries the keys in turn, because there are two while one is being replaced. The error names place and field, never a value. */
 export async function unseal(
   sealed: string,
   sealedFor: SealedFor,

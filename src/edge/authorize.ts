@@ -87,7 +87,7 @@ async function locate(
   if (pins === 0) return resolution;
   const pin = pins === 1 ? (parameter(endpoint.query, pinParameter) ?? "") : "";
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const id = await openPin(pin, pinned, config.uploadKeys, now);
+  const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id);
   if (!found.ok) return found;

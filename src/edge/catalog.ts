@@ -8,17 +8,11 @@ import { apiVersionHeader } from "../oci/errors.ts";
 import { requiredAccess } from "../oci/scope.ts";
 import { passGate } from "../pods/gate.ts";
 import { podRequest } from "../pods/request.ts";
-import type { Refusal } from "../refusal.ts";
+import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
+import { type CatalogPage, readPage } from "./catalog-page.ts";
 import { forward } from "./forward.ts";
-import {
-  type CatalogPage,
-  DEFAULT_ENTRIES,
-  mergeCatalog,
-  parsePlaces,
-  readPage,
-  withoutPlaces,
-} from "./merge-catalog.ts";
+import { DEFAULT_ENTRIES, mergeCatalog, parsePlaces, withoutPlaces } from "./merge-catalog.ts";
 import type { Reply } from "./refuse.ts";
 
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
@@ -28,7 +22,8 @@ type Granted = { readonly pod: Pod; readonly grant: Grant };
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
-  | { readonly kind: "denied" | "down" };
+  | { readonly kind: "denied" | "down" }
+  | { readonly kind: "unresolved"; readonly failure: DirectoryFailure };
 
 /** One list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
 export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
@@ -54,7 +49,7 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
   const { own: wanted } = requiredAccess(endpoint);
   const grant = await grantFor(token, { pod: null, wanted }, services);
   const isInvalid = !grant.ok && grant.error.reason === "unauthorized" && grant.error.error === "invalid_token";
-  const text = `this token lists no repositories of ${ofRegistries(listed - MAX_PARTS, listed)}`;
+  const text = `this token may not list ${ofRegistries(listed - MAX_PARTS, listed)}`;
   return err({ reason: "unauthorized", error: isInvalid ? "invalid_token" : "insufficient_scope", text });
 }
 
@@ -81,7 +76,7 @@ async function grantAll(
   if (refusal?.reason === "unauthorized") {
     return err({
       ...refusal,
-      text: `this token lists no repositories of ${ofRegistries(refusals.length, pods.length)}`,
+      text: `this token may not list ${ofRegistries(refusals.length, pods.length)}; ask for registry:catalog:*`,
     });
   }
   if (refusal !== undefined) return err(refusal);
@@ -108,8 +103,9 @@ async function askCatalog(
   if (!answer.ok) return { kind: "down" };
   const { status, body } = answer.value;
   if (status === 200) {
-    const page = await readPage(answer.value, pod.id, last);
-    return page === null ? { kind: "down" } : { kind: "page", page };
+    const page = await readPage(answer.value, { pod: pod.id, after: last, directory: services.directory });
+    if (!page.ok) return { kind: "unresolved", failure: page.error };
+    return page.value === null ? { kind: "down" } : { kind: "page", page: page.value };
   }
   if (status === 400) {
     const text = await textWithin(answer.value, MAX_OBJECTION_BYTES);
@@ -123,6 +119,8 @@ async function askCatalog(
 function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   const pages = answers.flatMap((each) => (each.kind === "page" ? [each.page] : []));
   if (pages.length === answers.length) return ok({ response: mergeCatalog(pages, entries), outcome: "merged" });
+  const unresolved = answers.find((each) => each.kind === "unresolved");
+  if (unresolved !== undefined) return err(unresolved.failure);
   const down = answers.filter(({ kind }) => kind === "down").length;
   if (down > 0)
     return err({ reason: "down", text: `${ofRegistries(down, answers.length)} gave no catalog; try again` });

@@ -2,16 +2,16 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { formatChallenge, parseChallenge } from "../oci/challenge.ts";
+import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { accessList, requiredAccess } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { rewriteChallenge } from "./challenge.ts";
 import { passManifest } from "./record-manifest.ts";
-import { type BlobEndpoint, followRedirect, ownedBlob } from "./redirect-blob.ts";
+import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 
 type PodReply = Result<Response, Refusal>;
@@ -35,19 +35,18 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     const isAccepted = answer.value.status !== 401 && (await acceptsToken(context, authorized));
     if (!isAccepted) return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
-  const { uploadKeys } = services.config;
+  const { edgeKeys } = services.config;
   const rewritten = await rewriteResponse(answer.value, {
     pod,
     endpoint,
     edgeOrigin: origin,
-    uploadKeys,
+    edgeKeys,
     now: services.now,
   });
   if (!rewritten.ok) return rewritten;
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {
-    const own = { ...context.challenger, ...ownChallenge(endpoint, challenge) };
-    response.headers.set("WWW-Authenticate", formatChallenge(own));
+    response.headers.set("WWW-Authenticate", rewriteChallenge(endpoint, challenge, context.challenger));
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded" });
@@ -57,21 +56,17 @@ const isRefusal = ({ status }: Response): boolean => status >= 400 && status < 5
 
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
-/** The Pod's error, and those of its scopes that are about this endpoint's own names. */
-function ownChallenge(endpoint: RegistryEndpoint, challenge: ReturnType<typeof parseChallenge>) {
-  const required = accessList(requiredAccess(endpoint));
-  const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
-  return { access: kept.length === 0 ? required : kept, error: challenge?.error ?? null };
-}
-
-/** One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, it learns nothing. */
+/**
+ * One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, or a query, it learns
+ * nothing.
+ */
 function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
   if (endpoint.kind === "blob" && endpoint.method === "DELETE") {
     return deleteBlob(sent, context, { endpoint, pod, grant });
   }
-  if (grant.kind === "undecided") return services.callRegistry(pod, sent);
+  if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
   if (endpoint.kind === "manifest" && pod.blobs.proof === "manifest") {
     return passManifest(sent, context, { endpoint, pod });

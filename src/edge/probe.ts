@@ -5,7 +5,7 @@ import { parsePodId } from "../directory/pod-id.ts";
 import { sameSecret } from "../lib/bytes.ts";
 import { jsonResponse } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { type Digest, parseDigest } from "../oci/digest.ts";
+import type { Digest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parameter } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
@@ -72,16 +72,12 @@ async function probe(text: string, services: Services): Promise<Result<Probed, R
   if (!found.ok) return found;
   const pod = found.value;
   if (pod === null) return refused({ code: "UNSUPPORTED", status: 404, message: `Pod "${id.value}" has no record` });
-  const { revision, probe: blob } = pod;
-  if (blob === undefined) {
+  if (pod.probe === undefined) {
     return refused({ code: "UNSUPPORTED", status: 404, message: `Pod "${id.value}" has no probe in its record` });
   }
-  const digest = parseDigest(blob.digest);
-  if (!digest.ok) {
-    return refused({ code: "DIGEST_INVALID", status: 500, message: `probe of Pod "${id.value}": ${digest.error}` });
-  }
-  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest.value, services)));
-  return ok({ pod: pod.id, revision, repository: blob.repository, digest: digest.value, stores });
+  const { repository, digest } = pod.probe;
+  const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
+  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores });
 }
 
 async function probeStore(pod: Pod, index: number, digest: Digest, services: Services): Promise<ProbedStore> {

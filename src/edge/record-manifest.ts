@@ -14,8 +14,8 @@ import type { Context } from "./authorize.ts";
 type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "manifest" }>;
 
 /**
- * Registries take manifests of up to 4 MiB, but an image of 256 layers needs no more than this. As much may wait in the isolate's memory for each client
- * that reads slowly.
+ * Registries take manifests of up to 4 MiB, but an image of 256 layers needs no more than this. Up to this many bytes wait in the isolate's memory for
+ * each client that reads slowly.
  */
 const MAX_RECORDED_BYTES = 256 * 1024;
 

@@ -43,18 +43,38 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const isProven = endpoint.method === "HEAD" && provesBlob(redirect, endpoint.digest, pod);
-  const signed = isProven ? await redirectToStore("HEAD", endpoint, { context, authorized }) : null;
+  const signed = (await maySign(endpoint, redirect, { context, authorized }))
+    ? await redirectToStore("HEAD", endpoint, { context, authorized })
+    : null;
   if (signed !== null) return signed;
-  const target = redirectTarget(redirect.headers.get("Location"), pod);
+  const location = redirect.headers.get("Location");
+  const target = redirectTarget(location, pod);
   if (target === null) {
+    const origin =
+      location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry).origin : "";
     return err({
       reason: "foreign-location",
-      text: `Pod "${pod.id}" redirects a blob to a host that its record does not list, or without TLS`,
+      text: `Pod "${pod.id}" redirects a blob to "${origin}"; want https and one of its record's blobs.hosts`,
     });
   }
   return redirectTo(target.href, endpoint.digest);
 }
+
+/** Whether a HEAD that the Pod redirects may be signed here. By a query the Pod may redirect to something else, so the plain URL is asked for. */
+async function maySign(
+  endpoint: BlobEndpoint,
+  redirect: Response,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): Promise<boolean> {
+  const [first] = storesOf(context, authorized);
+  if (endpoint.method !== "HEAD" || first === undefined || first.scheme === "pod") return false;
+  if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
+  const proven = await prove(endpoint, context, authorized);
+  return proven.ok && proven.value;
+}
+
+/** Whether an answer is about the repository itself. A Pod may serve something else by a query, as mirrors do by `?ns=`, so nothing is learned by one. */
+export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
 export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
   pod,
@@ -78,7 +98,7 @@ async function prove(
     services.trace.proof = foundIn;
     return ok(true);
   }
-  const head = podRequest(pod, { ...endpoint, method: "HEAD" }, { jwt: jwtOf(grant), request });
+  const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
   // A range is meant for the storage; the proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);

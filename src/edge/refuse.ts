@@ -1,8 +1,8 @@
 import type { Result } from "../lib/result.ts";
-import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
-import type { Refusal, Unauthorized } from "../refusal.ts";
+import type { Refusal } from "../refusal.ts";
 import type { Outcome } from "../telemetry/record.ts";
+import { type OwnChallenge, unauthorized } from "./challenge.ts";
 
 /** A response with what the log says of it. */
 export type Answer = {
@@ -16,9 +16,6 @@ export type Answer = {
 
 /** What a step of `handle` ends with. */
 export type Reply = Result<Answer, Refusal>;
-
-/** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
-type OwnChallenge = Omit<Challenge, "error">;
 
 const retryAfterSeconds = 5;
 
@@ -57,6 +54,8 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
         "unavailable",
         refusal.text,
       );
+    case "client-left":
+      return answer(unavailable("the request's body broke off; send it again"), "client-left", refusal.text);
     case "foreign-location":
     case "bad-answer":
       return answer(wrongAnswer, "failed", refusal.text);
@@ -92,16 +91,3 @@ const unavailable = (message: string): OciError => ({
   message,
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
-
-/** As registries refuse (distribution: `authentication required`, with what is missing), with the edge's own realm and service. */
-function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
-  const detail = challenge.access.flatMap(({ type, name, actions }) =>
-    actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
-  );
-  return {
-    code: "UNAUTHORIZED",
-    message: text === undefined ? "authentication required" : `authentication required: ${text}`,
-    detail: detail.length === 0 ? null : detail,
-    headers: { "WWW-Authenticate": formatChallenge({ ...challenge, error }) },
-  };
-}

@@ -2,17 +2,27 @@
 const minBytesPerChunk = 512;
 const spareChunks = 256;
 
-/** The whole body, or null if it is longer than `maxBytes` or comes in very small pieces; the rest of it is not read then. */
+/**
+ * The whole body, or null if it is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest is not
+ * read.
+ */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
+  signal?: AbortSignal,
 ): Promise<Uint8Array<ArrayBuffer> | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
-  for await (const chunk of body) {
-    bytes += chunk.byteLength;
-    chunks.push(chunk);
-    if (bytes > maxBytes || chunks.length > spareChunks + bytes / minBytesPerChunk) return null;
+  const reader = body.getReader();
+  const stop = () => void reader.cancel().catch(() => {});
+  signal?.addEventListener("abort", stop);
+  for (let read = await reader.read(); !read.done; read = await reader.read()) {
+    bytes += read.value.byteLength;
+    chunks.push(read.value);
+    if (bytes > maxBytes || chunks.length > spareChunks + bytes / minBytesPerChunk) {
+      stop();
+      return null;
+    }
   }
   const whole = new Uint8Array(bytes);
   let offset = 0;
@@ -24,8 +34,12 @@ export async function boundedBytes(
 }
 
 /** The whole body as UTF-8 text, or null as above. */
-export async function boundedText(body: Request | Response, maxBytes: number): Promise<string | null> {
+export async function boundedText(
+  body: Request | Response,
+  maxBytes: number,
+  signal?: AbortSignal,
+): Promise<string | null> {
   if (body.body === null) return "";
-  const bytes = await boundedBytes(body.body, maxBytes);
+  const bytes = await boundedBytes(body.body, maxBytes, signal);
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }

@@ -36,7 +36,7 @@ export async function readStackFile(file = stackFile): Promise<RunningStack | nu
 
 export const removeStackFile = (): Promise<void> => rm(stackFile, { force: true });
 
-/** A stack that was killed leaves its file; a stack that runs keeps it. */
+/** A stack that was killed leaves its file behind. A running stack still needs its file. */
 export async function removeStaleStackFile(): Promise<void> {
   if ((await readStackFile()) === null) await removeStackFile();
 }

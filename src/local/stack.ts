@@ -4,7 +4,7 @@ import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { JWK } from "jose";
 import { generateSealingKeys } from "../directory/seal.ts";
-import { metadataOf } from "../topology/metadata.ts";
+import { metadataOf } from "../topology/record-text.ts";
 import { createControlServer } from "./control-server.ts";
 import { exampleEntries, topologyValues } from "./example-topology.ts";
 import { serve } from "./http-server.ts";
@@ -117,7 +117,7 @@ async function prepareWorker(options: StackOptions, pods: BothPods, stateDir: st
     AUTH: "token",
     PLAIN_HTTP: "allow",
     SEALING_KEYS: JSON.stringify([sealingKeys.privateJwk]),
-    UPLOAD_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
+    EDGE_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
     PROBE_TOKEN: randomBytes(32).toString("base64url"),
     ...options.env,
   };

@@ -9,7 +9,7 @@ export type WorkerConfig = {
   /** The namespace's id for each binding's name. */
   readonly kvNamespaces: ReadonlyMap<string, string>;
   readonly accountId: string | null;
-  /** The host names of its routes. */
+  /** The host names of the routes that lead to `/v2/`. */
   readonly hosts: readonly string[];
 };
 
@@ -42,7 +42,10 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
     vars: Object.fromEntries(vars),
     kvNamespaces: new Map(config.kv_namespaces.map(({ binding, id }) => [binding, id ?? binding])),
     accountId: config.account_id ?? null,
-    hosts: (config.routes ?? []).map((route) => hostOf(typeof route === "string" ? route : route.pattern)),
+    hosts: (config.routes ?? [])
+      .map((route) => (typeof route === "string" ? route : route.pattern))
+      .filter(coversRegistry)
+      .map(hostOf),
   };
 }
 
@@ -52,6 +55,9 @@ export async function readEnvironments(configPath = `${root}wrangler.toml`): Pro
   const { rawConfig } = experimental_readRawConfig({ config: configPath }, { hideWarnings: true });
   return Object.keys((rawConfig as { env?: object }).env ?? {});
 }
+
+/** A route for one other path, as `/jwt/auth` on the token endpoint's host, does not make its host a registry. */
+const coversRegistry = (pattern: string): boolean => /^(\w+:\/\/)?[^/]*(\/(v2\/)?\*?)?$/.test(pattern);
 
 /** A route's pattern is a host and a path, with or without a scheme. */
 const hostOf = (pattern: string): string => pattern.replace(/^\w+:\/\//, "").replace(/[:/].*$/, "");

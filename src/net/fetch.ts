@@ -1,6 +1,10 @@
+import { boundedBytes } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
 import { tooLongHeader } from "./headers.ts";
+import { type BodyEnd, moveBody, openPipe } from "./move-body.ts";
+import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
 export type Fetcher = Pick<typeof globalThis, "fetch">;
@@ -14,33 +18,64 @@ export type FetchRequest = {
   readonly bodyBytes: number | null;
   /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
   readonly deadlineMs: number;
+  /** Ends the call at once, because its answer has no reader any more. */
+  readonly signal?: AbortSignal;
+};
+
+/**
+ * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413.
+ */
+const earlyAnswerMs = 1_000;
+const MAX_EARLY_BYTES = 64 * 1024;
+
+export type FetchPorts = {
+  readonly fetcher: Fetcher;
+  /** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
+  readonly waitUntil: (work: Promise<unknown>) => void;
+  /** Hears of each request that goes out, a repeated one too. */
+  readonly onSend: () => void;
+  /** Whether a read may be sent once more. */
+  readonly mayRetry: () => boolean;
+  /** A request's body of which no byte moves for this long is cut. */
+  readonly stallMs: number;
 };
 
 /** One call to a Pod. Its redirects are not followed. A read is sent once more if its connection broke. */
-export async function fetchWithin(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
-  const first = await fetchOnce(request, fetcher);
-  const isRepeatable = request.method === "GET" || request.method === "HEAD";
+export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
+  const first = await fetchOnce(request, ports);
+  if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
   // The Pod may close a kept-alive connection in the moment in which it is used again.
-  return !first.ok && first.error.reason === "unreachable" && isRepeatable ? fetchOnce(request, fetcher) : first;
+  return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }
 
-async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Result<Response, PodFailure>> {
-  const deadline = startDeadline(request);
+const unread: PodFailure = { reason: "silent", text: "its answer has no reader any more" };
+
+async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
+  const { fetcher, waitUntil, onSend, stallMs } = ports;
+  const deadline = startDeadline(request, stallMs);
+  onSend();
+  const answered = fetcher.fetch(request.url, {
+    method: request.method,
+    headers: request.headers,
+    body: deadline.body,
+    redirect: "manual",
+    cache: "no-store",
+    signal: deadline.signal,
+  });
   try {
-    const response = await fetcher.fetch(request.url, {
-      method: request.method,
-      headers: request.headers,
-      body: deadline.body,
-      redirect: "manual",
-      cache: "no-store",
-      signal: deadline.signal,
-    });
+    const response = await Promise.race([answered, deadline.passed]);
+    if (!(response instanceof Response)) {
+      waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
+      return err(response);
+    }
     const tooLong = tooLongHeader(response.headers);
     if (tooLong !== null) {
-      await response.body?.cancel();
+      waitUntil(Promise.resolve(response.body?.cancel()).catch(() => null));
       return err({ reason: "bad-answer", text: `answered with a header "${tooLong}" of more than 16 KB` });
     }
-    if (response.status >= 200 && response.status <= 599) return ok(response);
+    if (response.status >= 200 && response.status <= 599) {
+      return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
+    }
     // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
@@ -51,10 +86,15 @@ async function fetchOnce(request: FetchRequest, fetcher: Fetcher): Promise<Resul
   }
 }
 
-/** The request's body to send, and a signal that ends the call when no headers come within the deadline after that body's end. */
-function startDeadline(request: FetchRequest) {
+/**
+ * The request's body to send, and what happens when no headers come within the deadline after that body's end. `signal` then ends a read.
+ * A write goes on, because a Pod that hears of the end stops half way: distribution deletes a manifest and leaves most of its tags. Only the wait for
+ * its answer ends, with `passed`.
+ */
+function startDeadline(request: FetchRequest, stallMs: number) {
   const abort = new AbortController();
-  const { body, sent } = streamBody(request);
+  const passed = Promise.withResolvers<PodFailure>();
+  const { body, sent } = streamBody(request, stallMs);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let ended = false;
   const giveUp = (failure: PodFailure) => {
@@ -62,30 +102,66 @@ function startDeadline(request: FetchRequest) {
   };
   const arm = () => {
     const silent: PodFailure = { reason: "silent", text: `no answer within ${request.deadlineMs} ms` };
-    if (!ended) timer = setTimeout(giveUp, request.deadlineMs, silent);
+    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, request.deadlineMs, silent);
   };
   const bodyBroke: PodFailure = {
     reason: "unreachable",
     text: "connection lost before all of the request's body was sent",
   };
+  let isSending = sent !== null;
+  const onBodyEnd = (end: BodyEnd) => {
+    if (end === "whole") {
+      isSending = false;
+      arm();
+    } else if (end === "sink broke") setTimeout(giveUp, earlyAnswerMs, bodyBroke);
+    // An answer that came before the body's end does not make the body whole.
+    else abort.abort(bodyFailure(end, stallMs));
+  };
+  const { signal } = request;
+  if (signal?.aborted) abort.abort(unread);
+  signal?.addEventListener("abort", () => abort.abort(unread));
   if (sent === null) arm();
-  else sent.then(arm, () => giveUp(bodyBroke));
+  else void sent.then(onBodyEnd);
   const end = () => {
     ended = true;
     if (timer !== null) clearTimeout(timer);
   };
-  return { body, signal: abort.signal, end };
+  return { body, signal: abort.signal, passed: passed.promise, isSending: () => isSending, end };
+}
+
+function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: number): PodFailure {
+  const still = `for ${stallMs} ms`;
+  if (end === "sink stalled") return { reason: "silent", text: `took nothing of the request's body ${still}` };
+  const text = end === "source broke" ? "broke off its request's body" : `sent nothing of its request's body ${still}`;
+  return { reason: "client-left", text: `the client ${text}` };
 }
 
 /**
- * A native pipe touches no byte of the body, and tells when it ends. An announced length stays announced. The pipe stays open when the client
- * breaks off, because workerd would write the end of an aborted pipe as the end of the body, and the Pod would take a part for the whole.
+ * The answer of a Pod that refuses a request before it has all of its body. Its connection may break at any moment, because it reads no more, so the answer
+ * is read before it is passed on. If its body is lost or long, its status and headers still tell the client what to do.
  */
-function streamBody({ body, bodyBytes }: FetchRequest): {
-  body: ReadableStream | string | null;
-  sent: Promise<void> | null;
-} {
+async function wholeAnswer(response: Response): Promise<Response> {
+  const { status, headers, body } = response;
+  if (body === null) return response;
+  const bytes = await within(
+    boundedBytes(body, MAX_EARLY_BYTES).catch(() => null),
+    earlyAnswerMs,
+  );
+  if (bytes !== null && bytes !== "late") return new Response(bytes, { status, headers });
+  const bodyless = new Headers(headers);
+  for (const name of ["Content-Length", "Content-Type", "Content-Encoding"]) bodyless.delete(name);
+  return new Response(null, { status, headers: bodyless });
+}
+
+/**
+ * An announced length stays announced. The pipe stays open when the client breaks off, because workerd would write the end of an aborted pipe as the end of
+ * the body, and the Pod would take a part for the whole.
+ */
+function streamBody(
+  { body, bodyBytes }: FetchRequest,
+  stallMs: number,
+): { body: ReadableStream | string | null; sent: Promise<BodyEnd> | null } {
   if (body === null || typeof body === "string") return { body, sent: null };
-  const pipe = bodyBytes === null ? new IdentityTransformStream() : new FixedLengthStream(bodyBytes);
-  return { body: pipe.readable, sent: body.pipeTo(pipe.writable, { preventAbort: true }) };
+  const pipe = openPipe(bodyBytes);
+  return { body: pipe.readable, sent: moveBody(body, pipe.writable.getWriter(), { stallMs }) };
 }

@@ -1,6 +1,7 @@
 import { boundedText } from "../lib/read-bounded.ts";
+import { err, ok, type Result } from "../lib/result.ts";
 
-/** From the headers to the end: Pods' lists and tokens and clients' forms are small. */
+/** A body must end within this time after its headers. It is long enough for lists, tokens and forms, which are small. */
 const textDeadlineMs = 10_000;
 
 /** The promise's value, or `late` after the deadline, so that a request never hangs on what it waits for. */
@@ -14,12 +15,23 @@ export async function within<T>(promise: Promise<T>, deadlineMs: number): Promis
   }
 }
 
-/** The whole body as text. Null: it is longer than `maxBytes`, comes in very small pieces, breaks off, or does not end within 10 seconds. */
-export async function textWithin(body: Request | Response, maxBytes: number): Promise<string | null> {
-  const whole = boundedText(body, maxBytes).catch(() => null);
-  const read = await within(
-    whole.then((text) => ({ text })),
-    textDeadlineMs,
+/** Why a body is not there: it is longer than was allowed, its connection broke, or it did not end in time. */
+type Unread = "too-long" | "broken" | "late";
+
+/** The whole body as text, if it ends within 10 seconds and is no longer than `maxBytes`. Of a body that is given up, nothing more is read. */
+export async function readText(body: Request | Response, maxBytes: number): Promise<Result<string, Unread>> {
+  const givenUp = new AbortController();
+  const whole = boundedText(body, maxBytes, givenUp.signal).then(
+    (text): Result<string, Unread> => (text === null ? err("too-long") : ok(text)),
+    (): Result<string, Unread> => err("broken"),
   );
-  return read === "late" ? null : read.text;
+  const read = await within(whole, textDeadlineMs);
+  givenUp.abort();
+  return read === "late" ? err("late") : read;
+}
+
+/** As `readText`, for those to whom it does not matter why there is no text. */
+export async function textWithin(body: Request | Response, maxBytes: number): Promise<string | null> {
+  const read = await readText(body, maxBytes);
+  return read.ok ? read.value : null;
 }

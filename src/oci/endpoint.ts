@@ -5,8 +5,8 @@ import type { RepositoryName } from "./repository-name.ts";
 
 /**
  * What a request asks for: one arm for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
- * and for the token endpoint. `parseEndpoint` makes it, and what a Pod is sent is formatted from it again, so that edge and Pod cannot read
- * two names.
+ * and for the token endpoint. `parseEndpoint` makes it, and what a Pod is sent is formatted from it again, so that edge and Pod cannot
+ * disagree about the name.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */

@@ -8,7 +8,7 @@ import { parseReference, parseTag, type Reference, type Tag } from "./reference.
 import { parseRepositoryName } from "./repository-name.ts";
 
 /**
- * Method and URL to the one Endpoint that they mean, or the error that answers them. The URL parser has already resolved dot segments;
+ * Parses method and URL into an Endpoint, or into the error to answer with. The URL parser has already resolved dot segments;
  * everything else that is not canonical is refused here, before any look-up.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
@@ -23,7 +23,7 @@ export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciErr
   const query = parseQuery(kind, url.search.slice(1));
   if (!query.ok) return query;
   const named = name === null ? {} : { name: name.value };
-  // The table and the two switches give each kind its own members; the round trip in the tests checks that for every kind.
+  // Each kind gets its own members from the table and from `parseLast` and `parseQuery`. A round-trip test checks that for every kind.
   return ok({ kind, method, ...named, ...last.value, ...query.value } as Endpoint);
 }
 

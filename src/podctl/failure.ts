@@ -1,6 +1,6 @@
 import type { Result } from "../lib/result.ts";
 
-/** An end that the operator can mend: its lines are printed, and nothing else. */
+/** The command fails for a reason that the operator can mend. Its message is printed without a stack trace. */
 export class CliFailure extends Error {
   override name = "CliFailure";
   readonly exitCode: number;
@@ -11,7 +11,7 @@ export class CliFailure extends Error {
   }
 }
 
-/** The value, or the end of the command. */
+/** The value of a result. An error ends the command with its text. */
 export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
   throw new CliFailure(result.error);

@@ -1,34 +1,42 @@
-/** What commands print: results on standard output, progress and errors on standard error, colour only on a terminal. */
+/** What commands print: results go to standard output, progress and errors to standard error. Only a terminal gets colours. */
 import picocolors from "picocolors";
 
-/** For text on standard output. `CI` alone makes no terminal. */
+/** For text on standard output. picocolors would take the variable `CI` for a terminal. */
 export const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env["NO_COLOR"]);
 
-export const print = (text: string): void => void process.stdout.write(`${text}\n`);
+export const print = (text: string): void => void process.stdout.write(`${printable(text)}\n`);
 export const printJson = (value: unknown): void => print(JSON.stringify(value, null, 2));
+
+const isOnTerminal = () => process.stderr.isTTY === true;
+const escapeCode = "\u001b";
+const clearLine = `\r${escapeCode}[K`;
+
+/** A line on standard error. On a terminal it takes the place of a progress bar, if there is one. */
+export const note = (text: string): void =>
+  void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
+
+/** The colours that commands use, which foreign text may then use too. Every other control character is escaped. */
+const colourOrControl = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|[^\\P{Cc}\\n\\t]`, "gu");
+
+/**
+ * A KV value, a token's claim or a Pod's answer must not move the cursor, clear the screen or write to the clipboard of the operator's
+ * terminal (CWE-150). The escape is JSON's and YAML's own, so a printed file still says the same.
+ */
+const printable = (text: string): string =>
+  text.replaceAll(colourOrControl, (found) => (found.length > 1 && colors.isColorSupported ? found : inOneLine(found)));
+
+/** For foreign text within a line: it must not begin a line that looks like one of podctl's own. */
+export const inOneLine = (text: string): string =>
+  text.replaceAll(/\p{Cc}/gu, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
 /** `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");
 /** `1 key`, `2 keys`. */
 export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
-const clearLine = "\r\u001b[K";
-let isBarDrawn = false;
-
-function clearBar(): void {
-  if (isBarDrawn) process.stderr.write(clearLine);
-  isBarDrawn = false;
-}
-
-/** A line on standard error, in the place of a bar if one stands there. */
-export function note(text: string): void {
-  clearBar();
-  process.stderr.write(`${text}\n`);
-}
-
 type Progress = {
   readonly advance: (steps: number) => void;
-  /** Nothing is drawn after this. */
+  /** Removes the bar. Nothing is drawn after this. */
   readonly end: () => void;
 };
 
@@ -38,19 +46,20 @@ const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * Steps done, their rate, and when the last of them is to be expected if their number is known: on a terminal with a bar that stays
- * on its line, elsewhere as lines. It takes no signals and no keys: Ctrl-C ends the command as if there was no bar.
+ * The steps that are done, their rate and, if the total is known, the seconds that are left. On a terminal this is a bar that stays on
+ * its line, elsewhere lines. It takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();
-  const hasBar = process.stderr.isTTY === true && total !== null;
+  const hasBar = isOnTerminal() && total !== null;
   const everyMs = hasBar ? barEveryMs : lineEveryMs;
   let done = 0;
   let drawnMs = startedMs + firstLineMs - everyMs;
+  let isBarDrawn = false;
   const describe = (nowMs: number) => {
     const perSecond = done / Math.max((nowMs - startedMs) / 1_000, 0.001);
     const rate = `${count(Math.round(perSecond))}/s`;
-    // Of keys to compare only those of the file are known beforehand.
+    // The total of keys to compare counts only those of the file: KV may have more.
     if (total === null || done > total) return `${label}: ${count(done)}, ${rate}`;
     const left = Math.ceil((total - done) / Math.max(perSecond, 0.001));
     return `${label}: ${count(done)} of ${count(total)}, ${rate}, ${left} s left`;
@@ -61,18 +70,19 @@ export function startProgress(label: string, total: number | null): Progress {
       const nowMs = performance.now();
       if (nowMs - drawnMs < everyMs) return;
       drawnMs = nowMs;
-      if (hasBar) drawBar(done / Math.max(total, 1), describe(nowMs));
-      else process.stderr.write(`${describe(nowMs)}\n`);
+      isBarDrawn = hasBar;
+      process.stderr.write(hasBar ? barLine(done / Math.max(total, 1), describe(nowMs)) : `${describe(nowMs)}\n`);
     },
-    end: clearBar,
+    end() {
+      if (isBarDrawn) process.stderr.write(clearLine);
+    },
   };
 }
 
 const barCharacters = 30;
 
-function drawBar(part: number, text: string): void {
+function barLine(part: number, text: string): string {
   const filled = Math.min(Math.floor(part * barCharacters), barCharacters);
   const line = `${"━".repeat(filled)}${"─".repeat(barCharacters - filled)} ${text}`;
-  process.stderr.write(clearLine + line.slice(0, (process.stderr.columns || 80) - 1));
-  isBarDrawn = true;
+  return clearLine + line.slice(0, (process.stderr.columns || 80) - 1);
 }

@@ -1,12 +1,10 @@
 /** `npm run podctl -- …`: the operator's commands. */
-import { APIError } from "cloudflare/core/error";
 import { CliFailure } from "./failure.ts";
 import { note } from "./output.ts";
 import { createProgram } from "./program.ts";
-import { describeApiError } from "./target/kv-call.ts";
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // Whoever reads has seen enough, as `head`: what was begun is finished all the same.
+  // The reader, such as `head`, has read enough. The command still completes what it has begun.
   if (error.code === "EPIPE") return;
   note(`podctl: standard output: ${error.message}`);
   process.exit(1);
@@ -14,16 +12,11 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 process.stderr.on("error", () => {});
 
 try {
-  // npm runs a script in this package's folder; paths are those of whoever called npm.
+  // npm runs a script in this package's folder, but a path is meant for the folder where npm was called.
   const { npm_lifecycle_event: script, INIT_CWD: calledIn } = process.env;
   if (script === "podctl" && calledIn) process.chdir(calledIn);
   await createProgram().parseAsync();
 } catch (error) {
-  note(`podctl: ${messageOf(error)}`);
+  note(`podctl: ${error instanceof Error ? error.message : "unknown error"}`);
   process.exitCode = error instanceof CliFailure ? error.exitCode : 1;
-}
-
-function messageOf(error: unknown): string {
-  if (error instanceof APIError) return describeApiError(error);
-  return error instanceof Error ? error.message : "unknown error";
 }

@@ -1,4 +1,4 @@
-/** All commands of podctl: one file each. */
+/** All commands of podctl; each has its own file. */
 import { Command } from "commander";
 import { applyCommand } from "./commands/apply.ts";
 import { assignCommand, unassignCommand } from "./commands/assign.ts";
@@ -37,8 +37,9 @@ export const createProgram = (): Command =>
     .addHelpText(
       "after",
       `
-The directory is a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would change,
-\`apply\` does it. Without --env all commands work on the running local stack (\`npm start\`); with --env on the KV namespace that
-wrangler.toml names, with the API token in CLOUDFLARE_API_TOKEN. docs/podctl.md shows each command at work.`,
+You describe the directory in a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would
+change, and \`apply\` writes it to KV. Without --env all commands work on the running local stack (\`npm start\`). With --env they work on the KV namespace that
+[env.<name>] of wrangler.toml names, by the API token in PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and
+docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();

@@ -3,26 +3,25 @@ import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
+import { registryDeadlineMs } from "./deadlines.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
- * What clients must not tell a Pod: other kinds of credentials, what only a proxy in between may set, and another path or method than the one that the
- * edge has decided on.
+ * What clients must not tell a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another one. Proxies in front
+ * of registries assert who and where the client is in headers of their own, and a registry that trusts its proxy believes them. Some servers
+ * read another host, path or method than those that the edge has decided on.
  */
 const dropped = [
-  "authorization",
-  "cookie",
-  "expect",
-  "forwarded",
-  "host",
-  "x-real-ip",
-  "content-length",
-  "x-method-override",
+  ...["authorization", "cookie", "private-token", "job-token", "deploy-token", "x-api-key"],
+  ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
+  // A CGI program takes `Proxy` for the variable HTTP_PROXY (CVE-2016-5385).
+  ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
 ];
-const droppedPrefixes = ["x-forwarded-", "x-original-", "x-rewrite-", "x-http-method", "cf-", "x-zot-"];
-
-/** From the end of the request's body to the answer's headers. A manifest's tags and a blob's digest take a registry time. */
-const deadlinesMs = { read: 10_000, manifest: 60_000, blob: 300_000 } as const;
+const droppedPrefixes = [
+  ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],
+  ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
+  ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
+];
 
 /** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
@@ -37,7 +36,7 @@ export function podRequest(
     headers: podHeaders(request, jwt),
     body: bodyless ? null : request.body,
     bodyBytes: bodyless ? 0 : announcedBytes(request.body, request.headers),
-    deadlineMs: deadlineMs(endpoint),
+    deadlineMs: registryDeadlineMs(endpoint),
   };
 }
 
@@ -57,10 +56,3 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
-
-function deadlineMs(endpoint: RegistryEndpoint): number {
-  if (endpoint.method === "GET" || endpoint.method === "HEAD") return deadlinesMs.read;
-  const movesBlob = endpoint.kind === "upload" || (endpoint.kind === "upload-start" && endpoint.digest !== null);
-  if (movesBlob && endpoint.method !== "DELETE") return deadlinesMs.blob;
-  return endpoint.kind === "upload-start" ? deadlinesMs.read : deadlinesMs.manifest;
-}

@@ -1,5 +1,6 @@
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
-import { base64url, parseBase64url, utf8 } from "../lib/bytes.ts";
+import { base64url, concatBytes, parseBase64url, utf8 } from "../lib/bytes.ts";
+import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
 /** The parameter of a push location that keeps an upload with the Pod where it began, whatever the directory says meanwhile. */
@@ -9,31 +10,31 @@ export const pinParameter = "_pod";
 const lifeSeconds = 7 * 24 * 3600;
 const ivBytes = 12;
 const expiryBytes = 8;
+/** Changing it makes every pin in use worthless. */
+const keyLabel = "upload-pin";
 
 type Pinned = { readonly repository: RepositoryName; readonly upload: string };
-export type UploadKeys = readonly Uint8Array<ArrayBuffer>[];
+type PinContext = { readonly edgeKeys: EdgeKeys; readonly now: Date };
 
 /** AES-256-GCM over Pod and expiry, with repository and upload as its additional data: none of the four can be exchanged. */
-export async function sealPin(pod: PodId, pinned: Pinned, keys: UploadKeys, now: Date): Promise<string> {
-  const [key] = keys;
-  if (key === undefined) throw new Error("no upload key is configured");
+export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<string> {
+  const [edgeKey] = edgeKeys;
+  if (edgeKey === undefined) throw new Error("no edge key is configured");
   const iv = crypto.getRandomValues(new Uint8Array(ivBytes));
   const plain = new Uint8Array(expiryBytes + pod.length);
   new DataView(plain.buffer).setBigUint64(0, BigInt(Math.floor(now.getTime() / 1000) + lifeSeconds));
   plain.set(utf8(pod), expiryBytes);
-  const sealed = await crypto.subtle.encrypt(parameters(iv, pinned), await importKey(key, "encrypt"), plain);
-  const out = new Uint8Array(ivBytes + sealed.byteLength);
-  out.set(iv);
-  out.set(new Uint8Array(sealed), ivBytes);
-  return base64url(out);
+  const sealed = await crypto.subtle.encrypt(parameters(iv, pinned), await deriveAesKey(edgeKey, keyLabel), plain);
+  return base64url(concatBytes(iv, new Uint8Array(sealed)));
 }
 
-/** The Pod of a pin; null for one that is forged, expired, or of another repository or upload. Two keys are live while one is replaced. */
-export async function openPin(text: string, pinned: Pinned, keys: UploadKeys, now: Date): Promise<PodId | null> {
+/** The Pod of a pin; null if the pin is forged, has expired, or was made for another repository or upload. */
+export async function openPin(text: string, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<PodId | null> {
   const bytes = parseBase64url(text);
   if (bytes === null || bytes.byteLength <= ivBytes) return null;
-  for (const key of keys) {
-    const plain = await decrypt(bytes, pinned, key);
+  // While an edge key is being replaced, pins of both keys are in use.
+  for (const edgeKey of edgeKeys) {
+    const plain = await decrypt(bytes, pinned, edgeKey);
     if (plain === null) continue;
     const expiresAtSeconds = Number(new DataView(plain.buffer).getBigUint64(0));
     const pod = parsePodId(new TextDecoder().decode(plain.subarray(expiryBytes)));
@@ -45,24 +46,20 @@ export async function openPin(text: string, pinned: Pinned, keys: UploadKeys, no
 async function decrypt(
   bytes: Uint8Array<ArrayBuffer>,
   pinned: Pinned,
-  key: Uint8Array<ArrayBuffer>,
-): Promise<Uint8Array | null> {
+  edgeKey: Uint8Array<ArrayBuffer>,
+): Promise<Uint8Array<ArrayBuffer> | null> {
+  const key = await deriveAesKey(edgeKey, keyLabel);
   try {
-    const iv = bytes.slice(0, ivBytes);
-    return new Uint8Array(
-      await crypto.subtle.decrypt(parameters(iv, pinned), await importKey(key, "decrypt"), bytes.slice(ivBytes)),
-    );
+    const plain = await crypto.subtle.decrypt(parameters(bytes.slice(0, ivBytes), pinned), key, bytes.slice(ivBytes));
+    return new Uint8Array(plain);
   } catch {
     return null;
   }
 }
 
-/** A space stands in neither a repository name nor an upload id, so the pair is unambiguous. */
+/** Neither a repository name nor an upload id contains a space, so the pair is unambiguous. */
 const parameters = (iv: Uint8Array<ArrayBuffer>, { repository, upload }: Pinned) => ({
   name: "AES-GCM",
   iv,
   additionalData: utf8(`${repository} ${upload}`),
 });
-
-const importKey = (key: Uint8Array<ArrayBuffer>, usage: "encrypt" | "decrypt"): Promise<CryptoKey> =>
-  crypto.subtle.importKey("raw", key, "AES-GCM", false, [usage]);

@@ -29,7 +29,7 @@ export const cloudflare = defineSigner({
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
     const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
     const encoded = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
-    // The token is the last parameter, because the rule leaves out of the message whatever follows it.
+    // The token is the last parameter, because Cloudflare's rule does not sign what follows the token.
     const token = `${epochSeconds(window.expiresAt) - ttlSeconds}-${encoded}`;
     return withParameter(cdnUrl(baseUrl, key, attribution), parameter, token);
   },

@@ -6,7 +6,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** What Cloud CDN and Media CDN check: the URL itself, or a prefix in its query, which is here always the whole URL of one blob. */
+/** Cloud CDN and Media CDN check the URL itself, or a prefix that is in its query. Here the prefix is always the whole URL of one blob. */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
 /** Google Cloud CDN signed URLs. The CDN lets unsigned requests pass, so the bucket behind it must be private. */

@@ -51,6 +51,20 @@ export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret>
 export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
+/**
+ * Where a store's blobs are, as host and path, however its URLs are written; null if the Pod's own redirect says where. A CDN in front of a bucket is
+ * another place, because nothing here says which bucket it is.
+ */
+export function storePlace(store: Store): string | null {
+  if (store.scheme === "pod") return null;
+  const { host } = new URL("endpoint" in store ? store.endpoint : store.baseUrl);
+  const isNamed = "bucket" in store && store.addressing !== "bound-host";
+  const account = "container" in store && store.addressing === "path" ? store.account : "";
+  const container = "container" in store ? store.container : "";
+  const names = [isNamed ? `${store.bucket}.${host}` : host, account, container, store.prefix];
+  return names.filter((name) => name !== "").join("/");
+}
+
 /** Parses what was sealed for a store of this scheme and imports its keys. The error says what is wrong and wanted, never the value. */
 export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
   const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;

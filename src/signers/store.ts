@@ -3,7 +3,7 @@ import { parseCidr } from "../lib/address.ts";
 import { encodePath } from "./encode.ts";
 
 /** The clients that a store is for. Every member that is given must fit the client; one fitting entry of a member is enough. */
-const when = v.strictObject({
+export const when = v.strictObject({
   /** ISO 3166-1 alpha-2, or Cloudflare's `T1` for Tor. */
   countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
   continents: v.optional(v.array(v.picklist(["AF", "AN", "AS", "EU", "NA", "OC", "SA"]))),

@@ -5,6 +5,7 @@ export type Outcome =
   | "challenged"
   | "health"
   | "ping"
+  | "preflight"
   | "redirected"
   | "forwarded"
   | "streamed"
@@ -14,6 +15,10 @@ export type Outcome =
   | "blocked"
   | "refused"
   | "unavailable"
+  /** The answer had begun, and its body broke off or stood still. */
+  | "broken"
+  /** The client went away, or stopped in the middle of its request. */
+  | "client-left"
   | "failed";
 
 /** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
@@ -21,6 +26,7 @@ export type Trace = {
   kvReads: number;
   /** Keys in those reads, which are what KV costs. */
   kvKeys: number;
+  /** With those that were repeated. */
   podRequests: number;
   /** Why KV did not answer, when older values were used instead. */
   kvFailure?: string;
@@ -36,6 +42,7 @@ export type RequestRecord = {
   readonly at: string;
   readonly method: string;
   readonly path: string;
+  /** 499: the client left before there was an answer. */
   readonly status: number;
   readonly outcome: Outcome;
   readonly endpoint: string;
@@ -45,20 +52,28 @@ export type RequestRecord = {
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
+  /** Until the answer, or until the end of a body that came from a Pod. */
   readonly ms: number;
 } & Readonly<Trace>;
 
-/** These hold credentials of a form, or the right to go on with an upload. */
-const secretParameters = ["_state", "_pod", "password", "refresh_token", "access_token"];
+/** What the registry API and token requests mean by these holds no credential. Every other name may be a Pod's, a storage's or a mistyped one. */
+const harmlessParameters = [
+  ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
+  ...["scope", "service", "client_id", "offline_token", "pod"],
+];
 
-/** A query with more parameters than any endpoint takes is not read. */
+/** Path and query for the log. The query of an upload belongs to the Pod, and a signed state may be anything in it. */
 export function redactPath(url: URL): string {
   const query = url.search.slice(1);
   if (query === "") return url.pathname;
-  if (hasMoreParameters(query, MAX_TOKEN_PARAMETERS))
+  if (hasMoreParameters(query, MAX_TOKEN_PARAMETERS)) {
     return `${url.pathname}?more-than-${MAX_TOKEN_PARAMETERS}-parameters`;
-  const shown = readParameters(query).map(({ name, text }) =>
-    secretParameters.includes(name) ? `${name}=redacted` : text,
-  );
+  }
+  const isUpload = /\/blobs\/uploads\/./.test(url.pathname);
+  const isHarmless = (name: string, text: string) => text === "" || (!isUpload && harmlessParameters.includes(name));
+  const shown = readParameters(query).map(({ name, text }) => (isHarmless(name, text) ? text : redacted(name, text)));
   return `${url.pathname}?${shown.join("&")}`;
 }
+
+/** Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. */
+const redacted = (name: string, text: string): string => (/=[^=]/.test(text) ? `${name}=redacted` : "redacted");

@@ -7,13 +7,19 @@ import { err, ok, type Result } from "../lib/result.ts";
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
-/** The token in a Pod's answer. It must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. */
-export function parseTokenAnswer(text: string): Result<string, string> {
+/**
+ * The token in a Pod's answer. It must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. It must also say when it ends, and
+ * that must be in the future, because a bundle lives only as long as the part that ends first.
+ */
+export function parseTokenAnswer(text: string, now: Date): Result<string, string> {
   const json = parseJson(text);
   if (json === undefined) return err("token service's answer is not JSON");
   const parsed = v.safeParse(answer, json);
   const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
-  return token !== undefined && isCompactJwt(token) ? ok(token) : err("token service's answer has no compact JWT");
+  if (token === undefined || !isCompactJwt(token)) return err("token service's answer has no compact JWT");
+  return remainingSeconds(token, now) > 0
+    ? ok(token)
+    : err("token service's answer has a token without an end to come");
 }
 
 /**

@@ -1,15 +1,16 @@
 import type { TokenPart } from "../auth/bundle.ts";
-import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { textWithin } from "../net/within.ts";
+import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
+import { tokenDeadlineMs } from "../pods/deadlines.ts";
+import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import { grantsNothing, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-export type CallTokenService = (pod: Pod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
+export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /**
  * What a Pod says to its scopes. `refused` is final, `unavailable` may change. Both keep the answer that a client would get: the Pod's own response, or
@@ -19,33 +20,54 @@ export type PodAnswer =
   | { readonly kind: "granted"; readonly part: TokenPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
-const tokenDeadlineMs = 10_000;
 /** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
-const unreadable = `token service's answer is longer than ${MAX_ANSWER_BYTES} bytes, or does not end in time`;
+
+type AskPorts = {
+  readonly callTokenService: CallTokenService;
+  readonly now: Date;
+  /** Ends the call, because the answer is known without it. */
+  readonly signal: AbortSignal;
+};
 
 export async function askPod(
   question: PodQuestion,
   request: TokenRequest,
-  callTokenService: CallTokenService,
+  { callTokenService, now, signal }: AskPorts,
 ): Promise<PodAnswer> {
   const { pod } = question;
   const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
-  if (pod.state === "down") return unavailable({ reason: "unreachable", text: `Pod "${pod.id}" is down` });
-  const answer = await callTokenService(pod, tokenServiceRequest(request, question));
+  const admitted = passGate("GET", { pod, blocked: null, stale: null });
+  if (!admitted.ok) return unavailable(admitted.error);
+  const answer = await callTokenService(admitted.value, { ...tokenServiceRequest(request, question), signal });
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
-  const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
-  const jwt = text === null ? err(unreadable) : parseTokenAnswer(text);
+  const text = await readAnswer(answer.value);
+  if (!text.ok) return unavailable(text.error);
+  const jwt = parseTokenAnswer(text.value, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some services give strangers a token that allows nothing, and GitLab's refuses. Neither may tell whether a name exists.
+  // Some token services give a stranger a token that allows nothing; GitLab's refuses the stranger. Both answers are made equal here, because the
+  // difference would tell whether a name exists.
   const asStranger = request.anonymous || !question.withCredentials;
   if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
   return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
+}
+
+/** A connection that broke or stood still is an outage, which may end soon. What is too long, or is not encoded as it says, is a wrong answer. */
+async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
+  const read = await readText(answer, MAX_ANSWER_BYTES);
+  if (read.ok) return read;
+  if (read.error === "late") return err({ reason: "silent", text: "token service's answer does not end in time" });
+  const isBroken = read.error === "broken" && !answer.headers.has("Content-Encoding");
+  return err(
+    isBroken
+      ? { reason: "unreachable", text: "token service's answer breaks off" }
+      : { reason: "bad-answer", text: `token service's answer is over ${MAX_ANSWER_BYTES} bytes or wrongly encoded` },
+  );
 }
 
 /** A form goes on as a form only with credentials that this Pod may see. Without them GET says the same, and every token service has GET. */
@@ -76,17 +98,17 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 }
 
 /**
- * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read whole, so
- * that one which breaks off, or is not encoded as it says, counts as a wrong answer of the Pod.
+ * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read
+ * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;
-  const text = await textWithin(answer.value, MAX_ANSWER_BYTES);
-  if (text === null) return err({ reason: "bad-answer", text: unreadable });
+  const text = await readAnswer(answer.value);
+  if (!text.ok) return text;
   const headers = new Headers({ "Cache-Control": "no-store" });
   for (const name of ["Content-Type", "Retry-After"]) {
     const value = answer.value.headers.get(name);
     if (value !== null) headers.set(name, value);
   }
-  return ok(new Response(text, { status: answer.value.status, headers }));
+  return ok(new Response(text.value, { status: answer.value.status, headers }));
 }

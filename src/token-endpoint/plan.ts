@@ -41,7 +41,8 @@ export const userBounds = { maxKeys: 1_000 };
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
-  message: "credentials belong to no Pod; ask for a scope of a repository that you may use",
+  message:
+    "this registry cannot tell whose credentials these are; log in with a token of your GitLab, or pull a repository directly",
 };
 
 /**

@@ -9,12 +9,12 @@ import { type Access, parseScopes } from "../oci/scope.ts";
 export type TokenRequest = {
   readonly method: "GET" | "POST";
   readonly scopes: readonly Access[];
-  /** It has neither Basic credentials nor a form with a password or refresh token. */
+  /** The request has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
   /** The password or refresh token. A routable one names its Pod's cell. It is never logged. */
   readonly secret: string | null;
-  /** What passes to the Pod in addition to scopes and service. */
+  /** The parameters that are passed to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
   /** Token services limit and ban by address, and that must be the client's, not the edge's. */
   readonly forwarded: Readonly<Record<string, string>>;
@@ -67,7 +67,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
-/** Everything after the first colon (RFC 7617 §2). */
+/** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {
   if (authorization === null) return null;
   try {

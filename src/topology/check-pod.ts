@@ -1,13 +1,10 @@
-/** What a Pod of a topology must be beyond its schema: reachable as the deployment allows, its secrets sealed for their places. */
+/** What a Pod of a topology must fulfil beyond its schema: URLs that the deployment allows, and secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
-import { isHost } from "../lib/address.ts";
-import { parseDigest } from "../oci/digest.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
+import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
-import { maxTextCharacters, type Rules } from "./rules.ts";
 import { storeMistakes } from "./store-mistakes.ts";
-import type { TopologyPod } from "./topology.ts";
+import { maxTextCharacters, type Rules, type TopologyPod } from "./topology.ts";
 
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
   const path: Path = ["pods", id];
@@ -29,25 +26,17 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     const wrong = wrongBlobHost(host, rules);
     if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
   }
-  for (const text of storeMistakes(pod.blobs.stores)) {
-    const [, index, rest = ""] = /^stores\.(\d+)[.:] ?(.*)$/.exec(text) ?? [];
-    yield mistake(["blobs", "stores", Number(index)], rest);
-  }
+  for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
     const wrong = wrongSeal(sealed, { pod: id, ...place });
     if (wrong !== null) yield mistake(members, wrong);
   }
   if (rules.auth === "none" && pod.keys.length > 0) {
-    yield mistake(["keys"], 'has a token key, yet AUTH is "none" and no token reaches a Pod; want [], or AUTH "token"');
+    yield mistake(["keys"], 'has a token key, but AUTH is "none", so no token reaches a Pod; want [], or AUTH "token"');
   }
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
   }
-  if (pod.probe === undefined) return;
-  const repository = parseRepositoryName(pod.probe.repository);
-  const digest = parseDigest(pod.probe.digest);
-  if (!repository.ok) yield mistake(["probe", "repository"], repository.error);
-  if (!digest.ok) yield mistake(["probe", "digest"], digest.error);
 }
 
 const originOf = (store: Store, path: Path): [Path, string][] => {
@@ -57,21 +46,18 @@ const originOf = (store: Store, path: Path): [Path, string][] => {
 
 function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   const { protocol, hostname, username, password } = new URL(text);
-  if (username !== "" || password !== "") return "holds a user name or password; want none in a URL";
+  if (username !== "" || password !== "") return "contains a user name or a password; remove it from the URL";
   if (protocol === "https:") return null;
   if (protocol !== "http:") return "is neither https nor http; want https";
-  const allowed = plainHttp === "everywhere" || (plainHttp === "loopback" && isLoopback(hostname));
-  return allowed ? null : "is not encrypted; want https";
+  return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
 
-const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
-
-/** The edge's own host name that this one is, or is below: Go's client sends its token along to such a host, on any port. */
+/** The edge's host name if `hostname` equals it or is below it. Go's HTTP client sends its token along to such a host, on any port. */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
 
 function wrongBlobHost(host: string, { edgeHosts }: Rules): string | null {
-  if (!isHost(host)) return "is no host; want a name and a port, if it has one";
+  if (!isHost(host)) return "is not a host; want a name, with a port if it needs one";
   const edge = edgeHostAbove(new URL(`https://${host}`).hostname, edgeHosts);
   if (edge === undefined) return null;
   return `is the edge's own host name "${edge}" or below it, and clients would send it their tokens; want another domain`;
@@ -110,10 +96,10 @@ function sealedOf({ registry, trust, blobs }: TopologyPod): readonly Sealed[] {
 
 const placeMembers = ["pod", "field", "scheme", "target"] as const;
 
-/** Never quotes the value: what is no JWE may be the secret itself. */
+/** The message never quotes the value, because a value that is not a JWE may be the secret itself. */
 function wrongSeal(sealed: string, place: Readonly<Record<(typeof placeMembers)[number], string>>): string | null {
   const header = headerOf(sealed);
-  if (header === null) return "is no sealed value but perhaps the secret itself; want what `podctl seal` prints";
+  if (header === null) return "is not a sealed value, and may be the secret itself; want what `podctl seal` prints";
   const wrong = placeMembers.find((member) => header[member] !== place[member]);
   if (wrong === undefined) return null;
   return `was sealed for another place; want one sealed for ${wrong} ${JSON.stringify(place[wrong])}`;

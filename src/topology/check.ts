@@ -1,20 +1,24 @@
-/** A topology's plain values, parsed: every name by its grammar, every reference to what it names. Pure. */
+/** Parses a topology's plain values: names by their grammar, and references to Pods of the file. Pure. */
 import * as v from "valibot";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
-import { Assignments } from "./assignments.ts";
+import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
-import { listsForMappings, mistakeOf } from "./issues.ts";
-import { type Mistake, type Path, quote } from "./mistake.ts";
-import { maxPods, maxTextCharacters, type Rules } from "./rules.ts";
-import { type Topology, type TopologyPod, topologySchema } from "./topology.ts";
+import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
+import {
+  maxCidrs,
+  maxPods,
+  maxTextCharacters,
+  type Rules,
+  type Topology,
+  type TopologyPod,
+  topologySchema,
+} from "./topology.ts";
 
-export type CheckedTopology = Topology & {
-  readonly assignments: Assignments;
-  readonly assignmentsFile: string | undefined;
-};
+/** `assignmentsFile` is still to be read. */
+export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
   const parsed = v.safeParse(topologySchema, input);
@@ -24,11 +28,11 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   if (lists.length > 0) return err(lists);
   const edgeHosts = [...rules.edgeHosts, ...(output.edge === undefined ? [] : [output.edge])];
   const mistakes: Mistake[] = [];
-  // As it was given, for valibot passes over names like "constructor".
+  // The names are read from the input, because valibot skips names like "constructor".
   const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
-  mistakes.push(...checkShared(pods), ...checkEdge(output.edge));
+  mistakes.push(...checkShared(pods), ...checkCidrs(pods), ...checkEdge(output.edge));
   const assignments = assignmentsOf(given.assignments ?? {}, pods, mistakes);
   const blocks = blocksOf(given.blocks ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
@@ -46,7 +50,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   });
 }
 
-/** One for each place. */
+/** One mistake for each place in the file. */
 function unrepeated(mistakes: readonly Mistake[]): readonly Mistake[] {
   const byPlace = new Map<string, Mistake>();
   for (const mistake of mistakes) {
@@ -57,7 +61,7 @@ function unrepeated(mistakes: readonly Mistake[]): readonly Mistake[] {
 }
 
 export const unknownPod = (text: string, pods: ReadonlyMap<PodId, unknown>): string =>
-  `${quote(text, [])} is no Pod of this file; want one of ${[...pods.keys()].slice(0, 10).join(", ")}`;
+  `${quote(text, [])} is not a Pod of this file; want one of ${[...pods.keys()].slice(0, 10).join(", ")}`;
 
 function podsOf(
   ids: readonly string[],
@@ -87,40 +91,62 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
       owners.set(`${what} ${value}`, id);
       return [];
     }
-    const whose = owner === id ? "twice" : `also for Pod "${owner}"`;
-    return [
-      {
-        path: ["pods", id, ...path],
-        at: "value",
-        text: `${what} ${quote(value, [])} stands here ${whose}; want it once`,
-      },
-    ];
+    const named = `${what} ${quote(value, [])}`;
+    const text =
+      owner === id
+        ? `duplicate ${named}; remove one of the two`
+        : `${named} is also used by Pod "${owner}"; no two Pods may share one`;
+    return [{ path: ["pods", id, ...path], at: "value", text }];
   };
   for (const [id, pod] of pods) {
     yield* claim("registry", pod.registry, id, ["registry"]);
     yield* claim("issuer", pod.issuer, id, ["issuer"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
+    // Keys in storage name no repository, so the word of one Pod about its blobs would open the other's.
+    for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
+}
+
+/** The places of a Pod's private blobs, each with its last store: one Pod may have several stores in one place. */
+const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
+  new Map(
+    blobs.stores.flatMap((store, index) => {
+      const place = storePlace(store);
+      // Anyone may read a public store, so no Pod's word opens anything there.
+      return place === null || store.scheme === "public" ? [] : [[place, index]];
+    }),
+  );
+
+function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>): readonly Mistake[] {
+  const stores = [...pods.values()].flatMap(({ blobs }) => blobs.stores);
+  const cidrs = stores.reduce((sum, { when }) => sum + (when?.cidrs?.length ?? 0), 0);
+  if (cidrs <= maxCidrs) return [];
+  const text = `have ${cidrs} CIDRs in their stores; want at most ${maxCidrs}, so name regions instead of whole clouds`;
+  return [{ path: ["pods"], at: "name", text }];
 }
 
 function checkEdge(edge: string | undefined): readonly Mistake[] {
   if (edge === undefined || (URL.canParse(`https://${edge}`) && new URL(`https://${edge}`).hostname === edge))
     return [];
   return [
-    { path: ["edge"], at: "value", text: `${quote(edge, [])} is no host name; want one without scheme and port` },
+    { path: ["edge"], at: "value", text: `${quote(edge, [])} is not a host name; want one without scheme and port` },
   ];
 }
 
-function assignmentsOf(input: object, pods: ReadonlyMap<PodId, unknown>, mistakes: Mistake[]): Assignments {
-  const assignments = new Assignments();
+function assignmentsOf(
+  input: object,
+  pods: ReadonlyMap<PodId, unknown>,
+  mistakes: Mistake[],
+): ReadonlyMap<Prefix, PodId> {
+  const assignments = new Map<Prefix, PodId>();
   for (const [text, pod] of Object.entries(input) as [string, unknown][]) {
     const path = ["assignments", text];
     const prefix = parsePrefix(text);
     if (!prefix.ok) mistakes.push({ path, at: "name", text: prefix.error });
     else if (typeof pod !== "string" || !pods.has(pod as PodId)) {
       mistakes.push({ path, at: "value", text: unknownPod(String(pod), pods) });
-    } else assignments.add(prefix.value, pod as PodId);
+    } else assignments.set(prefix.value, pod as PodId);
   }
   return assignments;
 }
@@ -132,7 +158,7 @@ function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Dige
     const blocked = parseBlocked(text);
     if (!blocked.ok) mistakes.push({ path, at: "name", text: blocked.error });
     else if (typeof why !== "string" || why.length > maxTextCharacters) {
-      mistakes.push({ path, at: "value", text: `is no text of at most ${maxTextCharacters} characters` });
+      mistakes.push({ path, at: "value", text: `is not a text of at most ${maxTextCharacters} characters` });
     } else blocks.set(blocked.value, why);
   }
   return blocks;

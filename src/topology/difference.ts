@@ -1,67 +1,65 @@
-/** The difference between the directory as it is in KV and as it is wanted. Pure; records are compared page by page as they come. */
-
+/** The difference between the directory as it is in KV and as a topology wants it. Pure. */
+import { isDeepStrictEqual } from "node:util";
+import * as v from "valibot";
 import { kindOf, type RecordKind } from "../directory/keys.ts";
-import { type LiveRecord, saysAlready } from "./content.ts";
-import type { WantedRecords } from "./topology.ts";
+import { directoryRecord, podRecord } from "../directory/records.ts";
+import { parseJson } from "../lib/json.ts";
+
+/** A record as it is in KV. */
+export type LiveRecord = { readonly key: string; readonly text: string };
 
 export type Change =
   | { readonly action: "add"; readonly key: string; readonly before: null; readonly after: object }
   | { readonly action: "change"; readonly key: string; readonly before: string; readonly after: object }
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
-export type Difference = {
-  /** In the order of {@link inPhases}. */
-  readonly changes: readonly Change[];
-  /** Blocks that nobody wants in writing: only `podctl unblock` lifts a block. */
-  readonly keptBlocks: readonly string[];
-};
+/** `before` is the text in KV and `after` the record that is wanted; null means that there is none. Null if nothing has to change. */
+export function changeOf(key: string, before: string | null, after: object | null): Change | null {
+  if (after === null) return before === null ? null : { action: "delete", key, before, after };
+  if (before === null) return { action: "add", key, before, after };
+  return saysAlready(key, before, after) ? null : { action: "change", key, before, after };
+}
 
-export type Comparison = {
-  readonly see: (live: readonly LiveRecord[]) => void;
-  /** Once, after all records were seen. */
-  readonly end: () => Difference;
-};
+/** The members that say when a record was written, not what it says. */
+export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-export function compareWith(wanted: WantedRecords): Comparison {
-  const changes: Change[] = [];
-  const keptBlocks: string[] = [];
-  return {
-    see(live) {
-      const wantedOfLive = wanted.take(live.map(({ key }) => key));
-      for (const [index, record] of live.entries()) {
-        const { key, text: before } = record;
-        const after = wantedOfLive[index];
-        if (after !== undefined) {
-          if (!saysAlready(record, after)) changes.push({ action: "change", key, before, after });
-        } else if (kindOf(key) === "block") keptBlocks.push(key);
-        else changes.push({ action: "delete", key, before, after: null });
-      }
-    },
-    end() {
-      for (const [key, after] of wanted.rest()) changes.push({ action: "add", key, before: null, after });
-      const inOrder = inPhases(changes, ({ after }) => after === null).flatMap(({ items }) => items);
-      return { changes: inOrder, keptBlocks };
-    },
-  };
+/** Whether the record equals the wanted one, apart from its spelling and its stamps. Text that is not JSON equals nothing. */
+function saysAlready(key: string, text: string, wanted: object): boolean {
+  const json = parseJson(text);
+  return (
+    json !== undefined && isDeepStrictEqual(unstamped(key, json), unstamped(key, { v: 1, revision: 0, ...wanted }))
+  );
+}
+
+function unstamped(key: string, json: unknown): unknown {
+  const record = withDefaults(key, json);
+  if (typeof record !== "object" || record === null || Array.isArray(record)) return record;
+  return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
+}
+
+/** Only Pods and the directory have optional members. What does not fit its schema stays as it is. */
+function withDefaults(key: string, json: unknown): unknown {
+  const kind = kindOf(key);
+  if (kind !== "pod" && kind !== "directory") return json;
+  const parsed = v.safeParse(kind === "pod" ? podRecord : directoryRecord, json);
+  // As JSON, which knows no members that are undefined.
+  return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
 
 /** A route is written after its Pod and that Pod's keys, and deleted before them. The directory record comes between. */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "block", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "block", "cell", "key", "pod", "directory"];
 
-type Phase<T> = { readonly kind: RecordKind; readonly deletes: boolean; readonly items: readonly T[] };
-
-/** What is to be written or deleted, phase by phase; phases without items are there too. */
-export function inPhases<T extends { readonly key: string }>(
+/** The items in the order in which they are safe to write: writes come first, then deletes. */
+export function inWriteOrder<T extends { readonly key: string }>(
   items: readonly T[],
   isDelete: (item: T) => boolean,
-): readonly Phase<T>[] {
-  const nameOf = (kind: RecordKind | null, deletes: boolean) => `${kind} ${deletes}`;
-  const byName = Map.groupBy(items, (item) => nameOf(kindOf(item.key), isDelete(item)));
-  const phase = (kind: RecordKind, deletes: boolean) => ({
-    kind,
-    deletes,
-    items: byName.get(nameOf(kind, deletes)) ?? [],
-  });
-  return [...writeOrder.map((kind) => phase(kind, false)), ...deleteOrder.map((kind) => phase(kind, true))];
+): readonly T[] {
+  const byKind = (some: readonly T[]) => Map.groupBy(some, ({ key }) => kindOf(key));
+  const written = byKind(items.filter((item) => !isDelete(item)));
+  const deleted = byKind(items.filter(isDelete));
+  return [
+    ...writeOrder.flatMap((kind) => written.get(kind) ?? []),
+    ...deleteOrder.flatMap((kind) => deleted.get(kind) ?? []),
+  ];
 }

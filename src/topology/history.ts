@@ -2,28 +2,28 @@
 import * as v from "valibot";
 import { historyChunkKey } from "../directory/keys.ts";
 
-/** Stands at `history/<revision>` from before the write's first record until it is rolled back or old. */
+/** The record `history/<revision>`: written before the write's first record, and kept until the write is rolled back or old. */
 export const historyIndex = v.strictObject({
   v: v.literal(1),
-  /** The revision that the write makes; it has ended once the directory record says so. */
+  /** The revision that the write makes; the write is complete once the directory record has it. */
   revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
   at: v.pipe(v.string(), v.isoTimestamp()),
   by: v.string(),
   chunks: v.pipe(v.number(), v.integer(), v.minValue(0)),
-  /** A rollback of it has begun. */
+  /** A rollback of the write has begun. */
   undone: v.optional(v.literal(true)),
 });
 export type HistoryIndex = v.InferOutput<typeof historyIndex>;
 
-/** Key and the text that it had; null for one that was not there. */
+/** A key and the text that it had; null if the key was not there. */
 const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
 export type Former = ReadonlyMap<string, string | null>;
 
-/** KV's bound on a value is 25 MiB, in bytes; a character is at most three of them in JSON's UTF-8. */
+/** A value in KV has at most 25 MiB. A character takes at most three bytes in JSON's UTF-8, or six as an escape. */
 const maxChunkCharacters = 4_000_000;
 
-/** The KV entries of all chunks. */
+/** The KV entries of all chunks, in their order. */
 export function* historyChunks(revision: number, all: Former): Generator<readonly [key: string, text: string]> {
   let chunk = 0;
   let some: [string, string | null][] = [];

@@ -1,9 +1,12 @@
+/** What is wrong in a topology file: where it is, and how the operator reads it. Pure. */
+import type * as v from "valibot";
+
 export type Path = readonly (string | number)[];
 
-/** Something wrong in a topology, at a member's value or at its name. `text` starts with the quoted value where it may be shown. */
+/** Something that is wrong in a topology, at a member's value or at its name. `text` quotes the value if it may be shown. */
 export type Mistake = { readonly path: Path; readonly at: "name" | "value"; readonly text: string };
 
-/** Counted from 1. */
+/** Both are counted from 1. */
 export type Position = { readonly line: number; readonly column: number };
 
 /** A mistake for the operator: `topology.yaml:12:5: pods.pod-a.registry: "…" …; want …`. */
@@ -12,7 +15,7 @@ export type LocatedMistake = Position & { readonly file: string; readonly text: 
 export const formatMistake = ({ file, line, column, text }: LocatedMistake): string =>
   `${file}:${line}:${column}: ${text}`;
 
-/** `pods.pod-a.keys[0]`; a name that is no plain word stands in quotes. */
+/** Formats as `pods.pod-a.keys[0]`; a name that is not a plain word is quoted. */
 export const formatPath = (path: Path): string =>
   path
     .map((key) => (typeof key === "number" ? `[${key}]` : /^[\w-]+$/.test(key) ? `.${key}` : `."${shorten(key)}"`))
@@ -23,7 +26,7 @@ const maxQuotedCharacters = 80;
 const shorten = (text: string): string =>
   text.length <= maxQuotedCharacters ? text : `${text.slice(0, maxQuotedCharacters)}…`;
 
-/** Members that hold secrets when they hold what they should not. */
+/** Members whose wrong value may be a secret. */
 const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "d", "k", "p", "q"]);
 
 /** A value as a message may show it: short, on one line, without a secret and without a URL's password. */
@@ -35,4 +38,74 @@ export function quote(value: unknown, path: Path): string {
   if (typeof value === "object") return "a mapping";
   if (typeof value !== "string") return JSON.stringify(value);
   return JSON.stringify(shorten(value.replace(/(\/\/)[^/@\s]*@/, "$1…@")));
+}
+
+type Issue = v.BaseIssue<unknown>;
+
+/** What valibot found, in words for the operator. If all alternatives failed, it is about the one that got furthest. */
+export function mistakeOf(issue: Issue): Mistake {
+  const list = listForMapping(issue);
+  if (list !== null) return notAMapping(list);
+  const { path, issue: at } = deepestOf(issue, []);
+  if (at.kind === "schema" && at.type === "strict_object" && at.expected === "never") {
+    return { path, at: "name", text: "is not a member here; docs/topology.schema.json lists the members" };
+  }
+  if (at.kind === "schema" && at.input === undefined && at.received === "undefined" && at.path !== undefined) {
+    return { path, at: "value", text: "is missing; add it" };
+  }
+  return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
+}
+
+/** The place of a list that should be a mapping. Valibot does not find it, because to it a list is a mapping whose names are numbers. */
+function listForMapping(issue: Issue): Path | null {
+  const path = issue.path ?? [];
+  const index = path.findIndex(
+    ({ input, key }: { readonly input: unknown; readonly key: unknown }) =>
+      Array.isArray(input) && typeof key === "string",
+  );
+  return index < 0 ? null : path.slice(0, index).map(({ key }) => key as string | number);
+}
+
+const notAMapping = (path: Path): Mistake => ({ path, at: "value", text: "a list is wrong; want a mapping" });
+
+/** One mistake for each list that valibot took for a mapping. */
+export function* listsForMappings(input: unknown, output: unknown, path: Path = []): Generator<Mistake> {
+  if (typeof input !== "object" || input === null || typeof output !== "object" || output === null) return;
+  if (Array.isArray(input) && !Array.isArray(output)) yield notAMapping(path);
+  else {
+    for (const [key, value] of Object.entries(input)) {
+      const name = Array.isArray(input) ? Number(key) : key;
+      yield* listsForMappings(value, (output as Readonly<Record<string, unknown>>)[key], [...path, name]);
+    }
+  }
+}
+
+function deepestOf(issue: Issue, prefix: Path): { readonly path: Path; readonly issue: Issue } {
+  const path = [...prefix, ...(issue.path ?? []).map((item) => item.key as string | number)];
+  const deeper = (issue.issues ?? []).map((inner) => deepestOf(inner, path));
+  const longest = deeper.reduce<(typeof deeper)[number] | null>(
+    (best, one) => (best === null || one.path.length > best.path.length ? one : best),
+    null,
+  );
+  return longest !== null && longest.path.length > path.length ? longest : { path, issue };
+}
+
+const wantedByType: Readonly<Record<string, string>> = {
+  string: "text",
+  number: "a number",
+  array: "a list",
+  object: "a mapping",
+  strict_object: "a mapping",
+  loose_object: "a mapping",
+  record: "a mapping",
+  url: "a URL with scheme and host",
+  non_empty: "text that is not empty",
+};
+
+function wantedBy(issue: Issue): string {
+  if (issue.type === "regex") return `a match of ${String(issue.requirement)}`;
+  if (issue.type === "max_length") return `at most ${String(issue.requirement)}`;
+  return (
+    wantedByType[issue.type] ?? (issue.expected ?? issue.message).replace(/^\((.*)\)$/, "$1").replaceAll(" | ", " or ")
+  );
 }

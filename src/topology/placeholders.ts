@@ -1,10 +1,10 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { YamlMistake } from "./yaml.ts";
 
-/** Name to text, as they stand in the file. */
+/** The text of each name. */
 export type Placeholders = Readonly<Record<string, string>>;
 
-/** `${NAME}` filled in; null says that the file must hold the values themselves, and none at all that no stack runs. */
+/** Fills in `${NAME}`. `values` is null if the file must have the values themselves, and empty if no stack is running. */
 export function fillPlaceholders(text: string, values: Placeholders | null): Result<string, readonly YamlMistake[]> {
   const mistakes: YamlMistake[] = [];
   const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string, offset: number) => {
@@ -20,8 +20,8 @@ function unfilled(placeholder: string, values: Placeholders | null): string {
   const what = `"${placeholder}" is a placeholder`;
   if (values === null) return `${what}, which only the local stack fills; want the value itself`;
   if (Object.keys(values).length === 0)
-    return `${what} for a value of the running stack, and none runs; want it started`;
-  return `${what} without a value in the running stack; want one of ${Object.keys(values).join(", ")}`;
+    return `${what} for a value of the running stack, but no stack is running; start one by \`npm start\``;
+  return `${what} for which the running stack has no value; want one of ${Object.keys(values).join(", ")}`;
 }
 
 function positionAt(text: string, offset: number): { line: number; column: number } {

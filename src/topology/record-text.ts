@@ -1,19 +1,65 @@
+/** Records as they are written to KV: their text, and the metadata that repeats it. Pure. */
 import { directoryKey, podPrefix, routePrefix } from "../directory/keys.ts";
+import type { DirectoryRecord } from "../directory/records.ts";
+import { utf8 } from "../lib/bytes.ts";
+import { parseJson } from "../lib/json.ts";
 
-/** Of one write of the directory. */
+/** What the records of one write have in common. */
 export type Stamp = {
-  /** The directory's own, in every record that this write changes. */
+  /** The directory's revision after the write; every Pod and assignment that the write changes carries it too. */
   readonly revision: number;
   readonly appliedAt: Date;
-  /** Who wrote, for whoever else writes at the same time. */
+  /** Other operators who write at the same time see this name. */
   readonly appliedBy?: string;
 };
 
 const versionedPrefixes = [podPrefix, routePrefix];
 
-/** A record as it stands in KV. */
 export function recordText(key: string, record: object, { revision, appliedAt, appliedBy }: Stamp): string {
   const head = versionedPrefixes.some((prefix) => key.startsWith(prefix)) ? { v: 1, revision } : { v: 1 };
   if (key !== directoryKey) return JSON.stringify({ ...head, ...record });
   return JSON.stringify({ v: 1, revision, appliedAt: appliedAt.toISOString(), appliedBy, ...record });
 }
+
+/** KV's own bound. */
+const maxMetadataBytes = 1_024;
+
+/**
+ * The metadata of a value's key: the value itself, so that a listing is enough to read the records. Undefined where it does not fit, or
+ * where `JSON.stringify` would spell it differently.
+ */
+export function metadataOf(value: string): unknown {
+  if (utf8(value).byteLength > maxMetadataBytes) return undefined;
+  const json = parseJson(value);
+  return JSON.stringify(json) === value ? json : undefined;
+}
+
+/** What a directory record says, without when and by whom it was written. */
+export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials">;
+
+/** The directory record while a write is under way. */
+export type DirectorySteps = {
+  /** With the new Pods, because a bundle may name a Pod only once this record does. Null if no Pod is new. */
+  readonly widened: string | null;
+  /** With all that the write changes, because the default may change only once all assignments are written. Null if nothing changes. */
+  readonly settled: string | null;
+};
+
+/** Both texts keep the revision and time of `from`, because a revision is complete only when the directory record names it. */
+export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
+  const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
+  const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });
+  const known = from?.pods ?? [];
+  const added = (to.pods ?? []).filter((id) => !known.includes(id));
+  const before = from ?? { credentials: "own" };
+  return {
+    widened: added.length === 0 ? null : textOf({ ...before, pods: [...known, ...added] }),
+    settled: from !== null && textOf(to) === textOf(from) ? null : textOf(to),
+  };
+}
+
+export const contentOf = ({ pods, default: defaultPod, credentials }: DirectoryContent): DirectoryContent => ({
+  pods,
+  default: defaultPod,
+  credentials,
+});

@@ -1,17 +1,22 @@
-import { type Cidr, parseCidr } from "../lib/address.ts";
+import { parseCidr } from "../lib/address.ts";
+import { rangesCover, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
 import { continentsOf } from "./continents.ts";
 
-/** What is wrong with a Pod's choice of stores, each mistake with its index: entries that choose nobody, and stores that nobody reaches. */
-export function storeMistakes(stores: readonly Store[]): readonly string[] {
-  return stores.flatMap(({ when = {} }, index) => {
-    const at = `stores.${index}`;
-    const wrong = [...listMistakes(when), ...countryMistakes(when)].map((mistake) => `${at}.when.${mistake}`);
-    const earlier = stores.slice(0, index).findIndex((store) => hides(store, when));
-    if (earlier < 0) return wrong;
-    const why = isOpen(stores[earlier]?.when ?? {}) ? "has no condition" : "fits all of its clients";
-    return [...wrong, `${at}: is never chosen, for stores.${earlier} comes first and ${why}`];
+/** `store` is the index of the store in its Pod's list. */
+type StoreMistake = { readonly store: number; readonly text: string };
+
+/** What is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that no client reaches. */
+export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[] {
+  return stores.flatMap(({ when = {} }, store) => {
+    const wrong = [...listMistakes(when), ...countryMistakes(when)].map((mistake) => `when.${mistake}`);
+    const earlier = stores.slice(0, store).findIndex((other) => hides(other, when));
+    if (earlier >= 0) {
+      const why = isOpen(stores[earlier]?.when ?? {}) ? "has no condition" : "fits all of its clients";
+      wrong.push(`is never chosen, because stores.${earlier} comes first and ${why}`);
+    }
+    return wrong.map((text) => ({ store, text }));
   });
 }
 
@@ -22,9 +27,9 @@ function listMistakes(when: When): readonly string[] {
     const entries: readonly (string | number)[] | undefined = when[member];
     if (entries === undefined) return [];
     if (entries.length === 0) return [`${member}: is empty, so it fits no client; leave it out to fit all`];
-    const repeated = new Set(entries.filter((entry, index) => entries.indexOf(entry) !== index));
+    const repeated = [...Map.groupBy(entries, (entry) => entry)].filter(([, same]) => same.length > 1);
     return [
-      ...[...repeated].map((entry) => `${member}: "${entry}" stands there twice`),
+      ...repeated.map(([entry]) => `${member}: duplicate "${entry}"; remove one of the two`),
       ...(member === "cidrs" ? (when.cidrs ?? []).flatMap(cidrMistake) : []),
     ];
   });
@@ -32,12 +37,12 @@ function listMistakes(when: When): readonly string[] {
 
 function cidrMistake(text: string): readonly string[] {
   const cidr = parseCidr(text);
-  if (cidr === null) return [`cidrs: "${text}" is no IPv4 or IPv6 block`];
+  if (cidr === null) return [`cidrs: "${text}" is not an IPv4 or IPv6 block`];
   const hostBits = text.includes("/") && parseCidr(text.split("/", 1)[0] ?? "")?.bits !== cidr.bits;
-  return hostBits ? [`cidrs: "${text}" has bits set behind its prefix; want the block's first address`] : [];
+  return hostBits ? [`cidrs: "${text}" has bits set after its prefix; want the block's first address`] : [];
 }
 
-/** Cloudflare's own word for Tor, which is on no continent that one could rely on. */
+/** Cloudflare's own code for Tor. Its clients may be on any continent. */
 const tor = "T1";
 
 function countryMistakes({ countries = [], continents }: When): readonly string[] {
@@ -45,22 +50,27 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
     .filter((country) => country !== tor)
     .flatMap((country) => {
       const possible = continentsOf(country);
-      if (possible.length === 0) return [`countries: "${country}" is no ISO 3166-1 alpha-2 code`];
+      if (possible.length === 0) return [`countries: "${country}" is not an ISO 3166-1 alpha-2 code`];
       if (continents === undefined || possible.some((continent) => continents.includes(continent))) return [];
-      return [`countries: "${country}" is on none of its continents (${continents.join(", ")}), so it fits no client`];
+      return [
+        `countries: "${country}" is on none of the store's continents (${continents.join(", ")}), so it fits no client`,
+      ];
     });
 }
 
 const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
-/** Whether none of a later store's clients ever gets past this one. Its secret may end: one for the very same clients then stands in. */
+/**
+ * Whether no client of a later store ever gets past this one. A store whose secret can expire does not hide a store for the very same
+ * clients, because that one replaces it then.
+ */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};
-  const standsIn = "credentials" in store && covers(later, own);
-  return covers(own, later) && !standsIn;
+  const mayExpire = "credentials" in store && covers(later, own);
+  return covers(own, later) && !mayExpire;
 }
 
-/** Whether all clients of `later` fit `earlier` as well, as far as that can be seen. */
+/** Whether all clients of `later` certainly fit `earlier` as well. */
 function covers(earlier: When, later: When): boolean {
   return (
     listCovers(earlier.countries, later.countries) &&
@@ -74,20 +84,12 @@ function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** A country list is within continents when each of its countries can be nowhere else. */
+/** A list of countries is within continents if each of its countries can be nowhere else. */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);
   return countries?.every((possible) => possible.length > 0 && listCovers(earlier, possible)) ?? false;
 }
 
-function cidrsCover(earlier: When["cidrs"], later: When["cidrs"]): boolean {
-  const [blocks, inner] = [earlier, later].map((cidrs) => cidrs?.map(parseCidr).filter((cidr) => cidr !== null));
-  if (blocks === undefined) return true;
-  return inner?.every((cidr) => blocks.some((block) => contains(block, cidr))) ?? false;
-}
-
-const contains = (outer: Cidr, inner: Cidr): boolean =>
-  outer.family === inner.family &&
-  outer.hostBits >= inner.hostBits &&
-  outer.bits >> outer.hostBits === inner.bits >> outer.hostBits;
+const cidrsCover = (earlier: When["cidrs"], later: When["cidrs"]): boolean =>
+  earlier === undefined || (later !== undefined && rangesCover(rangesOf(earlier), rangesOf(later)));

@@ -1,98 +1,115 @@
+/** The schema of the topology file, the value that it becomes, and the records that it asks for. Pure. */
 import * as v from "valibot";
-import { blockKey, cellKey, directoryKey, podKey, routeKey, routePrefix, tokenKeyKey } from "../directory/keys.ts";
+import {
+  blockKey,
+  cellKey,
+  directoryKey,
+  nameIn,
+  podKey,
+  routeKey,
+  routePrefix,
+  tokenKeyKey,
+} from "../directory/keys.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { podFields } from "../directory/records.ts";
+import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
-import type { Assignments } from "./assignments.ts";
+import { cloudPaths } from "./cloud-formats.ts";
 
 const pod = v.strictObject({
   state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
   reason: v.optional(v.string()),
-  /** Cell ids (base36) whose routable tokens are this Pod's. */
+  /** Ids (base36) of the GitLab cells whose routable tokens belong to this Pod. */
   cells: v.optional(v.array(v.pipe(v.string(), v.regex(/^[0-9a-z]{1,13}$/))), []),
   ...podFields,
 });
 
-/** `topology.yaml`: the infra team's own file, from which the directory is made. */
+/** `topology.yaml`: the infra team's own file, from which podctl makes the directory. */
 export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.string()), {}),
-  /** A file beside this one with a line `prefix<TAB>pod` for each assignment: for more than YAML is good for. */
+  /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many. */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
+  /** Files of address ranges, for the stores whose `when` names a cloud. */
+  clouds: v.optional(cloudPaths, {}),
   default: v.optional(v.string()),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
-  /** The edge's host name, for a check of the blob hosts, where wrangler.toml names no route. */
+  /** The edge's host name, needed to check the blob hosts if wrangler.toml has no route. */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 
+/** What one deployment allows, and so what its topology is checked against. */
+export type Rules = {
+  /** The Worker's AUTH: whether clients of the fleet need tokens. */
+  readonly auth: "token" | "none";
+  /** Which Pods and stores may be reached without TLS. */
+  readonly plainHttp: PlainHttp;
+  /** Host names of the edge, without ports. */
+  readonly edgeHosts: readonly string[];
+  /** Whether each secret must be sealed for exactly the place where the file has it. */
+  readonly seals: "checked" | "unchecked";
+};
+
+/** The Worker remembers this many parsed Pods, and lists all of them in one record. */
+export const maxPods = 500;
+/** In the stores of all Pods. An isolate of the Worker keeps them all, in 130 bytes each. A record stays far below KV's 25 MiB. */
+export const maxCidrs = 30_000;
+/** An operator's text ends up in the message of an OCI error. */
+export const maxTextCharacters = 500;
+
 export type TopologyPod = v.InferOutput<typeof pod>;
 
-/** A topology whose every name is parsed, with the assignments of its line file. */
+/** A topology with every name parsed and with the assignments of its line file. */
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
-  readonly assignments: Assignments;
+  readonly assignments: ReadonlyMap<Prefix, PodId>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";
 };
 
-type Entry = readonly [key: string, record: object];
+/** Every record that a topology asks for, with its key. Revision and time are left to the write. */
+export function* topologyRecords(topology: Topology): Generator<Entry> {
+  yield* otherRecords(topology);
+  const routes = routesOf(topology);
+  for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routes.get(id) ?? {}];
+}
 
-/** The records that a topology asks for, ticked off as they are found in KV. Revision and time are left to the write. */
-export type WantedRecords = {
+/** The same records, looked up by their keys. */
+type WantedRecords = {
   readonly size: number;
-  /** The record of each key, as often as it is asked for; undefined where none is wanted. */
-  readonly take: (keys: readonly string[]) => readonly (object | undefined)[];
-  /** Those that nobody took. */
-  readonly rest: () => Iterable<Entry>;
+  /** Null if the topology asks for no such record. */
+  readonly get: (key: string) => object | null;
 };
 
-/** Routes are looked up in the topology itself: a million of them are not held a second time. */
+/** Assignments are looked up in the topology itself, because a second map of a million keys takes seconds. */
 export function wantedRecords(topology: Topology): WantedRecords {
   const others = new Map(otherRecords(topology));
-  const taken = new Set<string>();
-  const assignments = topology.assignments.checklist();
-  const routeOf = routesOf(topology);
+  const routes = routesOf(topology);
+  const routeOf = (id: PodId | undefined) => (id === undefined ? undefined : routes.get(id));
   return {
     size: others.size + topology.assignments.size,
-    take(keys) {
-      const isRoute = (key: string) => key.startsWith(routePrefix);
-      const ids = assignments.take(keys.filter(isRoute).map((key) => key.slice(routePrefix.length))).values();
-      return keys.map((key) => {
-        if (isRoute(key)) return routeOf(ids.next().value);
-        taken.add(key);
-        return others.get(key);
-      });
-    },
-    *rest() {
-      for (const entry of others) if (!taken.has(entry[0])) yield entry;
-      for (const [prefix, id] of assignments.rest()) yield [routeKey(prefix), routeOf(id) ?? {}];
+    get: (key) => {
+      const isRoute = key.startsWith(routePrefix);
+      return (isRoute ? routeOf(topology.assignments.get(nameIn(key) as Prefix)) : others.get(key)) ?? null;
     },
   };
 }
 
-/** Every record that a topology asks for. */
-export function* topologyRecords(topology: Topology): Generator<Entry> {
-  const routeOf = routesOf(topology);
-  yield* otherRecords(topology);
-  for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routeOf(id) ?? {}];
-}
+type Entry = readonly [key: string, record: object];
 
-/** All routes of a Pod are one object. */
-function routesOf({ pods }: Topology): (id: PodId | undefined) => object | undefined {
-  const routes = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
-  return (id) => (id === undefined ? undefined : routes.get(id));
-}
+/** All assignments of a Pod are one record. */
+const routesOf = ({ pods }: Topology): ReadonlyMap<PodId, object> =>
+  new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
 
-function* otherRecords(topology: Topology): Generator<Entry> {
-  for (const [id, { cells, ...pod }] of topology.pods) {
+function* otherRecords({ pods, blocks, default: defaultPod, credentials }: Topology): Generator<Entry> {
+  for (const [id, { cells, ...pod }] of pods) {
     yield [podKey(id), pod];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];
     for (const cell of cells) yield [cellKey(cell), { pod: id }];
   }
-  for (const [blocked, text] of topology.blocks) yield [blockKey(blocked), { text }];
-  const { default: defaultPod, credentials } = topology;
-  yield [directoryKey, { pods: [...topology.pods.keys()], default: defaultPod, credentials }];
+  for (const [blocked, text] of blocks) yield [blockKey(blocked), { text }];
+  yield [directoryKey, { pods: [...pods.keys()], default: defaultPod, credentials }];
 }

@@ -1,4 +1,4 @@
-/** YAML as plain values, with the position of each: a subset without anchors, tags and repeated names. Pure. */
+/** Parses YAML to plain values and the position of each. Anchors, tags and duplicate names are mistakes. Pure. */
 import {
   isAlias,
   isMap,
@@ -13,9 +13,9 @@ import {
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Mistake, Path, Position } from "./mistake.ts";
 
-type Yaml = {
+export type Yaml = {
   readonly value: unknown;
-  /** Of what the path leads to, or of the nearest that is there. */
+  /** The position of what the path leads to, or of the nearest part of the path that exists. */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;
 };
 export type YamlMistake = Position & { readonly text: string };
@@ -28,12 +28,12 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
   };
   const document = parseDocument(text, {
     lineCounter: lines,
-    // Its own messages quote the line, and the line may hold a secret.
+    // The parser's own messages quote the line, which may contain a secret.
     prettyErrors: false,
-    // Compares every pair of names; ours below does not.
+    // The parser would compare every pair of names; `plainOf` needs one look-up for each.
     uniqueKeys: false,
     stringKeys: true,
-    // "silent" would also pass over a second document.
+    // With "silent" the parser would ignore a second document.
     logLevel: "error",
   });
   const [error] = document.errors;
@@ -51,22 +51,21 @@ const wordsOf = ({ code, message }: YAMLParseError): string =>
 
 type Complain = (node: Node | null, text: string) => void;
 
-/** Objects without a prototype, so that `constructor` is a name like any other. */
+/** The objects have no prototype, so that `constructor` is a name like any other. */
 function plainOf(node: unknown, complain: Complain): unknown {
   if (isScalar(node)) {
     if (node.tag === undefined || isCoreTag(node.tag)) return node.value;
-    complain(node, `the tag ${JSON.stringify(node.tag)} is not read; want a plain value`);
+    complain(node, `the tag ${JSON.stringify(node.tag)} is not supported; want a plain value`);
   } else if (isSeq(node)) return node.items.map((item) => plainOf(item, complain));
   else if (isMap(node)) {
     const entries: Record<string, unknown> = Object.create(null);
     for (const pair of node.items) {
       const name = nameOf(pair);
-      if (name in entries)
-        complain(pair.key as Node, `${JSON.stringify(name)} stands here a second time; want it once`);
+      if (name in entries) complain(pair.key as Node, `duplicate ${JSON.stringify(name)}; remove one of the two`);
       entries[name] = plainOf(pair.value, complain);
     }
     return entries;
-  } else if (isAlias(node)) complain(node, `the alias "*${node.source}" is not read; write the value out`);
+  } else if (isAlias(node)) complain(node, `the alias "*${node.source}" is not supported; write the value out`);
   return null;
 }
 

@@ -15,7 +15,22 @@ const miniflare = new Miniflare(
 const caches = (await miniflare.getCaches()) as unknown as CacheApi;
 afterAll(() => miniflare.dispose());
 
+/** Plain workerd, without a cache. */
 const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
+/** A cache that forgets everything at once. */
+const emptyCache: CacheApi = {
+  open: () => Promise.resolve({ match: () => Promise.resolve(undefined), put: () => Promise.resolve() }),
+};
+/** The location's cache, whose reads fail while `mayRead` is false. */
+const failing = (state: { mayRead: boolean }): CacheApi => ({
+  open: async (name) => {
+    const cache = await caches.open(name);
+    return {
+      match: (url) => (state.mayRead ? cache.match(url) : Promise.reject(new Error("internal error"))),
+      put: (url, response) => cache.put(url, response),
+    };
+  },
+});
 const podA = {
   id: "pod-a" as PodId,
   registry: "https://a.test",
@@ -38,7 +53,7 @@ function startIsolate(cacheApi: CacheApi = caches) {
   let now = at(0);
   const proofs: Proofs = createProofs({
     memory,
-    cache: createProofCache(cacheApi, "https://registry.test"),
+    cache: createProofCache(cacheApi),
     clock: () => now,
     waitUntil: (promise) => void work.push(promise),
   });
@@ -152,7 +167,51 @@ test("a blob that a Pod no longer has loses its proof, and without a proof nothi
   expect(memory.known.size).toBe(1);
 });
 
-test("proofs work in the isolate's own memory if there is no cache", async () => {
+test("a HEAD that was under way in another isolate during a deletion does not overwrite the tombstone", async () => {
+  const [deleting, asking, third] = [startIsolate(), startIsolate(), startIsolate()];
+  const blob = someBlob();
+  deleting.setClock(10);
+  deleting.proofs.forget(blob);
+  await deleting.settled();
+  for (const sentAt of [9, 10]) {
+    asking.proofs.record(blob, at(sentAt));
+    await asking.settled();
+    expect(await third.proofs.find(blob)).toBeNull();
+  }
+  asking.proofs.record(blob, at(11));
+  await asking.settled();
+  expect(await startIsolate().proofs.find(blob)).toBe("cache");
+});
+
+test("while the cache cannot be read, a manifest proves nothing, and a HEAD does", async () => {
+  const state = { mayRead: true };
+  const [deleting, other] = [startIsolate(), startIsolate(failing(state))];
+  const [deleted, kept, asked] = [someBlob(), someBlob(), someBlob()];
+  deleting.proofs.forget(deleted);
+  await deleting.settled();
+  state.mayRead = false;
+  for (const blob of [deleted, kept]) await other.proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
+  other.proofs.record(asked, at(0));
+  const findAll = () => Promise.all([deleted, kept, asked].map((blob) => other.proofs.find(blob)));
+  expect(await findAll()).toEqual([null, null, "memory"]);
+  // What the manifest said is compared with the cache when that can be read again.
+  state.mayRead = true;
+  expect(await findAll()).toEqual([null, "manifest", "memory"]);
+});
+
+test("a blob that the Pod lacks is forgotten if the cache cannot say whether it had a proof", async () => {
+  const state = { mayRead: false };
+  const { proofs, settled } = startIsolate(failing(state));
+  const blob = someBlob();
+  await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
+  await proofs.forgetMissing(blob);
+  await settled();
+  state.mayRead = true;
+  expect(await proofs.find(blob)).toBeNull();
+  expect(await startIsolate().proofs.find(blob)).toBeNull();
+});
+
+test("in a runtime without a cache, an isolate believes what it asked for and no manifest", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
   proofs.record(asked, at(0));
@@ -160,14 +219,10 @@ test("proofs work in the isolate's own memory if there is no cache", async () =>
   proofs.forget(deleted);
   await proofs.recordManifest(manifestOf(deleted), [deleted.digest], at(0));
   await settled();
-  expect(await Promise.all([asked, taught, deleted].map((blob) => proofs.find(blob)))).toEqual([
-    "memory",
-    "manifest",
-    null,
-  ]);
+  expect(await Promise.all([asked, taught, deleted].map((blob) => proofs.find(blob)))).toEqual(["memory", null, null]);
 });
 
-test("a cache that holds something else or never answers counts as empty", async () => {
+test("a cache that holds something else or never answers gives no proof, and no manifest is believed", async () => {
   const blob = someBlob();
   const cache = (text: Promise<string>): CacheApi => ({
     open: () =>
@@ -175,6 +230,7 @@ test("a cache that holds something else or never answers counts as empty", async
   });
   for (const text of [Promise.resolve("{}"), Promise.resolve("<html>"), new Promise<string>(() => {})]) {
     const { proofs } = startIsolate(cache(text));
+    await proofs.recordManifest(manifestOf(blob), [blob.digest], at(0));
     expect(await proofs.find(blob)).toBeNull();
   }
 });
@@ -195,7 +251,7 @@ const digests = (count: number) =>
   Array.from({ length: count }, (_, index) => `sha256:${index.toString(16).padStart(64, "0")}` as Digest);
 
 test("the memory of proofs is bounded, and the oldest is dropped first", async () => {
-  const { proofs, memory } = startIsolate(noCache);
+  const { proofs, memory } = startIsolate(emptyCache);
   const blobs = Array.from({ length: 20_000 }, someBlob);
   for (const blob of blobs.slice(0, 19_000)) proofs.record(blob, at(0));
   await proofs.recordManifest(manifestOf(someBlob()), digests(1_500), at(0));

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "vitest";
 import { resolvePod } from "../../src/directory/resolve.ts";
+import type { PlainHttp } from "../../src/lib/address.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
 import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
 
@@ -32,7 +33,7 @@ async function put(records: Readonly<Record<string, unknown>>): Promise<void> {
     await kv.kv.put(key, typeof record === "string" ? record : JSON.stringify(record));
 }
 
-async function resolve(text: string, plainHttp: "allow" | "refuse" = "refuse") {
+async function resolve(text: string, plainHttp: PlainHttp = "nowhere") {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
   const resolution = await resolvePod(isolate.directory(plainHttp), { name: name.value });
@@ -132,5 +133,19 @@ describe("resolvePod", () => {
   ])("%s in a record is an error that names the key, never a guess", async (_, records, expected) => {
     await put({ "pod/pod-b": pod("https://b.test"), directory: { v: 1, default: "pod-b", revision: 1 }, ...records });
     expect(await resolve("acme/app")).toMatch(expected);
+  });
+
+  test.each([
+    ["http://a.test", ["everywhere"]],
+    ["http://127.0.0.1:5000", ["everywhere", "loopback"]],
+    ["http://registry.localhost", ["everywhere", "loopback"]],
+    ["https://a.test", ["everywhere", "loopback", "nowhere"]],
+  ])("a Pod at %s is resolved if plain HTTP is allowed %j", async (registry, allowed) => {
+    await put({ "route/acme": active("pod-a"), "pod/pod-a": pod(registry) });
+    for (const plainHttp of ["everywhere", "loopback", "nowhere"] as const) {
+      isolate = startIsolate(kv.kv);
+      const resolved = (await resolve("acme/app", plainHttp)) === "pod-a";
+      expect([plainHttp, resolved]).toEqual([plainHttp, allowed.includes(plainHttp)]);
+    }
   });
 });

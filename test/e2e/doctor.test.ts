@@ -22,7 +22,7 @@ function scenario(pods: PodKind): void {
     const { code, stdout } = await doctor("--write");
     expect([code, stdout]).toEqual([0, expect.stringContaining("Nothing is wrong")]);
     expect(stdout).toMatch(
-      /^pod-b +manifests +ok +a blob that is not in the repository is refused: MANIFEST_BLOB_UNKNOWN$/m,
+      /^pod-b +manifests +ok +a manifest whose blob is not in the repository is refused: MANIFEST_BLOB_UNKNOWN$/m,
     );
     expect(stdout).toMatch(/^pod-a +deletes +ok/m);
   });

@@ -7,6 +7,22 @@ export async function processesNaming(text: string): Promise<readonly string[]> 
   return lines.filter((line) => line.includes(text));
 }
 
+/** The ids of the processes whose command lines hold all of these texts. */
+export async function processIdsNaming(...texts: readonly string[]): Promise<readonly number[]> {
+  const found = await Promise.all((await processIds()).map(async (id) => [id, await commandLine(id)] as const));
+  return found.filter(([, line]) => texts.every((text) => line.includes(text))).map(([id]) => id);
+}
+
+/** How many connections to this port of the machine are open at its own end (proc_net_tcp: state 01). */
+export async function openConnections(port: number): Promise<number> {
+  const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
+  const tables = await Promise.all(
+    ["tcp", "tcp6"].map((name) => readFile(`/proc/net/${name}`, "utf8").catch(() => "")),
+  );
+  const rows = tables.flatMap((table) => table.split("\n").map((row) => row.trim().split(/\s+/)));
+  return rows.filter(([, own = "", , state]) => own.endsWith(local) && state === "01").length;
+}
+
 /** The ids of all that a process started, directly or not. */
 export async function descendants(pid: number): Promise<readonly number[]> {
   const parents = await Promise.all((await processIds()).map(async (id) => [id, await parentOf(id)] as const));

@@ -1,7 +1,8 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { type CatalogPage, mergeCatalog, parsePlaces } from "../../src/edge/merge-catalog.ts";
+import type { CatalogPage } from "../../src/edge/catalog-page.ts";
+import { mergeCatalog, parsePlaces } from "../../src/edge/merge-catalog.ts";
 import { repositoryName } from "../support/generators.ts";
 
 /** Registries walk by component (2.8, and 3 on a file system) or by the keys of a bucket (3 on S3). */
@@ -20,7 +21,8 @@ function ask(
 ): CatalogPage {
   const after = last === null ? names : names.filter((name) => keyOf(name) > keyOf(last));
   const repositories = after.slice(0, Math.min(n, most));
-  return { pod, after: last, repositories, hasMore: repositories.length < after.length };
+  const end = repositories.at(-1) ?? null;
+  return { pod, after: last, repositories, end, hasMore: repositories.length < after.length };
 }
 
 async function pageThrough(registries: readonly Registry[], keysOf: readonly ((name: string) => string)[], n: number) {
@@ -87,7 +89,7 @@ test("in the catalog of registries whose orders differ, no name is lost and none
 });
 
 test("a catalog page of size 0 has no next page", async () => {
-  const page = { pod: "pod-a" as PodId, after: null, repositories: ["a"], hasMore: true };
+  const page = { pod: "pod-a" as PodId, after: null, repositories: ["a"], end: "a", hasMore: true };
   const answer = mergeCatalog([page], 0);
   expect([await answer.json(), answer.headers.get("Link")]).toEqual([{ repositories: [] }, null]);
 });

@@ -41,10 +41,12 @@ function startEdge() {
     service: "registry-edge",
     realm: null,
     auth: "none",
-    plainHttp: "refuse",
+    plainHttp: "nowhere",
+    corsOrigins: [],
     sealingKeys: [],
-    uploadKeys: [new Uint8Array(32)],
+    edgeKeys: [new Uint8Array(32)],
     probeToken: null,
+    stallMs: 60_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
@@ -53,7 +55,7 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const services: Services = {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
-      directory: createDirectory({ readKv, plainHttp: "refuse", parsedPods: isolate.parsedPods }),
+      directory: createDirectory({ readKv, plainHttp: "nowhere", parsedPods: isolate.parsedPods }),
       callRegistry: async (pod, request) => {
         edge.called.push(`${request.method} ${pod.id}`);
         return ok(new Response(null, { status: 201 }));

@@ -1,7 +1,8 @@
 import { BlockList, isIPv4, isIPv6 } from "node:net";
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { cidrHolds, parseCidr, parseIp } from "../../src/lib/address.ts";
+import { parseCidr, parseIp } from "../../src/lib/address.ts";
+import { rangesHold, rangesOf } from "../../src/lib/address-ranges.ts";
 
 const v4 = fc.ipV4();
 const v6 = fc.ipV6();
@@ -27,10 +28,11 @@ test("a CIDR block holds the addresses that Node's BlockList holds", () => {
       const other = flipBit(address, agree % bits);
       const list = new BlockList();
       list.addSubnet(address, length % (bits + 1), type);
-      const [cidr, ip] = [parseCidr(`${address}/${length % (bits + 1)}`), parseIp(other)];
+      const text = `${address}/${length % (bits + 1)}`;
+      const [cidr, ip] = [parseCidr(text), parseIp(other)];
       if (cidr === null || ip === null) expect.fail(`${address} or ${other} is refused`);
       // Node's list has no families, but here ::/0 holds no IPv4 address.
-      if (ip.family === cidr.family) expect(cidrHolds(cidr, ip)).toBe(list.check(other, type));
+      if (ip.family === cidr.family) expect(rangesHold(rangesOf([text]), ip)).toBe(list.check(other, type));
     }),
     { numRuns: 2000 },
   );
@@ -49,6 +51,9 @@ test.each([
   ["::ffff:192.0.2.1", "192.0.2.1"],
   ["::ffff:c000:201", "192.0.2.1"],
   ["2001:db8::1", "2001:0db8:0:0:0:0:0:1"],
+  // This is not a mapped address (RFC 4291 §2.5.5.1).
+  ["::192.0.2.1", "::c000:201"],
+  ["64:ff9b::192.0.2.1", "64:ff9b::c000:201"],
 ])("%s and %s parse to one address", (one, other) => {
   expect(parseIp(one)).toEqual(parseIp(other));
 });
@@ -67,3 +72,10 @@ test.each([
 ])('parseCidr refuses "%s"', (text) => {
   expect(parseCidr(text)).toBeNull();
 });
+
+test.each(["010.0.0.1", "0x0a.0.0.1", "10.1", "167772161", "::ffff:010.0.0.1", "::ffff:0xa.0.0.1", "::ffff:10.1"])(
+  'parseIp refuses "%s", an old form of an IPv4 address that programs read differently',
+  (text) => {
+    expect(parseIp(text)).toBeNull();
+  },
+);

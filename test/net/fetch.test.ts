@@ -9,6 +9,7 @@ import { startOddPod } from "../support/odd-pod.ts";
 import { rawClient, rawService } from "../support/raw-sockets.ts";
 
 const deadlineMs = 1_000;
+const earlyMs = 300;
 /** All pauses together are longer than the deadline, and any two are shorter. */
 const pauses = 4;
 const pauseMs = 400;
@@ -16,17 +17,37 @@ const pauseMs = 400;
 // The Worker runs in workerd, because a body's streams are workerd's own.
 const worker = `
   import { fetchWithin } from "./fetch.js";
+  const brokenBody = () => new ReadableStream({ pull: (controller) => controller.error(new Error("lost")) });
+  /** Reads a part of the request's body and no more, and is heard ${earlyMs} ms later, if anyone still listens. */
+  const earlyPod = {
+    async fetch(url, { body, signal }) {
+      const reader = body.getReader();
+      await reader.read();
+      await reader.cancel();
+      await scheduler.wait(${earlyMs});
+      signal.throwIfAborted();
+      const headers = { "X-Limit": "100", "Content-Length": "9" };
+      return new Response(url === "early:broken" ? brokenBody() : "too large", { status: 413, headers });
+    },
+  };
   export default {
-    async fetch(request) {
+    async fetch(request, env, context) {
       const length = request.headers.get("Content-Length");
+      const url = new URL(request.url).searchParams.get("url");
       const result = await fetchWithin({
-        url: new URL(request.url).searchParams.get("url"),
+        url,
         method: request.method,
         headers: new Headers(),
         body: request.body,
         bodyBytes: length === null ? null : Number(length),
         deadlineMs: ${deadlineMs},
-      }, globalThis);
+      }, {
+        fetcher: url.startsWith("early:") ? earlyPod : globalThis,
+        waitUntil: (promise) => context.waitUntil(promise),
+        onSend: () => {},
+        mayRetry: () => true,
+        stallMs: 60_000,
+      });
       return result.ok ? result.value : Response.json(result.error, { status: 599 });
     },
   };`;
@@ -122,6 +143,66 @@ describe("deadline of a fetch", () => {
   });
 });
 
+/** What a Pod sees of a write that it answers later than the deadline: the end of its connection if the edge cuts it, else `done`. */
+function answerLate(lateMs: number): Promise<"cut" | "done"> {
+  return new Promise((resolve) => {
+    pod.answer(async (response) => {
+      response.on("close", () => resolve(response.writableFinished ? "done" : "cut"));
+      await sleep(lateMs);
+      response.writeHead(202).end();
+    });
+  });
+}
+
+describe("deadline of a write", () => {
+  test.each(["POST", "PUT", "PATCH", "DELETE"])(
+    "it ends the client's wait and not the Pod's work: %s",
+    async (method) => {
+      const work = answerLate(2 * deadlineMs);
+      const answer = await call({ method });
+      expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "silent" }]);
+      expect(await work).toBe("done");
+    },
+  );
+
+  test("the deadline of a read ends the Pod's work too", async () => {
+    const work = answerLate(2 * deadlineMs);
+    expect((await call()).status).toBe(599);
+    expect(await work).toBe("cut");
+  });
+});
+
+const early = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 9\r\nConnection: close\r\n\r\ntoo large";
+const largeBody = new Uint8Array(8 * 2 ** 20);
+
+describe("early answer of a Pod, before the request's body has ended", () => {
+  test("it reaches the client", async () => {
+    const service = await rawService((received, socket) => {
+      if (received.length === 0 || socket.writableEnded) return null;
+      socket.end(early);
+      return null;
+    });
+    const client = await rawClient(workerUrl.origin);
+    const url = encodeURIComponent(`http://127.0.0.1:${service.port}`);
+    client.send(`PATCH /?url=${url} HTTP/1.1\r\nHost: edge\r\nContent-Length: ${largeBody.length}\r\n\r\n`);
+    client.socket.write(largeBody);
+    await expect.poll(() => client.received()).toMatch(/^HTTP\/1\.1 413 .*\r\n\r\ntoo large$/s);
+    client.socket.destroy();
+    await service.stop();
+  });
+
+  // A connection that a Pod closes at once breaks before or after workerd reads the answer, so this Pod is a value of the Worker's.
+  test("it is waited for after the rest of the body cannot be sent", async () => {
+    const answer = await call({ method: "PATCH", body: largeBody }, "early:whole");
+    expect([answer.status, await answer.text()]).toEqual([413, "too large"]);
+  });
+
+  test("its status reaches the client even if its own body is lost", async () => {
+    const answer = await call({ method: "PATCH", body: largeBody }, "early:broken");
+    expect([answer.status, answer.headers.get("X-Limit"), await answer.text()]).toEqual([413, "100", ""]);
+  });
+});
+
 test("a fetch to a Pod that refuses connections says that it is unreachable", async () => {
   const answer = await call({}, `http://127.0.0.1:${await freePort()}`);
   expect([answer.status, await answer.json()]).toMatchObject([599, { reason: "unreachable" }]);
@@ -138,9 +219,9 @@ test.each(["chunked", "of announced length"])(
     client.send(`PATCH /?url=${url} HTTP/1.1\r\nHost: edge\r\n${header}\r\n\r\n${part}`);
     await expect.poll(() => service.received[0]).toContain("part");
     client.socket.end();
-    await expect.poll(() => service.sockets[0]?.readableEnded).toBe(true);
+    await expect.poll(() => service.sockets[0]?.readableEnded, { timeout: 3_000 }).toBe(true);
     expect(service.received).toEqual([expect.stringMatching(/part(\r\n)?$/)]);
-    await expect.poll(() => client.received()).toContain('{"reason":"unreachable"');
+    await expect.poll(() => client.received(), { timeout: 3_000 }).toContain('{"reason":"client-left"');
     client.socket.destroy();
     await service.stop();
   },

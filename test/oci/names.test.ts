@@ -85,5 +85,29 @@ describe("challenge", () => {
     ['Bearer realm="r",error="made up"', { realm: "r", service: "", access: [], error: null }],
     ['Basic realm="r"', null],
     [null, null],
+    [
+      'Basic realm="r", Bearer realm="b",error="invalid_token"',
+      { realm: "b", service: "", access: [], error: "invalid_token" },
+    ],
+    [
+      'Bearer realm="b",error="invalid_token", Basic realm="r",service="x"',
+      { realm: "b", service: "", access: [], error: "invalid_token" },
+    ],
+    [
+      "Basic abc==, Bearer realm=b , error=invalid_token",
+      { realm: "b", service: "", access: [], error: "invalid_token" },
+    ],
+    ['Negotiate, Bearer realm="b"', { realm: "b", service: "", access: [], error: null }],
+    ['Basic realm="x, Bearer realm=\\"y\\""', null],
+    [
+      'Bearer realm="first", Bearer realm="second",error="invalid_token"',
+      { realm: "first", service: "", access: [], error: null },
+    ],
+    ['Bearer realm="b', { realm: "", service: "", access: [], error: null }],
+    ["Bearer", { realm: "", service: "", access: [], error: null }],
   ])("parseChallenge reads %j", (header, expected) => expect(parseChallenge(header)).toEqual(expected));
+
+  test("a challenge of more than 8,192 characters is not read", () => {
+    expect(parseChallenge(`Bearer realm="${"x".repeat(8192)}"`)).toBeNull();
+  });
 });

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { KvStore, ListedKey } from "../../src/podctl/target/kv-store.ts";
 import { applyPlan, checkApplied } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
-import { rollBack } from "../../src/podctl/write/undo-write.ts";
+import { readLastWrite, undoWrite } from "../../src/podctl/write/undo-write.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
@@ -17,7 +17,7 @@ const before = topologyOf(
     "blocks: {acme/bad: no}",
   ),
 );
-/** Everything at once: a new Pod, a lost one, moved, new and lost routes, another default. */
+/** Every kind of change at once: a new and a removed Pod, changed, new and removed assignments, another default. */
 const after = topologyOf(
   topologyText(
     ["pod-a", "pod-c"],
@@ -33,6 +33,10 @@ async function apply(topology: typeof before): Promise<void> {
   await checkApplied(kv, topology, plan);
 }
 
+async function rollBack(kv: KvStore): Promise<void> {
+  await undoWrite(kv, await readLastWrite(kv));
+}
+
 const timeless = (text: string) => text.replaceAll(/"(appliedAt|at)":"[^"]*"/g, '"$1":""');
 const records = (withTime = true) =>
   new Map(
@@ -43,7 +47,7 @@ const records = (withTime = true) =>
   );
 
 describe("an apply", () => {
-  test("writes Pods and keys, then routes, then the directory, and deletes last", async () => {
+  test("writes Pods and keys, then assignments, then the directory record, and deletes last", async () => {
     await apply(before);
     const order: string[] = [];
     server.heal();
@@ -63,7 +67,7 @@ describe("an apply", () => {
       "pod/pod-c",
       "key/pod-c",
       "block/acme/bad",
-      // Bundles may name the new Pod before a route leads to it.
+      // The new Pod is listed before an assignment names it, because a bundle may name only listed Pods.
       "directory",
       "route/acme",
       "route/hooli",
@@ -76,7 +80,7 @@ describe("an apply", () => {
     ]);
   });
 
-  test("leaves unchanged records alone, and their revisions", async () => {
+  test("does not change records that say the same already, nor their revisions", async () => {
     await apply(before);
     const untouched = records().get("route/globex");
     await apply(
@@ -98,12 +102,12 @@ describe("an apply", () => {
     });
   });
 
-  test("of the same file a second time changes nothing", async () => {
+  test("changes nothing if the same file was applied already", async () => {
     await apply(before);
     expect((await makePlan(kv, before)).changes).toEqual([]);
   });
 
-  test("keeps a block that is in KV alone", async () => {
+  test("keeps a block that is only in KV", async () => {
     await apply(before);
     await kv.write([["block/acme/leaked", '{"v":1,"text":"leaked"}']]);
     await apply(after);
@@ -111,10 +115,10 @@ describe("an apply", () => {
   });
 });
 
-describe("a record that was damaged by hand", () => {
+describe("a record that someone damaged by hand", () => {
   const damage = (key: string, value: string) => server.data.set(key, { value, metadata: undefined });
 
-  test("is written anew, of whatever kind", async () => {
+  test("is written again by the next apply, whatever its kind", async () => {
     await apply(before);
     const whole = records(false);
     for (const key of whole.keys()) if (key !== "directory") damage(key, key.startsWith("pod/") ? "[]" : "garbage");
@@ -124,7 +128,7 @@ describe("a record that was damaged by hand", () => {
     expect(said(records(false))).toEqual(said(whole));
   });
 
-  test("stops all if it is the directory's; put back at its revision by hand, all goes on", async () => {
+  test("stops plan and rollback if it is the directory record, until that is restored by hand with its revision", async () => {
     await apply(after);
     const first = records(false);
     await apply(before);
@@ -143,8 +147,8 @@ describe("a record that was damaged by hand", () => {
   });
 });
 
-describe("an apply that is cut off", () => {
-  /** The number of keys that an uncut one writes, and what it ends in. */
+describe("an apply that is interrupted", () => {
+  /** How many keys a whole apply writes, and what KV holds afterwards. */
   async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
     await apply(before);
     let writes = 0;
@@ -157,7 +161,7 @@ describe("an apply that is cut off", () => {
     return { writes, state: records(false) };
   }
 
-  /** Ends before its n-th write; gives what was there before it. */
+  /** Applies until before the `cut`-th write; gives what was in KV before the apply. */
   async function cutAt(cut: number): Promise<ReadonlyMap<string, string>> {
     server.data.clear();
     server.heal();
@@ -170,7 +174,7 @@ describe("an apply that is cut off", () => {
     return original;
   }
 
-  test("after any write ends in the same state when it is run again, and can be rolled back byte for byte", async () => {
+  test("after any write reaches the same state when it is run again, and can be rolled back byte for byte", async () => {
     const { writes, state } = await uncut();
     expect(writes).toBeGreaterThan(12);
     for (let cut = 1; cut <= writes; cut += 1) {
@@ -183,7 +187,7 @@ describe("an apply that is cut off", () => {
     }
   });
 
-  test("after any write is undone by a rollback", async () => {
+  test("after any write can be undone by a rollback", async () => {
     const { writes } = await uncut();
     for (let cut = 4; cut <= writes; cut += 1) {
       const original = await cutAt(cut);
@@ -194,7 +198,7 @@ describe("an apply that is cut off", () => {
 });
 
 describe("a rollback", () => {
-  test("goes back one apply after the other, to hand-written bytes and to nothing", async () => {
+  test("undoes one apply after the other, down to hand-written bytes and to an empty KV", async () => {
     const states: ReadonlyMap<string, string>[] = [records()];
     await apply(before);
     await kv.write([["route/hand", '{ "pod": "pod-a", "v": 1, "revision": 7, "state": "active" }']]);
@@ -207,11 +211,11 @@ describe("a rollback", () => {
       if (state.size > 0) expect(records()).toEqual(state);
     }
     expect([...records().keys()]).toEqual(["route/hand"]);
-    await expect(rollBack(kv)).rejects.toThrow("nothing is kept of what revision 0 replaced");
+    await expect(rollBack(kv)).rejects.toThrow("KV keeps no history of what revision 0 replaced");
     expect([...server.data.keys()].filter((key) => key.startsWith("history/"))).toEqual([]);
   });
 
-  test("that is cut off is finished by the next", async () => {
+  test("that is interrupted is completed by the next one", async () => {
     await apply(before);
     const original = records();
     for (let cut = 1, done = false; !done; cut += 1) {
@@ -229,7 +233,7 @@ describe("a rollback", () => {
     }
   });
 
-  test("has the last ten writes", async () => {
+  test("can undo the last ten writes", async () => {
     for (let index = 0; index < 12; index += 1) await apply(index % 2 === 0 ? before : after);
     const indexes = [...server.data.keys()].filter((key) => /^history\/\d+$/.test(key));
     expect(indexes.map((key) => Number(key.slice(8))).sort((one, other) => one - other)).toEqual([
@@ -238,11 +242,11 @@ describe("a rollback", () => {
   });
 });
 
-describe("another writer", () => {
+describe("someone else who writes during an apply", () => {
   const put = (key: string, value: string) => server.data.set(key, { value, metadata: JSON.parse(value) });
   const route = (pod: string) => `{"v":1,"revision":9,"pod":"${pod}","state":"active"}`;
 
-  test("of a record that the apply has written already is noticed and named", async () => {
+  test("is noticed if the apply has written that record already, and the record is named", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {
@@ -254,7 +258,7 @@ describe("another writer", () => {
     );
   });
 
-  test("of a record that the apply leaves alone is noticed and named", async () => {
+  test("is noticed if the apply does not write that record, and the record is named", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {
@@ -264,7 +268,7 @@ describe("another writer", () => {
     await expect(apply(after)).rejects.toThrow(/someone else wrote 1 record.*\n.*- route\/stranger: pod-a/);
   });
 
-  test("is not blamed for a listing that lags behind", async () => {
+  test("is not assumed if a listing only lags behind", async () => {
     await apply(before);
     const plan = await makePlan(kv, after);
     const pages: (readonly ListedKey[])[] = [];
@@ -280,7 +284,7 @@ describe("another writer", () => {
     await expect(checkApplied(lagging(2), after, plan, [0, 0])).rejects.toThrow(/^all was written, but KV still shows/);
   });
 
-  test("that applied a revision of its own is named with it, and keeps it", async () => {
+  test("is named with the revision that they applied, and that revision stays", async () => {
     await apply(before);
     const other = { ...(JSON.parse(records().get("directory") ?? "") as object), revision: 2, appliedBy: "bob@box" };
     server.heal();
@@ -296,7 +300,7 @@ describe("another writer", () => {
     expect(records().get("directory")).toBe(JSON.stringify(other));
   });
 
-  test("that has begun meanwhile is named", async () => {
+  test("is named if they begin a write to the same revision", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {

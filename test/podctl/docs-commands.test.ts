@@ -1,13 +1,13 @@
 import { globSync, readFileSync } from "node:fs";
 import type { Command } from "commander";
 import { describe, expect, test } from "vitest";
-import { advice } from "../../src/podctl/doctor/check.ts";
+import { advice } from "../../src/podctl/doctor/findings.ts";
 import { createProgram } from "../../src/podctl/program.ts";
 
 const pages = ["README.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
 
-/** podctl's own words of a shell line: what stands before a pipe, a redirection or the next command. */
+/** The words of podctl's part of a shell line, which ends at a pipe, a redirection or the next command. Null if podctl is not called. */
 function wordsOf(line: string): readonly string[] | null {
   const call = /(?:^|[|(]\s*)(?:podctl|npm run (?:--silent )?podctl --) (.*)$/.exec(line)?.[1];
   if (call === undefined) return null;
@@ -16,7 +16,7 @@ function wordsOf(line: string): readonly string[] | null {
   return (end < 0 ? words : words.slice(0, end)).map(([word, single, double]) => single ?? double ?? word);
 }
 
-/** Of a transcript only what is typed. */
+/** The shell lines of a page. A transcript counts only with what is typed. */
 const linesOf = (page: string): readonly string[] =>
   [...read(page).matchAll(/^ *```(sh|console)\n([\s\S]*?)^ *```/gm)].flatMap(([, kind, block = ""]) => {
     const lines = block
@@ -26,7 +26,7 @@ const linesOf = (page: string): readonly string[] =>
     return kind === "sh" ? lines : lines.filter((line) => line.startsWith("$ ")).map((line) => line.slice(2));
   });
 
-/** Parses as podctl does, and runs nothing. */
+/** Parses the words as podctl does, without running the command. */
 function parse(words: readonly string[]): void {
   const program = createProgram();
   const quiet = (command: Command): void => {
@@ -45,10 +45,12 @@ const calls = pages.flatMap((page) =>
   }),
 );
 
-describe("every podctl command in the docs is one that podctl takes", () => {
-  test.each(calls)("%s: %s", (_page, _line, words) => expect(() => parse(words)).not.toThrow());
+describe("podctl", () => {
+  test.each(calls)("accepts the command that %s shows: %s", (_page, _line, words) =>
+    expect(() => parse(words)).not.toThrow(),
+  );
 
-  test("and there are many; a wrong one would be seen", () => {
+  test("refuses wrong commands, and the docs show more than thirty right ones", () => {
     expect(calls.length).toBeGreaterThan(30);
     for (const wrong of [["doctr"], ["doctor", "--wirte"], ["assign", "acme"], ["keys", "import"]]) {
       expect(() => parse(wrong)).toThrow();
@@ -56,7 +58,7 @@ describe("every podctl command in the docs is one that podctl takes", () => {
   });
 });
 
-test.each(pages)("every command that %s names in its text exists", (page) => {
+test.each(pages)("podctl has every command that the text of %s names", (page) => {
   const named = [...read(page).matchAll(/`(?:podctl|npm run (?:--silent )?podctl --) ([a-z][^`]*)`/g)];
   const paths = named.map(([, text = ""]) => text.split(" ").filter((word) => /^[a-z]+$/.test(word)));
   const unknown = paths.filter(([name = "", sub = ""]) => {
@@ -67,7 +69,7 @@ test.each(pages)("every command that %s names in its text exists", (page) => {
   expect(unknown).toEqual([]);
 });
 
-test("the findings that docs/pod.md and docs/runbook.md name are doctor's", () => {
+test("doctor has every finding that docs/pod.md and docs/runbook.md name", () => {
   const known = Object.keys(advice);
   const families = new Set(known.map((name) => name.split("-")[0]));
   const named = ["docs/pod.md", "docs/runbook.md"].flatMap((page) =>

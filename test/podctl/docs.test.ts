@@ -8,7 +8,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** `UPDATE_TRANSCRIPTS=1` writes what the commands print now into the page. */
+/** With `UPDATE_TRANSCRIPTS=1` this test writes what the commands print now into the page. */
 const page = "docs/podctl.md";
 const update = process.env["UPDATE_TRANSCRIPTS"] === "1";
 
@@ -21,7 +21,7 @@ const transcriptOf = (block: string): readonly Command[] =>
     .slice(1)
     .map((part) => ({ command: part.split("\n", 1)[0] ?? "", output: part.slice(part.indexOf("\n") + 1) }));
 
-/** What no two stacks have in common. */
+/** Replaces what differs between two stacks: fingerprints, key ids, times, ports, durations. */
 const mask = (output: string): string =>
   output
     .replaceAll(/\b(\d+)-[0-9a-f]{12}\b/g, "$1-…")
@@ -50,10 +50,11 @@ const env = () => ({
   PATH: `${dir}/bin:${process.env["PATH"]}`,
   PODCTL_STACK: join(dir, "stack.json"),
   PODCTL_ACTOR: "you@example",
+  CLOUDFLARE_ENV: "",
   NO_COLOR: "1",
 });
 
-/** As one who reads the page would: in one shell, with the plan's own revision. */
+/** Runs a command as a reader of the page does, with the revision that the last plan printed. A variable that is set stays set. */
 async function run(command: string): Promise<string> {
   const typed = command
     .replaceAll("http://127.0.0.1:8787", stack.current.edge)
@@ -68,7 +69,7 @@ async function run(command: string): Promise<string> {
   return output;
 }
 
-describe(page, () => {
+describe(`${page} shows what these commands print:`, () => {
   const written: string[] = [];
   const pods: ChildProcess[] = [];
   afterAll(() => {
@@ -79,7 +80,7 @@ describe(page, () => {
 
   for (const [index, block] of blocks.entries()) {
     if (block.startsWith("```sh\nnpm run --silent pod ")) {
-      test("a third Pod starts beside the stack", async () => {
+      test("npm run pod starts a third Pod next to the stack", async () => {
         written[index] = block;
         const pod = spawn(process.execPath, ["src/local/add-pod.ts", "pod-c", "initech"], { env: env() });
         pods.push(pod);

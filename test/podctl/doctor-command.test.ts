@@ -1,12 +1,14 @@
 import { readFile, writeFile } from "node:fs/promises";
 import { expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
-import { advice, type Check } from "../../src/podctl/doctor/check.ts";
+import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
 import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
+const hostilePod = await startOddPod();
 
 async function doctor(...args: readonly string[]) {
   const file = `${stack.current.stateDir}/stack.json`;
@@ -14,7 +16,7 @@ async function doctor(...args: readonly string[]) {
   return podctl(["doctor", ...args], { env: { PODCTL_STACK: file, NO_COLOR: "1" } });
 }
 
-test("prints a table, what to do, and ends with 1 if anything is wrong", async () => {
+test("podctl doctor prints a table and what to do, and exits with 1 if anything is wrong", async () => {
   await stack.current.setFault("pod-b", "token", { mode: "refuse" });
   const [sick, named] = [await doctor(), await doctor("pod-a", "--json", "--write")];
   await stack.current.setFault("pod-b", "token", { mode: "none" });
@@ -25,25 +27,46 @@ test("prints a table, what to do, and ends with 1 if anything is wrong", async (
   expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
 });
 
-test("looks at every Pod that has a record", async () => {
+test("podctl doctor checks every Pod that has a record", async () => {
   await stack.current.putKv("pod/pod-c", '{"v":1}');
   const { stdout, code } = await doctor();
   await stack.current.deleteKv("pod/pod-c");
   expect([code, stdout]).toEqual([1, expect.stringMatching(/^pod-c +record +record-wrong/m)]);
 });
 
-test("works on an account's directory with a named edge, and says what the operator has not given", async () => {
+test("podctl doctor and explain show the control characters of a hostile Pod's token, and print none", async () => {
+  const hostile = "\u001b]52;c;aGk=\u0007\u001b[2J\u009b1A\r";
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString("base64url");
+  const access = [{ type: "repository", name: "globex/hello", actions: ["pull"] }];
+  const claims = { iss: hostile, aud: hostile, sub: hostile, exp: 2e9, access };
+  const jwt = `${part({ alg: "RS256", kid: hostile })}.${part(claims)}.c2ln`;
+  hostilePod.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+  const known = (await readStackKv(stack.current, ["pod/pod-b"])).get("pod/pod-b") ?? "";
+  await stack.current.putKv("pod/pod-b", JSON.stringify({ ...JSON.parse(known), token: `${hostilePod.url}/jwt/auth` }));
+  const found = await doctor("pod-b");
+  await stack.current.putKv("pod/pod-b", known);
+  const env = { PODCTL_STACK: `${stack.current.stateDir}/stack.json`, NO_COLOR: "1" };
+  const path = "/v2/globex/hello/manifests/1";
+  const explained = await podctl(["explain", "GET", path, "--token", `pods.v1.pod-b/${jwt}`], { env });
+  for (const { stdout, stderr } of [found, explained]) {
+    expect(stdout + stderr).not.toMatch(/[^\P{Cc}\n\t]/u);
+    expect(stdout).toContain("\\u001b[2J\\u009b1A\\u000d");
+  }
+});
+
+test("podctl doctor works on an account's directory with --edge, and says what the operator has not given", async () => {
   const cloudflare = await startCloudflareKv();
   const keys = ["directory", "pod/pod-a", "pod/pod-b", "route/acme", "route/globex"];
   for (const [key, value] of await readStackKv(stack.current, keys)) cloudflare.data.set(key, { value: value ?? "" });
   const config = `${stack.current.stateDir}/wrangler.toml`;
   const head = `name = "edge"\ncompatibility_date = "2026-10-23"\naccount_id = "${account}"\n`;
-  const bound = `[[kv_namespaces]]\nbinding = "DIRECTORY"\nid = "${namespace}"\n[vars]\nPLAIN_HTTP = "allow"\n`;
-  await writeFile(config, head + bound);
+  const bound = `[env.production]\nvars = { PLAIN_HTTP = "allow" }\n`;
+  const kv = `[[env.production.kv_namespaces]]\nbinding = "DIRECTORY"\nid = "${namespace}"\n`;
+  await writeFile(config, head + bound + kv);
   const env = {
     PODCTL_WRANGLER_CONFIG: config,
     CLOUDFLARE_BASE_URL: cloudflare.baseUrl,
-    CLOUDFLARE_API_TOKEN: apiToken,
+    PODCTL_API_TOKEN: apiToken,
     NO_COLOR: "1",
   };
   const args = ["doctor", "--env", "production"];

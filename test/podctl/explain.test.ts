@@ -2,8 +2,9 @@ import * as v from "valibot";
 import { beforeAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Digest } from "../../src/oci/digest.ts";
-import { explainSigning } from "../../src/podctl/explain/canonical.ts";
-import { explainRequest, type Question } from "../../src/podctl/explain/explain-request.ts";
+import { explainRequest } from "../../src/podctl/explain/explain-request.ts";
+import { explainSigning } from "../../src/podctl/explain/explain-signing.ts";
+import type { Question } from "../../src/podctl/explain/recording.ts";
 import type { Step } from "../../src/podctl/explain/step.ts";
 import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
 import { type SigningStore, storeSchema } from "../../src/signers/index.ts";
@@ -13,7 +14,7 @@ import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
-const nobody = { country: null, continent: null, asn: null, colo: null, ip: null };
+const unknownPlace = { country: null, continent: null, asn: null, colo: null, ip: null };
 
 const readKv = (keys: readonly string[]) => readStackKv(stack.current, keys);
 const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
@@ -23,7 +24,7 @@ const explain = (method: string, path: string, rest: Partial<Question> = {}) =>
       url: new URL(path, stack.current.edge),
       auth: "token",
       token: null,
-      client: nobody,
+      client: unknownPlace,
       podStatus: 200,
       now: new Date(),
       ...rest,
@@ -38,8 +39,8 @@ beforeAll(async () => {
   [{ digest } = { digest: "" }] = await layersOf(stack.current, "acme/private");
 });
 
-describe("explain says what the Worker does", () => {
-  test("with a blob: the store, the signer and the very URL but for its query", async () => {
+describe("explain:", () => {
+  test("a blob is explained with its store, its signer and the Worker's own URL without its query", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
     const path = `/v2/acme/private/blobs/${digest}`;
@@ -76,11 +77,11 @@ describe("explain says what the Worker does", () => {
     ["TRACE", "/v2/acme/app/tags/list", "refused with UNSUPPORTED"],
     ["GET", "/v2/", "401 with a challenge"],
     ["GET", "/v2/_catalog", "401 with a challenge"],
-  ])("%s %s: %s", async (method, path, answer) => {
+  ])("%s %s is answered as %s", async (method, path, answer) => {
     expect(result(await explain(method, path), "answer")).toContain(answer);
   });
 
-  test("the look-ups are the prefixes that were tried, and which one is there", async () => {
+  test("the look-ups are the prefixes that were tried, and the one that exists", async () => {
     const steps = await explain("GET", "/v2/globex/team/app/manifests/1");
     expect(lines(steps, "look-ups").slice(1)).toEqual([
       "route/globex/team/app  –",
@@ -91,7 +92,7 @@ describe("explain says what the Worker does", () => {
     expect(result(steps, "scopes")).toBe("repository:globex/team/app:pull");
   });
 
-  test("a mount from another Pod becomes an upload, and one from its own stays", async () => {
+  test("a mount from another Pod becomes an upload, and a mount from the same Pod stays", async () => {
     const mount = (from: string) => explain("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=${from}`);
     expect(lines(await mount("globex/app"), "answer")).toEqual([
       expect.stringMatching(/^POST http:\S+\/v2\/acme\/app\/blobs\/uploads\/$/),
@@ -109,7 +110,7 @@ describe("explain says what the Worker does", () => {
     ]);
   });
 
-  test("a token that lacks the scope, is of no Pod, or is none", async () => {
+  test("a token that lacks the scope, has no Pod, or is not a token gets the Worker's 401", async () => {
     const token = await createClient(stack.current.edge).token(["repository:acme/private:pull"]);
     const answerTo = async (given: string, path = "/v2/acme/private/tags/list", method = "GET") =>
       result(await explain(method, path, { token: given }), "answer");
@@ -123,7 +124,7 @@ describe("explain says what the Worker does", () => {
     );
   });
 
-  test("a fleet without tokens", async () => {
+  test("a fleet without tokens ignores the token", async () => {
     const asked = (path: string, token: string | null = null) => explain("GET", path, { auth: "none", token });
     const steps = await asked("/v2/globex/app/tags/list", "nonsense");
     expect([result(steps, "token"), result(steps, "answer")]).toEqual([
@@ -154,7 +155,7 @@ describe("explain says what the Worker does", () => {
     expect(result(refused, "answer")).toBe('401 with error="invalid_token"');
   });
 
-  test("blocks, Pods that are down and names of nobody", async () => {
+  test("blocks, read-only Pods and names whose Pod has no record are refused as the Worker refuses them", async () => {
     await stack.current.putKv("block/acme/leaked", '{"v":1,"text":"was leaked"}');
     expect(result(await explain("GET", "/v2/acme/leaked/app/tags/list"), "answer")).toBe(
       "403 DENIED by a block: was leaked",
@@ -173,7 +174,7 @@ describe("explain says what the Worker does", () => {
   });
 });
 
-describe("what is signed is shown for every scheme, with stand-ins for its secret", () => {
+describe("explain shows what is signed, with stand-ins for secrets:", () => {
   const blob = `sha256:${"0123456789abcdef".repeat(4)}` as Digest;
   const stores = Object.entries(samples).flatMap(([scheme, forms]) =>
     forms.map(({ config }, index) => [scheme, index, { scheme, credentials: "sealed", ...config }] as const),
@@ -188,7 +189,7 @@ describe("what is signed is shown for every scheme, with stand-ins for its secre
     const hidden =
       scheme === "public" || (scheme === "nginx" && !("algorithm" in config && config.algorithm !== "md5"));
     if (hidden) expect(canonical).toBeNull();
-    // A signed prefix stands in base64.
+    // A signed prefix is in base64.
     else
       expect(
         `${canonical} ${Buffer.from(/URLPrefix=([\w=-]+)/.exec(canonical ?? "")?.[1] ?? "", "base64url").toString()}`,
@@ -196,16 +197,13 @@ describe("what is signed is shown for every scheme, with stand-ins for its secre
   });
 });
 
-test.each(["/", "/v2", "/-/health", "/-/probe"])(
-  "of %s it says that the edge has an answer of its own",
-  async (path) => {
-    const { status } = await fetch(new URL(path, stack.current.edge), { redirect: "manual" });
-    expect(status).toBe({ "/v2": 301, "/-/probe": 401 }[path] ?? 200);
-    expect(result(await explain("GET", path), "answer")).toMatch(path === "/v2" ? /^301 / : /^the edge itself/);
-  },
-);
+test.each(["/", "/v2", "/-/health", "/-/probe"])("explain says that the edge itself answers %s", async (path) => {
+  const { status } = await fetch(new URL(path, stack.current.edge), { redirect: "manual" });
+  expect(status).toBe({ "/v2": 301, "/-/probe": 401 }[path] ?? 200);
+  expect(result(await explain("GET", path), "answer")).toMatch(path === "/v2" ? /^301 / : /^the edge itself/);
+});
 
-describe("podctl", () => {
+describe("podctl as a command:", () => {
   const run = async (args: readonly string[], env: Readonly<Record<string, string>> = {}) => {
     const file = `${stack.current.stateDir}/stack.json`;
     await writeStackFile(stack.current, file);

@@ -1,12 +1,12 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { exportDirectory } from "../../src/podctl/write/export-directory.ts";
+import { exportTopology, formatTopology } from "../../src/topology/export.ts";
 import { recordText } from "../../src/topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../src/topology/topology.ts";
 import { digest, repositoryName } from "../support/generators.ts";
 import { podText, topologyOf } from "../support/topologies.ts";
 
-/** Names that YAML would read as something else if they were not quoted, or that JavaScript keeps. */
+/** Names that YAML would read as something else without quotes, or that JavaScript reserves. */
 const trap = fc.constantFrom(
   "1e3",
   "0x1f",
@@ -57,7 +57,20 @@ const entriesOf = (topology: Topology) => {
   return [...topologyRecords(topology)].map(([key, record]) => [key, recordText(key, record, stamp)] as const);
 };
 
-test("what is exported asks for the very records that it was exported from, and is the same each time", () => {
+test.each(["\u3000", "two lines\n\n", "\n"])("an exported block keeps its text: %j", (text) => {
+  const exported = exportTopology([
+    ...["a", "b"].map((digit) => ({
+      key: `block/sha256:${digit.repeat(64)}`,
+      text: JSON.stringify({ v: 1, text }),
+    })),
+  ]);
+  if (!exported.ok) throw new Error(exported.error);
+  const pods = { "pod-a": JSON.parse(podText("pod-a")) as object };
+  const { blocks } = topologyOf(formatTopology({ ...exported.value.members(undefined), pods }));
+  expect([...blocks.values()]).toEqual([text, text]);
+});
+
+test("an exported topology asks for exactly the records that it was exported from, and a second export is the same", () => {
   fc.assert(
     fc.property(topology, ({ pods, ...rest }) => {
       const ids = pods.map(({ id }) => id.replaceAll("-", ""));
@@ -69,10 +82,9 @@ test("what is exported asks for the very records that it was exported from, and 
       const text = `{pods: {${podTexts.join(", ")}}, ${members.join(", ")}}`;
       const entries = entriesOf(topologyOf(text)).toSorted(([one], [other]) => (one < other ? -1 : 1));
       const yamlOf = (records: typeof entries): string => {
-        const exported = exportDirectory();
-        exported.see(records.map(([key, text]) => ({ key, text, json: JSON.parse(text) })));
-        const directory = exported.end();
-        return directory.yaml(directory.topology(undefined));
+        const exported = exportTopology(records.map(([key, text]) => ({ key, text })));
+        if (!exported.ok) throw new Error(exported.error);
+        return formatTopology(exported.value.members(undefined));
       };
       const yaml = yamlOf(entries);
       const again = entriesOf(topologyOf(yaml)).toSorted(([one], [other]) => (one < other ? -1 : 1));

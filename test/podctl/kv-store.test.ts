@@ -19,7 +19,7 @@ async function listed(prefix?: string): Promise<readonly string[]> {
   return keys;
 }
 
-test("10,000 keys are one write, ten pages of a listing with metadata, and one delete", async () => {
+test("KV store: 10,000 keys take one write, ten pages of a listing with metadata, and one delete", async () => {
   const entries = entriesOf(10_000);
   await kv.write(entries);
   expect(server.calls).toEqual(["PUT /bulk 10000"]);
@@ -34,7 +34,7 @@ test("10,000 keys are one write, ten pages of a listing with metadata, and one d
   expect(await listed()).toEqual([]);
 });
 
-test("values are read 100 at a time, each key once, and null where there is none", async () => {
+test("KV store: values are read 100 at a time, each key once, and a missing key is null", async () => {
   const entries = entriesOf(250);
   await kv.write(entries);
   server.heal();
@@ -44,7 +44,7 @@ test("values are read 100 at a time, each key once, and null where there is none
   expect(values).toEqual(new Map([...entries, ["route/none", null]]));
 });
 
-test("what is too long for metadata, or would be spelled otherwise, has none", async () => {
+test("KV store: a value has no metadata if it is too long for it or its JSON has another spelling", async () => {
   await kv.write([
     ["pod/long", JSON.stringify({ v: 1, text: "x".repeat(1_100) })],
     ["route/spaced", '{ "v": 1 }'],
@@ -57,7 +57,7 @@ test("what is too long for metadata, or would be spelled otherwise, has none", a
   ]);
 });
 
-test("after 429 the call is made again once Retry-After is over", async () => {
+test("KV store: after a 429 the call is made again when Retry-After is over", async () => {
   server.limit(1, 1);
   const startedMs = performance.now();
   await kv.write(entriesOf(1));
@@ -65,7 +65,7 @@ test("after 429 the call is made again once Retry-After is over", async () => {
   expect(server.calls).toEqual(["PUT /bulk 1", "PUT /bulk 1"]);
 });
 
-test("of a half-failed bulk call only the keys that it left out are sent again", async () => {
+test("KV store: only the keys that a bulk call left out are sent again", async () => {
   server.failHalf(2);
   await kv.write(entriesOf(8));
   expect(server.calls).toEqual(["PUT /bulk 8", "PUT /bulk 4", "PUT /bulk 2"]);
@@ -76,7 +76,7 @@ test("of a half-failed bulk call only the keys that it left out are sent again",
   expect(server.calls).toEqual(["POST /bulk/delete 8", "POST /bulk/delete 4"]);
 });
 
-test("keys that never succeed are named after a bounded number of calls", async () => {
+test("KV store: keys that never succeed are named after five calls", async () => {
   server.failHalf(100);
   await expect(kv.write(entriesOf(1_000))).rejects.toThrow(
     /^\d+ keys were not written in 5 tries, "route\/g\d+" among them/,
@@ -84,12 +84,12 @@ test("keys that never succeed are named after a bounded number of calls", async 
   expect(server.calls).toHaveLength(5);
 });
 
-test("a wrong token is one line, without the token", async () => {
+test("KV store: a wrong token gives one line that does not show the token", async () => {
   const stranger = openKvStore({ baseUrl: server.baseUrl, token: "wrong-token", account, namespace });
-  await expect(stranger.read(["directory"])).rejects.toThrow(/^403 (?!.*wrong-token)/);
+  await expect(stranger.read(["directory"])).rejects.toThrow(/^the KV API answered: 403 (?!.*wrong-token).*$/);
 });
 
-test("a listing goes on after empty pages, which KV has where keys were deleted", async () => {
+test("KV store: a listing goes on after the empty pages that KV has where keys were deleted", async () => {
   await kv.write(entriesOf(3));
   server.emptyPages(2);
   expect(await listed()).toEqual(entriesOf(3).map(([key]) => key));
@@ -97,7 +97,7 @@ test("a listing goes on after empty pages, which KV has where keys were deleted"
   expect(await listed("route/")).toEqual(entriesOf(3).map(([key]) => key));
 });
 
-/** A server that answers every call like this, and podctl's way to it. */
+/** A server that answers every call in this way, and a KV store on it. */
 async function withAnswer(
   answer: (response: ServerResponse, n: number) => unknown,
   act: (kv: KvStore) => Promise<void>,
@@ -114,9 +114,9 @@ async function withAnswer(
 const send = (response: ServerResponse, type: string, body: string) =>
   response.writeHead(200, { "Content-Type": type }).end(body);
 
-describe("what is no answer of the API is neither an empty namespace nor a write that was done", () => {
+describe("KV store: an answer that is not the API's is an error, not an empty namespace or a successful write", () => {
   test.each([
-    ["a proxy's page", "text/html", "<html>Please log in</html>", "is no JSON"],
+    ["a proxy's page", "text/html", "<html>Please log in</html>", "is not JSON"],
     ["an empty mapping", "application/json", "{}", "is {}"],
     [
       "a refusal with 200",
@@ -134,13 +134,13 @@ describe("what is no answer of the API is neither an empty namespace nor a write
           () => stranger.write(entriesOf(1)),
           () => stranger.remove(["route/a"]),
         ];
-        for (const call of calls) await expect(call()).rejects.toThrow(`no answer of the KV API: it ${said}`);
+        for (const call of calls) await expect(call()).rejects.toThrow(`not an answer of the KV API: it ${said}`);
       },
     );
   });
 });
 
-test("a call whose answer is cut off is made again, and who watches is told", async () => {
+test("KV store: a call whose answer is cut off is made again, and the operator is told", async () => {
   const said = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const whole = JSON.stringify({ success: true, errors: [], messages: [], result: { values: { directory: "d" } } });
   await withAnswer(
@@ -153,4 +153,29 @@ test("a call whose answer is cut off is made again, and who watches is told", as
   );
   expect(said.mock.calls.flat()).toEqual([expect.stringMatching(/^the KV API cannot be reached: .*; trying again/)]);
   said.mockRestore();
+});
+
+test("KV store: an API that answers 503 to every call is asked seven times", async () => {
+  const said = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  let calls = 0;
+  await withAnswer(
+    (response, n) => {
+      calls = n;
+      response.writeHead(503, { "Retry-After": "0" }).end("<html>Service unavailable</html>");
+    },
+    async (api) => {
+      await expect(api.read(["directory"])).rejects.toThrow("the KV API answered: 503 without a reason");
+    },
+  );
+  expect([calls, said.mock.calls.flat()]).toEqual([7, ["the KV API answers 503; trying again for a while\n"]]);
+  said.mockRestore();
+});
+
+test("KV store: a redirect is an error and is not followed", async () => {
+  await withAnswer(
+    (response, n) => response.writeHead(n === 1 ? 307 : 200, { Location: "/elsewhere" }).end(),
+    async (api) => {
+      await expect(api.read(["directory"])).rejects.toThrow("the KV API answered: 307 ");
+    },
+  );
 });

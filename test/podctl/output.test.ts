@@ -1,5 +1,8 @@
+import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
-import { note, startProgress } from "../../src/podctl/output.ts";
+import { parse, stringify } from "yaml";
+import { formatSteps } from "../../src/podctl/explain/step.ts";
+import { note, print, printJson, startProgress } from "../../src/podctl/output.ts";
 
 const { isTTY } = process.stderr;
 afterEach(() => {
@@ -7,7 +10,7 @@ afterEach(() => {
   process.stderr.isTTY = isTTY;
 });
 
-/** What is written to a terminal by steps a second apart. */
+/** What a terminal gets when one step is made each second. */
 function drawn(steps: readonly number[], total: number | null, after: () => void = () => {}): string {
   const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const clock = vi.spyOn(performance, "now").mockReturnValue(0);
@@ -24,26 +27,75 @@ function drawn(steps: readonly number[], total: number | null, after: () => void
 
 const signals = () => ["SIGINT", "SIGTERM"].map((name) => process.listenerCount(name));
 
-test("a bar stays on its line, says rate and end, and is gone at the end", () => {
+test("progress: a bar stays on its line, says rate and seconds left, and is removed at the end", () => {
   expect(drawn([10, 10, 10], 40)).toBe(
     `\r\u001b[K${"━".repeat(15)}${"─".repeat(15)} keys: 20 of 40, 10/s, 2 s left` +
       `\r\u001b[K${"━".repeat(22)}${"─".repeat(8)} keys: 30 of 40, 10/s, 1 s left\r\u001b[K`,
   );
 });
 
-test("short work shows nothing", () => expect(drawn([10], 40)).toBe(""));
+test("progress: short work shows nothing", () => expect(drawn([10], 40)).toBe(""));
 
-test("more than was to be expected has no end to say", () =>
+test("progress: a bar that is past its total does not say how long it will take", () =>
   expect(drawn([0, 50], 40)).toBe(`\r\u001b[K${"━".repeat(30)} keys: 50, 25/s\r\u001b[K`));
 
-test("a line takes the place of the bar", () =>
+test("progress: a line on standard error takes the place of the bar", () =>
   expect(drawn([0, 20], 40, () => note("podctl: no"))).toContain(" left\r\u001b[Kpodctl: no\n"));
 
-test("while a bar is drawn Ctrl-C and kill still end the command, and no key is taken", () => {
+test("progress: while a bar is drawn, Ctrl-C and kill still end the command and no key is taken", () => {
   const before = [...signals(), process.stdin.listenerCount("keypress")];
   let during: readonly number[] = [];
   drawn([10, 10], 40, () => {
     during = [...signals(), process.stdin.listenerCount("keypress")];
   });
   expect(during).toEqual(before);
+});
+
+/** Every control character, in the places where JSON and YAML quote it differently. */
+const controls = [
+  ...Array.from({ length: 0x20 }, (_, code) => code),
+  ...Array.from({ length: 0x21 }, (_, n) => 0x7f + n),
+]
+  .map((code) => String.fromCharCode(code))
+  .flatMap((control) => [control, `a${control}b`, `a\nb${control}c\n`]);
+
+/** What a run writes to standard output. */
+function printed(run: () => void): string {
+  const written = vi.spyOn(process.stdout, "write").mockReturnValue(true);
+  run();
+  const texts = written.mock.calls.map(([text]) => String(text));
+  written.mockRestore();
+  return texts.join("");
+}
+
+const unsafe = /[^\P{Cc}\n\t]/u;
+
+test("output: control characters of foreign text never reach the terminal", () => {
+  const clearAndCopy = "\u001b[2J\u001b]52;c;c2VjcmV0\u0007 \u009b1A \u007f\r";
+  expect(printed(() => print(`issuer ${clearAndCopy}`))).toBe(
+    "issuer \\u001b[2J\\u001b]52;c;c2VjcmV0\\u0007 \\u009b1A \\u007f\\u000d\n",
+  );
+  const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
+  process.stderr.isTTY = false;
+  note(`podctl: ${clearAndCopy}`);
+  expect(String(written.mock.calls[0])).not.toMatch(unsafe);
+});
+
+test("output: a line break in a token's claim does not begin a line of explain", () => {
+  const steps = [{ step: "token", result: "bundle\nanswer  200", lines: ["pod-a: grants x\nanswer  200"] }];
+  expect(formatSteps(steps)).toBe("token  bundle\\u000aanswer  200\n         pod-a: grants x\\u000aanswer  200");
+});
+
+test("output: escaped control characters leave JSON and YAML with the same meaning", () => {
+  for (const text of controls) {
+    const [json, yaml] = [printed(() => printJson({ text })), printed(() => print(stringify({ text, end: true })))];
+    expect([json, yaml].join("")).not.toMatch(unsafe);
+    expect([JSON.parse(json), parse(yaml)]).toEqual([{ text }, { text, end: true }]);
+  }
+});
+
+test("output: only output.ts writes to the terminal", () => {
+  const writes = /process\.(stdout|stderr)\.write|\bconsole\./;
+  const writers = globSync("src/podctl/**/*.ts").filter((path) => writes.test(readFileSync(path, "utf8")));
+  expect(writers).toEqual(["src/podctl/output.ts"]);
 });

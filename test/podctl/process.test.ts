@@ -15,7 +15,7 @@ const env = accountEnv(dir, server);
 writeFileSync(join(dir, "topology.yaml"), topologyText(["pod-a"], "assignments: {acme: pod-a}"));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-test("an apply whose reader goes away, as `head` does, is finished", async () => {
+test("podctl process: an apply is completed even if the reader of its output goes away, as `head` does", async () => {
   const args = ["src/podctl/podctl.ts", "apply", join(dir, "topology.yaml"), "--yes", ...production];
   const child = spawn(process.execPath, args, { env: { ...process.env, ...env } });
   child.stdout.destroy();
@@ -25,7 +25,7 @@ test("an apply whose reader goes away, as `head` does, is finished", async () =>
 });
 
 test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])(
-  "%j: a result that cannot be written is a failure",
+  "podctl process: %j fails if its result cannot be written",
   async (args) => {
     const full = openSync("/dev/full", "w");
     const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { stdio: ["ignore", full, "pipe"] });
@@ -37,13 +37,13 @@ test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])
   },
 );
 
-test("by npm a path is that of the folder where npm was called", async () => {
+test("podctl process: started by npm, it reads a path from the folder where npm was called", async () => {
   const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
   const run = await podctl(["validate", "topology.yaml", ...production], { env: asNpm });
   expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
 });
 
-test("unassign and unblock of what is not there say so", async () => {
+test("podctl process: unassign and unblock say that there is nothing to remove", async () => {
   const runs = await Promise.all(
     [["unassign", "acme"] as const, ["unblock", "acme/leaked"] as const].map((args) =>
       podctl([...args, "--yes", ...production], { env }),
@@ -58,28 +58,30 @@ test("unassign and unblock of what is not there say so", async () => {
   );
 });
 
-test("--env is what it says, whatever CLOUDFLARE_ENV names", async () => {
+test("podctl process: --env selects the environment, and without it CLOUDFLARE_ENV does, as for wrangler", async () => {
   await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
   const both = join(dir, "both.toml");
   const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${"a".repeat(32)}" }]\n`;
   writeFileSync(both, `${readFileSync(env["PODCTL_WRANGLER_CONFIG"] ?? "", "utf8")}${second}`);
-  const resolve = (name: string) =>
-    podctl(["resolve", "acme/app", "--env", name], {
+  const resolve = (...flags: readonly string[]) =>
+    podctl(["resolve", "acme/app", ...flags], {
       env: { ...env, PODCTL_WRANGLER_CONFIG: both, CLOUDFLARE_ENV: "staging" },
     });
-  const [one, other] = await Promise.all([resolve("production"), resolve("staging")]);
+  const [one, other, third] = await Promise.all([resolve(...production), resolve("--env", "staging"), resolve()]);
   expect([one.code, one.stdout]).toEqual([0, expect.stringMatching(/^Pod +pod-a /m)]);
-  expect([other.code, other.stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 404 /)]);
+  const unknown = [1, expect.stringMatching(/^podctl: the KV API answered: 404 /)];
+  expect([other.code, other.stderr]).toEqual(unknown);
+  expect([third.code, third.stderr]).toEqual(unknown);
 });
 
-test("a wrangler.toml that cannot be read is named", async () => {
+test("podctl process: a wrangler.toml that cannot be read is named", async () => {
   const broken = join(dir, "broken.toml");
   writeFileSync(broken, "name == 1\n");
   const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
   expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
 });
 
-test("--json shows what it asks about, beside the JSON", async () => {
+test("podctl process: with --json, what it asks about goes to standard error", async () => {
   const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });
   const told = await run("apply", join(dir, "topology.yaml"), "--yes");
   expect([told.code, told.stderr, typeof JSON.parse(told.stdout)]).toEqual([0, "", "object"]);
@@ -90,6 +92,6 @@ test("--json shows what it asks about, beside the JSON", async () => {
     run("rollback"),
   ]);
   expect(asking.map(({ stdout }) => stdout)).toEqual(["", "", ""]);
-  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production: back from revision 1 "];
+  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production goes back from revision 1 "];
   expect(asking.map(({ stderr }) => stderr)).toEqual(shown.map((text) => expect.stringContaining(text)));
 });

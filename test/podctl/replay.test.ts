@@ -5,9 +5,9 @@ import { gzipSync } from "node:zlib";
 import { afterAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { type Comparison, compareTraffic } from "../../src/podctl/replay/comparison.ts";
+import { addRecord, createDecide, type Texts } from "../../src/podctl/replay/decide.ts";
 import { linesOf } from "../../src/podctl/replay/lines.ts";
 import { parseLogLine } from "../../src/podctl/replay/log-line.ts";
-import { addRecord, createDecide, type Texts } from "../../src/podctl/replay/map.ts";
 import { createClient } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -46,7 +46,7 @@ const common = (method: string, path: string) =>
 const record = (method: string, path: string) =>
   JSON.stringify({ log: "edge", at: "2026-03-01T12:00:00Z", method, path, status: 200 });
 
-describe("a log's line", () => {
+describe("replay, a line of a log:", () => {
   test.each([
     [common("GET", "/v2/acme/app/manifests/1"), ["acme/app"]],
     [`${common("GET", "/v2/acme/app/manifests/1")} "-" "docker/29.1"`, ["acme/app"]],
@@ -56,7 +56,7 @@ describe("a log's line", () => {
       record("GET", "/jwt/auth?scope=repository:a/b:pull,push+repository:c/d:pull&scope=registry:catalog:*"),
       ["a/b", "c/d"],
     ],
-  ])("%s is about its names", (line, names) => {
+  ])("%s is about the names in it", (line, names) => {
     const logged = parseLogLine(line);
     expect(logged.kind === "about" && logged.subjects.map(({ name }) => name)).toEqual(names);
     expect(JSON.stringify(logged)).not.toContain("_state");
@@ -74,7 +74,7 @@ describe("a log's line", () => {
   ])("%s is %s", (line, kind) => expect(parseLogLine(line).kind).toBe(kind));
 });
 
-test("lines come whole from any chunks, and one without an end costs no memory", async () => {
+test("replay reads whole lines from chunks of any size, and a line without an end costs no memory", async () => {
   const text = "one\ntwo\n\nthree";
   for (let size = 1; size < text.length; size += 1) {
     const chunks = text.match(new RegExp(`[\\s\\S]{1,${size}}`, "g")) ?? [];
@@ -89,11 +89,11 @@ test("lines come whole from any chunks, and one without an end costs no memory",
   ]);
 });
 
-describe("two maps under the same traffic", () => {
+describe("replay, two directories under the same traffic:", () => {
   const compare = (lines: readonly string[], before: ReturnType<typeof mapOf>, after: ReturnType<typeof mapOf>) =>
     compareTraffic(linesOf(streamOf(...lines.map((line) => `${line}\n`))), before, after);
 
-  test("differ by name, with counts and the first requests", async () => {
+  test("differences are listed by name, with counts and the first requests", async () => {
     const before = mapOf({ acme: "pod-a" }, { directory: { default: "pod-a", revision: 1 } });
     const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" }, { "block/acme/leaked": { text: "leaked" } });
     const lines = [
@@ -116,7 +116,7 @@ describe("two maps under the same traffic", () => {
     });
   });
 
-  test("a Pod's state differs for what it refuses alone", async () => {
+  test("a read-only Pod differs only for writes", async () => {
     const routes = { acme: "pod-a" };
     const after = mapOf(routes, { "pod/pod-a": { ...pod, state: "read-only" } });
     const { differences } = await compare(
@@ -127,14 +127,14 @@ describe("two maps under the same traffic", () => {
     expect(differences).toMatchObject([{ from: "pod-a", to: "pod-a (read-only)", requests: 1 }]);
   });
 
-  test("names that differ are kept up to a bound, requests are all counted", async () => {
+  test("at most 10,000 names that differ are kept, and all requests are counted", async () => {
     const lines = Array.from({ length: 12_000 }, (_, index) => common("GET", `/v2/acme/app${index}/manifests/1`));
     const { differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));
     expect([differences.length, byMove.get("pod-a → pod-b")]).toEqual([10_000, 12_000]);
   });
 });
 
-describe("podctl replay", () => {
+describe("podctl replay:", () => {
   const stack = useStack();
   const dir = mkdtempSync(join(tmpdir(), "registry-edge-replay-"));
   afterAll(() => rmSync(dir, { recursive: true }));
@@ -144,7 +144,7 @@ describe("podctl replay", () => {
     return podctl(["replay", ...args], { input, env: { PODCTL_STACK: file, NO_COLOR: "1" } });
   };
 
-  test("the stack's own log: nothing differs from what is applied; a block of KV's stays; a new assignment shows", async () => {
+  test("the stack's own log shows a new assignment, and nothing else differs from what is applied", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:globex/hello:pull"]);
     await client.get("/v2/globex/hello/manifests/1", token);
@@ -174,16 +174,19 @@ describe("podctl replay", () => {
     expect(json.lines).toMatchObject({ differs: 1 });
   });
 
-  test("a log of which no line can be read is no map without differences", async () => {
+  test("a log without a readable line is a failure, not a log without differences", async () => {
     const log = join(dir, "access.log.gz");
     writeFileSync(log, gzipSync(`${common("GET", "/v2/acme/app/manifests/1")}\n`));
     const packed = await run([log]);
-    expect([packed.code, packed.stderr]).toEqual([1, expect.stringMatching(/^podctl: no line of ".*" is one of an/)]);
+    expect([packed.code, packed.stderr]).toEqual([
+      1,
+      expect.stringMatching(/^podctl: no line of ".*" is a line of an/),
+    ]);
     expect((await run(["-"])).code).toBe(0);
     expect((await run(["-"], `odd\n${common("GET", "/v2/")}\n`)).code).toBe(0);
   });
 
-  test("a log or a file that is not there is said", async () => {
+  test("a log that does not exist is named in the message", async () => {
     const missing = await run([join(dir, "none.log")]);
     expect([missing.code, missing.stderr]).toEqual([1, expect.stringContaining("none.log")]);
   });

@@ -1,59 +1,113 @@
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { type Env, parseConfig } from "../../src/config.ts";
 import { unseal } from "../../src/directory/seal.ts";
+import { sealedPlace } from "../../src/podctl/keys/sealed-place.ts";
+import { generateSecrets } from "../../src/podctl/keys/worker-secrets.ts";
 import { podctl } from "../support/podctl.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-cli-"));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-const place = { pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "bucket" };
-const flags = Object.entries(place).flatMap(([name, value]) => [`--${name}`, value]);
+const topology = `pods:
+  pod-a:
+    registry: https://registry.pod-a.example.com
+    trust: { kind: header, name: X-Edge-Secret }
+    blobs:
+      stores:
+        - { scheme: s3, endpoint: "https://s3.example.com", region: eu-1, bucket: pod-a-blobs }
+        - { scheme: cloudfront, baseUrl: "https://cdn.example.net" }
+        - { scheme: public, baseUrl: "https://mirror.example.net" }
+        - { scheme: s3, endpoint: "https://s3.example.com", bucket: pod-a-blobs }
+        - { scheme: ftp }
+        - { scheme: s3, endpoint: "https://s3.example.com", region: eu-1, bucket: near, when: { cloud: aws, region: eu-1 } }
+  pod-b: { registry: "https://registry.pod-b.example.com", trust: { kind: access, clientId: edge } }
+`;
+const file = join(dir, "topology.yaml");
+writeFileSync(file, topology);
+const store = "blobs.stores.0.credentials";
 const secret = '{"accessKeyId":"id","secretAccessKey":"key"}';
+const { sealingKeys } = parseConfig({ SERVICE: "s", ...(await generateSecrets()) } as unknown as Env);
+const privateKey = sealingKeys[0] ?? {};
+const { d: _, ...publicKey } = privateKey;
+writeFileSync(join(dir, "sealing.jwk"), JSON.stringify(publicKey));
 
-test("generated keys are what the Worker takes, and a sealed secret opens with them in its place alone", async () => {
-  const generated = JSON.parse((await podctl(["keys", "generate"])).stdout) as Record<string, unknown>;
-  const config = parseConfig({ SERVICE: "s", ...generated } as unknown as Env);
-  const key = join(dir, "public.jwk");
-  writeFileSync(key, JSON.stringify(generated["sealingPublicKey"]));
-  const { stdout, code } = await podctl(["seal", ...flags, "--key", key], { input: `${secret}\n` });
-  expect(code).toBe(0);
-  expect(await unseal(stdout.trim(), place, config.sealingKeys)).toEqual({ ok: true, value: secret });
-  expect(await unseal(stdout.trim(), { ...place, pod: "pod-b" }, config.sealingKeys)).toMatchObject({ ok: false });
+describe("podctl seal", () => {
+  test("a sealed secret opens with the Worker's keys, in its place only", async () => {
+    const { stdout, code } = await podctl(["seal", file, "pod-a", store], { input: `${secret}\n` });
+    expect(code).toBe(0);
+    const place = { pod: "pod-a", field: store, scheme: "s3", target: "pod-a-blobs" };
+    expect(await unseal(stdout.trim(), place, sealingKeys)).toEqual({ ok: true, value: secret });
+    expect(await unseal(stdout.trim(), { ...place, pod: "pod-b" }, sealingKeys)).toMatchObject({ ok: false });
+  });
+
+  test("what cannot be sealed is refused without showing the secret", async () => {
+    const key = join(dir, "private.jwk");
+    writeFileSync(key, JSON.stringify(privateKey));
+    const { code, stderr } = await podctl(["seal", file, "pod-a", store, "--key", key], { input: secret });
+    expect([code, stderr]).toEqual([1, `podctl: key "${key}" is private; want the public one, without "d"\n`]);
+    const empty = await podctl(["seal", file, "pod-a", store]);
+    expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
+  });
+
+  test("a secret that its scheme cannot use is refused and not shown", async () => {
+    const seal = (field: string, input: object | string) =>
+      podctl(["seal", file, "pod-a", field], { input: typeof input === "string" ? input : JSON.stringify(input) });
+    const wrong = await Promise.all([
+      seal(store, { accessKeyId: "id", secret: "hush" }),
+      seal(store, "hush"),
+      seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
+      seal("blobs.stores.2.credentials", { key: "hush" }),
+    ]);
+    expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
+      [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
+      [1, "podctl: the secret on standard input is wrong: want Object\n"],
+      [
+        1,
+        'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',
+      ],
+      [
+        1,
+        `podctl: "${file}" cannot take it: pods.pod-a.blobs.stores[2] has scheme "public", which has no credentials\n`,
+      ],
+    ]);
+  });
 });
 
-test("what cannot be sealed is said without the secret", async () => {
-  const key = join(dir, "private.jwk");
-  const [privateJwk] = JSON.parse(
-    (JSON.parse((await podctl(["keys", "generate"])).stdout) as { SEALING_KEYS: string }).SEALING_KEYS,
-  ) as object[];
-  writeFileSync(key, JSON.stringify(privateJwk));
-  const { code, stderr } = await podctl(["seal", ...flags, "--key", key], { input: secret });
-  expect([code, stderr]).toEqual([1, `podctl: key "${key}" is private; want the public one, without "d"\n`]);
-  const empty = await podctl(["seal", ...flags, "--key", key]);
-  expect([empty.code, empty.stderr]).toEqual([1, "podctl: standard input is empty; want the secret to seal\n"]);
-});
+describe("the place that podctl seal reads from a topology file", () => {
+  test.each([
+    ["pod-a", store, "s3", "pod-a-blobs"],
+    ["pod-a", "blobs.stores[0].credentials", "s3", "pod-a-blobs"],
+    ["pod-a", "blobs.stores.1.credentials", "cloudfront", "https://cdn.example.net"],
+    ["pod-a", "blobs.stores.5.credentials", "s3", "near"],
+    ["pod-a", "trust.value", "header", "https://registry.pod-a.example.com"],
+    ["pod-b", "trust.clientSecret", "access", "https://registry.pod-b.example.com"],
+  ])("has the scheme and target of %s %s", (pod, field, scheme, target) => {
+    const dotted = field.replace("[0]", ".0");
+    expect(sealedPlace(topology, { pod, field })).toEqual({ ok: true, value: { pod, field: dotted, scheme, target } });
+  });
 
-test("a secret that its scheme could not use is refused, unshown", async () => {
-  const seal = (scheme: string, input: object | string) => {
-    const text = typeof input === "string" ? input : JSON.stringify(input);
-    return podctl(["seal", ...flags, "--scheme", scheme, "--key", "none.jwk"], { input: text });
-  };
-  const wrong = await Promise.all([
-    seal("s3", { accessKeyId: "id", secret: "hush" }),
-    seal("s3", "hush"),
-    seal("cloudfront", { keyPairId: "K1", privateKey: "hush" }),
-    seal("public", { key: "hush" }),
-  ]);
-  expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
-    [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
-    [1, "podctl: the secret on standard input is wrong: want Object\n"],
-    [
-      1,
-      'podctl: the secret on standard input is wrong at "privateKey": want a key in PEM, RSA or P-256: PKCS#8, PKCS#1 or SEC1\n',
-    ],
-    [1, 'podctl: the secret on standard input is not needed: scheme "public" has no secret\n'],
-  ]);
+  test.each([
+    ["a Pod that is not there", "pod-c", store, 'has no Pod "pod-c"; its Pods are pod-a, pod-b'],
+    ["a store that is not there", "pod-b", store, "pods.pod-b.blobs.stores[0] has no known scheme; want one of s3,"],
+    ["an unknown scheme", "pod-a", "blobs.stores.4.credentials", "blobs.stores[4] has no known scheme"],
+    ["half a store", "pod-a", "blobs.stores.3.credentials", 'blobs.stores[3] is wrong at "region": want "region"'],
+    ["another kind of trust", "pod-b", "trust.value", 'pods.pod-b.trust is not of kind "header"'],
+    ["a member that holds no secret", "pod-a", "registry", "pods.pod-a.registry is not sealed; want blobs.stores."],
+  ])("is refused for %s", (_what, pod, field, why) => {
+    expect(sealedPlace(topology, { pod, field })).toEqual({ ok: false, error: expect.stringContaining(why) as string });
+  });
+
+  test("is refused for a file with placeholders or without YAML", () => {
+    const example = readFileSync("topology.example.yaml", "utf8");
+    const place = { pod: "pod-a", field: store };
+    for (const [text, why] of [
+      [example, /line 11: .*POD_A_REGISTRY.* is a placeholder/],
+      ["pods: [", /line 1: not YAML/],
+    ] as const) {
+      expect(sealedPlace(text, place)).toEqual({ ok: false, error: expect.stringMatching(why) as string });
+    }
+  });
 });

@@ -7,20 +7,29 @@ const pod = { registry: "https://registry.pod-a.test" } as Pod;
 const digest = `sha256:${"d".repeat(64)}`;
 
 test.each([
-  ["GET", "manifests/1", 10_000],
-  ["HEAD", `blobs/${digest}`, 10_000],
-  ["GET", "blobs/uploads/u-1", 10_000],
-  ["POST", "blobs/uploads/", 10_000],
-  ["POST", `blobs/uploads/?mount=${digest}&from=acme/other`, 10_000],
-  ["PUT", "manifests/1", 60_000],
-  ["DELETE", `manifests/${digest}`, 60_000],
-  ["DELETE", `blobs/${digest}`, 60_000],
-  ["DELETE", "blobs/uploads/u-1", 60_000],
-  ["POST", `blobs/uploads/?digest=${digest}`, 300_000],
-  ["PATCH", "blobs/uploads/u-1", 300_000],
-  ["PUT", `blobs/uploads/u-1?digest=${digest}`, 300_000],
+  ["HEAD", `/v2/acme/app/blobs/${digest}`, 10_000],
+  ["GET", "/v2/acme/app/blobs/uploads/u-1", 10_000],
+  ["GET", "/v2/", 10_000],
+  ["GET", "/v2/acme/app/manifests/1", 30_000],
+  ["HEAD", "/v2/acme/app/manifests/1", 30_000],
+  ["GET", "/v2/acme/app/tags/list", 120_000],
+  ["GET", "/v2/_catalog", 120_000],
+  ["GET", `/v2/acme/app/referrers/${digest}`, 120_000],
+  ["GET", "/gitlab/v1/repositories/acme/app/tags/list/", 120_000],
+  ["GET", "/gitlab/v1/repositories/acme/app/", 120_000],
+  ["GET", "/gitlab/v1/repository-paths/acme/repositories/list/", 120_000],
+  ["PATCH", "/gitlab/v1/repositories/acme/app/", 300_000],
+  ["POST", "/v2/acme/app/blobs/uploads/", 300_000],
+  ["POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=acme/other`, 300_000],
+  ["POST", `/v2/acme/app/blobs/uploads/?digest=${digest}`, 300_000],
+  ["PUT", "/v2/acme/app/manifests/1", 300_000],
+  ["DELETE", `/v2/acme/app/manifests/${digest}`, 300_000],
+  ["DELETE", `/v2/acme/app/blobs/${digest}`, 300_000],
+  ["DELETE", "/v2/acme/app/blobs/uploads/u-1", 300_000],
+  ["PATCH", "/v2/acme/app/blobs/uploads/u-1", 300_000],
+  ["PUT", `/v2/acme/app/blobs/uploads/u-1?digest=${digest}`, 300_000],
 ])("the request %s %s to a Pod has the deadline of its kind", (method, path, expected) => {
-  const url = `https://edge.test/v2/acme/app/${path}`;
+  const url = `https://edge.test${path}`;
   const parsed = parseEndpoint(method, new URL(url));
   if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
   expect(podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method }) }).deadlineMs).toBe(expected);

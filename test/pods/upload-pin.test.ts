@@ -10,22 +10,26 @@ const pinned = { repository: "acme/app" as RepositoryName, upload: "5b2c" };
 const pod = "pod-a" as PodId;
 
 test("an upload pin opens with either live key, for its own repository and upload, until it expires", async () => {
-  const pin = await sealPin(pod, pinned, [old], now);
+  const pin = await sealPin(pod, pinned, { edgeKeys: [old], now });
   expect(pin).toMatch(/^[A-Za-z0-9_-]+$/);
-  expect(await openPin(pin, pinned, [live, old], now)).toBe(pod);
-  expect(await openPin(pin, pinned, [live], now)).toBeNull();
-  expect(await openPin(pin, { ...pinned, repository: "acme/other" as RepositoryName }, [old], now)).toBeNull();
-  expect(await openPin(pin, { ...pinned, upload: "other" }, [old], now)).toBeNull();
-  expect(await openPin(pin, pinned, [old], new Date(now.getTime() + 8 * 24 * 3600 * 1000))).toBeNull();
+  expect(await openPin(pin, pinned, { edgeKeys: [live, old], now })).toBe(pod);
+  expect(await openPin(pin, pinned, { edgeKeys: [live], now })).toBeNull();
+  expect(
+    await openPin(pin, { ...pinned, repository: "acme/other" as RepositoryName }, { edgeKeys: [old], now }),
+  ).toBeNull();
+  expect(await openPin(pin, { ...pinned, upload: "other" }, { edgeKeys: [old], now })).toBeNull();
+  expect(
+    await openPin(pin, pinned, { edgeKeys: [old], now: new Date(now.getTime() + 8 * 24 * 3600 * 1000) }),
+  ).toBeNull();
 });
 
 test("an upload pin with any character changed, cut or added does not open", async () => {
-  const pin = await sealPin(pod, pinned, [live], now);
+  const pin = await sealPin(pod, pinned, { edgeKeys: [live], now });
   for (let index = 0; index < pin.length; index++) {
     const changed = `${pin.slice(0, index)}${pin[index] === "A" ? "B" : "A"}${pin.slice(index + 1)}`;
-    expect(await openPin(changed, pinned, [live], now)).toBeNull();
+    expect(await openPin(changed, pinned, { edgeKeys: [live], now })).toBeNull();
   }
   for (const text of ["", "x", pin.slice(1), pin.slice(0, -2), `${pin}AA`, `${pin}=`]) {
-    expect(await openPin(text, pinned, [live], now)).toBeNull();
+    expect(await openPin(text, pinned, { edgeKeys: [live], now })).toBeNull();
   }
 });

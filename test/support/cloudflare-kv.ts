@@ -9,19 +9,19 @@ export const apiToken = "test-token";
 
 type StoredValue = { readonly value: string; readonly metadata?: unknown };
 
-/** Cloudflare's KV API over a map, with the faults that it documents. */
+/** A stand-in for Cloudflare's KV API: it keeps the values in a map, and has the faults that the API documents. */
 export type CloudflareKv = {
   readonly baseUrl: string;
   readonly data: Map<string, StoredValue>;
-  /** `PUT /bulk 3`: method, path below the namespace, keys in the body. */
+  /** One line for each call, such as `PUT /bulk 3`: method, path below the namespace, number of keys in the body. */
   readonly calls: string[];
   /** Answers the next calls with 429 and this Retry-After. */
   limit(calls: number, retryAfterSeconds: number): void;
-  /** Of the next bulk calls each leaves out every other key and says so. */
+  /** Each of the next bulk calls leaves out every other key, and its answer says so. */
   failHalf(calls: number): void;
-  /** Of the next listings' pages each is empty, as where many keys were deleted, with a cursor to go on from. */
+  /** Each of the next pages of a listing is empty and has a cursor, as where many keys were deleted. */
   emptyPages(calls: number): void;
-  /** Runs before the n-th key is written or deleted, counted from 1; gives false to let no further call of anyone through. */
+  /** Runs before the n-th key is written or deleted, counted from 1. If it gives false, this call and all later ones fail. */
   onWrite: (n: number) => boolean;
   /** Forgets faults and counts, and lets calls through again. */
   heal(): void;
@@ -76,7 +76,7 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
       return c.json(await halfOf(body as (string | BulkEntry)[], kv));
     }
     await next();
-    // Whoever was cut off does not try again.
+    // A client that is cut off must not try again, because a test counts what it had written.
     if (faults.cut) c.header("x-should-retry", "false");
     return c.res;
   });

@@ -32,13 +32,13 @@ export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
 export async function useGuardedStack(edit: (topology: string) => string = (topology) => topology) {
   const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
   const sealingKeys = await generateSealingKeys();
-  const [uploadKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
+  const [edgeKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
   // The cell in this password belongs to Pod B.
   const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
-    env: { UPLOAD_KEYS: JSON.stringify([uploadKey]), PROBE_TOKEN: probeToken },
+    env: { EDGE_KEYS: JSON.stringify([edgeKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
     // With `own`, passwords belong only to the default Pod.
     topology: (topology) =>
@@ -58,7 +58,7 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
     password,
     blobs: [...ownDigests].flatMap(([name, digests]) => digests.map((digest) => [name, digest] as const)),
   };
-  const secrets = [canary, password, uploadKey, probeToken, `${sealingKeys.privateJwk.d}`];
+  const secrets = [canary, password, edgeKey, probeToken, `${sealingKeys.privateJwk.d}`];
   beforeAll(async () => {
     for (const pod of podIds) {
       answerFormsToo(tokenServices[pod], stack.current.pods[pod].token.url);

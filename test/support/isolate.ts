@@ -3,13 +3,14 @@ import type { TokenMemory } from "../../src/auth/verify.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
 import { createIsolate } from "../../src/isolate.ts";
+import type { PlainHttp } from "../../src/lib/address.ts";
 
 /** The directory as one isolate of the Worker sees it: what it remembers of KV, its clock, and the count of its reads. */
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
   readonly tokens: TokenMemory;
-  readonly directory: (plainHttp?: "allow" | "refuse") => Directory;
+  readonly directory: (plainHttp?: PlainHttp) => Directory;
 };
 
 export function startIsolate(kv: BulkKv): Isolate {
@@ -18,7 +19,7 @@ export function startIsolate(kv: BulkKv): Isolate {
     nowMs: Date.now(),
     trace: { kvReads: 0, kvKeys: 0 },
     tokens: memory.tokens,
-    directory: (plainHttp = "refuse") =>
+    directory: (plainHttp = "nowhere") =>
       createDirectory({
         readKv: createReadKv({ kv, cache: memory.kv, now: () => new Date(isolate.nowMs), trace: isolate.trace }),
         plainHttp,

@@ -27,7 +27,9 @@ const place = ({ pod, storage, edge }: Origins): fc.Arbitrary<string> => {
   const after = fc.oneof(
     wordOf(`
       / //evil.test /\\evil.test evil.test ${upload} ${upload}?_state=a%2Bb&_pod=forged ${upload}#x /v2/globex/other/blobs/uploads/1
-      /v2/acme/private/blobs/uploads/1 /v2/globex/app/blobs/${digest} /${"d".repeat(64)}/data /../..//evil.test ?x \xff
+      /v2/acme/private/blobs/uploads/1 /v2/acme/private/manifests/1 /v2/acme/private/tags/list /v2/globex/app/manifests/1
+      /v2/globex/app/tags/list?n=2&last=a /jwt/auth?scope=repository:acme/private:pull /-/probe?pod=pod-a
+      /v2/globex/app/blobs/${digest} /${"d".repeat(64)}/data /../..//evil.test ?x \xff
       /v2/globex/app/blobs/uploads/../../../../acme/private/blobs/uploads/1 /v2/globex/app/blobs/uploads/%2e%2e`),
     fc.constant(""),
   );
@@ -84,7 +86,7 @@ const header = (origins: Origins): fc.Arbitrary<readonly [string, string]> =>
     otherHeader,
   );
 
-const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjl9.c2ln";
+const jwt = "eyJhbGciOiJSUzI1NiJ9.eyJleHAiOjk5OTk5OTk5OTl9.c2ln";
 const body = fc.oneof(
   lineOf(`
     {}

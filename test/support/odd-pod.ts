@@ -25,7 +25,12 @@ export async function startOddPod(): Promise<OddPod> {
   let current: Answer = (response) => void response.writeHead(404).end();
   const serve = async (request: http.IncomingMessage, response: http.ServerResponse) => {
     const chunks: Buffer[] = [];
-    for await (const chunk of request) chunks.push(chunk as Buffer);
+    try {
+      for await (const chunk of request) chunks.push(chunk as Buffer);
+    } catch {
+      // The edge has broken off its request.
+      return;
+    }
     const { method = "", url: path = "", headers, headersDistinct } = request;
     const headerLines = Object.entries(headersDistinct).flatMap(([name, values = []]) =>
       values.map((value) => [name, value] as const),

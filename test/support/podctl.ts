@@ -11,7 +11,10 @@ export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
-  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], { env: { ...process.env, ...env } });
+  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
+    // A developer may have the variable that makes an account the target of every command.
+    env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+  });
   child.stdin.end(input);
   const [stdout, stderr, code] = await Promise.all([
     text(child.stdout),
@@ -22,14 +25,15 @@ export async function podctl(
 }
 
 /** The variables by which podctl's `--env production` is this server. They name a wrangler.toml that is written to the folder. */
-export function accountEnv(dir: string, server: CloudflareKv): Readonly<Record<string, string>> {
+export function accountEnv(dir: string, server: Pick<CloudflareKv, "baseUrl">): Readonly<Record<string, string>> {
   const config = `name = "edge"
 compatibility_date = "2026-10-23"
 account_id = "${account}"
+[env.production]
 routes = [{ pattern = "registry.example.com", custom_domain = true }]
 kv_namespaces = [{ binding = "DIRECTORY", id = "${namespace}" }]
 `;
   const path = join(dir, "wrangler.toml");
   writeFileSync(path, config);
-  return { PODCTL_WRANGLER_CONFIG: path, CLOUDFLARE_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
+  return { PODCTL_WRANGLER_CONFIG: path, PODCTL_API_TOKEN: apiToken, CLOUDFLARE_BASE_URL: server.baseUrl };
 }

@@ -1,7 +1,6 @@
 import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
-import type { Rules } from "../../src/topology/rules.ts";
-import type { Topology } from "../../src/topology/topology.ts";
+import type { Rules, Topology } from "../../src/topology/topology.ts";
 
 export const production: Rules = {
   auth: "token",

@@ -1,42 +1,80 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, expect, test } from "vitest";
+import fc from "fast-check";
+import { afterAll, describe, expect, test } from "vitest";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { Assignments } from "../../src/topology/assignments.ts";
+import type { Prefix } from "../../src/oci/repository-name.ts";
 import { readAssignments } from "../../src/topology/assignments-file.ts";
+import { repositoryName } from "../support/generators.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "registry-edge-assignments-"));
 afterAll(() => rmSync(dir, { recursive: true }));
 
-async function read(text: string) {
+const pods = new Map(["pod-a", "pod-b", "pod-c"].map((id) => [id as PodId, null]));
+type Assignment = readonly [prefix: string, pod: string];
+
+async function read(text: string, inTopology: readonly Assignment[] = []) {
   const path = join(dir, "assignments.tsv");
   writeFileSync(path, text);
-  const assignments = new Assignments();
-  const pods = new Map([["pod-a" as PodId, null]]);
+  const assignments = new Map(inTopology as Iterable<readonly [Prefix, PodId]>);
   const result = await readAssignments(path, { pods, assignments, onProgress: () => {} });
-  return { assignments, mistakes: result.ok ? [] : result.error.map(({ line, column }) => `${line}:${column}`) };
+  return {
+    assignments: result.ok ? [...result.value] : [],
+    mistakes: result.ok ? [] : result.error.map(({ line, column }) => `${line}:${column}`),
+  };
 }
 
-test("comments, empty lines and a byte order mark count for nothing, and lines may end as on Windows or not at all", async () => {
-  const { assignments, mistakes } = await read(
-    "\uFEFF# all\r\n\r\n\nacme\tpod-a\r\n#globex\tpod-a\nglobex/team\tpod-a",
-  );
-  expect(mistakes).toEqual([]);
-  expect([...assignments]).toEqual([
-    ["acme", "pod-a"],
-    ["globex/team", "pod-a"],
-  ]);
-});
+const linesOf = (assignments: readonly Assignment[]) =>
+  assignments.map(([prefix, id]) => `${prefix}\t${id}\n`).join("");
 
-test("mistakes of all kinds are told in the order of their lines", async () => {
-  const { mistakes } = await read("# all\nacme\tpod-a\n\nacme\tpod-a\nx\tpod-z\nacme\tpod-a\nAcme\tpod-a\nno tab\n");
-  expect(mistakes).toEqual(["4:1", "5:3", "6:1", "7:1", "8:1"]);
-});
+describe("the line file of assignments", () => {
+  test("may have comments, empty lines and a byte order mark, and its lines may end as on Windows or not at all", async () => {
+    const { assignments, mistakes } = await read(
+      "\uFEFF# all\r\n\r\n\nacme\tpod-a\r\n#globex\tpod-a\nglobex/team\tpod-a",
+    );
+    expect(mistakes).toEqual([]);
+    expect(assignments).toEqual([
+      ["acme", "pod-a"],
+      ["globex/team", "pod-a"],
+    ]);
+  });
 
-test("a mistake far into the file has its own line, and no more than twenty are told", async () => {
-  const lines = Array.from({ length: 50_000 }, (_, index) => `group-${index}/team\tpod-a\n`).join("");
-  expect((await read(`${lines}group-7/team\tpod-a\n`)).mistakes).toEqual(["50001:1"]);
-  const again = await read(lines + lines);
-  expect(again.mistakes).toEqual(Array.from({ length: 20 }, (_, index) => `${50_001 + index}:1`));
+  test("has its mistakes reported in the order of their lines, whatever their kind", async () => {
+    const { mistakes } = await read("# all\nacme\tpod-a\n\nacme\tpod-a\nx\tpod-z\nacme\tpod-a\nAcme\tpod-a\nno tab\n");
+    expect(mistakes).toEqual(["4:1", "5:3", "6:1", "7:1", "8:1"]);
+  });
+
+  test("has a mistake far into it reported with its own line, and no more than twenty mistakes", async () => {
+    const lines = Array.from({ length: 50_000 }, (_, index) => `group-${index}/team\tpod-a\n`).join("");
+    expect((await read(`${lines}group-7/team\tpod-a\n`)).mistakes).toEqual(["50001:1"]);
+    const again = await read(lines + lines);
+    expect(again.mistakes).toEqual(Array.from({ length: 20 }, (_, index) => `${50_001 + index}:1`));
+  });
+
+  test("adds its assignments to the topology's own, and each prefix that is assigned already is a mistake", async () => {
+    const assignment = fc.tuple(repositoryName, fc.constantFrom(...pods.keys()));
+    const own = fc.uniqueArray(assignment, { selector: ([prefix]) => prefix, maxLength: 10 });
+    await fc.assert(
+      fc.asyncProperty(own, fc.array(assignment, { maxLength: 19 }), async (own, lines) => {
+        const all = new Map<string, string>(own);
+        const again = lines.flatMap(([prefix, id], index) => {
+          if (all.has(prefix)) return [`${index + 1}:1`];
+          all.set(prefix, id);
+          return [];
+        });
+        const { assignments, mistakes } = await read(linesOf(lines), own);
+        expect(mistakes).toEqual(again);
+        if (again.length === 0) expect(assignments).toEqual([...all]);
+      }),
+    );
+  });
+
+  test("is read whole if it has a hundred thousand lines", async () => {
+    const prefixOf = (index: number) => `group-${(index * 2_654_435_761) % 4_294_967_296}/t`;
+    const all = Array.from({ length: 100_000 }, (_, index) => [prefixOf(index), [...pods.keys()][index % 3]] as const);
+    const { assignments, mistakes } = await read(linesOf(all as readonly Assignment[]));
+    expect([mistakes, assignments.length]).toEqual([[], all.length]);
+    expect(assignments.every(([prefix, id], index) => prefix === all[index]?.[0] && id === all[index]?.[1])).toBe(true);
+  });
 });

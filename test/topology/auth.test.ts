@@ -12,22 +12,22 @@ function mistakesOf(auth: "token" | "none", ...pods: readonly string[]): readonl
   return checked.ok ? [] : checked.error.map(formatMistake);
 }
 
-describe("a deployment whose AUTH is none", () => {
-  test("has no Pod with token keys, be it one among others", () => {
+describe("a topology for a deployment whose AUTH is none", () => {
+  test("may have no Pod with token keys, not even as one of several", () => {
     for (const pods of [[withKeys], [withoutKeys, withKeys]]) {
       const [mistake, ...others] = mistakesOf("none", ...pods);
       expect(others).toEqual([]);
       expect(mistake).toMatch(
         new RegExp(
-          `:${pods.length + 1}:\\d+: pods\\.pod-${pods.length - 1}\\.keys: has a token key, yet AUTH is "none"`,
+          `:${pods.length + 1}:\\d+: pods\\.pod-${pods.length - 1}\\.keys: has a token key, but AUTH is "none"`,
         ),
       );
     }
   });
 
-  test("has Pods without", () => expect(mistakesOf("none", withoutKeys)).toEqual([]));
+  test("may have Pods without token keys", () => expect(mistakesOf("none", withoutKeys)).toEqual([]));
 });
 
-test("where tokens are asked for, a Pod may have keys or judge its tokens itself", () => {
+test("a topology for a deployment that needs tokens may have Pods with and without token keys", () => {
   expect(mistakesOf("token", withKeys, withoutKeys)).toEqual([]);
 });

@@ -18,26 +18,29 @@ afterAll(() => {
   rmSync(dir, { recursive: true });
 });
 
-test("there are at least 60", () => expect(badTopologies.length).toBeGreaterThanOrEqual(60));
+test("at least 60 bad topologies are tried", () => expect(badTopologies.length).toBeGreaterThanOrEqual(60));
 
-test.each(badTopologies)("$name: one clear error, and no call to KV", async ({ text, lines, error }) => {
-  const file = join(dir, "topology.yaml");
-  writeFileSync(file, text);
-  if (lines !== undefined) writeFileSync(join(dir, "assignments.tsv"), lines);
-  const run = createProgram().parseAsync(["apply", file, "--yes", "--env", "production"], { from: "user" });
-  const failure: unknown = await run.then(
-    () => null,
-    (thrown: unknown) => thrown,
-  );
-  expect(failure).toBeInstanceOf(CliFailure);
-  // Of the folder that was named, for there may be a topology.yaml in many.
-  const full = (failure as CliFailure).message;
-  expect(full.slice(0, dir.length + 1)).toBe(`${dir}/`);
-  const message = full.slice(dir.length + 1);
-  expect(message).toContain(error);
-  expect(message.split("\n")).toHaveLength(1);
-  expect(message.length).toBeLessThan(500);
-  expect(message).toMatch(/^(topology\.yaml|assignments\.tsv|nowhere\.tsv):\d+:\d+: /);
-  expect(message).not.toMatch(/hunter2|secret-d/);
-  expect(server.calls).toEqual([]);
-});
+test.each(badTopologies)(
+  "apply refuses $name with one clear error and makes no call to KV",
+  async ({ text, lines, error }) => {
+    const file = join(dir, "topology.yaml");
+    writeFileSync(file, text);
+    if (lines !== undefined) writeFileSync(join(dir, "assignments.tsv"), lines);
+    const run = createProgram().parseAsync(["apply", file, "--yes", "--env", "production"], { from: "user" });
+    const failure: unknown = await run.then(
+      () => null,
+      (thrown: unknown) => thrown,
+    );
+    expect(failure).toBeInstanceOf(CliFailure);
+    // The path has its folder, because many folders may have a topology.yaml.
+    const full = (failure as CliFailure).message;
+    expect(full.slice(0, dir.length + 1)).toBe(`${dir}/`);
+    const message = full.slice(dir.length + 1);
+    expect(message).toContain(error);
+    expect(message.split("\n")).toHaveLength(1);
+    expect(message.length).toBeLessThan(500);
+    expect(message).toMatch(/^(topology\.yaml|assignments\.tsv|nowhere\.tsv):\d+:\d+: /);
+    expect(message).not.toMatch(/hunter2|secret-d/);
+    expect(server.calls).toEqual([]);
+  },
+);

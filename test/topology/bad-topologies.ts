@@ -1,15 +1,15 @@
-/** Topologies with one mistake each, and what is said of it. */
+/** Topologies with one mistake each, and the message about it. */
 import { keyOf, podText, topologyText } from "../support/topologies.ts";
 
 type BadTopology = {
   readonly name: string;
   readonly text: string | Uint8Array;
-  /** Of the assignments' own file, where there is one. */
+  /** The line file of assignments, if there is one. */
   readonly lines?: string | Uint8Array;
   readonly error: string;
 };
 
-/** Compact JWEs by their form; the protected header is `{"alg":…,"pod":…}` and the rest stands for nothing. */
+/** Text in the form of a compact JWE: the protected header says for what it is sealed, and the rest has no meaning. */
 const sealedFor = (place: object): string =>
   `${Buffer.from(JSON.stringify({ alg: "ECDH-ES", enc: "A256GCM", ...place })).toString("base64url")}..AAAA.AAAA.AAAA`;
 const sealedStore = sealedFor({ pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "blobs" });
@@ -23,7 +23,7 @@ const store = {
 };
 
 const good = topologyText(["pod-a", "pod-b"], "assignments:", "  acme: pod-a", "default: pod-a");
-/** pod-a, and a second Pod, with members of pod-a changed. */
+/** Two Pods, pod-a and pod-b, with these members changed. */
 const pod = (more: object, second: object = {}): string =>
   [`pods:`, `  pod-a: ${podText("pod-a", more)}`, `  pod-b: ${podText("pod-b", second)}`].join("\n");
 const assigned = (...lines: readonly string[]): string => topologyText(["pod-a", "pod-b"], "assignments:", ...lines);
@@ -36,38 +36,30 @@ const lineRow = (name: string, lines: string | Uint8Array, error: string, ...mor
 const row = (name: string, text: string | Uint8Array, error: string): BadTopology => ({ name, text, error });
 
 const yaml: readonly BadTopology[] = [
-  row("nothing", "", "topology.yaml:1:1: null is wrong; want a mapping"),
+  row("an empty file", "", "topology.yaml:1:1: null is wrong; want a mapping"),
   row(
     "a file in UTF-16",
     Buffer.from(`\uFEFF${good}`, "utf16le"),
-    "topology.yaml:1:1: the file is not in UTF-8; want it so",
+    "topology.yaml:1:1: the file is not UTF-8; save it as UTF-8",
   ),
-  row("a list", "- pods", "topology.yaml:1:1: a list is wrong; want a mapping"),
-  row("a word", "pods", 'topology.yaml:1:1: "pods" is wrong; want a mapping'),
-  row("a brace that stays open", "pods: {", "topology.yaml:1:8: not YAML: "),
-  row("tabs for spaces", "pods:\n\tpod-a: {}", "topology.yaml:2:1: not YAML: "),
+  row("a file that is a list", "- pods", "topology.yaml:1:1: a list is wrong; want a mapping"),
+  row("a file that is a word", "pods", 'topology.yaml:1:1: "pods" is wrong; want a mapping'),
+  row("a brace that is never closed", "pods: {", "topology.yaml:1:8: not YAML: "),
+  row("tabs instead of spaces", "pods:\n\tpod-a: {}", "topology.yaml:2:1: not YAML: "),
   row(
     "two documents",
     `${good}\n---\n${good}`,
     "topology.yaml:7:1: a second YAML document begins here; want one in a file",
   ),
-  row(
-    "a member twice",
-    `${good}\ndefault: pod-b`,
-    'topology.yaml:7:1: "default" stands here a second time; want it once',
-  ),
-  row("a Pod twice", topologyText(["pod-a", "pod-a"]), '3:3: "pod-a" stands here a second time; want it once'),
-  row(
-    "a prefix twice",
-    assigned("  acme: pod-a", "  acme: pod-b"),
-    '6:3: "acme" stands here a second time; want it once',
-  ),
+  row("a duplicate member", `${good}\ndefault: pod-b`, 'topology.yaml:7:1: duplicate "default"; remove one of the two'),
+  row("a duplicate Pod", topologyText(["pod-a", "pod-a"]), '3:3: duplicate "pod-a"; remove one of the two'),
+  row("a duplicate prefix", assigned("  acme: pod-a", "  acme: pod-b"), '6:3: duplicate "acme"; remove one of the two'),
   row(
     "an alias",
     assigned("  acme: &a pod-a", "  globex: *a"),
-    '6:11: the alias "*a" is not read; write the value out',
+    '6:11: the alias "*a" is not supported; write the value out',
   ),
-  row("a tag", assigned("  acme: !vault pod-a"), '5:16: the tag "!vault" is not read; want a plain value'),
+  row("a tag", assigned("  acme: !vault pod-a"), '5:16: the tag "!vault" is not supported; want a plain value'),
   row("a line of 10 MB", `${good} # ${"x".repeat(10_000_000)}`, "topology.yaml:1:1: the file has 10000"),
   row(
     "a placeholder",
@@ -77,8 +69,12 @@ const yaml: readonly BadTopology[] = [
 ];
 
 const members: readonly BadTopology[] = [
-  row("an unknown member", `${good}\npod: {}`, "7:1: pod: is no member here; docs/topology.schema.json lists them"),
-  row("no Pods", "assignments: {}", "topology.yaml:1:1: pods: is missing; want it here"),
+  row(
+    "an unknown member",
+    `${good}\npod: {}`,
+    "7:1: pod: is not a member here; docs/topology.schema.json lists the members",
+  ),
+  row("a file without Pods", "assignments: {}", "topology.yaml:1:1: pods: is missing; add it"),
   row("an empty mapping of Pods", "pods: {}", "1:1: pods: is empty; want at least one Pod"),
   row("an empty list of blocks", topologyText(["pod-a"], "blocks: []"), "3:9: blocks: a list is wrong; want a mapping"),
   row("a list of Pods", "pods: [pod-a]", "1:7: pods: a list is wrong; want a mapping"),
@@ -90,12 +86,12 @@ const members: readonly BadTopology[] = [
   ),
   row("a Pod id of 64 characters", topologyText(["p".repeat(64)]), "2:3: pods.pppp"),
   row(
-    "a Pod id that JavaScript keeps",
+    "a Pod id that JavaScript reserves",
     topologyText(["constructor"]),
     "2:3: pods.constructor: is reserved; want another Pod id",
   ),
-  row("a Pod without a token service", pod({ token: undefined }), "2:10: pods.pod-a.token: is missing; want it here"),
-  row("a Pod with an unknown member", pod({ url: "x" }), "pods.pod-a.url: is no member here"),
+  row("a Pod without a token service", pod({ token: undefined }), "2:10: pods.pod-a.token: is missing; add it"),
+  row("a Pod with an unknown member", pod({ url: "x" }), "pods.pod-a.url: is not a member here"),
   row("a number for a registry", pod({ registry: 5000 }), "pods.pod-a.registry: 5000 is wrong; want text"),
   row(
     "a registry with a path",
@@ -103,7 +99,7 @@ const members: readonly BadTopology[] = [
     'pods.pod-a.registry: "https://x.example.net/v2" is wrong; want an origin: scheme, host and port, no path',
   ),
   row(
-    "a registry that is no URL",
+    "a registry that is not a URL",
     pod({ registry: "x.example.net" }),
     'pods.pod-a.registry: "x.example.net" is wrong; want a URL',
   ),
@@ -123,13 +119,13 @@ const members: readonly BadTopology[] = [
     'pods.pod-a.token: "http://x.example.net/jwt" is not encrypted; want https',
   ),
   row("a token service by FTP", pod({ token: "ftp://x.example.net/jwt" }), "is neither https nor http; want https"),
-  row("an issuer of no characters", pod({ issuer: "" }), 'pods.pod-a.issuer: "" is wrong; want text that is not empty'),
+  row("an empty issuer", pod({ issuer: "" }), 'pods.pod-a.issuer: "" is wrong; want text that is not empty'),
   row("an audience that is a list", pod({ audience: ["a"] }), "pods.pod-a.audience: a list is wrong; want text"),
-  row("keys that are no list", pod({ keys: {} }), "pods.pod-a.keys: a mapping is wrong; want a list"),
+  row("keys that are not a list", pod({ keys: {} }), "pods.pod-a.keys: a mapping is wrong; want a list"),
   row(
     "a key without a kid",
     pod({ keys: [{ kty: "RSA", alg: "RS256" }] }),
-    "pods.pod-a.keys[0].kid: is missing; want it here",
+    "pods.pod-a.keys[0].kid: is missing; add it",
   ),
   row(
     "a key for alg none",
@@ -158,12 +154,12 @@ const members: readonly BadTopology[] = [
     'pods.pod-a.cells[0]: "A!" is wrong; want a match of /^[0-9a-z]{1,13}$/',
   ),
   row(
-    "a probe without a digest",
+    "a probe whose digest is a tag",
     pod({ probe: { repository: "acme/x", digest: "latest" } }),
     "pods.pod-a.probe.digest: ",
   ),
   row(
-    "a probe of no repository",
+    "a probe whose repository is malformed",
     pod({ probe: { repository: "Acme", digest: `sha256:${"0".repeat(64)}` } }),
     "pods.pod-a.probe.repository: ",
   ),
@@ -173,27 +169,27 @@ const shared: readonly BadTopology[] = [
   row(
     "one kid in two Pods",
     pod({ keys: [keyOf("k")] }, { keys: [keyOf("k")] }),
-    'pods.pod-b.keys[0].kid: kid "k" stands here also for Pod "pod-a"; want it once',
+    'pods.pod-b.keys[0].kid: kid "k" is also used by Pod "pod-a"; no two Pods may share one',
   ),
   row(
     "one kid twice in a Pod",
     pod({ keys: [keyOf("k"), keyOf("k")] }),
-    'pods.pod-a.keys[1].kid: kid "k" stands here twice; want it once',
+    'pods.pod-a.keys[1].kid: duplicate kid "k"; remove one of the two',
   ),
   row(
     "one cell in two Pods",
     pod({ cells: ["1"] }, { cells: ["1"] }),
-    'pods.pod-b.cells[0]: cell "1" stands here also for Pod "pod-a"; want it once',
+    'pods.pod-b.cells[0]: cell "1" is also used by Pod "pod-a"; no two Pods may share one',
   ),
   row(
     "one issuer in two Pods",
     pod({}, { issuer: "pod-a-issuer" }),
-    'pods.pod-b.issuer: issuer "pod-a-issuer" stands here also for Pod "pod-a"; want it once',
+    'pods.pod-b.issuer: issuer "pod-a-issuer" is also used by Pod "pod-a"; no two Pods may share one',
   ),
   row(
     "one registry in two Pods",
     pod({}, { registry: "https://registry.pod-a.example.net" }),
-    'pods.pod-b.registry: registry "https://registry.pod-a.example.net" stands here also for Pod "pod-a"',
+    'pods.pod-b.registry: registry "https://registry.pod-a.example.net" is also used by Pod "pod-a"',
   ),
 ];
 
@@ -207,7 +203,7 @@ const secrets: readonly BadTopology[] = [
   row(
     "a header secret in clear",
     pod({ trust: { kind: "header", name: "X-Edge", value: "hunter2" } }),
-    "pods.pod-a.trust.value: is no sealed value but perhaps the secret itself; want what `podctl seal` prints",
+    "pods.pod-a.trust.value: is not a sealed value, and may be the secret itself; want what `podctl seal` prints",
   ),
   row(
     "a header secret sealed for another Pod",
@@ -217,7 +213,7 @@ const secrets: readonly BadTopology[] = [
   row(
     "storage credentials in clear",
     pod({ blobs: { stores: [{ ...store, credentials: "hunter2:hunter2" }] } }),
-    "pods.pod-a.blobs.stores[0].credentials: is no sealed value but perhaps the secret itself",
+    "pods.pod-a.blobs.stores[0].credentials: is not a sealed value, and may be the secret itself",
   ),
   row(
     "storage credentials as members",
@@ -232,11 +228,15 @@ const secrets: readonly BadTopology[] = [
 ];
 
 const blobs: readonly BadTopology[] = [
-  row("hosts that are no list", pod({ blobs: { hosts: "x" } }), 'pods.pod-a.blobs.hosts: "x" is wrong; want a list'),
   row(
-    "a host with a scheme",
+    "blob hosts that are not a list",
+    pod({ blobs: { hosts: "x" } }),
+    'pods.pod-a.blobs.hosts: "x" is wrong; want a list',
+  ),
+  row(
+    "a blob host with a scheme",
     pod({ blobs: { hosts: ["https://x.example.net"] } }),
-    'pods.pod-a.blobs.hosts[0]: "https://x.example.net" is no host; want a name and a port',
+    'pods.pod-a.blobs.hosts[0]: "https://x.example.net" is not a host; want a name, with a port',
   ),
   row(
     "the edge as a blob host",
@@ -276,17 +276,17 @@ const blobs: readonly BadTopology[] = [
   row(
     "a store without a bucket",
     pod({ blobs: { stores: [{ ...store, bucket: undefined }] } }),
-    "pods.pod-a.blobs.stores[0].bucket: is missing; want it here",
+    "pods.pod-a.blobs.stores[0].bucket: is missing; add it",
   ),
   row(
-    "a store that nobody reaches",
+    "a store that no client reaches",
     pod({ blobs: { stores: [{ scheme: "pod" }, { scheme: "pod" }] } }),
     "pods.pod-a.blobs.stores[1]: is never chosen",
   ),
   row(
-    "a country that is none",
+    "a country that does not exist",
     pod({ blobs: { stores: [{ scheme: "pod", when: { countries: ["XX"] } }] } }),
-    'pods.pod-a.blobs.stores[0]: when.countries: "XX" is no ISO 3166-1 alpha-2 code',
+    'pods.pod-a.blobs.stores[0]: when.countries: "XX" is not an ISO 3166-1 alpha-2 code',
   ),
   row("an unknown proof", pod({ blobs: { proof: "trust-me" } }), 'pods.pod-a.blobs.proof: "trust-me" is wrong; want'),
 ];
@@ -300,7 +300,7 @@ const names: readonly BadTopology[] = [
   row(
     "an assignment to an unknown Pod",
     assigned("  acme: pod-c"),
-    '5:9: assignments.acme: "pod-c" is no Pod of this file; want one of pod-a, pod-b',
+    '5:9: assignments.acme: "pod-c" is not a Pod of this file; want one of pod-a, pod-b',
   ),
   row("an assignment to a number", assigned("  acme: 1"), "5:9: assignments.acme: 1 is wrong; want text"),
   row(
@@ -309,7 +309,7 @@ const names: readonly BadTopology[] = [
     '5:3: assignments.Acme: prefix "Acme" has upper-case letters; want lower-case components',
   ),
   row(
-    "a prefix that overlaps another but for its slash",
+    "a prefix that differs from another only by a slash at its end",
     assigned("  acme: pod-a", "  acme/: pod-b"),
     '6:3: assignments."acme/": prefix "acme/" is not canonical; want',
   ),
@@ -331,10 +331,10 @@ const names: readonly BadTopology[] = [
   row(
     "an unknown default",
     topologyText(["pod-a"], "default: pod-z"),
-    '3:10: default: "pod-z" is no Pod of this file; want one of pod-a',
+    '3:10: default: "pod-z" is not a Pod of this file; want one of pod-a',
   ),
   row(
-    "an unknown policy of credentials",
+    "an unknown credentials policy",
     topologyText(["pod-a"], "credentials: mine"),
     '3:14: credentials: "mine" is wrong; want "own" or "shared"',
   ),
@@ -346,12 +346,12 @@ const names: readonly BadTopology[] = [
   row(
     "a block with a long text",
     topologyText(["pod-a"], `blocks: {acme: ${"x".repeat(501)}}`),
-    "3:16: blocks.acme: is no text of at most 500 characters",
+    "3:16: blocks.acme: is not a text of at most 500 characters",
   ),
   row(
     "an edge with a port",
     topologyText(["pod-a"], "edge: registry.example.com:443"),
-    '3:7: edge: "registry.example.com:443" is no host name; want one without scheme and port',
+    '3:7: edge: "registry.example.com:443" is not a host name; want one without scheme and port',
   ),
 ];
 
@@ -366,13 +366,13 @@ const lines: readonly BadTopology[] = [
   lineRow(
     "a line with an unknown Pod",
     "# all\nacme\tpod-a\nx\tpod-c",
-    '3:3: "pod-c" is no Pod of this file; want one of pod-a, pod-b',
+    '3:3: "pod-c" is not a Pod of this file; want one of pod-a, pod-b',
   ),
   lineRow("a line with a malformed prefix", "acme\tpod-a\n-x\tpod-a\n", '2:1: prefix "-x" is not canonical'),
   lineRow(
     "a line that assigns a prefix again",
     "acme\tpod-a\nacme\tpod-a\n",
-    '2:1: prefix "acme" is assigned a second time; want it once',
+    '2:1: prefix "acme" is assigned a second time; remove one of the two',
   ),
   lineRow(
     "a line that assigns a prefix of the topology",

@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { checkTopology } from "../../src/topology/check.ts";
 import { formatPath } from "../../src/topology/mistake.ts";
 
@@ -18,7 +18,7 @@ function mistakesOf(...stores: readonly object[]): string {
   return checked.ok ? "" : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`).join("\n");
 }
 
-test("an ordered choice of stores is none", () => {
+test("a topology may have stores with conditions before a store for all", () => {
   expect(mistakesOf({ ...cdn, when: { continents: ["EU"] } }, { scheme: "pod", when: { asns: [64_500] } }, cdn)).toBe(
     "",
   );
@@ -26,22 +26,105 @@ test("an ordered choice of stores is none", () => {
 
 test.each<[string, readonly object[], string]>([
   [
-    "nobody reaches",
+    "no client reaches",
     [cdn, { ...cdn, when: { countries: ["DE"] } }],
-    "stores[1]: is never chosen, for stores.0 comes first",
+    "stores[1]: is never chosen, because stores.0 comes first",
   ],
-  ["fits nobody", [{ ...cdn, when: { colos: [] } }], "stores[0]: when.colos: is empty, so it fits no client"],
-  ["names no country", [{ ...cdn, when: { countries: ["UK"] } }], 'stores[0]: when.countries: "UK" is no ISO 3166-1'],
+  ["fits no client", [{ ...cdn, when: { colos: [] } }], "stores[0]: when.colos: is empty, so it fits no client"],
+  [
+    "names a country that does not exist",
+    [{ ...cdn, when: { countries: ["UK"] } }],
+    'stores[0]: when.countries: "UK" is not an ISO 3166-1',
+  ],
   [
     "has a bad block",
     [cdn, { ...cdn, when: { cidrs: ["10.0.0.0/33"] } }],
     'stores[1].when.cidrs[0]: "10.0.0.0/33" is wrong; want a block',
   ],
-  ["has an unknown condition", [{ ...cdn, when: { country: ["DE"] } }], "stores[0].when.country: is no member here"],
-  ["has a scheme that is none", [{ ...cdn, scheme: "s4" }], 'stores[0].scheme: "s4" is wrong; want "s3" or "s3-v4a"'],
+  ["has an unknown condition", [{ ...cdn, when: { country: ["DE"] } }], "stores[0].when.country: is not a member here"],
+  ["has an unknown scheme", [{ ...cdn, scheme: "s4" }], 'stores[0].scheme: "s4" is wrong; want "s3" or "s3-v4a"'],
   ["is on plain HTTP", [{ ...cdn, baseUrl: "http://cdn.test" }], "is not encrypted; want https"],
   ["is below the edge", [{ ...cdn, baseUrl: "https://cdn.edge.test" }], "clients would send it their tokens"],
   ["has dots in its path", [{ ...cdn, prefix: "a/../b" }], "want a path without slashes at its ends and without dot"],
-])("a store that %s is named with its place", (_, stores, text) => {
+])("a topology with a store that %s is a mistake at that store", (_, stores, text) => {
   expect(mistakesOf(...stores)).toContain(text);
+});
+
+const s3 = { scheme: "s3", endpoint: "https://s3.test", region: "r", bucket: "blobs", credentials: "sealed" };
+const azure = {
+  scheme: "azure",
+  endpoint: "https://acc.blob.test",
+  account: "acc",
+  container: "blobs",
+  credentials: "s",
+};
+
+/** What is wrong with the stores of pod-b, next to those of pod-a. */
+function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
+  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b" }] };
+  const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };
+  const checked = checkTopology({ pods }, rules);
+  return checked.ok ? [] : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`);
+}
+
+describe("storage of two Pods", () => {
+  test.each<[string, object, object, string]>([
+    ["one bucket", s3, s3, "blobs.s3.test"],
+    ["one directory of a bucket", { ...s3, prefix: "a/b" }, { ...s3, prefix: "a/b" }, "blobs.s3.test/a/b"],
+    ["one bucket, in the path and before the host", s3, { ...s3, addressing: "virtual-host" }, "blobs.s3.test"],
+    [
+      "one bucket, in the path and as its own host",
+      s3,
+      { ...s3, addressing: "bound-host", endpoint: "https://blobs.s3.test" },
+      "blobs.s3.test",
+    ],
+    [
+      "one bucket, with another region and other credentials",
+      s3,
+      { ...s3, region: "x", credentials: "y" },
+      "blobs.s3.test",
+    ],
+    [
+      "one bucket, by two schemes",
+      { scheme: "gcs", endpoint: "https://s3.test", bucket: "blobs", credentials: "s" },
+      s3,
+      "blobs.s3.test",
+    ],
+    ["one container", azure, azure, "acc.blob.test/blobs"],
+    [
+      "one CDN host",
+      { ...cdn, scheme: "bunny", credentials: "s" },
+      { ...cdn, scheme: "cloudfront", credentials: "s" },
+      "cdn.test",
+    ],
+  ])("%s is an error, because one Pod's word would open the other's blobs", (_, ofA, ofB, place) => {
+    const mistakes = mistakesOfTwo([ofA], [{ scheme: "pod", when: { asns: [1] } }, ofB]);
+    expect(mistakes).toEqual([expect.stringContaining(`pods.pod-b.blobs.stores[1]: storage "${place}"`)]);
+    expect(mistakes[0]).toContain('Pod "pod-a"');
+  });
+
+  test.each<[string, object, object]>([
+    ["another bucket", s3, { ...s3, bucket: "other" }],
+    ["another directory of one bucket", s3, { ...s3, prefix: "b" }],
+    ["another endpoint", s3, { ...s3, endpoint: "https://s3-b.test" }],
+    ["another container of one account", azure, { ...azure, container: "other" }],
+    [
+      "another account of one emulator",
+      { ...azure, addressing: "path" },
+      { ...azure, addressing: "path", account: "other" },
+    ],
+    [
+      "another directory of one CDN host",
+      { ...cdn, scheme: "bunny", credentials: "s", prefix: "a" },
+      { ...cdn, scheme: "bunny", credentials: "s", prefix: "b" },
+    ],
+    ["one public mirror", cdn, cdn],
+    ["each Pod's own redirect", { scheme: "pod" }, { scheme: "pod" }],
+  ])("%s is not an error", (_, ofA, ofB) => {
+    expect(mistakesOfTwo([ofA], [ofB])).toEqual([]);
+  });
+
+  test("one Pod may name its storage in several of its stores", () => {
+    expect(mistakesOfTwo([{ ...s3, when: { continents: ["EU"] } }, s3], [cdn])).toEqual([]);
+  });
 });

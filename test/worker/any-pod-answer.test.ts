@@ -107,6 +107,13 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   if (line.includes("/blobs/uploads/") && location !== undefined) {
     expect(new URL(location, "http://edge.invalid").pathname).toMatch(/^\/v2\/globex\/app\/[^/]+\/[^/]+(\/[^/]*)?$/);
   }
+  const links = headerOf(answer, "link").join();
+  const targets = [...links.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target);
+  // A blob's redirect to its store is the only place with a host.
+  for (const place of [location ?? "", ...targets].filter((text) => text.startsWith("/"))) {
+    expect(place).toMatch(/^\/(v2|gitlab\/v1\/repositories)\/globex\/app\//);
+    if (!line.includes("/blobs/uploads/")) expect(place).toContain(/\/app\/[a-z]*/.exec(line)?.[0]);
+  }
 }
 
 /** The answer has a bundle with one JWT for each Pod that was asked, and no member that only one Pod understands. */

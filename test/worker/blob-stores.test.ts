@@ -39,9 +39,9 @@ describe("Pod that redirects by itself", () => {
 });
 
 describe("Pod with a store for some clients", () => {
-  const near =
-    "{ scheme: public, baseUrl: 'http://near.localhost', prefix: root, attribution: true, when: { cidrs: [192.0.2.0/24] } }";
-  const stack = useStack({ topology: withStores(`[${near}, { scheme: pod }]`, `[${near}]`) });
+  const nearIn = (prefix: string) =>
+    `{ scheme: public, baseUrl: 'http://near.localhost', prefix: ${prefix}, attribution: true, when: { cidrs: [192.0.2.0/24] } }`;
+  const stack = useStack({ topology: withStores(`[${nearIn("root")}, { scheme: pod }]`, `[${nearIn("root-b")}]`) });
 
   test.each([
     ["acme/private", "192.0.2.7", "near.localhost"],

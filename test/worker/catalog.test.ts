@@ -73,10 +73,13 @@ describe("catalog of two Pods", () => {
         401,
         `${challenge},error="insufficient_scope"`,
       ]);
-      expect(await messageOf(answer)).toContain("of 1 of 2 registries");
+      expect(await messageOf(answer)).toContain("may not list 1 of 2 registries");
     }
     const reader = await client.get("/v2/_catalog", await client.token([catalogScope], "reader"));
-    expect([reader.status, await messageOf(reader)]).toEqual([401, expect.stringContaining("of 2 of 2 registries")]);
+    expect([reader.status, await messageOf(reader)]).toEqual([
+      401,
+      expect.stringContaining("may not list 2 of 2 registries"),
+    ]);
   });
 
   test("it is an error when a Pod is down, not a short list", async () => {
@@ -164,6 +167,91 @@ describe("catalog that a Pod refuses to a good token", async () => {
   });
 });
 
+describe("catalog of a Pod that lists more than its own", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod) });
+  const others = ["acme/hello", "acme/private"];
+  const next = { Link: '</v2/_catalog?last=x>; rel="next"' };
+  const page = (names: readonly string[]) => JSON.stringify({ repositories: names });
+
+  /** All pages from `first` on, at most twenty, and the status that ended them. */
+  async function readAll(first: string) {
+    const client = createClient(stack.current.edge);
+    const token = await client.token([catalogScope]);
+    const pages: string[][] = [];
+    for (let path: string | undefined = first; path !== undefined && pages.length < 20; ) {
+      const answer: Response = await client.get(path, token);
+      if (answer.status !== 200) return { pages, status: answer.status, message: await messageOf(answer) };
+      pages.push(((await answer.json()) as { repositories: string[] }).repositories);
+      path = /^<([^>]+)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
+    }
+    return { pages, status: 200 };
+  }
+
+  test.each([
+    ["another Pod's names", ["acme/hello", "acme/private", "acme/stolen", "globex/a"], ["globex/a"]],
+    ["a name that is assigned to no Pod but the default", ["free/app", "globex/a"], ["globex/a"]],
+    [
+      "a name twice, in a list out of order",
+      ["globex/b", "globex/a", "globex/b", "globex/a"],
+      ["globex/b", "globex/a"],
+    ],
+    ["another Pod's name, in a list out of order", ["globex/a", "acme/private"], ["globex/a"]],
+  ])("each name comes once and only from its own Pod, although the list has %s", async (_, listed, kept) => {
+    pod.answer((response) => void response.writeHead(200).end(page(listed)));
+    expect(await readAll("/v2/_catalog")).toEqual({ pages: [[...others, ...kept]], status: 200 });
+    expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=100"]);
+    expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+  });
+
+  test.each([
+    ["begins with its cursor", ["globex/b", "globex/c"]],
+    ["is the first page again", ["globex/a", "globex/b"]],
+    ["lies before its cursor", ["globex/a"]],
+    ["ends before its cursor", ["globex/c", "globex/a"]],
+  ])(
+    "a page that %s counts as no answer, so the next page is an error and not the same names again",
+    async (_, second) => {
+      pod.answer((response, { path }) => {
+        response.writeHead(200, next).end(page(path.includes("last=") ? second : ["globex/a", "globex/b"]));
+      });
+      expect(await readAll("/v2/_catalog?n=2")).toEqual({
+        pages: [others, ["globex/a", "globex/b"]],
+        status: 503,
+        message: "1 of 2 registries gave no catalog; try again",
+      });
+    },
+  );
+
+  test("pages without a name of its own keep nobody's names from coming", async () => {
+    pod.answer((response, { path }) => {
+      const last = /last=acme%2Fx(\d+)/.exec(path)?.[1];
+      if (last === "4") response.writeHead(200).end(page(["globex/a"]));
+      else response.writeHead(200, next).end(page([`acme/x${Number(last ?? 0) + 1}`]));
+    });
+    const { pages, status } = await readAll("/v2/_catalog?n=1");
+    expect([status, pages.flat()]).toEqual([200, [...others, "globex/a"]]);
+    expect(pod.seen.map(({ path }) => path).slice(0, 2)).toEqual([
+      "/v2/_catalog?n=1",
+      "/v2/_catalog?n=1&last=acme%2Fx1",
+    ]);
+  });
+
+  test("no more than a thousand names of a page are looked up, and the rest comes with the next page", async () => {
+    const names = Array.from({ length: 2500 }, (_, index) => `globex/${String(index).padStart(4, "0")}`);
+    pod.answer((response, { path }) => {
+      const last = /last=globex%2F(\d+)/.exec(path)?.[1];
+      response.writeHead(200).end(page(names.slice(last === undefined ? 0 : Number(last) + 1)));
+    });
+    stack.current.clearSeen();
+    const readsBefore = stack.current.kvReads();
+    const { pages, status } = await readAll("/v2/_catalog?n=1000");
+    expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
+    // A thousand names and their group are eleven bulk reads.
+    expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
+  });
+});
+
 describe("catalog of hundreds of Pods", () => {
   const stack = useStack({ seedImages: false });
 
@@ -179,7 +267,7 @@ describe("catalog of hundreds of Pods", () => {
     ] as const) {
       const answer = await client.get("/v2/_catalog", sent);
       expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([401, expect.stringContaining(error)]);
-      expect(await messageOf(answer)).toContain("of 492 of 500 registries");
+      expect(await messageOf(answer)).toContain("may not list 492 of 500 registries");
     }
     const asked = await fetch(`${stack.current.edge}/jwt/auth?scope=${catalogScope}`);
     expect([asked.status, await messageOf(asked)]).toEqual([

@@ -15,6 +15,18 @@ async function ask(path: string, init: ClientInit = {}, headers: Record<string, 
   return { answer, jwt: token.split("/").slice(1).join("/") };
 }
 
+/** Other kinds of credentials, of identities that a proxy asserts, and of client addresses. */
+const identities = {
+  "PRIVATE-TOKEN": "glpat-1",
+  "JOB-TOKEN": "glcbt-1",
+  "X-JFrog-Art-Api": "AKC",
+  "Remote-User": "root",
+  "X-WebAuth-User": "root",
+  "X-Auth-Request-User": "root",
+  "X-Client-IP": "1.2.3.4",
+  "True-Client-IP": "1.2.3.4",
+  "X-Forwarded": "for=1.2.3.4",
+};
 /** Some servers read the request's path or method from these headers. */
 const elsewhere = {
   "X-Original-URL": "/v2/globex/secret/manifests/1",
@@ -22,6 +34,9 @@ const elsewhere = {
   "X-HTTP-Method-Override": "DELETE",
   "X-HTTP-Method": "DELETE",
   "X-Method-Override": "DELETE",
+  "X-Host": "evil.test",
+  "X-HTTP-Host-Override": "evil.test",
+  "X-Envoy-Original-Path": "/v2/globex/secret/manifests/1",
 };
 const post: ClientInit = { method: "POST" };
 
@@ -37,6 +52,7 @@ describe("headers that pass the edge", () => {
       "X-Real-IP": "1.2.3.4",
       X_Forwarded_For: "1.2.3.4",
       ...elsewhere,
+      ...identities,
       "User-Agent": "docker/27",
       "Accept-Encoding": "br",
     };
@@ -52,7 +68,8 @@ describe("headers that pass the edge", () => {
     expect(Object.keys(received)).not.toEqual(
       expect.arrayContaining([expect.stringMatching(/^(cookie|forwarded|x-real-ip)$/)]),
     );
-    for (const name of Object.keys(elsewhere)) expect(received).not.toHaveProperty(name.toLowerCase());
+    for (const name of Object.keys({ ...elsewhere, ...identities }))
+      expect(received).not.toHaveProperty(name.toLowerCase());
     expect(JSON.stringify(received)).not.toContain("1.2.3.4");
   });
 
@@ -74,6 +91,33 @@ describe("headers that pass the edge", () => {
       Object.fromEntries(Object.entries(own).map(([name, value]) => [name.toLowerCase(), value])),
     );
     expect([answer.headers.get("Set-Cookie"), answer.headers.get("Alt-Svc")]).toEqual([null, null]);
+  });
+
+  test.each([
+    ["Strict-Transport-Security", "max-age=31536000; includeSubDomains"],
+    ["Clear-Site-Data", '"*"'],
+    ["NEL", '{"report_to":"x","max_age":31536000}'],
+    ["Report-To", '{"group":"x","max_age":31536000,"endpoints":[{"url":"https://evil.test"}]}'],
+    ["Refresh", "0; url=https://evil.test"],
+    ["Service-Worker-Allowed", "/"],
+    ["Accept-CH", "Sec-CH-UA-Model"],
+    ["Expect-CT", "max-age=86400, enforce"],
+    ["Public-Key-Pins", 'pin-sha256="x"; max-age=86400'],
+    ["Set-Login", "logged-out"],
+    ["Access-Control-Allow-Origin", "*"],
+    ["Access-Control-Allow-Credentials", "true"],
+    ["Access-Control-Expose-Headers", "*"],
+    ["Timing-Allow-Origin", "*"],
+  ])("a Pod's header that a browser takes for the whole hostname is dropped: %s", async (name, value) => {
+    pod.answer((response) => void response.writeHead(200, { [name]: value, "X-Own": "kept" }).end("{}"));
+    const answers = [
+      await ask("manifests/1"),
+      await ask("manifests/1", { method: "HEAD" }),
+      await ask("tags/list"),
+      await ask("blobs/uploads/", post),
+    ];
+    const shown = answers.map(({ answer }) => [answer.status, answer.headers.get("X-Own"), answer.headers.get(name)]);
+    expect(shown).toEqual(answers.map(() => [200, "kept", null]));
   });
 
   test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {
@@ -181,6 +225,20 @@ test("a Pod's 401 gets the edge's realm and service, keeps its error and loses s
     401,
     `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull,push",error="insufficient_scope"`,
   ]);
+});
+
+test.each([
+  ["Basic first", ['Basic realm="Registry"', 'Bearer realm="http://pod.test/auth",error="insufficient_scope"']],
+  ["Bearer first", ['Bearer realm="http://pod.test/auth",error="insufficient_scope"', 'Basic realm="Registry"']],
+  ["in one line", ['Basic realm="a, Bearer error=x", Bearer realm="http://pod.test/auth", error=insufficient_scope']],
+])("a Pod's 401 with two challenges keeps the error of its Bearer challenge: %s", async (_, challenges) => {
+  pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": challenges }).end("{}"));
+  const { answer } = await ask("manifests/1");
+  expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+    401,
+    `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull",error="insufficient_scope"`,
+  ]);
+  expect(pod.seen.map(({ method }) => method)).toEqual(["GET"]);
 });
 
 describe("HEAD that proves nothing", () => {

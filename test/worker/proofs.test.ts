@@ -78,6 +78,24 @@ describe("another isolate of the same location", () => {
   });
 });
 
+test("a blob that is deleted under one hostname of the edge is gone under another", async () => {
+  const { blobs } = await pushImage(stack.current, "acme/two-names", 1);
+  const [, layer = ""] = blobs;
+  const path = `/v2/acme/two-names/blobs/${layer}`;
+  const token = await edge().token(["repository:acme/two-names:pull,delete"]);
+  const elsewhere = createClient(stack.current.edge.replace("127.0.0.1", "localhost"));
+  await stack.current.restartEdge("kept");
+  expect((await elsewhere.get(path, token, { method: "HEAD" })).status).toBe(307);
+  await stack.current.edgeSettled();
+  await stack.current.restartEdge("kept");
+  expect((await edge().get(path, token, { method: "DELETE" })).status).toBe(202);
+  await stack.current.edgeSettled();
+  await stack.current.restartEdge("kept");
+  expect((await elsewhere.get(path, token)).status).toBe(404);
+  expect((await manifest("acme/two-names", "1")).status).toBe(200);
+  expect((await elsewhere.get(path, token)).status).toBe(404);
+});
+
 describe("push of a manifest", () => {
   beforeEach(() => stack.current.clearSeen());
 

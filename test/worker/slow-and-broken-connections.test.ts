@@ -9,7 +9,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** All pauses together are longer than the read deadline of 10 s, and each one is shorter. */
+/** All pauses together are longer than the shortest deadline, which is 10 s, and each one is shorter. */
 const chunks = 6;
 const pauseMs = 2_200;
 
@@ -52,11 +52,39 @@ test("no deadline cuts a body that moves, in either direction", { timeout: 40_00
     },
   });
   const [down, up] = await Promise.all([
-    client.get("/v2/globex/app/manifests/1", token).then(async (answer) => answer.text()),
-    // This endpoint has the shortest deadline of all that take a body.
+    // This endpoint has the shortest deadline of all whose answer has a body.
+    client.get("/v2/globex/app/blobs/uploads/u-1", token).then(async (answer) => answer.text()),
     client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST", body: slowBody, duplex: "half" }),
   ]);
   expect(down).toBe(chunk.repeat(chunks));
   expect(up.status).toBe(202);
   expect(pod.seen.find(({ method }) => method === "POST")?.body).toBe(chunk.repeat(chunks));
+});
+
+test("a Pod that takes 11 s for a list, a manifest, a token or a write answers its client itself", {
+  timeout: 40_000,
+}, async () => {
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:globex/app:pull,push,delete"]);
+  pod.answer(async (response) => {
+    await sleep(11_000);
+    response.writeHead(202, { "Content-Type": "application/json" }).end("{}");
+  });
+  const slow = [
+    ["GET", "tags/list"],
+    ["GET", `referrers/sha256:${"a".repeat(64)}`],
+    ["GET", "manifests/1"],
+    ["POST", "blobs/uploads/"],
+    ["POST", `blobs/uploads/?mount=sha256:${"a".repeat(64)}&from=globex/app`],
+    ["DELETE", "manifests/1"],
+  ] as const;
+  const answers = slow.map(async ([method, path]) => client.get(`/v2/globex/app/${path}`, token, { method }));
+  await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 11_000 });
+  const granted = client.token(["repository:acme/app:pull"]);
+  expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(slow.map(() => 202));
+  expect(pod.seen.map(({ method, path }) => `${method} ${decodeURIComponent(path)}`).sort()).toEqual(
+    slow.map(([method, path]) => `${method} /v2/globex/app/${path}`).sort(),
+  );
+  expect(await granted).toContain("pod-a/");
+  await stack.current.setFault("pod-a", "token", { mode: "none" });
 });

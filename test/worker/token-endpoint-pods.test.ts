@@ -1,4 +1,5 @@
 import type { ServerResponse } from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
 import { decodeJwt, SignJWT } from "jose";
 import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
@@ -113,6 +114,45 @@ describe("token endpoint, scopes", () => {
       const answer = await get(query);
       expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
     }
+  });
+
+  test("a Pod that hangs delays a pull of two Pods by three seconds at most, and its call is ended", async () => {
+    const left = Promise.withResolvers<void>();
+    tokenService.answer((response) => void response.on("close", left.resolve));
+    const startedAtMs = performance.now();
+    const body = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(body), body.expires_in]).toEqual([["pod-a"], 60]);
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+    await left.promise;
+    expect(performance.now() - startedAtMs).toBeLessThan(5_000);
+  });
+
+  test("a Pod that answers after four seconds is waited for if no other Pod grants its part", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const only = get("scope=repository:globex/b:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 503 });
+    const bodies = await Promise.all([only, get(both)].map(async (answer) => (await answer).json()));
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect(bodies.map((body) => podsOf(body as TokenAnswer))).toEqual([["pod-b"], ["pod-b"]]);
+  });
+
+  test("a Pod that answers a write after four seconds is waited for", async () => {
+    tokenService.answer(async (response) => {
+      await sleep(4_000);
+      await grant(response);
+    });
+    const body = await (await get("scope=repository:acme/a:pull&scope=repository:globex/b:push")).json();
+    expect(podsOf(body as TokenAnswer).toSorted()).toEqual(["pod-a", "pod-b"]);
+  });
+
+  test("a token service whose connection is reset makes the answer 503 with Retry-After", async () => {
+    await stack.current.setFault("pod-a", "token", { mode: "reset" });
+    const answer = await get("scope=repository:acme/a:pull");
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect([answer.status, answer.headers.get("Retry-After"), await codeOf(answer)]).toEqual([503, "5", "UNAVAILABLE"]);
   });
 
   test("more than 200 are refused before any Pod is asked", async () => {
@@ -230,6 +270,29 @@ describe("token endpoint, a Pod's answer", () => {
     expect(answer.status).toBe(502);
     expect(text).toContain('"code":"UNKNOWN"');
     expect(text).not.toMatch(/dddd|opaque|html|xxxx/);
+  });
+
+  test.each([
+    ["no end", {}],
+    ["an end in the past", { exp: Math.floor(Date.now() / 1000) - 1 }],
+    ["an end long ago", { exp: 9 }],
+    ["an end that is text", { exp: "tomorrow" }],
+    ["an end that no client reads", { exp: 1e300 }],
+    ["claims that are not an object", 7],
+  ])("a token with %s is a wrong answer, and takes nothing from another Pod's good part", async (_, claims) => {
+    const [header, payload] = [{ alg: "RS256", kid: "k" }, claims].map((part) =>
+      Buffer.from(JSON.stringify(part)).toString("base64url"),
+    );
+    const jwt = `${header}.${payload}.c2ln`;
+    tokenService.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+    stack.current.clearSeen();
+    const pulled = (await (await get(both)).json()) as TokenAnswer;
+    expect([podsOf(pulled), pulled.expires_in]).toEqual([["pod-a"], 60]);
+    const written = await get("scope=repository:acme/a:pull&scope=repository:globex/b:push");
+    expect([written.status, await codeOf(written)]).toEqual([502, "UNKNOWN"]);
+    const only = await get("scope=repository:globex/b:pull");
+    expect([only.status, await only.text()]).toEqual([502, expect.not.stringContaining(jwt)]);
+    expect([tokenService.seen.length, stack.current.seen("pod-a", "token").length]).toEqual([3, 2]);
   });
 
   test("an answer with another Pod's token opens nothing", async () => {

@@ -50,14 +50,23 @@ describe("token endpoint, anonymous requests", async () => {
 
   const head = "HTTP/1.1 429 Too Many Requests\r\n";
   test.each([
-    ["stops", `${head}Content-Length: 9\r\n\r\nslow`],
-    ["breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
     ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
     ["is longer than a refusal can be", `${head}Content-Length: 100000\r\n\r\n${"slow".repeat(25_000)}`],
   ])("a Pod's refusal that %s becomes a whole 502 in OCI form", async (_, text) => {
     tokenService.answer((response) => void response.socket?.end(text));
     const [status, body] = await askOdd("globex/private", "GET");
     expect([status, body]).toEqual([502, expect.stringContaining('{"errors":[{"code":"UNKNOWN"')]);
+    expect(body).not.toContain("slow");
+  });
+
+  test.each([
+    ["refusal that stops", `${head}Content-Length: 9\r\n\r\nslow`],
+    ["refusal that breaks off", `${head}Transfer-Encoding: chunked\r\n\r\n4\r\nslow\r\nzz\r\n`],
+    ["token that stops", 'HTTP/1.1 200 OK\r\nContent-Length: 99\r\n\r\n{"token":"slow'],
+  ])("a Pod's %s becomes a whole 503 in OCI form, so that clients come back", async (_, text) => {
+    tokenService.answer((response) => void response.socket?.end(text));
+    const [status, body] = await askOdd("globex/private", "GET");
+    expect([status, body]).toEqual([503, expect.stringContaining('{"errors":[{"code":"UNAVAILABLE"')]);
     expect(body).not.toContain("slow");
   });
 });

@@ -5,6 +5,7 @@ import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import { applyPlan, checkApplied } from "../write/apply-plan.ts";
+import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan, type Plan } from "../write/make-plan.ts";
 import { planJson, planLines } from "../write/plan-text.ts";
 
@@ -12,16 +13,16 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function applyCommand(): Command {
   return withTarget(new Command("apply"))
-    .description("Makes KV what a topology file says: shows the plan, asks, and writes.")
-    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
-    .option("--yes", "do not ask")
-    .option("--expect <revision>", "refuse to write unless KV is at this revision, as `podctl plan` printed it")
+    .description("Writes a topology file to KV. Shows the plan, asks for confirmation, and writes.")
+    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
+    .option("--yes", "do not ask for confirmation")
+    .option("--expect <revision>", "write only if KV still has this revision, which `podctl plan` prints")
     .option("--json", "plan and result as JSON")
     .addHelpText(
       "after",
       `
-Pods and their keys are written before the routes that lead to them, deletes come last, unchanged records are left alone. An apply
-that was cut off is finished by the next one. What it replaced is kept: \`podctl rollback\` puts it back.`,
+Pods and their keys are written before the assignments that name them, and deletes come last. Unchanged records are not written. If
+an apply is interrupted, the next one completes it. KV keeps what an apply replaces; \`podctl rollback\` puts it back.`,
     )
     .action(async (file: string | undefined, options: Options) => {
       const target = await openTarget(options);
@@ -29,22 +30,24 @@ that was cut off is finished by the next one. What it replaced is kept: \`podctl
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(kv, topology);
       refuseChanged(plan, options.expect);
-      if (isEmpty(plan) && options.json) return printJson({ ...planJson(plan), applied: null });
-      showWrite(planLines(plan, target.name), options);
+      const [clouds, now] = [topology.cloudFiles, new Date()];
+      const json = { ...planJson(plan), clouds: cloudJson(clouds, now) };
+      if (isEmpty(plan) && options.json) return printJson({ ...json, applied: null });
+      showWrite([...planLines(plan, target.name), ...cloudLines(clouds, now)], options);
       if (isEmpty(plan)) return;
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
-      // While somebody was thinking, KV may have changed.
-      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.live.state);
+      // KV may have changed while the operator was reading the plan.
+      if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);
       const revision = await applyPlan(kv, plan);
       await checkApplied(kv, topology, plan);
-      if (options.json) printJson({ ...planJson(plan), applied: revision });
+      if (options.json) printJson({ ...json, applied: revision });
       else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
     });
 }
 
-function refuseChanged({ live }: Plan, expected: string | undefined): void {
-  if (expected === undefined || live.state === expected) return;
+function refuseChanged({ state }: Plan, expected: string | undefined): void {
+  if (expected === undefined || state === expected) return;
   throw new CliFailure(
-    `KV changed since the plan: that was made at revision ${expected}, now it is at ${live.state}; plan again`,
+    `KV changed since the plan: the plan was made at revision ${expected}, but KV is at ${state}; run \`podctl plan\` again`,
   );
 }

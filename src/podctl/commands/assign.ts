@@ -11,10 +11,10 @@ type Options = TargetOptions & SmallChangeOptions;
 
 export function assignCommand(): Command {
   return withTarget(new Command("assign"))
-    .description("Gives a prefix of repository names to a Pod, at once and without a topology file.")
-    .argument("<prefix>", "whole components of a name, as in acme or acme/team")
-    .argument("<pod>", "the Pod, which is in KV already")
-    .option("--yes", "do not ask")
+    .description("Assigns a prefix of repository names to a Pod, at once and without a topology file.")
+    .argument("<prefix>", "whole components of a name, such as acme or acme/team")
+    .argument("<pod>", "a Pod that is in KV already")
+    .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText("after", inFileToo)
     .action(async (prefixText: string, podText: string, options: Options) => {
@@ -28,9 +28,11 @@ export function assignCommand(): Command {
 
 export function unassignCommand(): Command {
   return withTarget(new Command("unassign"))
-    .description("Takes a prefix from its Pod; its names then belong to a shorter prefix's Pod, or to the default.")
-    .argument("<prefix>", "as it was assigned")
-    .option("--yes", "do not ask")
+    .description(
+      "Removes the assignment of a prefix. Its names then belong to the Pod of a shorter prefix, or to the default Pod.",
+    )
+    .argument("<prefix>", "the prefix, exactly as it was assigned")
+    .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText("after", inFileToo)
     .action(async (text: string, options: Options) => {
@@ -40,11 +42,11 @@ export function unassignCommand(): Command {
 }
 
 const inFileToo = `
-Write the same into the topology file: the next \`podctl apply\` makes KV what the file says.`;
+Make the same change in the topology file, because the next \`podctl apply\` makes KV what the file says.`;
 
 async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {
   const kv = target.openKv();
   const key = podKey(pod);
   if ((await kv.read([key])).get(key) !== null) return;
-  throw new CliFailure(`Pod "${pod}" is not in KV; want one that a topology file has brought there`);
+  throw new CliFailure(`Pod "${pod}" is not in KV; add it to the topology file and apply that first`);
 }

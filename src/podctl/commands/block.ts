@@ -1,7 +1,7 @@
 import { Command } from "commander";
 import { blockKey } from "../../directory/keys.ts";
 import { parseBlocked } from "../../topology/check.ts";
-import { maxTextCharacters } from "../../topology/rules.ts";
+import { maxTextCharacters } from "../../topology/topology.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
@@ -11,17 +11,17 @@ type Options = TargetOptions & SmallChangeOptions;
 export function blockCommand(): Command {
   return withTarget(new Command("block"))
     .description(
-      "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute: for a leaked or illegal image.",
+      "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute. Use it for a leaked or illegal image.",
     )
-    .argument("<prefix|digest>", "as in acme/leaked or sha256:…")
-    .requiredOption("--why <text>", "what clients are told")
-    .option("--yes", "do not ask")
+    .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
+    .requiredOption("--why <text>", "the text that clients get")
+    .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(
       "after",
       `
-A manifest's digest blocks the image by digest and not by tag; block its layers too, or its repository's name. Signed URLs that
-clients hold already live on for at most 20 minutes. No \`podctl apply\` lifts a block; \`podctl unblock\` does.`,
+A manifest's digest blocks the image by digest, not by tag. Block its layers or its repository's name too. Signed URLs that clients
+have already stay valid for at most 20 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));
@@ -35,8 +35,8 @@ clients hold already live on for at most 20 minutes. No \`podctl apply\` lifts a
 export function unblockCommand(): Command {
   return withTarget(new Command("unblock"))
     .description("Lifts a block.")
-    .argument("<prefix|digest>", "as it was blocked")
-    .option("--yes", "do not ask")
+    .argument("<prefix|digest>", "the prefix or digest, exactly as it was blocked")
+    .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .action(async (text: string, options: Options) => {
       const blocked = orFail(parseBlocked(text));

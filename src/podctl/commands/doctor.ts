@@ -1,7 +1,7 @@
 import { Command, InvalidArgumentError } from "commander";
 import { nameIn, podPrefix } from "../../directory/keys.ts";
-import { advice, type Check } from "../doctor/check.ts";
-import { diagnose } from "../doctor/diagnose.ts";
+import { checkDeployment } from "../doctor/check-deployment.ts";
+import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
 import { CliFailure } from "../failure.ts";
 import { colors, print, printJson } from "../output.ts";
@@ -14,19 +14,19 @@ type Options = TargetOptions & { readonly json?: boolean; readonly write?: boole
 export function doctorCommand(): Command {
   return withTarget(new Command("doctor"))
     .description(
-      "Checks each Pod against its record: registry, token service, keys, storage, clock. Ends with 1 if anything is wrong.",
+      "Checks each Pod against its record: registry, token service, keys, storage, clock. Exits with 1 if anything is wrong.",
     )
-    .argument("[pods...]", "the Pods to look at, instead of all")
-    .option("--write", "also what only a write shows, in the Pod's probe repository; what is written is removed again")
-    .option("--edge <url>", "where the edge is, if no route of wrangler.toml says so", parseOrigin)
-    .option("--json", "the checks as JSON")
+    .argument("[pods...]", "the Pods to check, instead of all Pods")
+    .option("--write", "also make the checks that write, in the Pod's probe repository; they remove what they wrote")
+    .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
+    .option("--json", "print the checks as JSON")
     .addHelpText(
       "after",
       `
-Signed URLs come from the edge, which must have the secret PROBE_TOKEN; podctl shows it the same token, in PODCTL_PROBE_TOKEN.
-PODCTL_USER and PODCTL_PASSWORD are a user who may pull each Pod's probe repository, and with --write push and delete there.
-Where the directory says \`credentials: own\`, only the default Pod and Pods named here are shown them. On the local stack the
-user is demo and the token is known.
+The edge signs the URLs for the storage checks. It must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
+PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull each Pod's probe repository, and with --write may
+also push and delete there. If the directory says \`credentials: own\`, podctl sends them only to the default Pod and to the Pods
+that you name. On the local stack you need to set none of these.
 
   podctl doctor                    all Pods of the local stack
   podctl doctor pod-b --write      one Pod, with the checks that write
@@ -37,7 +37,7 @@ user is demo and the token is known.
       const kv = target.openKv();
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
-      const checks = await diagnose({
+      const checks = await checkDeployment({
         directory: openDirectory(target, kv).directory,
         pods: named ? pods : await listPods(kv),
         named,
@@ -57,12 +57,12 @@ const withAdvice = (check: Check): object =>
 
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
-  throw new InvalidArgumentError("Want a URL, as in https://registry.example.com.");
+  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
 }
 
 async function listPods(kv: KvStore): Promise<readonly string[]> {
   const ids: string[] = [];
   for await (const page of kv.list(podPrefix)) ids.push(...page.map(({ key }) => nameIn(key)));
-  if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes them");
+  if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes the Pods of a topology");
   return ids;
 }

@@ -20,15 +20,17 @@ type Options = TargetOptions & {
 
 export function explainCommand(): Command {
   return withTarget(new Command("explain"))
-    .description("Shows step by step what the edge makes of a request. The Worker's own code runs on the target's KV.")
+    .description(
+      "Shows step by step how the edge would answer a request. The Worker's own code runs on the target's KV.",
+    )
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")
     .option("--token <token>", "the Bearer token that the client sends (or PODCTL_TOKEN); never printed")
-    .option("--country <code>", "where the client is, for the choice of a store: DE")
-    .option("--continent <code>", "the same: EU")
-    .option("--asn <number>", "the same: 64500", parseAsn)
-    .option("--colo <code>", "the same, Cloudflare's location: FRA")
-    .option("--ip <address>", "the same: 198.51.100.7")
+    .option("--country <code>", "the client's country, for the choice of a store, such as DE")
+    .option("--continent <code>", "the client's continent, such as EU")
+    .option("--asn <number>", "the number of the client's network, such as 64500", parseAsn)
+    .option("--colo <code>", "the client's Cloudflare location, such as FRA")
+    .option("--ip <address>", "the client's address, such as 198.51.100.7")
     .option("--pod-status <status>", "the status that every Pod is assumed to answer with", parseStatus, 200)
     .option("--json", "the steps as JSON")
     .addHelpText(
@@ -38,7 +40,8 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-Nothing is sent to a Pod: its answer is assumed (--pod-status). No secret is needed: what is signed is shown with stand-ins.`,
+Nothing is sent to a Pod, because podctl assumes its answer (--pod-status). No secret is needed. Secrets in what is signed are
+replaced by stand-ins.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

@@ -1,73 +1,80 @@
 import { readFile } from "node:fs/promises";
 import { text } from "node:stream/consumers";
 import { Command, Option } from "commander";
-import { generateSealingKeys } from "../../directory/seal.ts";
+import { orFail } from "../failure.ts";
 import { importPublicKeys, type KidForm, kidForms } from "../keys/public-keys.ts";
-import { newProbeToken, newUploadKey, rotateKeys } from "../keys/rotate-keys.ts";
+import { generateSecrets, publicSealingKey, rotateSecrets } from "../keys/worker-secrets.ts";
 import { note, print, printJson } from "../output.ts";
 
 export function keysCommand(): Command {
   return new Command("keys")
-    .description("The keys of a deployment and of its Pods.")
+    .description("Makes and shows the keys of a deployment and of its Pods.")
     .addCommand(generateCommand())
+    .addCommand(publicCommand())
     .addCommand(rotateCommand())
     .addCommand(importCommand());
 }
 
 function generateCommand(): Command {
   return new Command("generate")
-    .description("Prints new secrets for the Worker and the public key that seals for it, as JSON. Nothing is stored.")
+    .description("Prints new secrets for the Worker as JSON. Nothing is stored.")
     .addHelpText(
       "after",
       `
-SEALING_KEYS, UPLOAD_KEYS and PROBE_TOKEN are the Worker's, each set by \`npx wrangler secret put\`. sealingPublicKey is no
-secret: keep it beside the topology. Operators who run \`podctl doctor\` need PROBE_TOKEN as well.`,
+  podctl keys generate > secrets.json
+  npx wrangler secret bulk secrets.json --env production
+
+Keep secrets.json in your secret store and nowhere else. Operators who run \`podctl doctor\` need its PROBE_TOKEN.`,
     )
-    .action(async () => {
-      const { publicJwk, privateJwk } = await generateSealingKeys();
-      const secrets = {
-        SEALING_KEYS: JSON.stringify([privateJwk]),
-        UPLOAD_KEYS: JSON.stringify([newUploadKey()]),
-        PROBE_TOKEN: newProbeToken(),
-        sealingPublicKey: publicJwk,
-      };
-      printJson(secrets);
-    });
+    .action(async () => printJson(await generateSecrets()));
+}
+
+function publicCommand(): Command {
+  return new Command("public")
+    .description("Reads secrets from standard input and prints the public key that `podctl seal` seals with, as a JWK.")
+    .addHelpText(
+      "after",
+      `
+  podctl keys public < secrets.json > sealing.jwk
+
+This key is not a secret. Keep it in the folder of your topology file, where \`podctl seal\` looks for it.`,
+    )
+    .action(async () => printJson(orFail(publicSealingKey(await text(process.stdin)))));
 }
 
 function rotateCommand(): Command {
   return new Command("rotate")
     .description(
-      "Reads secrets as `keys generate` printed them from standard input, prints the next ones: a new key before each old one.",
+      "Reads secrets from standard input and prints the next ones: each list gets a new key and keeps the one in use as its second.",
     )
     .addHelpText(
       "after",
       `
   podctl keys rotate < secrets.json > next.json
+  npx wrangler secret bulk next.json --env production
 
-Set the new lists by \`npx wrangler secret put\` first: the Worker then takes both keys. Then seal every credential anew with the
-new sealingPublicKey and apply it. An upload of before the change lives on for a week by the second key; rotate again after that.`,
+The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the
+topology. Uploads that began before the rotation need the second key for one more week; after that, rotate again.`,
     )
     .action(async () => {
-      const rotated = await rotateKeys(await text(process.stdin));
-      if (!rotated.ok) throw new Error(rotated.error);
-      for (const name of rotated.value.dropped) {
-        note(`${name} held two keys: the older one is dropped, and what is still sealed for it opens no more`);
+      const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));
+      for (const name of dropped) {
+        note(
+          `${name} held two keys. The older one is dropped, so what is still sealed for it can no longer be opened.`,
+        );
       }
-      printJson(rotated.value.secrets);
+      printJson(secrets);
     });
 }
 
 function importCommand(): Command {
   return new Command("import")
-    .description(
-      "Prints the public keys of a token service, from a PEM bundle or a JWK set, as a Pod's `keys` want them.",
-    )
+    .description("Prints the public keys of a token service as a Pod's `keys` need them.")
     .argument("<file>", "certificates or public keys in PEM, or a JWK set in JSON")
     .addOption(
       new Option(
         "--kid <form>",
-        "how its tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or the JWK's own",
+        "how its tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
       )
         .choices(kidForms)
         .default("libtrust"),
@@ -77,7 +84,7 @@ function importCommand(): Command {
       `
   podctl keys import /etc/registry/token.crt
 
-Each line goes under \`keys:\` of the Pod in the topology. \`podctl doctor\` says whether the tokens bear that kid.`,
+Put each line under \`keys:\` of the Pod in the topology. \`podctl doctor\` checks that its tokens name that kid.`,
     )
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
       const keys = await importPublicKeys(await readFile(file, "utf8"), kid);

@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
+import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan } from "../write/make-plan.ts";
 import { planJson, planLines } from "../write/plan-text.ts";
 
@@ -12,22 +13,23 @@ const changesExitCode = 2;
 export function planCommand(): Command {
   return withTarget(new Command("plan"))
     .description(
-      "Shows what applying a topology file would change in KV. Writes nothing; exits with 2 when there are changes.",
+      "Shows what applying a topology file would change in KV. Writes nothing. Exits with 2 if there are changes.",
     )
-    .argument("[file]", "the topology; for the local stack topology.example.yaml is the default")
+    .argument("[file]", "the topology file; topology.example.yaml by default on the local stack")
     .option("--json", "the plan as JSON")
     .addHelpText(
       "after",
       `
-Records that the file does not ask for are deleted, but for blocks. The revision that a plan prints names the state of KV that it
-was made for: \`podctl apply --expect <revision>\` refuses to write when KV is no longer in it.`,
+An apply deletes records that the file does not ask for, except blocks. The revision that a plan prints names the state of KV that it
+was made for. \`podctl apply --expect <revision>\` refuses to write if KV has changed since.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const target = await openTarget(options);
       const { topology } = await readTopology(file, target);
       const plan = await makePlan(target.openKv(), topology);
-      if (json) printJson(planJson(plan));
-      else for (const line of planLines(plan, target.name)) print(line);
+      const [clouds, now] = [topology.cloudFiles, new Date()];
+      if (json) printJson({ ...planJson(plan), clouds: cloudJson(clouds, now) });
+      else for (const line of [...planLines(plan, target.name), ...cloudLines(clouds, now)]) print(line);
       if (!isEmpty(plan)) process.exitCode = changesExitCode;
     });
 }

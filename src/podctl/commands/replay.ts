@@ -1,12 +1,11 @@
 import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import { kindOf } from "../../directory/keys.ts";
-import type { LiveRecord } from "../../topology/content.ts";
 import { CliFailure } from "../failure.ts";
 import { counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic } from "../replay/comparison.ts";
+import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
 import { linesOf } from "../replay/lines.ts";
-import { addRecord, createDecide, type Texts, textsOf } from "../replay/map.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import type { Target } from "../target/target.ts";
@@ -19,7 +18,9 @@ const maxShown = 20;
 
 export function replayCommand(): Command {
   return withTarget(new Command("replay"))
-    .description("Says which requests of an access log would go elsewhere under another map. Ends with 2 if any would.")
+    .description(
+      "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if any would.",
+    )
     .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
     .argument("[file]", "the topology to try; for the local stack topology.example.yaml is the default")
     .option("--from <file>", "a topology to compare it with, instead of live KV")
@@ -30,7 +31,7 @@ export function replayCommand(): Command {
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
   podctl replay access.log topology.yaml --from before.yaml   the same between two files, without KV
 
-The log is read as a stream. Blocks that stand in KV alone stay when a file is applied, and so do here.`,
+The log is read as a stream. Blocks that are only in KV stay when a file is applied, and so they do here.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);
@@ -49,7 +50,7 @@ The log is read as a stream. Blocks that stand in KV alone stay when a file is a
       if (comparison.lines.differs > 0) process.exitCode = differsExitCode;
       if (isUnread(comparison)) {
         throw new CliFailure(
-          `no line of "${log}" is one of an access log; want it as text, not compressed: zcat it into -`,
+          `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`,
         );
       }
     });
@@ -62,10 +63,10 @@ const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
 async function readLiveTexts(target: Target): Promise<Texts> {
   const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
   const progress = startProgress("keys read", null);
-  const addAll = (records: readonly LiveRecord[]) => {
-    for (const { key, text } of records) addRecord(texts, shared, key, text);
-  };
-  await readLive(target.openKv(), addAll, progress.advance);
+  for await (const page of readLive(target.openKv())) {
+    for (const { key, text } of page) addRecord(texts, shared, key, text);
+    progress.advance(page.length);
+  }
   progress.end();
   return texts;
 }

@@ -13,8 +13,8 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function resolveCommand(): Command {
   return withTarget(new Command("resolve"))
-    .description("Says which Pod owns a repository name, and by which assignment. Ends with 1 if none does.")
-    .argument("<name>", "a repository name, as in acme/app")
+    .description("Shows which Pod owns a repository name, and by which assignment. Exits with 1 if no Pod does.")
+    .argument("<name>", "a repository name, such as acme/app")
     .option("--json", "the answer as JSON")
     .action(async (text: string, { json, ...options }: Options) => {
       const name = orFail(parseRepositoryName(text));
@@ -28,7 +28,7 @@ export function resolveCommand(): Command {
       if (pod === null) process.exitCode = 1;
       if (json)
         return printJson({ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked });
-      const whose = pod === null ? "nobody's: no assignment and no default" : describePod(pod);
+      const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([
           { step: "name", result: text },

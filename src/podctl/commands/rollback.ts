@@ -2,36 +2,37 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { readRollback, undo } from "../write/undo-write.ts";
+import { readLastWrite, undoWrite } from "../write/undo-write.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
 
 export function rollbackCommand(): Command {
   return withTarget(new Command("rollback"))
     .description("Puts back, byte for byte, what the last apply, assign or block replaced.")
-    .option("--yes", "do not ask")
+    .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")
     .addHelpText(
       "after",
       `
-Run again it undoes the write before that; the last ten are kept. An apply that was cut off is undone as well.
-A rollback that was cut off is finished by the next one.`,
+Run it again to undo the write before that; KV keeps the last ten. It also undoes an apply that was interrupted.
+If a rollback is interrupted, the next one completes it.`,
     )
     .action(async (options: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
-      const rollback = await readRollback(kv);
-      const { index, to, former } = rollback;
+      const last = await readLastWrite(kv);
+      const { index, former, before } = last;
+      const to = before.record?.revision ?? 0;
       const records = former.size - 1;
       showWrite(
         [
-          `${target.name}: back from revision ${index.revision} (${index.by}, ${index.at}) to ${to}: ${counted(records, "record")}.`,
+          `${target.name} goes back from revision ${index.revision} (${index.by}, ${index.at}) to ${to}: ${counted(records, "record")}.`,
         ],
         options,
       );
       await confirmWrite(`Write this to ${target.name}?`, options.yes);
-      await undo(kv, rollback);
+      await undoWrite(kv, last);
       if (options.json) printJson({ from: index.revision, to, records });
-      else print(`Revision ${to} is back.`);
+      else print(`Revision ${to} is restored.`);
     });
 }

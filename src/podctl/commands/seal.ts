@@ -1,51 +1,59 @@
 import { readFile } from "node:fs/promises";
+import { dirname, join } from "node:path";
 import { text } from "node:stream/consumers";
 import { Command } from "commander";
 import type { JWK } from "jose";
-import { type SealedFor, seal } from "../../directory/seal.ts";
+import { seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
+import { CliFailure } from "../failure.ts";
+import { sealedPlace } from "../keys/sealed-place.ts";
 import { print } from "../output.ts";
-
-type Options = SealedFor & { readonly key: string };
 
 export function sealCommand(): Command {
   return new Command("seal")
-    .description("Seals a secret, read from standard input, for one place of one Pod's record; prints the JWE.")
-    .requiredOption("--pod <id>", "the Pod whose record it goes into")
-    .requiredOption("--field <path>", "the member of that record, as in blobs.stores.0.credentials or trust.value")
-    .requiredOption("--scheme <scheme>", "the store's scheme (s3, gcs, …), or the kind of trust (header, access)")
-    .requiredOption(
-      "--target <target>",
-      "what the secret opens: a bucket or a baseUrl, as docs/directory-schema.md lists; for trust the registry URL",
+    .description("Reads a secret from standard input, seals it for one field of one Pod, and prints the sealed value.")
+    .argument(
+      "<topology-file>",
+      "the file that says what the secret opens: the store's scheme and bucket, or the registry",
     )
-    .requiredOption("--key <file>", "the deployment's public key as a JWK, from `podctl keys generate`")
+    .argument("<pod>", "the Pod's id in that file")
+    .argument("<field>", "the member that the sealed value goes into, as in blobs.stores.0.credentials or trust.value")
+    .option("--key <file>", "the public key that `podctl keys public` prints (default: sealing.jwk next to the file)")
     .addHelpText(
       "after",
       `
-  echo '{"accessKeyId":"…","secretAccessKey":"…"}' |
-    podctl seal --pod pod-a --field blobs.stores.0.credentials --scheme s3 --target my-bucket --key sealing.jwk
+  podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The JWE opens nowhere else: a copy in another record, field or bucket is refused.`,
+The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\` is the text
+itself. The sealed value opens nowhere else: the Worker refuses a copy in another Pod, member, bucket or registry.`,
     )
-    .action(async ({ key, pod, field, scheme, target }: Options) => {
+    .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
+      const place = sealedPlace(await readFile(file, "utf8"), { pod, field });
+      if (!place.ok) throw new CliFailure(`"${file}" ${place.error}`);
       const secret = (await text(process.stdin)).trim();
-      if (secret === "") throw new Error("standard input is empty; want the secret to seal");
-      if (scheme in schemes) await checkSecret(scheme as Scheme, secret);
-      const publicKey = await readPublicKey(key);
-      print(await seal(secret, { pod, field, scheme, target }, publicKey));
+      if (secret === "") throw new CliFailure("standard input is empty; want the secret to seal");
+      await checkSecret(place.value.scheme, secret);
+      const publicKey = await readPublicKey(key ?? join(dirname(file), "sealing.jwk"));
+      print(await seal(secret, place.value, publicKey));
     });
 }
 
-/** What the Worker could not use is better refused here, where nobody waits for an image. */
-async function checkSecret(scheme: Scheme, secret: string): Promise<void> {
-  const parsed = await parseSecret(scheme, secret);
-  if (!parsed.ok) throw new Error(`the secret on standard input ${parsed.error}`);
+/** It is better to refuse an unusable secret here than to let the Worker find out when somebody waits for an image. */
+async function checkSecret(scheme: string, secret: string): Promise<void> {
+  if (!(scheme in schemes)) return;
+  const parsed = await parseSecret(scheme as Scheme, secret);
+  if (!parsed.ok) throw new CliFailure(`the secret on standard input ${parsed.error}`);
 }
 
 async function readPublicKey(path: string): Promise<JWK> {
-  const jwk = parseJsonObject(await readFile(path, "utf8")) as JWK | null;
-  if (jwk?.kty !== "EC" || jwk.crv !== "P-256") throw new Error(`key "${path}" is no JWK of an EC key on P-256`);
-  if (jwk.d !== undefined) throw new Error(`key "${path}" is private; want the public one, without "d"`);
+  const text = await readFile(path, "utf8").catch((error: Error) => {
+    throw new CliFailure(`the public key cannot be read: ${error.message}; \`podctl keys public\` prints it`);
+  });
+  const jwk = parseJsonObject(text) as JWK | null;
+  if (jwk?.kty !== "EC" || jwk.crv !== "P-256") {
+    throw new CliFailure(`key "${path}" is not a JWK of an EC key on P-256; \`podctl keys public\` prints one`);
+  }
+  if (jwk.d !== undefined) throw new CliFailure(`key "${path}" is private; want the public one, without "d"`);
   return jwk;
 }

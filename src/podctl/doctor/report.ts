@@ -1,11 +1,12 @@
-/** Doctor's findings as a table for people. Pure. */
+/** The checks as a table for people, with what to do about each finding. Pure. */
 import type { Colors } from "picocolors/types";
-import { advice, type Check } from "./check.ts";
+import { inOneLine } from "../output.ts";
+import { advice, type Check } from "./findings.ts";
 
 type Paint = Pick<Colors, "green" | "red" | "yellow" | "bold" | "dim">;
 
 export function formatChecks(checks: readonly Check[], paint: Paint): string {
-  const rows = checks.map((check) => [check.pod, check.check, resultOf(check), check.text] as const);
+  const rows = checks.map((check) => [check.pod, check.check, resultOf(check), inOneLine(check.text)] as const);
   const widths = [0, 1, 2].map((column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
   const colours = { ok: paint.green, finding: paint.red, skipped: paint.yellow } as const;
   const lines = rows.map(([pod, check, result, text], index) => {
@@ -26,6 +27,6 @@ function whatToDo(checks: readonly Check[]): readonly string[] {
   if (found.length === 0) return [`Nothing is wrong: ${checks.length - skipped} checks passed${left}.`];
   return [
     `${found.length} of ${checks.length - skipped} checks found something wrong${left}.`,
-    ...found.map(({ pod, finding, text }) => `  ${pod}: ${text}\n    ${finding}: ${advice[finding]}`),
+    ...found.map(({ pod, finding, text }) => `  ${pod}: ${inOneLine(text)}\n    ${finding}: ${advice[finding]}`),
   ];
 }

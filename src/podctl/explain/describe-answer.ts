@@ -6,8 +6,7 @@ import { type Endpoint, hasRepository } from "../../oci/endpoint.ts";
 import { countParameter } from "../../oci/query.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
 import { redactPath } from "../../telemetry/record.ts";
-import type { Question } from "./explain-request.ts";
-import type { Call, Recorded } from "./recording.ts";
+import type { Call, Question, Recorded } from "./recording.ts";
 import type { Step } from "./step.ts";
 
 export async function answerSteps(

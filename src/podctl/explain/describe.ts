@@ -1,4 +1,4 @@
-/** What explain and resolve say of records and tokens: names, never a secret. */
+/** What `explain` and `resolve` say about records and tokens: names, never a secret. */
 import { decodeJwt } from "jose";
 import type { Token } from "../../auth/bundle.ts";
 import { partsOf } from "../../auth/grant.ts";
@@ -12,7 +12,7 @@ import type { Lookup } from "../target/traced-directory.ts";
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** The routes and blocks that were asked for, longest prefix first, and which of them are there. */
+/** The assignments and blocks that were looked up, longest prefix first, and which of them exist. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.flatMap(({ key, text }) => {
     if (text === null) return kindOf(key) === "block" ? [] : [`${key}  –`];
@@ -31,21 +31,21 @@ function summaryOf(key: string, text: string): string {
 
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
-/** Each part: whose it is, its key, whether it verifies, and what it grants. */
+/** For each part of a token: its Pod, its key, whether it verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, ports: VerifyPorts): Promise<readonly string[]> {
   const parts = await partsOf(token, directory);
   if (!parts.ok) return [parts.error.text];
-  if (parts.value.length === 0) return ["its key is of no Pod of this directory"];
+  if (parts.value.length === 0) return ["its key does not belong to a Pod of this directory"];
   return Promise.all(
     parts.value.map(async ({ pod: id, jwt }) => {
       const pod = await directory.pod(id);
       if (!pod.ok || pod.value === null) return `${id}: ${pod.ok ? "has no record" : pod.error.text}`;
       const verdict = await verifyToken(jwt, pod.value, ports);
       const kid = keyId(jwt);
-      const of = `${id}: key ${kid.ok ? kid.value : "of no sense"}, ${endOf(jwt, ports.now)}`;
+      const of = `${id}: key ${kid.ok ? kid.value : "that cannot be read"}, ${endOf(jwt, ports.now)}`;
       if (verdict.kind === "verified")
         return `${of}: grants ${verdict.access.map(formatScope).join(" ") || "nothing but a login"}`;
-      return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "a key that the record does not hold"}`;
+      return `${of}: ${verdict.kind === "invalid" ? "does not verify" : "the Pod's record does not have this key"}`;
     }),
   );
 }

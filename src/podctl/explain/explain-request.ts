@@ -11,24 +11,11 @@ import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
 import type { TracedDirectory } from "../target/traced-directory.ts";
-import { explainSigning } from "./canonical.ts";
 import { describePod, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
-import { type Recorded, requestFrom, runHandle } from "./recording.ts";
+import { explainSigning } from "./explain-signing.ts";
+import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
-
-export type Question = {
-  readonly method: string;
-  readonly url: URL;
-  /** `none`: a fleet whose requests need no token. */
-  readonly auth: "token" | "none";
-  /** As the client sends it; never printed. */
-  readonly token: string | null;
-  readonly client: Client;
-  /** The status that registries and token services are assumed to answer with. */
-  readonly podStatus: number;
-  readonly now: Date;
-};
 
 /** A directory that notes its look-ups, opened anew for each purpose. */
 type OpenDirectory = () => TracedDirectory;

@@ -9,7 +9,21 @@ import { ok } from "../../lib/result.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
 import type { Services } from "../../services.ts";
-import { standInSecret } from "./canonical.ts";
+import { standInSecret } from "./explain-signing.ts";
+
+/** A request that is to be explained. */
+export type Question = {
+  readonly method: string;
+  readonly url: URL;
+  /** `none`: a fleet whose requests need no token. */
+  readonly auth: "token" | "none";
+  /** As the client sends it; never printed. */
+  readonly token: string | null;
+  readonly client: Client;
+  /** The status that registries and token services are assumed to answer with. */
+  readonly podStatus: number;
+  readonly now: Date;
+};
 
 /** A call that the Worker would make. */
 export type Call = {
@@ -19,13 +33,7 @@ export type Call = {
   readonly assumedStatus: number;
 };
 
-export type Assumptions = {
-  readonly directory: Directory;
-  readonly auth: "token" | "none";
-  /** The status that every registry and token service answers with. */
-  readonly podStatus: number;
-  readonly now: Date;
-};
+export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { readonly directory: Directory };
 
 export type Recorded = { readonly answer: AttributedAnswer; readonly calls: readonly Call[] };
 
@@ -54,10 +62,12 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       service: new URL(request.url).searchParams.get("service") ?? "",
       realm: null,
       auth,
-      plainHttp: "allow",
+      plainHttp: "everywhere",
+      corsOrigins: [],
       sealingKeys: [],
-      uploadKeys: [new Uint8Array(32)],
+      edgeKeys: [new Uint8Array(32)],
       probeToken: null,
+      stallMs: 60_000,
     },
     directory,
     callRegistry: record("registry", () => ""),

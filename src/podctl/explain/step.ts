@@ -1,3 +1,5 @@
+import { inOneLine } from "../output.ts";
+
 /** One step of a request's story: its name, what came of it, and what else there is to show of it. */
 export type Step = { readonly step: string; readonly result: string; readonly lines?: readonly string[] };
 
@@ -5,8 +7,8 @@ export const formatSteps = (steps: readonly Step[]): string => {
   const width = Math.max(...steps.map(({ step }) => step.length));
   return steps
     .flatMap(({ step, result, lines = [] }) => [
-      `${step.padEnd(width)}  ${result}`,
-      ...lines.map((line) => `${" ".repeat(width)}    ${line}`),
+      `${step.padEnd(width)}  ${inOneLine(result)}`,
+      ...lines.map((line) => `${" ".repeat(width)}    ${inOneLine(line)}`),
     ])
     .join("\n");
 };

@@ -4,19 +4,19 @@ import { libtrustKeyId } from "../../directory/key-id.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** How a token service names its keys: GitLab and distribution 2 by libtrust's id, distribution 3 by a thumbprint or as its JWK set says. */
+/** How a token service names its keys: GitLab and distribution 2 use libtrust's id, distribution 3 a thumbprint or what its JWK set says. */
 export const kidForms = ["libtrust", "rfc7638", "own"] as const;
 export type KidForm = (typeof kidForms)[number];
 
 type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
 
-/** The public keys of a PEM bundle (certificates or keys) or a JWK set, each once, as a Pod's record wants them; else what is wrong. */
+/** The public keys of a PEM bundle (certificates or keys) or of a JWK set, each once, in the form of a Pod's record. The error never quotes a key. */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
-  // It trims a byte order mark as well.
+  // This removes a byte order mark, too.
   const trimmed = text.trimStart();
   const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
   if (!found.ok) return found;
-  if (found.value.length === 0) return err("holds no key; want PEM certificates or public keys, or a JWK set");
+  if (found.value.length === 0) return err("has no key; want PEM certificates or public keys, or a JWK set");
   const keys = new Map<string, JWK>();
   for (const [index, each] of found.value.entries()) {
     const jwk = await recordKey(each, form);
@@ -24,7 +24,7 @@ export async function importPublicKeys(text: string, form: KidForm): Promise<Res
     const { kid = "" } = jwk.value;
     const same = keys.get(kid);
     if (same !== undefined && (await thumbprint(same)) !== (await thumbprint(jwk.value)))
-      return err(`key ${index + 1} has the kid "${kid}" of another key; want one for each`);
+      return err(`key ${index + 1} has the same kid "${kid}" as another key; want a kid for each`);
     keys.set(kid, jwk.value);
   }
   return ok([...keys.values()]);
@@ -33,14 +33,14 @@ export async function importPublicKeys(text: string, form: KidForm): Promise<Res
 function fromPem(text: string): Result<readonly FoundKey[], string> {
   const keys: FoundKey[] = [];
   for (const [block, label = ""] of text.matchAll(/-----BEGIN ([A-Z0-9 ]+)-----[\s\S]*?-----END \1-----/g)) {
-    if (label.includes("PRIVATE")) return err("holds a private key; want certificates or public keys alone");
+    if (label.includes("PRIVATE")) return err("has a private key; want only certificates or public keys");
     if (label !== "CERTIFICATE" && !label.endsWith("PUBLIC KEY"))
-      return err(`holds a "${label}"; want certificates or public keys`);
+      return err(`has a "${label}"; want certificates or public keys`);
     try {
       const key = label === "CERTIFICATE" ? new X509Certificate(block).publicKey : createPublicKey(block);
       keys.push({ key, alg: null, kid: null });
     } catch {
-      return err(`has a ${label} that cannot be read, the ${keys.length + 1}. of the file`);
+      return err(`has a ${label} that cannot be read: number ${keys.length + 1} in the file`);
     }
   }
   return ok(keys);
@@ -48,25 +48,25 @@ function fromPem(text: string): Result<readonly FoundKey[], string> {
 
 function fromJwks(text: string): Result<readonly FoundKey[], string> {
   const json = parseJson(text);
-  if (json === undefined) return err("is no JSON");
+  if (json === undefined) return err("is not JSON");
   const set = Object(json) as Record<string, unknown>;
   const members = Array.isArray(set["keys"]) ? (set["keys"] as unknown[]) : [set];
   const keys: FoundKey[] = [];
   for (const [index, member] of members.entries()) {
     const jwk = Object(member) as JWK;
-    if (jwk.d !== undefined || jwk.k !== undefined) return err(`key ${index + 1} is private; want public keys alone`);
-    // It verifies nothing.
+    if (jwk.d !== undefined || jwk.k !== undefined) return err(`key ${index + 1} is private; want only public keys`);
+    // A key for encryption verifies no token.
     if (jwk.use === "enc") continue;
     try {
       keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid || null });
     } catch {
-      return err(`key ${index + 1} is no public JWK`);
+      return err(`key ${index + 1} is not a public JWK`);
     }
   }
   return ok(keys);
 }
 
-/** RFC 7518 §3.1 and RFC 8037: what keys of this kind can sign; the first is taken unless the JWK says another. */
+/** RFC 7518 §3.1 and RFC 8037: the algorithms that a key of this kind can sign with. The first is used unless the JWK names another. */
 const algorithms: Readonly<Record<string, readonly string[]>> = {
   RSA: ["RS256", "RS384", "RS512", "PS256"],
   "P-256": ["ES256"],
@@ -85,10 +85,12 @@ async function recordKey(found: FoundKey, form: KidForm): Promise<Result<JWK, st
   const able = algorithms[jwk.crv ?? jwk.kty ?? ""] ?? [];
   const alg = found.alg === null ? able[0] : able.find((each) => each === found.alg);
   if (alg === undefined)
-    return err(`is for "${found.alg ?? found.key.asymmetricKeyType}"; want RSA, P-256, P-384, P-521 or Ed25519`);
+    return err(
+      `is for "${found.alg ?? found.key.asymmetricKeyType}"; want a key for RSA, P-256, P-384, P-521 or Ed25519`,
+    );
   const named = { ...jwk, alg, use: "sig" };
   const kid = await keyIdOf(named, form, found.kid);
-  return kid === null ? err('has no "kid" of its own; want --kid libtrust or rfc7638') : ok({ ...named, kid });
+  return kid === null ? err('has no "kid"; want `--kid libtrust` or `--kid rfc7638`') : ok({ ...named, kid });
 }
 
 const supported = ({ asymmetricKeyType }: KeyObject): boolean =>

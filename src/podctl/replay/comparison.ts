@@ -13,7 +13,7 @@ export type Difference = {
 
 export type Comparison = {
   readonly lines: Record<"same" | "differs" | "nameless" | "refused" | "unread", number>;
-  /** The first names to differ, at most {@link maxNames}; of all others the requests are counted by where they go. */
+  /** The first names that differ, at most {@link maxNames}. Requests for all others are only counted by where they go. */
   readonly differences: readonly Difference[];
   readonly byMove: ReadonlyMap<string, number>;
 };
@@ -21,7 +21,7 @@ export type Comparison = {
 const maxNames = 10_000;
 const maxExamples = 3;
 
-/** Every line of a log under two maps. What is kept does not grow with the log. */
+/** Compares where every line of a log goes under two directories. What is kept in memory does not grow with the log. */
 export async function compareTraffic(
   lines: AsyncIterable<string | null>,
   before: Decide,

@@ -11,7 +11,7 @@ export type Subject = { readonly name: RepositoryName; readonly method: string; 
 
 type LoggedRequest =
   | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
-  /** No repository, as `/v2/`; refused before any look-up; or no line of an access log. */
+  /** It names no repository, such as `/v2/`; it is refused before any look-up; or it is not a line of an access log. */
   | { readonly kind: "nameless" | "refused" | "unread" };
 
 /** Apache's common log format and what extends it: the request line in quotes, then the status. */
@@ -27,7 +27,7 @@ export function parseLogLine(line: string): LoggedRequest {
   if (!endpoint.ok) return { kind: "refused" };
   const subjects = subjectsOf(endpoint.value, url);
   if (subjects.length === 0) return { kind: "nameless" };
-  // The query may hold what is not to be printed.
+  // The query may hold secrets, so only the path is printed.
   return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects };
 }
 
@@ -56,7 +56,7 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
     : [own];
 }
 
-/** An upload's query is the Pod's own, and may hold what is not to be printed. */
+/** An upload's query is the Pod's own, and may hold secrets. */
 const withoutSecrets = (endpoint: RepositoryEndpoint): RepositoryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: "" } : endpoint;
 

@@ -1,34 +1,24 @@
+/** The account that `--env` names: the section [env.<name>] of wrangler.toml, which the same flag selects for wrangler. */
 import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
-import { operatorFromEnv } from "./edge-access.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";
-import type { Target } from "./target.ts";
+import { operatorFromEnv, type Target } from "./target.ts";
 
-/** What wrangler.toml is at its top level. */
-const topLevel = "production";
 const binding = "DIRECTORY";
 
-/** Account and namespace are wrangler.toml's, the token is the environment's, as for wrangler itself. */
+/** Account and namespace come from wrangler.toml, the API token comes from the environment. */
 export async function openAccount(env: string): Promise<Target> {
-  const configPath = process.env["PODCTL_WRANGLER_CONFIG"] ?? `${root}wrangler.toml`;
-  const environments = await readEnvironments(configPath).catch((error: Error) => {
-    throw new CliFailure(`"${configPath}" cannot be read: ${error.message}`);
-  });
-  if (!environments.includes(env) && env !== topLevel) {
-    throw new CliFailure(
-      `--env "${env}" is not in wrangler.toml; want one of ${[topLevel, ...environments].join(", ")}`,
-    );
-  }
-  const config = await readWorkerConfig(configPath, environments.includes(env) ? env : undefined);
+  const configPath = process.env["PODCTL_WRANGLER_CONFIG"] || `${root}wrangler.toml`;
+  const config = await readSection(configPath, env);
   return {
     name: env,
-    openKv: () => openNamespace(config, env),
+    openKv: () => openNamespace(config, `[env.${env}] of "${configPath}"`),
     auth: config.vars["AUTH"] === "none" ? "none" : "token",
     openEdge: async (at) => {
       const [host] = config.hosts;
       const origin = at?.origin ?? (host === undefined ? null : `https://${host}`);
-      if (origin === null) throw new CliFailure(`wrangler.toml names no route for "${env}": want --edge <url>`);
+      if (origin === null) throw new CliFailure(`[env.${env}] of "${configPath}" has no route: want --edge <url>`);
       return {
         origin,
         probeToken: process.env["PODCTL_PROBE_TOKEN"] ?? null,
@@ -43,21 +33,50 @@ export async function openAccount(env: string): Promise<Target> {
   };
 }
 
-function openNamespace(config: WorkerConfig, env: string): KvStore {
+async function readSection(configPath: string, env: string): Promise<WorkerConfig> {
+  const environments = await readEnvironments(configPath).catch((error: Error) => {
+    throw new CliFailure(`"${configPath}" cannot be read: ${error.message}`);
+  });
+  if (!environments.includes(env)) {
+    const known = environments.length === 0 ? "it has none" : `it has ${environments.join(", ")}`;
+    throw new CliFailure(`--env "${env}" needs a section [env.${env}] in "${configPath}"; ${known}`);
+  }
+  const section = await readWorkerConfig(configPath, env);
+  refuseSecondNamespace(section, await readWorkerConfig(configPath), env);
+  return section;
+}
+
+/** A deploy without `--env` uploads a Worker that reads the top level's namespace, and what podctl writes never reaches it. */
+function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, env: string): void {
+  const [used, other] = [namespaceOf(section), namespaceOf(topLevel)];
+  if (other === null || other === used) return;
+  throw new CliFailure(
+    `wrangler.toml names two namespaces as ${binding}: "${used ?? "none"}" in [env.${env}] and "${other}" at its top level, ` +
+      `which \`wrangler deploy\` without --env would use. Move the second one into a section of its own`,
+  );
+}
+
+function openNamespace(config: WorkerConfig, place: string): KvStore {
   const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
-  if (!account) throw new CliFailure("no account: set account_id in wrangler.toml or CLOUDFLARE_ACCOUNT_ID");
-  const token = process.env["CLOUDFLARE_API_TOKEN"];
-  if (!token) throw new CliFailure("no API token: set CLOUDFLARE_API_TOKEN to one that may edit Workers KV");
-  const namespace = namespaceOf(config, env);
+  if (!account) throw new CliFailure("no account is named: set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
+  // wrangler prefers CLOUDFLARE_API_TOKEN to a login, so a token that may only edit KV must not be there during a deploy.
+  const token = process.env["PODCTL_API_TOKEN"] || process.env["CLOUDFLARE_API_TOKEN"];
+  if (!token) {
+    throw new CliFailure(
+      "no API token is set: put one with the permission Workers KV Storage: Edit into PODCTL_API_TOKEN",
+    );
+  }
+  const namespace = namespaceOf(config);
+  if (namespace === null) {
+    throw new CliFailure(
+      `${place} has no id of the KV namespace ${binding}; \`npx wrangler kv namespace create ${binding}\` prints one`,
+    );
+  }
   return openKvStore({ baseUrl: process.env["CLOUDFLARE_BASE_URL"], token, account, namespace });
 }
 
-/** wrangler.toml comes with ids that are none. */
-function namespaceOf(config: WorkerConfig, env: string): string {
+/** The id of the directory's namespace; null if the file does not name one or still has the zeros that it comes with. */
+function namespaceOf(config: WorkerConfig): string | null {
   const id = config.kvNamespaces.get(binding);
-  if (id !== undefined && /^[0-9a-f]{32}$/.test(id) && !/^0*1?$/.test(id)) return id;
-  throw new CliFailure(
-    `wrangler.toml has no id of the KV namespace ${binding} for "${env}"; ` +
-      `\`npx wrangler kv namespace create ${binding}\` prints one`,
-  );
+  return id !== undefined && /^[0-9a-f]{32}$/.test(id) && !/^0+$/.test(id) ? id : null;
 }

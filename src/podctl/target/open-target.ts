@@ -5,12 +5,13 @@ import type { Target } from "./target.ts";
 
 export type TargetOptions = { readonly env?: string };
 
-/** `--env` as every command that has a target takes it. */
+/** Adds `--env` to a command that works on a target. */
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "the environment of wrangler.toml (`production`: its top level) instead of the local stack",
+    "work on the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV)",
   );
 
-export const openTarget = ({ env }: TargetOptions): Promise<Target> =>
-  env === undefined ? openStack() : openAccount(env);
+export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
+  return env === undefined ? openStack() : openAccount(env);
+}

@@ -1,19 +1,17 @@
-/** The topology file that a command is given, checked for its target; mistakes end the command. */
-
-import { loadTopology } from "../../topology/load.ts";
+/** Reads the topology file of a command and checks it for the target. A mistake in the file ends the command. */
+import { type LoadedTopology, loadTopology } from "../../topology/load.ts";
 import { formatMistake, type LocatedMistake } from "../../topology/mistake.ts";
-import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
 import { count, counted, startProgress } from "../output.ts";
 import type { Target } from "./target.ts";
 
 const maxShown = 20;
 
-type NamedTopology = { readonly file: string; readonly topology: Topology };
+type NamedTopology = { readonly file: string; readonly topology: LoadedTopology };
 
 export async function readTopology(file: string | undefined, target: Target): Promise<NamedTopology> {
   const path = file ?? target.defaultFile;
-  if (path === null) throw new CliFailure("no topology file is named; want one, as in `podctl plan topology.yaml`");
+  if (path === null) throw new CliFailure("no topology file is given; name one, as in `podctl plan topology.yaml`");
   const progress = startProgress("assignments read", null);
   const topology = await loadTopology(path, { ...target, onProgress: (lines) => progress.advance(lines) });
   progress.end();

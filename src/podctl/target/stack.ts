@@ -4,9 +4,8 @@ import { type RunningStack, readStackFile } from "../../local/stack-files.ts";
 import { kvApiNames, kvApiPath } from "../../local/workerd/kv-api.ts";
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
-import { operatorFromEnv } from "./edge-access.ts";
 import { openKvStore } from "./kv-store.ts";
-import type { Target } from "./target.ts";
+import { operatorFromEnv, type Target } from "./target.ts";
 
 export async function openStack(): Promise<Target> {
   const stack = await readStackFile(stackFileInUse());
@@ -35,7 +34,7 @@ export async function openStack(): Promise<Target> {
   };
 }
 
-const noStack = "no local stack is running; start one by `npm start`, or name a target by --env";
+const noStack = "no local stack is running; start one with `npm start`, or choose an environment with --env";
 
 async function readPlaceholders({ stateDir }: RunningStack): Promise<Placeholders> {
   return JSON.parse(await readFile(`${stateDir}/topology-values.json`, "utf8")) as Placeholders;

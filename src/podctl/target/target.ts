@@ -1,17 +1,30 @@
-import type { Rules } from "../../topology/rules.ts";
-import type { EdgeAccess } from "./edge-access.ts";
+import type { Rules } from "../../topology/topology.ts";
 import type { KvStore } from "./kv-store.ts";
 
-/** What a command talks to: the running local stack, or with `--env` the account that wrangler.toml names. */
+/** What a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
 export type Target = Rules & {
-  /** For messages. */
+  /** As messages call it: `the local stack`, or the environment. */
   readonly name: string;
-  /** Fails where there is no running stack, or no token for the account. */
+  /** Throws a CliFailure if no local stack is running or the account's API token is missing. */
   readonly openKv: () => KvStore;
-  /** Fails where it is not known where the edge is. */
+  /** Throws a CliFailure if neither `at` nor the target says where the edge is. */
   readonly openEdge: (at?: URL) => Promise<EdgeAccess>;
-  /** The topology that a command reads when none is named; null where it must be named. */
+  /** The topology file that a command reads if it is given none; null if it must be given one. */
   readonly defaultFile: string | null;
-  /** For `${NAME}` in that file; null where a file holds the values themselves. */
+  /** The values of `${NAME}` in that file; null if a file holds the values themselves. */
   readonly placeholders: Readonly<Record<string, string>> | null;
 };
+
+/** The deployed Worker, for commands that send requests to it. */
+export type EdgeAccess = {
+  readonly origin: string;
+  /** The Worker's PROBE_TOKEN; null if the operator has not given it. */
+  readonly probeToken: string | null;
+  /** The user whom Pods see; null if the operator has given none. */
+  readonly user: { readonly name: string; readonly password: string } | null;
+};
+
+export function operatorFromEnv(): EdgeAccess["user"] {
+  const { PODCTL_USER: name, PODCTL_PASSWORD: password } = process.env;
+  return name && password ? { name, password } : null;
+}

@@ -1,4 +1,4 @@
-/** A target's KV read by the Worker's own functions, uncached, with a note of what was looked up. */
+/** The directory of a target, as the Worker's own functions read it: without a cache, and with a list of the look-ups. */
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { freshValues } from "../../directory/kv.ts";
 import { BoundedMap } from "../../lib/collections.ts";
@@ -6,13 +6,12 @@ import { ok } from "../../lib/result.ts";
 import type { KvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
 
-/** One look-up: its key, and the text if there was one. */
+/** One key that was looked up, and its value; null if KV has none. */
 export type Lookup = { readonly key: string; readonly text: string | null };
 
 export type TracedDirectory = { readonly directory: Directory; readonly lookups: readonly Lookup[] };
 
-export function openDirectory(target: Pick<Target, "plainHttp">, kv: Pick<KvStore, "read">): TracedDirectory {
-  const plainHttp = target.plainHttp === "nowhere" ? "refuse" : "allow";
+export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick<KvStore, "read">): TracedDirectory {
   const lookups: Lookup[] = [];
   const directory = createDirectory({
     readKv: async (keys) => {

@@ -1,39 +1,36 @@
-/** Carries a plan out, and looks afterwards whether KV is what was planned. */
+/** Writes what a plan says, then checks that KV is what the topology says. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
 import { counted, startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { actor } from "./actor.ts";
-import { jobOf } from "./job.ts";
 import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
-import { writeDirectory } from "./write-directory.ts";
+import { actor, writeDirectory } from "./write-directory.ts";
 
 /** Gives the revision that it made. */
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
-  const job = jobOf(plan, { appliedAt: new Date(), appliedBy: actor() });
-  const progress = startProgress("records written", job.writes.length);
-  await writeDirectory(kv, job, progress.advance);
+  const progress = startProgress("records written", plan.changes.length);
+  const revision = await writeDirectory(kv, plan, progress.advance);
   progress.end();
-  return job.revision;
+  return revision;
 }
 
-/** A listing may lag behind a write. */
+/** A listing may show a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Plans again: whatever differs now was written by someone else meanwhile, unless KV only shows what was there before. */
+/** Plans again. Someone else wrote what differs now, unless KV only shows what was there before the apply. */
 export async function checkApplied(
   kv: KvStore,
   topology: Topology,
   { changes }: Plan,
   pausesMs: readonly number[] = lagPausesMs,
 ): Promise<void> {
-  const former = new Map(changes.map(({ key, before }) => [key, before]));
   for (const pauseMs of pausesMs) {
     await sleep(pauseMs);
     const after = await makePlan(kv, topology);
     if (after.changes.length === 0) return;
+    const former = new Map(changes.map(({ key, before }) => [key, before]));
     if (after.changes.every(({ key, before }) => former.has(key) && former.get(key) === before)) continue;
     throw new CliFailure(describeOthers(after));
   }
@@ -43,9 +40,9 @@ export async function checkApplied(
   );
 }
 
-function describeOthers({ changes, live }: Plan): string {
-  const who = live.settings?.appliedBy;
+function describeOthers({ changes, directory }: Plan): string {
+  const who = directory.record?.appliedBy;
   const named = who === undefined || who === actor() ? "" : ` (last applied by ${who})`;
-  const first = `all was written, but KV is not as the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
-  return [`${first}. To be as the file says it now lacks:`, ...changeLines(changes)].join("\n");
+  const first = `all was written, but KV is not what the file says: someone else wrote ${counted(changes.length, "record")} during this apply${named}`;
+  return [`${first}. To make KV what the file says, these changes are left:`, ...changeLines(changes)].join("\n");
 }

@@ -1,5 +1,4 @@
-/** Reads and keeps what writes replaced: the last {@link keptRevisions} of them can be rolled back, one after the other. */
-
+/** Keeps what each write replaced, so that the last {@link keptRevisions} writes can be rolled back, one after the other. */
 import { historyChunkKey, historyKey, historyPrefix } from "../../directory/keys.ts";
 import { type DirectoryRecord, parseRecord } from "../../directory/records.ts";
 import { chunksOf } from "../../lib/collections.ts";
@@ -15,27 +14,27 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
   return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
-/** Of the write that began on this very directory and did not end. */
-export async function readUnfinished(kv: KvStore, settings: DirectoryRecord | null): Promise<HistoryIndex | null> {
-  const index = await readHistoryIndex(kv, (settings?.revision ?? 0) + 1);
+/** The index of the write that began at this revision of the directory and was interrupted; null if there is none. */
+export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
+  const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
   return index?.undone === true ? null : index;
 }
 
 export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
-  `${by} began a write to revision ${revision} at ${at} that did not end`;
+  `${by} began a write to revision ${revision} at ${at}, which was interrupted`;
 
 export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
   const all = new Map<string, string | null>();
   for (let chunk = 0; chunk < chunks; chunk += 1) {
     const key = historyChunkKey(revision, chunk);
     const text = (await kv.read([key])).get(key) ?? null;
-    if (text === null) throw new CliFailure(`"${key}" is not there, so revision ${revision} cannot be undone`);
+    if (text === null) throw new CliFailure(`"${key}" is missing in KV, so revision ${revision} cannot be undone`);
     for (const [former, value] of orFail(parseRecord(key, text, historyChunk)).former) all.set(former, value);
   }
   return all;
 }
 
-/** The index last: until it is there, nothing of this counts. */
+/** The index comes last, because chunks without an index are ignored. */
 export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
   let chunks = 0;
   for (const entry of historyChunks(index.revision, all)) {
@@ -45,7 +44,7 @@ export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | 
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
 }
 
-/** The index first: chunks without it count for nothing. */
+/** The index goes first, because chunks without an index are ignored. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

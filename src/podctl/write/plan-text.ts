@@ -1,9 +1,7 @@
-/** A plan in words: one line a change, never a value of a Pod record. */
-
+/** A plan as text and as JSON: one line for each change. No value of a Pod record is ever shown, because it may be a secret. */
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
-import { stampMembers } from "../../topology/content.ts";
-import type { Change } from "../../topology/difference.ts";
+import { type Change, stampMembers } from "../../topology/difference.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
@@ -11,7 +9,7 @@ import { isEmpty, type Plan } from "./make-plan.ts";
 type ChangeView = {
   readonly action: Change["action"];
   readonly key: string;
-  /** What a route or key leads to; null where it leads nowhere. */
+  /** The Pod that the record names before and after the change; null if it names none. */
   readonly pod?: { readonly from: string | null; readonly to: string | null };
   /** The members of a changed record that differ. */
   readonly members?: readonly string[];
@@ -63,22 +61,22 @@ export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["a
 }
 
 export function planLines(plan: Plan, target: string): readonly string[] {
-  const { live, changes, keptBlocks, unfinished } = plan;
+  const { state, changes, keptBlocks, unfinished } = plan;
   const kept = keptBlocks.map((key) => `  ${key} is in KV only and stays; \`podctl unblock\` lifts it`);
-  const ended = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; apply ends it.`];
-  if (isEmpty(plan)) return [`No changes: ${target} is as the file says, at revision ${live.state}.`, ...kept];
+  const interrupted = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; \`podctl apply\` completes it.`];
+  if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [
-    `${target} is at revision ${live.state}.`,
-    ...ended,
+    `${target} is at revision ${state}.`,
+    ...interrupted,
     ...changeLines(changes),
     ...kept,
     `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
   ];
 }
 
-export const planJson = ({ live, changes, keptBlocks, unfinished }: Plan): object => ({
-  revision: live.state,
+export const planJson = ({ state, changes, keptBlocks, unfinished }: Plan): object => ({
+  revision: state,
   summary: summaryOf(changes),
   changes: changes.map(viewOf),
   keptBlocks,

@@ -1,60 +1,55 @@
-/** Puts back what a write replaced, in the same safe order; the directory record is the very last here too. */
-
+/** Puts back what a write replaced, in the same safe order: here too, the directory record comes last. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
+import { inWriteOrder } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
-import { settingsOf, settingsSteps } from "../../topology/settings-steps.ts";
+import { directorySteps } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readFormer, readHistoryIndex, removeHistory } from "./history.ts";
-import { parseSettings } from "./live-directory.ts";
-import { type Write, writeRecords } from "./write-directory.ts";
+import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
+import { type Write, writeRecords } from "./write-records.ts";
 
-/** What the last write replaced. */
-type Rollback = {
+type LastWrite = {
   readonly index: HistoryIndex;
+  /** What it replaced. */
   readonly former: Former;
-  /** The directory record's former text, and the revision in it. */
-  readonly before: string | null;
-  readonly to: number;
-  /** The directory record as it is now. */
-  readonly settings: DirectoryRecord | null;
+  /** The directory record before the write. */
+  readonly before: DirectoryInKv;
+  /** The directory record now. */
+  readonly now: DirectoryInKv;
 };
 
-export async function rollBack(kv: KvStore): Promise<void> {
-  await undo(kv, await readRollback(kv));
-}
-
-export async function readRollback(kv: KvStore): Promise<Rollback> {
-  const text = (await kv.read([directoryKey])).get(directoryKey) ?? null;
-  const settings = text === null ? null : parseSettings(text);
-  const index = await readLastIndex(kv, settings);
+export async function readLastWrite(kv: KvStore): Promise<LastWrite> {
+  const now = await readDirectory(kv);
+  const index = await readLastIndex(kv, now.record);
   const former = await readFormer(kv, index);
-  const before = former.get(directoryKey) ?? null;
-  return { index, former, before, settings, to: before === null ? 0 : parseSettings(before).revision };
+  return { index, former, before: directoryInKv(former.get(directoryKey) ?? null), now };
 }
 
-/** Of a write that did not end, else of the last that did. */
-async function readLastIndex(kv: KvStore, settings: DirectoryRecord | null): Promise<HistoryIndex> {
-  const revision = settings?.revision ?? 0;
+/** The index of a write that was interrupted, else of the last one that was not. */
+async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex> {
+  const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));
-  if (index === null)
-    throw new CliFailure(`nothing is kept of what revision ${revision} replaced, so it cannot be undone`);
+  if (index === null) {
+    throw new CliFailure(`KV keeps no history of what revision ${revision} replaced, so it cannot be undone`);
+  }
   return index;
 }
 
-export async function undo(kv: KvStore, { index, former, before, settings }: Rollback): Promise<void> {
+export async function undoWrite(kv: KvStore, { index, former, before, now }: LastWrite): Promise<void> {
   const writes = [...former]
     .filter(([key]) => key !== directoryKey)
-    .map(([key, text]): Write => (text === null ? { key, text } : { key, text: () => text }));
-  const to = before === null ? { credentials: "own" as const } : settingsOf(parseSettings(before));
+    .map(([key, text]): Write => ({ key, text: text === null ? null : () => text }));
+  const inOrder = inWriteOrder(writes, ({ text }) => text === null);
+  const steps = directorySteps(now.record, before.record ?? { credentials: "own" });
   const { revision } = index;
   await kv.write([[historyKey(revision), JSON.stringify({ ...index, undone: true })]]);
   const progress = startProgress("records put back", writes.length);
-  await writeRecords(kv, writes, settingsSteps(settings, to), progress.advance);
+  await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
-  if (before === null) await kv.remove([directoryKey]);
-  else await kv.write([[directoryKey, before]]);
+  if (before.text === null) await kv.remove([directoryKey]);
+  else await kv.write([[directoryKey, before.text]]);
   await removeHistory(kv, (some) => some === revision);
 }

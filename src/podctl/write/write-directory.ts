@@ -1,97 +1,99 @@
 /**
- * One write of the directory, from one revision to the next. What it replaces is kept first; then records in safe order; the
- * directory record with the new revision is the very last, so a write that was cut off is seen and finished by the next run.
+ * One write of the directory, from one revision to the next. First it keeps what it replaces, then it writes the records in a safe
+ * order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
  */
-
+import { hostname, userInfo } from "node:os";
 import { directoryKey } from "../../directory/keys.ts";
-import { chunksOf } from "../../lib/collections.ts";
-import { inPhases } from "../../topology/difference.ts";
+import type { Change } from "../../topology/difference.ts";
 import type { Former } from "../../topology/history.ts";
-import type { SettingsSteps } from "../../topology/settings-steps.ts";
+import {
+  contentOf,
+  type DirectoryContent,
+  directorySteps,
+  recordText,
+  type Stamp,
+} from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
-import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+import type { KvStore } from "../target/kv-store.ts";
 import { keptRevisions, readFormer, readHistoryIndex, readUnfinished, removeHistory, writeHistory } from "./history.ts";
-import { parseSettings } from "./live-directory.ts";
+import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
+import { type Write, writeRecords } from "./write-records.ts";
 
-/** `text` is null for a key to delete. */
-export type Write =
-  | { readonly key: string; readonly text: () => string }
-  | { readonly key: string; readonly text: null };
+type Job = {
+  /** As it was when the changes were made out. */
+  readonly directory: DirectoryInKv;
+  /** In the order in which they are safe to write. */
+  readonly changes: readonly Change[];
+};
 
-/** Everything but the directory record's last state, phase by phase, in bulk calls that never mix two phases. */
-export async function writeRecords(
-  kv: KvStore,
-  writes: readonly Write[],
-  steps: SettingsSteps,
-  onProgress: (keys: number) => void,
-): Promise<void> {
-  const deletes = writes.some(({ text }) => text === null);
-  for (const { kind, deletes: phaseDeletes, items } of inPhases(writes, ({ text }) => text === null)) {
-    if (kind === "route" && !phaseDeletes && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
-    if (kind === "directory") {
-      if (!phaseDeletes && deletes && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
-      continue;
-    }
-    for (const some of chunksOf(items, maxBulkKeys)) {
-      if (phaseDeletes) await kv.remove(some.map(({ key }) => key));
-      else await kv.write(some.flatMap(({ key, text }) => (text === null ? [] : [[key, text()] as const])));
-      onProgress(some.length);
-    }
+/** Gives the revision that it made. */
+export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<number> {
+  const { directory } = job;
+  const revision = (directory.record?.revision ?? 0) + 1;
+  const stamp = { revision, appliedAt: new Date(), appliedBy: actor() };
+  const content = contentAfter(job);
+  const changes = job.changes.filter(({ key }) => key !== directoryKey);
+  await keepFormer(kv, { directory, changes }, stamp);
+  const steps = directorySteps(directory.record, content);
+  const writes = changes.map(
+    ({ key, after }): Write => ({ key, text: after === null ? null : () => recordText(key, after, stamp) }),
+  );
+  await writeRecords(kv, writes, { steps, onProgress });
+  await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
+  await removeHistory(kv, (old) => old <= revision - keptRevisions);
+  await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
+  return revision;
+}
+
+/** Who writes, as other operators see it: `PODCTL_ACTOR`, else the user and the machine. */
+export function actor(): string {
+  const named = process.env["PODCTL_ACTOR"];
+  if (named) return named;
+  try {
+    return `${userInfo().username}@${hostname()}`;
+  } catch {
+    return hostname();
   }
 }
 
-export type Job = {
-  /** The one that it makes. */
-  readonly revision: number;
-  readonly at: Date;
-  readonly by: string;
-  /** Of every key that it writes, and of the directory record. */
-  readonly former: Former;
-  readonly writes: readonly Write[];
-  readonly steps: SettingsSteps;
-  /** The directory record at the end. */
-  readonly final: string;
-};
-
-export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<void> {
-  const { revision, at, by, former, steps } = job;
-  const before = former.get(directoryKey) ?? null;
-  const unfinished = await readUnfinished(kv, before === null ? null : parseSettings(before));
-  const kept = unfinished === null ? former : olderFirst(await readFormer(kv, unfinished), former);
-  await writeHistory(kv, { revision, at: at.toISOString(), by }, kept);
-  await writeRecords(kv, job.writes, steps, onProgress);
-  await refuseOtherWriter(kv, job, [before, steps.widened, steps.settled]);
-  await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  await kv.write([[directoryKey, job.final]]);
+function contentAfter({ directory, changes }: Job): DirectoryContent {
+  const changed = changes.find(({ key }) => key === directoryKey)?.after as DirectoryContent | undefined;
+  return contentOf(changed ?? directory.record ?? { credentials: "own" });
 }
 
-/** What an earlier run found counts, and stays in front: chunks that are cut off while they are written again hold it still. */
-function olderFirst(older: Former, newer: Former): Former {
-  const all = new Map(older);
-  for (const [key, text] of newer) if (!all.has(key)) all.set(key, text);
-  return all;
+/** What an interrupted write kept is older, so it counts more than what is in KV now. */
+async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
+  const unfinished = await readUnfinished(kv, directory.record);
+  // The older texts also stay first: if this run is interrupted while it writes the chunks again, they still hold them.
+  const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
+  const now: Former = new Map([
+    [directoryKey, directory.text],
+    ...changes.map(({ key, before }) => [key, before] as const),
+  ]);
+  for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
+  const { revision, appliedAt, appliedBy } = stamp;
+  await writeHistory(kv, { revision, at: appliedAt.toISOString(), by: appliedBy }, former);
 }
 
-/** Who else wrote the directory meanwhile. KV may still show what this write found or wrote on its way. */
+/** `ours` are the texts of the directory record that this write found or wrote on its way: KV may still show any of them. */
 async function refuseOtherWriter(
   kv: KvStore,
-  { revision, at, by }: Job,
+  { revision, appliedAt, appliedBy }: Required<Stamp>,
   ours: readonly (string | null)[],
 ): Promise<void> {
-  const text = (await kv.read([directoryKey])).get(directoryKey) ?? null;
+  const { text, record } = await readDirectory(kv);
   if (!ours.includes(text)) {
-    const other = text === null ? null : parseSettings(text);
     const who =
-      other === null
+      record === null
         ? "someone deleted the directory record"
-        : `${other.appliedBy ?? "someone"} applied revision ${other.revision}`;
+        : `${record.appliedBy ?? "someone"} applied revision ${record.revision}`;
     throw new CliFailure(
       `${who} during this write to revision ${revision}; run \`podctl plan\` to see what is left to do`,
     );
   }
   const index = await readHistoryIndex(kv, revision);
-  if (index === null || (index.by === by && index.at === at.toISOString())) return;
+  if (index === null || (index.by === appliedBy && index.at === appliedAt.toISOString())) return;
   throw new CliFailure(
-    `${index.by} began another write to revision ${revision} at ${index.at}, during this one; run \`podctl plan\` when it has ended`,
+    `${index.by} began another write to revision ${revision} at ${index.at}, during this one; run \`podctl plan\` once it is complete`,
   );
 }

@@ -1,0 +1,34 @@
+/** The 401 challenges that clients see: the edge's own, and a Pod's, rewritten to the edge's realm and service. */
+import { type Challenge, formatChallenge } from "../oci/challenge.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import type { OciError } from "../oci/errors.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
+import type { Unauthorized } from "../refusal.ts";
+
+/** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
+export type OwnChallenge = Omit<Challenge, "error">;
+
+/** As registries refuse (distribution: `authentication required`, with what is missing), with the edge's own realm and service. */
+export function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
+  const detail = challenge.access.flatMap(({ type, name, actions }) =>
+    actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
+  );
+  return {
+    code: "UNAUTHORIZED",
+    message: text === undefined ? "authentication required" : `authentication required: ${text}`,
+    detail: detail.length === 0 ? null : detail,
+    headers: { "WWW-Authenticate": formatChallenge({ ...challenge, error }) },
+  };
+}
+
+/** A Pod's challenge as the edge's own: with the Pod's error, and those of its scopes that are about this endpoint's own names. */
+export function rewriteChallenge(
+  endpoint: RegistryEndpoint,
+  challenge: Challenge | null,
+  challenger: Pick<Challenge, "realm" | "service">,
+): string {
+  const required = accessList(requiredAccess(endpoint));
+  const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
+  const access = kept.length === 0 ? required : kept;
+  return formatChallenge({ ...challenger, access, error: challenge?.error ?? null });
+}

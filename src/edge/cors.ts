@@ -1,0 +1,41 @@
+import type { Answer } from "./refuse.ts";
+
+/** What a registry's UI sends, and what it must be able to read: digests, places, challenges and pages. */
+const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
+const allowedHeaders = "Authorization, Accept, Content-Type, Content-Range, Range, Cache-Control, If-None-Match";
+const exposedHeaders =
+  "Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, Link, Location, OCI-Filters-Applied, OCI-Subject, Range, Retry-After, WWW-Authenticate";
+const preflightLifeSeconds = 600;
+
+/** The site whose script sent the request, if the operator lists it. */
+function listedOrigin(request: Request, origins: readonly string[]): string | null {
+  const origin = request.headers.get("Origin");
+  return origin !== null && origins.includes(origin) ? origin : null;
+}
+
+/** The answer to a browser that asks whether a listed site may send a request (Fetch standard, "CORS-preflight request"). Null for any other request. */
+export function answerPreflight(request: Request, origins: readonly string[]): Answer | null {
+  const asks = request.method === "OPTIONS" && request.headers.has("Access-Control-Request-Method");
+  if (!asks || listedOrigin(request, origins) === null) return null;
+  const headers = {
+    "Access-Control-Allow-Methods": allowedMethods,
+    "Access-Control-Allow-Headers": allowedHeaders,
+    "Access-Control-Max-Age": String(preflightLifeSeconds),
+    "Cache-Control": "no-store",
+  };
+  return { response: new Response(null, { status: 204, headers }), outcome: "preflight" };
+}
+
+/**
+ * Lets a listed site read the answer. Credentials are allowed because some UIs ask for them in each request. The edge has no cookies, so they are only
+ * what the user gave to that site.
+ */
+export function openTo(origins: readonly string[], request: Request, { headers }: Response): void {
+  if (origins.length === 0) return;
+  headers.append("Vary", "Origin");
+  const origin = listedOrigin(request, origins);
+  if (origin === null) return;
+  headers.set("Access-Control-Allow-Origin", origin);
+  headers.set("Access-Control-Allow-Credentials", "true");
+  if (request.method !== "OPTIONS") headers.set("Access-Control-Expose-Headers", exposedHeaders);
+}

@@ -1,0 +1,63 @@
+import { announcedBytes } from "../net/headers.ts";
+import type { BodyEnd } from "../net/move-body.ts";
+import { hasRepository } from "../oci/endpoint.ts";
+import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { type RequestRecord, redactPath, type Trace } from "../telemetry/record.ts";
+import type { AttributedAnswer } from "./handle.ts";
+
+type Logged = {
+  readonly request: Request;
+  /** Null: the request's host is malformed. */
+  readonly url: URL | null;
+  readonly trace: Trace;
+  readonly startedAt: Date;
+};
+
+/** Writes the one line of a request. Whatever comes after the first call changes nothing, because the client had left. */
+export function createRequestLog({ request, url, trace, startedAt }: Logged): (answer: AttributedAnswer) => void {
+  let isWritten = false;
+  return ({ response, ...told }) => {
+    if (isWritten) return;
+    isWritten = true;
+    const record: RequestRecord = {
+      log: "edge",
+      at: startedAt.toISOString(),
+      method: request.method,
+      path: url === null ? "" : redactPath(url),
+      status: response.status,
+      ...told,
+      requestBytes: announcedBytes(request.body, request.headers),
+      responseBytes: request.method === "HEAD" ? 0 : announcedBytes(response.body, response.headers),
+      ...trace,
+      ms: Date.now() - startedAt.getTime(),
+    };
+    console.log(JSON.stringify(record));
+  };
+}
+
+/** What the log says of an answer whose body has ended so. */
+export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
+  switch (end) {
+    case "whole":
+      return answer;
+    case "sink broke":
+      return { ...answer, outcome: "client-left" };
+    case "source broke":
+      return { ...answer, outcome: "broken", cause: "the Pod broke off its answer's body" };
+    case "source stalled":
+      return { ...answer, outcome: "broken", cause: `the Pod sent nothing of its answer's body for ${stallMs} ms` };
+    case "sink stalled":
+      return { ...answer, outcome: "broken", cause: `the client took nothing of its answer's body for ${stallMs} ms` };
+  }
+}
+
+/** What the log says if the client leaves before there is an answer. The status is nginx's, and nobody gets it. */
+export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
+  const endpoint = url === null ? null : parseEndpoint(method, url);
+  return {
+    response: new Response(null, { status: 499 }),
+    outcome: "client-left",
+    endpoint: endpoint?.ok === true ? endpoint.value.kind : "unknown",
+    ...(endpoint?.ok === true && hasRepository(endpoint.value) ? { repository: endpoint.value.name } : {}),
+  };
+}

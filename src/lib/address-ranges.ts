@@ -1,0 +1,74 @@
+import { formatIp, type Ip, parseCidr } from "./address.ts";
+
+/**
+ * The bounds of ranges of addresses: at even indexes the first address of a range, at odd ones the first address after it. They only rise,
+ * because ranges that overlap or touch were made one.
+ */
+type Bounds = readonly bigint[];
+
+/** Addresses by their family. `::/0` contains no IPv4 address, although IPv4 has a mapped form. */
+export type AddressRanges = { readonly 4: Bounds; readonly 6: Bounds };
+
+/** Text that is not a block contains no address. */
+export function rangesOf(cidrs: readonly string[]): AddressRanges {
+  const ranges = cidrs.flatMap((text) => {
+    const cidr = parseCidr(text);
+    return cidr === null ? [] : [{ ...cidr, end: cidr.bits + (1n << cidr.hostBits) }];
+  });
+  ranges.sort((one, other) => (one.bits < other.bits ? -1 : 1));
+  const bounds: Record<Ip["family"], bigint[]> = { 4: [], 6: [] };
+  for (const { family, bits, end } of ranges) addRange(bounds[family], bits, end);
+  return bounds;
+}
+
+/** The fewest CIDRs that contain exactly these addresses, in the order of the addresses, IPv4 first. */
+export const cidrsOf = (ranges: AddressRanges): readonly string[] =>
+  ([4, 6] as const).flatMap((family) =>
+    ranges[family].flatMap((first, index, bounds) =>
+      index % 2 === 0 ? [...blocksOf(family, first, bounds[index + 1] ?? first)] : [],
+    ),
+  );
+
+function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<string> {
+  let bits = first;
+  while (bits < end) {
+    let hostBits = 0n;
+    // The next larger block must begin here as well, and end within the range.
+    while (bits % (2n << hostBits) === 0n && bits + (2n << hostBits) <= end) hostBits += 1n;
+    yield `${formatIp({ family, bits })}/${(family === 4 ? 32n : 128n) - hostBits}`;
+    bits += 1n << hostBits;
+  }
+}
+
+/** `first` is not below that of an earlier range. */
+function addRange(bounds: bigint[], first: bigint, end: bigint): void {
+  const lastEnd = bounds.at(-1);
+  if (lastEnd === undefined || lastEnd < first) bounds.push(first, end);
+  else if (lastEnd < end) bounds[bounds.length - 1] = end;
+}
+
+export const rangesHold = (ranges: AddressRanges, { family, bits }: Ip): boolean =>
+  boundsUpTo(ranges[family], bits) % 2 === 1;
+
+/** Whether all addresses of `inner` are in `outer` as well. */
+export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean =>
+  boundsCover(outer[4], inner[4]) && boundsCover(outer[6], inner[6]);
+
+const boundsCover = (outer: Bounds, inner: Bounds): boolean =>
+  inner.every((bound, index) => {
+    // Each range of `inner` is within one range of `outer`, because those do not touch.
+    if (index % 2 === 1) return true;
+    const next = boundsUpTo(outer, bound);
+    return next % 2 === 1 && (inner[index + 1] ?? bound) <= (outer[next] ?? bound);
+  });
+
+/** How many bounds are not above the address: an odd number if the last of them begins a range. */
+function boundsUpTo(bounds: Bounds, address: bigint): number {
+  let [low, high] = [0, bounds.length];
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    if ((bounds[middle] ?? 0n) <= address) low = middle + 1;
+    else high = middle;
+  }
+  return low;
+}

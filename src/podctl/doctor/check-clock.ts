@@ -1,0 +1,32 @@
+import type { Called } from "../http-call.ts";
+import type { Checks } from "./findings.ts";
+
+/** Half of the 60 s of leeway that registries and the edge give a token. */
+const maxSkewSeconds = 30;
+
+/** Compares the clock of each server that answers with the edge's clock. All clocks of a Pod together are one check. */
+export class Clocks {
+  readonly #edgeAheadSeconds: number;
+  readonly #skewSeconds = new Map<string, number>();
+
+  constructor(edgeAheadSeconds: number) {
+    this.#edgeAheadSeconds = edgeAheadSeconds;
+  }
+
+  /** Takes the answers of one server, and keeps the largest difference. */
+  of(server: string): (called: Called) => void {
+    return ({ aheadSeconds }) => {
+      if (aheadSeconds === null) return;
+      const skew = aheadSeconds - this.#edgeAheadSeconds;
+      if (Math.abs(skew) >= Math.abs(this.#skewSeconds.get(server) ?? 0)) this.#skewSeconds.set(server, skew);
+    };
+  }
+
+  report(checks: Checks): void {
+    if (this.#skewSeconds.size === 0) return;
+    const wrong = [...this.#skewSeconds].filter(([, seconds]) => Math.abs(seconds) > maxSkewSeconds);
+    const texts = wrong.map(([who, seconds]) => `${who} is ${Math.abs(seconds)} s ${seconds > 0 ? "ahead" : "behind"}`);
+    if (wrong.length > 0) checks.found("clock", "clock-skew", texts.join(", "));
+    else checks.ok("clock", `within ${maxSkewSeconds} s`);
+  }
+}

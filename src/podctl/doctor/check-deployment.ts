@@ -1,0 +1,59 @@
+import pMap from "p-map";
+import type { Directory, Pod } from "../../directory/directory.ts";
+import { type PodId, parsePodId } from "../../directory/pod-id.ts";
+import { resolvePod } from "../../directory/resolve.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { checkEdge, type EdgeUnderTest } from "./check-edge.ts";
+import { checkRunningPod } from "./check-running-pod.ts";
+import { type Check, Checks } from "./findings.ts";
+import type { Deployment, PodUnderTest, User } from "./pod-under-test.ts";
+
+export type DeploymentUnderTest = EdgeUnderTest & {
+  readonly directory: Directory;
+  /** The ids of the Pods to check. */
+  readonly pods: readonly string[];
+  /** Whether the operator named these Pods. Each of them may then see the operator's credentials. */
+  readonly named: boolean;
+  readonly user: User | null;
+};
+
+const podsAtOnce = 4;
+
+/** All checks of the edge, and then all checks of each Pod in the order of the ids. */
+export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
+  const edge = new Checks("edge");
+  const deployment = await checkEdge(tested, edge);
+  const settings = await tested.directory.record();
+  if (!settings.ok) edge.found("directory", "record-wrong", settings.error.text);
+  const maySeeCredentials = (id: string): boolean =>
+    settings.ok && (tested.named || settings.value.credentials === "shared" || settings.value.default === id);
+  const checked = tested.pods.map((id) => new Checks(id));
+  const checkOne = async (checks: Checks) => {
+    const user = maySeeCredentials(checks.pod) ? tested.user : null;
+    const underTest = await podUnderTest(tested.directory, { checks, deployment, user });
+    if (underTest.ok) await checkRunningPod(underTest.value);
+    else checks.found("record", "record-wrong", underTest.error);
+  };
+  await pMap(checked, checkOne, { concurrency: podsAtOnce });
+  return [edge, ...checked].flatMap(({ list }) => list);
+}
+
+type Known = { readonly checks: Checks; readonly deployment: Deployment; readonly user: User | null };
+
+async function podUnderTest(directory: Directory, known: Known): Promise<Result<PodUnderTest, string>> {
+  const read = await readPod(known.checks.pod, directory);
+  if (!read.ok) return read;
+  const pod = read.value;
+  const probe = pod.probe ?? null;
+  const owner = probe === null ? null : await resolvePod(directory, { name: probe.repository });
+  const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.id;
+  return ok({ ...known, pod, probe, ownsProbe, way: pod.trust === undefined ? "direct" : "through the edge" });
+}
+
+async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {
+  const id: Result<PodId, string> = parsePodId(text);
+  if (!id.ok) return id;
+  const pod = await directory.pod(id.value);
+  if (!pod.ok) return err(pod.error.text);
+  return pod.value === null ? err(`Pod "${text}" has no record`) : ok(pod.value);
+}

@@ -1,0 +1,104 @@
+import { provesBlob, redirectTarget } from "../../blobs/head-proof.ts";
+import { parseChallenge } from "../../oci/challenge.ts";
+import { bearer, type Called, call } from "../http-call.ts";
+import { inOneLine } from "../output.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+/** `asks`: the registry wants a token for this service. `open`: it wants no token. */
+type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
+
+/** OCI end-1: whether a registry answers, and for which service it wants tokens. Null: there is no point in another request. */
+export async function checkRegistry(
+  { pod, checks }: PodUnderTest,
+  seeClock: (called: Called) => void,
+): Promise<RegistryAnswer | null> {
+  const answer = await call(`${pod.registry}/v2/`);
+  if (!answer.ok) {
+    checks.found("registry", "registry-unreachable", `${pod.registry}: ${answer.error}`);
+    return null;
+  }
+  seeClock(answer.value);
+  const { status, headers } = answer.value;
+  if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
+    // A web server that answers everything with a page would also answer 200 to a HEAD of any blob.
+    checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers with a web page; want a registry's answer`);
+    return null;
+  }
+  if (status === 200) {
+    checks.ok("registry", "answers and asks for no token");
+    return { kind: "open" };
+  }
+  const challenge = parseChallenge(headers.get("WWW-Authenticate"));
+  if (status !== 401 || challenge === null) {
+    const wanted = status === 401 ? "401 without a Bearer challenge" : String(status);
+    checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers ${wanted}; want 200, or 401 with one`);
+    return null;
+  }
+  checks.ok("registry", "answers");
+  return { kind: "asks", service: challenge.service };
+}
+
+/** Whether the Pod says that the probe's blob is there, and whether it redirects the blob to a host that the record lists. */
+export async function checkProbeBlob(tested: PodWithProbe, token: string | null): Promise<boolean> {
+  const { pod, checks, probe, way, deployment } = tested;
+  const base = way === "direct" ? pod.registry : deployment.edge;
+  const url = `${base}/v2/${probe.repository}/blobs/${probe.digest}`;
+  const head = await call(url, { method: "HEAD", headers: bearer(token) });
+  if (!head.ok) {
+    checks.found("probe blob", "registry-unreachable", `HEAD of the probe: ${head.error}`);
+    return false;
+  }
+  const { status } = head.value;
+  if (status === 503 && way === "through the edge") {
+    checks.found("probe blob", "registry-unreachable", "the edge answers 503 to a HEAD of the probe");
+    return false;
+  }
+  if (status === 401 || status === 403) {
+    checks.found(
+      "token accepted",
+      "token-refused",
+      `the registry answers ${status} to a token of its own token service`,
+    );
+    return false;
+  }
+  if (status === 404) {
+    checks.found("probe blob", "probe-missing", `"${probe.repository}" has no ${probe.digest}`);
+    return false;
+  }
+  if (status !== 200 && status !== 302 && status !== 307) {
+    checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
+    return false;
+  }
+  // A redirect is judged below, by where the GET goes.
+  if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
+    const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
+    checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);
+    return false;
+  }
+  checks.ok("probe blob", "is in its repository");
+  if (way === "direct") checkRedirect(tested, await call(url, { headers: { ...bearer(token), Range: "bytes=0-0" } }));
+  return true;
+}
+
+function checkRedirect({ pod, checks }: PodUnderTest, get: Awaited<ReturnType<typeof call>>): void {
+  const location = get.ok ? redirectLocation(get.value) : null;
+  const target = location !== null && URL.canParse(location, pod.registry) ? new URL(location, pod.registry) : null;
+  if (!get.ok) {
+    checks.found("redirect", "registry-unreachable", `GET of the probe: ${get.error}`);
+  } else if (location !== null && redirectTarget(location, pod) === null) {
+    const where = target?.origin ?? "no URL";
+    const text = `blobs are redirected to "${where}", which blobs.hosts does not list or which is not https`;
+    checks.found("redirect", "redirect-unlisted", text);
+  } else if (target === null && pod.blobs.stores.some(({ scheme }) => scheme === "pod")) {
+    checks.found(
+      "redirect",
+      "redirect-off",
+      `GET of the probe is answered ${get.value.status}, but a store has the scheme "pod"`,
+    );
+  } else {
+    checks.ok("redirect", target === null ? "off: the edge signs URLs or streams" : `to ${target.host}`);
+  }
+}
+
+const redirectLocation = ({ status, headers }: Called): string | null =>
+  status >= 300 && status < 400 ? headers.get("Location") : null;

@@ -1,0 +1,96 @@
+import { ok } from "../../lib/result.ts";
+import { Clocks } from "./check-clock.ts";
+import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
+import { checkBlobHosts, checkStores } from "./check-stores.ts";
+import { checkThroughEdge, whyNotThroughEdge } from "./check-through-edge.ts";
+import { checkToken, fetchToken, type TokenFailure } from "./check-token.ts";
+import { checkWrites } from "./check-writes.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+/** Every check of one Pod. A check that an earlier fault makes meaningless is left out, so that one fault is one finding. */
+export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
+  const { pod, checks, probe } = tested;
+  if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
+  const clocks = new Clocks(tested.deployment.edgeAheadSeconds);
+  checkBlobHosts(tested);
+  const found = await checkServices(tested, clocks);
+  if (probe === null) {
+    checks.skip("stores", "the record has no probe");
+    return clocks.report(checks);
+  }
+  // If the registry does not have the blob, the stores are not to blame that they do not have it either.
+  if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
+  clocks.report(checks);
+  if (tested.way === "through the edge" || !checks.healthy || found === "unknown") return;
+  await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
+}
+
+/** What the Pod says about the probe's blob. `unknown`: it could not be asked. */
+type Found = "there" | "there without a token" | "missing" | "unknown";
+
+/** The checks that send requests to the registry and the token service. */
+async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Found> {
+  const { pod, checks, probe, way } = tested;
+  const registry = way === "direct" ? await checkRegistry(tested, clocks.of("the registry")) : null;
+  if (way === "direct" && registry === null) return "unknown";
+  if (probe === null) {
+    checks.skip("token", "the record has no probe: a repository and digest for checks");
+    return "unknown";
+  }
+  const why = way === "direct" ? null : whyNotThroughEdge(tested);
+  if (why !== null) {
+    checks.skip("token", `only the edge reaches this Pod: ${why}`);
+    return "unknown";
+  }
+  const service = registry?.kind === "asks" ? registry.service : pod.audience;
+  if (service !== pod.audience) {
+    checks.found("audience", "audience-wrong", `the registry wants "${service}", the record says "${pod.audience}"`);
+  }
+  const fetchFor: FetchFor = (actions) => {
+    const wanted = { type: "repository", name: probe.repository, actions };
+    return fetchToken(tested, { service, wanted, seeClock: clocks.of("the token service") });
+  };
+  return checkWithProbe({ ...tested, probe }, registry?.kind === "open" ? null : fetchFor, service !== pod.audience);
+}
+
+/** A token for these actions on the probe repository. */
+type FetchFor = (actions: readonly string[]) => ReturnType<typeof fetchToken>;
+
+/** `fetchFor` is null if the registry asks for no token. */
+async function checkWithProbe(
+  tested: PodWithProbe,
+  fetchFor: FetchFor | null,
+  isAudienceReported: boolean,
+): Promise<Found> {
+  const { pod, checks, way, deployment } = tested;
+  const token = fetchFor === null ? ok(null) : await fetchFor(["pull"]);
+  if (!token.ok) {
+    reportNoToken(tested, token.error);
+    return "unknown";
+  }
+  if (token.value !== null) {
+    checks.ok("token", `issued by ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
+    await checkToken(tested, token.value.jwt, isAudienceReported);
+  }
+  // The edge itself refuses a token with such a fault.
+  if (way === "through the edge" && !checks.healthy) return "unknown";
+  const isThere = await checkProbeBlob(tested, token.value?.sent ?? null);
+  if (deployment.write) await checkWritesWith(tested, fetchFor);
+  if (!isThere) return "missing";
+  return token.value === null ? "there without a token" : "there";
+}
+
+const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod if they do not belong to the default Pod";
+
+function reportNoToken({ checks, user }: PodUnderTest, { finding, text }: TokenFailure): void {
+  // A Pod that refuses an anonymous request is healthy.
+  if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
+  else checks.found("token", finding, text);
+}
+
+async function checkWritesWith(tested: PodWithProbe, fetchFor: FetchFor | null): Promise<void> {
+  if (tested.way !== "direct") return tested.checks.skip("writes", "only the edge reaches this Pod");
+  const token = await fetchFor?.(["pull", "push", "delete"]);
+  if (token?.ok === false) return tested.checks.skip("writes", token.error.text);
+  await checkWrites(tested, token?.value.sent ?? null);
+}

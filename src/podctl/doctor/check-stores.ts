@@ -1,0 +1,95 @@
+import * as v from "valibot";
+import { type Probed, type ProbedStore, probed } from "../../edge/probe.ts";
+import { parseJson } from "../../lib/json.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { storeOrigin } from "../../signers/index.ts";
+import { edgeHostAbove } from "../../topology/check-pod.ts";
+import { bearer, type Called, call } from "../http-call.ts";
+import type { Checks, Finding } from "./findings.ts";
+import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+/** The URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
+async function askProbe(
+  deployment: Deployment,
+  pod: string,
+): Promise<Result<Probed, { status: number; text: string }>> {
+  const answer = await call(`${deployment.edge}/-/probe?pod=${encodeURIComponent(pod)}`, {
+    headers: bearer(deployment.probeToken),
+  });
+  if (!answer.ok) return err({ status: 0, text: answer.error });
+  const parsed = v.safeParse(probed, parseJson(answer.value.text));
+  return parsed.success
+    ? ok(parsed.output)
+    : err({ status: answer.value.status, text: `/-/probe answers ${answer.value.status}` });
+}
+
+/** Each store with each method, by URLs that the edge signed. Only one byte of the blob is fetched. */
+export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
+  const { pod, checks, deployment, probe } = tested;
+  if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
+  if (deployment.probing === "off") return checks.skip("stores", "/-/probe does not answer");
+  const answer = await askProbe(deployment, pod.id);
+  const behind = !answer.ok
+    ? [404, 500, 503].includes(answer.error.status)
+    : answer.value.revision !== pod.revision || answer.value.digest !== probe.digest;
+  if (behind) return checks.found("stores", "edge-behind", "the edge has another record of this Pod than KV");
+  if (!answer.ok) return checks.found("stores", "edge-unreachable", answer.error.text);
+  for (const store of answer.value.stores) await checkStore(checks, store, seeClock);
+}
+
+async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called: Called) => void): Promise<void> {
+  const check = `store ${store.store} (${store.scheme})`;
+  if ("redirectsByItself" in store) return checks.ok(check, "the Pod redirects by itself");
+  if ("error" in store) return checks.found(check, "store-sealed", store.error);
+  const head = await call(store.urls.HEAD, { method: "HEAD" });
+  const get = await call(store.urls.GET, { headers: { Range: "bytes=0-0" } });
+  for (const [method, answer] of [
+    ["HEAD", head],
+    ["GET", get],
+  ] as const) {
+    if (!answer.ok) {
+      return checks.found(check, "store-unreachable", `${method} at ${new URL(store.urls.GET).host}: ${answer.error}`);
+    }
+    seeClock(answer.value);
+  }
+  if (!head.ok || !get.ok) return;
+  const failed = [get.value, head.value].find(({ status }) => status !== 200 && status !== 206);
+  if (failed !== undefined) {
+    const method = failed === get.value ? "GET" : "HEAD";
+    return checks.found(
+      check,
+      findingOf(failed.status),
+      `${method} is answered ${failed.status} ${errorCode(get.value.text)}`.trim(),
+    );
+  }
+  const [whole, announced] = [sizeOf(get.value), Number(head.value.headers.get("Content-Length") ?? Number.NaN)];
+  if (whole !== announced) return checks.found(check, "store-wrong", `GET says ${whole} bytes, HEAD says ${announced}`);
+  checks.ok(check, `HEAD and GET, ${whole} bytes`);
+}
+
+function findingOf(status: number): Finding {
+  if (status === 404 || status === 410) return "store-missing";
+  return status >= 400 && status < 500 ? "store-refuses" : "store-wrong";
+}
+
+/** The error code of S3 and Azure. The rest of the body is not safe to print, because it may repeat what was signed. */
+const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
+
+/** The size of the whole blob (RFC 9110 §14.4). A server may answer a range request with the whole blob. */
+function sizeOf({ status, headers }: Called): number {
+  const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];
+  return Number(status === 206 ? (total ?? Number.NaN) : (headers.get("Content-Length") ?? Number.NaN));
+}
+
+export function checkBlobHosts({ pod, checks, deployment }: PodUnderTest): void {
+  const storeHosts = pod.blobs.stores
+    .map(storeOrigin)
+    .flatMap((origin) => (origin === null ? [] : new URL(origin).host));
+  const hosts = [...new Set([...pod.blobs.hosts, ...storeHosts])];
+  const under = hosts.filter((host) => edgeHostAbove(hostnameOf(host), deployment.edgeHosts) !== undefined);
+  if (under.length === 0) checks.ok("blob hosts", hosts.join(", ") || "none");
+  else checks.found("blob hosts", "blob-host-under-edge", `"${under.join('", "')}" is the edge's host or below it`);
+}
+
+const hostnameOf = (host: string): string =>
+  URL.canParse(`http://${host}`) ? new URL(`http://${host}`).hostname : host;

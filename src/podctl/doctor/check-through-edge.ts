@@ -1,0 +1,27 @@
+import { bearer, call } from "../http-call.ts";
+import { fetchToken } from "./check-token.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+/** Why the edge cannot be asked for this Pod's probe; null if it can. */
+export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): string | null {
+  if (!deployment.answers) return "the edge does not answer";
+  return ownsProbe ? null : "the directory assigns the probe repository to another Pod";
+}
+
+/** Does what a client does: it gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob. */
+export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
+  const { checks, deployment, probe } = tested;
+  const why = whyNotThroughEdge(tested);
+  if (why !== null) return checks.skip("through edge", why);
+  const wanted = { type: "repository", name: probe.repository, actions: ["pull"] };
+  const fromEdge = { ...tested, way: "through the edge" } as const;
+  const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted, seeClock: () => {} });
+  if (token?.ok === false)
+    return checks.found("through edge", "edge-differs", `a token from the edge: ${token.error.text}`);
+  const headers = bearer(token?.value.sent ?? null);
+  const url = `${deployment.edge}/v2/${probe.repository}/blobs/${probe.digest}`;
+  const head = await call(url, { method: "HEAD", headers });
+  const status = head.ok ? head.value.status : 0;
+  if (status === 200 || status === 307) return checks.ok("through edge", `HEAD of the probe is ${status}`);
+  checks.found("through edge", "edge-differs", `HEAD of the probe: ${head.ok ? status : head.error}`);
+}

@@ -1,0 +1,96 @@
+import { compactVerify, decodeJwt, importJWK, type JWK } from "jose";
+import { parseToken } from "../../auth/bundle.ts";
+import { claimedAccess, keyId } from "../../auth/verify.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { type Access, covers, formatScope } from "../../oci/scope.ts";
+import { type Called, call } from "../http-call.ts";
+import type { PodUnderTest } from "./pod-under-test.ts";
+
+/** `sent` is what the registry or the edge takes; `jwt` is the part of it that this Pod signed. */
+export type Token = { readonly sent: string; readonly jwt: string };
+
+export type TokenFailure = {
+  readonly finding: "token-unreachable" | "token-wrong" | "credentials-refused";
+  readonly text: string;
+};
+
+type TokenQuestion = {
+  /** The service that the registry's challenge names. The edge puts in its own. */
+  readonly service: string;
+  readonly wanted: Access;
+  readonly seeClock: (called: Called) => void;
+};
+
+/** A token from the Pod's token service or, if only the edge reaches the Pod, from the edge. */
+export async function fetchToken(
+  { pod, user, way, deployment }: PodUnderTest,
+  { service, wanted, seeClock }: TokenQuestion,
+): Promise<Result<Token, TokenFailure>> {
+  const url = new URL(way === "direct" ? pod.token : `${deployment.edge}/jwt/auth`);
+  if (way === "direct") url.searchParams.set("service", service);
+  url.searchParams.set("scope", formatScope(wanted));
+  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
+  const answer = await call(url, basic === null ? {} : { headers: { Authorization: `Basic ${basic}` } });
+  if (!answer.ok) return err({ finding: "token-unreachable", text: answer.error });
+  seeClock(answer.value);
+  const { status, text } = answer.value;
+  const who = user === null ? "anonymous" : `user "${user.name}"`;
+  if (status === 401 || status === 403) {
+    return err({ finding: "credentials-refused", text: `the token service answers ${status} to ${who}` });
+  }
+  const { token, access_token } = (status === 200 ? parseJsonObject(text) : null) ?? {};
+  const found = token ?? access_token;
+  const sent = typeof found === "string" ? found : "";
+  const parsed = parseToken(sent);
+  if (!parsed.ok) {
+    const finding = status === 503 && way === "through the edge" ? "token-unreachable" : "token-wrong";
+    return err({
+      finding,
+      text: `${url.origin + url.pathname} answers ${status}${status === 200 ? " without a JWT" : ""}`,
+    });
+  }
+  const { value } = parsed;
+  const jwt = value.kind === "bare" ? value.jwt : (value.parts.find((part) => part.pod === pod.id)?.jwt ?? "");
+  if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
+  return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
+}
+
+/** What the edge would check of the token, one by one. A wrong audience may already be reported from the challenge. */
+export async function checkToken(
+  { pod, checks }: PodUnderTest,
+  jwt: string,
+  isAudienceReported: boolean,
+): Promise<void> {
+  const named = keyId(jwt);
+  const kid = named.ok ? named.value : null;
+  const key = pod.keys.find((candidate) => candidate.kid === kid);
+  if (key === undefined) {
+    return checks.found(
+      "token key",
+      "key-unknown",
+      `tokens name the key "${kid ?? "none"}", which \`keys\` does not have`,
+    );
+  }
+  if (!(await isSignedBy(jwt, key))) {
+    return checks.found("token key", "key-wrong", `a token names the key "${kid}" but is not signed by it`);
+  }
+  checks.ok("token key", key.kid);
+  const { iss, aud } = decodeJwt(jwt);
+  if (iss !== pod.issuer)
+    checks.found("issuer", "issuer-wrong", `tokens say "${iss ?? "none"}", the record "${pod.issuer}"`);
+  else checks.ok("issuer", pod.issuer);
+  if (isAudienceReported) return;
+  const audiences = typeof aud === "string" ? [aud] : (aud ?? []);
+  if (audiences.includes(pod.audience)) return checks.ok("audience", pod.audience);
+  checks.found("audience", "audience-wrong", `tokens say "${audiences.join(", ")}", the record "${pod.audience}"`);
+}
+
+async function isSignedBy(jwt: string, key: PodUnderTest["pod"]["keys"][number]): Promise<boolean> {
+  try {
+    await compactVerify(jwt, await importJWK(key as JWK, key.alg), { algorithms: [key.alg] });
+    return true;
+  } catch {
+    return false;
+  }
+}

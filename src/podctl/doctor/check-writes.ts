@@ -1,0 +1,112 @@
+import { createHash, randomBytes } from "node:crypto";
+import { forwardedHeaders } from "../../net/headers.ts";
+import { bearer, call } from "../http-call.ts";
+import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+const imageType = "application/vnd.oci.image.manifest.v1+json";
+const blobBytes = 32;
+
+type Repository = {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+};
+
+/**
+ * Checks that write, only in the probe repository, and remove what they wrote. A blob is uploaded and deleted again. Storage then still has
+ * it but the repository does not, as with a blob of another repository. The registry must refuse a manifest that names such a blob.
+ */
+export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
+  const { pod, checks, probe, deployment } = tested;
+  const repository: Repository = {
+    url: `${pod.registry}/v2/${probe.repository}`,
+    headers: {
+      ...bearer(token),
+      // The edge sends them too, so that the registry builds its Location with the edge's host.
+      ...forwardedHeaders(new Request(deployment.edge)),
+    },
+  };
+  const location = await startUpload(tested, repository, new URL(deployment.edge).host);
+  if (location === null) return;
+  const blob = new Uint8Array(randomBytes(blobBytes));
+  const digest = `sha256:${createHash("sha256").update(blob).digest("hex")}`;
+  location.searchParams.set("digest", digest);
+  const headers = { ...repository.headers, "Content-Type": "application/octet-stream" };
+  const put = await call(location, { method: "PUT", headers, body: blob });
+  if (!put.ok || put.value.status !== 201) {
+    return checks.found(
+      "upload",
+      "push-refused",
+      `the upload's PUT is answered ${put.ok ? put.value.status : put.error}`,
+    );
+  }
+  checks.ok("upload", "a blob was accepted");
+  const removed = await call(`${repository.url}/blobs/${digest}`, { method: "DELETE", headers: repository.headers });
+  if (!removed.ok || removed.value.status !== 202) {
+    const answer = removed.ok ? removed.value.status : removed.error;
+    checks.found(
+      "deletes",
+      "deletes-off",
+      `DELETE of a blob is answered ${answer}; ${digest} stays in "${probe.repository}"`,
+    );
+    return checks.skip("manifests", "a written blob could not be removed again");
+  }
+  checks.ok("deletes", "on");
+  await checkManifests(tested, repository, digest);
+}
+
+/** OCI end-4a. The URL at the Pod where the upload goes on; null if the registry refuses the upload. */
+async function startUpload(
+  { pod, checks }: PodUnderTest,
+  { url, headers }: Repository,
+  edgeHost: string,
+): Promise<URL | null> {
+  const started = await call(`${url}/blobs/uploads/`, { method: "POST", headers });
+  const text = started.ok ? (started.value.headers.get("Location") ?? "") : "";
+  if (!started.ok || started.value.status !== 202 || !URL.canParse(text, pod.registry)) {
+    const answer = started.ok ? started.value.status : started.error;
+    checks.found("upload", "push-refused", `the upload's POST is answered ${answer}; want 202 with a Location`);
+    return null;
+  }
+  const location = new URL(text, pod.registry);
+  const own = new URL(pod.registry);
+  if (location.host !== edgeHost && location.host !== own.host) {
+    checks.found(
+      "forwarded host",
+      "location-foreign",
+      `an upload's Location is on "${location.host}"; want "${edgeHost}" or "${own.host}"`,
+    );
+  } else {
+    checks.ok("forwarded host", location.host === edgeHost ? "trusted" : "not trusted; the edge rewrites the Location");
+  }
+  return new URL(location.pathname + location.search, pod.registry);
+}
+
+/** OCI end-7, by digest so that no tag appears. */
+async function checkManifests(
+  { pod, checks }: PodUnderTest,
+  { url, headers }: Repository,
+  blob: string,
+): Promise<void> {
+  const descriptor = { digest: blob, size: blobBytes };
+  const manifest = JSON.stringify({
+    schemaVersion: 2,
+    mediaType: imageType,
+    config: { ...descriptor, mediaType: "application/vnd.oci.image.config.v1+json" },
+    layers: [{ ...descriptor, mediaType: "application/vnd.oci.image.layer.v1.tar" }],
+  });
+  const target = `${url}/manifests/sha256:${createHash("sha256").update(manifest).digest("hex")}`;
+  const put = await call(target, { method: "PUT", headers: { ...headers, "Content-Type": imageType }, body: manifest });
+  if (!put.ok) return checks.skip("manifests", `a manifest's PUT failed: ${put.error}`);
+  if (put.value.status !== 201) {
+    const code = /"(MANIFEST_BLOB_UNKNOWN|BLOB_UNKNOWN)"/.exec(put.value.text)?.[1];
+    if (code !== undefined)
+      return checks.ok("manifests", `a manifest whose blob is not in the repository is refused: ${code}`);
+    return checks.skip("manifests", `a manifest's PUT is answered ${put.value.status}, which says nothing about blobs`);
+  }
+  const removed = await call(target, { method: "DELETE", headers });
+  const rest = removed.ok && removed.value.status === 202 ? "" : "; it could not be deleted again";
+  const text = `a manifest whose blobs are not in the repository is accepted${rest}`;
+  if (pod.blobs.proof === "head") return checks.ok("manifests", `${text}; proof must stay "head"`);
+  checks.found("manifests", "manifests-lenient", text);
+}

@@ -1,0 +1,75 @@
+/** What each finding tells the operator to do. The names stay the same, because scripts and the runbook use them. */
+export const advice = {
+  "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
+  "edge-unreachable": "check that the Worker is deployed and that its route is in place",
+  "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
+  "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
+  "edge-behind":
+    "run doctor again in a minute: the edge has not yet read the Pod's newest record, or its Worker is too old to read it",
+  "registry-unreachable": "check that the registry runs and that `registry` is its address",
+  "registry-wrong":
+    "check that `registry` is the registry's own origin and that no proxy answers for it: a registry does not answer like this",
+  "token-unreachable": "check that the token service runs and that `token` is its URL",
+  "token-wrong": "set `token` to the whole URL of the token service, which is the realm in the registry's challenge",
+  "credentials-refused": "set PODCTL_USER and PODCTL_PASSWORD to a user who may pull the probe repository",
+  "audience-wrong": "set `audience` to the service that the registry's challenge names",
+  "issuer-wrong": "set `issuer` to the `iss` of the tokens",
+  "key-unknown": "add the token service's public key to `keys` (`podctl keys import`)",
+  "key-wrong": "replace the key of this kid in `keys`: the tokens are signed by another key",
+  "token-refused":
+    "give the registry its token service's issuer, service and certificate: it refuses that service's tokens",
+  "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",
+  "probe-missing": "push the probe's image again, or set `probe` to a blob that is in its repository",
+  "redirect-unlisted":
+    "if the host is the Pod's own storage, add it to `blobs.hosts`; it must be reached by https if the Pod is",
+  "redirect-off": "turn on the registry's storage redirect, or give the Pod a store that the edge can sign for",
+  "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
+  "store-unreachable": "check that the storage runs and that the store's address is right",
+  "store-refuses": "seal an access key that may read this bucket; also check the region and the clock",
+  "store-missing": "check that bucket, prefix and root directory are those of the registry",
+  "store-wrong": "check what is in front of the storage: a proxy may have answered instead of the blob",
+  "blob-host-under-edge":
+    "serve blobs from a host name that is neither the edge's nor below it: Go clients send their token to such a host",
+  "push-refused": "look in the registry's log: the registry refuses uploads",
+  "location-foreign":
+    "let the registry trust X-Forwarded-Host or set its own `http.host`: for any other host the edge answers 502",
+  "deletes-off": "turn on deletes in the registry (storage.delete.enabled)",
+  "manifests-lenient":
+    "set `blobs.proof` to head: this registry accepts manifests whose blobs are not in the repository",
+  "edge-differs": "look in the edge's log for this request: the Pod answers podctl, but it does not answer the edge",
+} as const satisfies Readonly<Record<string, string>>;
+
+export type Finding = keyof typeof advice;
+
+/** One row of the table: what was checked, and with what result. `pod` is "edge" in the rows about the edge itself. */
+export type Check = {
+  readonly pod: string;
+  readonly check: string;
+  readonly text: string;
+} & ({ readonly status: "ok" | "skipped" } | { readonly status: "finding"; readonly finding: Finding });
+
+/** The rows of one Pod, or of the edge, in the order in which they are found. */
+export class Checks {
+  readonly pod: string;
+  readonly list: Check[] = [];
+
+  constructor(pod: string) {
+    this.pod = pod;
+  }
+
+  ok(check: string, text: string): void {
+    this.list.push({ pod: this.pod, check, status: "ok", text });
+  }
+
+  skip(check: string, why: string): void {
+    this.list.push({ pod: this.pod, check, status: "skipped", text: why });
+  }
+
+  found(check: string, finding: Finding, text: string): void {
+    this.list.push({ pod: this.pod, check, status: "finding", finding, text });
+  }
+
+  get healthy(): boolean {
+    return this.list.every(({ status }) => status !== "finding");
+  }
+}

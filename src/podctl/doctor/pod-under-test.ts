@@ -1,0 +1,37 @@
+/** What the checks of one Pod are given. */
+import type { Pod } from "../../directory/directory.ts";
+import type { Checks } from "./findings.ts";
+
+/** What doctor knows of the deployment before it checks a Pod. */
+export type Deployment = {
+  /** The edge's origin. */
+  readonly edge: string;
+  /** Host names of the edge, without ports. */
+  readonly edgeHosts: readonly string[];
+  readonly probeToken: string | null;
+  /** Whether the edge answers at all. */
+  readonly answers: boolean;
+  /** Whether /-/probe answers. If it does not, no store is checked. */
+  readonly probing: "on" | "off";
+  /** The edge's clock minus ours, in seconds. Tokens and signed URLs are valid by the edge's clock. */
+  readonly edgeAheadSeconds: number;
+  /** Whether to make the checks that write. */
+  readonly write: boolean;
+};
+
+export type User = { readonly name: string; readonly password: string };
+
+export type PodUnderTest = {
+  readonly pod: Pod;
+  readonly checks: Checks;
+  readonly deployment: Deployment;
+  /** Null if the operator gave no credentials, or if this Pod must not see them. */
+  readonly user: User | null;
+  readonly probe: NonNullable<Pod["probe"]> | null;
+  /** Whether the directory assigns the probe repository to this Pod. If it does not, the edge asks another Pod for it. */
+  readonly ownsProbe: boolean;
+  /** How doctor reaches the Pod. A Pod that trusts only the edge is checked through the edge. */
+  readonly way: "direct" | "through the edge";
+};
+
+export type PodWithProbe = PodUnderTest & { readonly probe: NonNullable<Pod["probe"]> };

@@ -1,0 +1,53 @@
+/** One HTTP call: it has a deadline, reads a bounded answer and follows no redirect. */
+import { boundedText } from "../lib/read-bounded.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** What came back. `text` is the body, or empty if the body is longer than the call allows. It may hold a secret. */
+export type Called = {
+  readonly status: number;
+  readonly headers: Headers;
+  readonly text: string;
+  /** The server's clock minus ours, in seconds; null if the answer has no date. */
+  readonly aheadSeconds: number | null;
+};
+
+type Call = {
+  readonly method?: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array<ArrayBuffer> | string;
+  /** From the request to the end of the answer's body. */
+  readonly deadlineMs?: number;
+  readonly maxBodyBytes?: number;
+};
+
+/** Null: without a token. */
+export const bearer = (token: string | null): Readonly<Record<string, string>> =>
+  token === null ? {} : { Authorization: `Bearer ${token}` };
+
+/** The error says what failed. It does not name the URL, which may be a signed one. */
+export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
+  const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;
+  try {
+    const response = await fetch(url, {
+      method,
+      headers,
+      redirect: "manual",
+      signal: AbortSignal.timeout(deadlineMs),
+      ...(body === undefined ? {} : { body }),
+    });
+    const dateMs = Date.parse(response.headers.get("Date") ?? "");
+    const aheadSeconds = Number.isNaN(dateMs) ? null : Math.round((dateMs - Date.now()) / 1000);
+    const text = (await boundedText(response, maxBodyBytes)) ?? "";
+    return ok({ status: response.status, headers: response.headers, text, aheadSeconds });
+  } catch (error) {
+    if (error instanceof Error && error.name === "TimeoutError") return err(`no answer within ${deadlineMs / 1000} s`);
+    return err(codeOf(error) ?? "the connection failed");
+  }
+}
+
+/** `ECONNREFUSED`, `ENOTFOUND`: fetch wraps the error that has the code in one that says only "fetch failed". */
+function codeOf(error: unknown): string | null {
+  const { cause, code } = Object(error) as { readonly cause?: unknown; readonly code?: unknown };
+  if (cause !== undefined) return codeOf(cause);
+  return typeof code === "string" ? code : null;
+}

@@ -1,0 +1,65 @@
+/** The place that a secret is sealed for, read from a topology file that does not have the sealed value yet. */
+import * as v from "valibot";
+import type { SealedFor } from "../../directory/seal.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import { type Scheme, schemes, signerOf, storeSchema } from "../../signers/index.ts";
+import { fillPlaceholders } from "../../topology/placeholders.ts";
+import { parseYaml } from "../../topology/yaml.ts";
+
+/** Pod id and member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
+type Place = Pick<SealedFor, "pod" | "field">;
+/** What the topology says of the place. */
+type Bound = Pick<SealedFor, "scheme" | "target">;
+
+/** The place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
+export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
+  const filled = fillPlaceholders(topology, null);
+  const yaml = filled.ok ? parseYaml(filled.value) : filled;
+  if (!yaml.ok) return err(`cannot be read: line ${yaml.error[0]?.line}: ${yaml.error[0]?.text}`);
+  const pods = members(members(yaml.value.value)["pods"]);
+  const record = pods[pod];
+  if (record === undefined)
+    return err(`has no Pod "${pod}"; its Pods are ${Object.keys(pods).join(", ") || "missing"}`);
+  // The messages of `podctl validate` write an index in brackets.
+  const dotted = field.replace(/\[(\d+)\]/g, ".$1");
+  const [, index] = /^blobs\.stores\.(\d+)\.credentials$/.exec(dotted) ?? [];
+  const bound = index === undefined ? boundToTrust(members(record), dotted) : boundToStore(members(record), index);
+  return bound.ok ? ok({ pod, field: dotted, ...bound.value }) : err(`cannot take it: pods.${pod}.${bound.error}`);
+}
+
+function boundToStore(record: Members, index: string): Result<Bound, string> {
+  const place = `blobs.stores[${index}]`;
+  const stores = members(record["blobs"])["stores"];
+  // A secret is not bound to the store's condition, which may name a cloud.
+  const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
+  const scheme = store["scheme"];
+  if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);
+  const hasSecret = scheme !== "pod" && schemes[scheme].secret !== null;
+  const parsed = v.safeParse(storeSchema, hasSecret ? { ...store, credentials: "not sealed yet" } : store);
+  if (!parsed.success) {
+    const [issue] = parsed.issues;
+    return err(`${place} is wrong at "${v.getDotPath(issue) ?? ""}": want ${issue.expected ?? issue.message}`);
+  }
+  if (!hasSecret || parsed.output.scheme === "pod")
+    return err(`${place} has scheme "${scheme}", which has no credentials`);
+  return ok({ scheme, target: signerOf(parsed.output).target(parsed.output) });
+}
+
+const isScheme = (scheme: unknown): scheme is Scheme => typeof scheme === "string" && scheme in schemes;
+
+const trustKinds: Readonly<Record<string, string>> = { "trust.value": "header", "trust.clientSecret": "access" };
+
+function boundToTrust({ trust, registry }: Members, field: string): Result<Bound, string> {
+  const scheme = trustKinds[field];
+  if (scheme === undefined) {
+    return err(
+      `${field} is not sealed; want blobs.stores.<index>.credentials, ${Object.keys(trustKinds).join(" or ")}`,
+    );
+  }
+  if (members(trust)["kind"] !== scheme) return err(`trust is not of kind "${scheme}", the only one that has ${field}`);
+  if (typeof registry !== "string") return err("registry is missing, and the secret is bound to it");
+  return ok({ scheme, target: registry });
+}
+
+type Members = Readonly<Record<string, unknown>>;
+const members = (value: unknown): Members => Object(value) as Members;

@@ -1,0 +1,64 @@
+/** A directory in memory, for as many look-ups as a log has lines. The Worker's own `handle()` decides where each request goes. */
+import { createDirectory } from "../../directory/directory.ts";
+import { kindOf } from "../../directory/keys.ts";
+import { freshValues } from "../../directory/kv.ts";
+import { BoundedMap } from "../../lib/collections.ts";
+import { ok } from "../../lib/result.ts";
+import { recordText } from "../../topology/record-text.ts";
+import { type Topology, topologyRecords } from "../../topology/topology.ts";
+import { type Recorded, requestFrom, runHandle } from "../explain/recording.ts";
+import type { Target } from "../target/target.ts";
+import type { Subject } from "./log-line.ts";
+
+export type Texts = Map<string, string>;
+
+/** Whether this record is needed to resolve a name. */
+const isOfUse = (key: string): boolean => ["route", "block", "pod", "directory"].includes(kindOf(key) ?? "");
+
+/** The assignments of one Pod share one text, so a million of them are a million keys but few texts. */
+export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
+  if (!isOfUse(key)) return;
+  const known = shared.get(text) ?? text;
+  if (kindOf(key) === "route") shared.set(known, known);
+  texts.set(key, known);
+}
+
+export function textsOf(topology: Topology): Texts {
+  const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
+  const stamp = { revision: 1, appliedAt: new Date(0) };
+  for (const [key, record] of topologyRecords(topology)) addRecord(texts, shared, key, recordText(key, record, stamp));
+  return texts;
+}
+
+/** Where a request would go, in a word or two: a Pod, no Pod, or what stops it. */
+export function createDecide(
+  texts: Texts,
+  { plainHttp }: Pick<Target, "plainHttp">,
+): (subject: Subject) => Promise<string> {
+  const directory = createDirectory({
+    readKv: async () => ok(freshValues(texts)),
+    plainHttp,
+    parsedPods: new BoundedMap(500),
+  });
+  return async ({ method, path }) => {
+    const request = requestFrom(unknownPlace, {
+      method,
+      url: new URL(path, "https://edge.invalid"),
+      authorization: null,
+    });
+    // A fleet without tokens lets everything pass that a token could grant. No Pod has the blob, so all of them are asked for it.
+    const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
+    return wordsFor(await runHandle(request, assumed));
+  };
+}
+
+const unknownPlace = { ip: null, country: null, continent: null, asn: null, colo: null };
+
+function wordsFor({ answer, calls }: Recorded): string {
+  const { outcome, cause, pod } = answer;
+  const [call] = calls;
+  if (call !== undefined) return call.pod.id;
+  if (outcome === "blocked") return "a block";
+  if (pod !== undefined) return `${pod} (${cause})`;
+  return outcome === "refused" ? "no Pod" : "an error";
+}

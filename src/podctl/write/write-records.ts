@@ -1,0 +1,38 @@
+/** Writes and deletes records in a safe order, for an apply and for its rollback alike. */
+import { directoryKey, kindOf } from "../../directory/keys.ts";
+import { chunksOf } from "../../lib/collections.ts";
+import type { DirectorySteps } from "../../topology/record-text.ts";
+import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
+
+/** `text` is null for a key to delete. It is a function because the texts of a million records are not needed at once. */
+export type Write = { readonly key: string; readonly text: (() => string) | null };
+
+type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
+
+/**
+ * Everything but the last state of the directory record. `writes` are in the order of `inWriteOrder`; no bulk call mixes two kinds of
+ * records, because a call has no order of its own.
+ */
+export async function writeRecords(
+  kv: KvStore,
+  writes: readonly Write[],
+  { steps, onProgress }: Options,
+): Promise<void> {
+  const [written, deleted] = [writes.filter(({ text }) => text !== null), writes.filter(({ text }) => text === null)];
+  for (const [kind, some] of byKind(written)) {
+    if (kind === "route" && steps.widened !== null) await kv.write([[directoryKey, steps.widened]]);
+    for (const chunk of chunksOf(some, maxBulkKeys)) {
+      await kv.write(chunk.map(({ key, text }) => [key, text?.() ?? ""]));
+      onProgress(chunk.length);
+    }
+  }
+  if (deleted.length > 0 && steps.settled !== null) await kv.write([[directoryKey, steps.settled]]);
+  for (const [, some] of byKind(deleted)) {
+    for (const chunk of chunksOf(some, maxBulkKeys)) {
+      await kv.remove(chunk.map(({ key }) => key));
+      onProgress(chunk.length);
+    }
+  }
+}
+
+const byKind = (writes: readonly Write[]) => Map.groupBy(writes, ({ key }) => kindOf(key));

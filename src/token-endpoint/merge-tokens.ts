@@ -1,0 +1,55 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Refusal } from "../refusal.ts";
+import { tokenResponse } from "./answer.ts";
+import { asksByForm, passRefusal } from "./ask-pod.ts";
+import type { Asked } from "./ask-pods.ts";
+import { accessForbidden } from "./plan.ts";
+import type { TokenRequest } from "./request.ts";
+
+/** A token that lacks a Pod's part, because that Pod is down or its names were too many, lives only this long, so that clients ask again soon. */
+const incompleteLifeSeconds = 60;
+
+/**
+ * Joins what the Pods granted in one bundle, or gives the refusal that decides. The first Pod that refuses more than pull decides, in request order. Refused pulls are left out, because clients ask for what they may not need (a
+ * mount's source, a second name). If nothing is granted, the first refusal is the answer.
+ */
+export async function mergeTokens(
+  asked: readonly Asked[],
+  request: TokenRequest,
+  { now, isCut }: { readonly now: Date; readonly isCut: boolean },
+): Promise<Result<Response, Refusal>> {
+  const parts = asked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
+  const missing = asked.filter(({ answer }) => answer.kind !== "granted");
+  const refused = missing.filter(({ answer }) => answer.kind === "refused");
+  const decisive =
+    missing.find((each) => lacksForm(each, request)) ??
+    missing.find(({ question }) => question.decides) ??
+    (parts.length > 0
+      ? undefined
+      : (refused.find(({ question }) => question.withCredentials) ?? refused[0] ?? missing[0]));
+  await Promise.all(missing.filter((each) => each !== decisive).map(discard));
+  if (decisive !== undefined) return refusalOf(decisive, request);
+  const incomplete = isCut || missing.some(({ answer }) => answer.kind === "unavailable");
+  return ok(tokenResponse(parts, now, incomplete ? incompleteLifeSeconds : null));
+}
+
+/** A token service without POST answers 404, or 405. The client then comes back with GET for all of its scopes. */
+function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean {
+  if (answer.kind !== "refused" || !answer.answer.ok || !asksByForm(request, question)) return false;
+  return answer.answer.value.status === 404 || answer.answer.value.status === 405;
+}
+
+async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Response, Refusal>> {
+  const { answer } = asked;
+  if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
+  if (lacksForm(asked, request)) return err({ reason: "no-form" });
+  // The edge uses its own words, because a stranger must not see whether there was a Pod to ask.
+  const forbidden = answer.kind === "refused" && answer.answer.ok && [401, 403].includes(answer.answer.value.status);
+  if (request.anonymous && forbidden) return err({ reason: "refused", error: accessForbidden });
+  return passRefusal(answer.answer);
+}
+
+/** Ends the answers that are not passed on, so that their connections are free. */
+export async function discard({ answer }: Asked): Promise<void> {
+  if (answer.kind !== "granted" && answer.answer.ok) await answer.answer.value.body?.cancel();
+}

@@ -1,0 +1,75 @@
+/** Writes out the address ranges of clouds that a topology's stores name, so that KV and the Worker only know CIDRs. Pure. */
+import * as v from "valibot";
+import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { CloudFile, CloudFiles } from "./cloud-files.ts";
+import { cloudNames } from "./cloud-formats.ts";
+import { type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
+
+const regionName = v.pipe(v.string(), v.nonEmpty());
+
+/** The members of `when` that only a topology has. */
+export const cloudEntries = {
+  /** The clients in this cloud, by the file that `clouds` names. podctl writes `cidrs` in its place. */
+  cloud: v.optional(v.picklist(cloudNames)),
+  /** Only the clients in this region of the cloud, or in one of these, as the file calls them. */
+  region: v.optional(v.union([regionName, v.pipe(v.array(regionName), v.minLength(1))])),
+};
+const cloudCondition = v.object(cloudEntries);
+
+type Members = Record<string, unknown>;
+
+/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology, and says which of them it cannot replace. */
+export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[] {
+  const mistakes: Mistake[] = [];
+  for (const [path, when] of conditionsIn(input)) {
+    if (!("cloud" in when || "region" in when)) continue;
+    const cidrs = cidrsFor(when, files);
+    if (cidrs.ok) {
+      delete when["cloud"];
+      delete when["region"];
+      when["cidrs"] = cidrs.value;
+    } else mistakes.push(...cidrs.error.map((mistake) => ({ ...mistake, path: [...path, ...mistake.path] })));
+  }
+  return mistakes;
+}
+
+/** Each store's `when` that is a mapping, with its path. What has another form is left for the schema to name. */
+function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
+  for (const [id, pod] of Object.entries(membersOf(membersOf(input)["pods"]))) {
+    const { stores } = membersOf(membersOf(pod)["blobs"]);
+    for (const [index, store] of (Array.isArray(stores) ? stores : []).entries()) {
+      const { when } = membersOf(store);
+      if (isMapping(when)) yield [["pods", id, "blobs", "stores", index, "when"], when];
+    }
+  }
+}
+
+const isMapping = (value: unknown): value is Members =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+const membersOf = (value: unknown): Members => (isMapping(value) ? value : {});
+
+const wrong = (member: string, text: string): Result<never, readonly Mistake[]> =>
+  err([{ path: [member], at: "value", text }]);
+
+function cidrsFor(when: Members, files: CloudFiles): Result<readonly string[], readonly Mistake[]> {
+  const parsed = v.safeParse(cloudCondition, when);
+  if (!parsed.success) return err(parsed.issues.map(mistakeOf));
+  const { cloud, region } = parsed.output;
+  if (cloud === undefined) return wrong("region", "is a region without a cloud; add `cloud`");
+  if (when["cidrs"] !== undefined)
+    return wrong("cidrs", "is next to `cloud`, which replaces it; want only one of them");
+  const file = files.get(cloud);
+  if (file === undefined) return wrong("cloud", `${quote(cloud, [])} has no file; want its path as clouds.${cloud}`);
+  const regions = region === undefined ? [...file.regions.keys()] : [region].flat();
+  const unknown = regions.find((name) => !file.regions.has(name));
+  if (unknown !== undefined) return wrong("region", unknownRegion(unknown, file));
+  return ok(cidrsOf(rangesOf(regions.flatMap((name) => file.regions.get(name) ?? []))));
+}
+
+function unknownRegion(name: string, { path, regions }: CloudFile): string {
+  const known = [...regions.keys()].filter((region) => region !== "").sort();
+  const similar = known.filter((region) => region.slice(0, 2) === name.slice(0, 2));
+  const some = (similar.length > 0 ? similar : known).slice(0, 10).join(", ");
+  return `${quote(name, [])} is not a region of ${quote(path, [])}; want one of ${some}`;
+}

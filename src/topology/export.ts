@@ -1,0 +1,95 @@
+/** Records of KV as the topology that asks for them: the inverse of `topologyRecords`. Pure. */
+import type * as v from "valibot";
+import { stringify } from "yaml";
+import { kindOf, nameIn } from "../directory/keys.ts";
+import {
+  assignmentRecord,
+  blockRecord,
+  cellRecord,
+  type DirectoryRecord,
+  directoryRecord,
+  type PodRecord,
+  parseRecord,
+  podRecord,
+} from "../directory/records.ts";
+import { ok, type Result } from "../lib/result.ts";
+import type { LiveRecord } from "./difference.ts";
+
+export type ExportedTopology = {
+  readonly assignments: readonly (readonly [prefix: string, pod: string])[];
+  /** The members of the topology file, with all assignments in them if no line file is named. */
+  readonly members: (assignmentsFile: string | undefined) => object;
+};
+
+/** The error names the key of a record that does not parse. */
+export function exportTopology(records: readonly LiveRecord[]): Result<ExportedTopology, string> {
+  const byKind = Map.groupBy(records, ({ key }) => kindOf(key));
+  const pods = parseAll(byKind.get("pod"), podRecord);
+  if (!pods.ok) return pods;
+  const cells = parseAll(byKind.get("cell"), cellRecord);
+  if (!cells.ok) return cells;
+  const routes = parseAll(byKind.get("route"), assignmentRecord);
+  if (!routes.ok) return routes;
+  const blocks = parseAll(byKind.get("block"), blockRecord);
+  if (!blocks.ok) return blocks;
+  const directory = parseAll(byKind.get("directory"), directoryRecord);
+  if (!directory.ok) return directory;
+  const [record = null] = directory.value.map(([, only]) => only);
+  const assignments = routes.value.map(([prefix, { pod }]) => [prefix, pod] as const);
+  return ok({
+    assignments,
+    members: (assignmentsFile) => ({
+      pods: podsOf(pods.value, cells.value, record),
+      ...(assignmentsFile === undefined ? { assignments: Object.fromEntries(assignments) } : { assignmentsFile }),
+      ...(record?.default === undefined ? {} : { default: record.default }),
+      credentials: record?.credentials ?? "own",
+      ...(blocks.value.length === 0
+        ? {}
+        : { blocks: Object.fromEntries(blocks.value.map(([blocked, { text }]) => [blocked, text])) }),
+    }),
+  });
+}
+
+/** The whole file with its last newline, because white space at its end may be part of the last text. */
+export const formatTopology = (members: object): string =>
+  stringify(members, { lineWidth: 0, aliasDuplicateObjects: false });
+
+type Named<T> = readonly (readonly [name: string, record: T])[];
+
+function parseAll<T>(
+  records: readonly LiveRecord[] | undefined,
+  schema: v.GenericSchema<unknown, T>,
+): Result<Named<T>, string> {
+  const all: (readonly [string, T])[] = [];
+  for (const { key, text } of records ?? []) {
+    const record = parseRecord(key, text, schema);
+    if (!record.ok) return record;
+    all.push([nameIn(key), record.value]);
+  }
+  return ok(all);
+}
+
+/** In the order of the directory record, because that order is part of the record. */
+function podsOf(
+  pods: Named<PodRecord>,
+  cells: Named<{ readonly pod: string }>,
+  directory: DirectoryRecord | null,
+): object {
+  const byId = new Map(pods);
+  const ids = new Set<string>([...(directory?.pods ?? []).filter((id) => byId.has(id)), ...byId.keys()]);
+  const cellsOf = Map.groupBy(cells, ([, { pod }]) => pod);
+  return Object.fromEntries(
+    [...ids].map((id) => [
+      id,
+      podOf(
+        byId.get(id),
+        cellsOf.get(id)?.map(([cell]) => cell),
+      ),
+    ]),
+  );
+}
+
+function podOf(record: PodRecord | undefined, cells: readonly string[] | undefined): object {
+  const { v: _, revision: __, state, ...pod } = record ?? {};
+  return { ...(state === "active" ? {} : { state }), ...pod, ...(cells === undefined ? {} : { cells }) };
+}

@@ -1,0 +1,90 @@
+/** What a request costs that needs no look-up, next to the least that a Worker can do in its place. */
+import type { Stack } from "../../src/local/stack.ts";
+import type { Teardown } from "../../src/local/teardown.ts";
+import { createClient, layersOf } from "../support/client.ts";
+import { manifestType } from "../support/image.ts";
+import { amount, type Finding, portable } from "./finding.ts";
+import { Load, type Target } from "./load.ts";
+import { measureRounds, median, medianRatio, type Rounds, type Subject } from "./rounds.ts";
+import { type LongToken, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
+
+const repository = "acme/private";
+const manifest = `/v2/${repository}/manifests/1`;
+
+export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
+  withTeardown(async (teardown, dir) => {
+    const stack = await startBenchStack(teardown, dir);
+    const token = await stack.longToken("pod-a", repository);
+    const targets = await warmTargets(stack, token);
+    const subjects = await subjectsOf(stack, { targets, token }, { teardown, dir });
+    const us = await measureRounds(subjects, rounds);
+    return [
+      portable("warm blob redirect ÷ bare 307", medianRatio(us.redirect, us.bareRedirect), 1.3),
+      portable("warm manifest forward ÷ bare proxy", medianRatio(us.forward, us.bareProxy), 1.15),
+      portable("401 challenge ÷ bare 307", medianRatio(us.challenge, us.bareRedirect), 1.2),
+      amount("warm blob redirect, µs of CPU", median(us.redirect)),
+      amount("warm manifest forward, µs of CPU", median(us.forward)),
+      amount("401 challenge, µs of CPU", median(us.challenge)),
+      amount("bare 307, µs of CPU", median(us.bareRedirect)),
+      amount("bare proxy, µs of CPU", median(us.bareProxy)),
+    ];
+  });
+
+type Targets = Readonly<Record<"redirect" | "forward" | "challenge", Target>>;
+
+/** Requests whose answers rest on what the isolate remembers, because each was made once before. */
+async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets> {
+  const [layer] = await layersOf(stack, repository);
+  const blob = `/v2/${repository}/blobs/${layer?.digest ?? ""}`;
+  await createClient(stack.edge).get(blob, bundle);
+  const withoutToken = { Accept: manifestType, "User-Agent": "docker/27.3.1" };
+  const headers = { ...withoutToken, Authorization: `Bearer ${bundle}` };
+  return {
+    redirect: { url: stack.edge + blob, headers, status: 307 },
+    forward: { url: stack.edge + manifest, headers, status: 200 },
+    challenge: { url: stack.edge + manifest, headers: withoutToken, status: 401 },
+  };
+}
+
+async function subjectsOf(
+  stack: Stack,
+  { targets, token }: { readonly targets: Targets; readonly token: LongToken },
+  { teardown, dir }: { readonly teardown: Teardown; readonly dir: string },
+) {
+  const { redirect, forward, challenge } = targets;
+  const bareWorker = async (target: Target, POD: string | null) => {
+    const { line, headers } = await answerOf(stack, target);
+    const constants = { LINE: line, HEADERS: headers, POD };
+    return startBenchWorker(teardown, dir, { file: "bare-worker.ts", constants });
+  };
+  const bareRedirect = await bareWorker(redirect, null);
+  const bareProxy = await bareWorker(forward, stack.pods["pod-a"].registry.url);
+  // The Pod's own token, as a proxy without bundles would pass it on.
+  const podHeaders = { ...forward.headers, Authorization: `Bearer ${token.jwt}` };
+  const at = (target: Target, url: string): Target => ({ ...target, url: url + new URL(target.url).pathname });
+  const load = new Load();
+  teardown.add({ stop: async () => load.close() });
+  const subject = (target: Target, pid = stack.workerdPid()): Subject => ({
+    pid,
+    run: (count) => load.send(count, () => target),
+  });
+  return {
+    redirect: subject(redirect),
+    challenge: subject(challenge),
+    bareRedirect: subject(at(redirect, bareRedirect.url), bareRedirect.pid),
+    forward: subject(forward),
+    bareProxy: subject({ ...at(forward, bareProxy.url), headers: podHeaders }, bareProxy.pid),
+  };
+}
+
+/** What the edge answers and logs, for the bare Worker to answer and log the same. */
+async function answerOf(stack: Stack, { url, headers }: Target) {
+  await stack.edgeSettled();
+  stack.clearSeen();
+  const answer = await fetch(url, { headers, redirect: "manual" });
+  await answer.body?.cancel();
+  await stack.edgeSettled();
+  const line = JSON.parse(stack.edgeLines().at(-1) ?? "{}") as object;
+  const { "content-length": _, ...kept } = Object.fromEntries(answer.headers);
+  return { line, headers: kept };
+}

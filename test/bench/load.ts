@@ -1,0 +1,45 @@
+/** A client that sends one request again and again over kept connections, and reads the answers. */
+import http from "node:http";
+
+export type Target = {
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+  /** Any other answer ends the run, because it would cost another time. */
+  readonly status: number;
+};
+
+const connections = 8;
+
+export class Load {
+  readonly #agent = new http.Agent({ keepAlive: true, maxSockets: connections });
+
+  /** Sends `count` requests, eight at a time. `targetOf` gives the request of each number. */
+  async send(count: number, targetOf: (index: number) => Target): Promise<void> {
+    let next = 0;
+    const sendSome = async () => {
+      for (let index = next++; index < count; index = next++) await this.#sendOne(targetOf(index));
+    };
+    try {
+      await Promise.all(Array.from({ length: connections }, sendSome));
+    } finally {
+      // After a failure the other connections end too.
+      next = count;
+    }
+  }
+
+  #sendOne({ url, headers, status }: Target): Promise<void> {
+    return new Promise((resolve, reject) => {
+      const request = http.get(url, { headers, agent: this.#agent }, (answer) => {
+        if (answer.statusCode !== status) {
+          reject(new Error(`"${url}" was answered ${answer.statusCode}; want ${status}`));
+        }
+        answer.resume().once("end", resolve);
+      });
+      request.once("error", reject);
+    });
+  }
+
+  close(): void {
+    this.#agent.destroy();
+  }
+}

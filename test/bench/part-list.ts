@@ -1,0 +1,61 @@
+/** The parts of the bench in their order, and how long each of them measures. */
+import { benchBundle, benchStartUp } from "./bundle.ts";
+import { benchCrypto } from "./crypto.ts";
+import type { Finding } from "./finding.ts";
+import { benchHotPath } from "./hot-path.ts";
+import { benchKvReads } from "./kv-reads.ts";
+import { benchMemory } from "./memory.ts";
+import { benchPodctl } from "./podctl.ts";
+import { benchPrice } from "./price.ts";
+import { benchPullTimes } from "./pull-times.ts";
+import { benchResolve } from "./resolve.ts";
+import { benchStoreChoice } from "./store-choice.ts";
+
+export type Part = {
+  readonly name: string;
+  /** Gets the findings of the parts before it. */
+  readonly full: (soFar: readonly Finding[]) => Promise<readonly Finding[]>;
+  /** Gives some of the same figures in a few seconds; null if CI does not compare them. */
+  readonly short: (() => Promise<readonly Finding[]>) | null;
+};
+
+/** The same in both forms, because a Worker is faster after each further thousand requests. */
+const warmUp = 3_000;
+
+export const parts: readonly Part[] = [
+  {
+    name: "hot-path",
+    full: () => benchHotPath({ warmUp, rounds: 15, count: 1_000 }),
+    short: () => benchHotPath({ warmUp, rounds: 9, count: 300 }),
+  },
+  {
+    name: "kv-reads",
+    full: () => benchKvReads({ pulls: 30 }),
+    short: () => benchKvReads({ pulls: 10 }),
+  },
+  {
+    name: "store-choice",
+    full: () => benchStoreChoice({ warmUp, rounds: 15, count: 1_000 }),
+    short: null,
+  },
+  {
+    name: "pull-times",
+    full: () => benchPullTimes({ delaysMs: [0, 20, 40], rounds: 11 }),
+    short: () => benchPullTimes({ delaysMs: [40], rounds: 5 }),
+  },
+  {
+    name: "resolve",
+    full: () => benchResolve({ sizes: [1e2, 1e3, 1e4, 1e5, 1e6], rounds: 300 }),
+    short: null,
+  },
+  {
+    name: "crypto",
+    full: () => benchCrypto({ warmUp: 1_000, rounds: 7, count: 1_000 }),
+    short: null,
+  },
+  { name: "bundle", full: () => benchBundle(), short: () => benchBundle() },
+  { name: "start-up", full: () => benchStartUp({ runs: 7 }), short: null },
+  { name: "memory", full: () => benchMemory(), short: null },
+  { name: "price", full: benchPrice, short: null },
+  { name: "podctl", full: () => benchPodctl(), short: null },
+];

@@ -1,0 +1,16 @@
+/** Runs one podctl command in this process, then sends what it cost. */
+import { createProgram } from "../../src/podctl/program.ts";
+
+/** `seconds` leaves out how long Node takes to load podctl and wrangler, which does not depend on the topology. */
+export type Cost = { readonly seconds: number; readonly maxRssBytes: number; readonly exitCode: number };
+
+await import("wrangler");
+const startedMs = performance.now();
+await createProgram().parseAsync(process.argv.slice(2), { from: "user" });
+const cost: Cost = {
+  seconds: (performance.now() - startedMs) / 1_000,
+  maxRssBytes: process.resourceUsage().maxRSS * 1_024,
+  exitCode: Number(process.exitCode ?? 0),
+};
+process.send?.(cost);
+process.disconnect();

@@ -1,0 +1,52 @@
+/** How long a pull of small layers takes through the edge and straight from the Pod, when the Pod is far away and the edge is near. */
+import type { Stack } from "../../src/local/stack.ts";
+import { pushImage } from "../support/image.ts";
+import { amount, type Finding, portable } from "./finding.ts";
+import { blobsOfImage, type Image, pull } from "./pull.ts";
+import { median, medianRatio } from "./rounds.ts";
+import { startBenchStack, withTeardown } from "./stage.ts";
+
+const repository = "acme/far";
+/** The goal is for this delay. */
+const goalMs = 40;
+const maxRatio = 0.45;
+
+type Options = { readonly delaysMs: readonly number[]; readonly rounds: number };
+
+export const benchPullTimes = ({ delaysMs, rounds }: Options): Promise<readonly Finding[]> =>
+  withTeardown(async (teardown, dir) => {
+    const stack = await startBenchStack(teardown, dir);
+    await pushImage(stack, repository, blobsOfImage - 1);
+    const edge = { origin: stack.edge, repository };
+    const pod = { origin: stack.pods["pod-a"].registry.url, repository };
+    const findings: Finding[] = [];
+    for (const delayMs of delaysMs) {
+      await delayPod(stack, delayMs);
+      const ms = await pullInTurns({ edge, pod }, rounds);
+      const at = `pull of 10 small layers at ${delayMs} ms to the Pod`;
+      findings.push(
+        portable(`${at} ÷ straight to it`, medianRatio(ms.edge, ms.pod), delayMs === goalMs ? maxRatio : null),
+        amount(`${at}, ms`, median(ms.edge)),
+        amount(`${at}, straight to it, ms`, median(ms.pod)),
+      );
+    }
+    return findings;
+  });
+
+/** Each request to the Pod's registry and token service takes this much longer, from the edge as from a client. The storage is near. */
+async function delayPod(stack: Stack, ms: number): Promise<void> {
+  for (const service of ["registry", "token"] as const) await stack.setFault("pod-a", service, { mode: "delay", ms });
+}
+
+async function pullInTurns(images: { readonly edge: Image; readonly pod: Image }, rounds: number) {
+  const ms = { edge: [] as number[], pod: [] as number[] };
+  for (let round = 0; round <= rounds; round += 1) {
+    for (const name of ["edge", "pod"] as const) {
+      const startedAt = performance.now();
+      await pull(images[name]);
+      // The first pull of each makes what is warm in the others.
+      if (round > 0) ms[name].push(performance.now() - startedAt);
+    }
+  }
+  return ms;
+}

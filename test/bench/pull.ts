@@ -1,0 +1,63 @@
+/** A pull as docker makes it, with a fresh token: three blobs at a time, no byte kept. */
+import pMap from "p-map";
+import { parseChallenge } from "../../src/oci/challenge.ts";
+import { manifestType } from "../support/image.ts";
+
+export type Image = { readonly origin: string; readonly repository: string };
+
+const blobsAtOnce = 3;
+/** Of an image of the bench: a config and nine layers. */
+export const blobsOfImage = 10;
+/** The 401, the token, the manifest and the blobs, at the registry that a pull begins with. */
+export const requestsOfPull = 3 + blobsOfImage;
+
+/** The whole pull, down to the last byte from the storage. */
+export async function pull(image: Image): Promise<void> {
+  const token = await requestToken(image);
+  const digests = await pullManifest(image, token);
+  await pMap(digests, (digest) => pullBlob(image, { digest, token }), { concurrency: blobsAtOnce });
+}
+
+/** Asks for the manifest without a token, as clients do, and then for the token that the answer wants. */
+export async function requestToken({ origin, repository }: Image): Promise<string> {
+  const refused = await expectStatus(401, fetch(`${origin}/v2/${repository}/manifests/1`));
+  await refused.body?.cancel();
+  const challenge = parseChallenge(refused.headers.get("WWW-Authenticate"));
+  if (challenge === null) throw new Error("the 401 has no challenge");
+  const query = new URLSearchParams({ service: challenge.service, scope: `repository:${repository}:pull` });
+  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+  const answer = await expectStatus(200, fetch(`${challenge.realm}?${query}`, { headers }));
+  return ((await answer.json()) as { token: string }).token;
+}
+
+/** Gives the digests of the image's blobs. */
+export async function pullManifest({ origin, repository }: Image, token: string): Promise<readonly string[]> {
+  const headers = { Authorization: `Bearer ${token}`, Accept: manifestType };
+  const answer = await expectStatus(200, fetch(`${origin}/v2/${repository}/manifests/1`, { headers }));
+  const { config, layers } = (await answer.json()) as Record<"config", Descriptor> & Record<"layers", Descriptor[]>;
+  return [config, ...layers].map(({ digest }) => digest);
+}
+type Descriptor = { readonly digest: string };
+
+/** By the redirect to the storage, which gets no token. */
+async function pullBlob(image: Image, blob: { readonly digest: string; readonly token: string }): Promise<void> {
+  const stored = await expectStatus(200, fetch(await blobUrl(image, blob)));
+  await stored.arrayBuffer();
+}
+
+export async function blobUrl(
+  { origin, repository }: Image,
+  { digest, token }: { readonly digest: string; readonly token: string },
+): Promise<string> {
+  const headers = { Authorization: `Bearer ${token}` };
+  const url = `${origin}/v2/${repository}/blobs/${digest}`;
+  const redirect = await expectStatus(307, fetch(url, { headers, redirect: "manual" }));
+  await redirect.body?.cancel();
+  return redirect.headers.get("Location") ?? "";
+}
+
+async function expectStatus(status: number, answer: Promise<Response>): Promise<Response> {
+  const response = await answer;
+  if (response.status === status) return response;
+  throw new Error(`"${new URL(response.url).pathname}" was answered ${response.status}; want ${status}`);
+}

@@ -1,0 +1,44 @@
+/** Interleaved rounds: each subject has its turn in every round, so that what disturbs the machine disturbs all of them. */
+import { cpuUs } from "./process.ts";
+
+export type Subject = {
+  readonly pid: number;
+  /** Does what is measured this many times. */
+  readonly run: (count: number) => Promise<void>;
+};
+
+/** V8 compiles what runs often, so that a short run and a long one agree only after the same warm-up. */
+export type Rounds = { readonly warmUp: number; readonly rounds: number; readonly count: number };
+
+/** Of each subject and round, the CPU time of its process in µs for each time that it ran. */
+export async function measureRounds<Name extends string>(
+  subjects: Readonly<Record<Name, Subject>>,
+  { warmUp, rounds, count }: Rounds,
+): Promise<Readonly<Record<Name, readonly number[]>>> {
+  const names = Object.keys(subjects) as Name[];
+  const measured = Object.fromEntries(names.map((name) => [name, [] as number[]])) as Record<Name, number[]>;
+  for (const name of names) await subjects[name].run(warmUp);
+  for (let round = 0; round < rounds; round += 1) {
+    for (const name of names) measured[name].push(await costUs(subjects[name], count));
+  }
+  return measured;
+}
+
+async function costUs({ pid, run }: Subject, count: number): Promise<number> {
+  const before = await cpuUs(pid);
+  await run(count);
+  return ((await cpuUs(pid)) - before) / count;
+}
+
+export function median(values: readonly number[]): number {
+  const sorted = values.toSorted((one, other) => one - other);
+  const middle = sorted.length / 2;
+  return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle) - 1] ?? Number.NaN)) / 2;
+}
+
+/** The median of the ratios of each round, because both of a round met the same machine. */
+export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
+  median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));
+
+export const medianDifference = (values: readonly number[], bases: readonly number[]): number =>
+  median(values.map((value, round) => value - (bases[round] ?? Number.NaN)));

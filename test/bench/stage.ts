@@ -1,0 +1,81 @@
+/** What the figures are measured on: a stack with toy Pods, and bare Workers that are started as its edge is, each in a workerd of its own. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { formatBundle } from "../../src/auth/bundle.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
+import { Teardown } from "../../src/local/teardown.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
+import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
+import { startMiniflare } from "../../src/local/workerd/miniflare.ts";
+import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
+import { signFor } from "../support/hostile-tokens.ts";
+
+const longTokenSeconds = 24 * 3_600;
+
+/** A folder for one part of the bench, and everything that the part has started. All of it is gone when `use` has ended. */
+export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => Promise<T>): Promise<T> {
+  const dir = await mkdtemp(join(tmpdir(), "registry-edge-bench-"));
+  const teardown = new Teardown();
+  try {
+    return await use(teardown, dir);
+  } finally {
+    await teardown.run();
+    await rm(dir, { recursive: true, force: true });
+  }
+}
+
+export type BenchStack = Stack & {
+  /** A token for a pull that outlives the bench. The Pods' own tokens end after five minutes. */
+  longToken(pod: LocalPodId, repository: string): Promise<LongToken>;
+};
+/** What clients show to the edge, and the Pod's own token in it. */
+export type LongToken = { readonly bundle: string; readonly jwt: string };
+
+export async function startBenchStack(
+  teardown: Teardown,
+  dir: string,
+  options: StackOptions = {},
+): Promise<BenchStack> {
+  // The keys are extractable, as those that the stack makes itself.
+  const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
+  const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
+  teardown.add(stack);
+  return {
+    ...stack,
+    longToken: async (pod, repository) => {
+      const access = [{ type: "repository", name: repository, actions: ["pull"] }];
+      const exp = Math.floor(Date.now() / 1_000) + longTokenSeconds;
+      const claims = { iss: `${pod}-issuer`, aud: `${pod}-registry`, exp, access };
+      const jwt = await signFor({ ofA: signingKeys[pod], ofB: signingKeys[pod] }, claims);
+      return { bundle: formatBundle([{ pod: pod as string as PodId, jwt }]), jwt };
+    },
+  };
+}
+
+export type BenchWorker = { readonly url: string; readonly pid: number };
+
+/** A Worker of this folder in a workerd of its own. The `constants` are put before its text. */
+export async function startBenchWorker(
+  teardown: Teardown,
+  dir: string,
+  { file, constants = {} }: { readonly file: string; readonly constants?: Readonly<Record<string, unknown>> },
+): Promise<BenchWorker> {
+  const [config, bundle] = await Promise.all([readWorkerConfig(), bundleWorker(join(import.meta.dirname, file))]);
+  const lines = Object.entries(constants).map(([name, value]) => `const ${name} = ${JSON.stringify(value)};\n`);
+  const { miniflare, workerdPid } = teardown.add(
+    startMiniflare({
+      config,
+      script: lines.join("") + bundle,
+      vars: {},
+      port: 0,
+      persistencePath: await mkdtemp(`${dir}/worker-`),
+      onLogLine: () => {},
+    }),
+  );
+  const { origin } = await miniflare.unsafeGetDirectURL();
+  teardown.watchdog.watch(workerdPid());
+  return { url: origin, pid: workerdPid() };
+}

@@ -1,0 +1,100 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, describe, expect, test, vi } from "vitest";
+import { readWorkerConfig } from "../../src/local/wrangler-config.ts";
+import { generateSecrets } from "../../src/podctl/keys/worker-secrets.ts";
+import { openAccount } from "../../src/podctl/target/account.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-account-"));
+const path = join(dir, "wrangler.toml");
+afterEach(() => vi.unstubAllEnvs());
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const [idOne, idTwo] = ["1".repeat(32), "2".repeat(32)];
+const zeros = "0".repeat(32);
+const kv = (id: string): string => `kv_namespaces = [{ binding = "DIRECTORY", id = "${id}" }]\n`;
+const toml = (topLevel: string, production: string | null): string =>
+  `name = "edge"\ncompatibility_date = "2026-10-23"\n${topLevel}` +
+  (production === null ? "" : `[env.production]\n${production}`);
+
+async function openWith(config: string, env = "production") {
+  writeFileSync(path, config);
+  vi.stubEnv("PODCTL_WRANGLER_CONFIG", path);
+  return openAccount(env);
+}
+
+describe("the account that --env names", () => {
+  test("is refused if the top level of wrangler.toml names another namespace than the section", async () => {
+    await expect(openWith(toml(kv(idTwo), kv(idOne)))).rejects.toThrow(
+      `wrangler.toml names two namespaces as DIRECTORY: "${idOne}" in [env.production] and "${idTwo}" at its top level, ` +
+        "which `wrangler deploy` without --env would use. Move the second one into a section of its own",
+    );
+    await expect(openWith(toml(kv(idTwo), ""))).rejects.toThrow('"none" in [env.production]');
+  });
+
+  test.each([
+    ["the local stack's", kv(zeros)],
+    ["the same", kv(idOne)],
+    ["no", ""],
+  ])("is opened if the top level names %s namespace", async (_which, topLevel) => {
+    expect(await openWith(toml(topLevel, kv(idOne)))).toMatchObject({ name: "production" });
+  });
+
+  test("is refused if wrangler.toml has no section of that name, as wrangler refuses it", async () => {
+    await expect(openWith(toml(kv(idOne), null))).rejects.toThrow(
+      `--env "production" needs a section [env.production] in "${path}"; it has none`,
+    );
+    await expect(openWith(toml("", kv(idOne)), "staging")).rejects.toThrow("it has production");
+  });
+
+  test("has the edge at its first route, and no registry at a route for only /jwt/auth", async () => {
+    const routes = [
+      '{ pattern = "gitlab.example.com/jwt/auth", zone_name = "example.com" }',
+      '{ pattern = "registry.example.com", custom_domain = true }',
+      '{ pattern = "old.example.com/*", zone_name = "example.com" }',
+    ];
+    const target = await openWith(toml("", `routes = [${routes.join(", ")}]\n${kv(idOne)}`));
+    expect(target.edgeHosts).toEqual(["registry.example.com", "old.example.com"]);
+    expect(await target.openEdge()).toMatchObject({ origin: "https://registry.example.com" });
+  });
+
+  test("takes the API token from PODCTL_API_TOKEN, else from CLOUDFLARE_API_TOKEN, and says which variable is missing", async () => {
+    const target = await openWith(toml("", kv(idOne)));
+    vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "");
+    expect(() => target.openKv()).toThrow("set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
+    vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));
+    for (const name of ["PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN"]) vi.stubEnv(name, "");
+    expect(() => target.openKv()).toThrow("Workers KV Storage: Edit into PODCTL_API_TOKEN");
+    for (const name of ["PODCTL_API_TOKEN", "CLOUDFLARE_API_TOKEN"]) {
+      vi.stubEnv(name, "token");
+      expect(target.openKv()).toHaveProperty("read");
+      vi.stubEnv(name, "");
+    }
+  });
+
+  test("is refused with the id that wrangler.toml comes with", async () => {
+    vi.stubEnv("PODCTL_API_TOKEN", "token");
+    vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));
+    const target = await openWith(toml("", kv(zeros)));
+    expect(() => target.openKv()).toThrow("`npx wrangler kv namespace create DIRECTORY` prints one");
+  });
+});
+
+describe("wrangler.toml of this repository", () => {
+  test.each(["production", "staging"])("[env.%s] requires the secrets that `keys generate` prints", async (env) => {
+    const { unstable_readConfig } = await import("wrangler");
+    const { secrets } = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });
+    expect(secrets?.required).toEqual(Object.keys(await generateSecrets()));
+  });
+
+  test("each fleet has the log and the limit of the top level", async () => {
+    const { unstable_readConfig } = await import("wrangler");
+    for (const env of ["production", "staging"]) {
+      const config = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });
+      expect(config.observability).toMatchObject({ enabled: true, redact_query_string: true });
+      expect([config.limits, config.workers_dev]).toEqual([{ cpu_ms: 30_000 }, false]);
+      expect((await readWorkerConfig("wrangler.toml", env)).kvNamespaces.has("DIRECTORY")).toBe(true);
+    }
+  });
+});

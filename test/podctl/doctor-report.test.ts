@@ -1,0 +1,16 @@
+import { createColors } from "picocolors";
+import { expect, test } from "vitest";
+import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
+import { formatChecks } from "../../src/podctl/doctor/report.ts";
+
+test("doctor's table keeps what a Pod answered within its line", () => {
+  const text = 'tokens say "x\npod-b  token  ok  fine", the record "i"';
+  const row: Check = { pod: "pod-a", check: "issuer", status: "finding", finding: "issuer-wrong", text };
+  const table = formatChecks([row], createColors(false));
+  expect(table.split("\n").filter((line) => line.startsWith("pod-b"))).toEqual([]);
+  expect(table).toContain("x\\u000apod-b");
+});
+
+test("every finding of doctor says what to do", () => {
+  for (const text of Object.values(advice)) expect(text.length).toBeGreaterThan(20);
+});

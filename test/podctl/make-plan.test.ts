@@ -1,0 +1,96 @@
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { chunksOf } from "../../src/lib/collections.ts";
+import type { KvStore } from "../../src/podctl/target/kv-store.ts";
+import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { metadataOf, recordText } from "../../src/topology/record-text.ts";
+import { topologyRecords } from "../../src/topology/topology.ts";
+import { repositoryName } from "../support/generators.ts";
+import { topologyOf, topologyText } from "../support/topologies.ts";
+
+const pods = ["pod-a", "pod-b", "pod-c"];
+const prefix = repositoryName.filter((name) => name.split("/").length <= 20);
+const assignments = fc.dictionary(prefix, fc.constantFrom(...pods), { maxKeys: 20 });
+
+const topologyWith = (assignments: Readonly<Record<string, string>>) =>
+  topologyOf(topologyText(pods, `assignments: ${JSON.stringify(assignments)}`));
+
+/** A KV that has what a topology asks for, listed by pages of this size. */
+function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): KvStore {
+  const stamp = { revision: 1, appliedAt: new Date(0) };
+  const texts = new Map(
+    [...topologyRecords(topologyWith(assignments))].map(([key, record]) => [key, recordText(key, record, stamp)]),
+  );
+  const keys = [...texts.keys()].sort();
+  return {
+    async *list() {
+      for (const page of chunksOf(keys, pageKeys)) {
+        yield page.map((key) => ({ key, metadata: metadataOf(texts.get(key) ?? "") }));
+      }
+    },
+    read: async (keys) => new Map(keys.map((key) => [key, texts.get(key) ?? null])),
+    write: () => Promise.reject(new Error("a plan writes nothing")),
+    remove: () => Promise.reject(new Error("a plan deletes nothing")),
+  };
+}
+
+describe("a plan", () => {
+  test("adds the assignments that KV lacks, changes those that differ, deletes those that are not wanted, and no other", () =>
+    fc.assert(
+      fc.asyncProperty(assignments, assignments, fc.integer({ min: 1, max: 8 }), async (live, more, pageKeys) => {
+        // Half of what is wanted is in KV already, so that there is something to leave as it is.
+        const kept = Object.entries(live).filter((_, index) => index % 2 === 0);
+        const wanted = { ...Object.fromEntries(kept), ...more };
+        const { changes } = await makePlan(kvOf(live, pageKeys), topologyWith(wanted));
+        const expected = [
+          ...Object.keys(wanted).flatMap((name) => (Object.hasOwn(live, name) ? [] : [`add route/${name}`])),
+          ...Object.keys(wanted).flatMap((name) =>
+            Object.hasOwn(live, name) && live[name] !== wanted[name] ? [`change route/${name}`] : [],
+          ),
+          ...Object.keys(live).flatMap((name) => (Object.hasOwn(wanted, name) ? [] : [`delete route/${name}`])),
+        ];
+        expect(changes.map(({ action, key }) => `${action} ${key}`).toSorted()).toEqual(expected.toSorted());
+      }),
+    ));
+
+  test("has writes before deletes, Pods before the assignments that name them, and the directory between", async () => {
+    const before = topologyText(["pod-a", "pod-b"], "assignments: {acme: pod-a, globex: pod-b}");
+    const after = topologyOf(topologyText(["pod-a", "pod-c"], "assignments: {acme: pod-c, initech: pod-c}"));
+    const stamp = { revision: 1, appliedAt: new Date(0) };
+    const records = [...topologyRecords(topologyOf(before))];
+    const kv = kvOf({}, 1);
+    const keys = records.map(([key, record]) => ({ key, metadata: JSON.parse(recordText(key, record, stamp)) }));
+    const { changes } = await makePlan(
+      {
+        ...kv,
+        list: async function* () {
+          yield keys;
+        },
+      },
+      after,
+    );
+    expect(changes.map(({ action, key }) => `${action} ${key}`)).toEqual([
+      "add pod/pod-c",
+      "add key/pod-c",
+      "change route/acme",
+      "add route/initech",
+      "change directory",
+      "delete route/globex",
+      "delete key/pod-b",
+      "delete pod/pod-b",
+    ]);
+  });
+
+  test("neither deletes nor changes a record that a listing shows twice", async () => {
+    const kv = kvOf({ acme: "pod-a", globex: "pod-b" }, 2);
+    const twice: KvStore = {
+      ...kv,
+      async *list() {
+        yield* kv.list();
+        yield* kv.list();
+      },
+    };
+    const plan = await makePlan(twice, topologyWith({ acme: "pod-a", globex: "pod-b" }));
+    expect(plan.changes).toEqual([]);
+  });
+});

@@ -1,0 +1,146 @@
+import { describe, expect, test } from "vitest";
+import { privateImage } from "../../src/local/images.ts";
+import { createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ topology: asPodB(pod) });
+const digest = `sha256:${"d".repeat(64)}`;
+const victim = `/v2/acme/private/manifests/${privateImage("acme").manifest.digest}`;
+const scopes = ["repository:globex/app:pull,push,delete", "registry:statistics:*"];
+
+/** Sends `method path` to the hostile Pod B, which answers with `status` and these headers. */
+async function ask(line: string, status: number, headers: Readonly<Record<string, string>>) {
+  const [method = "", path = ""] = line.split(" ");
+  pod.answer((response) => void response.writeHead(status, headers).end());
+  const client = createClient(stack.current.edge);
+  const token = await client.token(scopes);
+  stack.current.clearSeen();
+  const before = pod.seen.length;
+  const answer = await client.get(path, token, { method });
+  return { answer, podRequests: pod.seen.length - before };
+}
+
+/** The answer is a 502 that shows nothing of the Pod's, and only the Pod itself was asked, once. */
+function expectRefused({ answer, podRequests }: Awaited<ReturnType<typeof ask>>) {
+  const shown = ["Location", "Link"].map((name) => answer.headers.get(name));
+  expect([answer.status, ...shown, podRequests]).toEqual([502, null, null, 1]);
+  for (const service of ["registry", "token", "storage"] as const) {
+    expect(stack.current.seen("pod-a", service)).toEqual([]);
+  }
+  expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+}
+
+describe("a Pod's Location that leads away from what was asked for", () => {
+  test.each([
+    ["DELETE /v2/globex/app/manifests/1", 307, victim],
+    ["DELETE /v2/globex/app/manifests/1", 202, victim],
+    ["DELETE /v2/globex/app/manifests/1", 404, victim],
+    [`DELETE /v2/globex/app/blobs/${digest}`, 307, `/v2/acme/private/blobs/${digest}`],
+    ["PUT /v2/globex/app/manifests/1", 308, "/v2/acme/private/manifests/1"],
+    ["PUT /v2/globex/app/manifests/1", 201, "/v2/acme/private/manifests/1"],
+    ["GET /v2/globex/app/manifests/1", 307, victim],
+    ["GET /v2/globex/app/manifests/1", 301, "/v2/globex/app2/manifests/1"],
+    ["GET /v2/globex/app/tags/list", 302, "/v2/acme/private/tags/list"],
+    [`GET /v2/globex/app/referrers/${digest}`, 307, `/v2/acme/private/referrers/${digest}`],
+    ["PATCH /gitlab/v1/repositories/globex/app/", 308, "/gitlab/v1/repositories/acme/private/"],
+    ["GET /gitlab/v1/repositories/globex/app/tags/list/", 307, "/gitlab/v1/repositories/acme/private/tags/list/"],
+    ["GET /gitlab/v1/statistics/", 307, "/gitlab/v1/repositories/acme/private/"],
+    ["POST /v2/globex/app/blobs/uploads/", 202, "/v2/acme/private/blobs/uploads/1"],
+  ])("another repository: %s with %d to %s", async (line, status, location) => {
+    expectRefused(await ask(line, status, { Location: location }));
+    expectRefused(await ask(line, status, { Location: pod.url + location }));
+    expectRefused(await ask(line, status, { Location: stack.current.edge + location }));
+  });
+
+  test.each([
+    ["DELETE /v2/globex/app/manifests/1", 307, "/v2/globex/app/blobs/uploads/1"],
+    ["POST /v2/globex/app/blobs/uploads/", 307, "/v2/globex/app/blobs/uploads/1"],
+    ["GET /v2/globex/app/tags/list", 307, "/v2/globex/app/manifests/1"],
+    ["PUT /v2/globex/app/manifests/1", 201, `/v2/globex/app/blobs/${digest}`],
+    ["POST /v2/globex/app/blobs/uploads/", 202, "/v2/globex/app/manifests/1"],
+  ])("another kind of endpoint: %s with %d to %s", async (line, status, location) => {
+    expectRefused(await ask(line, status, { Location: location }));
+  });
+
+  test.each([
+    "/jwt/auth?scope=repository:acme/private:pull",
+    "/-/probe?pod=pod-a",
+    "/-/health",
+    "/v2/",
+    "/v2/_catalog",
+    "/",
+    "x",
+    "/v2/globex/App/manifests/1",
+    "/v2//globex/app/manifests/1",
+    "/v2/globex/app/manifests/%2e%2e%2f1",
+    "/v2/globex/app/manifests/../../../acme/private/manifests/1",
+    `/v2/globex/app/manifests/1?${"x".repeat(9000)}`,
+  ])("a path that is not an endpoint of this repository: %s", async (location) => {
+    expectRefused(await ask("GET /v2/globex/app/manifests/1", 307, { Location: location }));
+    expectRefused(await ask("DELETE /v2/globex/app/manifests/1", 204, { Location: location }));
+  });
+});
+
+describe("a Pod's Location that leads on within what was asked for", () => {
+  test.each([
+    ["GET /v2/globex/app/manifests/1", 307, `/v2/globex/app/manifests/${digest}`],
+    ["PUT /v2/globex/app/manifests/1", 201, `/v2/globex/app/manifests/${digest}`],
+    ["DELETE /v2/globex/app/manifests/1", 308, "/v2/globex/app/manifests/2"],
+    ["PATCH /gitlab/v1/repositories/globex/app/", 308, "/gitlab/v1/repositories/globex/app"],
+    ["PUT /v2/globex/app/blobs/uploads/1", 201, `/v2/globex/app/blobs/${digest}`],
+    ["POST /v2/globex/app/blobs/uploads/?mount=x&from=globex/b", 201, `/v2/globex/app/blobs/${digest}`],
+  ])("%s with %d to %s passes", async (line, status, location) => {
+    const { answer } = await ask(line, status, { Location: pod.url + location });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([status, location]);
+  });
+
+  test.each([
+    ["POST /v2/globex/app/blobs/uploads/", 202],
+    ["PATCH /v2/globex/app/blobs/uploads/1", 202],
+    ["GET /v2/globex/app/blobs/uploads/1", 204],
+    ["PATCH /v2/globex/app/blobs/uploads/1", 416],
+    ["PUT /v2/globex/app/blobs/uploads/1", 307],
+  ])("%s with %d leads to an upload with its pin", async (line, status) => {
+    const { answer } = await ask(line, status, { Location: "/v2/globex/app/blobs/uploads/2?_state=a%2Bb" });
+    expect(answer.status).toBe(status);
+    expect(answer.headers.get("Location")).toMatch(/^\/v2\/globex\/app\/blobs\/uploads\/2\?_state=a%2Bb&_pod=[\w-]+$/);
+  });
+});
+
+describe("a Pod's Link", () => {
+  const tags = "/v2/globex/app/tags/list";
+
+  test.each([
+    ["another repository", '</v2/acme/private/tags/list?n=1>; rel="next"'],
+    ["another repository as the second link", `<${tags}?n=1>; rel="prev", </v2/acme/private/tags/list>; rel="next"`],
+    ["another repository in a link without a relation", "</v2/acme/private/tags/list>"],
+    ["another kind of endpoint", '</v2/globex/app/manifests/1>; rel="next"'],
+    ["the token endpoint", '</jwt/auth?service=x>; rel="next"'],
+    ["an endpoint without a name", '</v2/_catalog>; rel="next"'],
+    ["a path that is not an endpoint", '</x>; rel="next"'],
+    ["a target without brackets", '/v2/acme/private/tags/list; rel="next"'],
+    ["a target without brackets after a good one", `<${tags}>; rel="prev", /v2/acme/private/tags/list; rel="next"`],
+    ["a bracket that does not close", '</v2/acme/private/tags/list; rel="next"'],
+    ["a bracket within brackets", `<</v2/acme/private/tags/list>>; rel="next"`],
+    ["a link within a parameter", `<${tags}>; title="</v2/acme/private/tags/list>"`],
+    ["a link that is too long", `<${tags}?last=${"x".repeat(9000)}>; rel="next"`],
+  ])("that leads to %s becomes 502", async (_, link) => {
+    expectRefused(await ask(`GET ${tags}`, 200, { Link: link }));
+  });
+
+  test.each([
+    ["tags", `GET ${tags}`, `<POD${tags}?n=2&last=b>; rel="next"`],
+    ["referrers", `GET /v2/globex/app/referrers/${digest}`, `</v2/globex/app/referrers/${digest}?p=2>;rel=next`],
+    [
+      "GitLab's tags in both directions",
+      "GET /gitlab/v1/repositories/globex/app/tags/list/",
+      '<POD/gitlab/v1/repositories/globex/app/tags/list/?n=2&before=a,b>; rel="previous" , ' +
+        "<POD/gitlab/v1/repositories/globex/app/tags/list/?n=2&last=c>; rel=\"next\"; title*=UTF-8''x",
+    ],
+  ])("of %s becomes a path on the edge", async (_, line, link) => {
+    const { answer } = await ask(line, 200, { Link: link.replaceAll("POD", pod.url) });
+    expect([answer.status, answer.headers.get("Link")]).toEqual([200, link.replaceAll("POD", "")]);
+  });
+});
