@@ -1,6 +1,8 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
 import { type NameBounds, resolvePod } from "../../src/directory/resolve.ts";
+import { readPage } from "../../src/edge/catalog-page.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
 import { planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
 import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
@@ -98,6 +100,19 @@ test("after 1,000 requests of strangers a KV outage still serves every name that
     });
   }
   expect((await resolvePod(isolate.directory(), { name: nameOf("acme/unseen") })).ok).toBe(false);
+});
+
+test("after a Pod's catalog of made-up names a KV outage still serves every name that a known user asked for", async () => {
+  const seen = Array.from({ length: 100 }, (_, index) => nameOf(`acme/team-${index}/app`));
+  for (const name of seen) await resolvePod(isolate.directory(), { name });
+  for (let page = 0; page < 5; page += 1) {
+    const response = Response.json({ repositories: madeUpNames(1_000) });
+    const asked = { pod: "pod-0" as PodId, after: null, directory: isolate.directory() };
+    expect((await readPage(response, asked)).ok).toBe(true);
+  }
+  fails = true;
+  isolate.nowMs += 60_000;
+  for (const name of seen) expect(await resolvePod(isolate.directory(), { name })).toMatchObject({ ok: true });
 });
 
 test("when strangers have spent their budget, new names must wait, and those of known users are served", async () => {
