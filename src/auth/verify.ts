@@ -31,7 +31,7 @@ export type TokenMemory = {
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
 /** All remembered tokens, and one of them: a token of a mirror for 200 repositories. A larger one is verified each time. */
-const maxBytesOfAll = 16 * 1024 * 1024;
+const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
 
