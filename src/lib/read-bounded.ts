@@ -1,6 +1,9 @@
 /** A sender may make a chunk of each byte, and each chunk costs as much as a small request. Networks cut a body into longer pieces. */
 const minBytesPerChunk = 512;
-const spareChunks = 256;
+/** A client sends its form in one piece. A Pod may write its list name by name. */
+const spareChunks = { request: 32, answer: 1_000 };
+
+type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
 
 /**
  * The whole body, or null if it is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest is not
@@ -9,7 +12,7 @@ const spareChunks = 256;
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
-  signal?: AbortSignal,
+  { signal, from = "answer" }: Reading = {},
 ): Promise<Uint8Array<ArrayBuffer> | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -19,7 +22,7 @@ export async function boundedBytes(
   for (let read = await reader.read(); !read.done; read = await reader.read()) {
     bytes += read.value.byteLength;
     chunks.push(read.value);
-    if (bytes > maxBytes || chunks.length > spareChunks + bytes / minBytesPerChunk) {
+    if (bytes > maxBytes || chunks.length > spareChunks[from] + bytes / minBytesPerChunk) {
       stop();
       return null;
     }
@@ -40,6 +43,9 @@ export async function boundedText(
   signal?: AbortSignal,
 ): Promise<string | null> {
   if (body.body === null) return "";
-  const bytes = await boundedBytes(body.body, maxBytes, signal);
+  const bytes = await boundedBytes(body.body, maxBytes, {
+    signal,
+    from: body instanceof Request ? "request" : "answer",
+  });
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }
