@@ -1,6 +1,7 @@
 /**
  * What a stranger's request costs the edge: CPU of workerd, and keys of KV, for every request that anyone can send and that looks dear. CPU is compared with
- * that of a plain 401 in the same minute, because a busy machine makes both dearer.
+ * that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs in workerd too, and a Worker's KV is elsewhere, so what a Worker
+ * pays that only reads as many keys is subtracted.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -12,7 +13,7 @@ import { exchangeRaw } from "../support/raw-exchange.ts";
 import { readStackKv } from "../support/toy-stack.ts";
 import { amount, type Finding, portable } from "./finding.ts";
 import { cpuUs } from "./process.ts";
-import { startBenchStack, withTeardown } from "./stage.ts";
+import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
 /** No request of up to 16 KB may cost more CPU, and none more keys than one bulk read of KV has. */
 const maxCpuMs = 5;
@@ -35,27 +36,30 @@ type Options = { readonly fleets: readonly number[]; readonly rounds: number; re
 export const benchStrangers = ({ fleets, ...rounds }: Options): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const stack = await startBenchStack(teardown, dir);
+    const reader = await startBenchWorker(teardown, dir, { file: "kv-worker.ts" });
     const findings: Finding[] = [];
-    for (const size of fleets) findings.push(...(await benchFleet(stack, size, rounds)));
+    for (const size of fleets) findings.push(...(await benchFleet({ stack, reader }, size, rounds)));
     return findings;
   });
 
 type Rounds = Omit<Options, "fleets">;
+type Stage = { readonly stack: Stack; readonly reader: BenchWorker };
 type Cost = {
   readonly request: string;
   readonly statuses: string;
   readonly cpuMs: number;
+  readonly withLocalKvMs: number;
   readonly ratio: number;
   readonly keys: number;
   readonly isSmall: boolean;
 };
 
-async function benchFleet(stack: Stack, size: number, rounds: Rounds): Promise<readonly Finding[]> {
-  const known = await makeFleet(stack, size);
+async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<readonly Finding[]> {
+  const known = await makeFleet(stage.stack, size);
   const costs: Cost[] = [];
   for (const [index, [what]] of costlyRequests(known).entries()) {
     const request = () => costlyRequests(known)[index]?.[1] ?? plain;
-    const cost = { request: what, ...(await measure(stack, request, rounds)) };
+    const cost = { request: what, ...(await measure(stage, request, rounds)) };
     costs.push(cost);
     // What the last requests took of the strangers' budget must not make the next ones cheap.
     if (cost.keys > fewKeys) await sleep(budgetWindowMs);
@@ -105,38 +109,55 @@ async function makeFleet(stack: Stack, size: number): Promise<Known> {
 }
 
 async function measure(
-  stack: Stack,
+  { stack, reader }: Stage,
   request: () => HostileRequest,
   { rounds, count }: Rounds,
 ): Promise<Omit<Cost, "request">> {
+  const edge = { origin: stack.edge, pid: stack.workerdPid(), settled: () => stack.edgeSettled() };
+  const ofKv = { origin: reader.url, pid: reader.pid, settled: async () => {} };
   const plainMs: number[] = [];
-  const cpuMs: number[] = [];
+  const withLocalKvMs: number[] = [];
+  const kvMs: number[] = [];
   const statuses = new Set<number>();
   let keys = 0;
   for (let round = 0; round < rounds; round += 1) {
-    plainMs.push(await cpuMsOfRound(stack, () => plain, count));
+    plainMs.push(await cpuMsOfRound(edge, () => plain, count));
     stack.clearSeen();
-    cpuMs.push(await cpuMsOfRound(stack, request, count));
+    withLocalKvMs.push(await cpuMsOfRound(edge, request, count));
+    let keysOfRound = 0;
     for (const line of stack.edgeSeen()) {
       keys = Math.max(keys, line.kvKeys);
+      keysOfRound += line.kvKeys;
       statuses.add(line.status);
     }
+    const perRequest = Math.round(keysOfRound / count);
+    const read = perRequest === 0 ? 0 : await cpuMsOfRound(ofKv, () => readOf(perRequest), count);
+    kvMs.push(read === 0 ? 0 : read - (await cpuMsOfRound(ofKv, () => readOf(0), count)));
   }
-  const least = Math.min(...cpuMs);
+  const least = Math.min(...withLocalKvMs) - Math.min(...kvMs);
   return {
     statuses: [...statuses].join(),
     cpuMs: Number(least.toFixed(2)),
+    withLocalKvMs: Number(Math.min(...withLocalKvMs).toFixed(2)),
     ratio: Number((least / Math.min(...plainMs)).toFixed(1)),
     keys,
     isSmall: rawRequest(request()).text.length < smallCharacters,
   };
 }
 
-async function cpuMsOfRound(stack: Stack, request: () => HostileRequest, count: number): Promise<number> {
+const readOf = (keys: number): HostileRequest => ({ ...plain, target: `/${keys}` });
+
+type Measured = { readonly origin: string; readonly pid: number; readonly settled: () => Promise<void> };
+
+async function cpuMsOfRound(
+  { origin, pid, settled }: Measured,
+  request: () => HostileRequest,
+  count: number,
+): Promise<number> {
   const raw = Array.from({ length: count }, () => rawRequest(request()));
-  await stack.edgeSettled();
-  const beforeUs = await cpuUs(stack.workerdPid());
-  for (const each of raw) await exchangeRaw(stack.edge, each);
-  await stack.edgeSettled();
-  return ((await cpuUs(stack.workerdPid())) - beforeUs) / count / 1_000;
+  await settled();
+  const beforeUs = await cpuUs(pid);
+  for (const each of raw) await exchangeRaw(origin, each);
+  await settled();
+  return ((await cpuUs(pid)) - beforeUs) / count / 1_000;
 }
