@@ -64,7 +64,7 @@ async function authorizeName(
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
-  // A mount also reads its source; whether it may is for the Pod to check.
+  // A mount also reads its source. `settleMount` leaves out one that may not be read.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);

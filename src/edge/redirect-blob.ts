@@ -3,7 +3,7 @@ import { attributionOf } from "../blobs/attribution.ts";
 import { readClient, storesFor } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
-import { signBlobUrl } from "../blobs/sign.ts";
+import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -26,7 +26,7 @@ export async function redirectBlob(
   authorized: Authorized,
 ): Promise<Reply | null> {
   if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
-  const [first] = storesOf(context, authorized);
+  const [first] = storesOf(endpoint.digest, context, authorized);
   if (first === undefined || first.scheme === "pod") return null;
   const proven = await prove(endpoint, context, authorized);
   if (!proven.ok) return proven;
@@ -66,7 +66,7 @@ async function maySign(
   redirect: Response,
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<boolean> {
-  const [first] = storesOf(context, authorized);
+  const [first] = storesOf(endpoint.digest, context, authorized);
   if (endpoint.method !== "HEAD" || first === undefined || first.scheme === "pod") return false;
   if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
   const proven = await prove(endpoint, context, authorized);
@@ -82,9 +82,12 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
   digest,
 });
 
-/** The stores that this client may be sent to, in their order. With a token that only the Pod can judge, the edge signs nothing. */
-const storesOf = ({ services, request }: Context, { pod, grant }: Authorized): readonly Store[] =>
-  grant.kind === "undecided" ? [] : storesFor(pod, readClient(request), services.parsedCidrs);
+/**
+ * The stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, and for a blob whose place
+ * only the Pod knows.
+ */
+const storesOf = (digest: Digest, { services, request }: Context, { pod, grant }: Authorized): readonly Store[] =>
+  grant.kind === "undecided" || !hasObjectKey(digest) ? [] : storesFor(pod, readClient(request), services.parsedCidrs);
 
 /** Whether the blob is in the repository: by a remembered proof, else by one HEAD to the Pod. */
 async function prove(
@@ -121,7 +124,7 @@ async function redirectToStore(
   const { pod, grant } = authorized;
   const jwt = grant.kind === "granted" ? grant.jwt : null;
   let failed: Reply | null = null;
-  for (const store of storesOf(context, authorized)) {
+  for (const store of storesOf(digest, context, authorized)) {
     if (failed !== null && !failed.ok && "text" in failed.error) services.trace.passedOver = failed.error.text ?? "";
     if (store.scheme === "pod") return null;
     const attribution = store.attribution === true ? attributionOf(name, jwt) : {};

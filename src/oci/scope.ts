@@ -51,7 +51,7 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 
 /**
  * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if it names nothing that needs a right. `also` is
- * for what the request reads elsewhere, such as the source of a mount; only the Pod checks it.
+ * for what the request reads elsewhere, such as the source of a mount; the edge refuses nothing for lack of it.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;

@@ -63,7 +63,7 @@ function framed({ framing }: HostileRequest, content: string): string {
 }
 
 const blobPaths = ["GET", "GET", "GET", "HEAD", "DELETE"];
-const uploadPaths = ["GET", "PATCH", "PUT", "DELETE"];
+const uploadPaths = ["GET", "HEAD", "PATCH", "PUT", "DELETE"];
 
 /** A method and a path that the edge serves. */
 function known(materials: Materials): fc.Arbitrary<readonly [method: string, path: string]> {

@@ -61,7 +61,9 @@ async function checkLog(): Promise<void> {
 }
 
 function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: boolean): void {
-  const text = JSON.stringify(answer);
+  // A redirect to a path without slashes too many keeps the query that this client sent.
+  const ownQuery = answer.status === 301 ? (urlOf(request)?.search ?? "") : "";
+  const text = JSON.stringify(answer).replace(ownQuery, "");
   expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
   if (isPlatforms(answer)) {
     expect(wasReached).toBe(false);

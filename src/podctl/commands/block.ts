@@ -21,7 +21,7 @@ export function blockCommand(): Command {
       "after",
       `
 A manifest's digest blocks the image by digest, not by tag. Block its layers or its repository's name too. Signed URLs that clients
-have already stay valid for at most 20 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));

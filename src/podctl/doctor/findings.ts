@@ -27,6 +27,8 @@ export const advice = {
   "store-unreachable": "check that the storage runs and that the store's address is right",
   "store-refuses": "seal an access key that may read this bucket; also check the region and the clock",
   "store-missing": "check that bucket, prefix and root directory are those of the registry",
+  "store-legacy-root":
+    "give the azure store `legacyRoot: true` if its registry writes below `//` (docker-registry 2.8), else remove it",
   "store-wrong": "check what is in front of the storage: a proxy may have answered instead of the blob",
   "blob-host-under-edge":
     "serve blobs from a host name that is neither the edge's nor below it: Go clients send their token to such a host",
