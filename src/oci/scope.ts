@@ -4,7 +4,7 @@ import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEnd
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
 /** Pods know five. */
-const MAX_ACTIONS = 20;
+export const MAX_ACTIONS = 20;
 
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type

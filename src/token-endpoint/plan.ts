@@ -6,7 +6,7 @@ import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import { type Access, isRepository, writes } from "../oci/scope.ts";
+import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -144,12 +144,12 @@ async function assignScopes(
   return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/** The catalog is asked of every Pod, so all scopes for it are one. */
+/** The catalog is asked of every Pod, so all scopes for it are one, with as many actions as a scope may have. */
 function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
   const [first, ...others] = scopes.filter(isCatalog);
   if (first === undefined || others.length === 0) return scopes;
   const actions = [...new Set([first, ...others].flatMap((scope) => scope.actions))];
-  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions }];
+  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions: actions.slice(0, MAX_ACTIONS) }];
 }
 
 async function findPods(

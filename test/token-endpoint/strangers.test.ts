@@ -10,8 +10,9 @@ import { type Isolate, startIsolate } from "../support/isolate.ts";
 
 const pod = { v: 1, revision: 1, state: "active", registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const podIds = Array.from({ length: 500 }, (_, index) => `pod-${index}`);
+const directoryRecord = { v: 1, pods: podIds, default: "pod-0", credentials: "shared", revision: 1 };
 const records = new Map<string, unknown>([
-  ["directory", { v: 1, pods: podIds, default: "pod-0", credentials: "shared", revision: 1 }],
+  ["directory", directoryRecord],
   ...podIds.map((id) => [`pod/${id}`, { ...pod, issuer: id, audience: id, keys: [] }] as const),
   ["route/acme", { v: 1, pod: "pod-1", revision: 1, state: "active" }],
 ]);
@@ -75,6 +76,13 @@ describe("token request of a stranger", () => {
     const scopes = pull(Array.from({ length: 60 }, (_, index) => `acme/project-${index}`));
     expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: true } });
     expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: false } });
+  });
+
+  test("scopes for the catalog become one of at most 20 actions", async () => {
+    records.set("directory", { v: 1, pods: ["pod-0"], default: "pod-0", credentials: "shared", revision: 1 });
+    const { plan } = await ask(Array.from({ length: 200 }, (_, index) => `registry:catalog:a${index},*`));
+    records.set("directory", directoryRecord);
+    expect(plan).toMatchObject({ ok: true, value: { questions: [{ scopes: [{ actions: { length: 20 } }] }] } });
   });
 
   test("a user whose credentials are good gets all names at once", async () => {
