@@ -1,4 +1,4 @@
-import type { TokenMemory } from "./auth/verify.ts";
+import { createVerifiedTokens, type TokenMemory } from "./auth/verify.ts";
 import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
@@ -26,11 +26,11 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * KV texts 7 MB (500 bytes each, 100 for the mostly absent keys of strangers), Pod records 5 MB (10 KB each), their CIDRs 4 MB (130 bytes each,
- * 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each), secrets 1 MB (2 KB
- * each, opened and parsed), verified tokens 24 MB (8 KB and their access each), proofs 14 MB (600 bytes each), signed URLs 5 MB (500 per store of
- * at most 20 stores in use).
+ * All caches with their bounds. At the usual size of an entry they add up to 62 MB of an isolate's 128 MB:
+ * kept KV texts 4 MB (350 bytes each), passing ones 6 MB (400 bytes each, because strangers' names are long), Pod records 5 MB (10 KB each), their CIDRs
+ * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each),
+ * secrets 1 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are counted), proofs 16 MB (660 bytes each in all three maps),
+ * signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
@@ -49,7 +49,7 @@ export const createIsolate = (): Isolate => ({
     assignments: new BoundedMap(5_000),
   },
   openedSecrets: new BoundedMap(200),
-  tokens: { verified: new BoundedMap(2_000), keys: new WeakMap() },
+  tokens: { verified: createVerifiedTokens(), keys: new WeakMap() },
   proofs: {
     known: new BoundedMap(20_000),
     fromManifests: new BoundedMap(2_000),

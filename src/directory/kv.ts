@@ -16,7 +16,7 @@ type Entry = {
 export type KvCache = {
   /** What the directory and known users chose. It serves them while KV fails, so nothing that a stranger asks for is put here. */
   readonly kept: BoundedMap<string, Entry>;
-  /** What only strangers chose. It holds at least what their budget lets them read before it expires. */
+  /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
   readonly passing: BoundedMap<string, Entry>;
   readonly claims: LookupBudget;
   readonly names: LookupBudget;
@@ -76,10 +76,11 @@ export type KvValues = {
 
 /**
  * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
- * `claim`: what a token says about itself. Keys of the last two count against a budget if no known user chose them before. When it is spent, the read
- * of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from one that has none.
+ * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
+ * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
+ * one that has none.
  */
-export type ChosenBy = "directory" | "stranger" | "claim";
+export type ChosenBy = "directory" | "stranger" | "pod" | "claim";
 
 export type ReadOptions = {
   readonly chosenBy?: ChosenBy;
@@ -128,7 +129,7 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
       if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
     const unread = new Set([...added].slice(maxNewKeys));
-    const charged = chosenBy === "directory" ? 0 : added.size - unread.size;
+    const charged = chosenBy === "directory" || chosenBy === "pod" ? 0 : added.size - unread.size;
     if (charged > 0 && !cache[chosenBy === "claim" ? "claims" : "names"].take(charged, nowMs)) {
       return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
     }

@@ -58,7 +58,7 @@ export async function resolvePod(
   return ok({ pod, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
-type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
+export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
   /** How many keys the names may have in all, however many of them this isolate knows. */
   readonly maxKeys?: number;
 };
@@ -70,7 +70,7 @@ type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
-  options: LookupOptions & Bounds = {},
+  options: LookupOptions & NameBounds = {},
 ): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
   const found = await findAssignments(directory, names, options);
   if (!found.ok) return found;
@@ -102,7 +102,7 @@ const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX
 async function findAssignments(
   directory: Directory,
   names: readonly RepositoryName[],
-  options: LookupOptions & Bounds,
+  options: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
   const depth = depthOf(directory.parsedRecords.directory.get(directoryKey)?.record ?? null);
   const found = await readAssignments(directory, { names, depth }, options);
@@ -114,7 +114,7 @@ async function findAssignments(
 async function readAssignments(
   { readKv, parsedRecords }: Directory,
   { names, depth }: { readonly names: readonly RepositoryName[]; readonly depth: number },
-  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & Bounds,
+  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set<string>();

@@ -11,6 +11,7 @@ import { benchPrice } from "./price.ts";
 import { benchPullTimes } from "./pull-times.ts";
 import { benchResolve } from "./resolve.ts";
 import { benchStoreChoice } from "./store-choice.ts";
+import { benchStrangers } from "./stranger-cost.ts";
 
 export type Part = {
   readonly name: string;
@@ -63,5 +64,10 @@ export const parts: readonly Part[] = [
   { name: "start-up", full: () => benchStartUp({ runs: 7 }), short: null },
   { name: "memory", full: () => benchMemory(), short: null },
   { name: "price", full: benchPrice, short: null },
+  {
+    name: "stranger-cost",
+    full: () => benchStrangers({ fleets: [8, 500], rounds: 5, count: 20 }),
+    short: null,
+  },
   { name: "podctl", full: () => benchPodctl(), short: null },
 ];
