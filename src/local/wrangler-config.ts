@@ -1,4 +1,7 @@
-/** `wrangler.toml` as wrangler itself reads it, for podctl and for the edge of the local stack. */
+/** What podctl and the edge of the local stack need of `wrangler.toml`. */
+import { readFile } from "node:fs/promises";
+import { parse } from "smol-toml";
+import * as v from "valibot";
 import { root } from "./paths.ts";
 
 export type WorkerConfig = {
@@ -13,24 +16,29 @@ export type WorkerConfig = {
   readonly hosts: readonly string[];
 };
 
-/** The part of wrangler's own type that is read here. That type does not resolve without the packages that wrangler is built from. */
-type ParsedConfig = {
-  readonly name?: string;
-  readonly compatibility_date?: string;
-  readonly compatibility_flags: string[];
-  readonly vars: Readonly<Record<string, unknown>>;
-  readonly kv_namespaces: readonly { readonly binding: string; readonly id?: string }[];
-  readonly account_id?: string;
-  readonly routes?: readonly (string | { readonly pattern: string })[];
+const inherited = {
+  name: v.optional(v.string()),
+  compatibility_date: v.optional(v.string()),
+  compatibility_flags: v.optional(v.array(v.string())),
+  account_id: v.optional(v.string()),
+  routes: v.optional(v.array(v.union([v.string(), v.object({ pattern: v.string() })]))),
 };
+const own = {
+  vars: v.optional(v.record(v.string(), v.unknown()), {}),
+  kv_namespaces: v.optional(v.array(v.object({ binding: v.string(), id: v.optional(v.string()) })), []),
+};
+const sectionSchema = v.object({ ...inherited, ...own });
+const fileSchema = v.object({ ...sectionSchema.entries, env: v.optional(v.record(v.string(), sectionSchema), {}) });
 
-/** `env` is one of the file's environments; without it the file's top level is read. */
+/**
+ * `env` is one of the file's environments; without it the file's top level is read. Loading wrangler takes almost a second of CPU,
+ * so the file is read here. As in wrangler, a section inherits what it does not set, except for variables and bindings.
+ */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
-  // Loading wrangler takes half a second, so it waits until a stack or a command needs it.
-  const { unstable_readConfig } = await import("wrangler");
-  // Given no name, wrangler would take the one in CLOUDFLARE_ENV.
-  const args = { config: configPath, env: env ?? "" };
-  const config: ParsedConfig = unstable_readConfig(args, { hideWarnings: true });
+  const file = await readFileOf(configPath);
+  const section = env === undefined ? file : file.env[env];
+  if (section === undefined) throw new Error(`"${configPath}" has no section [env.${env}]`);
+  const config = { ...file, ...section };
   const vars = Object.entries(config.vars).map(([name, value]) => [
     name,
     typeof value === "string" ? value : JSON.stringify(value),
@@ -38,7 +46,7 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
   return {
     name: config.name ?? "registry-edge",
     compatibilityDate: config.compatibility_date ?? "",
-    compatibilityFlags: config.compatibility_flags,
+    compatibilityFlags: config.compatibility_flags ?? [],
     vars: Object.fromEntries(vars),
     kvNamespaces: new Map(config.kv_namespaces.map(({ binding, id }) => [binding, id ?? binding])),
     accountId: config.account_id ?? null,
@@ -51,9 +59,14 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
 
 /** The environments that the file has in addition to its top level. */
 export async function readEnvironments(configPath = `${root}wrangler.toml`): Promise<readonly string[]> {
-  const { experimental_readRawConfig } = await import("wrangler");
-  const { rawConfig } = experimental_readRawConfig({ config: configPath }, { hideWarnings: true });
-  return Object.keys((rawConfig as { env?: object }).env ?? {});
+  return Object.keys((await readFileOf(configPath)).env);
+}
+
+async function readFileOf(configPath: string): Promise<v.InferOutput<typeof fileSchema>> {
+  const read = v.safeParse(fileSchema, parse(await readFile(configPath, "utf8")));
+  if (read.success) return read.output;
+  const [issue] = read.issues;
+  throw new Error(`${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
 }
 
 /** A route for one other path, as `/jwt/auth` on the token endpoint's host, does not make its host a registry. */

@@ -81,7 +81,31 @@ describe("the account that --env names", () => {
   });
 });
 
+/** The part of wrangler's own type that is read here. That type does not resolve without the packages that wrangler is built from. */
+type WranglerConfig = {
+  readonly compatibility_date?: string;
+  readonly compatibility_flags: readonly string[];
+  readonly vars: Readonly<Record<string, string>>;
+  readonly kv_namespaces: readonly { readonly binding: string; readonly id: string }[];
+  readonly account_id?: string;
+  readonly routes?: readonly { readonly pattern: string }[];
+};
+
 describe("wrangler.toml of this repository", () => {
+  test.each(["", "production", "staging"])("its section %j is read as wrangler reads it", async (env) => {
+    const { unstable_readConfig } = await import("wrangler");
+    const expected: WranglerConfig = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });
+    const read = await readWorkerConfig("wrangler.toml", env || undefined);
+    expect(read).toMatchObject({
+      compatibilityDate: expected.compatibility_date,
+      compatibilityFlags: expected.compatibility_flags,
+      vars: expected.vars,
+      kvNamespaces: new Map(expected.kv_namespaces.map(({ binding, id }) => [binding, id])),
+      accountId: expected.account_id ?? null,
+      hosts: (expected.routes ?? []).map(({ pattern }) => pattern),
+    });
+  });
+
   test.each(["production", "staging"])("[env.%s] requires the secrets that `keys generate` prints", async (env) => {
     const { unstable_readConfig } = await import("wrangler");
     const { secrets } = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });

@@ -28,6 +28,7 @@ export const directoryOf = (texts: ReadonlyMap<string, string>) =>
     readKv: async () => ok(freshValues(texts)),
     plainHttp: "everywhere",
     parsedPods: createIsolate().parsedPods,
+    parsedRecords: createIsolate().parsedRecords,
   });
 
 export const findings = (checks: readonly Check[]) =>

@@ -1,6 +1,8 @@
 /** What each finding tells the operator to do. The names stay the same, because scripts and the runbook use them. */
 export const advice = {
   "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
+  "assignment-unfound":
+    "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
