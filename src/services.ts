@@ -50,7 +50,7 @@ export type RequestPorts = {
 /** Throws if the deployment's variables are wrong: the error names the variable. */
 export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
-  const { config, tokens, parsedPods, parsedCidrs, signing } = isolate;
+  const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
   const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
@@ -78,7 +78,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
   return {
     config,
-    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods }),
+    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
     openSecret,

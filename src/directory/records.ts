@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
+import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
 import { parsePodId } from "./pod-id.ts";
 
@@ -94,6 +94,8 @@ export const assignmentRecord = v.variant("state", [
 ]);
 export const directoryRecord = v.strictObject({
   v: version,
+  /** The largest number of components of an assigned prefix; longer prefixes are not looked up. */
+  depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_PREFIX_COMPONENTS))),
   /** Every Pod: a catalog is asked of each of them, and a bundle may name each of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
@@ -105,9 +107,31 @@ export const directoryRecord = v.strictObject({
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });
-export const blockRecord = v.strictObject({ v: version, text: v.string() });
+
+/** The Worker holds all blocks in memory. */
+export const maxBlocks = 10_000;
+
+const isTexts = (input: unknown): input is object =>
+  typeof input === "object" &&
+  input !== null &&
+  !Array.isArray(input) &&
+  Object.values(input).every((text) => typeof text === "string");
+
+/** Every blocked prefix and digest with its text. `v.record` would leave out a prefix such as "constructor". */
+export const blocksRecord = v.strictObject({
+  v: version,
+  revision,
+  blocks: v.pipe(
+    v.unknown(),
+    v.check(isTexts, "texts by prefix or digest"),
+    v.transform((texts): ReadonlyMap<string, string> => new Map(Object.entries(texts as object))),
+    v.check((texts) => texts.size <= maxBlocks, `at most ${maxBlocks} entries`),
+  ),
+});
 
 export type PodRecord = v.InferOutput<typeof podRecord>;
+export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
+export type BlocksRecord = v.InferOutput<typeof blocksRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
 
