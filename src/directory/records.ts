@@ -101,6 +101,25 @@ export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });
 export const blockRecord = v.strictObject({ v: version, text: v.string() });
 
+const verdict = {
+  pod: podId,
+  /** A store's host and path, because its index changes when the list of stores does. */
+  place: v.pipe(v.string(), v.nonEmpty()),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+};
+/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+export const healthRecord = v.strictObject({
+  v: version,
+  stores: v.array(
+    v.variant("state", [
+      v.strictObject({ ...verdict, state: v.literal("in") }),
+      /** `why` is what the last check met. */
+      v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
+    ]),
+  ),
+});
+
+export type StoreVerdict = v.InferOutput<typeof healthRecord>["stores"][number];
 export type PodRecord = v.InferOutput<typeof podRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
