@@ -3,7 +3,6 @@ import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
-import type { ParsedHealth } from "./blobs/store-health.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { createReadKv } from "./directory/kv.ts";
@@ -30,7 +29,6 @@ export type Services = {
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
   readonly parsedCidrs: ParsedCidrs;
-  readonly parsedHealth: ParsedHealth;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
   readonly waitUntil: (promise: Promise<unknown>) => void;
@@ -49,7 +47,7 @@ export type RequestPorts = {
 /** Throws if the deployment's variables are wrong: the error names the variable. */
 export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
-  const { config, tokens, parsedPods, parsedCidrs, parsedHealth, signing } = isolate;
+  const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
   const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
@@ -79,14 +77,13 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   });
   return {
     config,
-    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods }),
+    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
     openSecret,
     tokens,
     proofs,
     parsedCidrs,
-    parsedHealth,
     signing,
     waitUntil,
     now,

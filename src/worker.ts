@@ -20,7 +20,7 @@ shell.get("/", (context) =>
   context.text("This is a container registry. Use it with docker, podman or any other OCI client.\n"),
 );
 // Registries redirect here (distribution's router), because the base of the API ends in a slash.
-shell.get("/v2", (context) => context.redirect("/v2/", 301));
+shell.all("/v2", (context) => context.redirect("/v2/", 301));
 shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).response);
 
 export default {
@@ -128,7 +128,8 @@ async function answerRequest(
 ): Promise<AttributedAnswer> {
   if (url === null) return refuseOutside(wrongHost);
   const { pathname, protocol, hostname } = url;
-  const isRegistry = pathname === "/jwt/auth" || pathname.startsWith("/v2/") || pathname.startsWith("/gitlab/v1/");
+  // More than one slash at the start is redirected, as registries do.
+  const isRegistry = pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname);
   try {
     if (isRegistry || pathname === "/-/probe") {
       const services = buildServices(env, { isolate, ...ports });

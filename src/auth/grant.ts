@@ -6,11 +6,11 @@ import { parseToken, type Token, type TokenPart } from "./bundle.ts";
 import { keyId, type Verdict, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token. `undecided`: the directory does
+ * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token, which allows `access`. `undecided`: the directory does
  * not know the token's key, so the Pod decides, and the edge proves and signs nothing by it. `open`: this fleet asks for no tokens.
  */
 export type Grant =
-  | { readonly kind: "granted"; readonly jwt: string }
+  | { readonly kind: "granted"; readonly jwt: string; readonly access: readonly Access[] }
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
@@ -59,7 +59,9 @@ export async function grantFor(
     if (!verdict.ok) return verdict;
     if (verdict.value.kind === "invalid") return invalidToken;
     if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
-    if (covers(verdict.value.access, wanted)) return ok({ kind: "granted", jwt: own.jwt });
+    if (covers(verdict.value.access, wanted)) {
+      return ok({ kind: "granted", jwt: own.jwt, access: verdict.value.access });
+    }
   }
   const verified = await verifiedParts(parts.value, ports);
   if (!verified.ok) return verified;
@@ -115,7 +117,9 @@ export async function identify(token: Token, ports: GrantPorts): Promise<Result<
     if (pod.value === null) continue;
     const verdict = await judge(jwt, pod.value, ports);
     if (!verdict.ok) return verdict;
-    if (verdict.value.kind === "verified") return ok({ grant: { kind: "granted", jwt }, pod: pod.value });
+    if (verdict.value.kind === "verified") {
+      return ok({ grant: { kind: "granted", jwt, access: verdict.value.access }, pod: pod.value });
+    }
     if (verdict.value.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
   }
   return undecided === null ? invalidToken : ok(undecided);

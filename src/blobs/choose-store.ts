@@ -3,7 +3,7 @@ import { parseIp } from "../lib/address.ts";
 import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
-import { type ParsedHealth, readHealth, verdictOf } from "./store-health.ts";
+import { healthOrNone, verdictOf } from "./store-health.ts";
 
 /** Where a client is, as the platform saw it; null where that is not known. */
 export type Client = {
@@ -45,22 +45,14 @@ export type StoreChoice = {
   readonly passedOver: string | null;
 };
 
-type Ports = {
-  readonly directory: Directory;
-  readonly parsedCidrs: ParsedCidrs;
-  readonly parsedHealth: ParsedHealth;
-};
+type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
 
 /** The stores that fit the client: first those that are in, then those that are out, each in the record's order. */
-export async function chooseStores(
-  pod: Pod,
-  client: Client,
-  { directory, parsedCidrs, parsedHealth }: Ports,
-): Promise<StoreChoice> {
+export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
   // Only where there is a choice is the key `health` read.
   if (fitting.length < 2) return { stores: fitting, passedOver: null };
-  const health = await readHealth(directory, parsedHealth);
+  const health = await healthOrNone(directory);
   const whyOut = (store: Store): string | null => {
     const verdict = verdictOf(health, pod, store);
     if (verdict?.state !== "out") return null;

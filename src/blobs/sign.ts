@@ -27,26 +27,42 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
+  /** Where the registry keeps its objects in the store; by default as the store says. Only `/-/probe` tries another. */
+  readonly root?: StoreRoot;
 };
+
+/** `legacy`: below a slash, as in a store of Azure that has `legacyRoot`. */
+type StoreRoot = "plain" | "legacy";
+
+export const rootOf = (store: SigningStore): StoreRoot =>
+  store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
 /** A store remembers the layers of a popular image for a window or two; a URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
 
+/**
+ * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256, also one that was pushed by another digest, and
+ * only they know which sha256 that is.
+ */
+export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
+
 /** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
 export async function signBlobUrl(
-  { method, digest, pod, store, attribution = {} }: BlobToSign,
+  { method, digest, pod, store, attribution = {}, root = rootOf(store) }: BlobToSign,
   ports: SigningPorts,
 ): Promise<Result<string, Misconfigured>> {
+  if (!hasObjectKey(digest))
+    return misconfigured(`blob "${digest}" of Pod "${pod.id}" has no key in a store; want sha256`);
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
   const secret = await readSecret({ pod, store, field }, ports);
   if (!secret.ok) return secret;
   const window = signingWindow(ports.now, secret.value.expiresAt ?? null);
   if (window === null) {
     return misconfigured(
-      `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 10 minutes left`,
+      `sealed value of Pod "${pod.id}", field "${field}", expires too soon for a URL; want 20 minutes left`,
     );
   }
-  const key = objectKey(digest, store.prefix);
+  const key = objectKey(digest, store.prefix, root);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
@@ -54,11 +70,11 @@ export async function signBlobUrl(
   return ok(await rememberUrl(ports.signing, { store, name }, () => signerOf(store).sign(request)));
 }
 
-/** Where distribution and GitLab keep a blob's bytes, below the store's `prefix`. */
-export function objectKey(digest: Digest, prefix: string): string {
+/** Where distribution and GitLab keep a blob's bytes, below the store's root and `prefix`. */
+export function objectKey(digest: Digest, prefix: string, root: StoreRoot): string {
   const { algorithm, encoded } = digestParts(digest);
-  const key = `docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
-  return prefix === "" ? key : `${prefix}/${key}`;
+  const below = prefix === "" ? "" : `${prefix}/`;
+  return `${root === "legacy" ? "/" : ""}${below}docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
 /** One URL for all who ask within a window. With a scheme whose signatures are random (ECDSA), the first one made is used for all. */

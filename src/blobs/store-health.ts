@@ -1,22 +1,18 @@
-import type { Directory, Pod } from "../directory/directory.ts";
+import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
 import { healthKey } from "../directory/keys.ts";
-import { healthRecord, parseRecord, type StoreVerdict } from "../directory/records.ts";
-import type { BoundedMap } from "../lib/collections.ts";
+import { parseOnce } from "../directory/parsed-records.ts";
+import { type HealthRecord, healthRecord, type StoreVerdict, verdictName } from "../directory/records.ts";
 import { ok, type Result } from "../lib/result.ts";
+import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
 /** The verdicts by Pod and place. A store without one has never answered a check. */
-export type StoreHealth = ReadonlyMap<string, StoreVerdict>;
-
-/** The verdicts by the text that they were parsed from; only the last text is remembered. */
-export type ParsedHealth = BoundedMap<string, StoreHealth>;
+export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();
 
-const nameOf = (pod: string, place: string): string => `${pod} ${place}`;
-
 export const verdictAt = (health: StoreHealth, pod: Pod, place: string): StoreVerdict | null =>
-  health.get(nameOf(pod.id, place)) ?? null;
+  health.get(verdictName(pod.id, place)) ?? null;
 
 /** A store that is `pod` has no verdict, because only the Pod knows where it redirects. */
 export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVerdict | null {
@@ -24,26 +20,19 @@ export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVer
   return place === null ? null : verdictAt(health, pod, place);
 }
 
-/** The error says what is wrong with the record. Null as text: no verdict was written yet. */
-export function parseHealth(text: string | null): Result<StoreHealth, string> {
-  if (text === null) return ok(noVerdicts);
-  const record = parseRecord(healthKey, text, healthRecord);
-  return record.ok
-    ? ok(new Map(record.value.stores.map((verdict) => [nameOf(verdict.pod, verdict.place), verdict])))
-    : record;
+/** The error says why KV, or its record, says nothing. */
+export async function readHealth({ readKv, parsedRecords }: Directory): Promise<Result<StoreHealth, DirectoryFailure>> {
+  const read = await readKv([healthKey]);
+  if (!read.ok) return directoryFailure(read.error);
+  const text = read.value.textOf(healthKey);
+  const record = parseOnce(parsedRecords.health, healthKey, { text, schema: healthRecord });
+  return record.ok ? ok(record.value?.stores ?? noVerdicts) : record;
 }
 
-/** A record that cannot be read takes no store out, because a pull must not depend on it. */
-export async function readHealth(directory: Directory, parsed: ParsedHealth): Promise<StoreHealth> {
-  const read = await directory.readKv([healthKey]);
-  const text = read.ok ? read.value.textOf(healthKey) : null;
-  if (text === null) return noVerdicts;
-  const known = parsed.get(text);
-  if (known !== undefined) return known;
-  const health = parseHealth(text);
-  const verdicts = health.ok ? health.value : noVerdicts;
-  parsed.set(text, verdicts);
-  return verdicts;
+/** What cannot be read takes no store out, because a pull must not depend on it. */
+export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
+  const health = await readHealth(directory);
+  return health.ok ? health.value : noVerdicts;
 }
 
 /** The places of a Pod's stores, each with the stores that are there. */

@@ -35,7 +35,8 @@ export async function authorize(endpoint: RegistryEndpoint, context: Context): P
   const authorized = await authorizeName(endpoint, context, { chosenBy });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
-  return authorizeName(endpoint, context, { chosenBy, assignmentMaxAgeMs: recentMs });
+  const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
+  return authorizeName(endpoint, context, { chosenBy, ...maxAges });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
@@ -64,7 +65,7 @@ async function authorizeName(
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
-  // A mount also reads its source; whether it may is for the Pod to check.
+  // A mount also reads its source. `settleMount` leaves out one that may not be read.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);

@@ -2,7 +2,7 @@ import { askForByte } from "../blobs/ask-store.ts";
 import { type CheckAnswer, checksInARow, contradicted, type Judged, judgePod, turnOf } from "../blobs/judge-stores.ts";
 import { signBlobUrl } from "../blobs/sign.ts";
 import {
-  parseHealth,
+  healthOrNone,
   placesOf,
   redirectsItself,
   type StoreHealth,
@@ -10,7 +10,7 @@ import {
   whyUnchecked,
 } from "../blobs/store-health.ts";
 import type { Pod } from "../directory/directory.ts";
-import { directoryKey, healthKey, podKey } from "../directory/keys.ts";
+import { blocksKey, directoryKey, healthKey, podKey } from "../directory/keys.ts";
 import type { KvWriter } from "../directory/kv.ts";
 import type { StoreVerdict } from "../directory/records.ts";
 import { chunksOf } from "../lib/collections.ts";
@@ -76,7 +76,7 @@ type Known = {
 
 /** Older values are not enough, because what rests on them would be written over what is newer. */
 async function readDirectory({ directory }: Services): Promise<Result<Known, string>> {
-  const read = await directory.readKv([directoryKey, healthKey]);
+  const read = await directory.readKv([directoryKey, blocksKey, healthKey]);
   if (!read.ok) return read;
   if (read.value.stale !== null) return err(read.value.stale);
   const record = await directory.record();
@@ -86,12 +86,11 @@ async function readDirectory({ directory }: Services): Promise<Result<Known, str
   const records = await directory.readKv(listed.map(podKey));
   if (!records.ok) return records;
   const found = await Promise.all(listed.map((id) => directory.pod(id)));
-  // A record that does not parse is written anew with the first verdict.
-  const health = parseHealth(read.value.textOf(healthKey));
   return ok({
     pods: found.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])),
     listed: new Set<string>(listed),
-    health: health.ok ? health.value : new Map(),
+    // A record that does not parse is written anew with the first verdict.
+    health: await healthOrNone(directory),
   });
 }
 

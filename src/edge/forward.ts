@@ -4,6 +4,8 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
+import { covers } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
@@ -21,8 +23,12 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const { pod, grant } = authorized;
   const { services, origin } = context;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
-  const { directory } = services;
-  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, { directory, chosenBy }) : ok(endpoint);
+  const source = {
+    directory: services.directory,
+    chosenBy,
+    mayPull: (name: RepositoryName) => mayPull(grant, name),
+  } as const;
+  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, source) : ok(endpoint);
   if (!settled.ok) return settled;
   const answer = await callRegistry(settled.value, context, authorized);
   if (!answer.ok) return answer;
@@ -51,6 +57,10 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded" });
 }
+
+/** A token that only the Pod can judge may grant it. */
+const mayPull = (grant: Grant, name: RepositoryName): boolean =>
+  grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
 const isRefusal = ({ status }: Response): boolean => status >= 400 && status < 500;
 

@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { signBlobUrl } from "../blobs/sign.ts";
+import { rootOf, signBlobUrl } from "../blobs/sign.ts";
 import type { Pod } from "../directory/directory.ts";
 import { parsePodId } from "../directory/pod-id.ts";
 import { sameSecret } from "../lib/bytes.ts";
@@ -12,12 +12,18 @@ import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import type { Reply } from "./refuse.ts";
 
-/** One store's part of the answer. A store that redirects by itself has no URL of ours. */
+const signedUrl = v.pipe(v.string(), v.url());
+
+/**
+ * One store's part of the answer. A store that redirects by itself has no URL of ours. `otherRoot` is for a store of Azure: a HEAD below the root that the
+ * record does not name, which tells a wrong root from a missing blob.
+ */
 const probedStore = v.union([
   v.strictObject({
     store: v.number(),
     scheme: v.string(),
-    urls: v.strictObject({ GET: v.pipe(v.string(), v.url()), HEAD: v.pipe(v.string(), v.url()) }),
+    urls: v.strictObject({ GET: signedUrl, HEAD: signedUrl }),
+    otherRoot: v.optional(signedUrl),
   }),
   v.strictObject({ store: v.number(), scheme: v.string(), error: v.string() }),
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
@@ -88,5 +94,9 @@ async function probeStore(pod: Pod, index: number, digest: Digest, services: Ser
   const place = { store: index, scheme: store.scheme };
   if (!get.ok) return { ...place, error: get.error.text };
   if (!head.ok) return { ...place, error: head.error.text };
-  return { ...place, urls: { GET: get.value, HEAD: head.value } };
+  const urls = { GET: get.value, HEAD: head.value };
+  if (store.scheme !== "azure") return { ...place, urls };
+  const root = rootOf(store) === "legacy" ? "plain" : "legacy";
+  const otherRoot = await signBlobUrl({ method: "HEAD", digest, pod, store, root }, services);
+  return otherRoot.ok ? { ...place, urls, otherRoot: otherRoot.value } : { ...place, urls };
 }

@@ -3,7 +3,7 @@ import { attributionOf } from "../blobs/attribution.ts";
 import { chooseStores, readClient } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
-import { signBlobUrl } from "../blobs/sign.ts";
+import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -27,7 +27,7 @@ export async function redirectBlob(
   authorized: Authorized,
 ): Promise<Reply | null> {
   if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
-  const stores = await storesOf(context, authorized);
+  const stores = await storesOf(endpoint.digest, context, authorized);
   if (!isSignedFor(stores)) return null;
   const proven = await prove(endpoint, context, authorized);
   if (!proven.ok) return proven;
@@ -44,7 +44,7 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const stores = endpoint.method === "HEAD" ? await storesOf(context, authorized) : [];
+  const stores = endpoint.method === "HEAD" ? await storesOf(endpoint.digest, context, authorized) : [];
   const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
   const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { context, authorized, stores }) : null;
   if (signed !== null) return signed;
@@ -81,9 +81,16 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
   digest,
 });
 
-/** The stores that this client may be sent to, in their order. With a token that only the Pod can judge, the edge signs nothing. */
-async function storesOf({ services, request }: Context, { pod, grant }: Authorized): Promise<readonly Store[]> {
-  if (grant.kind === "undecided") return [];
+/**
+ * The stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, and for a blob whose place
+ * only the Pod knows.
+ */
+async function storesOf(
+  digest: Digest,
+  { services, request }: Context,
+  { pod, grant }: Authorized,
+): Promise<readonly Store[]> {
+  if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
   const { stores, passedOver } = await chooseStores(pod, readClient(request), services);
   if (passedOver !== null) notePassedOver(services, passedOver);
   return stores;

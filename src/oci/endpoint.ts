@@ -45,7 +45,7 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
       readonly mount: Mount | null;
     }
   /** end-5, end-6, end-13, end-14; `upload` is the id that the Pod gave to the session */
-  | { readonly kind: "upload"; readonly method: "GET" | "PATCH" | "PUT" | "DELETE"; readonly upload: string }
+  | { readonly kind: "upload"; readonly method: "GET" | "HEAD" | "PATCH" | "PUT" | "DELETE"; readonly upload: string }
   /** end-8 */
   | { readonly kind: "tags"; readonly method: "GET"; readonly n: string | null; readonly last: string | null }
   /** end-12 */

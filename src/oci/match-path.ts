@@ -17,7 +17,7 @@ const endpoints: { readonly [K in Kind]: { readonly path: string; readonly metho
   manifest: { path: "/v2/<name>/manifests/<reference>", methods: ["GET", "HEAD", "PUT", "DELETE"] },
   referrers: { path: "/v2/<name>/referrers/<digest>", methods: ["GET"] },
   "upload-start": { path: "/v2/<name>/blobs/uploads[/]", methods: ["POST"] },
-  upload: { path: "/v2/<name>/blobs/uploads/<upload>", methods: ["GET", "PATCH", "PUT", "DELETE"] },
+  upload: { path: "/v2/<name>/blobs/uploads/<upload>", methods: ["GET", "HEAD", "PATCH", "PUT", "DELETE"] },
   blob: { path: "/v2/<name>/blobs/<digest>", methods: ["GET", "HEAD", "DELETE"] },
   "gitlab-base": { path: "/gitlab/v1/", methods: ["GET", "HEAD"] },
   "gitlab-statistics": { path: "/gitlab/v1/statistics[/]", methods: ["GET"] },

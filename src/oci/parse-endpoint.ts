@@ -1,6 +1,6 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "./digest.ts";
-import type { Endpoint, Mount } from "./endpoint.ts";
+import { type Endpoint, formatPath, type Mount } from "./endpoint.ts";
 import type { OciError } from "./errors.ts";
 import { matchPath, methodsOf, type PathMatch } from "./match-path.ts";
 import { hasMoreParameters, joinParameters, MAX_PARAMETERS, MAX_TOKEN_PARAMETERS, readParameters } from "./query.ts";
@@ -13,7 +13,7 @@ import { parseRepositoryName } from "./repository-name.ts";
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);
-  if (match === null) return err(notFound(url.pathname));
+  if (match === null) return err(moved(url) ?? notFound(url.pathname));
   const { kind } = match;
   const name = match.name === null ? null : parseRepositoryName(match.name);
   if (name?.ok === false) return err({ code: "NAME_INVALID", message: name.error });
@@ -32,6 +32,30 @@ const notFound = (path: string): OciError => ({
   status: 404,
   message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
+
+/** The longest path of an endpoint, with its name, and its digest or upload, has about 800 characters. */
+const MAX_MOVED_CHARACTERS = 1_000;
+
+/**
+ * Registries redirect a path that has slashes too many at its start or its end, whatever the method is (distribution's router). Null: without these
+ * slashes it is no endpoint either.
+ */
+function moved({ origin, pathname, search }: URL): OciError | null {
+  const isMoved = pathname.startsWith("//") || pathname.endsWith("/");
+  if (!isMoved || pathname.length > MAX_MOVED_CHARACTERS) return null;
+  const path = pathname.replace(/^\/+|\/+$/g, "");
+  for (const candidate of [`/${path}`, `/${path}/`]) {
+    const match = matchPath(candidate);
+    if (match === null) continue;
+    const [method = "GET"] = methodsOf(match.kind);
+    const parsed = parseEndpoint(method, new URL(origin + candidate));
+    if (!parsed.ok || parsed.value.kind === "token") continue;
+    const target = formatPath(parsed.value);
+    const message = `path has slashes too many; want "${target.slice(0, 300)}"`;
+    return { code: "UNSUPPORTED", status: 301, message, headers: { Location: target + search } };
+  }
+  return null;
+}
 
 function methodNotAllowed(method: string, methods: readonly string[]): OciError {
   const allow = methods.join(", ");

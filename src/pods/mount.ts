@@ -4,23 +4,32 @@ import { resolvePod } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 
+type MountSource = {
+  readonly directory: Directory;
+  readonly chosenBy: ChosenBy;
+  /** Whether the client may pull the source, as far as the edge can know. */
+  readonly mayPull: (source: RepositoryName) => boolean;
+};
+
 /**
- * Turns a mount whose source belongs to another Pod into a plain upload: the Pod answers 202 and the client sends the blob (end-11). Any other answer,
- * most of all 401 and 404, ends a push in some clients.
+ * Turns a mount whose source belongs to another Pod, or may not be pulled, into a plain upload: the Pod answers 202 and the client sends the blob
+ * (end-11). Any other answer, most of all 401 and 404, ends a push in some clients. Jib reads in a plain token that it lacks the right and asks for no
+ * mount, but it cannot read a bundle.
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,
   pod: Pod,
-  { directory, chosenBy }: { readonly directory: Directory; readonly chosenBy: ChosenBy },
+  { directory, chosenBy, mayPull }: MountSource,
 ): Promise<Result<RepositoryEndpoint, DirectoryFailure>> {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null) return ok(endpoint);
   const { from } = endpoint.mount;
   if (from.kind === "absent") return ok(endpoint);
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
-  if (from.kind === "unusable") return ok(plain);
+  if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
   const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
   // A blocked repository must not be readable under another name either.

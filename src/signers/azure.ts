@@ -40,6 +40,11 @@ export const azure = defineSigner({
     endpoint: originUrl,
     account: v.pipe(v.string(), v.regex(/^[a-z0-9]{3,24}$/)),
     container: v.pipe(v.string(), v.regex(/^[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]$/)),
+    /**
+     * Whether each key begins with a slash, so that the path has two after the container. docker-registry 2.8 writes such keys, and GitLab's registry does
+     * with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the root as `<no name>`.
+     */
+    legacyRoot: v.optional(v.boolean()),
     /** Emulators have the account in the path. */
     addressing: v.optional(v.picklist(["virtual-host", "path"]), "virtual-host"),
     credentials: sealed,

@@ -2,8 +2,11 @@ export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
 /** All URLs signed within one window are equal, so parallel ranges and retries share one. */
 const windowMs = 600_000;
-/** The life that a URL has left when it is handed out. A slow client queues its layers, and must reach the last one before the URL ends. */
-const minLifeMs = 600_000;
+/**
+ * The life that a URL has left when it is handed out, which is the whole life of a registry's own. A slow client queues its layers, Dragonfly keeps a
+ * redirect for 10 minutes, and Ollama keeps one for a whole model.
+ */
+const minLifeMs = 1_200_000;
 
 /**
  * The time of issue is rounded down to its window, and the end leaves every URL of the window the minimal life, but is never after

@@ -4,7 +4,7 @@ import type { Refusal } from "../refusal.ts";
 import { askPod, type CallTokenService } from "./ask-pod.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
-import { accessForbidden, type Plan, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
+import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = {
@@ -26,18 +26,15 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   const plan = await planFor(parsed.value, ports.directory, ask);
   if (!plan.ok) return plan;
   const asked = await ask(plan.value.questions);
-  const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok([]);
+  const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);
   if (!login.ok) return login;
-  const refusedLogin = (await ask(login.value)).filter(({ answer }) => answer.kind === "refused");
-  const heard = [...asked, ...refusedLogin];
-  // The credentials are good, but they may ask for none of the scopes.
-  if (heard.length === 0) return err({ reason: "refused", error: accessForbidden });
+  const heard = login.value === null ? asked : await preferLogin(await ask(login.value), asked);
   const response = await mergeTokens(heard, parsed.value, { now: ports.now, isCut: plan.value.isCut });
   if (!response.ok) return response;
   return ok({
     response: response.value,
     outcome: "token",
-    pod: asked.map(({ question }) => question.pod.id).join(","),
+    pod: [...new Set([...asked, ...heard].map(({ question }) => question.pod.id))].join(","),
   });
 }
 
@@ -45,18 +42,27 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
-  const plan = await planQuestions(request, directory, "stranger");
+  const plan = await planQuestions(request, directory, strangerBounds);
   if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
   const login = await planLogin(request, directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, directory, "directory") : plan;
+  return isGood ? planQuestions(request, directory, userBounds) : plan;
 }
 
 /**
- * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked whether they are good.
- * Otherwise a stranger with any password would be told that an assigned name is forbidden, and that for a free name the password is wrong.
+ * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. It answers a name
+ * that it does not have in the same way: with a token for nothing, or a refusal of the credentials. Otherwise anyone who has a password, good or wrong,
+ * would learn which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
+
+/** The login's answer, unless it is granted while a Pod of the scopes cannot be asked: the client should then come back. */
+async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
+  const isGranted = login.every(({ answer }) => answer.kind === "granted");
+  const comeBack = isGranted && asked.some(({ answer }) => answer.kind === "unavailable");
+  await Promise.all((comeBack ? login : asked).map(discard));
+  return comeBack ? asked : login;
+}

@@ -1,6 +1,7 @@
 /** What a Pod of a topology must fulfil beyond its schema: URLs that the deployment allows, and secrets sealed for their places. */
 import { decodeProtectedHeader } from "jose";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
+import { digestParts } from "../oci/digest.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
 import { storeMistakes } from "./store-mistakes.ts";
@@ -36,6 +37,11 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   }
   if ((pod.reason ?? "").length > maxTextCharacters) {
     yield mistake(["reason"], `has ${pod.reason?.length} characters; want at most ${maxTextCharacters}`);
+  }
+  const digest = pod.probe?.digest;
+  if (digest !== undefined && digestParts(digest).algorithm !== "sha256") {
+    const text = `${quote(digest, ["digest"])} is not a sha256, and the edge signs URLs only for these`;
+    yield mistake(["probe", "digest"], text);
   }
 }
 

@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { type Client, chooseStores, storesFor } from "../../src/blobs/choose-store.ts";
 import type { Directory, Pod } from "../../src/directory/directory.ts";
 import { freshValues } from "../../src/directory/kv.ts";
-import { BoundedMap } from "../../src/lib/collections.ts";
+import { createIsolate } from "../../src/isolate.ts";
 import { err, ok } from "../../src/lib/result.ts";
 import { storeSchema } from "../../src/signers/index.ts";
 
@@ -72,9 +72,8 @@ describe("the choice of a Pod's stores by their health", () => {
       return health === "KV fails" ? err("KV is gone") : ok(freshValues(new Map([["health", health]])));
     };
     const { stores, passedOver } = await chooseStores({ ...chosenFrom, id: "pod-a" } as Pod, unknown, {
-      directory: { readKv } as Directory,
+      directory: { readKv, parsedRecords: createIsolate().parsedRecords } as Directory,
       parsedCidrs: new WeakMap(),
-      parsedHealth: new BoundedMap(1),
     });
     const names = stores.map((store) => (store.scheme === "public" ? new URL(store.baseUrl).hostname : store.scheme));
     return { names, passedOver, keysRead };

@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
-import { createClient } from "../support/client.ts";
+import { createClient, pushBlob } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
 import { type Docker, dockerIn } from "./docker.ts";
 import { makeImage, megabyte } from "./images.ts";
@@ -18,8 +18,35 @@ const kinds = [
 ] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
 
 describe.each(kinds)("%s Pods", (kind, tools) => {
+  describeWith(tools, "mount within a Pod", () => sourceScenario(kind));
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
+
+/** Jib asks for a mount whenever it cannot read its token, and ends if that is refused. */
+function sourceScenario(kind: PodKind): void {
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await openStage(kind);
+  });
+  afterAll(() => stage?.close());
+
+  it("from a repository that the token may not pull, it gets 202, where the Pod itself says 401", async () => {
+    const { edge, pods } = stage.stack;
+    const digest = await pushBlob(stage.stack, "acme/source", "a layer to mount");
+    const query = `service=pod-a-registry&scope=repository:acme/target:pull,push`;
+    const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+    const granted = await fetch(`${pods["pod-a"].token.url}/jwt/auth?${query}`, { headers });
+    const { token: ofPod } = (await granted.json()) as { token: string };
+    const path = `/v2/acme/target/blobs/uploads/?mount=${digest}&from=acme/source`;
+    expect((await createClient(pods["pod-a"].registry.url).get(path, ofPod, { method: "POST" })).status).toBe(401);
+    const client = createClient(edge);
+    const token = await client.token(["repository:acme/target:pull,push"]);
+    const answer = await client.get(path, token, { method: "POST" });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/blobs/uploads/")]);
+    const both = await client.token(["repository:acme/target:pull,push", "repository:acme/source:pull"]);
+    expect((await client.get(path, both, { method: "POST" })).status).toBe(201);
+  });
+}
 
 function scenario(kind: PodKind): void {
   let stage: Stage;

@@ -52,6 +52,28 @@ function scenario(pods: PodKind): void {
     expect(straight.filter(({ status }) => status < 300).length).toBeGreaterThan(25);
     expect(edge).toEqual(straight);
   });
+
+  it("a path with slashes too many is redirected both ways", async () => {
+    const straight = await playSlashes(stage.stack.pods["pod-a"].registry.url);
+    expect(await playSlashes(stage.stack.edge)).toEqual(straight);
+  });
+}
+
+/** Path by path, what `GET`, `HEAD` and `POST` get. The bodies differ, because Go answers a redirect in HTML. */
+async function playSlashes(origin: string): Promise<readonly unknown[]> {
+  const paths = [
+    ...["//v2/", "/v2//", "/v2", "/v2/_catalog/?n=1", "/v2/acme/app/tags/list/", "//v2/acme/app/tags/list"],
+    ...["/v2/acme/app/manifests/1/?x=%2f", `/v2/acme/app/blobs/${digestOf("x")}/`, "/v2/acme/app/blobs/uploads//"],
+    ...["/v2/acme/app/", "/v2/x/"],
+  ];
+  const answers: unknown[] = [];
+  for (const path of paths) {
+    for (const method of ["GET", "HEAD", "POST"]) {
+      const { status, headers } = await fetch(origin + path, { method, redirect: "manual" });
+      answers.push([method, path, status, headers.get("Location")]);
+    }
+  }
+  return answers;
 }
 
 /** Sends one client's requests, in repositories whose names have the same length both ways. */
@@ -118,6 +140,7 @@ async function playRefusals(step: Step): Promise<void> {
   await step("GET", `blobs/${digestOf("absent")}`);
   await step("HEAD", `blobs/${digestOf("absent")}`);
   await step("GET", "blobs/uploads/11111111-1111-1111-1111-111111111111");
+  await step("HEAD", "blobs/uploads/11111111-1111-1111-1111-111111111111");
 }
 
 async function playUploads(step: Step, app: string, other: string): Promise<void> {
@@ -130,8 +153,10 @@ async function playUploads(step: Step, app: string, other: string): Promise<void
   const start = () => step("POST", "blobs/uploads/");
   let place = await start();
   await step("GET", place);
+  await step("HEAD", place);
   place = await step("PATCH", place, chunk("0-2", layer.slice(0, 3)));
   await step("GET", place);
+  await step("HEAD", place);
   place = await step("PATCH", place, chunk("3-5", layer.slice(3)));
   await step("PUT", `${place}&digest=${digestOf(layer)}`);
   await step("PUT", `${place}&digest=${digestOf(layer)}`);

@@ -11,6 +11,8 @@ import { describeWith, needs } from "./tools.ts";
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];
+/** Azure's legacy root. A slash at the start of a key is a part of it. */
+const legacyFiles = ["/docker/registry/v2/legacy", "/root/docker/registry/v2/legacy"];
 /** Each object holds its own name, so a wrong object would be seen. */
 const bytesOf = (key: string) => Buffer.from(key);
 
@@ -119,7 +121,9 @@ describeWith(needs.azurite, "Azurite", () => {
     const service = new BlobServiceClient(`${origin}/${account}`, new StorageSharedKeyCredential(account, accountKey));
     const container = service.getContainerClient("registry");
     await container.create();
-    for (const key of files) await container.getBlockBlobClient(key).upload(bytesOf(key), bytesOf(key).length);
+    for (const key of [...files, ...legacyFiles]) {
+      await container.getBlockBlobClient(key).upload(bytesOf(key), bytesOf(key).length);
+    }
   });
   afterAll(() => server.stop());
 
@@ -131,6 +135,15 @@ describeWith(needs.azurite, "Azurite", () => {
     });
 
     test(`it serves every key by a ${kind} SAS by GET, range and HEAD`, () => expectServed(urlOf));
+
+    test(`it serves what docker-registry 2.8 wrote below "//", by a ${kind} SAS`, async () => {
+      for (const key of legacyFiles) {
+        const answer = await fetch(await urlOf(key));
+        expect([answer.status, await answer.text()]).toEqual([200, key]);
+        const other = await urlOf(key.slice(1));
+        expect((await fetch(other)).status, "below the other root").toBe(404);
+      }
+    });
 
     test(`it refuses each changed URL with a ${kind} SAS`, () =>
       expectRefused(urlOf, { expiry: /([?&]se=[^&]*)(\d)(?=Z)/, signature: /(sig=(?:%..|\w){8}(?:%..)*)(\w)/ }));

@@ -56,7 +56,12 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const services: Services = {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
-      directory: createDirectory({ readKv, plainHttp: "nowhere", parsedPods: isolate.parsedPods }),
+      directory: createDirectory({
+        readKv,
+        plainHttp: "nowhere",
+        parsedPods: isolate.parsedPods,
+        parsedRecords: isolate.parsedRecords,
+      }),
       callRegistry: async (pod, request) => {
         edge.called.push(`${request.method} ${pod.id}`);
         return ok(new Response(null, { status: 201 }));

@@ -112,6 +112,45 @@ describe("parseEndpoint reads", () => {
   });
 });
 
+describe("parseEndpoint redirects a path with slashes too many to the one without, as registries do", () => {
+  test.each([
+    ["//v2/", "/v2/"],
+    ["/v2//", "/v2/"],
+    ["/v2/_catalog/", "/v2/_catalog"],
+    ["/v2/_catalog/?n=1&x=%2f", "/v2/_catalog?n=1&x=%2f"],
+    ["/v2/a/b/tags/list/", "/v2/a/b/tags/list"],
+    ["//v2/a/b/tags/list", "/v2/a/b/tags/list"],
+    ["///v2/a/b/tags/list//", "/v2/a/b/tags/list"],
+    ["/v2/a/b/manifests/1/", "/v2/a/b/manifests/1"],
+    [`/v2/a/b/blobs/${sha256}/`, `/v2/a/b/blobs/${sha256}`],
+    [`/v2/a/b/referrers/${sha256}/`, `/v2/a/b/referrers/${sha256}`],
+    ["/v2/a/b/blobs/uploads//", "/v2/a/b/blobs/uploads/"],
+    ["/v2/a/b/blobs/uploads/u-1/?_state=%3D", "/v2/a/b/blobs/uploads/u-1?_state=%3D"],
+    ["//gitlab/v1/repositories/a/", "/gitlab/v1/repositories/a/"],
+  ])("%s", (target, location) => {
+    for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"]) {
+      expect(parseEndpoint(method, new URL(origin + target))).toMatchObject({
+        ok: false,
+        error: { status: 301, headers: { Location: location } },
+      });
+    }
+  });
+
+  test.each([
+    "/v2/a/",
+    "/v2/A/tags/list/",
+    "/v2/a//b/tags/list/",
+    "/v2/a/manifests/.bad/",
+    "//evil.test/",
+    "//v3/",
+    "//jwt/auth",
+  ])("%s, whose path without them is no endpoint, is refused", (target) => {
+    const parsed = parseEndpoint("GET", new URL(origin + target));
+    expect(parsed).toMatchObject({ ok: false, error: { code: expect.any(String) } });
+    expect(JSON.stringify(parsed)).not.toContain("Location");
+  });
+});
+
 describe("parseEndpoint refuses", () => {
   test.each([
     ["GET", "/v2/a//b/manifests/1", 400, "NAME_INVALID"],

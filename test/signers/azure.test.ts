@@ -1,8 +1,15 @@
 import { expect, test } from "vitest";
-import { sign } from "./sign.ts";
+import { sign, textToSign } from "./sign.ts";
 
 const config = { endpoint: "https://poda.blob.core.windows.net", account: "poda", container: "registry" };
 const accountKey = Buffer.from("an account's key").toString("base64");
+
+test("a URL below the legacy root has two slashes after the container, and both are signed", async () => {
+  const given = { key: "/docker/registry/v2/a", config: { ...config, legacyRoot: true }, secret: { accountKey } };
+  const url = await sign("azure", given);
+  expect(url).toMatch(/^https:\/\/poda\.blob\.core\.windows\.net\/registry\/\/docker\/registry\/v2\/a\?/);
+  expect(await textToSign("azure", given)).toContain("\n/blob/poda/registry//docker/registry/v2/a\n");
+});
 
 test("an emulator's URL has the account in its path, which is not signed, and may be plain HTTP", async () => {
   const emulator = { ...config, endpoint: "http://127.0.0.1:10000", addressing: "path" };

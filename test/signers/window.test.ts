@@ -5,12 +5,12 @@ import { signingWindow } from "../../src/signers/window.ts";
 const minutes = (count: number) => count * 60_000;
 const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2030-01-01"), noInvalidDate: true });
 
-test("at any time a URL has ten minutes left, and at most twenty", () => {
+test("at any time a URL has twenty minutes left, and at most thirty", () => {
   fc.assert(
     fc.property(anyTime, (now) => {
       const left = (signingWindow(now, null)?.expiresAt.getTime() ?? 0) - now.getTime();
-      expect(left).toBeGreaterThanOrEqual(minutes(10));
-      expect(left).toBeLessThanOrEqual(minutes(20));
+      expect(left).toBeGreaterThanOrEqual(minutes(20));
+      expect(left).toBeLessThanOrEqual(minutes(30));
     }),
   );
 });
@@ -21,14 +21,14 @@ test("all URLs of one window have one time of issue and one end, and the next wi
   expect(at("2026-11-23T10:00:00Z")).not.toEqual(at("2026-11-23T10:10:00Z"));
 });
 
-test("a URL does not outlive its credential, and is not made with less than ten minutes left", () => {
+test("a URL does not outlive its credential, and is not made with less than twenty minutes left", () => {
   fc.assert(
     fc.property(anyTime, fc.integer({ min: -minutes(60), max: minutes(60) }), (now, lifeMs) => {
       const credentialEndsAt = new Date(now.getTime() + lifeMs);
       const window = signingWindow(now, credentialEndsAt);
       const end = window?.expiresAt.getTime();
-      if (end === undefined) expect(lifeMs).toBeLessThan(minutes(10) + 1000);
-      else expect([end <= credentialEndsAt.getTime(), end - now.getTime() >= minutes(10)]).toEqual([true, true]);
+      if (end === undefined) expect(lifeMs).toBeLessThan(minutes(20) + 1000);
+      else expect([end <= credentialEndsAt.getTime(), end - now.getTime() >= minutes(20)]).toEqual([true, true]);
     }),
   );
 });

@@ -89,7 +89,7 @@ export const registryEndpoint = fc.oneof(
   }),
   fc.record({
     kind: kind("upload"),
-    method: fc.constantFrom("GET", "PATCH", "PUT", "DELETE"),
+    method: fc.constantFrom("GET", "HEAD", "PATCH", "PUT", "DELETE"),
     name: repositoryName,
     upload: fc.stringMatching(/^[A-Za-z0-9._~=-]{1,40}$/).filter((id) => id !== "." && id !== ".."),
     query,

@@ -2,6 +2,7 @@ import type { JWK } from "jose";
 import { seal, unseal } from "../../src/directory/seal.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
+import { startProxy } from "./proxy.ts";
 import { placeholdersOf } from "./toy-stack.ts";
 
 export type PodRecord = {
@@ -64,4 +65,18 @@ export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickn
     ...members,
     blobs: { ...healthy.blobs, stores: [{ ...own, credentials, ...store }, ...moreStores], ...blobs },
   };
+}
+
+/** An azure store that has every blob below one path only. */
+export async function azureStore(
+  { pod, path, legacyRoot = false }: { readonly pod: string; readonly path: RegExp; readonly legacyRoot?: boolean },
+  keys: Keys,
+): Promise<Sickness> {
+  const place = { pod, field: "blobs.stores.0.credentials", scheme: "azure", target: "poda/registry" };
+  const credentials = await seal(JSON.stringify({ accountKey: btoa("a key") }), place, keys.publicJwk);
+  const found = { inPlace: 200, headers: { "Content-Length": 5 } };
+  const proxy = await startProxy("http://nothing.test", ({ url }) => (path.test(url ?? "") ? found : { inPlace: 404 }));
+  const endpoint = proxy.replace("127.0.0.1", "localhost");
+  const store = { scheme: "azure", endpoint, account: "poda", container: "registry", addressing: "path", credentials };
+  return { blobs: { stores: [legacyRoot ? { ...store, legacyRoot } : store] } };
 }

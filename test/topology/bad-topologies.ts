@@ -12,6 +12,7 @@ type BadTopology = {
 /** Text in the form of a compact JWE: the protected header says for what it is sealed, and the rest has no meaning. */
 const sealedFor = (place: object): string =>
   `${Buffer.from(JSON.stringify({ alg: "ECDH-ES", enc: "A256GCM", ...place })).toString("base64url")}..AAAA.AAAA.AAAA`;
+const sha512 = `sha512:${"0".repeat(128)}`;
 const sealedStore = sealedFor({ pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "blobs" });
 const store = {
   scheme: "s3",
@@ -158,6 +159,7 @@ const members: readonly BadTopology[] = [
     pod({ probe: { repository: "acme/x", digest: "latest" } }),
     "pods.pod-a.probe.digest: ",
   ),
+  row("a sha512 probe", pod({ probe: { repository: "a/x", digest: sha512 } }), "is not a sha256"),
   row(
     "a probe whose repository is malformed",
     pod({ probe: { repository: "Acme", digest: `sha256:${"0".repeat(64)}` } }),

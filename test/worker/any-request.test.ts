@@ -55,12 +55,15 @@ async function checkLog(): Promise<void> {
   const lines = stack.current.edgeLines();
   expect(lines.filter((line) => [...secrets, "X-Amz-Signature"].some((secret) => line.includes(secret)))).toEqual([]);
   expect(lines.filter((line) => !line.startsWith('{"log":"edge"'))).toEqual([]);
+  for (const { path, kvKeys } of stack.current.edgeSeen()) expect(kvKeys, path).toBeLessThanOrEqual(100);
   for (const pod of podIds) expect(stack.current.seen(pod, "storage")).toEqual([]);
   stack.current.clearSeen();
 }
 
 function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: boolean): void {
-  const text = JSON.stringify(answer);
+  // A redirect to a path without slashes too many keeps the query that this client sent.
+  const ownQuery = answer.status === 301 ? (urlOf(request)?.search ?? "") : "";
+  const text = JSON.stringify(answer).replace(ownQuery, "");
   expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
   if (isPlatforms(answer)) {
     expect(wasReached).toBe(false);

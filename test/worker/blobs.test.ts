@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
+import { manifestText, putManifest } from "../support/image.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
@@ -69,4 +70,25 @@ test("a blob that only repository B has is 404 with repository A's token, and ge
   }
   const tokenB = await client.token(["repository:acme/secret:pull"]);
   expect((await client.get(`/v2/acme/secret/blobs/${digest}`, tokenB)).status).toBe(307);
+});
+
+test("a sha512 blob is the Pod's own answer, even if its manifest has proved it", async () => {
+  const bytes = new Uint8Array(Buffer.from("a layer whose digest is sha512"));
+  const digest = `sha512:${Buffer.from(await crypto.subtle.digest("SHA-512", bytes)).toString("hex")}`;
+  const config = await pushBlob(stack.current, "acme/sha512", "a config");
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:acme/sha512:pull,push"]);
+  const uploads = `/v2/acme/sha512/blobs/uploads/?digest=${digest}`;
+  expect((await client.get(uploads, token, { method: "POST", body: bytes })).status).toBe(201);
+  expect((await putManifest(stack.current, "acme/sha512", "1", manifestText([config, digest]))).status).toBe(201);
+  for (const method of ["GET", "HEAD"]) {
+    stack.current.clearSeen();
+    const redirect = await client.get(`/v2/acme/sha512/blobs/${digest}`, token, { method });
+    expect(redirect.status).toBe(307);
+    const answer = await fetch(redirect.headers.get("Location") ?? "", { method });
+    expect([answer.status, answer.headers.get("Content-Length")]).toEqual([200, String(bytes.byteLength)]);
+    expect(stack.current.seen("pod-a", "registry")).toMatchObject([{ method, status: 307 }]);
+    // The URL is the Pod's own, which goes past the tap.
+    expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+  }
 });

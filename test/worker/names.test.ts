@@ -31,6 +31,25 @@ describe("name that is not canonical", () => {
   });
 });
 
+test("a path with slashes too many gets 301 to the one without, with a token or without, and nothing is asked", async () => {
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:acme/hello:pull", "registry:catalog:*"]);
+  await stack.current.edgeSettled();
+  stack.current.clearSeen();
+  const paths = ["/v2/_catalog/?n=1", "/v2/acme/hello/tags/list/", "/v2/acme/hello/manifests/1/", "//v2/"];
+  for (const path of paths) {
+    for (const sent of [null, token]) {
+      const answer = await client.get(path, sent);
+      expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([301, "no-store"]);
+      expect(answer.headers.get("Location")).toBe(path.replace("//v2", "/v2").replace(/(?<!v2)\/(?=\?|$)/, ""));
+    }
+    expect((await client.get(path, token, { redirect: "follow" })).status).toBe(200);
+  }
+  await stack.current.edgeSettled();
+  const moved = stack.current.edgeSeen().filter(({ status }) => status === 301);
+  expect(moved.map(({ kvReads, podRequests }) => kvReads + podRequests)).toEqual(moved.map(() => 0));
+});
+
 test.each([
   ["a/manifests/b", "latest"],
   ["a/blobs/uploads", "1"],

@@ -1,5 +1,7 @@
+import { decodeJwt } from "jose";
 import { afterEach, describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
+import { asTokenServices, startOddPod } from "../support/odd-pod.ts";
 import { jobToken, routableToken } from "../support/routable-token.ts";
 import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
@@ -50,7 +52,7 @@ describe("with `credentials: own`", () => {
     const pulled = await askOwn(["repository:globex/hello:pull"], demo);
     expect([pulled.status, shown()]).toEqual([200, [[], ["none"]]]);
     const refused = await askOwn(["repository:globex/private:pull"], demo);
-    expect([refused.status, await refused.json()]).toMatchObject([403, { errors: [{ code: "DENIED" }] }]);
+    expect(decodeJwt((await tokenOf(refused)).split("/")[1] ?? "")).toMatchObject({ iss: "pod-a-issuer", access: [] });
     const mixed = await askOwn(["repository:globex/private:pull,push", "repository:acme/private:pull"], demo);
     expect(await tokenOf(mixed)).toMatch(/^pods\.v1\.pod-a\/[^~]+$/);
     expect(stack.current.seen("pod-b", "token").filter(({ authorization }) => authorization !== "none")).toEqual([]);
@@ -105,6 +107,48 @@ describe("with `credentials: own`", () => {
     const answer = await client.get("/v2/_catalog", await client.token(["registry:catalog:*"]));
     expect([answer.status, await answer.text()]).toEqual([401, expect.stringContaining("1 of 2 registries")]);
     expect(shown()).toEqual([["basic"], []]);
+  });
+});
+
+describe("with `credentials: own` and token services that grant nothing", async () => {
+  const [ofA, ofB] = [await startOddPod(), await startOddPod()];
+  const stack = useStack({ topology: (text) => asTokenServices(ofA, ofB)(owning(text)), seedImages: false });
+  const claims = { iss: "pod-a-issuer", access: [], exp: Math.floor(Date.now() / 1000) + 900 };
+  const jwt = ["{}", JSON.stringify(claims), "sig"].map((part) => Buffer.from(part).toString("base64url")).join(".");
+
+  test("a good password gets the same answer for an assigned name as for a free one", async () => {
+    for (const pod of [ofA, ofB]) {
+      // As GitLab's: a user gets a token for nothing, and a stranger is refused.
+      pod.answer((response, { headers }) => {
+        if (headers.authorization === demo.Authorization) response.writeHead(200).end(JSON.stringify({ token: jwt }));
+        else response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"access forbidden"}]}');
+      });
+    }
+    for (const scopes of ["NAME:pull", "NAME:push", "NAME:pull,push", "NAME:*", "NAME:pull NAME/other:pull,push"]) {
+      const [assigned, free] = await Promise.all(
+        ["globex/private", "hooli/private"].map(async (name) => {
+          const asked = scopes.split(" ").map((scope) => `repository:${scope.replace("NAME", name)}`);
+          const answer = await ask(stack.current.edge, asked, demo);
+          const body = (await answer.json()) as { token?: string };
+          return [answer.status, body.token, Object.keys(body)];
+        }),
+      );
+      expect(assigned, scopes).toEqual(free);
+      expect(assigned?.slice(0, 2), scopes).toEqual([200, `pods.v1.pod-a/${jwt}`]);
+    }
+    expect(ofA.seen.filter(({ path }) => path.includes("globex"))).toEqual([]);
+    expect(ofB.seen.map(({ headers }) => headers.authorization)).toEqual(ofB.seen.map(() => undefined));
+  });
+
+  test("while a Pod of the scopes cannot be asked, a good password gets 503 and a wrong one gets 401", async () => {
+    ofA.answer((response, { headers }) => {
+      if (headers.authorization === demo.Authorization) response.writeHead(200).end(JSON.stringify({ token: jwt }));
+      else response.writeHead(401).end();
+    });
+    ofB.answer((response) => void response.writeHead(503).end());
+    const statusOf = async (credentials: Record<string, string>) =>
+      (await ask(stack.current.edge, ["repository:globex/private:pull"], credentials)).status;
+    expect([await statusOf(demo), await statusOf(basic("demo", "wrong"))]).toEqual([503, 401]);
   });
 });
 

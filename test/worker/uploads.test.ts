@@ -33,10 +33,26 @@ test("an upload in chunks of unknown length gets locations on the edge, and the 
   expect(paths.filter((path) => path.includes("_pod"))).toEqual([]);
 });
 
+test("HEAD of an upload gets the 204 of GET, with a location on the edge", async () => {
+  const { client, token, location } = await startUpload("acme/status");
+  await client.get(location, token, { method: "PATCH", body: bytes });
+  stack.current.clearSeen();
+  for (const method of ["GET", "HEAD"]) {
+    const { status, headers } = await client.get(location, token, { method });
+    expect([status, headers.get("Range")]).toEqual([204, `0-${bytes.byteLength - 1}`]);
+    expect(headers.get("Location")).toMatch(/^\/v2\/acme\/status\/blobs\/uploads\/[^?]+\?.*_state=.*_pod=/);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ method, status }) => [method, status])).toEqual([
+    ["GET", 204],
+    ["HEAD", 204],
+  ]);
+});
+
 test("an upload stays with its Pod when the assignment changes", async () => {
   const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 2, state: "active" });
   await stack.current.putKv("route/moved", route("pod-a"));
   const { client, token, location } = await startUpload("moved/app");
+  await stack.current.putKv("directory", '{"v":1,"revision":2,"pods":["pod-a","pod-b"],"credentials":"shared"}');
   await stack.current.putKv("route/moved/app", route("pod-b"));
   const digest = await sha256(bytes);
   const done = await client.get(`${location}&digest=${digest}`, token, { method: "PUT", body: bytes });
@@ -90,9 +106,36 @@ test("a mount within a Pod gets 201, and one across Pods or from a malformed nam
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
+test("a mount from a repository that the token may not pull gets 202 and is not asked of the Pod", async () => {
+  const digest = await pushBlob(stack.current, "acme/source", "a layer to mount without a right");
+  const client = createClient(stack.current.edge);
+  const own = "repository:acme/without:pull,push";
+  const query = `mount=${digest}&from=acme/source&origin=x`;
+  const mount = async (...scopes: readonly string[]) => {
+    const token = await client.token([own, ...scopes]);
+    return client.get(`/v2/acme/without/blobs/uploads/?${query}`, token, { method: "POST" });
+  };
+  stack.current.clearSeen();
+  for (const scopes of [
+    [],
+    ["repository:acme/other:pull"],
+    ["repository:acme/source:push"],
+    ["repository:globex/hello:pull"],
+  ]) {
+    const answer = await mount(...scopes);
+    expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/acme/without/")]);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ method, path }) => `${method} ${path}`)).toEqual(
+    Array(4).fill("POST /v2/acme/without/blobs/uploads/"),
+  );
+  expect((await mount("repository:acme/source:pull")).status).toBe(201);
+});
+
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
-  await stack.current.putKv("block/acme/private", JSON.stringify({ v: 1, text: "removed" }));
+  await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { "acme/private": "removed" } }));
+  // A new isolate sees the block at once.
+  await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/private:pull"]);
   const query = `mount=${layer.digest}&from=acme/private`;

@@ -15,8 +15,9 @@ export function redirectToStorage(
   { name, digest }: BlobPlace,
   method: "GET" | "HEAD",
 ): ToyReply {
-  if (!repositories.hasBlob(name, digest)) return failure("BLOB_UNKNOWN", digest);
-  const headers = { "Content-Type": "application/octet-stream", Location: redirectUrl(storage, method, digest) };
+  const stored = repositories.findBlob(name, digest);
+  if (stored === undefined) return failure("BLOB_UNKNOWN", digest);
+  const headers = { "Content-Type": "application/octet-stream", Location: redirectUrl(storage, method, stored) };
   return { status: 307, headers };
 }
 

@@ -5,7 +5,8 @@ import type { StoredManifest } from "./parse-manifest.ts";
 
 /** All that the toy registry knows about a repository. The bytes of blobs are in storage, where repositories share them. */
 export type Repository = {
-  readonly blobs: Set<Digest>;
+  /** By the digest that the client gave, with the sha256 under which distribution keeps the bytes. */
+  readonly blobs: Map<Digest, Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
   /** Distribution answers NAME_UNKNOWN for the tag list until the first tag is pushed. */
@@ -23,13 +24,14 @@ export class Repositories {
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;
-    const fresh: Repository = { blobs: new Set(), manifests: new Map(), tags: new Map(), everTagged: false };
+    const fresh: Repository = { blobs: new Map(), manifests: new Map(), tags: new Map(), everTagged: false };
     this.#repositories.set(name, fresh);
     return fresh;
   }
 
-  hasBlob(name: RepositoryName, digest: Digest): boolean {
-    return this.#repositories.get(name)?.blobs.has(digest) ?? false;
+  /** The digest under which the storage has a blob of this repository. */
+  findBlob(name: RepositoryName, digest: Digest): Digest | undefined {
+    return this.#repositories.get(name)?.blobs.get(digest);
   }
 
   /** In distribution's order, which compares components, so `a/b` comes before `a-b`. */

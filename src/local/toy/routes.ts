@@ -28,11 +28,18 @@ export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);
   if (target === null) return err(failure("NAME_INVALID"));
   const { path, query } = target;
-  if (path === "/v2") return err({ status: 301, headers: { Location: "/v2/" } });
-  if (path === "/v2/") return ok({ place: { kind: "base" }, query });
-  if (path === "/v2/_catalog") return ok({ place: { kind: "catalog" }, query });
-  const place = parsePlace(path);
-  return place.ok ? ok({ place: place.value, query }) : place;
+  const place = parsePath(path);
+  if (place.ok) return ok({ place: place.value, query });
+  // Distribution's router redirects a path with slashes too many, and one that lacks its last slash.
+  const ended = path.replace(/^\/+/, "/").replace(/\/+$/, "");
+  const moved = [ended, `${ended}/`].find((candidate) => candidate !== path && parsePath(candidate).ok);
+  const [, search] = /(\?.*)$/.exec(request.url ?? "") ?? [];
+  return moved === undefined ? place : err({ status: 301, headers: { Location: encodeURI(moved) + (search ?? "") } });
+}
+
+function parsePath(path: string): Result<Place, ToyReply> {
+  if (path === "/v2/") return ok({ kind: "base" });
+  return path === "/v2/_catalog" ? ok({ kind: "catalog" }) : parsePlace(path);
 }
 
 const notFound: ToyReply = { status: 404, headers: { "Content-Type": "text/plain" }, body: "404 page not found\n" };

@@ -5,7 +5,7 @@ import { mkdir, rm, stat, writeFile } from "node:fs/promises";
 import type { IncomingMessage } from "node:http";
 import { join } from "node:path";
 import { pipeline } from "node:stream/promises";
-import { type Digest, digestParts } from "../../oci/digest.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 
 export type Upload = {
@@ -87,9 +87,10 @@ export async function appendBody(upload: Upload, request: IncomingMessage): Prom
   }
 }
 
-export async function fileMatches(file: string, digest: Digest): Promise<boolean> {
-  const { algorithm, encoded } = digestParts(digest);
+export async function digestFile(file: string, algorithm: "sha256" | "sha512"): Promise<Digest> {
   const hash = createHash(algorithm);
   await pipeline(createReadStream(file), hash);
-  return hash.digest("hex") === encoded;
+  const digest = parseDigest(`${algorithm}:${hash.digest("hex")}`);
+  if (!digest.ok) throw new Error(digest.error);
+  return digest.value;
 }

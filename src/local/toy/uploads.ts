@@ -1,14 +1,14 @@
 /** Blob uploads: POST opens one, takes a whole blob or mounts one; GET, PATCH, PUT and DELETE continue it. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
-import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { type Digest, digestParts, parseDigest } from "../../oci/digest.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import type { BlobServices } from "./blobs.ts";
 import { failure } from "./errors.ts";
 import { publicOrigin, type ToyReply } from "./http.ts";
 import type { RepositoryPlace } from "./routes.ts";
 import { putBlob } from "./storage-client.ts";
-import { appendBody, fileMatches, type Upload, type UploadSessions } from "./upload-sessions.ts";
+import { appendBody, digestFile, type Upload, type UploadSessions } from "./upload-sessions.ts";
 
 export type UploadServices = BlobServices & { readonly uploads: UploadSessions };
 
@@ -22,8 +22,9 @@ export async function startUpload(
   const { repositories, uploads } = services;
   const source = parseRepositoryName(query.get("from") ?? "");
   const mount = parseDigest(query.get("mount") ?? "");
-  if (source.ok && mount.ok && repositories.hasBlob(source.value, mount.value)) {
-    repositories.open(name).blobs.add(mount.value);
+  const stored = source.ok && mount.ok ? repositories.findBlob(source.value, mount.value) : undefined;
+  if (mount.ok && stored !== undefined) {
+    repositories.open(name).blobs.set(mount.value, stored);
     return created(name, mount.value, request);
   }
   const whole = query.get("mount") === null ? query.get("digest") : null;
@@ -94,11 +95,13 @@ async function finish(
   await appendBody(upload, request);
   try {
     // The toy registry computes only these two.
-    const known = /^sha(256|512):/.test(digest);
-    if (!known || !(await fileMatches(upload.file, digest))) return failure("DIGEST_INVALID", digest);
-    await putBlob(storage, digest, upload.file, upload.sizeBytes);
-    repositories.open(upload.name).blobs.add(digest);
-    return created(upload.name, digest, request);
+    const { algorithm } = digestParts(digest);
+    const known = algorithm === "sha256" || algorithm === "sha512";
+    if (!known || (await digestFile(upload.file, algorithm)) !== digest) return failure("DIGEST_INVALID", digest);
+    const stored = await digestFile(upload.file, "sha256");
+    await putBlob(storage, stored, upload.file, upload.sizeBytes);
+    repositories.open(upload.name).blobs.set(digest, stored).set(stored, stored);
+    return created(upload.name, stored, request);
   } finally {
     await uploads.end(upload);
   }

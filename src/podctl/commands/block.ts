@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { blockKey } from "../../directory/keys.ts";
+import { blocksKey } from "../../directory/keys.ts";
+import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
 import { parseBlocked } from "../../topology/check.ts";
 import { maxTextCharacters } from "../../topology/topology.ts";
 import { CliFailure, orFail } from "../failure.ts";
@@ -21,14 +22,16 @@ export function blockCommand(): Command {
       "after",
       `
 A manifest's digest blocks the image by digest, not by tag. Block its layers or its repository's name too. Signed URLs that clients
-have already stay valid for at most 20 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));
       if (why.length > maxTextCharacters) {
         throw new CliFailure(`--why has ${why.length} characters; want at most ${maxTextCharacters}`);
       }
-      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: { text: why } }, options);
+      const after = withBlocks((blocks) => new Map([...blocks, [blocked, why]]));
+      const wanted = { key: blocksKey, after, already: `${blocked} is blocked with this text already` };
+      await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
 
@@ -40,6 +43,12 @@ export function unblockCommand(): Command {
     .option("--json", "the change as JSON")
     .action(async (text: string, options: Options) => {
       const blocked = orFail(parseBlocked(text));
-      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: null }, options);
+      const after = withBlocks((blocks) => new Map([...blocks].filter(([name]) => name !== blocked)));
+      const wanted = { key: blocksKey, after, already: `there is no block of ${blocked}` };
+      await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
+
+/** The record of blocks in KV, with a change. A record that cannot be read is not replaced, because its blocks would be lost. */
+const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
+  orFail(blocksToWrite(change(orFail(parseBlocks(text)))));

@@ -1,5 +1,6 @@
 import { Command, InvalidArgumentError } from "commander";
 import { checkDeployment } from "../doctor/check-deployment.ts";
+import { checkDepth } from "../doctor/check-depth.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
 import { colors, print, printJson } from "../output.ts";
@@ -35,8 +36,11 @@ that you name. On the local stack you need to set none of these.
       const kv = target.openKv();
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
-      const checks = await checkDeployment({
-        directory: openDirectory(target, kv).directory,
+      const { directory } = openDirectory(target, kv);
+      // It lists all assignments, and is not about one Pod.
+      const unfound = named ? [] : await checkDepth(directory, kv);
+      const checked = await checkDeployment({
+        directory,
         pods: named ? pods : await listPods(kv),
         named,
         ...access,
@@ -44,6 +48,7 @@ that you name. On the local stack you need to set none of these.
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
+      const checks = [...unfound, ...checked];
       if (json) printJson(checks.map(withAdvice));
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;

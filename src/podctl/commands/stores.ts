@@ -1,7 +1,7 @@
 import { Command } from "commander";
-import { parseHealth } from "../../blobs/store-health.ts";
+import { readHealth } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";
-import { healthKey, podKey } from "../../directory/keys.ts";
+import { podKey } from "../../directory/keys.ts";
 import { parsePodId } from "../../directory/pod-id.ts";
 import { describeStores, formatStores } from "../explain/describe-stores.ts";
 import { CliFailure, orFail } from "../failure.ts";
@@ -31,8 +31,9 @@ store from here.`,
       const kv = target.openKv();
       const named = pods.length > 0 ? pods : await listPods(kv);
       const found = await readPods(target, kv, named);
-      const health = orFail(parseHealth((await kv.read([healthKey])).get(healthKey) ?? null));
-      const stores = found.flatMap((pod) => describeStores(pod, health));
+      const health = await readHealth(openDirectory(target, kv).directory);
+      if (!health.ok) throw new CliFailure(health.error.text);
+      const stores = found.flatMap((pod) => describeStores(pod, health.value));
       if (json) printJson(stores);
       else print(stores.length === 0 ? "no store: the edge streams all blobs" : formatStores(stores, colors));
       if (stores.some(({ state }) => state === "out")) process.exitCode = 1;

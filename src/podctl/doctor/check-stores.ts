@@ -55,6 +55,13 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
   if (!head.ok || !get.ok) return;
   const failed = [get.value, head.value].find(({ status }) => status !== 200 && status !== 206);
   if (failed !== undefined) {
+    if (failed.status === 404 && (await isBelowOtherRoot(store))) {
+      return checks.found(
+        check,
+        "store-legacy-root",
+        "the blob is in the container, below the other one of Azure's two roots",
+      );
+    }
     const method = failed === get.value ? "GET" : "HEAD";
     return checks.found(
       check,
@@ -65,6 +72,12 @@ async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called:
   const [whole, announced] = [sizeOf(get.value), Number(head.value.headers.get("Content-Length") ?? Number.NaN)];
   if (whole !== announced) return checks.found(check, "store-wrong", `GET says ${whole} bytes, HEAD says ${announced}`);
   checks.ok(check, `HEAD and GET, ${whole} bytes`);
+}
+
+async function isBelowOtherRoot(store: ProbedStore): Promise<boolean> {
+  if (!("otherRoot" in store) || store.otherRoot === undefined) return false;
+  const head = await call(store.otherRoot, { method: "HEAD" });
+  return head.ok && head.value.status === 200;
 }
 
 function findingOf(status: number): Finding {

@@ -1,6 +1,8 @@
 /** What each finding tells the operator to do. The names stay the same, because scripts and the runbook use them. */
 export const advice = {
   "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
+  "assignment-unfound":
+    "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
@@ -27,6 +29,8 @@ export const advice = {
   "store-unreachable": "check that the storage runs and that the store's address is right",
   "store-refuses": "seal an access key that may read this bucket; also check the region and the clock",
   "store-missing": "check that bucket, prefix and root directory are those of the registry",
+  "store-legacy-root":
+    "give the azure store `legacyRoot: true` if its registry writes below `//` (docker-registry 2.8), else remove it",
   "store-wrong": "check what is in front of the storage: a proxy may have answered instead of the blob",
   "blob-host-under-edge":
     "serve blobs from a host name that is neither the edge's nor below it: Go clients send their token to such a host",

@@ -10,7 +10,7 @@ import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
-import type { TracedDirectory } from "../target/traced-directory.ts";
+import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
 import { describePod, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
 import { explainSigning } from "./explain-signing.ts";
@@ -81,6 +81,7 @@ async function explainRepository(
   const resolution = await resolvePod(directory, { name: endpoint.name });
   const pod = resolution.ok ? resolution.value.pod : null;
   const traced = open();
+  await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
   // A fleet that asks for no tokens grants everything, so its `handle()` goes on as with a token that grants what the request needs.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;

@@ -1,6 +1,6 @@
 import { generateKeyPairSync } from "node:crypto";
 import * as v from "valibot";
-import { objectKey } from "../../blobs/sign.ts";
+import { objectKey, rootOf } from "../../blobs/sign.ts";
 import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
@@ -51,7 +51,7 @@ export async function explainSigning(
   const secret = signer.secret === null ? {} : await v.parseAsync(signer.secret, standIn);
   const window = signingWindow(now, null);
   if (window === null) throw new Error("a window without a credential's end is never too short");
-  const key = objectKey(digest, store.prefix);
+  const key = objectKey(digest, store.prefix, rootOf(store));
   const request = { method, key, config: store, secret, window, attribution: [], dayKeys: new WeakMap() };
   const url = new URL(await signer.sign(request));
   return {

@@ -32,6 +32,17 @@ describe("toy registry: paths", () => {
     },
   );
 
+  test.each([
+    ["//v2/", "/v2/"],
+    ["/v2/_catalog/?n=1", "/v2/_catalog?n=1"],
+    ["/v2/acme/app/tags/list/", "/v2/acme/app/tags/list"],
+    ["//v2/acme/app/manifests/1/", "/v2/acme/app/manifests/1"],
+    ["/v2/acme/app/blobs/uploads", "/v2/acme/app/blobs/uploads/"],
+  ])("%s is answered 301 to %s, as by distribution", async (path, location) => {
+    const { status, headers } = await pod.ask("GET", `${pod.registry}${path}`, scope);
+    expect([status, headers.get("location")]).toEqual([301, location]);
+  });
+
   test("a name may contain words of the API, and a 405 says which methods are allowed", async () => {
     for (const odd of [
       "a/manifests/b",

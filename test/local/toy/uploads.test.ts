@@ -63,15 +63,20 @@ describe("toy registry: an upload", () => {
     expect((await blob(pod, sha256("two"))).status).toBe(307);
   });
 
-  test("may be empty, and may have a sha512 digest", async () => {
+  test("may be empty, and one with a sha512 digest is kept under its sha256", async () => {
     const pod = await startToyPod();
     await pushBlob(pod, name, "");
     const target = (await blob(pod, sha256(""))).headers.get("location") ?? "";
     expect(await (await fetch(target)).text()).toBe("");
     const sha512 = `sha512:${Buffer.from(await crypto.subtle.digest("SHA-512", Buffer.from("x"))).toString("hex")}`;
     const posted = await pod.ask("POST", `${uploads}?digest=${sha512}`, scope, { body: "x" });
-    expect([posted.status, posted.headers.get("docker-content-digest")]).toEqual([201, sha512]);
-    expect((await blob(pod, sha512)).status).toBe(307);
+    expect([posted.status, posted.headers.get("docker-content-digest")]).toEqual([201, sha256("x")]);
+    for (const digest of [sha512, sha256("x")]) {
+      const redirect = await blob(pod, digest);
+      expect(await (await fetch(redirect.headers.get("location") ?? "")).text()).toBe("x");
+    }
+    expect((await blob(pod, sha512, name, "DELETE")).status).toBe(202);
+    expect([(await blob(pod, sha512)).status, (await blob(pod, sha256("x"))).status]).toEqual([404, 307]);
   });
 
   test.each([

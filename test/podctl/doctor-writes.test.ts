@@ -1,0 +1,48 @@
+import { expect, test } from "vitest";
+import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { elsewhere, findings, redirectTo, type Seeded, useDoctor } from "../support/doctor.ts";
+
+const { stack, check, seedAll, onlyRegistry } = useDoctor(await generateSealingKeys());
+
+/** Each row is a Pod with one fault that only the checks that write find. */
+const seededForWrites: readonly Seeded[] = [
+  ["no-pushes", "push-refused", () => onlyRegistry(({ method }) => (method === "POST" ? { inPlace: 405 } : null))],
+  ["no-deletes", "deletes-off", () => onlyRegistry(({ method }) => (method === "DELETE" ? { inPlace: 405 } : null))],
+  [
+    "lenient",
+    "manifests-lenient",
+    async () => ({
+      ...(await onlyRegistry(({ method, url }) => {
+        const taken = /\/manifests\//.test(url ?? "") && { PUT: 201, DELETE: 202 }[method ?? ""];
+        return taken ? { inPlace: taken } : null;
+      })),
+      blobs: { proof: "manifest" },
+    }),
+  ],
+  [
+    "inner-host",
+    "location-foreign",
+    () => onlyRegistry(({ method, url }) => (method === "POST" ? redirectTo(url, elsewhere, /./) : null)),
+  ],
+];
+
+test(`doctor finds each of ${seededForWrites.length} faults that only a write shows`, async () => {
+  const pods = ["pod-a", ...(await seedAll(seededForWrites)), "pod-b"];
+  expect(findings(await check({ pods }))).toEqual([]);
+  expect(findings(await check({ pods, write: true }))).toEqual(
+    seededForWrites.map(([id, finding]) => `${id}: ${finding}`),
+  );
+});
+
+test("doctor removes what it wrote", async () => {
+  stack.current.clearSeen();
+  await check({ write: true, pods: ["pod-b"] });
+  const writes = stack.current.seen("pod-b", "registry").filter(({ method }) => !["GET", "HEAD"].includes(method));
+  expect(writes.map(({ method, status }) => [method, status])).toEqual([
+    ["POST", 202],
+    ["PUT", 201],
+    ["DELETE", 202],
+    ["PUT", 400],
+  ]);
+  for (const { path } of writes) expect(path).toContain("/v2/globex/hello/");
+});
