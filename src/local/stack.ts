@@ -146,7 +146,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
-    runCron: edge.runCron,
+    runCron: () => edge.runCron(),
     restartEdge: edge.restart,
   };
 }

@@ -33,8 +33,8 @@ async function main(): Promise<void> {
 }
 
 /** workerd has no clock for cron triggers. A run that fails has logged why. */
-function runCronOf({ runCron }: Stack): void {
-  setInterval(() => void runCron().catch(() => {}), cronEveryMs).unref();
+function runCronOf(stack: Stack): void {
+  setInterval(() => void stack.runCron().catch(() => {}), cronEveryMs).unref();
 }
 
 /**

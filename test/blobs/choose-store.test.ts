@@ -64,12 +64,14 @@ describe("the choice of a Pod's stores by their health", () => {
   const healthOf = (...stores: readonly object[]) => JSON.stringify({ v: 1, stores });
   const outSince = (index: number) => `blobs.stores.${index} is out since 2026-03-01T12:00:00.000Z: answered 503`;
 
-  /** What is chosen with this text in the key `health`, and which keys were read for that. */
-  async function choose(chosenFrom: Pod, health: string | null | "KV fails") {
+  const failing = Symbol("KV fails");
+
+  /** What is chosen with this text in the key `health`, or with a KV that fails, and which keys were read for that. */
+  async function choose(chosenFrom: Pod, health: string | null | typeof failing) {
     const keysRead: string[] = [];
     const readKv: Directory["readKv"] = async (keys) => {
       keysRead.push(...keys);
-      return health === "KV fails" ? err("KV is gone") : ok(freshValues(new Map([["health", health]])));
+      return health === failing ? err("KV is gone") : ok(freshValues(new Map([["health", health]])));
     };
     const { stores, passedOver } = await chooseStores({ ...chosenFrom, id: "pod-a" } as Pod, unknown, {
       directory: { readKv, parsedRecords: createIsolate().parsedRecords } as Directory,
@@ -80,7 +82,7 @@ describe("the choice of a Pod's stores by their health", () => {
   }
 
   const inOrder = ["one.test", "two.test", "pod"];
-  test.each<[string, string | null | "KV fails", readonly string[], string | null]>([
+  test.each<[string, string | null | typeof failing, readonly string[], string | null]>([
     ["no verdict was written yet", null, inOrder, null],
     ["all are in", healthOf(verdict("one", "in"), verdict("two", "in")), inOrder, null],
     ["the first is out", healthOf(verdict("one", "out")), ["two.test", "pod", "one.test"], outSince(0)],
@@ -93,7 +95,7 @@ describe("the choice of a Pod's stores by their health", () => {
     ],
     ["only another Pod's store is out", healthOf({ ...verdict("one", "out"), pod: "pod-b" }), inOrder, null],
     ["the record does not parse", '{"v":2}', inOrder, null],
-    ["KV fails", "KV fails", inOrder, null],
+    ["KV fails", failing, inOrder, null],
   ])("keeps the order but puts last what is out: %s", async (_, health, names, passedOver) => {
     expect(await choose(three, health)).toEqual({ names, passedOver, keysRead: ["health"] });
   });

@@ -83,9 +83,15 @@ describe("Pod with two stores", () => {
   ])(
     "pulls go on at the second store after the cron's minute if the first one dies, and come back: %j",
     async (fault) => {
+      clear();
       await stack.current.setFault("pod-a", "storage", fault);
       await stack.current.runCron();
       expect(await statesByStore()).toEqual(["out", "in"]);
+      await stack.current.edgeSettled();
+      const told = stack.current.edgeLines().map((line) => JSON.parse(line) as object);
+      expect(told).toMatchObject([
+        { log: "health", pod: "pod-a", state: "out", why: expect.stringMatching(/^\w[\w ]+$/) },
+      ]);
       const during = await pull(20);
       expect(during).toEqual(Array(20).fill({ status: 200, origin: second.url }));
       expect(storageRequests().length).toBeLessThanOrEqual(20 * 1.1);
