@@ -18,7 +18,7 @@ import { validateCommand } from "./commands/validate.ts";
 
 export const createProgram = (): Command =>
   new Command("podctl")
-    .description("Keeps the directory of a registry-edge deployment: which Pod owns which repository names.")
+    .description("Manages the directory of a registry-edge deployment: which Pod owns which repository names.")
     .addCommand(validateCommand())
     .addCommand(planCommand())
     .addCommand(applyCommand())

@@ -15,14 +15,14 @@ export function blockCommand(): Command {
       "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute. Use it for a leaked or illegal image.",
     )
     .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
-    .requiredOption("--why <text>", "the text that clients get")
+    .requiredOption("--why <text>", "the reason, which clients are shown (required)")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(
       "after",
       `
-A manifest's digest blocks the image by digest, not by tag. Block its layers or its repository's name too. Signed URLs that clients
-have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+If you block a manifest's digest, pulls by that digest end, but a pull by tag still works. To end that too, block the digests of its
+layers or the repository's name. Signed URLs that clients have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));

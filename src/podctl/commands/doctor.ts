@@ -13,7 +13,7 @@ type Options = TargetOptions & { readonly json?: boolean; readonly write?: boole
 export function doctorCommand(): Command {
   return withTarget(new Command("doctor"))
     .description(
-      "Checks each Pod against its record: registry, token service, keys, storage, clock. Exits with 1 if anything is wrong.",
+      "Compares each Pod with its record: registry, token service, keys, storage and clock. Exits with 1 if anything is wrong.",
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
     .option("--write", "also make the checks that write, in the Pod's probe repository; they remove what they wrote")
@@ -22,7 +22,7 @@ export function doctorCommand(): Command {
     .addHelpText(
       "after",
       `
-The edge signs the URLs for the storage checks. It must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
+The edge signs the URLs for the storage checks. The edge must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
 PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull each Pod's probe repository, and with --write may
 also push and delete there. If the directory says \`credentials: own\`, podctl sends them only to the default Pod and to the Pods
 that you name. On the local stack you need to set none of these.

@@ -33,7 +33,7 @@ export function replayCommand(): Command {
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
   podctl replay access.log topology.yaml --from before.yaml   the same between two files, without KV
 
-The log is read as a stream. Blocks that are only in KV stay when a file is applied, and so they do here.`,
+The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);
