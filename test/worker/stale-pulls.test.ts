@@ -243,7 +243,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
 
     test("a digest that was blocked is refused, also under its tag", async () => {
       const { ask, digest } = await setUp(stack.current, "acme/blocked");
-      await stack.current.putKv(`block/${digest}`, '{"v":1,"text":"Withdrawn."}');
+      await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
       await stack.current.restartEdge("kept");
       const answers = await duringOutage(() => Promise.all([ask("manifests/1"), ask(`manifests/${digest}`)]));
       expect(answers.map(({ status }) => status)).toEqual([403, 403]);
