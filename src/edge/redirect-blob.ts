@@ -44,13 +44,13 @@ export async function redirectHeld(
   authorized: Authorized,
 ): Promise<Reply | null> {
   const { method } = endpoint;
-  const [first] = storesOf(endpoint.digest, context, authorized);
-  if (method === "DELETE" || first === undefined || first.scheme === "pod") return null;
+  const stores = await storesOf(endpoint.digest, context, authorized);
+  if (method === "DELETE" || !isSignedFor(stores)) return null;
   const { proofs, trace } = context.services;
   const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
   if (foundIn === null) return null;
   trace.proof = foundIn;
-  return redirectToStore(method, endpoint, { context, authorized });
+  return redirectToStore(method, endpoint, { context, authorized, stores });
 }
 
 /**
@@ -116,6 +116,8 @@ async function storesOf(
 }
 
 function notePassedOver({ trace }: Services, why: string): void {
+  // The stores are chosen twice if the Pod fails.
+  if (trace.passedOver?.includes(why)) return;
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 

@@ -45,7 +45,11 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
       await stage.stack.edgeSettled();
       stage.stack.clearSeen();
       await stage.stack.setFault("pod-a", "registry", fault);
-      return work().finally(() => stage.stack.setFault("pod-a", "registry", { mode: "none" }));
+      try {
+        return await work();
+      } finally {
+        await stage.stack.setFault("pod-a", "registry", { mode: "none" });
+      }
     }
 
     describe.each(faults)("while the registry %s", (_, fault) => {
