@@ -48,6 +48,29 @@ describe("token endpoint, anonymous requests", async () => {
     expect(tokenService.seen.map(({ path }) => path.includes("guessed"))).toEqual([false, false]);
   });
 
+  test.each([
+    [400, "text/html", "text/plain"],
+    [404, "image/svg+xml", "text/plain"],
+    [429, "multipart/x-mixed-replace; boundary=b", "text/plain"],
+    [500, "text/html, application/json", "text/plain"],
+    [503, "application/jsonp", "text/plain"],
+    [400, "Application/JSON; charset=utf-8", "Application/JSON; charset=utf-8"],
+    [400, "application/problem+json", "application/problem+json"],
+    [404, "text/plain; charset=utf-8", "text/plain; charset=utf-8"],
+  ])(
+    "a Pod's refusal never runs as a page, because anyone can make a browser open it: %d with %j",
+    async (status, type, shown) => {
+      const script = "<script>alert(document.domain)</script>";
+      tokenService.answer((response) => void response.writeHead(status, { "Content-Type": type }).end(script));
+      const answer = await fetch(`${odd.current.edge}/jwt/auth?scope=repository:globex/private:pull`);
+      const { headers } = answer;
+      const names = ["Content-Type", "Content-Security-Policy", "X-Content-Type-Options"];
+      const policy = "default-src 'none'; sandbox";
+      expect([answer.status, ...names.map((name) => headers.get(name))]).toEqual([status, shown, policy, "nosniff"]);
+      expect(await answer.text()).toBe(script);
+    },
+  );
+
   const head = "HTTP/1.1 429 Too Many Requests\r\n";
   test.each([
     ["is not encoded as it says", `${head}Content-Encoding: gzip\r\nContent-Length: 4\r\n\r\nslow`],
