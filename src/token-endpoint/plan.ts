@@ -28,14 +28,16 @@ export type Plan = {
   readonly isCut: boolean;
 };
 
+export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
+
 type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
 type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
 
 const MAX_PODS = 5;
 /** For a dozen names of three components that were not pulled here before, and a hundred of four that were. */
-export const strangerBounds = { maxNewKeys: 40, maxKeys: 400 };
+export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxKeys: 400 };
 /** For 200 names of five components. */
-export const userBounds = { maxKeys: 1_000 };
+export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
 
 /** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
@@ -52,7 +54,7 @@ const noLogin: OciError = {
 export async function planQuestions(
   request: TokenRequest,
   directory: Directory,
-  bounds: NameBounds,
+  bounds: PlanBounds,
 ): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
@@ -113,7 +115,7 @@ async function ownerOf(
 type Lookup = {
   readonly directory: Directory;
   readonly record: DirectoryRecord;
-  readonly bounds: NameBounds;
+  readonly bounds: PlanBounds;
 };
 
 /** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
@@ -123,8 +125,7 @@ async function assignScopes(
 ): Promise<Result<Assigned, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
-  const options = { chosenBy: "stranger", assignmentMaxAgeMs: recentMs, ...bounds } as const;
-  const pods = await assignedPods(directory, names, options);
+  const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
   if (!pods.ok) return pods;
   const fallback = record.default === undefined ? [] : [record.default];
   const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
