@@ -29,6 +29,9 @@ describe("token endpoint, anonymous requests", async () => {
   test.each([
     ["401", 401, '{"errors":[{"code":"UNAUTHORIZED","message":"pod-b"}]}'],
     ["403", 403, "no"],
+    ["400", 400, '{"error":"invalid_scope"}'],
+    ["404", 404, "not here"],
+    ["422", 422, "null byte"],
     ["a token for nothing", 200, JSON.stringify({ token: forNothing })],
   ])("%s from a Pod reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
     tokenService.answer((response) => void response.writeHead(status).end(body));
@@ -40,6 +43,13 @@ describe("token endpoint, anonymous requests", async () => {
     expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
 
+  test("no Pod is sent a control character, at which it might fail", async () => {
+    tokenService.answer((response, { path }) => void response.writeHead(/%0|%1|%7F/.test(path) ? 500 : 403).end());
+    const scope = "repository:globex/private:pull";
+    const odd = [{ account: "a\0b" }, { client_id: "\x7f" }, { scope: `${scope},\0` }, { scope: `${scope}\x1b` }];
+    for (const beside of odd) expect((await askOdd("globex/private", "GET", beside))[0]).toBe(403);
+  });
+
   test("a password in a query does not count as one", async () => {
     tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
     for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
@@ -49,14 +59,14 @@ describe("token endpoint, anonymous requests", async () => {
   });
 
   test.each([
-    [400, "text/html", "text/plain"],
-    [404, "image/svg+xml", "text/plain"],
+    [500, "text/html", "text/plain"],
+    [503, "image/svg+xml", "text/plain"],
     [429, "multipart/x-mixed-replace; boundary=b", "text/plain"],
     [500, "text/html, application/json", "text/plain"],
     [503, "application/jsonp", "text/plain"],
-    [400, "Application/JSON; charset=utf-8", "Application/JSON; charset=utf-8"],
-    [400, "application/problem+json", "application/problem+json"],
-    [404, "text/plain; charset=utf-8", "text/plain; charset=utf-8"],
+    [500, "Application/JSON; charset=utf-8", "Application/JSON; charset=utf-8"],
+    [500, "application/problem+json", "application/problem+json"],
+    [429, "text/plain; charset=utf-8", "text/plain; charset=utf-8"],
   ])(
     "a Pod's refusal never runs as a page, because anyone can make a browser open it: %d with %j",
     async (status, type, shown) => {
