@@ -1,5 +1,5 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { type Directory, defaultPod, directoryFailure, type Pod } from "../directory/directory.ts";
+import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
@@ -97,10 +97,22 @@ export async function planLogin(
   if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const pod = owner.value === null ? await defaultPod(directory) : await directory.pod(owner.value);
+  const pod = owner.value === null ? await loginPod(directory) : await directory.pod(owner.value);
   if (!pod.ok) return pod;
   if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
   return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
+}
+
+/**
+ * The Pod that judges credentials that name no cell. Without a default Pod any Pod can do so if all have the same users; otherwise any made-up password
+ * would tell a name without a Pod, which no Pod is asked for.
+ */
+async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
+  const record = await directory.record();
+  if (!record.ok) return record;
+  const { default: fallback, credentials, pods: [first] = [] } = record.value;
+  const id = fallback ?? (credentials === "shared" ? first : undefined);
+  return id === undefined ? ok(null) : directory.pod(id);
 }
 
 /** The Pod that a routable credential names by its cell; null if it names no cell, or one that is not known here. */
