@@ -40,10 +40,14 @@ export const createIsolate = (): Isolate => ({
   kv: {
     kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
-    // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
-    claims: new LookupBudget(50),
-    // Names that were not pulled here before, at 3 keys each, are some 300 a second.
-    names: new LookupBudget(10_000),
+    budgets: {
+      // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
+      claim: new LookupBudget(50),
+      cell: new LookupBudget(1_000),
+      // Names that were not pulled here before, at 3 keys each, are some 300 a second.
+      stranger: new LookupBudget(10_000),
+      user: new LookupBudget(10_000),
+    },
   },
   parsedPods: new BoundedMap(500),
   parsedRecords: {

@@ -33,16 +33,16 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, source) : ok(endpoint);
   if (!settled.ok) return settled;
   const answer = await callRegistry(settled.value, context, authorized);
+  if (grant.kind === "undecided" && !(await isAccepted(answer, endpoint, { context, authorized }))) {
+    const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
+    if (answer.ok) await answer.value.body?.cancel();
+    return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
+  }
   if (!answer.ok) return answer;
   if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
     return followRedirect(endpoint, answer.value, { context, authorized });
   }
   const challenge = parseChallenge(answer.value.headers.get("WWW-Authenticate"));
-  // A name whose token only the Pod could judge must look like a name without a Pod. What a registry does not serve, it refuses to everyone.
-  if (grant.kind === "undecided" && isRefusal(answer.value)) {
-    const isAccepted = answer.value.status !== 401 && (await acceptsToken(context, authorized));
-    if (!isAccepted) return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
-  }
   const { edgeKeys } = services.config;
   const rewritten = await rewriteResponse(answer.value, {
     pod,
@@ -68,8 +68,6 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
-const isRefusal = ({ status }: Response): boolean => status >= 400 && status < 500;
-
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
@@ -85,6 +83,20 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
   if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
   if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
   return services.callRegistry(pod, sent);
+}
+
+/**
+ * Whether the Pod took a token that only it can judge. Otherwise the name must look like a name without a Pod, also while the Pod fails: what a registry
+ * does not serve, it refuses to everyone, and what is in front of it redirects or fails for everyone.
+ */
+async function isAccepted(
+  answer: PodReply,
+  endpoint: RegistryEndpoint,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): Promise<boolean> {
+  if (!answer.ok || answer.value.status === 401) return false;
+  const isItsBlob = endpoint.kind === "blob" && provesBlob(answer.value, endpoint.digest, authorized.pod);
+  return answer.value.ok || isItsBlob || acceptsToken(context, authorized);
 }
 
 /** Whether the Pod takes the token as one of its own: any good token opens `/v2/` (end-1). */
