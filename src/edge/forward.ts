@@ -12,6 +12,7 @@ import { rewriteResponse } from "../pods/rewrite.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { rewriteChallenge } from "./challenge.ts";
+import { chooseGateway } from "./choose-gateway.ts";
 import { passManifest } from "./record-manifest.ts";
 import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
@@ -41,6 +42,8 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     const isAccepted = answer.value.status !== 401 && (await acceptsToken(context, authorized));
     if (!isAccepted) return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
+  const gateway = answer.value.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
+  if (!gateway.ok) return gateway;
   const { edgeKeys } = services.config;
   const rewritten = await rewriteResponse(answer.value, {
     pod,
@@ -48,6 +51,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     edgeOrigin: origin,
     edgeKeys,
     now: services.now,
+    gateway: gateway.value,
   });
   if (!rewritten.ok) return rewritten;
   const response = rewritten.value;
