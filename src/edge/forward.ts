@@ -2,6 +2,7 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { announcedBytes } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
@@ -9,6 +10,7 @@ import { covers } from "../oci/scope.ts";
 import { settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
+import { withTooLargeExplained } from "../pods/too-large.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { rewriteChallenge } from "./challenge.ts";
@@ -22,7 +24,7 @@ type PodReply = Result<Response, Refusal>;
 /** Streams a request to the Pod, and the Pod's answer back to the client with its places on the edge. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
-  const { services, origin } = context;
+  const { request, services, origin } = context;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
   const source = {
     directory: services.directory,
@@ -45,7 +47,8 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const gateway = answer.value.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
   if (!gateway.ok) return gateway;
   const { edgeKeys } = services.config;
-  const rewritten = await rewriteResponse(answer.value, {
+  const said = await withTooLargeExplained(answer.value, announcedBytes(request.body, request.headers));
+  const rewritten = await rewriteResponse(said, {
     pod,
     endpoint,
     edgeOrigin: origin,

@@ -32,7 +32,11 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 /** Opens the grant of a request, and checks that the request asks for nothing else. No I/O: a request that is refused reaches no other server. */
 export async function admit({ method, url, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
-  if (!endpoint.ok) return err({ error: endpoint.error, cause: "not an endpoint" });
+  if (!endpoint.ok) {
+    // A path with slashes too many is redirected by registries. No client makes one of a push location.
+    const isMoved = endpoint.error.status === 301;
+    return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
+  }
   if (endpoint.value.kind !== "upload") return err({ error: notServed(url.pathname), cause: "not an upload" });
   const parameters = readGatewayQuery(endpoint.value);
   if (!parameters.ok) return parameters;
