@@ -34,12 +34,26 @@ function main(): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(server, gateway));
 }
 
+/** With its own TLS it takes a renewed certificate at SIGHUP. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
   // A request may take as long as its body does. A body that does not move is cut by the gateway itself.
   const options = { maxHeaderSize, keepAliveTimeout, requestTimeout: 0 };
   if (tls === null) return http.createServer(options, listener);
-  const pem = { cert: readFileSync(tls.certificate), key: readFileSync(tls.key) };
-  return https.createServer({ ...options, ...pem }, listener);
+  const readPem = () => ({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) });
+  const server = https.createServer({ ...options, ...readPem() }, listener);
+  process.on("SIGHUP", () => renew(() => server.setSecureContext(readPem())));
+  return server;
+}
+
+/** A certificate that cannot be read must not end the program that serves with the former one. */
+function renew(read: () => void): void {
+  try {
+    read();
+    writeToStdout({ log: "gateway", at: now(), event: "certificate renewed" });
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : "unknown error";
+    writeToStdout({ log: "gateway", at: now(), event: "certificate not renewed", cause });
+  }
 }
 
 /** Running uploads go on to their end. A second signal ends the program at once. */

@@ -5,6 +5,7 @@ import http from "node:http";
 import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { bundleGateway } from "../../src/local/pods/gateway.ts";
 import { sealGrant } from "../../src/pods/upload-grant.ts";
@@ -55,6 +56,17 @@ function slowRequest(url: string, method: string) {
     request.once("response", (answer) => resolve(answer.resume().statusCode)).once("error", reject);
   });
   return { request, status };
+}
+
+/** The status of a GET, and the certificate that the server showed. */
+function tlsStatus(url: string): Promise<{ readonly status: number | undefined; readonly fingerprint: string }> {
+  return new Promise((resolve, reject) => {
+    const request = https.request(url, { rejectUnauthorized: false, agent: false }, (answer) => {
+      const { fingerprint256 } = (answer.socket as TLSSocket).getPeerCertificate();
+      resolve({ status: answer.resume().statusCode, fingerprint: fingerprint256 });
+    });
+    request.once("error", reject).end();
+  });
 }
 
 const layer = "a layer in two pieces";
@@ -148,20 +160,28 @@ describe("gateway as a program", () => {
     expect(await statusesAt(newKey)).toEqual([404, 204]);
   });
 
-  test("with TLS_CERT and TLS_KEY it speaks TLS itself", async () => {
+  test("with TLS_CERT and TLS_KEY it speaks TLS itself, and SIGHUP makes it read a renewed certificate", async () => {
     const [pod, key] = [await startToyPod(), gatewayKey()];
-    const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
-    writeFileSync(join(dir, "c.pem"), selfSignedCertificate(pair));
-    writeFileSync(join(dir, "k.pem"), pair.privateKey.export({ type: "pkcs8", format: "pem" }));
-    const port = await portOf(run({ ...envOf(pod, key), TLS_CERT: join(dir, "c.pem"), TLS_KEY: join(dir, "k.pem") }));
+    const [certificate, privateKey] = [join(dir, "c.pem"), join(dir, "k.pem")];
+    const renew = () => {
+      const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
+      writeFileSync(certificate, selfSignedCertificate(pair));
+      writeFileSync(privateKey, pair.privateKey.export({ type: "pkcs8", format: "pem" }));
+    };
+    renew();
+    const gateway = run({ ...envOf(pod, key), TLS_CERT: certificate, TLS_KEY: privateKey });
     const { target } = await begin(pod, "acme/tls", key);
-    const status = await new Promise((resolve, reject) => {
-      const options = { method: "GET", rejectUnauthorized: false };
-      https
-        .request(`https://127.0.0.1:${port}${target}`, options, (answer) => resolve(answer.resume().statusCode))
-        .once("error", reject)
-        .end();
-    });
-    expect(status).toBe(204);
+    const url = `https://127.0.0.1:${await portOf(gateway)}${target}`;
+    const first = await tlsStatus(url);
+    expect(first.status).toBe(204);
+    writeFileSync(certificate, "not a certificate");
+    gateway.child.kill("SIGHUP");
+    await expect.poll(gateway.output).toContain('"event":"certificate not renewed"');
+    expect(await tlsStatus(url)).toEqual(first);
+    renew();
+    gateway.child.kill("SIGHUP");
+    await expect.poll(gateway.output).toContain('"event":"certificate renewed"');
+    const renewed = await tlsStatus(url);
+    expect([renewed.status, renewed.fingerprint === first.fingerprint]).toEqual([204, false]);
   });
 });
