@@ -1,10 +1,11 @@
-import type { TokenMemory } from "./auth/verify.ts";
+import { createVerifiedTokens, type TokenMemory } from "./auth/verify.ts";
 import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv.ts";
+import type { ParsedRecords } from "./directory/parsed-records.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
 import { RetryBudget } from "./net/retry-budget.ts";
@@ -15,6 +16,7 @@ export type Isolate = {
   config: Config | null;
   readonly kv: KvCache;
   readonly parsedPods: ParsedPods;
+  readonly parsedRecords: ParsedRecords;
   readonly openedSecrets: OpenedSecrets;
   readonly tokens: TokenMemory;
   readonly proofs: ProofMemory;
@@ -25,14 +27,15 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * KV texts 10 MB (500 bytes each), Pod records 5 MB (10 KB each), their CIDRs 4 MB (130 bytes each, 30,000 by podctl's limit), secrets 1 MB (2 KB
- * each, opened and parsed), verified tokens 24 MB (8 KB and their access each), proofs 14 MB (600 bytes each), signed URLs 5 MB (500 per store of
- * at most 20 stores in use).
+ * kept KV texts 4 MB (350 bytes each), passing ones 6 MB (400 bytes each, because strangers' names are long), Pod records 5 MB (10 KB each), their CIDRs
+ * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each), verdicts
+ * on stores 1 MB (500 bytes each, with their text, of 2,000 stores), secrets 1 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are counted), proofs 16 MB (660 bytes each in all three maps),
+ * signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
   kv: {
-    kept: new BoundedMap(20_000),
+    kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
     // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
     claims: new LookupBudget(50),
@@ -40,8 +43,14 @@ export const createIsolate = (): Isolate => ({
     names: new LookupBudget(10_000),
   },
   parsedPods: new BoundedMap(500),
+  parsedRecords: {
+    directory: new BoundedMap(1),
+    blocks: new BoundedMap(1),
+    assignments: new BoundedMap(5_000),
+    health: new BoundedMap(1),
+  },
   openedSecrets: new BoundedMap(200),
-  tokens: { verified: new BoundedMap(2_000), keys: new WeakMap() },
+  tokens: { verified: createVerifiedTokens(), keys: new WeakMap() },
   proofs: {
     known: new BoundedMap(20_000),
     fromManifests: new BoundedMap(2_000),

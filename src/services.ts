@@ -47,7 +47,7 @@ export type RequestPorts = {
 /** Throws if the deployment's variables are wrong: the error names the variable. */
 export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
-  const { config, tokens, parsedPods, parsedCidrs, signing } = isolate;
+  const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
   const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
@@ -77,7 +77,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   });
   return {
     config,
-    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods }),
+    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
     openSecret,

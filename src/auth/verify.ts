@@ -2,9 +2,9 @@ import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerif
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
-import type { BoundedMap } from "../lib/collections.ts";
+import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { Access } from "../oci/scope.ts";
+import { type Access, formatScope } from "../oci/scope.ts";
 
 /** What the edge can say about a Pod's token. A token that names no key has the `kid` null. */
 export type Verdict =
@@ -12,7 +12,13 @@ export type Verdict =
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
-type Verified = { readonly pod: Pod; readonly expiresAtMs: number; readonly access: readonly Access[] };
+type Verified = {
+  readonly pod: Pod;
+  readonly expiresAtMs: number;
+  readonly access: readonly Access[];
+  /** About what it takes in memory, with the whole token as its key. */
+  readonly bytes: number;
+};
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
 /** What an isolate remembers of tokens. */
@@ -24,8 +30,14 @@ export type TokenMemory = {
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
-/** Longer tokens, which name very many repositories, are verified each time. */
-export const MAX_REMEMBERED_CHARACTERS = 8192;
+/** All remembered tokens, and one of them: a token of a mirror for 200 repositories. A larger one is verified each time. */
+const maxBytesOfAll = 12 * 1024 * 1024;
+const maxBytesOfOne = 128 * 1024;
+const bytesPerEntry = 250;
+
+export const createVerifiedTokens = (): TokenMemory["verified"] =>
+  new BoundedMap(2_000, { maxBytes: maxBytesOfAll, bytesOf: ({ bytes }) => bytes });
+
 /** Registries allow a minute on either side (distribution, GitLab). */
 const leewaySeconds = 60;
 
@@ -49,12 +61,17 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   const key = await importKey(publicKey, tokens);
   const claims = await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
   if (claims === null) return { kind: "invalid" };
-  if (jwt.length <= MAX_REMEMBERED_CHARACTERS) {
-    const expiresAtMs = (claims.exp + leewaySeconds) * 1000;
-    tokens.verified.set(cacheKey, { pod, expiresAtMs, access: claims.access });
-  }
-  return { kind: "verified", access: claims.access };
+  const access = differentEntries(claims.access);
+  const bytes = cacheKey.length + access.reduce((sum, entry) => sum + bytesPerEntry + formatScope(entry).length, 0);
+  const expiresAtMs = (claims.exp + leewaySeconds) * 1000;
+  if (bytes <= maxBytesOfOne) tokens.verified.set(cacheKey, { pod, expiresAtMs, access, bytes });
+  return { kind: "verified", access };
 }
+
+/** A token of 8 KB can name thousands of equal entries, each of which takes more memory than it has characters. */
+const differentEntries = (access: readonly Access[]): readonly Access[] => [
+  ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
+];
 
 /** What a token itself says that it allows, without any check of its signature; null if its claims cannot be read. */
 export function claimedAccess(jwt: string): readonly Access[] | null {

@@ -5,8 +5,9 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { storeOrigin } from "../signers/index.ts";
 import { isKeyId } from "./key-id.ts";
-import { cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
+import { blocksKey, cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
 import type { ReadKv, ReadOptions } from "./kv.ts";
+import { type ParsedRecords, parseOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
 import {
   cellRecord,
@@ -26,6 +27,7 @@ export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null
 
 export type Directory = {
   readonly readKv: ReadKv;
+  readonly parsedRecords: ParsedRecords;
   /** Null if no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly findPod: (id: PodId) => Promise<Result<FoundPod, DirectoryFailure>>;
@@ -49,12 +51,13 @@ type DirectoryPorts = {
   readonly readKv: ReadKv;
   readonly plainHttp: PlainHttp;
   readonly parsedPods: ParsedPods;
+  readonly parsedRecords: ParsedRecords;
 };
 
 /** One bulk read has all of their records. In a larger fleet each key is looked up by its `kid`. */
 const maxScannedPods = 100;
 
-export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPorts): Directory {
+export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
   const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {
     const values = await readKv([key], options);
     return values.ok ? parseStored(key, values.value.textOf(key), schema) : directoryFailure(values.error);
@@ -76,7 +79,11 @@ export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPort
     return found.ok ? ok(found.value.pod) : found;
   };
   const record = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
-    const found = await read(directoryKey, directoryRecord);
+    // The blocks come along, because every request for a repository needs both.
+    const values = await readKv([directoryKey, blocksKey]);
+    if (!values.ok) return directoryFailure(values.error);
+    const stored = { text: values.value.textOf(directoryKey), schema: directoryRecord };
+    const found = parseOnce(parsedRecords.directory, directoryKey, stored);
     return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
   /** The listed Pod whose record has the key. Only a record that contains the text is parsed, because parsing hundreds takes long. */
@@ -92,6 +99,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods }: DirectoryPort
   };
   return {
     readKv,
+    parsedRecords,
     pod: (id) => pod(id),
     findPod: (id) => findPod(id),
     claimedPod: async (id) => {
@@ -130,7 +138,7 @@ export async function allPods(directory: Directory): Promise<Result<readonly Pod
   return ok(pods.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])));
 }
 
-export function parseStored<T>(
+function parseStored<T>(
   key: string,
   text: string | null,
   schema: v.GenericSchema<unknown, T>,
@@ -145,7 +153,7 @@ export const directoryFailure = (text: string): Result<never, DirectoryFailure> 
 function parsePod(
   id: PodId,
   text: string,
-  { plainHttp, parsedPods }: Omit<DirectoryPorts, "readKv">,
+  { plainHttp, parsedPods }: Pick<DirectoryPorts, "plainHttp" | "parsedPods">,
 ): Result<Pod, DirectoryFailure> {
   const known = parsedPods.get(text);
   if (known?.id === id) return ok(known);

@@ -1,30 +1,32 @@
-import type { Digest } from "../oci/digest.ts";
 import type { Prefix } from "../oci/repository-name.ts";
 import type { PodId } from "./pod-id.ts";
 
 /** KV keys are spelled only here and in docs/directory-schema.md. */
 export const directoryKey = "directory";
+export const blocksKey = "blocks";
 export const podPrefix = "pod/";
 export const podKey = (id: PodId): string => `${podPrefix}${id}`;
 export const routePrefix = "route/";
 export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
-export const blockKey = (blocked: Prefix | Digest): string => `block/${blocked}`;
+/** What the Worker found of the stores. It is not a record of the operator's, so podctl neither plans nor exports it. */
+export const healthKey = "health";
 /** What the write of `revision` replaced: an index, and its chunks. */
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
 
-/** The name in a record's key: a Pod's id, a prefix, a digest or a `kid`. */
+/** The name in a record's key: a Pod's id, a prefix, a cell or a `kid`. */
 export const nameIn = (key: string): string => key.slice(key.indexOf("/") + 1);
 
-const recordKinds = ["pod", "key", "cell", "block", "route", "directory"] as const;
+const recordKinds = ["pod", "key", "cell", "blocks", "route", "directory"] as const;
 export type RecordKind = (typeof recordKinds)[number];
 
 /** Null for a key that is not a record of the directory. */
 export function kindOf(key: string): RecordKind | null {
   const slash = key.indexOf("/");
   const kind = slash < 0 ? key : key.slice(0, slash);
-  return recordKinds.find((known) => known === kind && slash > 0 === (known !== directoryKey)) ?? null;
+  const isWhole = kind === directoryKey || kind === blocksKey;
+  return recordKinds.find((known) => known === kind && slash > 0 === !isWhole) ?? null;
 }

@@ -1,7 +1,7 @@
 import { type BoundedMap, chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
-import { directoryKey, kindOf } from "./keys.ts";
+import { blocksKey, directoryKey, kindOf } from "./keys.ts";
 
 /** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails. */
 type Entry = {
@@ -16,7 +16,7 @@ type Entry = {
 export type KvCache = {
   /** What the directory and known users chose. It serves them while KV fails, so nothing that a stranger asks for is put here. */
   readonly kept: BoundedMap<string, Entry>;
-  /** What only strangers chose. It holds at least what their budget lets them read before it expires. */
+  /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
   readonly passing: BoundedMap<string, Entry>;
   readonly claims: LookupBudget;
   readonly names: LookupBudget;
@@ -58,10 +58,13 @@ export class LookupBudget {
   }
 }
 
-/** The one call of Workers KV that the Worker makes. */
+/** How the Worker reads Workers KV. */
 export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
+
+/** How the Worker writes what it found of the stores, which is all that it writes. */
+export type KvWriter = { put(key: string, value: string): Promise<void> };
 
 /** What a request cost of KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
@@ -76,10 +79,11 @@ export type KvValues = {
 
 /**
  * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
- * `claim`: what a token says about itself. Keys of the last two count against a budget if no known user chose them before. When it is spent, the read
- * of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from one that has none.
+ * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
+ * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
+ * one that has none.
  */
-export type ChosenBy = "directory" | "stranger" | "claim";
+export type ChosenBy = "directory" | "stranger" | "pod" | "claim";
 
 export type ReadOptions = {
   readonly chosenBy?: ChosenBy;
@@ -87,6 +91,8 @@ export type ReadOptions = {
   readonly maxNewKeys?: number;
   /** An assignment that was read longer ago is read again, unless KV fails. */
   readonly assignmentMaxAgeMs?: number;
+  /** The same for the directory record. */
+  readonly directoryMaxAgeMs?: number;
 };
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
@@ -113,7 +119,7 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     const read = await readEntries({ kv, cache }, keys, nowMs);
     return read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
   };
-  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, assignmentMaxAgeMs = unlimited } = {}) => {
+  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, ...maxAges } = {}) => {
     const nowMs = now().getTime();
     const found = new Map<string, Entry>();
     const missing = new Set<string>();
@@ -121,12 +127,12 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     for (const key of keys) {
       const kept = cache.kept.get(key);
       const entry = kept ?? cache.passing.get(key);
-      if (entry !== undefined && isCurrent(key, entry, { nowMs, assignmentMaxAgeMs })) found.set(key, entry);
+      if (entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
       else missing.add(key);
-      if (kept === undefined && key !== directoryKey && !found.has(key)) added.add(key);
+      if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
     const unread = new Set([...added].slice(maxNewKeys));
-    const charged = chosenBy === "directory" ? 0 : added.size - unread.size;
+    const charged = chosenBy === "directory" || chosenBy === "pod" ? 0 : added.size - unread.size;
     if (charged > 0 && !cache[chosenBy === "claim" ? "claims" : "names"].take(charged, nowMs)) {
       return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
     }
@@ -150,26 +156,31 @@ const budgetSpent = "more names were asked for than strangers may have looked up
 
 const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined => kept.get(key) ?? passing.get(key);
 
-/** A key that known users chose once stays with theirs. An absent block does not join them: each digest has one, and it is not needed while KV fails. */
+/** Every request needs these keys, so they count as chosen by the directory. */
+const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
+
+/** A key that known users chose once stays with theirs. */
 function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  const isWanted =
-    (chosenBy === "directory" || key === directoryKey) && (entry.text !== null || kindOf(key) !== "block");
+  const isWanted = chosenBy === "directory" || isShared(key);
   const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
   if (cache.get(key) !== entry) cache.set(key, entry);
 }
 
 type Entries = ReadonlyMap<string, Entry>;
+type MaxAges = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs">;
 
 function isCurrent(
   key: string,
   { readAtMs, expiresAtMs, kvFailure }: Entry,
-  { nowMs, assignmentMaxAgeMs }: { readonly nowMs: number; readonly assignmentMaxAgeMs: number },
+  { nowMs, assignmentMaxAgeMs = unlimited, directoryMaxAgeMs = unlimited }: { readonly nowMs: number } & MaxAges,
 ): boolean {
   if (expiresAtMs <= nowMs) return false;
-  return kindOf(key) !== "route" || kvFailure !== null || readAtMs + assignmentMaxAgeMs >= nowMs;
+  if (kvFailure !== null) return true;
+  if (key === directoryKey) return readAtMs + directoryMaxAgeMs >= nowMs;
+  return kindOf(key) !== "route" || readAtMs + assignmentMaxAgeMs >= nowMs;
 }
 
 async function readEntries(
@@ -197,10 +208,7 @@ async function readEntries(
   }
 }
 
-/**
- * All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. Only a block that was never read counts
- * as absent: otherwise the first new digest would stop the pull of a known name.
- */
+/** All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. */
 function lastEntries(
   cache: KvCache,
   keys: readonly string[],
@@ -208,9 +216,8 @@ function lastEntries(
 ): Result<Entries, string> {
   const entries = new Map<string, Entry>();
   for (const key of keys) {
-    const unseenBlock = kindOf(key) === "block" ? { text: null, readAtMs: nowMs } : null;
-    const last = remembered(cache, key) ?? unseenBlock;
-    if (last === null || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
+    const last = remembered(cache, key);
+    if (last === undefined || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
     entries.set(key, { ...last, expiresAtMs: nowMs + outdatedTtlMs, kvFailure });
   }
   return ok(entries);

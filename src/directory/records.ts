@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
-import { parseRepositoryName } from "../oci/repository-name.ts";
+import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
 import { parsePodId } from "./pod-id.ts";
 
@@ -92,6 +92,8 @@ export const assignmentRecord = v.variant("state", [
 ]);
 export const directoryRecord = v.strictObject({
   v: version,
+  /** The largest number of components of an assigned prefix; longer prefixes are not looked up. */
+  depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_PREFIX_COMPONENTS))),
   /** Every Pod: a catalog is asked of each of them, and a bundle may name each of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
@@ -103,9 +105,60 @@ export const directoryRecord = v.strictObject({
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });
-export const blockRecord = v.strictObject({ v: version, text: v.string() });
 
+/** The Worker holds all blocks in memory. */
+export const maxBlocks = 10_000;
+
+const isTexts = (input: unknown): input is object =>
+  typeof input === "object" &&
+  input !== null &&
+  !Array.isArray(input) &&
+  Object.values(input).every((text) => typeof text === "string");
+
+/** Every blocked prefix and digest with its text. `v.record` would leave out a prefix such as "constructor". */
+export const blocksRecord = v.strictObject({
+  v: version,
+  revision,
+  blocks: v.pipe(
+    v.unknown(),
+    v.check(isTexts, "texts by prefix or digest"),
+    v.transform((texts): ReadonlyMap<string, string> => new Map(Object.entries(texts as object))),
+    v.check((texts) => texts.size <= maxBlocks, `at most ${maxBlocks} entries`),
+  ),
+});
+
+const verdict = {
+  pod: podId,
+  /** A store's host and path, because its index changes when the list of stores does. */
+  place: v.pipe(v.string(), v.nonEmpty()),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+};
+const storeVerdict = v.variant("state", [
+  v.strictObject({ ...verdict, state: v.literal("in") }),
+  /** `why` is what the last check met. */
+  v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
+]);
+
+/** The name of a verdict in a parsed record. */
+export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
+
+/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+export const healthRecord = v.strictObject({
+  v: version,
+  stores: v.pipe(
+    v.array(storeVerdict),
+    v.transform(
+      (stores): ReadonlyMap<string, StoreVerdict> =>
+        new Map(stores.map((each) => [verdictName(each.pod, each.place), each])),
+    ),
+  ),
+});
+
+export type StoreVerdict = v.InferOutput<typeof storeVerdict>;
+export type HealthRecord = v.InferOutput<typeof healthRecord>;
 export type PodRecord = v.InferOutput<typeof podRecord>;
+export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
+export type BlocksRecord = v.InferOutput<typeof blocksRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
 

@@ -1,12 +1,13 @@
 import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
+import { MAX_PREFIX_COMPONENTS, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
-import { type Directory, directoryFailure, type Pod, parseStored } from "./directory.ts";
-import { blockKey, directoryKey, routeKey } from "./keys.ts";
+import { type Directory, directoryFailure, type Pod } from "./directory.ts";
+import { blocksKey, directoryKey, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
+import { parseOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
-import { assignmentRecord, blockRecord, directoryRecord } from "./records.ts";
+import { assignmentRecord, blocksRecord, type DirectoryRecord, directoryRecord } from "./records.ts";
 
 export type Resolution = {
   /** Null: the name has no assignment, and there is no default Pod. */
@@ -23,8 +24,8 @@ export type ResolveQuestion = {
   readonly digest?: Digest | null;
 } & LookupOptions;
 
-/** How old an assignment may be, by default as old as this isolate's cache lets it be; and who chose the name. */
-export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "chosenBy">;
+/** How old an assignment and the depth may be, by default as old as this isolate's cache lets them be; and who chose the name. */
+export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs" | "chosenBy">;
 
 /**
  * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
@@ -33,34 +34,31 @@ export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "chosenBy">
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to its Pod: by the longest assigned prefix on component boundaries, else the default Pod. For a name that this isolate has not
- * seen, assignments, blocks and default come by one bulk read (20 + 20 + 2 keys); the Pod record is shared by all of a Pod's names.
+ * Resolves a name to its Pod: by the longest assigned prefix on component boundaries, else the default Pod. Nothing is looked up for a digest. The
+ * directory record, the blocks, and the assignments and Pod records that names share are mostly known to the isolate.
  */
 export async function resolvePod(
   directory: Directory,
   { name, digest = null, ...options }: ResolveQuestion,
 ): Promise<Result<Resolution, DirectoryFailure>> {
-  const prefixes = prefixesOf(name);
-  const blocks = [...(digest === null ? [] : [digest]), ...prefixes].map(blockKey);
-  const routes = prefixes.map(routeKey);
-  const read = await directory.readKv([directoryKey, ...routes, ...blocks], options);
-  if (!read.ok) return directoryFailure(read.error);
-  const { textOf, stale } = read.value;
-  const id = assignedPod(routes, podsOfKeys(textOf));
+  const found = await findAssignments(directory, [name], options);
+  if (!found.ok) return found;
+  const id = assignedPod(directory, name, found.value);
   if (!id.ok) return id;
-  const blocked = firstBlock(blocks, textOf);
+  const { textOf, stale } = found.value;
+  const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
   if (id.value === null) return ok({ pod: null, blocked: blocked.value, stale });
-  const found = await directory.findPod(id.value);
-  if (!found.ok) return found;
-  const { pod } = found.value;
+  const owner = await directory.findPod(id.value);
+  if (!owner.ok) return owner;
+  const { pod } = owner.value;
   if (pod === null) {
     return directoryFailure(`an assignment of "${name}" names Pod "${id.value}", which has no record`);
   }
-  return ok({ pod, blocked: blocked.value, stale: stale ?? found.value.stale });
+  return ok({ pod, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
-type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
+export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
   /** How many keys the names may have in all, however many of them this isolate knows. */
   readonly maxKeys?: number;
 };
@@ -72,66 +70,94 @@ type Bounds = Pick<ReadOptions, "maxNewKeys"> & {
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
-  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & Bounds = {},
+  options: LookupOptions & NameBounds = {},
 ): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
-  const keysOf = new Map<RepositoryName, readonly string[]>();
-  const keys = new Set([directoryKey]);
-  for (const name of names) {
-    if (keys.size > maxKeys) break;
-    const own = prefixesOf(name).map(routeKey);
-    keysOf.set(name, own);
-    for (const key of own) keys.add(key);
-  }
-  const read = await directory.readKv([...keys], options);
-  if (!read.ok) return directoryFailure(read.error);
-  const { textOf, unread } = read.value;
-  const podOfKey = podsOfKeys(textOf);
+  const found = await findAssignments(directory, names, options);
+  if (!found.ok) return found;
+  const { keysOf, unread } = found.value;
   const assigned = new Map<RepositoryName, PodId | null>();
-  for (const [name, own] of keysOf) {
-    if (own.some((key) => unread.has(key))) continue;
-    const pod = assignedPod(own, podOfKey);
+  for (const [name, keys] of keysOf) {
+    if (keys.some((key) => unread.has(key))) continue;
+    const pod = assignedPod(directory, name, found.value);
     if (!pod.ok) return pod;
     assigned.set(name, pod.value);
   }
   return ok(assigned);
 }
 
-type TextOf = KvValues["textOf"];
+/** What KV says about some names. */
+type Found = KvValues & {
+  readonly record: DirectoryRecord | null;
+  /** The keys of each name's assignments, for as many names as the bounds let through. */
+  readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
+};
 
-type PodOfKey = (key: string) => Result<PodId | null, DirectoryFailure>;
+const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
-function assignedPod(routes: readonly string[], podOfKey: PodOfKey): Result<PodId | null, DirectoryFailure> {
-  for (const key of routes) {
-    const pod = podOfKey(key);
-    if (!pod.ok || pod.value !== null) return pod;
+/**
+ * Directory, blocks and assignments come by one read. Which assignments there may be depends on the directory's `depth`: the last one that this isolate
+ * saw is used, and assignments are read again in the rare case that it has grown since. A new isolate reads all prefixes, which are few, so that its
+ * first request does not wait for the depth first.
+ */
+async function findAssignments(
+  directory: Directory,
+  names: readonly RepositoryName[],
+  options: LookupOptions & NameBounds,
+): Promise<Result<Found, DirectoryFailure>> {
+  const depth = depthOf(directory.parsedRecords.directory.get(directoryKey)?.record ?? null);
+  const found = await readAssignments(directory, { names, depth }, options);
+  if (!found.ok) return found;
+  const grown = depthOf(found.value.record);
+  return grown > depth ? readAssignments(directory, { names, depth: grown }, options) : found;
+}
+
+async function readAssignments(
+  { readKv, parsedRecords }: Directory,
+  { names, depth }: { readonly names: readonly RepositoryName[]; readonly depth: number },
+  { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
+): Promise<Result<Found, DirectoryFailure>> {
+  const keysOf = new Map<RepositoryName, readonly string[]>();
+  const keys = new Set<string>();
+  for (const name of names) {
+    if (keys.size >= maxKeys) break;
+    const own = prefixesOf(name, depth).map(routeKey);
+    keysOf.set(name, own);
+    for (const key of own) keys.add(key);
   }
-  return podOfKey(directoryKey);
+  const read = await readKv([directoryKey, blocksKey, ...keys], options);
+  if (!read.ok) return directoryFailure(read.error);
+  const stored = { text: read.value.textOf(directoryKey), schema: directoryRecord };
+  const record = parseOnce(parsedRecords.directory, directoryKey, stored);
+  return record.ok ? ok({ ...read.value, record: record.value, keysOf }) : record;
 }
 
-/** The Pod that an assignment names, or that the directory names for all other names. Each record is parsed once, because names share them. */
-function podsOfKeys(textOf: TextOf): PodOfKey {
-  const known = new Map<string, Result<PodId | null, DirectoryFailure>>();
-  return (key) => {
-    const pod = known.get(key) ?? parsePodOf(key, textOf(key));
-    known.set(key, pod);
-    return pod;
-  };
-}
-
-function parsePodOf(key: string, text: string | null): Result<PodId | null, DirectoryFailure> {
-  if (key === directoryKey) {
-    const record = parseStored(key, text, directoryRecord);
-    return record.ok ? ok(record.value?.default ?? null) : record;
+function assignedPod(
+  { parsedRecords }: Directory,
+  name: RepositoryName,
+  { record, textOf }: Found,
+): Result<PodId | null, DirectoryFailure> {
+  for (const key of prefixesOf(name, depthOf(record)).map(routeKey)) {
+    const stored = { text: textOf(key), schema: assignmentRecord };
+    const assignment = parseOnce(parsedRecords.assignments, key, stored);
+    if (!assignment.ok) return assignment;
+    if (assignment.value !== null) return ok(assignment.value.pod);
   }
-  const assignment = parseStored(key, text, assignmentRecord);
-  return assignment.ok ? ok(assignment.value?.pod ?? null) : assignment;
+  return ok(record?.default ?? null);
 }
 
-function firstBlock(keys: readonly string[], textOf: TextOf): Result<string | null, DirectoryFailure> {
-  for (const key of keys) {
-    const block = parseStored(key, textOf(key), blockRecord);
-    if (!block.ok) return block;
-    if (block.value !== null) return ok(block.value.text);
+/** The text of the digest's block, else of the longest blocked prefix; a block may be for a longer prefix than any assignment. */
+function blockOf(
+  { parsedRecords }: Directory,
+  { name, digest }: { readonly name: RepositoryName; readonly digest: Digest | null },
+  text: string | null,
+): Result<string | null, DirectoryFailure> {
+  const record = parseOnce(parsedRecords.blocks, blocksKey, { text, schema: blocksRecord });
+  if (!record.ok) return record;
+  const blocks = record.value?.blocks;
+  if (blocks === undefined || blocks.size === 0) return ok(null);
+  for (const blocked of [...(digest === null ? [] : [digest]), ...prefixesOf(name)]) {
+    const why = blocks.get(blocked);
+    if (why !== undefined) return ok(why);
   }
   return ok(null);
 }

@@ -35,7 +35,8 @@ export async function authorize(endpoint: RegistryEndpoint, context: Context): P
   const authorized = await authorizeName(endpoint, context, { chosenBy });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
-  return authorizeName(endpoint, context, { chosenBy, assignmentMaxAgeMs: recentMs });
+  const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
+  return authorizeName(endpoint, context, { chosenBy, ...maxAges });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>

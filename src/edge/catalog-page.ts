@@ -49,7 +49,7 @@ export async function readPage(
   // After an empty page there is no place from which to go on.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
-  const pods = await assignedPods(directory, names);
+  const pods = await assignedPods(directory, names, { chosenBy: "pod" });
   if (!pods.ok) return pods;
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name) === pod);
   return ok({ pod, after, repositories, end, hasMore });

@@ -1,5 +1,6 @@
 import { readToken } from "../auth/grant.ts";
-import { ok } from "../lib/result.ts";
+import { err, ok } from "../lib/result.ts";
+import { refuseTooManyHeaders } from "../net/headers.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { accessList, requiredAccess } from "../oci/scope.ts";
@@ -41,6 +42,8 @@ export async function handle(request: Request, services: Services): Promise<Attr
   // 3. Without a token the answer is a challenge made from the URL only, so the 401 that starts every pull costs no look-up.
   const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
   if (!token.ok) return conclude(token);
+  const tooManyHeaders = refuseTooManyHeaders(request.headers);
+  if (tooManyHeaders !== null) return conclude(err({ reason: "refused", error: tooManyHeaders }));
   const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
 
   // 4. The edge answers `/v2/` for a token that verifies, and merges the catalogs of all Pods.

@@ -1,10 +1,18 @@
-/** A Map of at most `maxEntries`. The entry that was set longest ago is dropped first (a Map iterates in insertion order). */
+type Weight<V> = { readonly maxBytes: number; readonly bytesOf: (value: V) => number };
+
+/**
+ * A Map of at most `maxEntries`, and, where its values differ much in size, of at most `maxBytes`. The entries that were set longest ago are dropped
+ * first (a Map iterates in insertion order).
+ */
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();
   readonly #maxEntries: number;
+  readonly #weight: Weight<V>;
+  #bytes = 0;
 
-  constructor(maxEntries: number) {
+  constructor(maxEntries: number, weight: Weight<V> = { maxBytes: 0, bytesOf: () => 0 }) {
     this.#maxEntries = maxEntries;
+    this.#weight = weight;
   }
 
   get(key: K): V | undefined {
@@ -12,15 +20,19 @@ export class BoundedMap<K, V> {
   }
 
   set(key: K, value: V): void {
-    this.#entries.delete(key);
+    this.delete(key);
     this.#entries.set(key, value);
-    if (this.#entries.size <= this.#maxEntries) return;
-    const oldest = this.#entries.keys().next();
-    if (!oldest.done) this.#entries.delete(oldest.value);
+    this.#bytes += this.#weight.bytesOf(value);
+    for (const [oldest] of this.#entries) {
+      if (this.#entries.size <= this.#maxEntries && this.#bytes <= this.#weight.maxBytes) return;
+      this.delete(oldest);
+    }
   }
 
   delete(key: K): void {
-    this.#entries.delete(key);
+    const value = this.#entries.get(key);
+    if (value === undefined || !this.#entries.delete(key)) return;
+    this.#bytes -= this.#weight.bytesOf(value);
   }
 
   get size(): number {

@@ -1,8 +1,18 @@
-/** The whole body, or null if it is longer than `maxBytes`. Once that is known, or `signal` is aborted, the rest is not read. */
+/** A sender may make a chunk of each byte, and each chunk costs as much as a small request. Networks cut a body into longer pieces. */
+const minBytesPerChunk = 512;
+/** A client sends its form in one piece. A Pod may write its list name by name. */
+const spareChunks = { request: 32, answer: 1_000 };
+
+type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
+
+/**
+ * The whole body, or null if it is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest is not
+ * read.
+ */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
   maxBytes: number,
-  signal?: AbortSignal,
+  { signal, from = "answer" }: Reading = {},
 ): Promise<Uint8Array<ArrayBuffer> | null> {
   const chunks: Uint8Array[] = [];
   let bytes = 0;
@@ -11,11 +21,11 @@ export async function boundedBytes(
   signal?.addEventListener("abort", stop);
   for (let read = await reader.read(); !read.done; read = await reader.read()) {
     bytes += read.value.byteLength;
-    if (bytes > maxBytes) {
+    chunks.push(read.value);
+    if (bytes > maxBytes || chunks.length > spareChunks[from] + bytes / minBytesPerChunk) {
       stop();
       return null;
     }
-    chunks.push(read.value);
   }
   const whole = new Uint8Array(bytes);
   let offset = 0;
@@ -26,13 +36,16 @@ export async function boundedBytes(
   return whole;
 }
 
-/** The whole body as UTF-8 text, or null if it is longer than `maxBytes`. */
+/** The whole body as UTF-8 text, or null as above. */
 export async function boundedText(
   body: Request | Response,
   maxBytes: number,
   signal?: AbortSignal,
 ): Promise<string | null> {
   if (body.body === null) return "";
-  const bytes = await boundedBytes(body.body, maxBytes, signal);
+  const bytes = await boundedBytes(body.body, maxBytes, {
+    signal,
+    from: body instanceof Request ? "request" : "answer",
+  });
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }

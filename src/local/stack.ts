@@ -30,7 +30,6 @@ import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
-import type { ApiKv } from "./workerd/kv-api.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
@@ -69,6 +68,8 @@ export type Stack = RunningStack & {
   workerdPid(): number;
   /** Kills a Pod's gateway as a crash does, and starts it again. */
   restartGateway(pod: LocalPodId): Promise<void>;
+  /** Runs the Worker's cron trigger once. */
+  runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
   stop(): Promise<void>;
 };
@@ -96,8 +97,10 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
-  const kv = Promise.withResolvers<ApiKv>();
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv: kv.promise })));
+  const started = Promise.withResolvers<RestartableEdge>();
+  const kv = started.promise.then((edge) => edge.kv);
+  const runCron = async () => (await started.promise).runCron();
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, runCron })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
@@ -115,7 +118,7 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   }
   const entries = await directoryEntries(options, pods, { sealingKey: sealingKeys.publicJwk, stateDir });
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
-  kv.resolve(edge.kv);
+  started.resolve(edge);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
   const view = viewOf(pods, edge, log);
   view.clearSeen();
@@ -185,6 +188,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
     restartGateway: async (pod) => pods[pod].gateway?.restart(),
+    runCron: () => edge.runCron(),
     restartEdge: edge.restart,
   };
 }

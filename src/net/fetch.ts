@@ -2,6 +2,7 @@ import { boundedBytes } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
+import { tooLongHeader } from "./headers.ts";
 import { type BodyEnd, moveBody, openPipe } from "./move-body.ts";
 import { within } from "./within.ts";
 
@@ -66,6 +67,11 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
     if (!(response instanceof Response)) {
       waitUntil(answered.then(({ body }) => body?.cancel()).catch(() => null));
       return err(response);
+    }
+    const tooLong = tooLongHeader(response.headers);
+    if (tooLong !== null) {
+      waitUntil(Promise.resolve(response.body?.cancel()).catch(() => null));
+      return err({ reason: "bad-answer", text: `answered with a header "${tooLong}" of more than 16 KB` });
     }
     if (response.status >= 200 && response.status <= 599) {
       return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);

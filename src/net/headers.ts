@@ -1,3 +1,5 @@
+import type { OciError } from "../oci/errors.ts";
+
 /** RFC 9110 §7.6.1: these belong to one connection, as do the headers that `Connection` names. */
 const hopByHop = [
   "connection",
@@ -23,9 +25,28 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
 
 export function withoutHopByHop(headers: Headers): Headers {
   const kept = new Headers(headers);
-  const named = (headers.get("Connection") ?? "").split(",").map((name) => name.trim().toLowerCase());
-  for (const name of [...hopByHop, ...named]) if (/^[a-z0-9-]+$/.test(name)) kept.delete(name);
+  const named = new Set((headers.get("Connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
+  // A message may name thousands of headers here, but it has few.
+  for (const name of [...kept.keys()]) if (hopByHop.includes(name) || named.has(name)) kept.delete(name);
   return kept;
+}
+
+/** Clients send about ten headers, and proxies add a few. Each one costs a Pod request several microseconds. */
+const MAX_HEADERS = 200;
+
+/** RFC 6585 §5: the answer to a request with more headers than are passed on. */
+export function refuseTooManyHeaders(headers: Headers): OciError | null {
+  const count = [...headers.keys()].length;
+  if (count <= MAX_HEADERS) return null;
+  return { code: "UNSUPPORTED", status: 431, message: `request has ${count} headers; want at most ${MAX_HEADERS}` };
+}
+
+const MAX_HEADER_CHARACTERS = 16 * 1024;
+
+/** A header of a Pod's answer that is longer than any that a registry sends; what reads it takes longer, too. */
+export function tooLongHeader(headers: Headers): string | null {
+  for (const [name, value] of headers) if (value.length > MAX_HEADER_CHARACTERS) return name;
+  return null;
 }
 
 /** The announced length of a body in bytes: 0 if there is no body, null if its length was not announced (chunked). */

@@ -13,9 +13,9 @@ const MAX_DIGEST_CHARACTERS = 255;
 export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
 
 export function parseDigest(text: string): Result<Digest, string> {
-  const [, algorithm = "", encoded = ""] = digestGrammar.exec(text) ?? [];
+  const [, algorithm = "", encoded = ""] = isDigestLike(text) ? (digestGrammar.exec(text) ?? []) : [];
   const encoding = registered[algorithm];
-  if (isDigestLike(text) && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
+  if (algorithm !== "" && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
   return err(
     `digest "${text.slice(0, MAX_DIGEST_CHARACTERS)}" is malformed; want sha256: and 64 lower-case hex digits`,
   );

@@ -11,7 +11,7 @@ export type Prefix = Brand<string, "Prefix">;
 const MAX_NAME_CHARACTERS = 255;
 
 /** GitLab nests groups 20 deep. This also bounds the one bulk KV read (100 keys) of a name that is not cached. */
-const MAX_PREFIX_COMPONENTS = 20;
+export const MAX_PREFIX_COMPONENTS = 20;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <name>.
 const alphanumeric = "[a-z0-9]+";
@@ -37,12 +37,17 @@ export function parsePrefix(text: string): Result<Prefix, string> {
   return err(`prefix "${text}" has ${components} components; want at most ${MAX_PREFIX_COMPONENTS}`);
 }
 
-/** The prefixes of a name, longest first. They end where a component ends: `acme` is a prefix of `acme/app` and not of `acmecorp`. */
-export function prefixesOf(name: RepositoryName): readonly Prefix[] {
+/**
+ * The prefixes of a name that have at most so many components, longest first. They end where a component ends: `acme` is a prefix of `acme/app` and not
+ * of `acmecorp`.
+ */
+export function prefixesOf(name: RepositoryName, maxComponents = MAX_PREFIX_COMPONENTS): readonly Prefix[] {
   const prefixes: Prefix[] = [];
-  for (let end = 0; end >= 0 && prefixes.length < MAX_PREFIX_COMPONENTS; ) {
+  for (let end = 0; end >= 0 && prefixes.length < maxComponents; ) {
     end = name.indexOf("/", end + 1);
     prefixes.push((end < 0 ? name : name.slice(0, end)) as Prefix);
   }
   return prefixes.reverse();
 }
+
+export const componentsOf = (prefix: Prefix): number => prefix.split("/").length;

@@ -3,17 +3,22 @@ import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEnd
 /** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
+/** Pods know five. */
+export const MAX_ACTIONS = 20;
+
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons.
+ * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons, or
+ * very many actions.
  */
 export function parseScope(text: string): Access | null {
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
   if (first <= 0 || last === first) return null;
-  const actions = new Set(text.slice(last + 1).split(","));
-  actions.delete("");
-  return { type: text.slice(0, first), name: text.slice(first + 1, last), actions: [...actions] };
+  const actions = text.slice(last + 1).split(",", MAX_ACTIONS + 1);
+  if (actions.length > MAX_ACTIONS) return null;
+  const different = new Set(actions.filter((action) => action !== ""));
+  return { type: text.slice(0, first), name: text.slice(first + 1, last), actions: [...different] };
 }
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;

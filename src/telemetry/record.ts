@@ -32,7 +32,7 @@ export type Trace = {
   kvFailure?: string;
   /** Where the proof came from by which a URL was signed. */
   proof?: "memory" | "cache" | "manifest" | "head";
-  /** Why a store that fits the client was passed over. */
+  /** Which store that fits the client was passed over, and why. */
   passedOver?: string;
 };
 

@@ -2,11 +2,11 @@ import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Directory, defaultPod, directoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
-import { assignedPods, recentMs } from "../directory/resolve.ts";
+import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import { type Access, isRepository, writes } from "../oci/scope.ts";
+import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -33,7 +33,9 @@ type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; read
 
 const MAX_PODS = 5;
 /** For a dozen names of three components that were not pulled here before, and a hundred of four that were. */
-const strangerBounds = { maxNewKeys: 40, maxKeys: 400 };
+export const strangerBounds = { maxNewKeys: 40, maxKeys: 400 };
+/** For 200 names of five components. */
+export const userBounds = { maxKeys: 1_000 };
 
 /** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
@@ -44,19 +46,19 @@ const noLogin: OciError = {
 };
 
 /**
- * Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. `chosenBy` says
- * whether the credentials were found to be good.
+ * Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. `bounds` are those
+ * of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
   directory: Directory,
-  chosenBy: "stranger" | "directory",
+  bounds: NameBounds,
 ): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const assigned = await assignScopes(request.scopes, { directory, record: record.value, chosenBy });
+  const assigned = await assignScopes(request.scopes, { directory, record: record.value, bounds });
   if (!assigned.ok) return assigned;
   const { scopesOf, isCut } = assigned.value;
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
@@ -111,29 +113,29 @@ async function ownerOf(
 type Lookup = {
   readonly directory: Directory;
   readonly record: DirectoryRecord;
-  readonly chosenBy: "stranger" | "directory";
+  readonly bounds: NameBounds;
 };
 
 /** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
 async function assignScopes(
   scopes: readonly Access[],
-  { directory, record, chosenBy }: Lookup,
+  { directory, record, bounds }: Lookup,
 ): Promise<Result<Assigned, DirectoryFailure>> {
-  const names = scopes.flatMap((scope) => repositoryOf(scope) ?? []);
-  const bounds = chosenBy === "stranger" ? strangerBounds : {};
-  const pods = await assignedPods(directory, names, { chosenBy, assignmentMaxAgeMs: recentMs, ...bounds });
+  const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
+  const names = named.flatMap(({ name }) => name ?? []);
+  const options = { chosenBy: "stranger", assignmentMaxAgeMs: recentMs, ...bounds } as const;
+  const pods = await assignedPods(directory, names, options);
   if (!pods.ok) return pods;
   const fallback = record.default === undefined ? [] : [record.default];
-  const podsOf = (scope: Access): readonly PodId[] => {
+  const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
     if (isCatalog(scope)) return record.pods ?? fallback;
     if (scope.type === "registry") return fallback;
-    const name = repositoryOf(scope);
     const pod = name === null ? null : pods.value.get(name);
     return pod == null ? [] : [pod];
   };
   const scopesOf = new Map<PodId, Access[]>();
-  for (const scope of withOneCatalog(scopes)) {
-    for (const pod of podsOf(scope)) {
+  for (const { scope, name } of named) {
+    for (const pod of podsOf(scope, name)) {
       const own = scopesOf.get(pod) ?? [];
       own.push(scope);
       scopesOf.set(pod, own);
@@ -142,12 +144,12 @@ async function assignScopes(
   return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/** The catalog is asked of every Pod, so all scopes for it are one. */
+/** The catalog is asked of every Pod, so all scopes for it are one, with as many actions as a scope may have. */
 function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
   const [first, ...others] = scopes.filter(isCatalog);
   if (first === undefined || others.length === 0) return scopes;
   const actions = [...new Set([first, ...others].flatMap((scope) => scope.actions))];
-  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions }];
+  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions: actions.slice(0, MAX_ACTIONS) }];
 }
 
 async function findPods(

@@ -29,8 +29,10 @@ const passedByPost = ["grant_type", "username", "password", "refresh_token", "cl
 export async function parseTokenRequest(request: Request, service: string): Promise<Result<TokenRequest, OciError>> {
   const isForm = request.method === "POST";
   const text = isForm ? await textWithin(request, MAX_FORM_BYTES) : new URL(request.url).search;
-  if (text === null)
-    return err({ code: "QUERY_INVALID", message: `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds` });
+  if (text === null) {
+    const message = `form does not end within ${MAX_FORM_BYTES} bytes and 10 seconds, or comes in very small pieces`;
+    return err({ code: "QUERY_INVALID", message });
+  }
   if (hasMoreParameters(text, MAX_TOKEN_PARAMETERS)) {
     return err({
       code: "QUERY_INVALID",

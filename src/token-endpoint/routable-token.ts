@@ -1,4 +1,5 @@
 import { decodeJwt } from "jose";
+import { isCompactJwt } from "../auth/bundle.ts";
 
 /**
  * The cell id (base36) that a GitLab credential carries, by which a login, which names no repository, finds its Pod. It proves nothing: a forged
@@ -35,8 +36,11 @@ export function routingText(token: string): string | null {
 
 /** CI job tokens: `glcbt-<JWT>`, perhaps with an instance's own prefix before, the cell in claim `c`. */
 function cellOfCiToken(token: string): string | null {
-  const jwt = /^(?:[\w-]*-)?glcbt-([\w-]+\.[\w-]+\.[\w-]+)$/.exec(token)?.[1];
-  if (jwt === undefined) return null;
+  const mark = "glcbt-";
+  const at = token.indexOf(mark);
+  if (at < 0 || !/^([\w-]*-)?$/.test(token.slice(0, at))) return null;
+  const jwt = token.slice(at + mark.length);
+  if (!isCompactJwt(jwt)) return null;
   try {
     const { c } = decodeJwt(jwt);
     return typeof c === "string" ? c : null;

@@ -4,7 +4,7 @@ import type { Refusal } from "../refusal.ts";
 import { askPod, type CallTokenService } from "./ask-pod.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
-import { type Plan, type PodQuestion, planLogin, planQuestions } from "./plan.ts";
+import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = {
@@ -42,13 +42,13 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
-  const plan = await planQuestions(request, directory, "stranger");
+  const plan = await planQuestions(request, directory, strangerBounds);
   if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
   const login = await planLogin(request, directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, directory, "directory") : plan;
+  return isGood ? planQuestions(request, directory, userBounds) : plan;
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Parses a topology's plain values: names by their grammar, and references to Pods of the file. Pure. */
 import * as v from "valibot";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
+import { maxBlocks } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
@@ -154,6 +155,11 @@ function assignmentsOf(
 
 function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Digest, string> {
   const blocks = new Map<Prefix | Digest, string>();
+  const count = Object.keys(input).length;
+  if (count > maxBlocks) {
+    mistakes.push({ path: ["blocks"], at: "name", text: `has ${count} entries; want at most ${maxBlocks}` });
+    return blocks;
+  }
   for (const [text, why] of Object.entries(input) as [string, unknown][]) {
     const path = ["blocks", text];
     const blocked = parseBlocked(text);

@@ -47,8 +47,8 @@ function withDefaults(key: string, json: unknown): unknown {
 }
 
 /** A route is written after its Pod and that Pod's keys, and deleted before them. The directory record comes between. */
-const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "block", "route", "directory"];
-const deleteOrder: readonly RecordKind[] = ["route", "block", "cell", "key", "pod", "directory"];
+const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
+const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];
 
 /** The items in the order in which they are safe to write: writes come first, then deletes. */
 export function inWriteOrder<T extends { readonly key: string }>(

@@ -4,7 +4,7 @@ import { stringify } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
 import {
   assignmentRecord,
-  blockRecord,
+  blocksRecord,
   cellRecord,
   type DirectoryRecord,
   directoryRecord,
@@ -30,10 +30,11 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   if (!cells.ok) return cells;
   const routes = parseAll(byKind.get("route"), assignmentRecord);
   if (!routes.ok) return routes;
-  const blocks = parseAll(byKind.get("block"), blockRecord);
+  const blocks = parseAll(byKind.get("blocks"), blocksRecord);
   if (!blocks.ok) return blocks;
   const directory = parseAll(byKind.get("directory"), directoryRecord);
   if (!directory.ok) return directory;
+  const [blocked] = blocks.value.map(([, only]) => only.blocks);
   const [record = null] = directory.value.map(([, only]) => only);
   const assignments = routes.value.map(([prefix, { pod }]) => [prefix, pod] as const);
   return ok({
@@ -43,9 +44,7 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
       ...(assignmentsFile === undefined ? { assignments: Object.fromEntries(assignments) } : { assignmentsFile }),
       ...(record?.default === undefined ? {} : { default: record.default }),
       credentials: record?.credentials ?? "own",
-      ...(blocks.value.length === 0
-        ? {}
-        : { blocks: Object.fromEntries(blocks.value.map(([blocked, { text }]) => [blocked, text])) }),
+      ...(blocked === undefined || blocked.size === 0 ? {} : { blocks: Object.fromEntries(blocked) }),
     }),
   });
 }

@@ -1,8 +1,9 @@
 /** Records as they are written to KV: their text, and the metadata that repeats it. Pure. */
-import { directoryKey, podPrefix, routePrefix } from "../directory/keys.ts";
+import { blocksKey, directoryKey, podPrefix, routePrefix } from "../directory/keys.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { parseJson } from "../lib/json.ts";
+import { MAX_PREFIX_COMPONENTS } from "../oci/repository-name.ts";
 
 /** What the records of one write have in common. */
 export type Stamp = {
@@ -13,7 +14,7 @@ export type Stamp = {
   readonly appliedBy?: string;
 };
 
-const versionedPrefixes = [podPrefix, routePrefix];
+const versionedPrefixes = [podPrefix, routePrefix, blocksKey];
 
 export function recordText(key: string, record: object, { revision, appliedAt, appliedBy }: Stamp): string {
   const head = versionedPrefixes.some((prefix) => key.startsWith(prefix)) ? { v: 1, revision } : { v: 1 };
@@ -35,13 +36,19 @@ export function metadataOf(value: string): unknown {
 }
 
 /** What a directory record says, without when and by whom it was written. */
-export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials">;
+export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials" | "depth">;
 
 /** The directory record while a write is under way. */
 export type DirectorySteps = {
-  /** With the new Pods, because a bundle may name a Pod only once this record does. Null if no Pod is new. */
+  /**
+   * With the new Pods, because a bundle may name a Pod only once this record does, and with the new depth if it is larger, because longer prefixes are
+   * looked up only then. Null if there is neither.
+   */
   readonly widened: string | null;
-  /** With all that the write changes, because the default may change only once all assignments are written. Null if nothing changes. */
+  /**
+   * With all that the write changes, because the default may change only once all assignments are written. Only the depth is never smaller than before:
+   * the last text of all lowers it. Null if nothing changes.
+   */
   readonly settled: string | null;
 };
 
@@ -51,15 +58,28 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });
   const known = from?.pods ?? [];
   const added = (to.pods ?? []).filter((id) => !known.includes(id));
-  const before = from ?? { credentials: "own" };
+  const before: DirectoryContent = from ?? { credentials: "own" };
+  const depth = deeper(before, to);
+  const isWider = added.length > 0 || depth !== before.depth;
+  const settled = textOf({ ...to, depth });
   return {
-    widened: added.length === 0 ? null : textOf({ ...before, pods: [...known, ...added] }),
-    settled: from !== null && textOf(to) === textOf(from) ? null : textOf(to),
+    widened: isWider ? textOf({ ...before, depth, pods: [...known, ...added] }) : null,
+    settled: from !== null && settled === textOf(from) ? null : settled,
   };
 }
 
-export const contentOf = ({ pods, default: defaultPod, credentials }: DirectoryContent): DirectoryContent => ({
+type Depth = Pick<DirectoryRecord, "depth">;
+
+/** The larger depth of the two. A record without one has the largest. */
+const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] =>
+  one === undefined || other === undefined ? undefined : Math.max(one, other);
+
+/** Whether the edge looks up an assigned prefix of so many components. */
+export const isWithin = (components: number, { depth = MAX_PREFIX_COMPONENTS }: Depth): boolean => components <= depth;
+
+export const contentOf = ({ pods, default: defaultPod, credentials, depth }: DirectoryContent): DirectoryContent => ({
   pods,
   default: defaultPod,
   credentials,
+  depth,
 });

@@ -1,7 +1,7 @@
 /** The schema of the topology file, the value that it becomes, and the records that it asks for. Pure. */
 import * as v from "valibot";
 import {
-  blockKey,
+  blocksKey,
   cellKey,
   directoryKey,
   nameIn,
@@ -14,7 +14,7 @@ import type { PodId } from "../directory/pod-id.ts";
 import { podFields } from "../directory/records.ts";
 import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
-import type { Prefix } from "../oci/repository-name.ts";
+import { componentsOf, type Prefix } from "../oci/repository-name.ts";
 import { cloudPaths } from "./cloud-formats.ts";
 
 const pod = v.strictObject({
@@ -104,12 +104,22 @@ type Entry = readonly [key: string, record: object];
 const routesOf = ({ pods }: Topology): ReadonlyMap<PodId, object> =>
   new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
 
-function* otherRecords({ pods, blocks, default: defaultPod, credentials }: Topology): Generator<Entry> {
+/** At least 1, so that a group which is assigned by hand in KV is found. */
+const depthOf = (prefixes: Iterable<Prefix>): number => {
+  let depth = 1;
+  for (const prefix of prefixes) depth = Math.max(depth, componentsOf(prefix));
+  return depth;
+};
+
+function* otherRecords({ pods, assignments, blocks, default: defaultPod, credentials }: Topology): Generator<Entry> {
   for (const [id, { cells, ...pod }] of pods) {
     yield [podKey(id), pod];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];
     for (const cell of cells) yield [cellKey(cell), { pod: id }];
   }
-  for (const [blocked, text] of blocks) yield [blockKey(blocked), { text }];
-  yield [directoryKey, { pods: [...pods.keys()], default: defaultPod, credentials }];
+  if (blocks.size > 0) yield [blocksKey, { blocks: Object.fromEntries(blocks) }];
+  yield [
+    directoryKey,
+    { pods: [...pods.keys()], default: defaultPod, credentials, depth: depthOf(assignments.keys()) },
+  ];
 }

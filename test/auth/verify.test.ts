@@ -1,3 +1,5 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
 import { verifyToken } from "../../src/auth/verify.ts";
@@ -107,6 +109,13 @@ test("an entry of access without actions grants nothing, as registries read it",
   });
 });
 
+/** What is in use after a garbage collection. */
+function heapBytes(): number {
+  setFlagsFromString("--expose-gc");
+  (runInNewContext("gc") as () => void)();
+  return process.memoryUsage().heapUsed;
+}
+
 describe("remembered token", () => {
   test("it is not taken for another token, however much of it is the same", async () => {
     const jwt = await sign({ jti: "whole" });
@@ -137,6 +146,29 @@ describe("remembered token", () => {
     const last = await tokenOf(2_000);
     expect(await kindOf(last, now, known)).toBe("verified");
     expect([await kindWithoutKeys(first), await kindWithoutKeys(last)]).toEqual(["unknown-key", "verified"]);
+  });
+
+  test.each([
+    ["1,900 equal entries", () => Array(1_900).fill({})],
+    [
+      "400 different entries",
+      (token: number) => Array.from({ length: 400 }, (_, index) => ({ name: `${token}${index}` })),
+    ],
+    [
+      "200 long names",
+      (token: number) => Array.from({ length: 200 }, (_, index) => ({ ...access[0], name: `a/${token}/${index}` })),
+    ],
+  ])("2,000 of them with %s of access take less than 24 MB", async (_, entriesOf) => {
+    const fast = await generateKeyPair("ES256");
+    const known = podWith({ ...(await exportJWK(fast.publicKey)), kid, alg: "ES256" });
+    const memory = createIsolate().tokens;
+    const before = heapBytes();
+    for (let index = 0; index < 2_000; index += 1) {
+      const jwt = await sign({ access: entriesOf(index) }, { alg: "ES256" }, fast.privateKey);
+      expect((await verifyToken(jwt, known, { tokens: memory, now })).kind).toBe("verified");
+    }
+    expect((heapBytes() - before) / 1e6).toBeLessThan(24);
+    expect(memory.verified.size).toBeGreaterThan(50);
   });
 
   test("it is good no longer than the token is", async () => {

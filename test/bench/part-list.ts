@@ -1,4 +1,5 @@
 /** The parts of the bench in their order, and how long each of them measures. */
+import { benchBlocks } from "./blocks.ts";
 import { benchBundle, benchStartUp } from "./bundle.ts";
 import { benchCrypto } from "./crypto.ts";
 import type { Finding } from "./finding.ts";
@@ -10,6 +11,7 @@ import { benchPrice } from "./price.ts";
 import { benchPullTimes } from "./pull-times.ts";
 import { benchResolve } from "./resolve.ts";
 import { benchStoreChoice } from "./store-choice.ts";
+import { benchStrangers } from "./stranger-cost.ts";
 
 export type Part = {
   readonly name: string;
@@ -39,6 +41,11 @@ export const parts: readonly Part[] = [
     short: null,
   },
   {
+    name: "blocks",
+    full: () => benchBlocks({ warmUp, rounds: 15, count: 1_000 }),
+    short: null,
+  },
+  {
     name: "pull-times",
     full: () => benchPullTimes({ delaysMs: [0, 20, 40], rounds: 11 }),
     short: () => benchPullTimes({ delaysMs: [40], rounds: 5 }),
@@ -57,5 +64,10 @@ export const parts: readonly Part[] = [
   { name: "start-up", full: () => benchStartUp({ runs: 7 }), short: null },
   { name: "memory", full: () => benchMemory(), short: null },
   { name: "price", full: benchPrice, short: null },
+  {
+    name: "stranger-cost",
+    full: () => benchStrangers({ fleets: [8, 500], rounds: 5, count: 20 }),
+    short: null,
+  },
   { name: "podctl", full: () => benchPodctl(), short: null },
 ];

@@ -20,7 +20,7 @@ beforeEach(async () => {
   const pod = { v: 1, revision: 1, state: "active", ...services, issuer: "i", audience: "a", keys: [] };
   await running.kv.put("pod/pod-a", JSON.stringify(pod));
   await running.kv.put("route/acme", JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
-  await running.kv.put(`block/${blockedDigest}`, JSON.stringify({ v: 1, text: "leaked" }));
+  await running.kv.put("blocks", JSON.stringify({ v: 1, revision: 1, blocks: { [blockedDigest]: "leaked" } }));
 });
 
 const digestOf = (letter: string): Digest => {

@@ -47,7 +47,7 @@ describe("resolvePod", () => {
     "pod/pod-b": pod("https://b.test"),
     "route/acme": active("pod-a"),
     "route/acme/team": active("pod-b"),
-    "block/acme/bad": { v: 1, text: "leaked" },
+    blocks: { v: 1, revision: 1, blocks: { "acme/bad": "leaked" } },
   };
 
   test.each([
@@ -80,6 +80,47 @@ describe("resolvePod", () => {
     expect(isolate.trace.kvReads).toBe(3);
   });
 
+  test("with depth 1, a new repository of a known group costs no read, and a deeper assignment is not looked up", async () => {
+    await put({ ...records, directory: { v: 1, revision: 1, depth: 1 } });
+    await resolve("acme/app");
+    const reads = isolate.trace.kvReads;
+    expect([await resolve("acme/other"), await resolve("acme/team/app")]).toEqual(["pod-a", "pod-a"]);
+    expect(isolate.trace.kvReads).toBe(reads);
+    // A block may be for a longer prefix than any assignment.
+    expect([await resolve("acme/bad/app"), isolate.trace.kvReads]).toEqual(["leaked", reads]);
+  });
+
+  test("when the isolate's copies expire, directory, blocks and assignments are read again by one read", async () => {
+    await put({ ...records, directory: { v: 1, revision: 1, depth: 1 } });
+    await resolve("acme/app");
+    isolate.nowMs += 31_000;
+    const reads = isolate.trace.kvReads;
+    await resolve("acme/app");
+    // The second one is of the Pod's record.
+    expect(isolate.trace.kvReads - reads).toBe(2);
+  });
+
+  test("a deeper assignment is found as soon as the isolate sees the depth that was raised for it", async () => {
+    await put({ ...records, directory: { v: 1, revision: 1, depth: 1 } });
+    expect(await resolve("acme/team/app")).toBe("pod-a");
+    await put({ ...records, directory: { v: 1, revision: 2, depth: 2 } });
+    isolate.nowMs += 31_000;
+    expect(await resolve("acme/team/app")).toBe("pod-b");
+    await put({ ...records, directory: { v: 1, revision: 3, depth: 1 } });
+    isolate.nowMs += 31_000;
+    expect(await resolve("acme/team/app")).toBe("pod-a");
+  });
+
+  test("a block of a prefix that JavaScript has as a property of all objects holds, and no other such name is blocked", async () => {
+    await put({
+      ...records,
+      "route/constructor": active("pod-a"),
+      "route/valueof": active("pod-a"),
+      blocks: '{"v":1,"revision":1,"blocks":{"constructor":"withdrawn"}}',
+    });
+    expect([await resolve("constructor/app"), await resolve("valueof/app")]).toEqual(["withdrawn", "pod-a"]);
+  });
+
   test("a change is seen when the isolate's hit or miss has expired, and not before", async () => {
     await put(records);
     expect([await resolve("acme/app"), await resolve("initech")]).toEqual(["pod-a", null]);
@@ -96,6 +137,19 @@ describe("resolvePod", () => {
     ["text that is not JSON", { "route/acme": "{" }, /"route\/acme" is not JSON/],
     ["a later schema", { "route/acme": { ...active("pod-a"), v: 2 } }, /"route\/acme" is wrong at/],
     ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
+    ["a depth of 0", { directory: { v: 1, revision: 1, depth: 0 } }, /"directory" is wrong at "depth"/],
+    ["a block without a text", { blocks: { v: 1, revision: 1, blocks: { acme: 1 } } }, /"blocks" is wrong at "blocks"/],
+    [
+      "more blocks than 10,000",
+      {
+        blocks: {
+          v: 1,
+          revision: 1,
+          blocks: Object.fromEntries(Array.from({ length: 10_001 }, (_, index) => [`a${index}`, "x"])),
+        },
+      },
+      /"blocks" is wrong at "blocks": want at most 10000 entries/,
+    ],
     ["a bad Pod id", { "route/acme": active("Pod_A") }, /"route\/acme" is wrong at "pod"/],
     ["a Pod without a record", { "route/acme": active("pod-c") }, /"pod-c", which has no record/],
     [

@@ -47,6 +47,7 @@ function startEdge() {
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,
     stallMs: 60_000,
+    storeCheckMs: 5_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
@@ -55,7 +56,12 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const services: Services = {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
-      directory: createDirectory({ readKv, plainHttp: "nowhere", parsedPods: isolate.parsedPods }),
+      directory: createDirectory({
+        readKv,
+        plainHttp: "nowhere",
+        parsedPods: isolate.parsedPods,
+        parsedRecords: isolate.parsedRecords,
+      }),
       callRegistry: async (pod, request) => {
         edge.called.push(`${request.method} ${pod.id}`);
         return ok(new Response(null, { status: 201 }));

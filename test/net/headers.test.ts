@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { announcedBytes } from "../../src/net/headers.ts";
+import { announcedBytes, withoutHopByHop } from "../../src/net/headers.ts";
 
 const body = new Blob(["x"]).stream();
 
@@ -19,4 +19,10 @@ test.each([
 
 test("a body without a Content-Length announces no length, and no body announces 0 bytes", () => {
   expect([announcedBytes(body, new Headers()), announcedBytes(null, new Headers())]).toEqual([null, 0]);
+});
+
+test("headers that Connection names are dropped, however many names it has", () => {
+  const names = `${"a, ".repeat(5_000)}X-Own , close`;
+  const kept = withoutHopByHop(new Headers({ Connection: names, "X-Own": "1", "X-Other": "2", TE: "trailers" }));
+  expect([...kept]).toEqual([["x-other", "2"]]);
 });

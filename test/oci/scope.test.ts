@@ -37,6 +37,11 @@ describe("scopes", () => {
     ["both, with stray spaces", [" repository:a/b:pull  repository:c:pull", "registry:catalog:*"], 3],
     ["without actions", ["repository:a/b", "repository:a/b:"], 0],
     ["empty", ["", " "], 0],
+    [
+      "with 20 and with 21 actions",
+      [20, 21].map((count) => `repository:a:${Array.from({ length: count }, (_, index) => index).join()}`),
+      1,
+    ],
   ])("parseScopes finds each scope of values: %s", (_, values, count) => {
     expect(parseScopes(values)).toHaveLength(count);
   });

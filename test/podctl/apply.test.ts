@@ -66,7 +66,7 @@ describe("an apply", () => {
       "history/2",
       "pod/pod-c",
       "key/pod-c",
-      "block/acme/bad",
+      "blocks",
       // The new Pod is listed before an assignment names it, because a bundle may name only listed Pods.
       "directory",
       "route/acme",
@@ -109,10 +109,66 @@ describe("an apply", () => {
 
   test("keeps a block that is only in KV", async () => {
     await apply(before);
-    await kv.write([["block/acme/leaked", '{"v":1,"text":"leaked"}']]);
+    await kv.write([["blocks", '{"v":1,"revision":1,"blocks":{"acme/bad":"no","acme/leaked":"leaked"}}']]);
+    expect((await makePlan(kv, after)).keptBlocks).toEqual(["acme/leaked"]);
     await apply(after);
-    expect(records().has("block/acme/leaked")).toBe(true);
+    expect(JSON.parse(records().get("blocks") ?? "")).toMatchObject({
+      revision: 2,
+      blocks: { "acme/bad": "never", "acme/leaked": "leaked" },
+    });
   });
+});
+
+describe("the directory's depth", () => {
+  const flat = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: {acme: pod-a}"));
+  const deep = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: {acme: pod-a, acme/team/x: pod-b}"));
+  const depth = () => (JSON.parse(records().get("directory") ?? "{}") as { depth?: number }).depth ?? 20;
+  const unfound = () =>
+    [...records().keys()].filter((key) => key.startsWith("route/") && key.split("/").length - 1 > depth());
+
+  /** Does a step, stops it before its `cut`-th write, and gives what KV holds too deep at any time. */
+  async function stepUntil(cut: number, step: () => Promise<void>): Promise<{ done: boolean; unfound: string[] }> {
+    const seen: string[] = [];
+    server.heal();
+    server.onWrite = (n) => {
+      seen.push(...unfound());
+      return n < cut;
+    };
+    const done = await step().then(
+      () => true,
+      () => false,
+    );
+    server.heal();
+    return { done, unfound: [...seen, ...unfound()] };
+  }
+
+  test.each([
+    ["an apply that raises it", flat, deep, () => apply(deep)],
+    ["an apply that lowers it", deep, flat, () => apply(flat)],
+    ["a rollback that lowers it", flat, deep, () => rollBack(kv)],
+    ["a rollback that raises it", deep, flat, () => rollBack(kv)],
+  ])("is never less than that of an assignment in KV, wherever %s is cut off", async (name, first, second, step) => {
+    for (let cut = 1, done = false; !done; cut += 1) {
+      server.data.clear();
+      await apply(first);
+      if (name.startsWith("a rollback")) await apply(second);
+      const stepped = await stepUntil(cut, step);
+      expect(stepped.unfound, `cut at ${cut}`).toEqual([]);
+      done = stepped.done;
+    }
+    expect(depth()).toBe(name.endsWith("lowers it") ? 1 : 3);
+  });
+});
+
+test("an apply writes nothing if someone blocked an image since its plan was made", async () => {
+  await apply(before);
+  const plan = await makePlan(kv, after);
+  await kv.write([["blocks", '{"v":1,"revision":2,"blocks":{"acme/bad":"no","acme/leaked":"leaked"}}']]);
+  const held = records();
+  await expect(applyPlan(kv, plan)).rejects.toThrow("the blocks in KV have changed since they were read");
+  expect(records()).toEqual(held);
+  await apply(after);
+  expect(records().get("blocks")).toContain("acme/leaked");
 });
 
 describe("a record that someone damaged by hand", () => {

@@ -25,6 +25,9 @@ test("podctl doctor prints a table and what to do, and exits with 1 if anything 
   expect(sick.stdout).toContain(`token-unreachable: ${advice["token-unreachable"]}`);
   const checks = JSON.parse(named.stdout) as Check[];
   expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
+  // All assignments are listed only if all Pods are checked.
+  expect(sick.stdout).toMatch(/^edge +depth +ok +every assignment has at most 1 component$/m);
+  expect(checks.filter(({ check }) => check === "depth")).toEqual([]);
 });
 
 test("podctl doctor checks every Pod that has a record", async () => {

@@ -20,6 +20,14 @@ const seededForWrites: readonly Seeded[] = [
     }),
   ],
   [
+    "pull-through",
+    "manifests-untested",
+    async () => ({
+      ...(await onlyRegistry(({ method }) => (method === "POST" ? { inPlace: 405 } : null))),
+      blobs: { proof: "manifest" },
+    }),
+  ],
+  [
     "inner-host",
     "location-foreign",
     () => onlyRegistry(({ method, url }) => (method === "POST" ? redirectTo(url, elsewhere, /./) : null)),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { generateSealingKeys } from "../../src/directory/seal.ts";
 import {
   active,
   blobPath,
@@ -13,11 +13,11 @@ import {
 } from "../support/doctor.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { closedOrigin, startProxy } from "../support/proxy.ts";
-import { azureStore, healthyRecords, type Sickness, sickRecord } from "../support/sick-pods.ts";
+import { azureStore, healthyRecords, sickRecord } from "../support/sick-pods.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
-const { stack, kv, put, check, healthy, seedAll, onlyRegistry } = useDoctor(sealingKeys);
+const { stack, kv, put, check, healthy, seedAll, onlyRegistry, mountProbe, addTrusting } = useDoctor(sealingKeys);
 
 const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/docker\//];
 
@@ -167,38 +167,7 @@ describe("doctor and the edge:", () => {
   });
 });
 
-/** Puts the probe's blob into a repository of this Pod's own, in the registry of pod-b. */
-async function mountProbe(id: string): Promise<void> {
-  const { registry, token } = stack.current.pods["pod-b"];
-  const scopes = [`repository:${id}/probe:pull,push`, "repository:globex/hello:pull"]
-    .map((scope) => `&scope=${scope}`)
-    .join("");
-  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
-  const answer = await fetch(`${token.direct}/jwt/auth?service=pod-b-registry${scopes}`, { headers });
-  const { token: jwt } = (await answer.json()) as { token: string };
-  const mount = `mount=${healthy("pod-b").probe.digest}&from=globex/hello`;
-  const mounted = await fetch(`${registry.direct}/v2/${id}/probe/blobs/uploads/?${mount}`, {
-    method: "POST",
-    headers: { Authorization: `Bearer ${jwt}` },
-  });
-  expect(mounted.status).toBe(201);
-}
-
 describe("doctor and a Pod that only the edge may reach:", () => {
-  /** A Pod with names of its own, and with a secret that podctl does not have. */
-  async function addTrusting(id: string, sickness: Sickness): Promise<void> {
-    const value = await seal(
-      "only the edge knows this",
-      { pod: id, field: "trust.value", scheme: "header", target: sickness.registry ?? healthy("pod-b").registry },
-      sealingKeys.publicJwk,
-    );
-    const trust = { kind: "header", name: "X-Edge-Secret", value };
-    const probe = { repository: `${id}/probe`, digest: healthy("pod-b").probe.digest };
-    const record = await sickRecord(id, healthy("pod-b"), { trust, probe, ...sickness }, sealingKeys);
-    await put(`pod/${id}`, { ...active, ...record });
-    await put(`route/${id}`, { pod: id, ...active });
-  }
-
   test("it is checked through the edge, and its faults are found there too", async () => {
     await addTrusting("trusting", {});
     await addTrusting("trusting-other-issuer", { issuer: "somebody" });

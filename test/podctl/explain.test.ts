@@ -83,7 +83,19 @@ describe("explain:", () => {
 
   test("the look-ups are the prefixes that were tried, and the one that exists", async () => {
     const steps = await explain("GET", "/v2/globex/team/app/manifests/1");
-    expect(lines(steps, "look-ups").slice(1)).toEqual([
+    expect(lines(steps, "look-ups")).toEqual([
+      "directory  default pod-a, depth 1",
+      "blocks  –",
+      "route/globex  → pod-b",
+      "pod/pod-b  found",
+    ]);
+    await stack.current.putKv(
+      "directory",
+      '{"v":1,"revision":2,"pods":["pod-a","pod-b"],"default":"pod-a","credentials":"shared"}',
+    );
+    const deep = await explain("GET", "/v2/globex/team/app/manifests/1");
+    expect(lines(deep, "look-ups").slice(1)).toEqual([
+      "blocks  –",
       "route/globex/team/app  –",
       "route/globex/team  –",
       "route/globex  → pod-b",
@@ -156,7 +168,7 @@ describe("explain:", () => {
   });
 
   test("blocks, read-only Pods and names whose Pod has no record are refused as the Worker refuses them", async () => {
-    await stack.current.putKv("block/acme/leaked", '{"v":1,"text":"was leaked"}');
+    await stack.current.putKv("blocks", '{"v":1,"revision":2,"blocks":{"acme/leaked":"was leaked"}}');
     expect(result(await explain("GET", "/v2/acme/leaked/app/tags/list"), "answer")).toBe(
       "403 DENIED by a block: was leaked",
     );

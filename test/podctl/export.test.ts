@@ -59,10 +59,14 @@ const entriesOf = (topology: Topology) => {
 
 test.each(["\u3000", "two lines\n\n", "\n"])("an exported block keeps its text: %j", (text) => {
   const exported = exportTopology([
-    ...["a", "b"].map((digit) => ({
-      key: `block/sha256:${digit.repeat(64)}`,
-      text: JSON.stringify({ v: 1, text }),
-    })),
+    {
+      key: "blocks",
+      text: JSON.stringify({
+        v: 1,
+        revision: 1,
+        blocks: Object.fromEntries(["a", "b"].map((digit) => [`sha256:${digit.repeat(64)}`, text])),
+      }),
+    },
   ]);
   if (!exported.ok) throw new Error(exported.error);
   const pods = { "pod-a": JSON.parse(podText("pod-a")) as object };

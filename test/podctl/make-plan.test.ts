@@ -3,6 +3,7 @@ import { describe, expect, test } from "vitest";
 import { chunksOf } from "../../src/lib/collections.ts";
 import type { KvStore } from "../../src/podctl/target/kv-store.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { planLines } from "../../src/podctl/write/plan-text.ts";
 import { metadataOf, recordText } from "../../src/topology/record-text.ts";
 import { topologyRecords } from "../../src/topology/topology.ts";
 import { repositoryName } from "../support/generators.ts";
@@ -14,6 +15,10 @@ const assignments = fc.dictionary(prefix, fc.constantFrom(...pods), { maxKeys: 2
 
 const topologyWith = (assignments: Readonly<Record<string, string>>) =>
   topologyOf(topologyText(pods, `assignments: ${JSON.stringify(assignments)}`));
+
+/** The directory's depth is that of its deepest assignment. */
+const depthOf = (assignments: Readonly<Record<string, string>>): number =>
+  Math.max(1, ...Object.keys(assignments).map((prefix) => prefix.split("/").length));
 
 /** A KV that has what a topology asks for, listed by pages of this size. */
 function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): KvStore {
@@ -48,6 +53,7 @@ describe("a plan", () => {
             Object.hasOwn(live, name) && live[name] !== wanted[name] ? [`change route/${name}`] : [],
           ),
           ...Object.keys(live).flatMap((name) => (Object.hasOwn(wanted, name) ? [] : [`delete route/${name}`])),
+          ...(depthOf(live) === depthOf(wanted) ? [] : ["change directory"]),
         ];
         expect(changes.map(({ action, key }) => `${action} ${key}`).toSorted()).toEqual(expected.toSorted());
       }),
@@ -79,6 +85,31 @@ describe("a plan", () => {
       "delete key/pod-b",
       "delete pod/pod-b",
     ]);
+  });
+
+  test("names the assignments in KV that are deeper than the directory's depth, and corrects that", async () => {
+    const kv = kvOf({ acme: "pod-a" }, 10);
+    const route = { key: "route/acme/team", metadata: { v: 1, revision: 1, pod: "pod-b", state: "active" } };
+    const withHand: KvStore = {
+      ...kv,
+      async *list() {
+        yield* kv.list();
+        yield [route];
+      },
+    };
+    const absent = await makePlan(withHand, topologyWith({ acme: "pod-a" }));
+    expect([absent.unfound, absent.changes.map(({ action, key }) => `${action} ${key}`)]).toEqual([
+      ["route/acme/team"],
+      ["delete route/acme/team"],
+    ]);
+    const wanted = await makePlan(withHand, topologyWith({ acme: "pod-a", "acme/team": "pod-b" }));
+    expect([wanted.unfound, wanted.changes.map(({ action, key }) => `${action} ${key}`)]).toEqual([
+      ["route/acme/team"],
+      ["change directory"],
+    ]);
+    expect(planLines(wanted, "production").join("\n")).toContain(
+      "route/acme/team is deeper than the directory's `depth`",
+    );
   });
 
   test("neither deletes nor changes a record that a listing shows twice", async () => {

@@ -50,7 +50,7 @@ test("podctl process: unassign and unblock say that there is nothing to remove",
     ),
   );
   expect(runs).toEqual(
-    ["route/acme", "block/acme/leaked"].map((key) => ({
+    ["route/acme", "block of acme/leaked"].map((key) => ({
       stdout: `Nothing to do: there is no ${key}.\n`,
       stderr: "",
       code: 0,
@@ -92,6 +92,6 @@ test("podctl process: with --json, what it asks about goes to standard error", a
     run("rollback"),
   ]);
   expect(asking.map(({ stdout }) => stdout)).toEqual(["", "", ""]);
-  const shown = ["  + route/globex: pod-a\n", "  + block/acme/leaked\n", "production goes back from revision 1 "];
+  const shown = ["  + route/globex: pod-a\n", "  + blocks: + acme/leaked\n", "production goes back from revision 1 "];
   expect(asking.map(({ stderr }) => stderr)).toEqual(shown.map((text) => expect.stringContaining(text)));
 });

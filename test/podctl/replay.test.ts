@@ -95,7 +95,10 @@ describe("replay, two directories under the same traffic:", () => {
 
   test("differences are listed by name, with counts and the first requests", async () => {
     const before = mapOf({ acme: "pod-a" }, { directory: { default: "pod-a", revision: 1 } });
-    const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" }, { "block/acme/leaked": { text: "leaked" } });
+    const after = mapOf(
+      { acme: "pod-a", "acme/moved": "pod-b" },
+      { blocks: { revision: 1, blocks: { "acme/leaked": "leaked" } } },
+    );
     const lines = [
       ...Array<string>(5).fill(record("GET", "/v2/acme/moved/manifests/1")),
       common("HEAD", "/v2/acme/moved/manifests/2"),
@@ -158,10 +161,13 @@ describe("podctl replay:", () => {
         .map((seen) => JSON.stringify({ log: "edge", ...seen }))
         .join("\n"),
     );
-    await stack.current.putKv("block/acme/hello", '{"v":1,"text":"leaked"}');
+    await stack.current.putKv("blocks", '{"v":1,"revision":2,"blocks":{"acme/hello":"leaked"}}');
     const same = await run([log]);
     expect([same.code, same.stderr, same.stdout]).toEqual([0, "", expect.stringContaining("3 the same, 0 different")]);
 
+    const directory =
+      '{"v":1,"revision":2,"pods":["pod-a","pod-b"],"default":"pod-a","credentials":"shared","depth":2}';
+    await stack.current.putKv("directory", directory);
     await stack.current.putKv("route/globex/hello", '{"v":1,"pod":"pod-a","revision":2,"state":"active"}');
     const moved = await run([log]);
     expect(moved.code).toBe(2);

@@ -1,10 +1,12 @@
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
-import { beforeAll } from "vitest";
+import { beforeAll, expect } from "vitest";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { freshValues } from "../../src/directory/kv.ts";
+import { seal } from "../../src/directory/seal.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
+import { helloImage } from "../../src/local/images.ts";
 import { checkDeployment, type DeploymentUnderTest } from "../../src/podctl/doctor/check-deployment.ts";
 import type { Check } from "../../src/podctl/doctor/findings.ts";
 import { startProxy } from "./proxy.ts";
@@ -14,6 +16,7 @@ import { useStack } from "./toy-stack.ts";
 /** A Pod with one fault: its id, the finding that names the fault, and what makes the Pod have it. */
 export type Seeded = readonly [id: string, finding: string, make: () => Sickness | Promise<Sickness>];
 
+type Written = { readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
 type LocalPod = "pod-a" | "pod-b";
 
 export const active = { revision: 1, state: "active" };
@@ -25,6 +28,7 @@ export const directoryOf = (texts: ReadonlyMap<string, string>) =>
     readKv: async () => ok(freshValues(texts)),
     plainHttp: "everywhere",
     parsedPods: createIsolate().parsedPods,
+    parsedRecords: createIsolate().parsedRecords,
   });
 
 export const findings = (checks: readonly Check[]) =>
@@ -98,5 +102,52 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return rows.map(([id]) => id);
   }
 
-  return { stack, kv, put, healthy, check, onlyRegistry, seedAll };
+  /** Asks the registry of pod-b for something in a repository of another Pod's own. */
+  async function write(id: string, method: string, path: string, init: Written = {}): Promise<void> {
+    const { registry, token } = stack.current.pods["pod-b"];
+    const scopes = [`repository:${id}/probe:pull,push`, "repository:globex/hello:pull"]
+      .map((scope) => `&scope=${scope}`)
+      .join("");
+    const basic = { Authorization: `Basic ${btoa("demo:demo")}` };
+    const answer = await fetch(`${token.direct}/jwt/auth?service=pod-b-registry${scopes}`, { headers: basic });
+    const { token: jwt } = (await answer.json()) as { token: string };
+    const headers = { ...init.headers, Authorization: `Bearer ${jwt}` };
+    const written = await fetch(`${registry.direct}/v2/${id}/probe/${path}`, { ...init, method, headers });
+    expect(written.status).toBe(201);
+  }
+
+  /** Puts the probe's blob into a repository of this Pod's own, in the registry of pod-b. */
+  const mountProbe = (id: string) =>
+    write(id, "POST", `blobs/uploads/?mount=${healthy("pod-b").probe.digest}&from=globex/hello`);
+
+  /** Puts the probe's whole image there, and says which of its blobs is not the probe's. */
+  async function pushProbeImage(id: string): Promise<string> {
+    const { config, manifest } = helloImage("globex");
+    await mountProbe(id);
+    await write(id, "POST", `blobs/uploads/?mount=${config.digest}&from=globex/hello`);
+    const headers = { "Content-Type": manifest.mediaType };
+    await write(id, "PUT", "manifests/1", { headers, body: manifest.bytes.toString() });
+    return config.digest;
+  }
+
+  /** A Pod with names of its own. */
+  async function addOwning(id: string, sickness: Sickness): Promise<void> {
+    const probe = { repository: `${id}/probe`, digest: healthy("pod-b").probe.digest };
+    const record = await sickRecord(id, healthy("pod-b"), { probe, ...sickness }, sealingKeys);
+    await put(`pod/${id}`, { ...active, ...record });
+    await put(`route/${id}`, { pod: id, ...active });
+  }
+
+  /** A Pod with names of its own, and with a secret that podctl does not have. */
+  async function addTrusting(id: string, sickness: Sickness): Promise<void> {
+    const target = sickness.registry ?? healthy("pod-b").registry;
+    const place = { pod: id, field: "trust.value", scheme: "header", target };
+    const value = await seal("only the edge knows this", place, sealingKeys.publicJwk);
+    await addOwning(id, { trust: { kind: "header", name: "X-Edge-Secret", value }, ...sickness });
+  }
+
+  return {
+    ...{ stack, kv, put, healthy, check, onlyRegistry, seedAll },
+    ...{ mountProbe, pushProbeImage, addOwning, addTrusting },
+  };
 }

@@ -11,18 +11,20 @@ export type HostileRequest = {
   readonly body: string;
   readonly framing: Framing;
 };
-/** How the body ends. The request is whole only with the first three. */
+/** How the body ends. The request is whole only with the first four. */
 export type Framing =
   | "none"
   | "length"
   | "chunks"
+  | "bytes"
   | "short"
   | "cut chunk"
   | "bad chunk"
   | "two lengths"
   | "length and chunks";
 
-export const isWhole = ({ framing }: HostileRequest): boolean => ["none", "length", "chunks"].includes(framing);
+export const isWhole = ({ framing }: HostileRequest): boolean =>
+  ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
 /** The host that the request names, and the only name that the edge's answer may have for itself. The platform joins several lines. */
@@ -54,6 +56,8 @@ function framed({ framing }: HostileRequest, content: string): string {
   const chunk = content === "" ? "" : `${content.length.toString(16)}\r\n${content}\r\n`;
   if (framing === "none") return "";
   if (framing === "chunks") return `${chunk}0\r\n\r\n`;
+  // Each byte is a chunk, which costs a reader as much as a large one.
+  if (framing === "bytes") return `${content.replaceAll(/./gs, "1\r\n$&\r\n")}0\r\n\r\n`;
   if (framing === "cut chunk") return `${chunk}ffff\r\nabc`;
   return framing === "bad chunk" ? `${chunk}zz\r\nabc\r\n0\r\n\r\n` : content;
 }

@@ -1,4 +1,6 @@
 import fc from "fast-check";
+import { decodeProtectedHeader } from "jose";
+import { type CostlyRequest, costlyRequests } from "./costly-requests.ts";
 import { headerOfLine, lineOf, wordOf } from "./fuzz.ts";
 import { badAuthorization, body, type Materials } from "./hostile-parts.ts";
 import { type Framing, type HostileRequest, plainRequest } from "./hostile-requests.ts";
@@ -128,7 +130,23 @@ const twist = (materials: Materials): fc.Arbitrary<Twist> =>
   );
 
 /** A plain request with up to three twists. */
-export const hostileRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
+const twistedRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))
     .map(([request, twists]) => twists.reduce((twisted, apply) => apply(twisted), request));
+
+/** One of the requests that look dear, for names and keys of which nobody has heard. */
+const dearRequest = ({ tokens, repositories }: Materials): fc.Arbitrary<HostileRequest> =>
+  fc.tuple(fc.nat(), fc.nat({ max: 2 ** 30 }), fc.constantFrom(...repositories)).map(([which, seed, repository]) => {
+    let made = 0;
+    const unused = () => {
+      made += 1;
+      return `${seed.toString(36)}y${made}`;
+    };
+    const kid = tokens.flatMap((token) => decodeProtectedHeader(token.replace(/^.*\//, "")).kid ?? [])[0] ?? "";
+    const requests = costlyRequests({ kid, pods: ["pod-a", "pod-b"], repository, unused });
+    return (requests[which % requests.length] as CostlyRequest)[1];
+  });
+
+export const hostileRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
+  fc.oneof({ arbitrary: twistedRequest(materials), weight: 9 }, dearRequest(materials));

@@ -24,6 +24,7 @@ export function startIsolate(kv: BulkKv): Isolate {
         readKv: createReadKv({ kv, cache: memory.kv, now: () => new Date(isolate.nowMs), trace: isolate.trace }),
         plainHttp,
         parsedPods: memory.parsedPods,
+        parsedRecords: memory.parsedRecords,
       }),
   };
   return isolate;

@@ -21,6 +21,7 @@ type Store = Readonly<Record<string, unknown>>;
 export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;
+  readonly proof?: string;
   /** Stores that come after that one. */
   readonly moreStores?: readonly Store[];
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
@@ -52,7 +53,7 @@ export async function healthyRecords(stack: Stack): Promise<Readonly<Record<Loca
 
 /** A healthy Pod's record with another id and one thing wrong. Its storage credentials are sealed again for that id. */
 export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickness, keys: Keys): Promise<PodRecord> {
-  const { store, moreStores = [], blobs, sealedFor, ...members } = sickness;
+  const { store, moreStores = [], blobs, proof = healthy.blobs.proof, sealedFor, ...members } = sickness;
   const [own] = healthy.blobs.stores;
   const place = { field: "blobs.stores.0.credentials", scheme: "s3" };
   const source = { ...place, pod: "pod-b", target: "pod-b" };
@@ -63,7 +64,7 @@ export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickn
   return {
     ...healthy,
     ...members,
-    blobs: { ...healthy.blobs, stores: [{ ...own, credentials, ...store }, ...moreStores], ...blobs },
+    blobs: { ...healthy.blobs, proof, stores: [{ ...own, credentials, ...store }, ...moreStores], ...blobs },
   };
 }
 

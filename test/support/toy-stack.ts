@@ -50,6 +50,19 @@ export async function readStackKv(
   return new Map(Object.entries(result.values));
 }
 
+/** Takes the depth out of the directory record and starts a new isolate, so that the edge looks up every prefix of a name. */
+export async function forgetDepth(stack: Stack): Promise<void> {
+  const text = (await readStackKv(stack, ["directory"])).get("directory") ?? "";
+  const { depth: _, ...record } = JSON.parse(text) as { depth: number };
+  await stack.putKv("directory", JSON.stringify(record));
+  await stack.restartEdge();
+}
+
+/** The KV reads so far, by the control server's own count. */
+export async function countKvReads({ control }: Stack): Promise<number> {
+  return ((await (await fetch(`${control}/kv`)).json()) as { reads: number }).reads;
+}
+
 /** Gives the value of a Pod's placeholder in the topology: `REGISTRY` for `POD_A_REGISTRY`. */
 export async function placeholdersOf({ stateDir }: Stack, pod: LocalPodId): Promise<(name: string) => string> {
   const text = await readFile(`${stateDir}/topology-values.json`, "utf8");

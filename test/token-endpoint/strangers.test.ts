@@ -1,15 +1,18 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
-import { resolvePod } from "../../src/directory/resolve.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import { type NameBounds, resolvePod } from "../../src/directory/resolve.ts";
+import { readPage } from "../../src/edge/catalog-page.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
-import { planQuestions } from "../../src/token-endpoint/plan.ts";
+import { planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
 import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
 import { type Isolate, startIsolate } from "../support/isolate.ts";
 
 const pod = { v: 1, revision: 1, state: "active", registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const podIds = Array.from({ length: 500 }, (_, index) => `pod-${index}`);
+const directoryRecord = { v: 1, pods: podIds, default: "pod-0", credentials: "shared", revision: 1 };
 const records = new Map<string, unknown>([
-  ["directory", { v: 1, pods: podIds, default: "pod-0", credentials: "shared", revision: 1 }],
+  ["directory", directoryRecord],
   ...podIds.map((id) => [`pod/${id}`, { ...pod, issuer: id, audience: id, keys: [] }] as const),
   ["route/acme", { v: 1, pod: "pod-1", revision: 1, state: "active" }],
 ]);
@@ -40,12 +43,12 @@ const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
 /** What a token request for these scopes leads to, and how many keys it reads. */
-async function ask(scopes: readonly string[], chosenBy: "stranger" | "directory" = "stranger") {
+async function ask(scopes: readonly string[], bounds: NameBounds = strangerBounds) {
   const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
   const before = readKeys;
-  const plan = await planQuestions(request.value, isolate.directory(), chosenBy);
+  const plan = await planQuestions(request.value, isolate.directory(), bounds);
   return { plan, keys: readKeys - before };
 }
 const pull = (names: readonly string[]) => names.map((name) => `repository:${name}:pull`);
@@ -75,8 +78,16 @@ describe("token request of a stranger", () => {
     expect((await ask(scopes)).plan).toMatchObject({ ok: true, value: { isCut: false } });
   });
 
+  test("scopes for the catalog become one of at most 20 actions", async () => {
+    records.set("directory", { v: 1, pods: ["pod-0"], default: "pod-0", credentials: "shared", revision: 1 });
+    const { plan } = await ask(Array.from({ length: 200 }, (_, index) => `registry:catalog:a${index},*`));
+    records.set("directory", directoryRecord);
+    expect(plan).toMatchObject({ ok: true, value: { questions: [{ scopes: [{ actions: { length: 20 } }] }] } });
+  });
+
   test("a user whose credentials are good gets all names at once", async () => {
-    const { plan } = await ask(pull(madeUpNames(200)), "directory");
+    const names = Array.from({ length: 200 }, (_, index) => `acme/mirror/of/x${index}/image`);
+    const { plan } = await ask(pull(names), userBounds);
     expect(plan).toMatchObject({ ok: true, value: { isCut: false, questions: [{ scopes: { length: 200 } }] } });
   });
 });
@@ -97,6 +108,29 @@ test("after 1,000 requests of strangers a KV outage still serves every name that
     });
   }
   expect((await resolvePod(isolate.directory(), { name: nameOf("acme/unseen") })).ok).toBe(false);
+});
+
+test("the directory and the blocks, which every name needs, are not charged to the budget of strangers", async () => {
+  const names = Array.from({ length: 10_001 }, (_, index) => nameOf(`z${index}`));
+  const before = readKeys;
+  const answers = [];
+  for (const name of names) answers.push(await resolvePod(isolate.directory(), { name, chosenBy: "stranger" }));
+  expect(answers.map(({ ok }) => ok).indexOf(false)).toBe(10_000);
+  // The budget's keys, and with the first of them the directory, the blocks and the default Pod.
+  expect(readKeys - before).toBe(10_003);
+});
+
+test("after a Pod's catalog of made-up names a KV outage still serves every name that a known user asked for", async () => {
+  const seen = Array.from({ length: 100 }, (_, index) => nameOf(`acme/team-${index}/app`));
+  for (const name of seen) await resolvePod(isolate.directory(), { name });
+  for (let page = 0; page < 5; page += 1) {
+    const response = Response.json({ repositories: madeUpNames(1_000) });
+    const asked = { pod: "pod-0" as PodId, after: null, directory: isolate.directory() };
+    expect((await readPage(response, asked)).ok).toBe(true);
+  }
+  fails = true;
+  isolate.nowMs += 60_000;
+  for (const name of seen) expect(await resolvePod(isolate.directory(), { name })).toMatchObject({ ok: true });
 });
 
 test("when strangers have spent their budget, new names must wait, and those of known users are served", async () => {

@@ -55,6 +55,7 @@ async function checkLog(): Promise<void> {
   const lines = stack.current.edgeLines();
   expect(lines.filter((line) => [...secrets, "X-Amz-Signature"].some((secret) => line.includes(secret)))).toEqual([]);
   expect(lines.filter((line) => !line.startsWith('{"log":"edge"'))).toEqual([]);
+  for (const { path, kvKeys } of stack.current.edgeSeen()) expect(kvKeys, path).toBeLessThanOrEqual(100);
   for (const pod of podIds) expect(stack.current.seen(pod, "storage")).toEqual([]);
   stack.current.clearSeen();
 }

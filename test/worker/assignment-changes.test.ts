@@ -46,6 +46,21 @@ test.each<[string, LocalPodId | null, number]>([
   },
 );
 
+test("a token for a name below a first deeper assignment goes to its new Pod before this isolate's copies expire", async () => {
+  const client = createClient(stack.current.edge);
+  const name = "deep/team/app";
+  await assign("deep", "pod-a");
+  expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(202);
+  await sleep(2_100);
+  const record = { v: 1, revision: 2, pods: ["pod-a", "pod-b"], credentials: "shared", depth: 2 };
+  await stack.current.putKv("directory", JSON.stringify(record));
+  await assign("deep/team", "pod-b");
+  const newToken = await tokenBy("pod-b", name);
+  stack.current.clearSeen();
+  expect(await starts(client, name, newToken)).toBe(202);
+  expect(stack.current.seen("pod-b", "registry").map(({ status }) => status)).toEqual([202]);
+});
+
 test("the token endpoint knows a name's new Pod within seconds", async () => {
   const client = createClient(stack.current.edge);
   await assign("mover", "pod-a");

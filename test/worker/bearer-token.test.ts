@@ -154,8 +154,10 @@ describe("GET /v2/", () => {
 test("a blocked prefix or digest gets 403 DENIED with the operator's text, and no redirect", async () => {
   const client = createClient(stack.current.edge);
   const blockedDigest = `sha256:${"b".repeat(64)}`;
-  await stack.current.putKv("block/acme/leaky", JSON.stringify({ v: 1, text: "removed: see the security notice" }));
-  await stack.current.putKv(`block/${blockedDigest}`, JSON.stringify({ v: 1, text: "this image is illegal" }));
+  const blocks = { "acme/leaky": "removed: see the security notice", [blockedDigest]: "this image is illegal" };
+  await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks }));
+  // An isolate that has read the blocks sees new ones within 30 seconds; a new one sees them at once.
+  await stack.current.restartEdge();
   const token = await client.token(["repository:acme/leaky:pull", "repository:acme/fine:pull"]);
   for (const [path, text] of [
     [manifest("acme/leaky"), "removed: see the security notice"],

@@ -128,6 +128,30 @@ describe("headers that pass the edge", () => {
   });
 });
 
+test.each([
+  ["Link", "<".repeat(17_000)],
+  ["WWW-Authenticate", `Bearer scope="${"a:b:c ".repeat(3_000)}"`],
+  ["Location", "/".repeat(17_000)],
+  ["X-Own", "x".repeat(17_000)],
+])("an answer with a %s of more than 16 KB becomes 502", async (name, value) => {
+  pod.answer((response) => void response.writeHead(401, { [name]: value }).end("{}"));
+  const { answer } = await ask("manifests/1");
+  expect([answer.status, answer.headers.get(name)?.length ?? 0]).toEqual([502, 0]);
+  expect(pod.seen).toHaveLength(1);
+});
+
+test("a request of a token with more than 200 headers gets 431 and reaches no Pod", async () => {
+  pod.answer((response) => void response.writeHead(200).end("{}"));
+  const many = (count: number) => Object.fromEntries(Array.from({ length: count }, (_, index) => [`x-${index}`, "1"]));
+  const { answer } = await ask("manifests/1", {}, many(201));
+  expect([answer.status, ((await answer.json()) as { errors: object[] }).errors]).toEqual([
+    431,
+    [expect.objectContaining({ code: "UNSUPPORTED" })],
+  ]);
+  expect(pod.seen).toEqual([]);
+  expect((await ask("manifests/1", {}, many(150))).answer.status).toBe(200);
+});
+
 describe("URLs in a Pod's answer", () => {
   test.each([
     ["another host's", () => "http://127.0.0.1:1/v2/globex/app/blobs/uploads/1"],

@@ -52,6 +52,7 @@ test("an upload stays with its Pod when the assignment changes", async () => {
   const route = (pod: string) => JSON.stringify({ v: 1, pod, revision: 2, state: "active" });
   await stack.current.putKv("route/moved", route("pod-a"));
   const { client, token, location } = await startUpload("moved/app");
+  await stack.current.putKv("directory", '{"v":1,"revision":2,"pods":["pod-a","pod-b"],"credentials":"shared"}');
   await stack.current.putKv("route/moved/app", route("pod-b"));
   const digest = await sha256(bytes);
   const done = await client.get(`${location}&digest=${digest}`, token, { method: "PUT", body: bytes });
@@ -132,7 +133,9 @@ test("a mount from a repository that the token may not pull gets 202 and is not 
 
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
-  await stack.current.putKv("block/acme/private", JSON.stringify({ v: 1, text: "removed" }));
+  await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { "acme/private": "removed" } }));
+  // A new isolate sees the block at once.
+  await stack.current.restartEdge();
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/private:pull"]);
   const query = `mount=${layer.digest}&from=acme/private`;

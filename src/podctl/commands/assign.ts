@@ -22,7 +22,9 @@ export function assignCommand(): Command {
       const pod = orFail(parsePodId(podText));
       const target = await openTarget(options);
       await refuseUnknownPod(target, pod);
-      await makeSmallChange(target, { key: routeKey(prefix), after: { pod, state: "active" } }, options);
+      const key = routeKey(prefix);
+      const after = () => ({ pod, state: "active" });
+      await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
 }
 
@@ -37,7 +39,9 @@ export function unassignCommand(): Command {
     .addHelpText("after", inFileToo)
     .action(async (text: string, options: Options) => {
       const prefix: Prefix = orFail(parsePrefix(text));
-      await makeSmallChange(await openTarget(options), { key: routeKey(prefix), after: null }, options);
+      const key = routeKey(prefix);
+      const wanted = { key, after: () => null, already: `there is no ${key}` };
+      await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
 

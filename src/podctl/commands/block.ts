@@ -1,5 +1,6 @@
 import { Command } from "commander";
-import { blockKey } from "../../directory/keys.ts";
+import { blocksKey } from "../../directory/keys.ts";
+import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
 import { parseBlocked } from "../../topology/check.ts";
 import { maxTextCharacters } from "../../topology/topology.ts";
 import { CliFailure, orFail } from "../failure.ts";
@@ -14,21 +15,23 @@ export function blockCommand(): Command {
       "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute. Use it for a leaked or illegal image.",
     )
     .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
-    .requiredOption("--why <text>", "the text that clients get")
+    .requiredOption("--why <text>", "the reason, which clients are shown (required)")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(
       "after",
       `
-A manifest's digest blocks the image by digest, not by tag. Block its layers or its repository's name too. Signed URLs that clients
-have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+If you block a manifest's digest, pulls by that digest end, but a pull by tag still works. To end that too, block the digests of its
+layers or the repository's name. Signed URLs that clients have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));
       if (why.length > maxTextCharacters) {
         throw new CliFailure(`--why has ${why.length} characters; want at most ${maxTextCharacters}`);
       }
-      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: { text: why } }, options);
+      const after = withBlocks((blocks) => new Map([...blocks, [blocked, why]]));
+      const wanted = { key: blocksKey, after, already: `${blocked} is blocked with this text already` };
+      await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
 
@@ -40,6 +43,12 @@ export function unblockCommand(): Command {
     .option("--json", "the change as JSON")
     .action(async (text: string, options: Options) => {
       const blocked = orFail(parseBlocked(text));
-      await makeSmallChange(await openTarget(options), { key: blockKey(blocked), after: null }, options);
+      const after = withBlocks((blocks) => new Map([...blocks].filter(([name]) => name !== blocked)));
+      const wanted = { key: blocksKey, after, already: `there is no block of ${blocked}` };
+      await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
+
+/** The record of blocks in KV, with a change. A record that cannot be read is not replaced, because its blocks would be lost. */
+const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
+  orFail(blocksToWrite(change(orFail(parseBlocks(text)))));

@@ -1,11 +1,10 @@
 import { Command, InvalidArgumentError } from "commander";
-import { nameIn, podPrefix } from "../../directory/keys.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
+import { checkDepth } from "../doctor/check-depth.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
-import { CliFailure } from "../failure.ts";
 import { colors, print, printJson } from "../output.ts";
-import type { KvStore } from "../target/kv-store.ts";
+import { listPods } from "../target/list-pods.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
 
@@ -14,7 +13,7 @@ type Options = TargetOptions & { readonly json?: boolean; readonly write?: boole
 export function doctorCommand(): Command {
   return withTarget(new Command("doctor"))
     .description(
-      "Checks each Pod against its record: registry, token service, keys, storage, clock. Exits with 1 if anything is wrong.",
+      "Compares each Pod with its record: registry, token service, keys, storage and clock. Exits with 1 if anything is wrong.",
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
     .option("--write", "also make the checks that write, in the Pod's probe repository; they remove what they wrote")
@@ -23,7 +22,7 @@ export function doctorCommand(): Command {
     .addHelpText(
       "after",
       `
-The edge signs the URLs for the storage checks. It must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
+The edge signs the URLs for the storage checks. The edge must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
 PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull each Pod's probe repository, and with --write may
 also push and delete there. If the directory says \`credentials: own\`, podctl sends them only to the default Pod and to the Pods
 that you name. On the local stack you need to set none of these.
@@ -37,8 +36,11 @@ that you name. On the local stack you need to set none of these.
       const kv = target.openKv();
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
-      const checks = await checkDeployment({
-        directory: openDirectory(target, kv).directory,
+      const { directory } = openDirectory(target, kv);
+      // It lists all assignments, and is not about one Pod.
+      const unfound = named ? [] : await checkDepth(directory, kv);
+      const checked = await checkDeployment({
+        directory,
         pods: named ? pods : await listPods(kv),
         named,
         ...access,
@@ -46,6 +48,7 @@ that you name. On the local stack you need to set none of these.
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,
       });
+      const checks = [...unfound, ...checked];
       if (json) printJson(checks.map(withAdvice));
       else print(formatChecks(checks, colors));
       if (checks.some(({ status }) => status === "finding")) process.exitCode = 1;
@@ -58,11 +61,4 @@ const withAdvice = (check: Check): object =>
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
   throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
-}
-
-async function listPods(kv: KvStore): Promise<readonly string[]> {
-  const ids: string[] = [];
-  for await (const page of kv.list(podPrefix)) ids.push(...page.map(({ key }) => nameIn(key)));
-  if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes the Pods of a topology");
-  return ids;
 }

@@ -26,7 +26,7 @@ export function explainCommand(): Command {
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")
     .option("--token <token>", "the Bearer token that the client sends (or PODCTL_TOKEN); never printed")
-    .option("--country <code>", "the client's country, for the choice of a store, such as DE")
+    .option("--country <code>", "the client's country, such as DE; where the client is decides which store serves it")
     .option("--continent <code>", "the client's continent, such as EU")
     .option("--asn <number>", "the number of the client's network, such as 64500", parseAsn)
     .option("--colo <code>", "the client's Cloudflare location, such as FRA")
@@ -40,8 +40,8 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-Nothing is sent to a Pod, because podctl assumes its answer (--pod-status). No secret is needed. Secrets in what is signed are
-replaced by stand-ins.`,
+Nothing is sent to a Pod, because podctl assumes its answer (--pod-status). No secret is needed. Where the text that is
+signed contains a secret, a placeholder is shown.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

@@ -45,7 +45,7 @@ This key is not a secret. Keep it in the folder of your topology file, where \`p
 function rotateCommand(): Command {
   return new Command("rotate")
     .description(
-      "Reads secrets from standard input and prints the next ones: each list gets a new key and keeps the one in use as its second.",
+      "Reads the Worker's secrets from standard input and prints them with new keys. SEALING_KEYS and EDGE_KEYS each get a new first key, and the key in use becomes the second.",
     )
     .addHelpText(
       "after",
@@ -69,12 +69,12 @@ topology. Uploads that began before the rotation need the second key for one mor
 
 function importCommand(): Command {
   return new Command("import")
-    .description("Prints the public keys of a token service as a Pod's `keys` need them.")
+    .description("Prints the public keys of a token service in the form of a Pod's `keys`.")
     .argument("<file>", "certificates or public keys in PEM, or a JWK set in JSON")
     .addOption(
       new Option(
         "--kid <form>",
-        "how its tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
+        "how the token service's tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
       )
         .choices(kidForms)
         .default("libtrust"),

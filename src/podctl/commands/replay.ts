@@ -1,7 +1,9 @@
 import { createReadStream } from "node:fs";
 import { Command } from "commander";
-import { kindOf } from "../../directory/keys.ts";
-import { CliFailure } from "../failure.ts";
+import { blocksKey } from "../../directory/keys.ts";
+import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
+import { recordText } from "../../topology/record-text.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic } from "../replay/comparison.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
@@ -31,7 +33,7 @@ export function replayCommand(): Command {
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
   podctl replay access.log topology.yaml --from before.yaml   the same between two files, without KV
 
-The log is read as a stream. Blocks that are only in KV stay when a file is applied, and so they do here.`,
+The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);
@@ -72,7 +74,9 @@ async function readLiveTexts(target: Target): Promise<Texts> {
 }
 
 function keepBlocks(live: Texts, wanted: Texts): void {
-  for (const [key, text] of live) if (kindOf(key) === "block" && !wanted.has(key)) wanted.set(key, text);
+  const [kept, asked] = [live, wanted].map((texts) => orFail(parseBlocks(texts.get(blocksKey) ?? null)));
+  const record = orFail(blocksToWrite(unionOf(kept ?? new Map(), asked ?? new Map())));
+  if (record !== null) wanted.set(blocksKey, recordText(blocksKey, record, { revision: 1, appliedAt: new Date(0) }));
 }
 
 async function* readLines(log: string): AsyncGenerator<string | null> {

@@ -7,7 +7,7 @@ import { formatSteps } from "../explain/step.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { openDirectory } from "../target/traced-directory.ts";
+import { learnDepth, openDirectory } from "../target/traced-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean };
 
@@ -20,6 +20,7 @@ export function resolveCommand(): Command {
       const name = orFail(parseRepositoryName(text));
       const target = await openTarget(options);
       const { directory, lookups } = openDirectory(target, target.openKv());
+      await learnDepth(directory);
       const resolution = await resolvePod(directory, { name });
       if (!resolution.ok) throw new CliFailure(resolution.error.text);
       const { pod, blocked } = resolution.value;

@@ -17,7 +17,7 @@ export function sealCommand(): Command {
     .description("Reads a secret from standard input, seals it for one field of one Pod, and prints the sealed value.")
     .argument(
       "<topology-file>",
-      "the file that says what the secret opens: the store's scheme and bucket, or the registry",
+      "the topology file, which says what the secret is for: the store's scheme and bucket, or the registry",
     )
     .argument("<pod>", "the Pod's id in that file")
     .argument(
@@ -31,7 +31,8 @@ export function sealCommand(): Command {
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
 The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, and a
-gateway's key, is the text itself. The sealed value opens nowhere else: the Worker refuses a copy in another Pod, member, bucket or registry.`,
+gateway's key, is the text itself. The Worker opens the sealed value only there: it refuses a copy in another Pod, member, bucket,
+registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

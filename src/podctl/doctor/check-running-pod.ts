@@ -1,5 +1,6 @@
 import { ok } from "../../lib/result.ts";
 import { Clocks } from "./check-clock.ts";
+import { signsByManifests } from "./check-manifest-proofs.ts";
 import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
 import { checkBlobHosts, checkStores } from "./check-stores.ts";
 import { checkThroughEdge, whyNotThroughEdge } from "./check-through-edge.ts";
@@ -21,7 +22,8 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   // If the registry does not have the blob, the stores are not to blame that they do not have it either.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
-  if (tested.way === "through the edge" || !checks.healthy || found === "unknown") return;
+  if (!checks.healthy || found === "unknown") return;
+  if (tested.way === "through the edge" && !signsByManifests(pod)) return;
   await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
 }
 

@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import * as v from "valibot";
 import { type Probed, type ProbedStore, probed } from "../../edge/probe.ts";
 import { parseJson } from "../../lib/json.ts";
@@ -5,8 +6,11 @@ import { err, ok, type Result } from "../../lib/result.ts";
 import { storeOrigin } from "../../signers/index.ts";
 import { edgeHostAbove } from "../../topology/check-pod.ts";
 import { bearer, type Called, call } from "../http-call.ts";
+import { signsByManifests } from "./check-manifest-proofs.ts";
 import type { Checks, Finding } from "./findings.ts";
 import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
+
+const pausesMs = [250, 500, 1_000];
 
 /** The URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
 async function askProbe(
@@ -34,7 +38,20 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
     : answer.value.revision !== pod.revision || answer.value.digest !== probe.digest;
   if (behind) return checks.found("stores", "edge-behind", "the edge has another record of this Pod than KV");
   if (!answer.ok) return checks.found("stores", "edge-unreachable", answer.error.text);
-  for (const store of answer.value.stores) await checkStore(checks, store, seeClock);
+  for (const store of answer.value.stores) {
+    if (signsByManifests(pod)) await waitForBlob(store);
+    await checkStore(checks, store, seeClock);
+  }
+}
+
+/** A pull-through cache may answer for a blob before its storage has it. Then the store is the right one, and the manifests are the fault. */
+async function waitForBlob(store: ProbedStore): Promise<void> {
+  if (!("urls" in store)) return;
+  for (const pauseMs of pausesMs) {
+    const head = await call(store.urls.HEAD, { method: "HEAD" });
+    if (!head.ok || head.value.status !== 404) return;
+    await sleep(pauseMs);
+  }
 }
 
 async function checkStore(checks: Checks, store: ProbedStore, seeClock: (called: Called) => void): Promise<void> {

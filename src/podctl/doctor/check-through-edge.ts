@@ -1,4 +1,5 @@
 import { bearer, call } from "../http-call.ts";
+import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./check-manifest-proofs.ts";
 import { fetchToken } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
@@ -8,7 +9,10 @@ export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): stri
   return ownsProbe ? null : "the directory assigns the probe repository to another Pod";
 }
 
-/** Does what a client does: it gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob. */
+/**
+ * Does what a client does: it gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob. If the Pod was checked through
+ * the edge, only what manifests prove is left to check.
+ */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;
   const why = whyNotThroughEdge(tested);
@@ -18,9 +22,13 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
   const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted, seeClock: () => {} });
   if (token?.ok === false)
     return checks.found("through edge", "edge-differs", `a token from the edge: ${token.error.text}`);
-  const headers = bearer(token?.value.sent ?? null);
-  const url = `${deployment.edge}/v2/${probe.repository}/blobs/${probe.digest}`;
-  const head = await call(url, { method: "HEAD", headers });
+  const repository = { url: `${deployment.edge}/v2/${probe.repository}`, headers: bearer(token?.value.sent ?? null) };
+  if (tested.way === "direct") await checkHead(tested, repository);
+  if (checks.healthy && signsByManifests(tested.pod)) await checkManifestProofs(tested, repository);
+}
+
+async function checkHead({ checks, probe }: PodWithProbe, { url, headers }: EdgeRepository): Promise<void> {
+  const head = await call(`${url}/blobs/${probe.digest}`, { method: "HEAD", headers });
   const status = head.ok ? head.value.status : 0;
   if (status === 200 || status === 307) return checks.ok("through edge", `HEAD of the probe is ${status}`);
   checks.found("through edge", "edge-differs", `HEAD of the probe: ${head.ok ? status : head.error}`);

@@ -1,6 +1,8 @@
 /** What each finding tells the operator to do. The names stay the same, because scripts and the runbook use them. */
 export const advice = {
   "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
+  "assignment-unfound":
+    "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
@@ -26,7 +28,8 @@ export const advice = {
   "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
   "store-unreachable": "check that the storage runs and that the store's address is right",
   "store-refuses": "seal an access key that may read this bucket; also check the region and the clock",
-  "store-missing": "check that bucket, prefix and root directory are those of the registry",
+  "store-missing":
+    "check that bucket, prefix and root directory are those of the registry, and that the Pod is not a pull-through cache",
   "store-legacy-root":
     "give the azure store `legacyRoot: true` if its registry writes below `//` (docker-registry 2.8), else remove it",
   "store-wrong": "check what is in front of the storage: a proxy may have answered instead of the blob",
@@ -38,6 +41,10 @@ export const advice = {
   "deletes-off": "turn on deletes in the registry (storage.delete.enabled)",
   "manifests-lenient":
     "set `blobs.proof` to head: this registry accepts manifests whose blobs are not in the repository",
+  "manifests-untested":
+    "set `blobs.proof` to head: a registry that takes no uploads, such as a pull-through cache, cannot show that it refuses manifests without their blobs",
+  "proof-without-blob":
+    "if the Pod is a pull-through cache, give it `blobs.stores: [{scheme: pod}]`: it gives manifests before their blobs are in its storage; else the storage has lost a blob",
   "edge-differs": "look in the edge's log for this request: the Pod answers podctl, but it does not answer the edge",
 } as const satisfies Readonly<Record<string, string>>;
 

@@ -7,28 +7,27 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
+import { counted } from "../output.ts";
 import type { Lookup } from "../target/traced-directory.ts";
 
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** The assignments and blocks that were looked up, longest prefix first, and which of them exist. */
+/** The records that were looked up, assignments with the longest prefix first, and which of them exist. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
-  return lookups.flatMap(({ key, text }) => {
-    if (text === null) return kindOf(key) === "block" ? [] : [`${key}  –`];
-    return [`${key}  ${summaryOf(key, text)}`];
-  });
+  return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
 }
 
 function summaryOf(key: string, text: string): string {
   const record = parseJsonObject(text) ?? {};
   const kind = kindOf(key);
   if (kind === "route") return `→ ${textOf(record["pod"])}`;
-  if (kind === "directory") return `default ${textOf(record["default"])}`;
-  if (kind === "block") return "blocked";
+  if (kind === "directory") return `default ${textOf(record["default"])}${depthText(record["depth"])}`;
+  if (kind === "blocks") return counted(Object.keys(record["blocks"] ?? {}).length, "block");
   return "found";
 }
 
+const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
 /** For each part of a token: its Pod, its key, whether it verifies, and what it grants. */

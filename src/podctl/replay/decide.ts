@@ -2,7 +2,7 @@
 import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
-import { BoundedMap } from "../../lib/collections.ts";
+import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords } from "../../topology/topology.ts";
@@ -13,7 +13,7 @@ import type { Subject } from "./log-line.ts";
 export type Texts = Map<string, string>;
 
 /** Whether this record is needed to resolve a name. */
-const isOfUse = (key: string): boolean => ["route", "block", "pod", "directory"].includes(kindOf(key) ?? "");
+const isOfUse = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
 /** The assignments of one Pod share one text, so a million of them are a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
@@ -35,10 +35,12 @@ export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
 ): (subject: Subject) => Promise<string> {
+  const { parsedPods, parsedRecords } = createIsolate();
   const directory = createDirectory({
     readKv: async () => ok(freshValues(texts)),
     plainHttp,
-    parsedPods: new BoundedMap(500),
+    parsedPods,
+    parsedRecords,
   });
   return async ({ method, path }) => {
     const request = requestFrom(unknownPlace, {

@@ -9,7 +9,7 @@ export type TargetOptions = { readonly env?: string };
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
-    "work on the section [env.<name>] of wrangler.toml instead of the local stack (default: CLOUDFLARE_ENV)",
+    "use the KV namespace of [env.<name>] in wrangler.toml instead of the local stack (default: the value of $CLOUDFLARE_ENV)",
   );
 
 export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {

@@ -1,9 +1,13 @@
 /** What applying a topology would change. */
 import { createHash } from "node:crypto";
-import { directoryKey, kindOf } from "../../directory/keys.ts";
+import { blocksKey, directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
+import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { type Change, changeOf, inWriteOrder } from "../../topology/difference.ts";
 import type { HistoryIndex } from "../../topology/history.ts";
+import { isWithin } from "../../topology/record-text.ts";
 import { type Topology, topologyRecords, wantedRecords } from "../../topology/topology.ts";
+import { orFail } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
@@ -15,8 +19,12 @@ export type Plan = {
   readonly state: string;
   /** In the order in which they are safe to write. */
   readonly changes: readonly Change[];
-  /** Keys of blocks that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
+  /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
+  /** Why the blocks in KV cannot be read, if so. Nothing of them is kept. */
+  readonly lostBlocks: string | null;
+  /** Keys of assignments in KV that the edge does not find now, because they are deeper than the directory's depth. The changes correct that. */
+  readonly unfound: readonly string[];
   /** The apply that began at this revision and was interrupted, if there is one. */
   readonly unfinished: HistoryIndex | null;
 };
@@ -24,13 +32,15 @@ export type Plan = {
 export const isEmpty = ({ changes, unfinished }: Plan): boolean => changes.length === 0 && unfinished === null;
 
 export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
-  const { changes, keptBlocks, directoryText, fingerprint } = await compare(kv, topology);
+  const { changes, blocks, unfound, directoryText, fingerprint } = await compare(kv, topology);
   const directory = directoryInKv(directoryText);
   return {
     directory,
     state: `${directory.record?.revision ?? 0}-${fingerprint.slice(0, 12)}`,
     changes: inWriteOrder(changes, ({ after }) => after === null),
-    keptBlocks,
+    keptBlocks: blocks.kept,
+    lostBlocks: blocks.lost,
+    unfound,
     unfinished: await readUnfinished(kv, directory.record),
   };
 }
@@ -40,7 +50,8 @@ async function compare(kv: KvStore, topology: Topology) {
   const changeFor = createChangeFor();
   const seen = new Set<string>();
   const changes: Change[] = [];
-  const keptBlocks: string[] = [];
+  const unfound: string[] = [];
+  let blocks = mergeBlocks(null, topology);
   const hash = createHash("sha256");
   let directoryText: string | null = null;
   const progress = startProgress("keys compared", wanted.size);
@@ -48,11 +59,12 @@ async function compare(kv: KvStore, topology: Topology) {
     hash.update(page.map(({ key, text }) => `${key}\n${text}\n`).join(""));
     for (const { key, text } of page) {
       if (key === directoryKey) directoryText = text;
-      const after = wanted.get(key);
-      if (after !== null) seen.add(key);
-      const change = changeFor(key, text, after);
-      if (after === null && kindOf(key) === "block") keptBlocks.push(key);
-      else if (change !== null) changes.push(change);
+      if (key === blocksKey) blocks = mergeBlocks(text, topology);
+      if (isUnfound(key, directoryText)) unfound.push(key);
+      const asked = wanted.get(key);
+      if (asked !== null) seen.add(key);
+      const change = changeFor(key, text, key === blocksKey ? blocks.after : asked);
+      if (change !== null) changes.push(change);
     }
     progress.advance(page.length);
   }
@@ -62,7 +74,32 @@ async function compare(kv: KvStore, topology: Topology) {
       if (!seen.has(key)) changes.push({ action: "add", key, before: null, after });
     }
   }
-  return { changes, keptBlocks, directoryText, fingerprint: hash.digest("hex") };
+  return { changes, blocks, unfound, directoryText, fingerprint: hash.digest("hex") };
+}
+
+type MergedBlocks = {
+  readonly after: object | null;
+  readonly kept: readonly string[];
+  readonly lost: string | null;
+};
+
+function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
+  const live = parseBlocks(text);
+  const all = unionOf(live.ok ? live.value : new Map(), topology.blocks);
+  const after = orFail(blocksToWrite(all));
+  const inFile: ReadonlyMap<string, string> = topology.blocks;
+  return {
+    after,
+    kept: [...all.keys()].filter((name) => !inFile.has(name)),
+    lost: live.ok ? null : live.error,
+  };
+}
+
+/** A listing has the directory record before the assignments, because it has the order of the keys. */
+function isUnfound(key: string, directoryText: string | null): boolean {
+  if (kindOf(key) !== "route") return false;
+  const components = componentsOf(nameIn(key) as Prefix);
+  return components > 1 && !isWithin(components, directoryInKv(directoryText).record ?? {});
 }
 
 /** `changeOf`, but without a second comparison of equal texts, because most assignments of a Pod have the same text. */

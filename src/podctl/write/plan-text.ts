@@ -1,6 +1,7 @@
 /** A plan as text and as JSON: one line for each change. No value of a Pod record is ever shown, because it may be a secret. */
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
+import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
 import { type Change, stampMembers } from "../../topology/difference.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
@@ -13,6 +14,7 @@ type ChangeView = {
   readonly pod?: { readonly from: string | null; readonly to: string | null };
   /** The members of a changed record that differ. */
   readonly members?: readonly string[];
+  readonly blocks?: BlockChanges;
 };
 
 export function viewOf({ action, key, before, after }: Change): ChangeView {
@@ -21,7 +23,16 @@ export function viewOf({ action, key, before, after }: Change): ChangeView {
   if (kind === "route" || kind === "key" || kind === "cell") {
     return { action, key, pod: { from: podOf(from), to: podOf(after) } };
   }
+  if (kind === "blocks")
+    return { action, key, blocks: blockChanges(blocksOf(before), blocksOf(JSON.stringify(after))) };
   return action === "change" ? { action, key, members: changedMembers(from, after) } : { action, key };
+}
+
+/** None, if the text is not a record of blocks. */
+function blocksOf(text: string | null): ReadonlyMap<string, string> {
+  const json = text === null ? null : parseJsonObject(text);
+  const blocks = parseBlocks(json === null ? null : JSON.stringify({ v: 1, revision: 0, ...json }));
+  return blocks.ok ? blocks.value : new Map();
 }
 
 const podOf = (record: object | null): string | null =>
@@ -48,10 +59,21 @@ export function changeLines(changes: readonly Change[]): readonly string[] {
 }
 
 function changeLine(change: Change): string {
-  const { action, key, pod, members } = viewOf(change);
+  const { action, key, pod, members, blocks } = viewOf(change);
+  if (blocks !== undefined) return paints[action](`  ${signs[action]} ${key}: ${blocksText(blocks)}`);
   const what =
     pod === undefined ? (members ?? []).join(", ") : [pod.from, pod.to].filter((id) => id !== null).join(" → ");
   return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}`);
+}
+
+function blocksText({ added, changed, lifted }: BlockChanges): string {
+  const all = [
+    ...added.map((name) => `${signs.add} ${name}`),
+    ...changed.map((name) => `${signs.change} ${name}`),
+    ...lifted.map((name) => `${signs.delete} ${name}`),
+  ];
+  const left = all.length - maxShownOfKind;
+  return [...all.slice(0, maxShownOfKind), ...(left > 0 ? [`and ${count(left)} more`] : [])].join(", ");
 }
 
 export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
@@ -61,8 +83,12 @@ export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["a
 }
 
 export function planLines(plan: Plan, target: string): readonly string[] {
-  const { state, changes, keptBlocks, unfinished } = plan;
-  const kept = keptBlocks.map((key) => `  ${key} is in KV only and stays; \`podctl unblock\` lifts it`);
+  const { state, changes, keptBlocks, lostBlocks, unfound, unfinished } = plan;
+  const kept = [
+    ...keptBlocks.map((name) => `  the block of ${name} is in KV only and stays; \`podctl unblock\` lifts it`),
+    ...(lostBlocks === null ? [] : [`  ${lostBlocks}; an apply replaces it, and blocks that are only there are lost`]),
+    ...unfoundLines(unfound),
+  ];
   const interrupted = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; \`podctl apply\` completes it.`];
   if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
@@ -75,10 +101,24 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-export const planJson = ({ state, changes, keptBlocks, unfinished }: Plan): object => ({
+/** The edge does not find these. If the file has them, the apply raises the depth; otherwise it deletes them. */
+function unfoundLines(keys: readonly string[]): readonly string[] {
+  const lines = keys
+    .slice(0, maxShownOfKind)
+    .map(
+      (key) =>
+        `  ${key} is deeper than the directory's \`depth\`, so the edge does not find it; an apply corrects that`,
+    );
+  const left = keys.length - lines.length;
+  return left > 0 ? [...lines, `  and ${count(left)} more such assignments`] : lines;
+}
+
+export const planJson = ({ state, changes, keptBlocks, lostBlocks, unfound, unfinished }: Plan): object => ({
   revision: state,
   summary: summaryOf(changes),
   changes: changes.map(viewOf),
   keptBlocks,
+  lostBlocks,
+  unfound,
   unfinished,
 });

@@ -1,40 +1,60 @@
 /** A write of one record that a command names, without a topology file: read, shown, confirmed, then written like any apply. */
-import { directoryKey } from "../../directory/keys.ts";
-import { changeOf } from "../../topology/difference.ts";
+import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
+import { type Change, changeOf } from "../../topology/difference.ts";
+import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
-import { directoryInKv } from "./live-directory.ts";
+import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
 import { writeDirectory } from "./write-directory.ts";
 
 export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
-/** Null deletes the record. */
-type Wanted = { readonly key: string; readonly after: object | null };
+type Wanted = {
+  readonly key: string;
+  /** The record that replaces a text of KV; null deletes it. Throws a CliFailure if it cannot. */
+  readonly after: (before: string | null) => object | null;
+  /** What is said if nothing has to change. */
+  readonly already: string;
+};
 
 export async function makeSmallChange(target: Target, wanted: Wanted, options: SmallChangeOptions): Promise<void> {
-  const { key, after } = wanted;
+  const { key, after, already } = wanted;
   const kv = target.openKv();
   const read = await kv.read([directoryKey, key]);
   const directory = directoryInKv(read.get(directoryKey) ?? null);
-  const change = changeOf(key, read.get(key) ?? null, after);
-  if (change === null) return sayNothingToDo(wanted, options);
+  const before = read.get(key) ?? null;
+  const record = after(before);
+  const change = changeOf(key, before, record);
+  const raised = record === null ? null : raiseDepth(key, directory);
+  const changes = [change, raised].filter((some) => some !== null);
+  if (changes.length === 0) return sayNothingToDo(already, options);
   const unfinished = await readUnfinished(kv, directory.record);
   if (unfinished !== null) {
     throw new CliFailure(
       `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
     );
   }
-  showWrite(changeLines([change]), options);
+  showWrite(changeLines(changes), options);
   await confirmWrite(`Write this to ${target.name}?`, options.yes);
-  const revision = await writeDirectory(kv, { directory, changes: [change] }, () => {});
-  if (options.json) printJson({ changes: [viewOf(change)], applied: revision });
+  const revision = await writeDirectory(kv, { directory, changes }, () => {});
+  if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
 }
 
-function sayNothingToDo({ key, after }: Wanted, { json }: SmallChangeOptions): void {
+/** The edge finds an assignment only if the directory's depth is that of its prefix, or more. */
+function raiseDepth(key: string, { record, text }: DirectoryInKv): Change | null {
+  if (kindOf(key) !== "route" || record === null || text === null) return null;
+  const depth = componentsOf(nameIn(key) as Prefix);
+  return isWithin(depth, record)
+    ? null
+    : { action: "change", key: directoryKey, before: text, after: { ...contentOf(record), depth } };
+}
+
+function sayNothingToDo(already: string, { json }: SmallChangeOptions): void {
   if (json) printJson({ changes: [], applied: null });
-  else print(`Nothing to do: ${after === null ? `there is no ${key}` : `${key} says so already`}.`);
+  else print(`Nothing to do: ${already}.`);
 }

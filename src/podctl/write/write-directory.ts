@@ -3,7 +3,7 @@
  * order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
  */
 import { hostname, userInfo } from "node:os";
-import { directoryKey } from "../../directory/keys.ts";
+import { blocksKey, directoryKey } from "../../directory/keys.ts";
 import type { Change } from "../../topology/difference.ts";
 import type { Former } from "../../topology/history.ts";
 import {
@@ -33,6 +33,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   const stamp = { revision, appliedAt: new Date(), appliedBy: actor() };
   const content = contentAfter(job);
   const changes = job.changes.filter(({ key }) => key !== directoryKey);
+  await refuseOtherBlocks(kv, changes);
   await keepFormer(kv, { directory, changes }, stamp);
   const steps = directorySteps(directory.record, content);
   const writes = changes.map(
@@ -59,6 +60,15 @@ export function actor(): string {
 function contentAfter({ directory, changes }: Job): DirectoryContent {
   const changed = changes.find(({ key }) => key === directoryKey)?.after as DirectoryContent | undefined;
   return contentOf(changed ?? directory.record ?? { credentials: "own" });
+}
+
+/** All blocks are one record, so a write that does not know of a new block would lift it. */
+async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
+  const change = changes.find(({ key }) => key === blocksKey);
+  if (change === undefined || ((await kv.read([blocksKey])).get(blocksKey) ?? null) === change.before) return;
+  throw new CliFailure(
+    "the blocks in KV have changed since they were read, so nothing was written; run the command again",
+  );
 }
 
 /** What an interrupted write kept is older, so it counts more than what is in KV now. */

@@ -1,0 +1,43 @@
+import type * as v from "valibot";
+import type { BoundedMap } from "../lib/collections.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { DirectoryFailure } from "../refusal.ts";
+import {
+  type AssignmentRecord,
+  type BlocksRecord,
+  type DirectoryRecord,
+  type HealthRecord,
+  parseRecord,
+} from "./records.ts";
+
+/** Parsed records by their keys, each with the text that it was parsed from. */
+export type Parsed<T> = BoundedMap<string, { text: string; readonly record: T }>;
+
+/** What an isolate has parsed, so that a request parses a record only if its text changed. */
+export type ParsedRecords = {
+  readonly directory: Parsed<DirectoryRecord>;
+  readonly blocks: Parsed<BlocksRecord>;
+  readonly assignments: Parsed<AssignmentRecord>;
+  readonly health: Parsed<HealthRecord>;
+};
+
+type Stored<T> = { readonly text: string | null; readonly schema: v.GenericSchema<unknown, T> };
+
+/** Null if KV has no such record. */
+export function parseOnce<T>(
+  parsed: Parsed<T>,
+  key: string,
+  { text, schema }: Stored<T>,
+): Result<T | null, DirectoryFailure> {
+  if (text === null) return ok(null);
+  const known = parsed.get(key);
+  if (known !== undefined && known.text === text) {
+    // A text that was read again is kept in place of its equal, because comparing a long string costs nothing only if it is the very same one.
+    known.text = text;
+    return ok(known.record);
+  }
+  const record = parseRecord(key, text, schema);
+  if (!record.ok) return err({ reason: "directory", text: record.error });
+  parsed.set(key, { text, record: record.value });
+  return record;
+}

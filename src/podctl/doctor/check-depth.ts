@@ -1,0 +1,30 @@
+/** Whether the edge finds every assignment: it looks up prefixes of at most `depth` components. */
+import type { Directory } from "../../directory/directory.ts";
+import { nameIn, routePrefix } from "../../directory/keys.ts";
+import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
+import { isWithin } from "../../topology/record-text.ts";
+import { counted } from "../output.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { type Check, Checks } from "./findings.ts";
+
+const maxNamed = 5;
+
+export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
+  const checks = new Checks("edge");
+  const record = await directory.record();
+  // A record that does not parse is found by the checks of the deployment, and without a depth every prefix is looked up.
+  if (!record.ok || record.value.depth === undefined) return [];
+  const { depth } = record.value;
+  const deeper: string[] = [];
+  for await (const page of kv.list(routePrefix)) {
+    const prefixes = page.map(({ key }) => nameIn(key));
+    deeper.push(...prefixes.filter((prefix) => !isWithin(componentsOf(prefix as Prefix), { depth })));
+  }
+  if (deeper.length === 0) checks.ok("depth", `every assignment has at most ${counted(depth, "component")}`);
+  else {
+    const more = deeper.length > maxNamed ? ` and ${deeper.length - maxNamed} more` : "";
+    const named = deeper.slice(0, maxNamed).join(", ") + more;
+    checks.found("depth", "assignment-unfound", `deeper than the directory's depth of ${depth}: ${named}`);
+  }
+  return checks.list;
+}

@@ -1,0 +1,97 @@
+import * as v from "valibot";
+import type { Pod } from "../../directory/directory.ts";
+import { parseJson } from "../../lib/json.ts";
+import { ok, type Result } from "../../lib/result.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { manifestBlobs } from "../../oci/manifest-blobs.ts";
+import { parseReference } from "../../oci/reference.ts";
+import { call } from "../http-call.ts";
+import type { PodWithProbe } from "./pod-under-test.ts";
+
+/** The probe repository on the edge. */
+export type EdgeRepository = {
+  /** Without a slash at its end. */
+  readonly url: string;
+  readonly headers: Readonly<Record<string, string>>;
+};
+
+const check = "manifest proof";
+/** The probe's image is small, and its repository has few tags. */
+const [maxTags, maxChildren, maxBlobs] = [20, 5, 20];
+const accept = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+].join(", ");
+const tagList = v.object({ tags: v.array(v.string()) });
+const index = v.object({ manifests: v.array(v.object({ digest: v.string() })) });
+const oneByte = { Range: "bytes=0-0" };
+
+/** Whether the edge signs URLs for blobs because a manifest names them. */
+export const signsByManifests = ({ blobs }: Pod): boolean =>
+  blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
+
+/**
+ * Pulls the probe's image from the edge, one byte of each blob. A pull-through cache gives a manifest before its blobs are in the storage, and then the
+ * edge sends clients to objects that are not there. A HEAD at the registry would make it fetch the blob, so only GETs at the edge show this.
+ */
+export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
+  const blobs = await findImage(repository, probe.digest);
+  if (blobs === null) {
+    return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
+  }
+  // The edge remembers the manifest while it answers for the probe's blob, whose proof it has already.
+  const others = blobs.filter((digest) => digest !== probe.digest);
+  for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
+    const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
+    const status = answer.ok ? answer.value : null;
+    if (status === 200 || status === 206) continue;
+    const text = `the image with the probe's blob names ${digest}, whose GET is answered: ${answer.ok ? status : answer.error}`;
+    return checks.found(check, status === 404 ? "proof-without-blob" : "edge-differs", text);
+  }
+  checks.ok(check, "the storage has the blobs of the probe's image");
+}
+
+/** The blobs of an image that has this one, or null. */
+async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
+  const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
+  const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };
+  for (const tag of tags.slice(0, maxTags)) {
+    const found = await readManifest(repository, tag);
+    for (const child of found.children.slice(0, maxChildren)) {
+      const { blobs } = await readManifest(repository, child);
+      if (blobs.includes(wanted)) return blobs;
+    }
+    if (found.blobs.includes(wanted)) return found.blobs;
+  }
+  return null;
+}
+
+type Manifest = { readonly blobs: readonly Digest[]; readonly children: readonly string[] };
+
+async function readManifest({ url, headers }: EdgeRepository, reference: string): Promise<Manifest> {
+  const parsed = parseReference(reference);
+  const answer = parsed.ok
+    ? await call(`${url}/manifests/${parsed.value}`, { headers: { ...headers, Accept: accept } })
+    : null;
+  if (answer?.ok !== true || answer.value.status !== 200) return { blobs: [], children: [] };
+  const { headers: answered, text } = answer.value;
+  return {
+    blobs: manifestBlobs(answered.get("Content-Type"), Buffer.from(text)),
+    children: parsedAs(index, text)?.manifests.flatMap(({ digest }) => (parseDigest(digest).ok ? digest : [])) ?? [],
+  };
+}
+
+/** The status that a client gets which follows the edge's redirect. */
+async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<number, string>> {
+  const answer = await call(url, { headers: { ...headers, ...oneByte } });
+  const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;
+  const last = location === null ? answer : await call(new URL(location, url), { headers: oneByte });
+  return last.ok ? ok(last.value.status) : last;
+}
+
+function parsedAs<T>(schema: v.GenericSchema<unknown, T>, text: string): T | null {
+  const parsed = v.safeParse(schema, parseJson(text));
+  return parsed.success ? parsed.output : null;
+}

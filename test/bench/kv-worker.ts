@@ -1,0 +1,11 @@
+/** A Worker that only reads: as many new keys by one bulk read as its path says, and nothing for 0. The bench subtracts what local KV costs by it. */
+type Kv = { get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>> };
+
+export default {
+  async fetch({ url }: Request, { DIRECTORY }: { readonly DIRECTORY: Kv }): Promise<Response> {
+    const count = Number(new URL(url).pathname.slice(1));
+    const keys = Array.from({ length: count }, (_, index) => `route/${crypto.randomUUID()}/${index}`);
+    if (keys.length > 0) await DIRECTORY.get(keys, { type: "text", cacheTtl: 30 });
+    return new Response(null, { status: 204 });
+  },
+};

@@ -1,0 +1,167 @@
+/**
+ * What a stranger's request costs the edge: CPU of workerd, and keys of KV, for every request that anyone can send and that looks dear. CPU is compared with
+ * that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs in workerd too, and a Worker's KV is elsewhere, so what a Worker
+ * pays that only reads as many keys is subtracted.
+ */
+import { setTimeout as sleep } from "node:timers/promises";
+import { decodeProtectedHeader } from "jose";
+import type { Stack } from "../../src/local/stack.ts";
+import { createClient } from "../support/client.ts";
+import { costlyRequests, type Known } from "../support/costly-requests.ts";
+import { type HostileRequest, rawRequest } from "../support/hostile-requests.ts";
+import { exchangeRaw } from "../support/raw-exchange.ts";
+import { readStackKv } from "../support/toy-stack.ts";
+import { amount, type Finding, portable } from "./finding.ts";
+import { cpuUs } from "./process.ts";
+import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
+
+/** No request of up to 16 KB may cost more CPU, and none more keys than one bulk read of KV has. */
+const maxCpuMs = 5;
+const maxKeys = 100;
+/** With its request line, host and token, a request with one part of 16 KB is no longer than this. */
+const smallCharacters = 20_000;
+const fewKeys = 10;
+const budgetWindowMs = 10_000;
+const shown = 10;
+/** What seems too dear is measured so many times as often, because V8 compiles what runs often, and neighbours make all of a few rounds dear. */
+const patience = 4;
+
+const repository = "acme/private";
+const plain: HostileRequest = {
+  ...{ method: "GET", target: `/v2/${repository}/manifests/1`, headers: [["Host", "edge.test"]] },
+  ...{ body: "", framing: "none" },
+};
+
+/** `fleets` are numbers of Pods. A figure is the least of the rounds, because neighbours only add to it. */
+type Options = { readonly fleets: readonly number[]; readonly rounds: number; readonly count: number };
+
+export const benchStrangers = ({ fleets, ...rounds }: Options): Promise<readonly Finding[]> =>
+  withTeardown(async (teardown, dir) => {
+    const stack = await startBenchStack(teardown, dir);
+    const reader = await startBenchWorker(teardown, dir, { file: "kv-worker.ts" });
+    const findings: Finding[] = [];
+    for (const size of fleets) findings.push(...(await benchFleet({ stack, reader }, size, rounds)));
+    return findings;
+  });
+
+type Rounds = Omit<Options, "fleets">;
+type Stage = { readonly stack: Stack; readonly reader: BenchWorker };
+type Cost = {
+  readonly request: string;
+  readonly statuses: string;
+  readonly cpuMs: number;
+  readonly withLocalKvMs: number;
+  readonly ratio: number;
+  readonly keys: number;
+  readonly isSmall: boolean;
+};
+
+async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<readonly Finding[]> {
+  const known = await makeFleet(stage.stack, size);
+  const costs: Cost[] = [];
+  for (const [index, [what]] of costlyRequests(known).entries()) {
+    const request = () => costlyRequests(known)[index]?.[1] ?? plain;
+    const cost = { request: what, ...(await measure(stage, request, rounds)) };
+    costs.push(cost);
+    // What the last requests took of the strangers' budget must not make the next ones cheap.
+    if (cost.keys > fewKeys) await sleep(budgetWindowMs);
+  }
+  const dearestFirst = costs.toSorted((one, other) => other.cpuMs - one.cpuMs);
+  console.log(`The dearest of ${costs.length} requests with ${size} Pods:`);
+  console.table(dearestFirst.slice(0, shown));
+  const most = (of: (cost: Cost) => number, among = costs) => Math.max(...among.map(of));
+  const small = costs.filter(({ isSmall }) => isSmall);
+  const large = costs.filter(({ isSmall }) => !isSmall);
+  const findings = [
+    amount("dearest request of a stranger of up to 16 KB, ms of CPU", most(cpuOf, small), maxCpuMs),
+    amount(
+      "dearest request of a stranger of up to 16 KB ÷ 401 challenge",
+      most(({ ratio }) => ratio, small),
+    ),
+    amount("dearest request of a stranger of up to 64 KB, ms of CPU", most(cpuOf, large)),
+    portable(
+      "most KV keys of a request of a stranger",
+      most(({ keys }) => keys),
+      maxKeys,
+    ),
+  ];
+  return findings.map((finding) => ({ ...finding, size }));
+}
+
+const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
+
+/** Gives the directory so many Pods, all of them with the key of Pod A, so that a forged token costs the most that it can. */
+async function makeFleet(stack: Stack, size: number): Promise<Known> {
+  const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];
+  const record = (await readStackKv(stack, ["pod/pod-a"])).get("pod/pod-a") ?? "";
+  for (const pod of pods.slice(2)) await stack.putKv(`pod/${pod}`, record);
+  await stack.putKv(
+    "directory",
+    JSON.stringify({ v: 1, revision: size, pods, default: "pod-a", credentials: "shared" }),
+  );
+  await stack.restartEdge();
+  const token = await createClient(stack.edge).token([`repository:${repository}:pull`]);
+  const kid = decodeProtectedHeader(token.replace(/^pods\.v1\.[^/]*\//, "")).kid ?? "";
+  let made = 0;
+  const unused = () => {
+    made += 1;
+    return `${size}y${made}`;
+  };
+  return { kid, pods, repository, unused };
+}
+
+async function measure(
+  { stack, reader }: Stage,
+  request: () => HostileRequest,
+  { rounds, count }: Rounds,
+): Promise<Omit<Cost, "request">> {
+  const edge = { origin: stack.edge, pid: stack.workerdPid(), settled: () => stack.edgeSettled() };
+  const ofKv = { origin: reader.url, pid: reader.pid, settled: async () => {} };
+  const plainMs: number[] = [];
+  const withLocalKvMs: number[] = [];
+  const kvMs: number[] = [];
+  const statuses = new Set<number>();
+  let keys = 0;
+  const costMs = () => Math.min(...withLocalKvMs) - Math.min(...kvMs);
+  for (let round = 0; round < rounds || (round < rounds * patience && costMs() > maxCpuMs); round += 1) {
+    if (round >= rounds && keys > fewKeys) await sleep(budgetWindowMs);
+    plainMs.push(await cpuMsOfRound(edge, () => plain, count));
+    stack.clearSeen();
+    withLocalKvMs.push(await cpuMsOfRound(edge, request, count));
+    let keysOfRound = 0;
+    for (const line of stack.edgeSeen()) {
+      keys = Math.max(keys, line.kvKeys);
+      keysOfRound += line.kvKeys;
+      statuses.add(line.status);
+    }
+    const perRequest = Math.round(keysOfRound / count);
+    const read = perRequest === 0 ? 0 : await cpuMsOfRound(ofKv, () => readOf(perRequest), count);
+    kvMs.push(read === 0 ? 0 : read - (await cpuMsOfRound(ofKv, () => readOf(0), count)));
+  }
+  const least = costMs();
+  return {
+    statuses: [...statuses].join(),
+    cpuMs: Number(least.toFixed(2)),
+    withLocalKvMs: Number(Math.min(...withLocalKvMs).toFixed(2)),
+    ratio: Number((least / Math.min(...plainMs)).toFixed(1)),
+    keys,
+    isSmall: rawRequest(request()).text.length < smallCharacters,
+  };
+}
+
+const readOf = (keys: number): HostileRequest => ({ ...plain, target: `/${keys}` });
+
+type Measured = { readonly origin: string; readonly pid: number; readonly settled: () => Promise<void> };
+
+async function cpuMsOfRound(
+  { origin, pid, settled }: Measured,
+  request: () => HostileRequest,
+  count: number,
+): Promise<number> {
+  const raw = Array.from({ length: count }, () => rawRequest(request()));
+  await settled();
+  const beforeUs = await cpuUs(pid);
+  for (const each of raw) await exchangeRaw(origin, each);
+  await settled();
+  return ((await cpuUs(pid)) - beforeUs) / count / 1_000;
+}

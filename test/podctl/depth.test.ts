@@ -1,0 +1,90 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { checkDepth } from "../../src/podctl/doctor/check-depth.ts";
+import { openDirectory } from "../../src/podctl/target/traced-directory.ts";
+import { accountEnv, podctl } from "../support/podctl.ts";
+import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-depth-"));
+const { server, kv } = await useCloudflareKv();
+const env = accountEnv(dir, server);
+const file = join(dir, "topology.yaml");
+writeFileSync(file, topologyText(["pod-a"], "assignments: {acme: pod-a}"));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const run = (...args: readonly string[]) => podctl([...args, "--yes", "--env", "production"], { env });
+const depth = () => (JSON.parse(server.data.get("directory")?.value ?? "{}") as { depth?: number }).depth;
+const route = '{"v":1,"revision":1,"pod":"pod-a","state":"active"}';
+
+beforeEach(async () => {
+  expect((await run("apply", file)).code).toBe(0);
+});
+
+test("podctl assign raises the depth before it writes a deeper assignment, and unassign leaves it", async () => {
+  const order: string[] = [];
+  server.heal();
+  server.onWrite = () => {
+    order.push(`${depth()} ${server.data.has("route/acme/team/app")}`);
+    return true;
+  };
+  const assigned = await run("assign", "acme/team/app", "pod-a");
+  server.heal();
+  expect([assigned.code, assigned.stdout]).toEqual([
+    0,
+    expect.stringContaining("  + route/acme/team/app: pod-a\n  ~ directory: depth\n"),
+  ]);
+  expect([...new Set(order)]).toEqual(["1 false", "3 false", "3 true"]);
+  await run("unassign", "acme/team/app");
+  expect([depth(), server.data.has("route/acme/team/app")]).toEqual([3, false]);
+  await run("assign", "acme/team", "pod-a");
+  expect(depth()).toBe(3);
+  expect((await run("rollback")).code).toBe(0);
+});
+
+test("podctl assign raises the depth for an assignment that is in KV but too deep, and then finds nothing to do", async () => {
+  await kv.write([["route/acme/team", route]]);
+  const [first, second] = [await run("assign", "acme/team", "pod-a"), await run("assign", "acme/team", "pod-a")];
+  expect([depth(), first.stdout]).toEqual([2, expect.stringMatching(/^ {2}~ directory: depth\n/)]);
+  expect(second.stdout).toBe("Nothing to do: route/acme/team says so already.\n");
+});
+
+test("podctl doctor names the assignments that are too deep to be found, and what to do", async () => {
+  const check = async () => checkDepth(openDirectory({ plainHttp: "nowhere" }, kv).directory, kv);
+  expect(await check()).toMatchObject([{ check: "depth", status: "ok" }]);
+  await kv.write([["route/acme/team", route]]);
+  expect(await check()).toMatchObject([
+    { finding: "assignment-unfound", text: "deeper than the directory's depth of 1: acme/team" },
+  ]);
+});
+
+test("podctl block and unblock change the one record, with history, and refuse one that cannot be read", async () => {
+  const blocks = () => server.data.get("blocks")?.value ?? null;
+  await run("block", "acme/leaked", "--why", "leaked");
+  const first = blocks();
+  const digest = `sha256:${"b".repeat(64)}`;
+  await run("block", digest, "--why", "illegal");
+  expect(JSON.parse(blocks() ?? "")).toMatchObject({ blocks: { "acme/leaked": "leaked", [digest]: "illegal" } });
+  const again = await run("block", digest, "--why", "illegal");
+  expect(again.stdout).toBe(`Nothing to do: ${digest} is blocked with this text already.\n`);
+  await run("rollback");
+  expect(blocks()).toBe(first);
+  const lifted = await run("unblock", "acme/leaked");
+  expect([blocks(), lifted.stdout]).toEqual([null, expect.stringContaining("  - blocks: - acme/leaked\n")]);
+  await kv.write([["blocks", "garbage"]]);
+  const refused = await run("block", "acme/leaked", "--why", "leaked");
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining('record "blocks" is not JSON')]);
+});
+
+test("podctl block refuses the 10,001st block", async () => {
+  const full = Object.fromEntries(Array.from({ length: 10_000 }, (_, index) => [`a${index}`, "x"]));
+  await kv.write([["blocks", JSON.stringify({ v: 1, revision: 1, blocks: full })]]);
+  const refused = await run("block", "acme/leaked", "--why", "leaked");
+  expect([refused.code, refused.stderr]).toEqual([
+    1,
+    expect.stringContaining("10001 prefixes and digests would be blocked; want at most 10000"),
+  ]);
+  expect((await run("block", "a1", "--why", "y")).code).toBe(0);
+});

@@ -1,0 +1,66 @@
+import { describe, expect, test } from "vitest";
+import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { findings, passed, useDoctor } from "../support/doctor.ts";
+import { startProxy } from "../support/proxy.ts";
+import type { Sickness } from "../support/sick-pods.ts";
+
+const { check, healthy, pushProbeImage, mountProbe, addOwning, addTrusting } = useDoctor(await generateSealingKeys());
+
+/** A storage that lacks one blob, as that of a pull-through cache whose clients have pulled only manifests. */
+async function storageWithout(digest: string, isLacking = () => true): Promise<Sickness> {
+  const storage = String(healthy("pod-b").blobs.stores[0]?.["endpoint"]);
+  const encoded = digest.split(":")[1] ?? "";
+  const proxy = await startProxy(storage, ({ url }) =>
+    url?.includes(encoded) && isLacking() ? { inPlace: 404 } : null,
+  );
+  return { store: { endpoint: proxy.replace("127.0.0.1", "localhost") } };
+}
+
+const byManifest: Sickness = { proof: "manifest" };
+
+describe("doctor and a Pod with `proof: manifest`:", () => {
+  test("an image with the probe's blob whose blobs are all in the storage is well", async () => {
+    await pushProbeImage("well");
+    await addOwning("well", byManifest);
+    const checks = await check({ pods: ["well"], write: true });
+    expect([findings(checks), passed(checks, "well")]).toEqual([[], expect.arrayContaining(["manifest proof"])]);
+  });
+
+  test.each([
+    ["that podctl reaches", "lacking", addOwning],
+    ["that only the edge may reach", "lacking-trusting", addTrusting],
+  ])("one %s, whose manifest proves a blob that the storage does not have, is the finding", async (_, id, add) => {
+    const config = await pushProbeImage(id);
+    await add(id, { ...byManifest, ...(await storageWithout(config)) });
+    for (const write of [false, true]) {
+      const checks = await check({ pods: [id], write });
+      expect(findings(checks)).toEqual([`${id}: proof-without-blob`]);
+      expect(JSON.stringify(checks)).toContain(config);
+    }
+  });
+
+  test("one whose storage gets a blob only after the registry has answered for it has no wrong store", async () => {
+    await pushProbeImage("late");
+    const { digest } = healthy("pod-b").probe;
+    let asked = 0;
+    const late = await storageWithout(digest, () => ++asked <= 1);
+    await addOwning("late", { ...byManifest, ...late });
+    expect(findings(await check({ pods: ["late"] }))).toEqual([]);
+    expect(asked).toBeGreaterThan(2);
+  });
+
+  test("one whose repository has no image with the probe's blob is not judged", async () => {
+    await mountProbe("untagged");
+    await addOwning("untagged", byManifest);
+    const checks = await check({ pods: ["untagged"] });
+    expect(findings(checks)).toEqual([]);
+    expect(checks).toContainEqual(expect.objectContaining({ check: "manifest proof", status: "skipped" }));
+  });
+});
+
+test("doctor does not ask for the blobs of an image if manifests prove nothing", async () => {
+  const config = await pushProbeImage("by-head");
+  await addOwning("by-head", await storageWithout(config));
+  const checks = await check({ pods: ["by-head"] });
+  expect([findings(checks), passed(checks, "by-head")]).toEqual([[], expect.not.arrayContaining(["manifest proof"])]);
+});
