@@ -45,8 +45,8 @@ export async function startGateway(
   let running = await start(0);
   const { port } = running;
   teardown.add({ stop: () => running.stop() });
-  // Like storage it has another host name than the edge, so that clients drop their token as they would in production.
-  const tap = teardown.add(await startTap(port, "localhost"));
+  // It has the edge's host name and another port, because crane refuses a push location that leads to 127.0.0.1 from another name.
+  const tap = teardown.add(await startTap(port, loopback));
   const restart = async () => {
     await running.kill();
     running = await start(port);
