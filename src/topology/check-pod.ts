@@ -22,11 +22,15 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   }
   const blobHosts: [Path, string][] = [
     ...pod.blobs.hosts.map((host, index): [Path, string] => [["blobs", "hosts", index], host]),
-    ...[...urls.slice(2), ...gatewayUrls].map(([members, url]): [Path, string] => [members, new URL(url).host]),
+    ...urls.slice(2).map(([members, url]): [Path, string] => [members, new URL(url).host]),
   ];
   for (const [members, host] of blobHosts) {
     const wrong = wrongBlobHost(host, rules);
     if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
+  }
+  for (const [members, url] of gatewayUrls) {
+    if (!rules.edgeHosts.includes(new URL(url).host)) continue;
+    yield mistake(members, `${quote(url, members)} is the edge itself; want a host that does not pass through the CDN`);
   }
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createClient, sha256 } from "../support/client.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ gateways: true, bodyLimitBytes: 100_000 });
 
@@ -137,6 +137,36 @@ describe("upload of a Pod with a gateway", () => {
     const onEdge = await fetch(stack.current.edge + pathname + search, { method: "PATCH", body: "x" });
     expect(onEdge.status).toBe(401);
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
+  });
+
+  test("a key that was sealed for another gateway is not opened: an upload gets 500, and the log says where the key is", async () => {
+    const key = "pod/pod-a";
+    const record = (await readStackKv(stack.current, [key])).get(key) ?? "";
+    const moved = record.replace(gatewayUrl("pod-a"), "http://127.0.0.1:1");
+    await stack.current.putKv(key, moved);
+    try {
+      await stack.current.restartEdge("empty");
+      const { status, location } = await begin("acme/misconfigured", agents.docker);
+      expect([status, location]).toEqual([500, ""]);
+      await stack.current.edgeSettled();
+      expect(stack.current.edgeLines().join()).toContain('field \\"gateway.key\\", was sealed for another target');
+    } finally {
+      await stack.current.putKv(key, record);
+      await stack.current.restartEdge("empty");
+    }
+  });
+
+  test("the control server plays faults of a gateway, and shows what it has seen", async () => {
+    const { location } = await begin("acme/faults", agents.docker);
+    const { control } = stack.current;
+    const setFault = (mode: string) =>
+      fetch(`${control}/faults/pod-a/gateway`, { method: "PUT", body: JSON.stringify({ mode }) });
+    expect((await setFault("refuse")).status).toBe(204);
+    await expect(fetch(location)).rejects.toThrow();
+    expect((await setFault("none")).status).toBe(204);
+    expect((await fetch(location)).status).toBe(204);
+    const seen = await (await fetch(`${control}/pod-a/gateway/-/seen`)).json();
+    expect(seen).toMatchObject([{ method: "GET", status: 204 }]);
   });
 
   test("after a crash of the gateway in the middle, a new upload completes and no half blob is there", async () => {
