@@ -30,7 +30,7 @@ export default {
     const write = createRequestLog({ request, url, trace, startedAt });
     const left = new AbortController();
     let answer: AttributedAnswer | null = null;
-    // The platform says so until the answer's last byte.
+    // The platform says so until the answer's last byte. workerd itself hears of a reset; that a client has closed in order, it learns when it writes.
     request.signal.addEventListener("abort", () => {
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" });
       left.abort();
@@ -59,7 +59,8 @@ type Passing = {
 /** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
 function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
   const stallMs = isolate.config?.stallMs ?? 0;
-  const limits = { stallMs, signal: left.signal };
+  const { rest } = answer;
+  const limits = { stallMs, signal: left.signal, ...(rest === undefined ? {} : { rest }) };
   const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
   if (watched === null) {
     write(answer);

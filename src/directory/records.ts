@@ -43,6 +43,11 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
+const outage = v.strictObject({
+  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. A day is as long as the edge keeps a deletion. */
+  staleSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800)), 3600),
+});
+
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /** How a Pod knows that a request comes from the edge. `binding` is an mTLS certificate, a private network or a Worker of the deployment. */
@@ -69,6 +74,7 @@ export const podFields = {
   trust: v.optional(trust),
   gateway: v.optional(gateway),
   blobs: v.optional(blobs, {}),
+  outage: v.optional(outage, {}),
   probe: v.optional(
     v.strictObject({
       repository: parsedBy(parseRepositoryName, "a repository name: lower-case components separated by single slashes"),

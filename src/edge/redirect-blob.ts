@@ -35,6 +35,25 @@ export async function redirectBlob(
 }
 
 /**
+ * The 307 of a blob GET or HEAD while the Pod fails: by a proof that is still remembered, also if it has expired. Null: there is none, or no store to sign
+ * for.
+ */
+export async function redirectHeld(
+  endpoint: BlobEndpoint,
+  context: Context,
+  authorized: Authorized,
+): Promise<Reply | null> {
+  const { method } = endpoint;
+  const stores = await storesOf(endpoint.digest, context, authorized);
+  if (method === "DELETE" || !isSignedFor(stores)) return null;
+  const { proofs, trace } = context.services;
+  const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
+  if (foundIn === null) return null;
+  trace.proof = foundIn;
+  return redirectToStore(method, endpoint, { context, authorized, stores });
+}
+
+/**
  * Passes on a Pod's own redirect of a blob, absolute and only to the Pod's blob hosts. A HEAD is signed here where that is possible, because a URL that
  * was signed for GET does not answer a HEAD.
  */
@@ -97,6 +116,8 @@ async function storesOf(
 }
 
 function notePassedOver({ trace }: Services, why: string): void {
+  // The stores are chosen twice if the Pod fails.
+  if (trace.passedOver?.includes(why)) return;
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 

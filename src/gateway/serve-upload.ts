@@ -49,9 +49,12 @@ export async function serveUpload(
 }
 
 /** What a client may tell the registry about an upload. Its own Authorization is not in it, because the grant has the token for this registry. */
-const passed = ["content-type", "content-range", "content-encoding", "user-agent", "accept"];
+const passed = ["content-range", "user-agent", "accept"];
 
-function registryHeaders({ headers, socket }: IncomingMessage, { grant }: Admitted): Readonly<Record<string, string>> {
+function registryHeaders(
+  { method, headers, socket }: IncomingMessage,
+  { grant }: Admitted,
+): Readonly<Record<string, string>> {
   const { host, protocol } = new URL(grant.edge);
   const kept = passed.flatMap((name) => {
     const value = headers[name];
@@ -60,6 +63,8 @@ function registryHeaders({ headers, socket }: IncomingMessage, { grant }: Admitt
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
+    // A registry would read the parameters of a form before those of the query (distribution, `FormValue`).
+    ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,
     "X-Forwarded-Proto": protocol.slice(0, -1),
     ...(socket.remoteAddress === undefined ? {} : { "X-Forwarded-For": socket.remoteAddress }),

@@ -14,8 +14,6 @@ const sealedFor = (place: object): string =>
   `${Buffer.from(JSON.stringify({ alg: "ECDH-ES", enc: "A256GCM", ...place })).toString("base64url")}..AAAA.AAAA.AAAA`;
 const sha512 = `sha512:${"0".repeat(128)}`;
 const sealedStore = sealedFor({ pod: "pod-a", field: "blobs.stores.0.credentials", scheme: "s3", target: "blobs" });
-const gatewayPlace = (target: string) => ({ pod: "pod-a", field: "gateway.key", scheme: "gateway", target });
-const gatewayAt = (url: string) => ({ url, key: sealedFor(gatewayPlace(url)) });
 const store = {
   scheme: "s3",
   endpoint: "https://s3.example.net",
@@ -213,44 +211,6 @@ const secrets: readonly BadTopology[] = [
     "a header secret sealed for another Pod",
     pod({ trust: { kind: "header", name: "X-Edge", value: sealedFor({ pod: "pod-b" }) } }),
     'pods.pod-a.trust.value: was sealed for another place; want one sealed for pod "pod-a"',
-  ),
-  row(
-    "a gateway's key in clear",
-    pod({ gateway: { url: "https://uploads.example.net", key: "hunter2" } }),
-    "pods.pod-a.gateway.key: is not a sealed value, and may be the secret itself",
-  ),
-  row(
-    "a gateway's key sealed for another gateway",
-    pod({ gateway: { url: "https://uploads.example.net", key: sealedFor(gatewayPlace("https://other.example.net")) } }),
-    'pods.pod-a.gateway.key: was sealed for another place; want one sealed for target "https://uploads.example.net"',
-  ),
-  row(
-    "a gateway without TLS",
-    pod({ gateway: gatewayAt("http://uploads.example.net") }),
-    'pods.pod-a.gateway.url: "http://uploads.example.net" is not encrypted; want https',
-  ),
-  row(
-    "a gateway with a path",
-    pod({ gateway: gatewayAt("https://uploads.example.net/v2") }),
-    'pods.pod-a.gateway.url: "https://uploads.example.net/v2" is wrong; want an origin',
-  ),
-  row(
-    "a gateway at the edge's own address",
-    pod({ gateway: gatewayAt("https://registry.example.com") }),
-    'pods.pod-a.gateway.url: "https://registry.example.com" is the edge itself; want a host that does not pass through',
-  ),
-  row(
-    "two Pods with one gateway",
-    pod(
-      { gateway: gatewayAt("https://uploads.example.net") },
-      {
-        gateway: {
-          ...gatewayAt("https://uploads.example.net"),
-          key: sealedFor({ ...gatewayPlace("https://uploads.example.net"), pod: "pod-b" }),
-        },
-      },
-    ),
-    'pods.pod-b.gateway.url: gateway "https://uploads.example.net" is also used by Pod "pod-a"',
   ),
   row(
     "storage credentials in clear",
