@@ -7,7 +7,7 @@ import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import { covers } from "../oci/scope.ts";
-import { settleMount } from "../pods/mount.ts";
+import { endsAtMountChallenge, settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
 import { withTooLargeExplained } from "../pods/too-large.ts";
@@ -31,7 +31,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const source = {
     directory: services.directory,
     chosenBy,
-    mayPull: (name: RepositoryName) => mayPull(grant, name),
+    mayPull: (name: RepositoryName) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   } as const;
   const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, source) : ok(endpoint);
   if (!settled.ok) return settled;
