@@ -28,7 +28,7 @@ import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
-import type { ApiKv } from "./workerd/kv-api.ts";
+import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
@@ -52,6 +52,7 @@ export type Stack = RunningStack & {
   seen(pod: LocalPodId, service: ServiceName): readonly SeenRequest[];
   clearSeen(): void;
   setFault(pod: LocalPodId, service: ServiceName, fault: Fault): Promise<void>;
+  setKvFault(fault: KvFault): Promise<void>;
   edgeSeen(): readonly EdgeRecord[];
   /** Every line that the Worker logged, as it was written. */
   edgeLines(): readonly string[];
@@ -88,8 +89,10 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
-  const kv = Promise.withResolvers<ApiKv>();
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv: kv.promise })));
+  const started = Promise.withResolvers<RestartableEdge>();
+  const kv = started.promise.then((edge) => edge.kv);
+  const setKvFault = async (fault: KvFault) => (await started.promise).setKvFault(fault);
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, setKvFault })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
@@ -97,7 +100,7 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const { vars, entries } = await prepareWorker(options, pods, stateDir);
   const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog: teardown.watchdog }));
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
-  kv.resolve(edge.kv);
+  started.resolve(edge);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
   const view = viewOf(pods, edge, log);
   view.clearSeen();
@@ -136,6 +139,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
       log.clear();
     },
     setFault: (pod, service, fault) => pods[pod].taps[service].setFault(fault),
+    setKvFault: edge.setKvFault,
     edgeSeen: () => log.list(),
     edgeLines: () => log.messages(),
     edgeSettled: () => log.settled(),
