@@ -4,7 +4,8 @@ import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedPods } from "./directory/directory.ts";
-import { type KvCache, LookupBudget } from "./directory/kv.ts";
+import { type KvCache, LookupBudget } from "./directory/kv-cache.ts";
+import { KvHealth } from "./directory/kv-health.ts";
 import type { ParsedRecords } from "./directory/parsed-records.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
@@ -41,6 +42,7 @@ export const createIsolate = (): Isolate => ({
     claims: new LookupBudget(50),
     // Names that were not pulled here before, at 3 keys each, are some 300 a second.
     names: new LookupBudget(10_000),
+    health: new KvHealth(),
   },
   parsedPods: new BoundedMap(500),
   parsedRecords: {

@@ -49,7 +49,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
+  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
     (service: "registry" | "token"): Call<Pod> =>
