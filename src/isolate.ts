@@ -9,6 +9,7 @@ import { KvHealth } from "./directory/kv-health.ts";
 import type { ParsedRecords } from "./directory/parsed-records.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
+import { Breaker } from "./net/breaker.ts";
 import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
@@ -24,6 +25,7 @@ export type Isolate = {
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   readonly retries: RetryBudget;
+  readonly breaker: Breaker;
 };
 
 /**
@@ -60,6 +62,7 @@ export const createIsolate = (): Isolate => ({
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
   retries: new RetryBudget(),
+  breaker: new Breaker(),
 });
 
 /** The one that all requests of this isolate share. */
