@@ -9,8 +9,10 @@ import { createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
+import { createManifests, type Manifests } from "./manifests/manifests.ts";
 import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
+import { createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
 import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
@@ -31,6 +33,7 @@ export type Services = {
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
+  readonly manifests: Manifests;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -86,12 +89,10 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
         },
       );
     };
-  const proofs = createProofs({
-    memory: isolate.proofs,
-    cache: createProofCache(caches),
-    clock: () => new Date(),
-    waitUntil,
-  });
+  const clock = () => new Date();
+  const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
+  const cache = createLocationCache(caches, "manifests");
+  const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -100,6 +101,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     openSecret,
     tokens,
     proofs,
+    manifests,
     parsedCidrs,
     signing,
     waitUntil,

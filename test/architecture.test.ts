@@ -10,7 +10,7 @@ const ladder: readonly (readonly string[])[] = [
   ["signers", "net", "telemetry"],
   ["directory"],
   ["auth", "blobs", "pods", "topology"],
-  ["token-endpoint", "local"],
+  ["token-endpoint", "manifests", "local"],
   ["config.ts"],
   ["isolate.ts"],
   ["services.ts"],

@@ -115,7 +115,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
       const holder = await holderOf(kid, listed.value.pods ?? []);
       return holder === null ? podNamedBy(tokenKeyKey(kid), tokenKeyRecord, { chosenBy: "claim" }) : ok(holder);
     },
-    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, { chosenBy: "stranger" }),
+    podOfCell: (cell) => podNamedBy(cellKey(cell), cellRecord, { chosenBy: "cell" }),
   };
 }
 

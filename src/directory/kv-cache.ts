@@ -17,8 +17,7 @@ export type KvCache = {
   readonly kept: BoundedMap<string, Entry>;
   /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
   readonly passing: BoundedMap<string, Entry>;
-  readonly claims: LookupBudget;
-  readonly names: LookupBudget;
+  readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
   readonly health: KvHealth;
 };
 
@@ -26,9 +25,11 @@ export type KvCache = {
  * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
  * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
  * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
- * one that has none.
+ * one that has none. Each of these has a budget of its own, so that what strangers spend on names keeps nobody from logging in. `cell`: the cell that a
+ * password names. `user`: a name that is asked for with credentials that a Pod found good, although they may not allow it.
  */
-export type ChosenBy = "directory" | "stranger" | "pod" | "claim";
+export type ChosenBy = "directory" | "pod" | Budgeted;
+type Budgeted = "stranger" | "user" | "cell" | "claim";
 
 /** How old values may be, by default as old as this isolate's cache lets them be. */
 export type MaxAges = {
@@ -74,12 +75,13 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
 /** Every request needs these keys, so they count as chosen by the directory. */
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
-/** A key that known users chose once stays with theirs. */
+/** A key that known users chose once stays with theirs. So does a cell that is there, because a fleet has few of them and every login needs one. */
 export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  const isWanted = chosenBy === "directory" || isShared(key);
+  const isCell = chosenBy === "cell" && entry.text !== null;
+  const isWanted = chosenBy === "directory" || isShared(key) || isCell;
   const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
   if (cache.get(key) !== entry) cache.set(key, entry);
 }

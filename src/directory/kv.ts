@@ -25,10 +25,13 @@ const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own bound on a bulk read. */
 const maxBulkKeys = 100;
 
-/** The one call of Workers KV that the Worker makes. */
+/** How the Worker reads Workers KV. */
 export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
+
+/** How the Worker writes what it found of the stores, which is all that it writes. */
+export type KvWriter = { put(key: string, value: string): Promise<void> };
 
 /** What a request cost of KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
@@ -85,8 +88,9 @@ export function createReadKv(ports: KvPorts): ReadKv {
       if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
     const unread = new Set([...added].slice(maxNewKeys));
-    const charged = chosenBy === "directory" || chosenBy === "pod" ? 0 : added.size - unread.size;
-    if (charged > 0 && !cache[chosenBy === "claim" ? "claims" : "names"].take(charged, nowMs)) {
+    const budget = chosenBy === "directory" || chosenBy === "pod" ? null : cache.budgets[chosenBy];
+    const charged = added.size - unread.size;
+    if (charged > 0 && budget?.take(charged, nowMs) === false) {
       return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
     }
     const due = [...missing].filter((key) => !unread.has(key));
@@ -102,7 +106,8 @@ export function createReadKv(ports: KvPorts): ReadKv {
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
+/** Why a read fails when its budget is spent. */
+export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
 
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 

@@ -43,6 +43,11 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
+const outage = v.strictObject({
+  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. A day is as long as the edge keeps a deletion. */
+  staleSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800)), 3600),
+});
+
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /** How a Pod knows that a request comes from the edge. `binding` is an mTLS certificate, a private network or a Worker of the deployment. */
@@ -65,6 +70,7 @@ export const podFields = {
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
   blobs: v.optional(blobs, {}),
+  outage: v.optional(outage, {}),
   probe: v.optional(
     v.strictObject({
       repository: parsedBy(parseRepositoryName, "a repository name: lower-case components separated by single slashes"),
@@ -123,6 +129,35 @@ export const blocksRecord = v.strictObject({
   ),
 });
 
+const verdict = {
+  pod: podId,
+  /** A store's host and path, because its index changes when the list of stores does. */
+  place: v.pipe(v.string(), v.nonEmpty()),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+};
+const storeVerdict = v.variant("state", [
+  v.strictObject({ ...verdict, state: v.literal("in") }),
+  /** `why` is what the last check met. */
+  v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
+]);
+
+/** The name of a verdict in a parsed record. */
+export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
+
+/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+export const healthRecord = v.strictObject({
+  v: version,
+  stores: v.pipe(
+    v.array(storeVerdict),
+    v.transform(
+      (stores): ReadonlyMap<string, StoreVerdict> =>
+        new Map(stores.map((each) => [verdictName(each.pod, each.place), each])),
+    ),
+  ),
+});
+
+export type StoreVerdict = v.InferOutput<typeof storeVerdict>;
+export type HealthRecord = v.InferOutput<typeof healthRecord>;
 export type PodRecord = v.InferOutput<typeof podRecord>;
 export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
 export type BlocksRecord = v.InferOutput<typeof blocksRecord>;

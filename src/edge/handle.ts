@@ -12,6 +12,8 @@ import { serveCatalog } from "./catalog.ts";
 import { forward } from "./forward.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import { type Answer, type Reply, refuse } from "./refuse.ts";
+import { serveManifest } from "./serve-manifest.ts";
+import { orStale } from "./serve-stale.ts";
 
 /** An answer with what the log says of the request. `pod` names every Pod that was asked. */
 export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
@@ -56,10 +58,14 @@ export async function handle(request: Request, services: Services): Promise<Attr
   if (!authorized.ok) return conclude(authorized);
   const { pod } = authorized.value;
 
-  // 6. A blob GET with a grant and a proof ends in a 307.
-  const redirected = await redirectBlob(endpoint, context, authorized.value);
-  if (redirected !== null) return conclude(redirected, pod.id);
+  // 6. A blob GET with a grant and a proof ends in a 307, and a manifest that is held here is answered by its digest.
+  const held =
+    (await redirectBlob(endpoint, context, authorized.value)) ??
+    (await serveManifest(endpoint, context, authorized.value));
 
   // 7. Everything else streams to the Pod and comes back rewritten.
-  return conclude(await forward(endpoint, context, authorized.value), pod.id);
+  const reply = held ?? (await forward(endpoint, context, authorized.value));
+
+  // 8. While the Pod fails, pulls go on from what is held here.
+  return conclude(await orStale(reply, endpoint, { context, authorized: authorized.value }), pod.id);
 }

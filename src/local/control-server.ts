@@ -15,18 +15,25 @@ type ControlOptions = {
   /** The directory's namespace, once workerd runs. */
   readonly kv: Promise<ApiKv>;
   readonly setKvFault: (fault: KvFault) => Promise<void>;
+  /** Runs the Worker's cron trigger once. */
+  readonly runCron: () => Promise<void>;
 };
 
-export function createControlServer({ tapOf, log, kv, setKvFault }: ControlOptions): http.RequestListener {
+export function createControlServer({ tapOf, log, kv, ...edge }: ControlOptions): http.RequestListener {
   const app = new Hono();
   addEdge(app, log);
   addTaps(app, tapOf);
-  app.put("/faults/kv", (c) => putFault(c, parseKvFault, setKvFault));
+  app.put("/faults/kv", (c) => putFault(c, parseKvFault, edge.setKvFault));
+  // On Cloudflare the cron trigger runs by itself.
+  app.post("/cron", async (c) => {
+    await edge.runCron();
+    return c.body(null, 204);
+  });
   const { account, namespace } = kvApiNames;
   app.route(`${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`, createKvApi(kv));
   app.notFound((c) =>
     c.text(
-      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv, /faults/<pod>/<service> and /faults/kv.\n`,
+      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv, /cron, /faults/<pod>/<service> and /faults/kv.\n`,
       404,
     ),
   );

@@ -62,6 +62,8 @@ export type Stack = RunningStack & {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
+  /** Runs the Worker's cron trigger once. */
+  runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
   stop(): Promise<void>;
 };
@@ -92,7 +94,8 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const started = Promise.withResolvers<RestartableEdge>();
   const kv = started.promise.then((edge) => edge.kv);
   const setKvFault = async (fault: KvFault) => (await started.promise).setKvFault(fault);
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, setKvFault })));
+  const runCron = async () => (await started.promise).runCron();
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, setKvFault, runCron })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
@@ -147,6 +150,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
+    runCron: () => edge.runCron(),
     restartEdge: edge.restart,
   };
 }

@@ -3,6 +3,7 @@ import { isRead } from "../oci/scope.ts";
 import type { Misconfigured, PodFailure } from "../refusal.ts";
 import type { Breaker } from "./breaker.ts";
 import type { FetchRequest } from "./fetch.ts";
+import { isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
 /** A client waits this long for a probe. The probe itself goes on, and opens the way for the next request. */
@@ -49,10 +50,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   return answer;
 }
 
-/** What a proxy says in place of the service behind it. */
-const isFromProxy = ({ status }: Response): boolean => status >= 502 && status <= 504;
-
-const isAnswered = (answer: Answer): boolean => answer.ok && !isFromProxy(answer.value);
+const isAnswered = (answer: Answer): boolean => answer.ok && !isOutageStatus(answer.value.status);
 
 function failureOf(answer: Answer, doesSilenceCount: boolean): string | null {
   if (answer.ok) return `answered ${answer.value.status}`;

@@ -3,6 +3,8 @@ import { announcedBytes } from "./headers.ts";
 /** How a body ended: whole, or because the side that gives it or the one that takes it broke off or stood still. */
 export type BodyEnd = "whole" | "source broke" | "sink broke" | "source stalled" | "sink stalled";
 
+type Sink = Pick<WritableStreamDefaultWriter<Uint8Array>, "write" | "close">;
+
 type Limits = {
   /** A body that moves is never cut, at any size; one of which no byte moves for this long is. */
   readonly stallMs: number;
@@ -21,16 +23,13 @@ const slowMs = 1_000;
 
 /**
  * Moves a body, and watches that it moves. workerd's own pipe tells nothing until it ends, so the bytes pass through JavaScript, in few and large pieces.
- * Over a pipe that costs 0.4–0.9 ms of CPU time per MB (workerd 2026-10-23, 300 MB up and down). Pieces of the default reader cost 10–12 ms, a
- * TransformStream 17–19 ms, and a digest of a second branch 6–7 ms.
+ * Over a pipe that costs 0.4–1.0 ms of CPU time per MB (workerd 2026-10-23, 200 and 300 MB up and down). Pieces of 1 MB would save 0.2 ms and take four
+ * times the memory; a wait for full pieces would save 0.1 ms and cut slow bodies. Pieces of the default reader cost 10–12 ms, a TransformStream
+ * 17–19 ms, and a digest of a second branch 6–7 ms.
  *
  * Unless the body is whole, the rest of `source` is cancelled and `sink` is left open: its owner knows what its end would mean.
  */
-export async function moveBody(
-  source: ReadableStream<Uint8Array>,
-  sink: WritableStreamDefaultWriter<Uint8Array>,
-  limits: Limits,
-): Promise<BodyEnd> {
+export async function moveBody(source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> {
   const reader = source.getReader({ mode: "byob" });
   const watch = startWatch(limits);
   const end = await Promise.race([move(reader, sink, watch), watch.cut]);
@@ -39,11 +38,7 @@ export async function moveBody(
   return end;
 }
 
-async function move(
-  reader: ReadableStreamBYOBReader,
-  sink: WritableStreamDefaultWriter<Uint8Array>,
-  watch: Watch,
-): Promise<BodyEnd> {
+async function move(reader: ReadableStreamBYOBReader, sink: Sink, watch: Watch): Promise<BodyEnd> {
   let buffer = new ArrayBuffer(leastPieceBytes);
   for (;;) {
     watch.waitFor("source");
@@ -113,6 +108,11 @@ function startWatch({ stallMs, signal }: Limits) {
   };
 }
 
+type WatchLimits = Limits & {
+  /** What is missing of a body whose source breaks off or stands still after so many bytes; null if there is nothing to complete it with. */
+  readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
+};
+
 /** An answer whose body is watched on its way to the client, and how that body ends. */
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> };
 
@@ -120,15 +120,36 @@ export type WatchedAnswer = { readonly response: Response; readonly ended: Promi
  * Null: there is no body, or it cannot be watched. JavaScript would see an encoded body decoded, and the client would get other bytes than the Pod sent.
  * If the body is cut, the client's connection is closed, so that a part does not look whole.
  */
-export function watchAnswer(response: Response, limits: Limits): WatchedAnswer | null {
+export function watchAnswer(response: Response, limits: WatchLimits): WatchedAnswer | null {
   const { body, headers } = response;
   if (body === null || headers.has("Content-Encoding")) return null;
   const pipe = openPipe(announcedBytes(body, headers));
   const writer = pipe.writable.getWriter();
-  const ended = moveBody(body, writer, limits).then((end) => {
+  const ended = moveAll(body, writer, limits).then((end) => {
     // workerd takes an error with this member for a lost connection, and any other for an exception of the Worker's.
     if (end !== "whole") writer.abort(Object.assign(new Error(end), { retryable: true })).catch(() => {});
     return end;
   });
   return { response: new Response(pipe.readable, response), ended };
+}
+
+/** Moves the body, and then what is missing of it if that is held here. */
+async function moveAll(
+  body: ReadableStream<Uint8Array>,
+  writer: Sink,
+  { rest, ...limits }: WatchLimits,
+): Promise<BodyEnd> {
+  let sentBytes = 0;
+  const counting: Sink = {
+    write: (piece) => {
+      sentBytes += piece?.byteLength ?? 0;
+      return writer.write(piece);
+    },
+    close: () => writer.close(),
+  };
+  const end = await moveBody(body, counting, limits);
+  const isCut = end === "source broke" || end === "source stalled";
+  const missing = isCut ? ((await rest?.(sentBytes)) ?? null) : null;
+  const held = missing === null ? null : new Response(missing).body;
+  return held === null ? end : moveBody(held, writer, limits);
 }

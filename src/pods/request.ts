@@ -59,12 +59,20 @@ function podHeaders(request: Request, jwt: string | null): Headers {
     // A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`.
     if (isDropped || name.includes("_")) headers.delete(name);
   }
+  if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
   // The platform would ask for an encoding of its own, but a digest is computed over the unencoded bytes.
   headers.set("Accept-Encoding", "identity");
   return headers;
 }
+
+/**
+ * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
+ * Pod could see another `mount` and `from` than the edge.
+ */
+const isForm = (contentType: string | null): boolean =>
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;

@@ -1,7 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { withoutHopByHop } from "../net/headers.ts";
+import { notAPage, withoutHopByHop } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
@@ -28,13 +28,18 @@ const dropped = [
   "expect-ct",
   "nel",
   "public-key-pins",
+  "public-key-pins-report-only",
   "refresh",
   "report-to",
+  "sec-session-registration",
+  "secure-session-registration",
   "service-worker-allowed",
   "set-cookie",
+  "set-cookie2",
   "set-login",
   "strict-transport-security",
   "timing-allow-origin",
+  "use-as-dictionary",
 ];
 
 /** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
@@ -43,6 +48,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   for (const name of [...headers.keys()]) {
     if (dropped.includes(name) || name.startsWith("access-control-")) headers.delete(name);
   }
+  for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");
   if (location !== null) {
     const rewritten = await rewriteLocation(location, response.status, context);
@@ -75,7 +81,7 @@ async function rewriteLocation(location: string, status: number, context: Rewrit
 }
 
 /** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */
-const withNoTransform = (cacheControl: string | null): string =>
+export const withNoTransform = (cacheControl: string | null): string =>
   cacheControl === null
     ? "no-transform"
     : cacheControl.includes("no-transform")

@@ -108,6 +108,9 @@ describe("headers that pass the edge", () => {
     ["Access-Control-Allow-Credentials", "true"],
     ["Access-Control-Expose-Headers", "*"],
     ["Timing-Allow-Origin", "*"],
+    ["Set-Cookie2", "a=b"],
+    ["Secure-Session-Registration", '(ES256);path="/evil"'],
+    ["Use-As-Dictionary", 'match="/*"'],
   ])("a Pod's header that a browser takes for the whole hostname is dropped: %s", async (name, value) => {
     pod.answer((response) => void response.writeHead(200, { [name]: value, "X-Own": "kept" }).end("{}"));
     const answers = [
@@ -118,6 +121,18 @@ describe("headers that pass the edge", () => {
     ];
     const shown = answers.map(({ answer }) => [answer.status, answer.headers.get("X-Own"), answer.headers.get(name)]);
     expect(shown).toEqual(answers.map(() => [200, "kept", null]));
+  });
+
+  test("a Pod's answer never runs as a page of the hostname, whatever its type and policy say", async () => {
+    const page = { "Content-Type": "text/html", "Content-Security-Policy": "default-src *" };
+    pod.answer((response) => void response.writeHead(200, page).end("<script>alert(1)</script>"));
+    for (const path of ["manifests/1", "tags/list", `referrers/${digest}`]) {
+      const { headers } = (await ask(path)).answer;
+      expect([headers.get("Content-Security-Policy"), headers.get("X-Content-Type-Options")]).toEqual([
+        "default-src 'none'; sandbox",
+        "nosniff",
+      ]);
+    }
   });
 
   test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {

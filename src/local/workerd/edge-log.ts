@@ -19,6 +19,8 @@ export type EdgeRecord = {
   readonly podRequests: number;
   /** A redirected blob has it: where its proof was found. */
   readonly proof?: "memory" | "cache" | "manifest" | "head";
+  /** Set if the Pod broke off a manifest and the edge completed it. */
+  readonly completed?: true;
   readonly ms: number;
 };
 

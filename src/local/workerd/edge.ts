@@ -34,6 +34,8 @@ type Edge = {
   readonly kv: ApiKv;
   /** Resolves once the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
+  /** Runs the Worker's cron trigger once, and ends when that run has ended. */
+  runCron(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -60,6 +62,7 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       await edge.setKvFault(next);
       fault = next;
     },
+    runCron: () => edge.runCron(),
     stop: () => edge.stop(),
     restart: async (caches = "empty") => {
       await edge.stop();
@@ -82,7 +85,11 @@ async function startOnce(options: EdgeOptions): Promise<Edge> {
     const url = await miniflare.unsafeGetDirectURL();
     watchdog.watch(workerdPid());
     const kv = await miniflare.getKVNamespace("DIRECTORY", kvWorkerName);
-    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, setKvFault, stop };
+    const runCron = async () => {
+      const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
+      if (outcome !== "ok") throw new Error(`the cron trigger ended with "${outcome}"`);
+    };
+    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, setKvFault, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw isAddressInUse(error) ? portInUse(port) : error;

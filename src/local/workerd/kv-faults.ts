@@ -2,7 +2,7 @@
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** `share`: this part of the reads meets the fault, spread evenly; the others are answered as ever. */
+/** `share`: this part of the calls meets the fault, spread evenly; the others are answered as ever. */
 export type KvFault =
   | { readonly mode: "none" }
   | { readonly mode: "fail" | "hang"; readonly share: number }

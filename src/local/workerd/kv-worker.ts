@@ -1,9 +1,9 @@
 /**
- * A Worker between the edge and its KV namespace, which Miniflare runs. It passes reads on, and can play the faults of a KV that is down or slow.
+ * A Worker between the edge and its KV namespace, which Miniflare runs. It passes calls on, and can play the faults of a KV that is down or slow.
  * The edge calls it as it calls KV. Only Miniflare reaches its `fetch`, which sets the fault.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
-import type { BulkKv } from "../../directory/kv.ts";
+import type { BulkKv, KvWriter } from "../../directory/kv.ts";
 import type { KvFault } from "./kv-faults.ts";
 
 /** What all of this Worker's calls share. */
@@ -11,14 +11,15 @@ const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met:
 /** Longer than anyone waits. A promise without a timer behind it would be ended by workerd as one that hangs. */
 const endlessMs = 3_600_000;
 
-export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv }> {
+export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvWriter }> {
   async get(...read: Parameters<BulkKv["get"]>): ReturnType<BulkKv["get"]> {
-    const { fault } = current;
-    if (fault.mode !== "none" && meets(fault.share)) {
-      if (fault.mode === "fail") throw new Error("KV GET_BULK failed: 503 Service Unavailable");
-      await sleep(fault.mode === "delay" ? fault.ms : endlessMs);
-    }
+    await playFault();
     return this.env.DIRECTORY.get(...read);
+  }
+
+  async put(...write: Parameters<KvWriter["put"]>): Promise<void> {
+    await playFault();
+    await this.env.DIRECTORY.put(...write);
   }
 
   async fetch(request: Request): Promise<Response> {
@@ -27,7 +28,14 @@ export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv }> {
   }
 }
 
-/** Of ten reads with a share of 0.9, the same nine each time. */
+async function playFault(): Promise<void> {
+  const { fault } = current;
+  if (fault.mode === "none" || !meets(fault.share)) return;
+  if (fault.mode === "fail") throw new Error("KV failed: 503 Service Unavailable");
+  await sleep(fault.mode === "delay" ? fault.ms : endlessMs);
+}
+
+/** Of ten calls with a share of 0.9, the same nine each time. */
 function meets(share: number): boolean {
   current.met += share;
   // Sums of tenths are a little less than they should be.

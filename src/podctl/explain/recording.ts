@@ -6,6 +6,7 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { type AttributedAnswer, handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
+import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
 import type { Services } from "../../services.ts";
@@ -68,17 +69,21 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
       stallMs: 60_000,
+      storeCheckMs: 5_000,
     },
     directory,
     callRegistry: record("registry", () => ""),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
+    manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
     waitUntil,
     now,
     trace: { kvReads: 0, kvKeys: 0, podRequests: 0 },
   };
 }
+
+const emptyCache = { match: async () => null, put: async () => undefined };
 
 /** A token service's answer that grants every scope that it was asked for. */
 function assumedToken({ url }: FetchRequest, now: Date): string {

@@ -38,7 +38,7 @@ const values = [
   ["a", "1"],
   ["b", null],
 ];
-const failure = "KV GET_BULK failed: 503 Service Unavailable";
+const failure = "KV failed: 503 Service Unavailable";
 
 test.each<[KvFault, unknown, number, number]>([
   [{ mode: "none" }, values, 0, 900],

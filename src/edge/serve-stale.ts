@@ -1,0 +1,71 @@
+import { resolvePod } from "../directory/resolve.ts";
+import { err, ok } from "../lib/result.ts";
+import { isOutage, isOutageStatus } from "../net/outage.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { isDigest, isTag } from "../oci/reference.ts";
+import { isRead } from "../oci/scope.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { ManifestEndpoint } from "./record-manifest.ts";
+import { redirectHeld } from "./redirect-blob.ts";
+import type { Reply } from "./refuse.ts";
+import { isServable, responseOf } from "./serve-manifest.ts";
+
+/**
+ * The reply for the client. While the Pod's registry fails, pulls go on from what the edge holds, for as long as the Pod's `outage.staleSeconds` allow.
+ * What is not held keeps the reply that says that the Pod failed.
+ */
+export async function orStale(
+  reply: Reply,
+  endpoint: RegistryEndpoint,
+  asked: { readonly context: Context; readonly authorized: Authorized },
+): Promise<Reply> {
+  const isFailed = reply.ok ? isOutageStatus(reply.value.response.status) : isOutage(reply.error);
+  if (!isFailed || !isRead(endpoint.method) || asked.authorized.pod.outage.staleSeconds === 0) return reply;
+  const held = await findHeld(endpoint, asked.context, asked.authorized);
+  if (held === null || !held.ok) return held ?? reply;
+  if (reply.ok) await reply.value.response.body?.cancel();
+  const { response } = held.value;
+  // RFC 7234 §5.5.1. RFC 9111 has dropped it, but it is what logs and people know.
+  response.headers.set("Warning", '110 - "response is stale"');
+  return ok({ response, outcome: "stale", cause: failureOf(reply) });
+}
+
+const failureOf = (reply: Reply): string => {
+  if (reply.ok) return `the Pod answered with status ${reply.value.response.status}`;
+  return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
+};
+
+async function findHeld(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply | null> {
+  if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
+  return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
+}
+
+async function findHeldManifest(
+  { name: repository, reference }: ManifestEndpoint,
+  { request, services }: Context,
+  { pod }: Authorized,
+): Promise<Reply | null> {
+  const { kept, tags } = services.manifests;
+  const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
+  const digest = isDigest(reference) ? reference : tagged?.digest;
+  if (digest === undefined) return null;
+  // The gate has asked for the tag only, and did not know which digest it is.
+  const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
+  if (blocked !== null) return blocked;
+  const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };
+  const manifest = await kept.findStale({ pod, repository, digest }, tag);
+  const response = manifest === null ? null : await responseOf(manifest, request);
+  return response === null ? null : ok({ response, outcome: "stale" });
+}
+
+/** The refusal of a blocked digest. Null: it is not blocked. */
+async function blockOf(
+  digest: Digest,
+  { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },
+): Promise<Reply | null> {
+  const resolution = await resolvePod(services.directory, { name: repository, digest });
+  if (!resolution.ok) return resolution;
+  const { blocked } = resolution.value;
+  return blocked === null ? null : err({ reason: "blocked", text: blocked });
+}
