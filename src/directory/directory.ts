@@ -159,8 +159,9 @@ function parsePod(
   if (known?.id === id) return ok(known);
   const record = parseRecord(podKey(id), text, podRecord);
   if (!record.ok) return directoryFailure(record.error);
-  const { registry, token, blobs } = record.value;
-  const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
+  const { registry, token, gateway, blobs } = record.value;
+  const gateways = gateway ? [gateway.url] : [];
+  const urls = [registry, token, ...gateways, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
   const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
   if (!urls.every(isAllowed)) {
     return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);

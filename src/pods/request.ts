@@ -4,6 +4,7 @@ import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/header
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { registryDeadlineMs } from "./deadlines.ts";
+import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -74,5 +75,8 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
 
+/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+const ownParameters = [pinParameter, grantParameter];
+
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
-  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
+  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

@@ -45,7 +45,7 @@ test("the control server lists what a tap has seen, also while the tap refuses c
   expect(await listOf("/pod-a/registry/-/seen")).toEqual([]);
 });
 
-test("the control server lists what the edge has answered, and counts its KV reads beyond a DELETE of the list", async () => {
+test("the control server lists what the edge has answered, and a DELETE of the list does not reset the count of its KV reads", async () => {
   const record = { log: "edge", method: "GET", path: "/v2/", status: 200, kvReads: 2 };
   log.receive({ level: "log", message: JSON.stringify(record) });
   expect(await listOf("/edge/-/seen")).toEqual([{ method: "GET", path: "/v2/", status: 200, kvReads: 2 }]);

@@ -30,7 +30,7 @@ type RunningMiniflare = {
 };
 
 export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
-  // Miniflare does not give away workerd's process, but Node reports each process that is spawned.
+  // Miniflare does not hand out workerd's process, but Node reports each process that is spawned.
   const processes: ChildProcess[] = [];
   const own = new AsyncLocalStorage<true>();
   const onSpawn = (message: unknown) => {
