@@ -1,11 +1,12 @@
 import { Hono } from "hono";
 import type { Env } from "./config.ts";
+import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
-import { isolate } from "./isolate.ts";
+import { createIsolate, isolate } from "./isolate.ts";
 import { allowsPlainHttp, isHost } from "./lib/address.ts";
 import { watchAnswer } from "./net/move-body.ts";
 import type { Refusal } from "./refusal.ts";
@@ -37,6 +38,15 @@ export default {
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, left: left.signal });
     return passOn(request, answer, { write, left, waitUntil });
+  },
+
+  /** The cron trigger, once in a minute. It reads KV itself, because what requests remember of it may be half a minute old. */
+  async scheduled({ scheduledTime }, env, context): Promise<void> {
+    const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
+    const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
+    const ports = { isolate: createIsolate(), trace, waitUntil, left: new AbortController().signal };
+    const services = buildServices(env, ports);
+    await checkStores(services, { kv: env.DIRECTORY, minute: Math.floor(scheduledTime / 60_000) });
   },
 } satisfies ExportedHandler<Env>;
 

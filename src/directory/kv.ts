@@ -58,10 +58,13 @@ export class LookupBudget {
   }
 }
 
-/** The one call of Workers KV that the Worker makes. */
+/** How the Worker reads Workers KV. */
 export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
+
+/** How the Worker writes what it found of the stores, which is all that it writes. */
+export type KvWriter = { put(key: string, value: string): Promise<void> };
 
 /** What a request cost of KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };

@@ -129,6 +129,35 @@ export const blocksRecord = v.strictObject({
   ),
 });
 
+const verdict = {
+  pod: podId,
+  /** A store's host and path, because its index changes when the list of stores does. */
+  place: v.pipe(v.string(), v.nonEmpty()),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+};
+const storeVerdict = v.variant("state", [
+  v.strictObject({ ...verdict, state: v.literal("in") }),
+  /** `why` is what the last check met. */
+  v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
+]);
+
+/** The name of a verdict in a parsed record. */
+export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
+
+/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+export const healthRecord = v.strictObject({
+  v: version,
+  stores: v.pipe(
+    v.array(storeVerdict),
+    v.transform(
+      (stores): ReadonlyMap<string, StoreVerdict> =>
+        new Map(stores.map((each) => [verdictName(each.pod, each.place), each])),
+    ),
+  ),
+});
+
+export type StoreVerdict = v.InferOutput<typeof storeVerdict>;
+export type HealthRecord = v.InferOutput<typeof healthRecord>;
 export type PodRecord = v.InferOutput<typeof podRecord>;
 export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
 export type BlocksRecord = v.InferOutput<typeof blocksRecord>;

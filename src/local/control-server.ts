@@ -12,17 +12,24 @@ type ControlOptions = {
   readonly log: EdgeLog;
   /** The directory's namespace, once workerd runs. */
   readonly kv: Promise<ApiKv>;
+  /** Runs the Worker's cron trigger once. */
+  readonly runCron: () => Promise<void>;
 };
 
-export function createControlServer({ tapOf, log, kv }: ControlOptions): http.RequestListener {
+export function createControlServer({ tapOf, log, kv, runCron }: ControlOptions): http.RequestListener {
   const app = new Hono();
   addEdge(app, log);
   addTaps(app, tapOf);
+  // On Cloudflare the cron trigger runs by itself.
+  app.post("/cron", async (c) => {
+    await runCron();
+    return c.body(null, 204);
+  });
   const { account, namespace } = kvApiNames;
   app.route(`${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`, createKvApi(kv));
   app.notFound((c) =>
     c.text(
-      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv and /faults/<pod>/<service>.\n`,
+      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv, /cron and /faults/<pod>/<service>.\n`,
       404,
     ),
   );

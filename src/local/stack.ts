@@ -28,7 +28,6 @@ import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
-import type { ApiKv } from "./workerd/kv-api.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
@@ -61,6 +60,8 @@ export type Stack = RunningStack & {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
+  /** Runs the Worker's cron trigger once. */
+  runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
   stop(): Promise<void>;
 };
@@ -88,8 +89,10 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
-  const kv = Promise.withResolvers<ApiKv>();
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv: kv.promise })));
+  const started = Promise.withResolvers<RestartableEdge>();
+  const kv = started.promise.then((edge) => edge.kv);
+  const runCron = async () => (await started.promise).runCron();
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, runCron })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
@@ -97,7 +100,7 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const { vars, entries } = await prepareWorker(options, pods, stateDir);
   const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog: teardown.watchdog }));
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
-  kv.resolve(edge.kv);
+  started.resolve(edge);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
   const view = viewOf(pods, edge, log);
   view.clearSeen();
@@ -143,6 +146,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
+    runCron: () => edge.runCron(),
     restartEdge: edge.restart,
   };
 }

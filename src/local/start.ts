@@ -9,6 +9,8 @@ import { endOnSignals } from "./teardown.ts";
 import { welcome } from "./welcome.ts";
 
 const parentCheckMs = 250;
+/** As often as wrangler.toml says. */
+const cronEveryMs = 60_000;
 
 async function main(): Promise<void> {
   let stack: Stack | null = null;
@@ -26,7 +28,13 @@ async function main(): Promise<void> {
   await removeStaleStackFile();
   stack = await startStack(options);
   await writeStackFile(stack);
+  runCronOf(stack);
   console.log(welcome(stack, options.pods));
+}
+
+/** workerd has no clock for cron triggers. A run that fails has logged why. */
+function runCronOf(stack: Stack): void {
+  setInterval(() => void stack.runCron().catch(() => {}), cronEveryMs).unref();
 }
 
 /**

@@ -38,7 +38,7 @@ export type Trace = {
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
   completed?: true;
-  /** Why a store that fits the client was passed over. */
+  /** Which store that fits the client was passed over, and why. */
   passedOver?: string;
 };
 

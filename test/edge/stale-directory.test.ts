@@ -48,6 +48,7 @@ function startEdge() {
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,
     stallMs: 60_000,
+    storeCheckMs: 5_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);

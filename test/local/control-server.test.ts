@@ -8,12 +8,17 @@ const started: { stop(): Promise<void> }[] = [];
 let log: EdgeLog;
 let tap: Tap;
 let control: string;
+let cronRuns = 0;
 beforeEach(async () => {
   const service = await serve((_, response) => void response.end("hi"));
   tap = await startTap(service.port, "127.0.0.1");
   log = new EdgeLog();
   const tapOf = (pod: string, name: string) => (pod === "pod-a" && name === "registry" ? tap : null);
-  const server = await serve(createControlServer({ tapOf, log, kv: new Promise<never>(() => {}) }));
+  cronRuns = 0;
+  const runCron = async () => {
+    cronRuns += 1;
+  };
+  const server = await serve(createControlServer({ tapOf, log, kv: new Promise<never>(() => {}), runCron }));
   started.push(service, tap, server);
   control = `http://127.0.0.1:${server.port}`;
 });
@@ -40,6 +45,12 @@ test("the control server lists what the edge has answered, and counts its KV rea
   expect((await fetch(`${control}/edge/-/seen`, { method: "DELETE" })).status).toBe(204);
   expect(await listOf("/edge/-/seen")).toEqual([]);
   expect(await (await fetch(`${control}/kv`)).json()).toEqual({ reads: 2 });
+});
+
+test("the control server runs the cron trigger once for each POST", async () => {
+  expect((await fetch(`${control}/cron`)).status).toBe(404);
+  expect((await fetch(`${control}/cron`, { method: "POST" })).status).toBe(204);
+  expect(cronRuns).toBe(1);
 });
 
 test.each([

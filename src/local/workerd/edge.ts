@@ -29,6 +29,8 @@ type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
   readonly kv: ApiKv;
+  /** Runs the Worker's cron trigger once, and ends when that run has ended. */
+  runCron(): Promise<void>;
   stop(): Promise<void>;
 };
 
@@ -50,6 +52,7 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       put: (key, value, options) => edge.kv.put(key, value, options),
       delete: (key) => edge.kv.delete(key),
     },
+    runCron: () => edge.runCron(),
     stop: () => edge.stop(),
     restart: async (caches = "empty") => {
       await edge.stop();
@@ -71,7 +74,11 @@ async function startOnce(options: EdgeOptions): Promise<Edge> {
     const url = await miniflare.unsafeGetDirectURL();
     watchdog.watch(workerdPid());
     const kv = await miniflare.getKVNamespace("DIRECTORY");
-    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, stop };
+    const runCron = async () => {
+      const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
+      if (outcome !== "ok") throw new Error(`the cron trigger ended with "${outcome}"`);
+    };
+    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw isAddressInUse(error) ? portInUse(port) : error;

@@ -1,7 +1,7 @@
 /** Tells what the Worker makes of a request. The answer and the calls are those of its own `handle()`; the other steps describe what it found. */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
-import { type Client, storesFor } from "../../blobs/choose-store.ts";
+import { type Client, chooseStores } from "../../blobs/choose-store.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -96,7 +96,7 @@ async function explainRepository(
     { step: "scopes", result: scopes },
     ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
     ...(recorded.answer.outcome === "redirected" && pod !== null
-      ? await explainRedirect(question, endpoint, { pod, recorded })
+      ? await explainRedirect(question, endpoint, { pod, recorded, directory })
       : []),
     ...(await answerSteps(question, endpoint, recorded)),
   ];
@@ -134,9 +134,10 @@ const tokenStep = async (token: Token, directory: Directory, now: Date): Promise
 async function explainRedirect(
   { client, now }: Question,
   endpoint: RepositoryEndpoint,
-  { pod, recorded }: { readonly pod: Pod; readonly recorded: Recorded },
+  { pod, recorded, directory }: { readonly pod: Pod; readonly recorded: Recorded; readonly directory: Directory },
 ): Promise<readonly Step[]> {
-  const [store] = storesFor(pod, client, createIsolate().parsedCidrs);
+  const { stores, passedOver } = await chooseStores(pod, client, { directory, ...createIsolate() });
+  const [store] = stores;
   if (endpoint.kind !== "blob" || store === undefined || store.scheme === "pod") return [];
   const signing = await explainSigning("GET", endpoint.digest, { store, now });
   const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
@@ -147,7 +148,8 @@ async function explainRedirect(
   return [
     {
       step: "store",
-      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}`,
+      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}${passedOver === null ? "" : " and is not out"}`,
+      ...(passedOver === null ? {} : { lines: [passedOver] }),
     },
     {
       step: "proof",

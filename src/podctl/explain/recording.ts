@@ -69,6 +69,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
       stallMs: 60_000,
+      storeCheckMs: 5_000,
     },
     directory,
     callRegistry: record("registry", () => ""),
