@@ -12,8 +12,8 @@ export type ManifestsMemory = {
 };
 
 export const createManifestsMemory = (): ManifestsMemory => ({
-  kept: new BoundedMap(1_000),
-  tags: new BoundedMap(1_000),
+  kept: new BoundedMap(1_500),
+  tags: new BoundedMap(1_500),
   largeCopies: new ByteBudget(16 * 1024 * 1024),
 });
 

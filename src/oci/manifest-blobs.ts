@@ -7,7 +7,7 @@ const notABlob = /manifest|index|foreign|nondistributable/i;
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
 const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 
-/** No image has as many layers. Each one costs memory and two calls of a cache. */
+/** No image has as many layers. Each one costs memory. */
 const MAX_BLOBS = 256;
 
 /**

@@ -27,8 +27,10 @@ export const isImageType = (mediaType: string): boolean => imageTypes.some((type
  */
 export function accepts(accept: string | null, type: ManifestType): boolean {
   return (accept ?? "").split(",").some((entry) => {
-    const [named = "", quality = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
-    return named === type && /^q=(1(\.0*)?|0\.\d*[1-9]\d*)$/.test(quality) && rest.length === 0;
+    const [named = "", weight = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
+    if (named !== type || rest.length > 0) return false;
+    // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
+    return /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
   });
 }
 
