@@ -43,9 +43,14 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
+/** The edge keeps a deletion and a refusal for a day. */
+const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
+
 const outage = v.strictObject({
-  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. A day is as long as the edge keeps a deletion. */
-  staleSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800)), 3600),
+  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. */
+  staleSeconds: v.optional(outageSeconds, 3600),
+  /** For how long after the token service has granted a pull the edge grants it by itself while that service fails; with 0 it never does. */
+  graceSeconds: v.optional(outageSeconds, 0),
 });
 
 const sealed = v.pipe(v.string(), v.nonEmpty());

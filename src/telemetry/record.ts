@@ -11,7 +11,7 @@ export type Outcome =
   | "streamed"
   /** A manifest that the edge holds, for as long as a proof lives. */
   | "kept"
-  /** What the edge holds, because the Pod's registry failed. */
+  /** What the edge holds, because the Pod's registry or its token service failed. */
   | "stale"
   | "merged"
   | "token"
@@ -38,6 +38,8 @@ export type Trace = {
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
   completed?: true;
+  /** The Pods whose token service failed, so that the edge granted a pull by itself, or that such a grant was used for. */
+  grace?: string;
   /** Which store that fits the client was passed over, and why. */
   passedOver?: string;
 };
