@@ -30,7 +30,7 @@ export default {
     const write = createRequestLog({ request, url, trace, startedAt });
     const left = new AbortController();
     let answer: AttributedAnswer | null = null;
-    // The platform says so until the answer's last byte.
+    // The platform says so until the answer's last byte. workerd itself hears of a reset; that a client has closed in order, it learns when it writes.
     request.signal.addEventListener("abort", () => {
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" });
       left.abort();

@@ -18,8 +18,7 @@ export type KvCache = {
   readonly kept: BoundedMap<string, Entry>;
   /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
   readonly passing: BoundedMap<string, Entry>;
-  readonly claims: LookupBudget;
-  readonly names: LookupBudget;
+  readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
 };
 
 /** This is added to KV's own delay, so a change is seen after both together. */
@@ -81,9 +80,11 @@ export type KvValues = {
  * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
  * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
  * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
- * one that has none.
+ * one that has none. Each of these has a budget of its own, so that what strangers spend on names keeps nobody from logging in. `cell`: the cell that a
+ * password names. `user`: a name that is asked for with credentials that a Pod found good, although they may not allow it.
  */
-export type ChosenBy = "directory" | "stranger" | "pod" | "claim";
+export type ChosenBy = "directory" | "pod" | Budgeted;
+type Budgeted = "stranger" | "user" | "cell" | "claim";
 
 export type ReadOptions = {
   readonly chosenBy?: ChosenBy;
@@ -132,8 +133,9 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
       if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
     const unread = new Set([...added].slice(maxNewKeys));
-    const charged = chosenBy === "directory" || chosenBy === "pod" ? 0 : added.size - unread.size;
-    if (charged > 0 && !cache[chosenBy === "claim" ? "claims" : "names"].take(charged, nowMs)) {
+    const budget = chosenBy === "directory" || chosenBy === "pod" ? null : cache.budgets[chosenBy];
+    const charged = added.size - unread.size;
+    if (charged > 0 && budget?.take(charged, nowMs) === false) {
       return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
     }
     const bulks = chunksOf(
@@ -152,19 +154,21 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
+/** Why a read fails when its budget is spent. */
+export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
 
 const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined => kept.get(key) ?? passing.get(key);
 
 /** Every request needs these keys, so they count as chosen by the directory. */
 const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
-/** A key that known users chose once stays with theirs. */
+/** A key that known users chose once stays with theirs. So does a cell that is there, because a fleet has few of them and every login needs one. */
 function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
-  const isWanted = chosenBy === "directory" || isShared(key);
+  const isCell = chosenBy === "cell" && entry.text !== null;
+  const isWanted = chosenBy === "directory" || isShared(key) || isCell;
   const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
   if (cache.get(key) !== entry) cache.set(key, entry);
 }

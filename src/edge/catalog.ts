@@ -2,6 +2,7 @@ import { MAX_PARTS } from "../auth/bundle.ts";
 import { grantFor, jwtOf, type PodGrant } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { notAPage } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -138,6 +139,7 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
   // This is the Pod's own answer; only its body was read.
-  const headers = { ...apiVersionHeader, "Content-Type": objected.contentType, "Cache-Control": "no-store" };
+  const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
+  const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });
 }

@@ -44,9 +44,8 @@ export async function redirectHeld(
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { method } = endpoint;
-  if (method === "DELETE") return null;
   const stores = await storesOf(endpoint.digest, context, authorized);
-  if (!isSignedFor(stores)) return null;
+  if (method === "DELETE" || !isSignedFor(stores)) return null;
   const { proofs, trace } = context.services;
   const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
   if (foundIn === null) return null;
@@ -117,6 +116,8 @@ async function storesOf(
 }
 
 function notePassedOver({ trace }: Services, why: string): void {
+  // The stores are chosen twice if the Pod fails.
+  if (trace.passedOver?.includes(why)) return;
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 

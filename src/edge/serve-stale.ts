@@ -72,12 +72,13 @@ async function findHeldManifest(
 ): Promise<Reply | null> {
   const { kept, tags } = services.manifests;
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
-  const digest = isDigest(reference) ? reference : tagged;
-  if (digest === null) return null;
+  const digest = isDigest(reference) ? reference : tagged?.digest;
+  if (digest === undefined) return null;
   // The gate has asked for the tag only, and did not know which digest it is.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
-  const manifest = await kept.findStale({ pod, repository, digest });
+  const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };
+  const manifest = await kept.findStale({ pod, repository, digest }, tag);
   const response = manifest === null ? null : await responseOf(manifest, request);
   return response === null ? null : ok({ response, outcome: "stale" });
 }

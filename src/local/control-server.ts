@@ -58,7 +58,8 @@ function addTaps(app: Hono, tapOf: ControlOptions["tapOf"]): void {
     const { pod = "", service = "" } = c.req.param();
     const tap = tapOf(pod, service);
     if (tap !== null) return act(tap, c);
-    const known = "the Pods are pod-a and pod-b, and their services are registry, token and storage";
+    const known =
+      "the Pods are pod-a and pod-b, and their services are registry, token and storage, and gateway with --gateways";
     return c.text(`No tap "${pod}/${service}": ${known}.\n`, 404);
   };
   app.get(

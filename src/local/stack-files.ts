@@ -42,7 +42,15 @@ export async function removeStaleStackFile(): Promise<void> {
 }
 
 /** The state folder's own parts: KV and cache, the Pods' files, and what podctl and `npm run pod` read. */
-const stateParts = ["v3", "pods", "control-url", "topology-values.json", "probe-token", "sealing-key.json"] as const;
+const stateParts = [
+  "v3",
+  "pods",
+  "control-url",
+  "topology-values.json",
+  "probe-token",
+  "sealing-key.json",
+  "gateway.mjs",
+] as const;
 const probeMs = 5_000;
 
 /** Holds the URL of the owning stack's control server. The folder is in use while that answers. */

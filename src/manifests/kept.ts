@@ -16,8 +16,11 @@ export type ManifestMemory = BoundedMap<string, Heard>;
 export type KeptManifests = {
   /** A copy that the Pod would still answer with, as far as a proof can be relied on. */
   find(manifest: Owned): Promise<KeptManifest | null>;
-  /** Also a copy that has expired, or was pushed and not pulled since: while the Pod fails, until its `staleSeconds` are over. */
-  findStale(manifest: Owned): Promise<KeptManifest | null>;
+  /**
+   * Also a copy that has expired, or was pushed and not pulled since: while the Pod fails, until its `staleSeconds` are over. With `taggedAtMs`, only if the
+   * manifest was not deleted since, because its tags go with it.
+   */
+  findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /** Whether a copy that comes from there should be kept, because none is or the one that is has aged. */
   isDue(manifest: Owned, source: Source): boolean;
   keep(manifest: Owned, copy: ManifestCopy): void;
@@ -43,16 +46,20 @@ const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds
 const keyOf = ({ pod, repository, digest }: Owned): string => `manifest/${pod.id}/${repository}/${digest}`;
 
 export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports): KeptManifests {
-  const readWithin = async (manifest: Owned, seconds: number, sources: readonly Source[]) => {
+  const readWithin = async (
+    manifest: Owned,
+    { seconds, sources, taggedAtMs }: Wanted,
+  ): Promise<KeptManifest | null> => {
     if (seconds === 0) return null;
-    const kept = await readKept(keyOf(manifest), { memory, cache });
+    const kept = await readKept(keyOf(manifest), { memory, cache, taggedAtMs });
     if (kept === null || kept === "unreadable") return null;
     const isOver = clock().getTime() >= kept.atMs + seconds * 1000 || kept.registry !== manifest.pod.registry;
     if (!isOver && sources.includes(kept.source)) return kept;
     await kept.body?.cancel();
     return null;
   };
-  const find: KeptManifests["find"] = (manifest) => readWithin(manifest, freshSeconds(manifest.pod), ["pull"]);
+  const find: KeptManifests["find"] = (manifest) =>
+    readWithin(manifest, { seconds: freshSeconds(manifest.pod), sources: ["pull"] });
   const write = async (manifest: Owned, copy: ManifestCopy): Promise<void> => {
     const better = copy.source === "push" ? await find(manifest) : null;
     await better?.body?.cancel();
@@ -66,7 +73,8 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
   };
   return {
     find,
-    findStale: (manifest) => readWithin(manifest, staleSeconds(manifest.pod), ["pull", "push"]),
+    findStale: (manifest, tag) =>
+      readWithin(manifest, { ...tag, seconds: staleSeconds(manifest.pod), sources: ["pull", "push"] }),
     isDue: (manifest, source) => {
       const { pod } = manifest;
       const heard = memory.get(keyOf(manifest));
@@ -83,7 +91,6 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     },
     forget,
     forgetMissing: async (manifest) => {
-      if (memory.get(keyOf(manifest))?.what === "deleted") return;
       const kept = await readKept(keyOf(manifest), { memory, cache });
       if (kept === null) return;
       if (kept !== "unreadable") await kept.body?.cancel();
@@ -92,24 +99,31 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
   };
 }
 
+type Wanted = {
+  readonly seconds: number;
+  readonly sources: readonly Source[];
+  readonly taggedAtMs?: number | undefined;
+};
+
 const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
   const heard = memory.get(key);
   return heard?.what === "deleted" ? heard.atMs : 0;
 };
 
-/** The copy that the location has, unless it was deleted. */
+type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
+
+/** The copy that the location has, unless the manifest was deleted after it was asked for, or after it was tagged. */
 async function readKept(
   key: string,
-  { memory, cache }: Pick<Ports, "memory" | "cache">,
+  { memory, cache, taggedAtMs = Number.POSITIVE_INFINITY }: ReadPorts,
 ): Promise<KeptManifest | null | "unreadable"> {
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
   // The location has lost the copy that this isolate has seen, so the next one that passes is due.
   if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
-  if (kept !== null && deleted !== "unreadable" && kept.atMs > Math.max(deleted, deletedHereAtMs(memory, key))) {
-    return kept;
-  }
+  const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
+  if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;
   await found?.body?.cancel();
   return kept !== null && deleted === "unreadable" ? deleted : null;
 }

@@ -28,8 +28,8 @@ export type TagMemory = BoundedMap<string, Omit<Seen, "digest"> & { readonly dig
 
 /** The digest that each tag had when it last passed this location. It is used only while the Pod fails, because a tag may move at any time. */
 export type SeenTags = {
-  /** Null if none is known, or the last one was seen more than the Pod's `staleSeconds` ago. */
-  find(tagged: Tagged): Promise<Digest | null>;
+  /** What it pointed to last, and when. Null if none is known, or the last one was seen more than the Pod's `staleSeconds` ago. */
+  find(tagged: Tagged): Promise<Pick<Seen, "digest" | "atMs"> | null>;
   /** The Pod said so when it was asked at `askedAt`. */
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
   /** A push has just moved it there. */
@@ -84,7 +84,7 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     find: async (tagged) => {
       const seen = await read(keyOf(tagged));
       if (seen === null || seen === "unreadable" || seen.registry !== tagged.pod.registry) return null;
-      return clock().getTime() < seen.atMs + lifeMsOf(tagged) ? seen.digest : null;
+      return clock().getTime() < seen.atMs + lifeMsOf(tagged) ? seen : null;
     },
     record: (tagged, digest, askedAt) => {
       const known = memory.get(keyOf(tagged));
@@ -96,7 +96,6 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
     move: (tagged, digest) => remember(tagged, digest, clock().getTime()),
     forget,
     forgetMissing: async (tagged) => {
-      if (memory.get(keyOf(tagged))?.digest === null) return;
       if ((await read(keyOf(tagged))) !== null) forget(tagged);
     },
   };

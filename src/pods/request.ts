@@ -4,6 +4,7 @@ import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/header
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { registryDeadlineMs } from "./deadlines.ts";
+import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -47,6 +48,7 @@ function podHeaders(request: Request, jwt: string | null): Headers {
     // A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`.
     if (isDropped || name.includes("_")) headers.delete(name);
   }
+  if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
   // The platform would ask for an encoding of its own, but a digest is computed over the unencoded bytes.
@@ -54,5 +56,15 @@ function podHeaders(request: Request, jwt: string | null): Headers {
   return headers;
 }
 
+/**
+ * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
+ * Pod could see another `mount` and `from` than the edge.
+ */
+const isForm = (contentType: string | null): boolean =>
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
+
+/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+const ownParameters = [pinParameter, grantParameter];
+
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
-  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
+  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

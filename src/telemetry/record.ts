@@ -83,5 +83,9 @@ export function redactPath(url: URL): string {
   return `${url.pathname}?${shown.join("&")}`;
 }
 
-/** Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. */
-const redacted = (name: string, text: string): string => (/=[^=]/.test(text) ? `${name}=redacted` : "redacted");
+/**
+ * Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. A name is decoded, so that only a
+ * plain one is shown: it may hold a value, or what a terminal takes for a command.
+ */
+const redacted = (name: string, text: string): string =>
+  /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

@@ -1,5 +1,6 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { notAPage } from "../net/headers.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
@@ -98,16 +99,18 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 
 /**
  * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read
- * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod.
+ * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod. Anyone can make a browser open this URL, so what is not
+ * JSON is plain text.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;
   const text = await readAnswer(answer.value);
   if (!text.ok) return text;
-  const headers = new Headers({ "Cache-Control": "no-store" });
-  for (const name of ["Content-Type", "Retry-After"]) {
-    const value = answer.value.headers.get(name);
-    if (value !== null) headers.set(name, value);
-  }
+  const { headers: own } = answer.value;
+  const type = own.get("Content-Type") ?? "";
+  const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "text/plain", ...notAPage });
+  if (/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) headers.set("Content-Type", type);
+  const retryAfter = own.get("Retry-After");
+  if (retryAfter !== null) headers.set("Retry-After", retryAfter);
   return ok(new Response(text.value, { status: answer.value.status, headers }));
 }

@@ -57,7 +57,9 @@ export async function parseTokenRequest(request: Request, service: string): Prom
       message: `request names ${scopes.length} scopes; want at most ${MAX_SCOPES}`,
     });
   }
-  const passed = [...parameters].filter(([name]) => (isForm ? passedByPost : passedByGet).includes(name));
+  const passedNames = isForm ? passedByPost : passedByGet;
+  // Some token services fail at a control character, which would tell a stranger that there was a Pod to ask.
+  const passed = [...parameters].filter(([name, value]) => passedNames.includes(name) && isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));
   // A password in a query does not count, because no Pod is sent it.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
@@ -66,6 +68,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   const forwarded = forwardedHeaders(request);
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
+
+const isPassed = (name: string, value: string): boolean => name === "password" || !/\p{Cc}/u.test(value);
 
 /** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {

@@ -1,4 +1,5 @@
 import type { Directory } from "../directory/directory.ts";
+import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
@@ -49,16 +50,22 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
-/** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
+/**
+ * A request for very many names is a stranger's until a Pod has said that its credentials are good. So is one for new names while strangers have spent
+ * their budget; otherwise a few of them could keep all users from logging in.
+ */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
   const plan = await planQuestions(request, directory, strangerBounds);
-  if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
+  const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
+  if (isWhole || request.anonymous) return plan;
   const login = await planLogin(request, directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
   return isGood ? planQuestions(request, directory, userBounds) : plan;
 }
+
+const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
  * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. It answers a name

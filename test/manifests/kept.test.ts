@@ -6,7 +6,7 @@ import type { PodId } from "../../src/directory/pod-id.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import type { KeptManifest, Source } from "../../src/manifests/kept-manifest.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
-import type { Tagged } from "../../src/manifests/tags.ts";
+import type { SeenTags, Tagged } from "../../src/manifests/tags.ts";
 import { type CacheApi, createLocationCache } from "../../src/net/location-cache.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { Tag } from "../../src/oci/reference.ts";
@@ -90,6 +90,8 @@ function startIsolate(cacheApi: CacheApi = caches) {
     },
   };
 }
+
+const digestFor = async (tags: SeenTags, tagged: Tagged) => (await tags.find(tagged))?.digest ?? null;
 
 async function textOf(kept: KeptManifest | null): Promise<string | null> {
   return kept === null ? null : new Response(kept.body).text();
@@ -175,6 +177,21 @@ describe("kept manifest", () => {
     for (const { kept } of [deleting, late, third]) expect(await textOf(await kept.find(manifest))).toBe("a manifest");
   });
 
+  test("a tag that was seen before its manifest was deleted does not come back with a push of the manifest by digest", async () => {
+    const { kept, settled, setClock } = startIsolate();
+    const manifest = someManifest();
+    kept.keep(manifest, copy(0));
+    setClock(10);
+    kept.forget(manifest);
+    await settled();
+    kept.keep(manifest, copy(20, "push"));
+    await settled();
+    const textBy = async (taggedAtSeconds: number) =>
+      textOf(await kept.findStale(manifest, { taggedAtMs: at(taggedAtSeconds).getTime() }));
+    expect([await textBy(5), await textBy(10), await textBy(21)]).toEqual([null, null, "a manifest"]);
+    expect(await textOf(await kept.findStale(manifest))).toBe("a manifest");
+  });
+
   test("nothing is found while the cache cannot say whether it was deleted", async () => {
     const [keeping, other] = [startIsolate(), startIsolate(withoutTombstones)];
     const manifest = someManifest();
@@ -244,14 +261,14 @@ describe("tag that was seen", () => {
         { ...tagged, pod: pod({ id: "pod-b" }) },
         { ...tagged, pod: pod({ registry: "https://b.test" }) },
       ]) {
-        expect(await tags.find(elsewhere)).toBeNull();
+        expect(await digestFor(tags, elsewhere)).toBeNull();
       }
       for (const [seconds, digest] of [
         [3_600, digestOf("b")],
         [3_601, null],
       ] as const) {
         setClock(seconds);
-        expect(await tags.find(tagged)).toBe(digest);
+        expect(await digestFor(tags, tagged)).toBe(digest);
       }
     }
   });
@@ -266,7 +283,7 @@ describe("tag that was seen", () => {
       tags.record(tagged, digestOf("a"), at(9));
       await settled();
     }
-    for (const { tags } of [one, two, third]) expect(await tags.find(tagged)).toBe(digestOf("b"));
+    for (const { tags } of [one, two, third]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
   });
 
   test("an unchanged tag is written again only when a part of its time is over", async () => {
@@ -302,13 +319,13 @@ describe("tag that was seen", () => {
       for (const { tags, settled } of [deleting, other]) {
         tags.record(tagged, digestOf("a"), at(askedAt));
         await settled();
-        expect(await tags.find(tagged)).toBeNull();
+        expect(await digestFor(tags, tagged)).toBeNull();
       }
     }
     other.setClock(11);
     other.tags.move(tagged, digestOf("b"));
     await other.settled();
-    for (const { tags } of [deleting, other]) expect(await tags.find(tagged)).toBe(digestOf("b"));
+    for (const { tags } of [deleting, other]) expect(await digestFor(tags, tagged)).toBe(digestOf("b"));
   });
 
   test("one that the Pod was found to lack is forgotten, and of one that was not seen nothing is remembered", async () => {
@@ -319,7 +336,7 @@ describe("tag that was seen", () => {
     await other.tags.forgetMissing(lost);
     await other.tags.forgetMissing(unheard);
     await other.settled();
-    expect([await seeing.tags.find(lost), other.memory.tags.size]).toEqual([null, 1]);
+    expect([await digestFor(seeing.tags, lost), other.memory.tags.size]).toEqual([null, 1]);
   });
 
   test("with staleSeconds 0 nothing is written", async () => {
@@ -327,7 +344,7 @@ describe("tag that was seen", () => {
     const tagged = { ...someTag(), pod: pod({ outage: { staleSeconds: 0 } }) };
     tags.record(tagged, digestOf("a"), at(0));
     tags.move(tagged, digestOf("a"));
-    expect([await tags.find(tagged), memory.tags.size]).toEqual([null, 0]);
+    expect([await digestFor(tags, tagged), memory.tags.size]).toEqual([null, 0]);
   });
 });
 

@@ -8,7 +8,10 @@ import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, seenOf } from "../support/pull.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-const stack = useStack({ seedImages: false });
+const stack = useStack({
+  seedImages: false,
+  topology: (text) => text.replace("assignments:\n", "assignments:\n  initech: pod-a\n"),
+});
 const edge = () => createClient(stack.current.edge);
 const tokenFor = (repository: string, actions = "pull") => edge().token([`repository:${repository}:${actions}`]);
 const registrySaw = (pod: "pod-a" | "pod-b" = "pod-a") =>
@@ -139,17 +142,17 @@ describe("kept manifest", () => {
   });
 
   test("a Pod to which the name moves is asked itself", async () => {
-    const { digest } = await setUp("acme/moved/away");
-    await stack.current.putKv("route/acme/moved", '{"v":1,"pod":"pod-b","revision":2,"state":"active"}');
+    const { digest } = await setUp("initech/app");
+    await stack.current.putKv("route/initech", '{"v":1,"pod":"pod-b","revision":2,"state":"active"}');
     await stack.current.restartEdge("kept");
-    const ask = pullerOf(stack.current, "acme/moved/away", await tokenFor("acme/moved/away"));
+    const ask = pullerOf(stack.current, "initech/app", await tokenFor("initech/app"));
     expect((await ask(`manifests/${digest}`)).status).toBe(404);
-    expect(registrySaw("pod-b")).toEqual([`GET /v2/acme/moved/away/manifests/${digest}`]);
+    expect(registrySaw("pod-b")).toEqual([`GET /v2/initech/app/manifests/${digest}`]);
   });
 
   test("a block comes first", async () => {
     const { ask, path, digest } = await setUp("acme/blocked");
-    await stack.current.putKv(`block/${digest}`, '{"v":1,"text":"Withdrawn."}');
+    await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
     await stack.current.restartEdge("kept");
     for (const method of ["GET", "HEAD"]) expect((await ask(path, { method })).status).toBe(403);
   });

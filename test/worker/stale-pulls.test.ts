@@ -66,8 +66,9 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(stale.map(({ status }) => status)).toEqual(pulledStatuses);
       expect(stale.every(isStale)).toBe(true);
       // Apart from the warning, a manifest's answer is the Pod's own.
-      const withoutWarning = stale.map(({ headers: { warning: _, ...headers }, ...seen }) => ({ ...seen, headers }));
-      expect(withoutWarning.slice(0, 4)).toEqual(fresh.slice(0, 4));
+      expect(stale.slice(0, 4)).toEqual(
+        fresh.slice(0, 4).map((seen) => ({ ...seen, headers: { ...seen.headers, warning } })),
+      );
       for (const [index, { headers }] of stale.slice(4).entries()) {
         const stored = await fetch(headers["location"] ?? "", { method: index % 2 === 0 ? "HEAD" : "GET" });
         expect(stored.status).toBe(200);
@@ -186,7 +187,9 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     const duringOutage = async <T>(work: () => Promise<T>): Promise<T> => {
       await stack.current.edgeSettled();
       await setFault(stack.current, { mode: "refuse" });
-      return work().finally(() => setFault(stack.current, { mode: "none" }));
+      const done = await work();
+      await setFault(stack.current, { mode: "none" });
+      return done;
     };
 
     test("a tag that was deleted is gone, and its manifest stays", async () => {
@@ -243,7 +246,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
 
     test("a digest that was blocked is refused, also under its tag", async () => {
       const { ask, digest } = await setUp(stack.current, "acme/blocked");
-      await stack.current.putKv(`block/${digest}`, '{"v":1,"text":"Withdrawn."}');
+      await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
       await stack.current.restartEdge("kept");
       const answers = await duringOutage(() => Promise.all([ask("manifests/1"), ask(`manifests/${digest}`)]));
       expect(answers.map(({ status }) => status)).toEqual([403, 403]);

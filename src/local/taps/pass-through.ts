@@ -64,6 +64,11 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
+    // The one in front may have answered already, because the body was too large.
+    if (response.headersSent) {
+      answer.resume();
+      return;
+    }
     if (record !== null) record.status = answer.statusCode ?? null;
     const finish = () => {
       if (record !== null) record.ms = Math.round(performance.now() - startedAt);

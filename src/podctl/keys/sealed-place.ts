@@ -23,7 +23,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
   // The messages of `podctl validate` write an index in brackets.
   const dotted = field.replace(/\[(\d+)\]/g, ".$1");
   const [, index] = /^blobs\.stores\.(\d+)\.credentials$/.exec(dotted) ?? [];
-  const bound = index === undefined ? boundToTrust(members(record), dotted) : boundToStore(members(record), index);
+  const bound = index === undefined ? boundToMember(members(record), dotted) : boundToStore(members(record), index);
   return bound.ok ? ok({ pod, field: dotted, ...bound.value }) : err(`cannot take it: pods.${pod}.${bound.error}`);
 }
 
@@ -49,13 +49,22 @@ const isScheme = (scheme: unknown): scheme is Scheme => typeof scheme === "strin
 
 const trustKinds: Readonly<Record<string, string>> = { "trust.value": "header", "trust.clientSecret": "access" };
 
-function boundToTrust({ trust, registry }: Members, field: string): Result<Bound, string> {
+function boundToMember(record: Members, field: string): Result<Bound, string> {
   const scheme = trustKinds[field];
-  if (scheme === undefined) {
-    return err(
-      `${field} is not sealed; want blobs.stores.<index>.credentials, ${Object.keys(trustKinds).join(" or ")}`,
-    );
-  }
+  if (field === "gateway.key") return boundToGateway(record);
+  if (scheme !== undefined) return boundToTrust(record, field, scheme);
+  const others = ["gateway.key", ...Object.keys(trustKinds)].join(" or ");
+  return err(`${field} is not sealed; want blobs.stores.<index>.credentials, ${others}`);
+}
+
+function boundToGateway({ gateway }: Members): Result<Bound, string> {
+  const { url } = members(gateway);
+  return typeof url === "string"
+    ? ok({ scheme: "gateway", target: url })
+    : err("gateway has no url, and the key is bound to it");
+}
+
+function boundToTrust({ trust, registry }: Members, field: string, scheme: string): Result<Bound, string> {
   if (members(trust)["kind"] !== scheme) return err(`trust is not of kind "${scheme}", the only one that has ${field}`);
   if (typeof registry !== "string") return err("registry is missing, and the secret is bound to it");
   return ok({ scheme, target: registry });
