@@ -21,7 +21,7 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   const answers = new Map<PodQuestion, PodAnswer>();
   const isEnough = (): boolean => {
     const open = questions.filter((question) => !answers.has(question));
-    const isSettled = [...answers].some(([{ decides }, { kind }]) => kind === "granted" || decides);
+    const isSettled = [...answers].some(([{ decides }, answer]) => decides || isGrantedByPod(answer));
     return isSettled && open.every(({ decides }) => !decides);
   };
   const enough = Promise.withResolvers<void>();
@@ -41,6 +41,9 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   const answerOf = async (question: PodQuestion) => answers.get(question) ?? (await standIn(question)) ?? leftOut;
   return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
+
+/** A grant of the edge's own is given at once, and what it is for must not cost another Pod's part. */
+const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {
   kind: "unavailable",

@@ -244,6 +244,18 @@ describe("bundle for two Pods whose one token service is down", () => {
     });
   });
 
+  describe("whose other token service is slow", () => {
+    const slow = useStack({ seedImages: false });
+
+    test("it is waited for, because the edge's own grant is not a Pod's answer", async () => {
+      await grant(slow.current, "acme/joined", "demo");
+      await setFault(slow.current, { mode: "delay", ms: 4_000 }, "pod-b");
+      const { token } = await duringOutage(slow.current, () => askToken(slow.current, scopes));
+      await setFault(slow.current, { mode: "none" }, "pod-b");
+      expect(token).toMatch(/^pods\.v1\.pod-a\/edge\.[^~]+~pod-b\/[^~]+$/);
+    });
+  });
+
   describe("without grace", () => {
     const stack = useStack({ seedImages: false, topology: withOutage("graceSeconds: 0") });
 
