@@ -16,7 +16,7 @@ import { isRead } from "./oci/scope.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
