@@ -5,7 +5,7 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
 
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
@@ -17,7 +17,8 @@ const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: stri
     `    outage: { staleSeconds: ${staleSeconds} }\n    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
   );
 
-const setFault = (stack: Stack, fault: Fault) => stack.setFault("pod-a", "registry", fault);
+const setFault = (stack: Stack, fault: Fault) =>
+  fault.mode === "none" ? endFault(stack, "pod-a") : stack.setFault("pod-a", "registry", fault);
 
 /** An image that was pulled through the edge, so that the location knows its tag, its manifest and its blobs. */
 async function setUp(stack: Stack, repository: string) {

@@ -33,7 +33,7 @@ export type PodContext = {
 
 export type PodServer = { readonly port: number; readonly stop: Stop };
 
-/** What a kind of Pod starts; its registry is told where token service and storage are. */
+/** What a kind of Pod starts. The registry gets the URLs of the token service and the storage. */
 export type PodParts = {
   startStorage(pod: PodContext): Promise<PodServer>;
   startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<PodServer>;

@@ -6,12 +6,12 @@ import { type Scheme, schemes, signerOf, storeSchema } from "../../signers/index
 import { fillPlaceholders } from "../../topology/placeholders.ts";
 import { parseYaml } from "../../topology/yaml.ts";
 
-/** Pod id and member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
+/** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
 /** What the topology says of the place. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
-/** The place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
+/** Returns the place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);
   const yaml = filled.ok ? parseYaml(filled.value) : filled;
@@ -30,7 +30,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // A secret is not bound to the store's condition, which may name a cloud.
+  // A secret is not bound to the store's `when`, which may name a cloud.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);
