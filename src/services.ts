@@ -19,7 +19,8 @@ import type { AdmittedPod } from "./pods/gate.ts";
 import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
+import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/remembered-grants.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
@@ -34,6 +35,7 @@ export type Services = {
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
   readonly manifests: Manifests;
+  readonly grants: RememberedGrants;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -93,6 +95,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
   const cache = createLocationCache(caches, "manifests");
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
+  const grantCache = createLocationCache(caches, "grants");
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -102,6 +105,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     tokens,
     proofs,
     manifests,
+    grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
     parsedCidrs,
     signing,
     waitUntil,

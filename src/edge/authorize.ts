@@ -1,5 +1,5 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, isAllowedAnywhere } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -23,11 +23,14 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** Where a request may go, and with what. */
-export type Authorized = { readonly pod: AdmittedPod; readonly grant: Grant };
+/** Where a request may go, and with what. Without another word, the grant is one with which the Pod may be called. */
+export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
 
 /** The Pod of a request, what the token allows there, and whether the gate lets it pass. */
-export async function authorize(endpoint: RegistryEndpoint, context: Context): Promise<Result<Authorized, Refusal>> {
+export async function authorize(
+  endpoint: RegistryEndpoint,
+  context: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
@@ -45,7 +48,10 @@ const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
 /** What names no repository goes to the token's own Pod; in a fleet without tokens, to the default Pod. */
-async function authorizeNameless(method: string, { token, services }: Context): Promise<Result<Authorized, Refusal>> {
+async function authorizeNameless(
+  method: string,
+  { token, services }: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
@@ -62,7 +68,7 @@ async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
   options: LookupOptions,
-): Promise<Result<Authorized, Refusal>> {
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;

@@ -30,6 +30,14 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
 /** The example topology without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
 
+/** The topology with these members of `outage` for both Pods, instead of the example's. */
+export const withOutage =
+  (outage: string) =>
+  (topology: string): string =>
+    topology
+      .replaceAll(/^ {4}outage: .*\n/gm, "")
+      .replaceAll("    blobs:\n", `    outage: { ${outage} }\n    blobs:\n`);
+
 /** The topology with other stores for each of its two Pods. */
 export const withStores =
   (podA: string, podB: string) =>

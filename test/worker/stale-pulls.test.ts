@@ -5,16 +5,16 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
 /** Both Pods with these times. A proof that lives a second has expired when the outage begins. */
 const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: string) =>
-  text.replaceAll(
+  withOutage(`staleSeconds: ${staleSeconds}`)(text).replaceAll(
     "    blobs:\n",
-    `    outage: { staleSeconds: ${staleSeconds} }\n    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
+    `    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
   );
 
 const setFault = (stack: Stack, fault: Fault) =>
@@ -63,6 +63,8 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       stack.current.clearSeen();
       await setFault(stack.current, fault);
       const stale = await pull(image);
+      await stack.current.edgeSettled();
+      const outcomes = stack.current.edgeSeen().map(({ outcome }) => outcome);
       await setFault(stack.current, { mode: "none" });
       expect(stale.map(({ status }) => status)).toEqual(pulledStatuses);
       expect(stale.every(isStale)).toBe(true);
@@ -76,8 +78,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
         const bytes = new Uint8Array(await stored.arrayBuffer());
         if (index % 2 === 1) expect(await sha256(bytes)).toBe(image.blobs[(index - 1) / 2]);
       }
-      await stack.current.edgeSettled();
-      expect(new Set(stack.current.edgeSeen().map(({ outcome }) => outcome))).toEqual(new Set(["stale"]));
+      expect(new Set(outcomes)).toEqual(new Set(["stale"]));
       const after = await pull(image);
       expect(after.map(({ status }) => status)).toEqual(pulledStatuses);
       expect(after.filter(isStale)).toEqual([]);
