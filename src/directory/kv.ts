@@ -116,8 +116,11 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     const read = await readEntries({ kv, cache }, keys, nowMs);
     return read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
   };
-  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, ...maxAges } = {}) => {
+  return async (keys, options = {}) => {
     const nowMs = now().getTime();
+    const kept = keptValues(cache, keys, { nowMs, ...options });
+    if (kept !== null) return ok(kept);
+    const { chosenBy = "directory", maxNewKeys = unlimited, ...maxAges } = options;
     const found = new Map<string, Entry>();
     const missing = new Set<string>();
     const added = new Set<string>();
@@ -146,6 +149,21 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     if (stale !== null) trace.kvFailure = stale;
     return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
   };
+}
+
+/** The values of a warm request: what known users chose, all of it read lately from a KV that answered. */
+function keptValues(
+  { kept }: KvCache,
+  keys: readonly string[],
+  limits: { readonly nowMs: number } & MaxAges,
+): KvValues | null {
+  const texts = new Map<string, string | null>();
+  for (const key of keys) {
+    const entry = kept.get(key);
+    if (entry === undefined || entry.kvFailure !== null || !isCurrent(key, entry, limits)) return null;
+    texts.set(key, entry.text);
+  }
+  return freshValues(texts);
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
