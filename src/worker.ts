@@ -6,7 +6,7 @@ import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
 import { isolate } from "./isolate.ts";
-import { allowsPlainHttp, isHost } from "./lib/address.ts";
+import { allowsPlainHttp, hostCharacters } from "./lib/address.ts";
 import { watchAnswer } from "./net/move-body.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
@@ -69,11 +69,16 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
 
 /**
  * Null: the request's host is malformed (RFC 9112 §3.2), and it would be written into challenges and into what Pods are told. The raw text is read,
- * because `URL` reads a fragment or a user's name in it as something else, and throws at a port that is too high.
+ * because `URL` reads a fragment or a user's name in it as something else. A port that is too high makes it throw.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
-  return isHost(host) ? new URL(url) : null;
+  if (!hostCharacters.test(host)) return null;
+  try {
+    return new URL(url);
+  } catch {
+    return null;
+  }
 }
 
 const wrongHost: Refusal = {
@@ -125,7 +130,7 @@ async function answerRequest(
       const services = buildServices(env, { isolate, ...ports });
       const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
       if (isPlain) return refuseOutside(plainHttp);
-      if (isRegistry) return await answerRegistry(request, services);
+      if (isRegistry) return await answerRegistry(request, url, services);
       const probed = await serveProbe(request, services);
       if (probed !== null)
         return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
@@ -139,10 +144,10 @@ async function answerRequest(
 }
 
 /** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
-async function answerRegistry(request: Request, services: Services): Promise<AttributedAnswer> {
+async function answerRegistry(request: Request, url: URL, services: Services): Promise<AttributedAnswer> {
   const { corsOrigins } = services.config;
   const preflight = answerPreflight(request, corsOrigins);
-  const answer = preflight === null ? await handle(request, services) : { ...preflight, endpoint: "unknown" };
+  const answer = preflight === null ? await handle(request, services, url) : { ...preflight, endpoint: "unknown" };
   openTo(corsOrigins, request, answer.response);
   return answer;
 }

@@ -2,6 +2,7 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { checkHeaderCount } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
@@ -21,7 +22,9 @@ type PodReply = Result<Response, Refusal>;
 /** Streams a request to the Pod, and the Pod's answer back to the client with its places on the edge. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
-  const { services, origin } = context;
+  const { services, origin, request } = context;
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
   const source = {
     directory: services.directory,
