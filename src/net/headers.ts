@@ -24,12 +24,14 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
   };
 }
 
-export function withoutHopByHop(headers: Headers): Headers {
-  const kept = new Headers(headers);
-  const named = new Set((headers.get("Connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
+/** Takes these headers out, and those that `isDropped`, whose names are in lower case. */
+export function dropHopByHop(headers: Headers, isDropped: (name: string) => boolean): void {
+  const connection = headers.get("Connection");
+  const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
   // A message may name thousands of headers here, but it has few.
-  for (const name of [...kept.keys()]) if (hopByHop.includes(name) || named.has(name)) kept.delete(name);
-  return kept;
+  for (const name of [...headers.keys()]) {
+    if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
+  }
 }
 
 /** Clients send about ten headers, and proxies add a few. Each one costs a Pod request several microseconds. */
