@@ -61,9 +61,9 @@ export function matchPath(path: string): PathMatch | null {
 
 function matchPattern(pattern: Pattern, path: string, segments: readonly string[]): PathMatch | null {
   const { kind, before, after, mayEndInSlash } = pattern;
-  const end = mayEndInSlash && path.endsWith("/") ? segments.length - 1 : segments.length;
-  if (after === null)
-    return path === before || (end < segments.length && path === `${before}/`) ? { kind, name: null, last: "" } : null;
+  const hasSlash = mayEndInSlash && path.endsWith("/");
+  if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
+  const end = segments.length - (hasSlash ? 1 : 0);
   const nameEnd = end - after.length;
   // `/v2/tags/list` lacks a name and is refused for that; to GitLab `/gitlab/v1/repositories/tags/list` is the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
