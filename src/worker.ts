@@ -47,21 +47,27 @@ type Passing = {
 };
 
 /** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
-function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
+async function passOn(
+  request: Request,
+  answer: AttributedAnswer,
+  { write, left, waitUntil }: Passing,
+): Promise<Response> {
   const stallMs = isolate.config?.stallMs ?? 0;
-  const limits = { stallMs, signal: left.signal };
-  const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
-  if (watched === null) {
+  const unwatched = { response: answer.response, ended: null };
+  const { response, ended } = comesFromPod(request, answer)
+    ? await watchAnswer(answer.response, { stallMs, signal: left.signal })
+    : unwatched;
+  if (ended === null) {
     write(answer);
-    return answer.response;
+    return response;
   }
-  const ended = watched.ended.then((end) => {
+  const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
     // A second reader of the body, which records it, must not keep the Pod's connection.
     if (end !== "whole") left.abort();
   });
-  waitUntil(ended);
-  return watched.response;
+  waitUntil(written);
+  return response;
 }
 
 const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boolean =>
