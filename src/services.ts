@@ -1,14 +1,15 @@
 import type { TokenMemory } from "./auth/verify.ts";
 import type { ParsedCidrs } from "./blobs/choose-store.ts";
-import { createProofCache } from "./blobs/proof-cache.ts";
+import { type CacheApi, createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
-import { createReadKv } from "./directory/kv.ts";
+import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
+import type { Departure } from "./net/departure.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
 import { isRead } from "./oci/scope.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
@@ -40,16 +41,28 @@ export type RequestPorts = {
   readonly isolate: Isolate;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
-  /** The client has left, so that no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
-  readonly left: AbortSignal;
+  /** Once the client has left, no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
+  readonly departure: Departure;
 };
 
 /** Throws if the deployment's variables are wrong: the error names the variable. */
-export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
+export function buildServices(env: Env, { isolate, trace, waitUntil, departure }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
+  const kv: BulkKv = {
+    get: (keys, options) => {
+      departure.listen();
+      return env.DIRECTORY.get(keys, options);
+    },
+  };
+  const ownCaches: CacheApi = {
+    open: (name) => {
+      departure.listen();
+      return caches.open(name);
+    },
+  };
+  const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
     (service: "registry" | "token"): Call<Pod> =>
@@ -59,7 +72,8 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
       const { fetcher, request: sent } = trusted.value;
       const budget = `${pod.id} ${service}`;
       isolate.retries.earn(budget);
-      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, left) } : sent, {
+      const signal = departure.listen();
+      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, signal) } : sent, {
         fetcher,
         waitUntil,
         onSend: () => {
@@ -71,7 +85,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     };
   const proofs = createProofs({
     memory: isolate.proofs,
-    cache: createProofCache(caches),
+    cache: createProofCache(ownCaches),
     clock: () => new Date(),
     waitUntil,
   });

@@ -7,7 +7,9 @@ import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
 import { isolate } from "./isolate.ts";
 import { allowsPlainHttp, hostCharacters } from "./lib/address.ts";
+import { Departure } from "./net/departure.ts";
 import { watchAnswer } from "./net/move-body.ts";
+import { isRead } from "./oci/scope.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
 import type { Trace } from "./telemetry/record.ts";
@@ -27,22 +29,21 @@ export default {
     const [startedAt, url] = [new Date(), readUrl(request)];
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt });
-    const left = new AbortController();
     let answer: AttributedAnswer | null = null;
-    // The platform says so until the answer's last byte.
-    request.signal.addEventListener("abort", () => {
-      write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" });
-      left.abort();
-    });
+    const departure = new Departure(request, () =>
+      write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
+    );
+    // A body is waited for before anything else.
+    if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    answer = await answerRequest(request, url, { env, trace, waitUntil, left: left.signal });
-    return passOn(request, answer, { write, left, waitUntil });
+    answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
+    return passOn(request, answer, { write, departure, waitUntil });
   },
 } satisfies ExportedHandler<Env>;
 
 type Passing = {
   readonly write: (answer: AttributedAnswer) => void;
-  readonly left: AbortController;
+  readonly departure: Departure;
   readonly waitUntil: Services["waitUntil"];
 };
 
@@ -50,12 +51,12 @@ type Passing = {
 async function passOn(
   request: Request,
   answer: AttributedAnswer,
-  { write, left, waitUntil }: Passing,
+  { write, departure, waitUntil }: Passing,
 ): Promise<Response> {
   const stallMs = isolate.config?.stallMs ?? 0;
   const unwatched = { response: answer.response, ended: null };
   const { response, ended } = comesFromPod(request, answer)
-    ? await watchAnswer(answer.response, { stallMs, signal: left.signal })
+    ? await watchAnswer(answer.response, { stallMs, signal: departure.listen() })
     : unwatched;
   if (ended === null) {
     write(answer);
@@ -64,7 +65,7 @@ async function passOn(
   const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
     // A second reader of the body, which records it, must not keep the Pod's connection.
-    if (end !== "whole") left.abort();
+    if (end !== "whole") departure.endCalls();
   });
   waitUntil(written);
   return response;
