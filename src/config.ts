@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import type { BulkKv } from "./directory/kv.ts";
+import type { BulkKv, KvWriter } from "./directory/kv.ts";
 import { isHost, type PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 import type { EdgeKeys } from "./lib/derive-key.ts";
@@ -20,9 +20,11 @@ export type Config = {
   readonly probeToken: string | null;
   /** A body of which no byte moves for this long is cut. Only tests set another time than a minute. */
   readonly stallMs: number;
+  /** How long a store may take to answer a check, and the pause before the next one. Only tests set another time than 5 s. */
+  readonly storeCheckMs: number;
 };
 
-export type Env = { readonly DIRECTORY: BulkKv } & Readonly<Record<string, unknown>>;
+export type Env = { readonly DIRECTORY: BulkKv & KvWriter } & Readonly<Record<string, unknown>>;
 
 const splitList = (text: string): string[] => text.split(/[\s,]+/).filter((item) => item !== "");
 const json = v.pipe(v.string(), v.parseJson());
@@ -45,6 +47,7 @@ const schema = v.object({
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
   STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
+  STORE_CHECK_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{1,4}$/), v.transform(Number)), "5000"),
   // The form of a Bearer token (RFC 6750 §2.1), and too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
@@ -58,8 +61,7 @@ export function parseConfig(env: Env): Config {
       `variable ${v.getDotPath(issue) ?? "?"} is wrong: want ${issue.expected ?? "the form that wrangler.toml describes"}`,
     );
   }
-  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN, STALL_MS } =
-    parsed.output;
+  const { SERVICE, REALM, AUTH, PLAIN_HTTP, CORS_ORIGINS, SEALING_KEYS, EDGE_KEYS, PROBE_TOKEN } = parsed.output;
   return {
     service: SERVICE,
     realm: REALM === "" ? null : REALM,
@@ -69,6 +71,7 @@ export function parseConfig(env: Env): Config {
     sealingKeys: SEALING_KEYS as readonly JsonWebKey[],
     edgeKeys: EDGE_KEYS,
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
-    stallMs: STALL_MS,
+    stallMs: parsed.output.STALL_MS,
+    storeCheckMs: parsed.output.STORE_CHECK_MS,
   };
 }

@@ -4,10 +4,13 @@ import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedPods } from "./directory/directory.ts";
-import { type KvCache, LookupBudget } from "./directory/kv.ts";
+import { type KvCache, LookupBudget } from "./directory/kv-cache.ts";
+import { KvHealth } from "./directory/kv-health.ts";
 import type { ParsedRecords } from "./directory/parsed-records.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
+import { createManifestsMemory, type ManifestsMemory } from "./manifests/manifests.ts";
+import { Breaker } from "./net/breaker.ts";
 import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
@@ -20,33 +23,42 @@ export type Isolate = {
   readonly openedSecrets: OpenedSecrets;
   readonly tokens: TokenMemory;
   readonly proofs: ProofMemory;
+  readonly manifests: ManifestsMemory;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   readonly retries: RetryBudget;
+  readonly breaker: Breaker;
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 62 MB of an isolate's 128 MB:
+ * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
  * kept KV texts 4 MB (350 bytes each), passing ones 6 MB (400 bytes each, because strangers' names are long), Pod records 5 MB (10 KB each), their CIDRs
- * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each),
- * secrets 1 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are counted), proofs 16 MB (660 bytes each in all three maps),
- * signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
+ * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each), verdicts
+ * on stores 1 MB (500 bytes each, with their text, of 2,000 stores), secrets 0.4 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are
+ * counted), proofs 16 MB (660 bytes each in all three maps), signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use), manifests and tags
+ * 1 MB (300 bytes each; the manifests themselves are in the location's cache), retries and breakers 0.4 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
   kv: {
     kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
-    // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
-    claims: new LookupBudget(50),
-    // Names that were not pulled here before, at 3 keys each, are some 300 a second.
-    names: new LookupBudget(10_000),
+    budgets: {
+      // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
+      claim: new LookupBudget(50),
+      cell: new LookupBudget(1_000),
+      // Names that were not pulled here before, at 3 keys each, are some 300 a second.
+      stranger: new LookupBudget(10_000),
+      user: new LookupBudget(10_000),
+    },
+    health: new KvHealth(),
   },
   parsedPods: new BoundedMap(500),
   parsedRecords: {
     directory: new BoundedMap(1),
     blocks: new BoundedMap(1),
     assignments: new BoundedMap(5_000),
+    health: new BoundedMap(1),
   },
   openedSecrets: new BoundedMap(200),
   tokens: { verified: createVerifiedTokens(), keys: new WeakMap() },
@@ -55,9 +67,11 @@ export const createIsolate = (): Isolate => ({
     fromManifests: new BoundedMap(2_000),
     manifestsReadAtMs: new BoundedMap(2_000),
   },
+  manifests: createManifestsMemory(),
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
   retries: new RetryBudget(),
+  breaker: new Breaker(),
 });
 
 /** The one that all requests of this isolate share. */

@@ -1,6 +1,6 @@
 import type { TokenMemory } from "./auth/verify.ts";
 import type { ParsedCidrs } from "./blobs/choose-store.ts";
-import { type CacheApi, createProofCache } from "./blobs/proof-cache.ts";
+import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
@@ -9,13 +9,19 @@ import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
+import { createManifests, type Manifests } from "./manifests/manifests.ts";
+import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import type { Departure } from "./net/departure.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
+import { type CacheApi, createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
+import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
+import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
 import type { Trace } from "./telemetry/record.ts";
+import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/remembered-grants.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
@@ -29,6 +35,8 @@ export type Services = {
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
+  readonly manifests: Manifests;
+  readonly grants: RememberedGrants;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -42,7 +50,7 @@ export type RequestPorts = {
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
   /** Once the client has left, no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
-  readonly departure: Departure;
+  readonly departure: Pick<Departure, "listen">;
 };
 
 /** Throws if the deployment's variables are wrong: the error names the variable. */
@@ -62,33 +70,46 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
       return caches.open(name);
     },
   };
-  const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace });
+  const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
     (service: "registry" | "token"): Call<Pod> =>
     async (pod, request) => {
-      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
-      if (!trusted.ok) return trusted;
-      const { fetcher, request: sent } = trusted.value;
-      const budget = `${pod.id} ${service}`;
-      isolate.retries.earn(budget);
-      const signal = departure.listen();
-      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, signal) } : sent, {
-        fetcher,
-        waitUntil,
-        onSend: () => {
-          trace.podRequests += 1;
+      const left = departure.listen();
+      const name = `${pod.id} ${service}`;
+      const send = async (sent: FetchRequest) => {
+        const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
+        if (!trusted.ok) return trusted;
+        const { fetcher, request: own } = trusted.value;
+        isolate.retries.earn(name);
+        return fetchWithin(own, {
+          fetcher,
+          waitUntil,
+          onSend: () => {
+            trace.podRequests += 1;
+          },
+          mayRetry: () => isolate.retries.take(name),
+          stallMs: config.stallMs,
+        });
+      };
+      return callThroughBreaker(
+        isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request,
+        {
+          breaker: isolate.breaker,
+          service: name,
+          send,
+          ping: pingRequest(pod, service),
+          silenceMs: silenceMs(request),
+          waitUntil,
+          clock: () => Date.now(),
         },
-        mayRetry: () => isolate.retries.take(budget),
-        stallMs: config.stallMs,
-      });
+      );
     };
-  const proofs = createProofs({
-    memory: isolate.proofs,
-    cache: createProofCache(ownCaches),
-    clock: () => new Date(),
-    waitUntil,
-  });
+  const clock = () => new Date();
+  const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(ownCaches), clock, waitUntil });
+  const cache = createLocationCache(ownCaches, "manifests");
+  const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
+  const grantCache = createLocationCache(ownCaches, "grants");
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -97,6 +118,8 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     openSecret,
     tokens,
     proofs,
+    manifests,
+    grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
     parsedCidrs,
     signing,
     waitUntil,

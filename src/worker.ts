@@ -1,11 +1,12 @@
 import { Hono } from "hono/tiny";
 import type { Env } from "./config.ts";
+import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
 import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
-import { isolate } from "./isolate.ts";
+import { createIsolate, isolate } from "./isolate.ts";
 import { allowsPlainHttp, hostCharacters } from "./lib/address.ts";
 import { Departure } from "./net/departure.ts";
 import { watchAnswer } from "./net/move-body.ts";
@@ -30,6 +31,7 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt });
     let answer: AttributedAnswer | null = null;
+    // The platform says so until the answer's last byte. workerd itself hears of a reset; that a client has closed in order, it learns when it writes.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
@@ -38,6 +40,17 @@ export default {
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
     return passOn(request, answer, { write, departure, waitUntil });
+  },
+
+  /** The cron trigger, once in a minute. It reads KV itself, because what requests remember of it may be half a minute old. */
+  async scheduled({ scheduledTime }, env, context): Promise<void> {
+    const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
+    const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
+    // This has no client.
+    const departure = { listen: () => new AbortController().signal };
+    const ports = { isolate: createIsolate(), trace, waitUntil, departure };
+    const services = buildServices(env, ports);
+    await checkStores(services, { kv: env.DIRECTORY, minute: Math.floor(scheduledTime / 60_000) });
   },
 } satisfies ExportedHandler<Env>;
 
@@ -54,9 +67,10 @@ async function passOn(
   { write, departure, waitUntil }: Passing,
 ): Promise<Response> {
   const stallMs = isolate.config?.stallMs ?? 0;
+  const { rest } = answer;
   const unwatched = { response: answer.response, ended: null };
   const { response, ended } = comesFromPod(request, answer)
-    ? await watchAnswer(answer.response, { stallMs, signal: departure.listen() })
+    ? await watchAnswer(answer.response, { stallMs, signal: departure.listen(), ...(rest && { rest }) })
     : unwatched;
   if (ended === null) {
     write(answer);

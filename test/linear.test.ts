@@ -14,7 +14,8 @@ import { announcedBytes, dropHopByHop } from "../src/net/headers.ts";
 import { formatChallenge, parseChallenge } from "../src/oci/challenge.ts";
 import { parseDigest } from "../src/oci/digest.ts";
 import type { RegistryEndpoint } from "../src/oci/endpoint.ts";
-import { manifestBlobs, namesBlobs } from "../src/oci/manifest-blobs.ts";
+import { manifestBlobs } from "../src/oci/manifest-blobs.ts";
+import { accepts, acceptsAnyManifest, manifestTypeOf } from "../src/oci/manifest-types.ts";
 import { parseEndpoint } from "../src/oci/parse-endpoint.ts";
 import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
@@ -25,7 +26,7 @@ import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
 import { cellOf, routingText } from "../src/token-endpoint/routable-token.ts";
 
-const imageType = "application/vnd.oci.image.manifest.v1+json";
+const imageType = "application/vnd.oci.image.manifest.v1+json" as const;
 const edge = "https://edge.test";
 const parse = (method: string, target: string) => parseEndpoint(method, new URL(edge + target));
 const registry = "https://registry.pod-a.test";
@@ -61,7 +62,9 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   "parseChallenge, of any scheme": parseChallenge,
   "parseChallenge, of scopes": (text) => parseChallenge(`Bearer scope="${text}"`),
   parseDigest,
-  namesBlobs,
+  manifestTypeOf,
+  "accepts, of weights": (text) => accepts(`${imageType};q=${text}`, imageType),
+  acceptsAnyManifest,
   manifestBlobs: (text) => manifestBlobs(imageType, new TextEncoder().encode(`{"layers":[${text}`)),
   "manifestBlobs, of a string": (text) => manifestBlobs(imageType, new TextEncoder().encode(JSON.stringify({ text }))),
   "parseEndpoint, of a path": (text) => parse("GET", `/v2/${text}`),

@@ -1,8 +1,9 @@
-import type { Pod } from "../directory/directory.ts";
+import type { Directory, Pod } from "../directory/directory.ts";
 import { parseIp } from "../lib/address.ts";
 import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
+import { healthOrNone, verdictOf } from "./store-health.ts";
 
 /** Where a client is, as the platform saw it; null where that is not known. */
 export type Client = {
@@ -47,10 +48,37 @@ const textOrNull = (value: unknown): string | null => (typeof value === "string"
 /** A record's CIDRs, parsed and sorted once for as long as the record is used, because a cloud's list has thousands. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
-/**
- * The stores that fit the client, in the record's order. The first is used; the next ones replace it while it cannot be signed for. If no store fits,
- * or the next one is `pod`, the client gets the Pod's own answer.
- */
+export type StoreChoice = {
+  /**
+   * The first is used; the next ones replace it while it cannot be signed for. If there is none, or the next one is `pod`, the client gets the Pod's
+   * own answer.
+   */
+  readonly stores: readonly Store[];
+  /** Which store would have been the first if it was not out, and why it is; null if none is passed over. */
+  readonly passedOver: string | null;
+};
+
+type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
+
+/** The stores that fit the client: first those that are in, then those that are out, each in the record's order. */
+export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
+  const fitting = storesFor(pod, client, parsedCidrs);
+  // Only where there is a choice is the key `health` read.
+  if (fitting.length < 2) return { stores: fitting, passedOver: null };
+  const health = await healthOrNone(directory);
+  const whyOut = (store: Store): string | null => {
+    const verdict = verdictOf(health, pod, store);
+    if (verdict?.state !== "out") return null;
+    return `blobs.stores.${pod.blobs.stores.indexOf(store)} is out since ${verdict.since}: ${verdict.why}`;
+  };
+  const out = fitting.filter((store) => whyOut(store) !== null);
+  const stores = [...fitting.filter((store) => !out.includes(store)), ...out];
+  const [first] = stores;
+  const before = first === undefined ? [] : fitting.slice(0, fitting.indexOf(first));
+  return { stores, passedOver: before.length === 0 ? null : before.map(whyOut).join("; ") };
+}
+
+/** The stores that fit the client, in the record's order. */
 export const storesFor = (pod: Pod, client: Client, parsedCidrs: ParsedCidrs): readonly Store[] =>
   pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client, parsedCidrs));
 

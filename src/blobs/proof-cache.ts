@@ -1,3 +1,4 @@
+import { cacheDeadlineMs, locationCacheHost } from "../net/location-cache.ts";
 import { within } from "../net/within.ts";
 import { latest, type Proof, type ProofCache, parseProof } from "./proofs.ts";
 
@@ -11,16 +12,9 @@ export type CacheApi = {
 
 /** This is long after the last proof has expired, because a blob that was heard of is asked for by HEAD and no manifest proves it again. */
 const keepSeconds = 24 * 3600;
-const deadlineMs = 1_000;
-
-/**
- * One host for all hostnames of the edge, because a blob that is deleted under one of them is deleted under all. It can never be another site's
- * (RFC 2606 §2), and a zone's cache is its own.
- */
-const host = "https://proofs.invalid";
 
 /** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */
-const urlOf = (kind: "proof" | "tombstone", key: string): string => `${host}/${kind}/${key}`;
+const urlOf = (kind: "proof" | "tombstone", key: string): string => `${locationCacheHost}/${kind}/${key}`;
 
 /** Plain workerd has no cache and throws on every call, so there nothing can be read. */
 export function createProofCache(caches: CacheApi): ProofCache {
@@ -37,7 +31,7 @@ export function createProofCache(caches: CacheApi): ProofCache {
       try {
         const headers = { "Content-Type": "application/json", "Cache-Control": `max-age=${keepSeconds}` };
         const url = urlOf(proof.kind === "tombstone" ? "tombstone" : "proof", key);
-        await within(put(caches, url, new Response(JSON.stringify(proof), { headers })), deadlineMs);
+        await within(put(caches, url, new Response(JSON.stringify(proof), { headers })), cacheDeadlineMs);
       } catch {
         // The isolate's own memory has it.
       }
@@ -47,7 +41,7 @@ export function createProofCache(caches: CacheApi): ProofCache {
 
 async function readOne(caches: CacheApi, url: string): Promise<Proof | null | "unreadable"> {
   try {
-    const text = await within(readText(caches, url), deadlineMs);
+    const text = await within(readText(caches, url), cacheDeadlineMs);
     if (text === null) return null;
     return (text === "late" ? null : parseProof(text)) ?? "unreadable";
   } catch {

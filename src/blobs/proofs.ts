@@ -29,8 +29,16 @@ export function parseProof(text: string): Proof | null {
 /** What a proof rests on in its Pod's record: with another registry, or another way to prove, it no longer counts. */
 const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
 
-const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, now: Date): boolean =>
-  kind !== "tombstone" && terms === termsOf(pod) && now.getTime() < atMs + pod.blobs.proofTtlSeconds * 1000;
+type Age = {
+  readonly now: Date;
+  /** How long a proof may have expired. */
+  readonly staleSeconds: number;
+};
+
+const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, { now, staleSeconds }: Age): boolean =>
+  kind !== "tombstone" &&
+  terms === termsOf(pod) &&
+  now.getTime() < atMs + (pod.blobs.proofTtlSeconds + staleSeconds) * 1000;
 
 /** Where a proof was found. `manifest`: this isolate learned it from a manifest. */
 type FoundIn = "memory" | "cache" | "manifest";
@@ -47,6 +55,8 @@ export type ProofMemory = {
 export type Proofs = {
   /** Where a valid proof was found; null if there is none and the Pod must be asked. */
   find(blob: Owned): Promise<FoundIn | null>;
+  /** While the Pod fails, a proof lives on for its `staleSeconds`. */
+  findStale(blob: Owned): Promise<FoundIn | null>;
   /** A HEAD that was sent at `askedAt` proved it. */
   record(blob: Owned, askedAt: Date): void;
   /** A manifest proves only blobs about which nothing was heard: a deleted or long unasked blob is for the Pod to say. */
@@ -76,54 +86,40 @@ type ProofPorts = {
 /** Neither a Pod id nor a digest has a slash, so no two blobs share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
-export function createProofs({ memory, cache, clock, waitUntil }: ProofPorts): Proofs {
-  const { known, fromManifests, manifestsReadAtMs } = memory;
-  const remember = (key: string, proof: Proof) => {
-    known.set(key, proof);
-    fromManifests.delete(key);
-    waitUntil(cache.write(key, proof));
-  };
-  const lookUp = async (blob: Owned): Promise<FoundIn | null | "unreadable"> => {
-    const key = keyOf(blob);
-    const own = known.get(key);
-    if (own !== undefined && isValid(own, blob.pod, clock())) return own.kind === "manifest" ? "manifest" : "memory";
-    const cached = await cache.read(key);
-    // Another request may have recorded something while the cache was read.
-    const newest = latest(known.get(key) ?? null, cached === "unreadable" ? null : cached);
-    if (newest !== null) {
-      known.set(key, newest);
-      fromManifests.delete(key);
-      return isValid(newest, blob.pod, clock()) ? "cache" : null;
-    }
-    // A manifest is believed only about a blob of which the cache says that nothing was heard.
-    if (cached === "unreadable") return "unreadable";
-    const learned = fromManifests.get(key);
-    if (learned === undefined) return null;
-    remember(key, learned);
-    return isValid(learned, blob.pod, clock()) ? "manifest" : null;
-  };
+/** Each one costs three calls of the cache, and a request may make 50 calls in all (Workers' free plan). */
+const maxComparedAtOnce = 12;
+
+export function createProofs(ports: ProofPorts): Proofs {
+  const { memory, clock } = ports;
+  const { known, manifestsReadAtMs } = memory;
   const find: Proofs["find"] = async (blob) => {
-    const found = await lookUp(blob);
+    const found = await lookUp(blob, 0, ports);
     return found === "unreadable" ? null : found;
   };
   const forget: Proofs["forget"] = (blob) =>
-    remember(keyOf(blob), { kind: "tombstone", atMs: clock().getTime(), terms: "" });
+    remember(keyOf(blob), { kind: "tombstone", atMs: clock().getTime(), terms: "" }, ports);
   return {
     find,
+    findStale: async (blob) => {
+      const found = await lookUp(blob, blob.pod.outage.staleSeconds, ports);
+      return found === "unreadable" ? null : found;
+    },
     record: (blob, askedAt) => {
       const newest = known.get(keyOf(blob));
       // A HEAD that was under way while the blob was deleted proves nothing.
       if (newest !== undefined && newest.atMs >= askedAt.getTime()) return;
-      remember(keyOf(blob), { kind: "head", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
+      remember(keyOf(blob), { kind: "head", atMs: askedAt.getTime(), terms: termsOf(blob.pod) }, ports);
     },
     recordManifest: async (manifest, digests, askedAt) => {
       if (digests.length > 0) manifestsReadAtMs.set(keyOf(manifest), askedAt.getTime());
       const blobs = digests.map((digest) => ({ ...manifest, digest }));
       const unheard = blobs.filter((blob) => known.get(keyOf(blob)) === undefined);
       for (const blob of unheard) {
-        fromManifests.set(keyOf(blob), { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) });
+        const proof: Proof = { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) };
+        memory.fromManifests.set(keyOf(blob), proof);
       }
-      await Promise.all(unheard.map(find));
+      // The others are compared when they are asked for.
+      await Promise.all(unheard.slice(0, maxComparedAtOnce).map(find));
     },
     hasManifest: (manifest) => {
       const readAtMs = manifestsReadAtMs.get(keyOf(manifest));
@@ -131,9 +127,42 @@ export function createProofs({ memory, cache, clock, waitUntil }: ProofPorts): P
     },
     forget,
     forgetMissing: async (blob) => {
-      if ((await lookUp(blob)) !== null) forget(blob);
+      if ((await lookUp(blob, 0, ports)) !== null) forget(blob);
     },
   };
+}
+
+function remember(key: string, proof: Proof, { memory, cache, waitUntil }: ProofPorts): void {
+  memory.known.set(key, proof);
+  memory.fromManifests.delete(key);
+  waitUntil(cache.write(key, proof));
+}
+
+/** Where a proof was found that is valid, or has expired less than `staleSeconds` ago. */
+async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
+  const { memory, cache, clock } = ports;
+  const { known, fromManifests } = memory;
+  const key = keyOf(blob);
+  const own = known.get(key);
+  if (own !== undefined && isValid(own, blob.pod, { now: clock(), staleSeconds: 0 })) {
+    return own.kind === "manifest" ? "manifest" : "memory";
+  }
+  const cached = await cache.read(key);
+  // Another request may have recorded something while the cache was read.
+  const newest = latest(known.get(key) ?? null, cached === "unreadable" ? null : cached);
+  if (newest !== null) {
+    known.set(key, newest);
+    fromManifests.delete(key);
+    // A proof that has expired counts only if the cache says that no tombstone came after it.
+    const age = { now: clock(), staleSeconds: cached === "unreadable" ? 0 : staleSeconds };
+    return isValid(newest, blob.pod, age) ? "cache" : null;
+  }
+  // A manifest is believed only about a blob of which the cache says that nothing was heard.
+  if (cached === "unreadable") return "unreadable";
+  const learned = fromManifests.get(key);
+  if (learned === undefined) return null;
+  remember(key, learned, ports);
+  return isValid(learned, blob.pod, { now: clock(), staleSeconds }) ? "manifest" : null;
 }
 
 /** What was heard last. A deletion wins over a HEAD of the same millisecond, which may have been answered before it. */

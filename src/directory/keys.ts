@@ -10,6 +10,8 @@ export const routePrefix = "route/";
 export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
+/** What the Worker found of the stores. It is not a record of the operator's, so podctl neither plans nor exports it. */
+export const healthKey = "health";
 /** What the write of `revision` replaced: an index, and its chunks. */
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;

@@ -2,7 +2,13 @@ import type * as v from "valibot";
 import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
-import { type AssignmentRecord, type BlocksRecord, type DirectoryRecord, parseRecord } from "./records.ts";
+import {
+  type AssignmentRecord,
+  type BlocksRecord,
+  type DirectoryRecord,
+  type HealthRecord,
+  parseRecord,
+} from "./records.ts";
 
 /** Parsed records by their keys, each with the text that it was parsed from. */
 export type Parsed<T> = BoundedMap<string, { text: string; readonly record: T }>;
@@ -12,6 +18,7 @@ export type ParsedRecords = {
   readonly directory: Parsed<DirectoryRecord>;
   readonly blocks: Parsed<BlocksRecord>;
   readonly assignments: Parsed<AssignmentRecord>;
+  readonly health: Parsed<HealthRecord>;
 };
 
 type Stored<T> = { readonly text: string | null; readonly schema: v.GenericSchema<unknown, T> };

@@ -43,6 +43,16 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
+/** The edge keeps a deletion and a refusal for a day. */
+const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
+
+const outage = v.strictObject({
+  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. */
+  staleSeconds: v.optional(outageSeconds, 3600),
+  /** For how long after the token service has granted a pull the edge grants it by itself while that service fails; with 0 it never does. */
+  graceSeconds: v.optional(outageSeconds, 0),
+});
+
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
 /** How a Pod knows that a request comes from the edge. `binding` is an mTLS certificate, a private network or a Worker of the deployment. */
@@ -57,6 +67,9 @@ const trust = v.variant("kind", [
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 
+/** The program next to the registry that takes uploads past the CDN's limit for a body. `null`: this Pod has none. */
+const gateway = v.nullable(v.strictObject({ url: origin, key: sealed }));
+
 export const podFields = {
   registry: origin,
   token: v.pipe(v.string(), v.url()),
@@ -64,7 +77,9 @@ export const podFields = {
   audience: v.pipe(v.string(), v.nonEmpty()),
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
+  gateway: v.optional(gateway),
   blobs: v.optional(blobs, {}),
+  outage: v.optional(outage, {}),
   probe: v.optional(
     v.strictObject({
       repository: parsedBy(parseRepositoryName, "a repository name: lower-case components separated by single slashes"),
@@ -123,6 +138,35 @@ export const blocksRecord = v.strictObject({
   ),
 });
 
+const verdict = {
+  pod: podId,
+  /** A store's host and path, because its index changes when the list of stores does. */
+  place: v.pipe(v.string(), v.nonEmpty()),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+};
+const storeVerdict = v.variant("state", [
+  v.strictObject({ ...verdict, state: v.literal("in") }),
+  /** `why` is what the last check met. */
+  v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
+]);
+
+/** The name of a verdict in a parsed record. */
+export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
+
+/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+export const healthRecord = v.strictObject({
+  v: version,
+  stores: v.pipe(
+    v.array(storeVerdict),
+    v.transform(
+      (stores): ReadonlyMap<string, StoreVerdict> =>
+        new Map(stores.map((each) => [verdictName(each.pod, each.place), each])),
+    ),
+  ),
+});
+
+export type StoreVerdict = v.InferOutput<typeof storeVerdict>;
+export type HealthRecord = v.InferOutput<typeof healthRecord>;
 export type PodRecord = v.InferOutput<typeof podRecord>;
 export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
 export type BlocksRecord = v.InferOutput<typeof blocksRecord>;

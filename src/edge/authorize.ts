@@ -1,12 +1,12 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, isAllowedAnywhere } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
@@ -23,27 +23,35 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** Where a request may go, and with what. */
-export type Authorized = { readonly pod: AdmittedPod; readonly grant: Grant };
+/** Where a request may go, and with what. Without another word, the grant is one with which the Pod may be called. */
+export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
 
 /** The Pod of a request, what the token allows there, and whether the gate lets it pass. */
-export async function authorize(endpoint: RegistryEndpoint, context: Context): Promise<Result<Authorized, Refusal>> {
+export async function authorize(
+  endpoint: RegistryEndpoint,
+  context: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
   const chosenBy = isKnownUser ? "directory" : "stranger";
-  const authorized = await authorizeName(endpoint, context, { chosenBy });
+  // What a write goes by must be current, so it waits for a slow KV. A read does not.
+  const mustBeCurrent = !isRead(endpoint.method);
+  const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
-  return authorizeName(endpoint, context, { chosenBy, ...maxAges });
+  return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
 /** What names no repository goes to the token's own Pod; in a fleet without tokens, to the default Pod. */
-async function authorizeNameless(method: string, { token, services }: Context): Promise<Result<Authorized, Refusal>> {
+async function authorizeNameless(
+  method: string,
+  { token, services }: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
@@ -60,7 +68,7 @@ async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
   options: LookupOptions,
-): Promise<Result<Authorized, Refusal>> {
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
@@ -90,7 +98,7 @@ async function locate(
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
   const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
-  const found = await directory.findPod(id);
+  const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { blocked, stale } = resolution.value;
   return ok({ pod: found.value.pod, blocked, stale: stale ?? found.value.stale });

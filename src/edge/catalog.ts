@@ -1,8 +1,8 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { type Grant, grantFor, jwtOf } from "../auth/grant.ts";
+import { grantFor, jwtOf, type PodGrant } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { checkHeaderCount } from "../net/headers.ts";
+import { checkHeaderCount, notAPage } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -17,7 +17,7 @@ import { DEFAULT_ENTRIES, mergeCatalog, parsePlaces, withoutPlaces } from "./mer
 import type { Reply } from "./refuse.ts";
 
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
-type Granted = { readonly pod: Pod; readonly grant: Grant };
+type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
 /** What a Pod says to a request for its list. `objected`: the request itself is wrong, most often its page size, and the answer says how. */
 type PodCatalog =
@@ -72,7 +72,7 @@ async function grantAll(
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
   const grants = await Promise.all(
-    pods.map(async (pod) => (token === null ? openGrant : grantFor(token, { pod, wanted }, services))),
+    pods.map(async (pod) => (token === null ? openGrant : catalogGrant(token, { pod, wanted }, services))),
   );
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;
@@ -86,8 +86,16 @@ async function grantAll(
   return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
 }
 
+/** No grant of the edge's own is for a catalog. */
+async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
+  const grant = await grantFor(...asked);
+  if (!grant.ok) return grant;
+  const { value } = grant;
+  return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
+}
+
 const MAX_OBJECTION_BYTES = 16 * 1024;
-const openGrant = ok({ kind: "open" } as const);
+const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
 
@@ -133,6 +141,7 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
   // This is the Pod's own answer; only its body was read.
-  const headers = { ...apiVersionHeader, "Content-Type": objected.contentType, "Cache-Control": "no-store" };
+  const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
+  const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });
 }

@@ -1,46 +1,77 @@
-import { hex } from "../lib/bytes.ts";
-import { boundedBytes } from "../lib/read-bounded.ts";
+import type { Owned } from "../blobs/proofs.ts";
 import { ok, type Result } from "../lib/result.ts";
+import { type Copied, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
+import type { Source } from "../manifests/kept-manifest.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { announcedBytes } from "../net/headers.ts";
-import { type Digest, digestParts, parseDigest } from "../oci/digest.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
-import { manifestBlobs, namesBlobs } from "../oci/manifest-blobs.ts";
-import { isDigest, type Reference } from "../oci/reference.ts";
+import { manifestBlobs } from "../oci/manifest-blobs.ts";
+import { acceptsAnyManifest, isImageType, type ManifestType, manifestTypeOf } from "../oci/manifest-types.ts";
+import { isDigest, isTag, type Reference } from "../oci/reference.ts";
 import type { AdmittedPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
+import type { Services } from "../services.ts";
 import type { Context } from "./authorize.ts";
 
-type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "manifest" }>;
+export type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "manifest" }>;
+
+type Passing = {
+  readonly endpoint: ManifestEndpoint;
+  readonly pod: AdmittedPod;
+  readonly request: Request;
+  readonly services: Services;
+};
 
 /**
- * Registries take manifests of up to 4 MiB, but an image of 256 layers needs no more than this. Up to this many bytes wait in the isolate's memory for
- * each client that reads slowly.
+ * Forwards a manifest, pulled or pushed, as it is. Once the Pod has accepted or given it, a copy of it proves the blobs that it names and is kept, and
+ * its tag is remembered.
  */
-const MAX_RECORDED_BYTES = 256 * 1024;
-
-/** Forwards a manifest, pulled or pushed, as it is. A copy of it proves the blobs that it names, once the Pod has accepted or given it. */
-export async function passManifest(
+export function passManifest(
   sent: FetchRequest,
   { services, request }: Context,
-  { endpoint, pod }: { readonly endpoint: ManifestEndpoint; readonly pod: AdmittedPod },
+  { endpoint, pod }: Pick<Passing, "endpoint" | "pod">,
 ): Promise<Result<Response, Refusal>> {
-  const pushed = endpoint.method === "PUT" ? copyManifest(request) : null;
-  const answer = await services.callRegistry(pod, pushed === null ? sent : { ...sent, body: pushed.body });
+  const passing: Passing = { endpoint, pod, request, services };
+  if (endpoint.method !== "PUT") return pullManifest(sent, passing);
+  const pushed = pushManifest(sent, passing);
+  // It goes on even if the client goes away, because the old manifest of a tag that has moved must not be served from here.
+  services.waitUntil(pushed);
+  return pushed;
+}
+
+async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, request, services } = passing;
+  const type = manifestTypeOf(request.headers.get("Content-Type"));
+  const copied = type === null ? null : copyBody(request, services.manifests.largeCopies);
+  const answer = await services.callRegistry(pod, copied === null ? sent : { ...sent, body: copied.body });
+  if (!answer.ok || !answer.value.ok) return answer;
+  const response = answer.value;
+  const digests = digestsOf(response.headers, endpoint.reference);
+  const [digest] = response.status === 201 ? digests : [];
+  if (isTag(endpoint.reference)) {
+    const tagged = { pod, repository: endpoint.name, tag: endpoint.reference };
+    if (digest === undefined) services.manifests.tags.forget(tagged);
+    else services.manifests.tags.move(tagged, digest);
+  }
+  if (copied !== null && type !== null && digest !== undefined) {
+    services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));
+  }
+  return answer;
+}
+
+async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, services } = passing;
+  const answer = await services.callRegistry(pod, sent);
   if (!answer.ok) return answer;
-  const { status, headers } = answer.value;
-  const digests = digestsOf(headers, endpoint.reference);
-  const [digest] = digests;
-  if (digest === undefined) return answer;
-  const manifest = { pod, repository: endpoint.name, digest };
-  const record = async (copied: Copied) =>
-    services.proofs.recordManifest(manifest, await blobsOf(copied, digests), services.now);
-  if (pushed !== null && status === 201) services.waitUntil(record(pushed));
-  if (endpoint.method !== "GET" || status !== 200 || services.proofs.hasManifest(manifest)) return answer;
-  const pulled = copyManifest(answer.value);
-  if (pulled === null) return answer;
-  services.waitUntil(record(pulled));
-  return ok(new Response(pulled.body, answer.value));
+  const response = answer.value;
+  recordReference(response, passing);
+  const type = manifestTypeOf(response.headers.get("Content-Type"));
+  if (endpoint.method !== "GET" || response.status !== 200 || type === null) return answer;
+  const digests = digestsOf(response.headers, endpoint.reference);
+  const copied = isCopyDue(type, digests, passing) ? copyBody(response, services.manifests.largeCopies) : null;
+  if (copied === null) return answer;
+  services.waitUntil(record(copied, { ...passing, response, digests, source: "pull", type }));
+  return ok(new Response(copied.body, response));
 }
 
 /** What the manifest must hash to: the digest that the Pod names, and the one that was asked for. */
@@ -51,38 +82,56 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
   return [named?.value ?? null, isDigest(reference) ? reference : null].flatMap((digest) => digest ?? []);
 }
 
-/** A manifest on its way through the edge: the stream to pass on, untouched and with its length, and a copy. */
-type Copied = {
-  readonly body: ReadableStream<Uint8Array>;
-  /** Null: it was cut short, or it is too large to be recorded. */
-  readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
-  readonly mediaType: string | null;
+/** What an answer's status and headers say: where a tag points to now, or that the repository lacks what was asked for. */
+function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
+  const { kept, tags } = services.manifests;
+  const { reference, name: repository } = endpoint;
+  // By what a client accepts, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`).
+  if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
+  if (isTag(reference)) {
+    const tagged = { pod, repository, tag: reference };
+    const [digest] = manifestTypeOf(headers.get("Content-Type")) === null ? [] : digestsOf(headers, reference);
+    if (status === 404) services.waitUntil(tags.forgetMissing(tagged));
+    else if (digest !== undefined) tags.record(tagged, digest, services.now);
+  } else if (isDigest(reference) && status === 404) {
+    services.waitUntil(kept.forgetMissing({ pod, repository, digest: reference }));
+  }
+}
+
+function isCopyDue(type: ManifestType, [digest]: readonly Digest[], { endpoint, pod, services }: Passing): boolean {
+  if (digest === undefined) return false;
+  const manifest: Owned = { pod, repository: endpoint.name, digest };
+  const provesMore = pod.blobs.proof === "manifest" && isImageType(type) && !services.proofs.hasManifest(manifest);
+  return provesMore || services.manifests.kept.isDue(manifest, "pull");
+}
+
+type Recorded = Passing & {
+  readonly response: Response;
+  readonly digests: readonly Digest[];
+  readonly source: Source;
+  readonly type: ManifestType;
 };
 
-/**
- * Null: nothing can be recorded. The copy is read at the pace of the faster reader, so at most a manifest waits for a slow one, and no more is kept of a
- * longer stream. An encoded body is not copied, because the copy would be of decoded bytes, which have another digest.
- */
-function copyManifest({ body, headers }: Request | Response): Copied | null {
-  const mediaType = headers.get("Content-Type");
-  if (body === null || !namesBlobs(mediaType) || headers.has("Content-Encoding")) return null;
-  if ((announcedBytes(body, headers) ?? 0) > MAX_RECORDED_BYTES) return null;
-  const [passed, copy] = body.tee();
-  return { body: passed, bytes: boundedBytes(copy, MAX_RECORDED_BYTES).catch(() => null), mediaType };
+/** A manifest that does not hash to each of `digests` is not kept and proves nothing. */
+async function record(copied: Copied, recorded: Recorded): Promise<void> {
+  const { endpoint, pod, services, response, digests, source, type } = recorded;
+  const bytes = await copied.bytes;
+  const [digest] = digests;
+  if (bytes === null || digest === undefined) return;
+  for (const each of digests) if (!(await isDigestOf(each, bytes))) return;
+  const manifest: Owned = { pod, repository: endpoint.name, digest };
+  const { kept } = services.manifests;
+  if (kept.isDue(manifest, source)) {
+    const headers = source === "pull" ? headersOf(response, pulledNames) : headersOf(response, pushedNames);
+    kept.keep(manifest, { source, bytes, headers: { "Content-Type": type, ...headers }, askedAt: services.now });
+  }
+  if (pod.blobs.proof !== "manifest" || bytes.byteLength > smallBytes) return;
+  await services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now);
 }
 
-/** The blobs that a manifest proves. A manifest that does not hash to each of `digests` proves none. */
-async function blobsOf({ bytes, mediaType }: Copied, digests: readonly Digest[]): Promise<readonly Digest[]> {
-  const whole = await bytes;
-  if (whole === null) return [];
-  for (const digest of digests) if (!(await isDigestOf(digest, whole))) return [];
-  return manifestBlobs(mediaType, whole);
-}
+/** What the answer to the next GET has too. Everything else is about this one answer. */
+const pushedNames = ["Docker-Content-Digest", "Docker-Distribution-Api-Version"];
+const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
 
-const hashes: Readonly<Record<string, string>> = { sha256: "SHA-256", sha512: "SHA-512" };
-
-async function isDigestOf(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
-  const { algorithm, encoded } = digestParts(digest);
-  const hash = hashes[algorithm];
-  return hash !== undefined && hex(await crypto.subtle.digest(hash, bytes)) === encoded;
-}
+const headersOf = ({ headers }: Response, names: readonly string[]): Readonly<Record<string, string>> =>
+  Object.fromEntries(names.flatMap((name) => (headers.has(name) ? [[name, headers.get(name) ?? ""]] : [])));

@@ -1,6 +1,6 @@
-import { jwtOf } from "../auth/grant.ts";
+import { type Grant, jwtOf } from "../auth/grant.ts";
 import { attributionOf } from "../blobs/attribution.ts";
-import { readClient, storesFor } from "../blobs/choose-store.ts";
+import { chooseStores, readClient } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
@@ -11,6 +11,7 @@ import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { podRequest } from "../pods/request.ts";
 import type { Refusal } from "../refusal.ts";
+import type { Services } from "../services.ts";
 import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
@@ -27,11 +28,30 @@ export async function redirectBlob(
   authorized: Authorized,
 ): Promise<Reply | null> {
   if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
-  const [first] = storesOf(endpoint.digest, context, authorized);
-  if (first === undefined || first.scheme === "pod") return null;
+  const stores = await storesOf(endpoint.digest, context, authorized);
+  if (!isSignedFor(stores)) return null;
   const proven = await prove(endpoint, context, authorized);
   if (!proven.ok) return proven;
-  return proven.value ? redirectToStore("GET", endpoint, { context, authorized }) : null;
+  return proven.value ? redirectToStore("GET", endpoint, { context, authorized, stores }) : null;
+}
+
+/**
+ * The 307 of a blob GET or HEAD while the Pod fails: by a proof that is still remembered, also if it has expired. Null: there is none, or no store to sign
+ * for.
+ */
+export async function redirectHeld(
+  endpoint: BlobEndpoint,
+  context: Context,
+  authorized: Authorized<Grant>,
+): Promise<Reply | null> {
+  const { method } = endpoint;
+  const stores = await storesOf(endpoint.digest, context, authorized);
+  if (method === "DELETE" || !isSignedFor(stores)) return null;
+  const { proofs, trace } = context.services;
+  const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
+  if (foundIn === null) return null;
+  trace.proof = foundIn;
+  return redirectToStore(method, endpoint, { context, authorized, stores });
 }
 
 /**
@@ -44,9 +64,9 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const signed = (await maySign(endpoint, redirect, { context, authorized }))
-    ? await redirectToStore("HEAD", endpoint, { context, authorized })
-    : null;
+  const stores = endpoint.method === "HEAD" ? await storesOf(endpoint.digest, context, authorized) : [];
+  const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
+  const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { context, authorized, stores }) : null;
   if (signed !== null) return signed;
   const location = redirect.headers.get("Location");
   const target = redirectTarget(location, pod);
@@ -61,14 +81,12 @@ export async function followRedirect(
   return redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether a HEAD that the Pod redirects may be signed here. By a query the Pod may redirect to something else, so the plain URL is asked for. */
-async function maySign(
+/** Whether a HEAD that the Pod redirects proves its blob. By a query the Pod may redirect to something else, so the plain URL is asked for. */
+async function isProven(
   endpoint: BlobEndpoint,
   redirect: Response,
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<boolean> {
-  const [first] = storesOf(endpoint.digest, context, authorized);
-  if (endpoint.method !== "HEAD" || first === undefined || first.scheme === "pod") return false;
   if (isPlain(endpoint)) return provesBlob(redirect, endpoint.digest, authorized.pod);
   const proven = await prove(endpoint, context, authorized);
   return proven.ok && proven.value;
@@ -87,8 +105,25 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
  * The stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, and for a blob whose place
  * only the Pod knows.
  */
-const storesOf = (digest: Digest, { services, request }: Context, { pod, grant }: Authorized): readonly Store[] =>
-  grant.kind === "undecided" || !hasObjectKey(digest) ? [] : storesFor(pod, readClient(request), services.parsedCidrs);
+async function storesOf(
+  digest: Digest,
+  { services, request }: Context,
+  { pod, grant }: Authorized<Grant>,
+): Promise<readonly Store[]> {
+  if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
+  const { stores, passedOver } = await chooseStores(pod, readClient(request), services);
+  if (passedOver !== null) notePassedOver(services, passedOver);
+  return stores;
+}
+
+function notePassedOver({ trace }: Services, why: string): void {
+  // The stores are chosen twice if the Pod fails.
+  if (trace.passedOver?.includes(why)) return;
+  trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
+}
+
+/** Whether the edge signs, and not the Pod redirects. */
+const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
 
 /** Whether the blob is in the repository: by a remembered proof, else by one HEAD to the Pod. */
 async function prove(
@@ -117,18 +152,24 @@ async function prove(
   return ok(isProven);
 }
 
+type Redirecting = {
+  readonly context: Context;
+  readonly authorized: Authorized<Grant>;
+  readonly stores: readonly Store[];
+};
+
 /** Redirects to the first store that can be signed for, because a store's secret may have expired. Null: it is the Pod's turn to redirect. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   { name, digest }: BlobEndpoint,
-  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+  { context, authorized, stores }: Redirecting,
 ): Promise<Reply | null> {
   const { services } = context;
   const { pod, grant } = authorized;
   const jwt = grant.kind === "granted" ? grant.jwt : null;
   let failed: Reply | null = null;
-  for (const store of storesOf(digest, context, authorized)) {
-    if (failed !== null && !failed.ok && "text" in failed.error) services.trace.passedOver = failed.error.text ?? "";
+  for (const store of stores) {
+    if (failed !== null && !failed.ok && "text" in failed.error) notePassedOver(services, failed.error.text ?? "");
     if (store.scheme === "pod") return null;
     const attribution = store.attribution === true ? attributionOf(name, jwt) : {};
     const url = await signBlobUrl({ method, digest, pod, store, attribution }, services);

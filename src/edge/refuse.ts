@@ -10,6 +10,8 @@ export type Answer = {
   readonly outcome: Outcome;
   /** The Pods that were asked, joined by commas. */
   readonly pod?: string;
+  /** What is missing of a body that the Pod breaks off, after so many bytes of it; null if the edge does not hold it. */
+  readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
   /** The reason, where the answer is vague on purpose. */
   readonly cause?: string;
 };
@@ -49,6 +51,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
       return { ...answer(unavailable(refusal.text), "unavailable", refusal.reason), ...podOf(refusal) };
     case "unreachable":
     case "silent":
+    case "breaker-open":
       return answer(
         unavailable("the registry of this repository does not answer; try again"),
         "unavailable",

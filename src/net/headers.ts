@@ -63,3 +63,12 @@ export function contentLength(headers: Headers): number | null {
   const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;
   return Number.isSafeInteger(bytes) ? bytes : null;
 }
+
+/**
+ * What a Pod answers never runs as a page in a browser, whatever its type says: the hostname belongs to all Pods, and that of the token endpoint may have
+ * sessions of users. Without a token a browser gets a Pod's words only there, and in a fleet without tokens.
+ */
+export const notAPage = {
+  "Content-Security-Policy": "default-src 'none'; sandbox",
+  "X-Content-Type-Options": "nosniff",
+} as const;

@@ -4,6 +4,8 @@ import { within } from "./within.ts";
 /** How a body ended: whole, or because the side that gives it or the one that takes it broke off or stood still. */
 export type BodyEnd = "whole" | "source broke" | "sink broke" | "source stalled" | "sink stalled";
 
+type Sink = Pick<WritableStreamDefaultWriter<Uint8Array>, "write" | "close">;
+
 type Limits = {
   /** A body that moves is never cut, at any size; one of which no byte moves for this long is. */
   readonly stallMs: number;
@@ -22,16 +24,14 @@ const slowMs = 1_000;
 
 /**
  * Moves a body, and watches that it moves. workerd's own pipe tells nothing until it ends, so the bytes pass through JavaScript, in few and large pieces.
- * Over a pipe that costs 0.4–0.9 ms of CPU time per MB (workerd 2026-10-23, 300 MB up and down). Pieces of the default reader cost 10–12 ms, a
- * TransformStream 17–19 ms, and a digest of a second branch 6–7 ms.
+ * Over a pipe that costs 0.4–1.0 ms of CPU time per MB (workerd 2026-10-23, 200 and 300 MB up and down). Pieces of 1 MB would save 0.2 ms and take four
+ * times the memory; a wait for full pieces would save 0.1 ms and cut slow bodies. Pieces of the default reader cost 10–12 ms, a TransformStream
+ * 17–19 ms, and a digest of a second branch 6–7 ms.
  *
  * Unless the body is whole, the rest of `source` is cancelled and `sink` is left open: its owner knows what its end would mean.
  */
-export const moveBody = (
-  source: ReadableStream<Uint8Array>,
-  sink: WritableStreamDefaultWriter<Uint8Array>,
-  limits: Limits,
-): Promise<BodyEnd> => moveBegun(beginReading(source, leastPieceBytes), sink, limits);
+export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> =>
+  moveBegun(beginReading(source, leastPieceBytes), sink, limits);
 
 type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
 /** A body of which the first piece is being read. */
@@ -42,11 +42,7 @@ function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun 
   return { reader, first: reader.read(new Uint8Array(bytes)) };
 }
 
-async function moveBegun(
-  begun: Begun,
-  sink: WritableStreamDefaultWriter<Uint8Array>,
-  limits: Limits,
-): Promise<BodyEnd> {
+async function moveBegun(begun: Begun, sink: Sink, limits: Limits): Promise<BodyEnd> {
   const watch = startWatch(limits);
   const end = await Promise.race([move(begun, sink, watch), watch.cut]);
   watch.end();
@@ -54,11 +50,7 @@ async function moveBegun(
   return end;
 }
 
-async function move(
-  { reader, first }: Begun,
-  sink: WritableStreamDefaultWriter<Uint8Array>,
-  watch: Watch,
-): Promise<BodyEnd> {
+async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise<BodyEnd> {
   for (let piece = first; ; ) {
     watch.waitFor("source");
     const read = await piece.catch(() => null);
@@ -127,6 +119,11 @@ function startWatch({ stallMs, signal }: Limits) {
   };
 }
 
+type WatchLimits = Limits & {
+  /** What is missing of a body whose source breaks off or stands still after so many bytes; null if there is nothing to complete it with. */
+  readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
+};
+
 /** An answer whose body is watched on its way to the client, and how that body ends. Null: there is nothing to watch. */
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
@@ -138,7 +135,7 @@ const atOnceMs = 50;
  * An encoded body cannot be watched: JavaScript would see it decoded, and the client would get other bytes than the Pod sent. If the body is cut, the
  * client's connection is closed, so that a part does not look whole.
  */
-export async function watchAnswer(response: Response, limits: Limits): Promise<WatchedAnswer> {
+export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
   if (body === null || headers.has("Content-Encoding")) return { response, ended: null };
   const bytes = announcedBytes(body, headers);
@@ -150,10 +147,27 @@ export async function watchAnswer(response: Response, limits: Limits): Promise<W
   }
   const pipe = openPipe(bytes);
   const writer = pipe.writable.getWriter();
-  const ended = moveBegun(begun, writer, limits).then((end) => {
+  const ended = moveAll(begun, writer, limits).then((end) => {
     // workerd takes an error with this member for a lost connection, and any other for an exception of the Worker's.
     if (end !== "whole") writer.abort(Object.assign(new Error(end), { retryable: true })).catch(() => {});
     return end;
   });
   return { response: new Response(pipe.readable, response), ended };
+}
+
+/** Moves the body, and then what is missing of it if that is held here. */
+async function moveAll(begun: Begun, writer: Sink, { rest, ...limits }: WatchLimits): Promise<BodyEnd> {
+  let sentBytes = 0;
+  const counting: Sink = {
+    write: (piece) => {
+      sentBytes += piece?.byteLength ?? 0;
+      return writer.write(piece);
+    },
+    close: () => writer.close(),
+  };
+  const end = await moveBegun(begun, counting, limits);
+  const isCut = end === "source broke" || end === "source stalled";
+  const missing = isCut ? ((await rest?.(sentBytes)) ?? null) : null;
+  const held = missing === null ? null : new Response(missing).body;
+  return held === null ? end : moveBody(held, writer, limits);
 }

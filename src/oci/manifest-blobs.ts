@@ -1,22 +1,14 @@
 import { type Digest, parseDigest } from "./digest.ts";
+import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
-const imageTypes = [
-  "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.docker.distribution.manifest.v2+json",
-];
 /** Media types that a registry looks for among its manifests, or not at all because clients fetch them from elsewhere. */
 const notABlob = /manifest|index|foreign|nondistributable/i;
 
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
 const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 
-/** No image has as many layers. Each one costs memory and two calls of a cache. */
+/** No image has as many layers. Each one costs memory. */
 const MAX_BLOBS = 256;
-
-/** Whether a manifest of this type can name blobs. An index cannot: it names only manifests. */
-export const namesBlobs = (contentType: string | null): boolean => imageTypes.includes(mediaTypeOf(contentType));
-
-const mediaTypeOf = (contentType: string | null): string => contentType?.split(";")[0]?.trim() ?? "";
 
 /**
  * The blobs that a registry must have found in the repository when it took this manifest: config and layers, except those that it need
@@ -24,7 +16,7 @@ const mediaTypeOf = (contentType: string | null): string => contentType?.split("
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
   const mediaType = mediaTypeOf(contentType);
-  const manifest = namesBlobs(contentType) ? parseUnambiguousJson(bytes)?.value : null;
+  const manifest = isImageType(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
   // If it also reads as an index or another kind, the registry may have checked it as that (CVE-2021-41190).

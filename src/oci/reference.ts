@@ -26,3 +26,5 @@ export function parseReference(text: string): Result<Reference, string> {
 }
 
 export const isDigest = (reference: Reference): reference is Digest => parseDigest(reference).ok;
+
+export const isTag = (reference: Reference): reference is Tag => !reference.includes(":");

@@ -8,10 +8,11 @@ export const MAX_ACTIONS = 20;
 
 /**
  * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons, or
- * very many actions.
+ * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons,
+ * very many actions, or a control character, at which some token services fail.
  */
 export function parseScope(text: string): Access | null {
+  if (/\p{Cc}/u.test(text)) return null;
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
   if (first <= 0 || last === first) return null;

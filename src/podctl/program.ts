@@ -13,6 +13,7 @@ import { resolveCommand } from "./commands/resolve.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { schemaCommand } from "./commands/schema.ts";
 import { sealCommand } from "./commands/seal.ts";
+import { storesCommand } from "./commands/stores.ts";
 import { validateCommand } from "./commands/validate.ts";
 
 export const createProgram = (): Command =>
@@ -31,6 +32,7 @@ export const createProgram = (): Command =>
     .addCommand(explainCommand())
     .addCommand(replayCommand())
     .addCommand(schemaCommand())
+    .addCommand(storesCommand())
     .addCommand(doctorCommand())
     .addCommand(keysCommand())
     .addCommand(sealCommand())

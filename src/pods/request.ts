@@ -4,6 +4,7 @@ import { announcedBytes, dropHopByHop, forwardedHeaders } from "../net/headers.t
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { registryDeadlineMs } from "./deadlines.ts";
+import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -42,9 +43,22 @@ export function podRequest(
   };
 }
 
+/** A read that a Pod's service answers quickly, with whatever status, if it is there at all. It carries nothing of a client. */
+export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
+  url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
+  method: "GET",
+  headers: new Headers({ "Accept-Encoding": "identity" }),
+  body: null,
+  bodyBytes: 0,
+  deadlineMs: registryDeadlineMs(base),
+});
+
+const base = { kind: "base", method: "GET", query: "" } as const;
+
 function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = new Headers(request.headers);
   dropHopByHop(headers, (name) => dropped.includes(name) || droppedForms.test(name));
+  if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
   // The platform would ask for an encoding of its own, but a digest is computed over the unencoded bytes.
@@ -52,5 +66,15 @@ function podHeaders(request: Request, jwt: string | null): Headers {
   return headers;
 }
 
+/**
+ * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
+ * Pod could see another `mount` and `from` than the edge.
+ */
+const isForm = (contentType: string | null): boolean =>
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
+
+/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+const ownParameters = [pinParameter, grantParameter];
+
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
-  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
+  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

@@ -1,12 +1,11 @@
 import type { Pod } from "../directory/directory.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { dropHopByHop } from "../net/headers.ts";
+import { dropHopByHop, notAPage } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
-import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
+import { type PushGateway, pushLocation } from "./push-location.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
-import { pinParameter, sealPin } from "./upload-pin.ts";
 
 type RewriteContext = {
   readonly pod: Pod;
@@ -15,6 +14,8 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
+  /** Where an upload that begins goes on; null: on the edge. */
+  readonly gateway: PushGateway | null;
 };
 
 /**
@@ -28,13 +29,18 @@ const dropped = [
   "expect-ct",
   "nel",
   "public-key-pins",
+  "public-key-pins-report-only",
   "refresh",
   "report-to",
+  "sec-session-registration",
+  "secure-session-registration",
   "service-worker-allowed",
   "set-cookie",
+  "set-cookie2",
   "set-login",
   "strict-transport-security",
   "timing-allow-origin",
+  "use-as-dictionary",
 ];
 
 /** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
@@ -42,6 +48,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const answer = new Response(response.body, response);
   const { headers } = answer;
   dropHopByHop(headers, (name) => dropped.includes(name) || name.startsWith("access-control-"));
+  for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");
   if (location !== null) {
     const rewritten = await rewriteLocation(location, response.status, context);
@@ -62,19 +69,17 @@ export async function rewriteResponse(response: Response, context: RewriteContex
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
-/** Path and query on the edge. The location of an upload carries the Pod that it stays with. Null: it leads away from what was asked for. */
+/** Path and query on the edge, or a push location on the Pod's gateway. Null: it leads away from what was asked for. */
 async function rewriteLocation(location: string, status: number, context: RewriteContext): Promise<string | null> {
   const target = readLocation(location, status, context);
   if (target === null) return null;
   const { path, query, endpoint } = target;
-  if (endpoint.kind !== "upload") return query === "" ? path : `${path}?${query}`;
-  const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const pin = await sealPin(context.pod.id, pinned, context);
-  return `${path}?${withParameters(withoutParameters(query, [pinParameter]), { [pinParameter]: pin })}`;
+  if (endpoint.kind === "upload") return pushLocation({ path, query, endpoint }, context);
+  return query === "" ? path : `${path}?${query}`;
 }
 
 /** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */
-const withNoTransform = (cacheControl: string | null): string =>
+export const withNoTransform = (cacheControl: string | null): string =>
   cacheControl === null
     ? "no-transform"
     : cacheControl.includes("no-transform")

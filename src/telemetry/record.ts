@@ -9,6 +9,10 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
+  /** A manifest that the edge holds, for as long as a proof lives. */
+  | "kept"
+  /** What the edge holds, because the Pod's registry or its token service failed. */
+  | "stale"
   | "merged"
   | "token"
   | "probed"
@@ -32,7 +36,11 @@ export type Trace = {
   kvFailure?: string;
   /** Where the proof came from by which a URL was signed. */
   proof?: "memory" | "cache" | "manifest" | "head";
-  /** Why a store that fits the client was passed over. */
+  /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
+  completed?: true;
+  /** The Pods whose token service failed, so that the edge granted a pull by itself, or that such a grant was used for. */
+  grace?: string;
+  /** Which store that fits the client was passed over, and why. */
   passedOver?: string;
 };
 
@@ -75,5 +83,9 @@ export function redactPath(url: URL): string {
   return `${url.pathname}?${shown.join("&")}`;
 }
 
-/** Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. */
-const redacted = (name: string, text: string): string => (/=[^=]/.test(text) ? `${name}=redacted` : "redacted");
+/**
+ * Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. A name is decoded, so that only a
+ * plain one is shown: it may hold a value, or what a terminal takes for a command.
+ */
+const redacted = (name: string, text: string): string =>
+  /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

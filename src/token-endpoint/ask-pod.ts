@@ -1,12 +1,12 @@
-import type { TokenPart } from "../auth/bundle.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { notAPage } from "../net/headers.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
-import { grantsNothing, parseTokenAnswer } from "./answer.ts";
+import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
@@ -17,13 +17,13 @@ export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Prom
  * the edge's refusal.
  */
 export type PodAnswer =
-  | { readonly kind: "granted"; readonly part: TokenPart }
+  | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
 /** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 
-type AskPorts = {
+export type AskPorts = {
   readonly callTokenService: CallTokenService;
   readonly now: Date;
   /** Ends the call, because the answer is known without it. */
@@ -54,7 +54,7 @@ export async function askPod(
   if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
-  return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
+  return { kind: "granted", part: { kind: "pod", pod: pod.id, jwt: jwt.value } };
 }
 
 /** A connection that broke or stood still is an outage, which may end soon. What is too long, or is not encoded as it says, is a wrong answer. */
@@ -99,16 +99,18 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 
 /**
  * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read
- * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod.
+ * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod. Anyone can make a browser open this URL, so what is not
+ * JSON is plain text.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;
   const text = await readAnswer(answer.value);
   if (!text.ok) return text;
-  const headers = new Headers({ "Cache-Control": "no-store" });
-  for (const name of ["Content-Type", "Retry-After"]) {
-    const value = answer.value.headers.get(name);
-    if (value !== null) headers.set(name, value);
-  }
+  const { headers: own } = answer.value;
+  const type = own.get("Content-Type") ?? "";
+  const headers = new Headers({ "Cache-Control": "no-store", "Content-Type": "text/plain", ...notAPage });
+  if (/^(application\/([\w.-]+\+)?json|text\/plain)\s*(;|$)/i.test(type)) headers.set("Content-Type", type);
+  const retryAfter = own.get("Retry-After");
+  if (retryAfter !== null) headers.set("Retry-After", retryAfter);
   return ok(new Response(text.value, { status: answer.value.status, headers }));
 }

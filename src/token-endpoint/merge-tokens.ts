@@ -43,9 +43,12 @@ async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Re
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
   if (lacksForm(asked, request)) return err({ reason: "no-form" });
-  // The edge uses its own words, because a stranger must not see whether there was a Pod to ask.
-  const forbidden = answer.kind === "refused" && answer.answer.ok && [401, 403].includes(answer.answer.value.status);
-  if (request.anonymous && forbidden) return err({ reason: "refused", error: accessForbidden });
+  // The edge uses its own words for every refusal, because a stranger must not see whether there was a Pod to ask, and can make a Pod find fault with
+  // a parameter.
+  if (request.anonymous && answer.kind === "refused") {
+    await discard(asked);
+    return err({ reason: "refused", error: accessForbidden });
+  }
   return passRefusal(answer.answer);
 }
 

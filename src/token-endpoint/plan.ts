@@ -1,5 +1,5 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { type Directory, defaultPod, directoryFailure, type Pod } from "../directory/directory.ts";
+import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
@@ -28,14 +28,16 @@ export type Plan = {
   readonly isCut: boolean;
 };
 
+export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
+
 type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
 type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
 
 const MAX_PODS = 5;
 /** For a dozen names of three components that were not pulled here before, and a hundred of four that were. */
-export const strangerBounds = { maxNewKeys: 40, maxKeys: 400 };
+export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxKeys: 400 };
 /** For 200 names of five components. */
-export const userBounds = { maxKeys: 1_000 };
+export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
 
 /** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
@@ -52,7 +54,7 @@ const noLogin: OciError = {
 export async function planQuestions(
   request: TokenRequest,
   directory: Directory,
-  bounds: NameBounds,
+  bounds: PlanBounds,
 ): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
@@ -95,10 +97,22 @@ export async function planLogin(
   if (request.anonymous && request.scopes.length > 0) return err({ reason: "refused", error: accessForbidden });
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const pod = owner.value === null ? await defaultPod(directory) : await directory.pod(owner.value);
+  const pod = owner.value === null ? await loginPod(directory) : await directory.pod(owner.value);
   if (!pod.ok) return pod;
   if (pod.value === null) return err({ reason: "refused", error: request.anonymous ? accessForbidden : noLogin });
   return ok([{ pod: pod.value, scopes: [], withCredentials: true, decides: true }]);
+}
+
+/**
+ * The Pod that judges credentials that name no cell. Without a default Pod any Pod can do so if all have the same users; otherwise any made-up password
+ * would tell a name without a Pod, which no Pod is asked for.
+ */
+async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
+  const record = await directory.record();
+  if (!record.ok) return record;
+  const { default: fallback, credentials, pods: [first] = [] } = record.value;
+  const id = fallback ?? (credentials === "shared" ? first : undefined);
+  return id === undefined ? ok(null) : directory.pod(id);
 }
 
 /** The Pod that a routable credential names by its cell; null if it names no cell, or one that is not known here. */
@@ -113,7 +127,7 @@ async function ownerOf(
 type Lookup = {
   readonly directory: Directory;
   readonly record: DirectoryRecord;
-  readonly bounds: NameBounds;
+  readonly bounds: PlanBounds;
 };
 
 /** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
@@ -123,8 +137,7 @@ async function assignScopes(
 ): Promise<Result<Assigned, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
-  const options = { chosenBy: "stranger", assignmentMaxAgeMs: recentMs, ...bounds } as const;
-  const pods = await assignedPods(directory, names, options);
+  const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
   if (!pods.ok) return pods;
   const fallback = record.default === undefined ? [] : [record.default];
   const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {

@@ -57,7 +57,9 @@ export async function parseTokenRequest(request: Request, service: string): Prom
       message: `request names ${scopes.length} scopes; want at most ${MAX_SCOPES}`,
     });
   }
-  const passed = [...parameters].filter(([name]) => (isForm ? passedByPost : passedByGet).includes(name));
+  const passedNames = isForm ? passedByPost : passedByGet;
+  // Some token services fail at a control character, which would tell a stranger that there was a Pod to ask.
+  const passed = [...parameters].filter(([name, value]) => passedNames.includes(name) && isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));
   // A password in a query does not count, because no Pod is sent it.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
@@ -67,12 +69,18 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
+const isPassed = (name: string, value: string): boolean => name === "password" || !/\p{Cc}/u.test(value);
+
 /** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {
-  if (authorization === null) return null;
+  const pair = authorization === null ? null : basicPair(authorization);
+  return pair === null ? null : pair.slice(pair.indexOf(":") + 1);
+}
+
+/** User name and password as they are in a header, with one character for each byte; null if it is not base64. */
+export function basicPair(authorization: string): string | null {
   try {
-    const pair = atob(authorization.replace(/^basic\s+/i, "").trim());
-    return pair.slice(pair.indexOf(":") + 1);
+    return atob(authorization.replace(/^basic\s+/i, "").trim());
   } catch {
     return null;
   }

@@ -1,18 +1,23 @@
 import type { Directory } from "../directory/directory.ts";
+import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
-import { askPod, type CallTokenService } from "./ask-pod.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
+import { askWithGrace, type GracePorts, grantByEdge } from "./grace.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
 import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
-type TokenPorts = {
+type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
   readonly config: { readonly service: string };
   readonly directory: Directory;
-  readonly callTokenService: CallTokenService;
-  readonly now: Date;
 };
+
+/**
+ * In all of a request. While an edge key is being replaced, each one costs four calls of the location's cache, and a request may make 50 calls in all
+ * (Workers' free plan). Only mirrors name more repositories.
+ */
+const maxRememberedRepositories = 6;
 
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
@@ -21,8 +26,13 @@ type ServedToken = { readonly response: Response; readonly outcome: "token"; rea
 export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
-  const ask: Ask = (planned) =>
-    askPods(planned, (question, signal) => askPod(question, parsed.value, { ...ports, signal }));
+  const ask: Ask = (planned) => {
+    const own = { ...ports, maxRepositories: Math.ceil(maxRememberedRepositories / planned.length) };
+    return askPods(planned, {
+      ask: (question, signal) => askWithGrace(question, parsed.value, { ...own, signal }),
+      standIn: (question) => grantByEdge(question, parsed.value, own),
+    });
+  };
   const plan = await planFor(parsed.value, ports.directory, ask);
   if (!plan.ok) return plan;
   const asked = await ask(plan.value.questions);
@@ -40,16 +50,22 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
-/** A request for very many names is a stranger's until a Pod has said that its credentials are good. */
+/**
+ * A request for very many names is a stranger's until a Pod has said that its credentials are good. So is one for new names while strangers have spent
+ * their budget; otherwise a few of them could keep all users from logging in.
+ */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
   const plan = await planQuestions(request, directory, strangerBounds);
-  if (!plan.ok || !plan.value.isCut || request.anonymous) return plan;
+  const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
+  if (isWhole || request.anonymous) return plan;
   const login = await planLogin(request, directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
   return isGood ? planQuestions(request, directory, userBounds) : plan;
 }
+
+const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
  * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. It answers a name

@@ -61,13 +61,13 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
 const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
 /**
- * Whether no client of a later store ever gets past this one. A store whose secret can expire does not hide a store for the very same
- * clients, because that one replaces it then.
+ * Whether no client of a later store ever gets past this one. A store that may be out, or whose secret can expire, does not hide a store for
+ * the very same clients, because that one replaces it then. Only a `pod` store has neither health nor secret.
  */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};
-  const mayExpire = "credentials" in store && covers(later, own);
-  return covers(own, later) && !mayExpire;
+  const isReplaceable = store.scheme !== "pod" && covers(later, own);
+  return covers(own, later) && !isReplaceable;
 }
 
 /** Whether all clients of `later` certainly fit `earlier` as well. */

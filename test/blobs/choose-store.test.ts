@@ -1,7 +1,10 @@
 import * as v from "valibot";
-import { expect, test } from "vitest";
-import { type Client, storesFor } from "../../src/blobs/choose-store.ts";
-import type { Pod } from "../../src/directory/directory.ts";
+import { describe, expect, test } from "vitest";
+import { type Client, chooseStores, storesFor } from "../../src/blobs/choose-store.ts";
+import type { Directory, Pod } from "../../src/directory/directory.ts";
+import { freshValues } from "../../src/directory/kv.ts";
+import { createIsolate } from "../../src/isolate.ts";
+import { err, ok } from "../../src/lib/result.ts";
 import { storeSchema } from "../../src/signers/index.ts";
 
 const unknown: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
@@ -50,4 +53,65 @@ test("a store without a condition fits every client, even an unknown one", () =>
     { baseUrl: "https://world.test" },
   ]);
   expect(storesFor(podWith([]), unknown, new WeakMap())).toEqual([]);
+});
+
+describe("the choice of a Pod's stores by their health", () => {
+  const three = podWith([named("one"), named("two"), { scheme: "pod" }]);
+  const verdict = (name: string, state: "in" | "out") => ({
+    ...{ pod: "pod-a", place: `${name}.test`, state, since: "2026-03-01T12:00:00.000Z" },
+    ...(state === "out" ? { why: "answered 503" } : {}),
+  });
+  const healthOf = (...stores: readonly object[]) => JSON.stringify({ v: 1, stores });
+  const outSince = (index: number) => `blobs.stores.${index} is out since 2026-03-01T12:00:00.000Z: answered 503`;
+
+  const failing = Symbol("KV fails");
+
+  /** What is chosen with this text in the key `health`, or with a KV that fails, and which keys were read for that. */
+  async function choose(chosenFrom: Pod, health: string | null | typeof failing) {
+    const keysRead: string[] = [];
+    const readKv: Directory["readKv"] = async (keys) => {
+      keysRead.push(...keys);
+      return health === failing ? err("KV is gone") : ok(freshValues(new Map([["health", health]])));
+    };
+    const { stores, passedOver } = await chooseStores({ ...chosenFrom, id: "pod-a" } as Pod, unknown, {
+      directory: { readKv, parsedRecords: createIsolate().parsedRecords } as Directory,
+      parsedCidrs: new WeakMap(),
+    });
+    const names = stores.map((store) => (store.scheme === "public" ? new URL(store.baseUrl).hostname : store.scheme));
+    return { names, passedOver, keysRead };
+  }
+
+  const inOrder = ["one.test", "two.test", "pod"];
+  test.each<[string, string | null | typeof failing, readonly string[], string | null]>([
+    ["no verdict was written yet", null, inOrder, null],
+    ["all are in", healthOf(verdict("one", "in"), verdict("two", "in")), inOrder, null],
+    ["the first is out", healthOf(verdict("one", "out")), ["two.test", "pod", "one.test"], outSince(0)],
+    ["the second is out", healthOf(verdict("two", "out")), ["one.test", "pod", "two.test"], null],
+    [
+      "only the Pod itself is left",
+      healthOf(verdict("one", "out"), verdict("two", "out")),
+      ["pod", "one.test", "two.test"],
+      `${outSince(0)}; ${outSince(1)}`,
+    ],
+    ["only another Pod's store is out", healthOf({ ...verdict("one", "out"), pod: "pod-b" }), inOrder, null],
+    ["the record does not parse", '{"v":2}', inOrder, null],
+    ["KV fails", failing, inOrder, null],
+  ])("keeps the order but puts last what is out: %s", async (_, health, names, passedOver) => {
+    expect(await choose(three, health)).toEqual({ names, passedOver, keysRead: ["health"] });
+  });
+
+  test("is the record's order if all stores that fit are out", async () => {
+    const both = healthOf(verdict("one", "out"), verdict("two", "out"));
+    const { names, passedOver } = await choose(podWith([named("one"), named("two")]), both);
+    expect([names, passedOver]).toEqual([["one.test", "two.test"], null]);
+  });
+
+  test("costs no read of KV if only one store fits the client", async () => {
+    const near = podWith([named("near", { countries: ["DE"] }), named("one")]);
+    expect(await choose(near, healthOf(verdict("one", "out")))).toEqual({
+      names: ["one.test"],
+      passedOver: null,
+      keysRead: [],
+    });
+  });
 });

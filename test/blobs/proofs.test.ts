@@ -256,7 +256,7 @@ test("the memory of proofs is bounded, and the oldest is dropped first", async (
   for (const blob of blobs.slice(0, 19_000)) proofs.record(blob, at(0));
   await proofs.recordManifest(manifestOf(someBlob()), digests(1_500), at(0));
   for (const blob of blobs.slice(19_000)) proofs.forget(blob);
-  expect([memory.known.size, memory.fromManifests.size]).toEqual([20_000, 0]);
+  expect([memory.known.size, memory.fromManifests.size]).toEqual([20_000, 1_488]);
   const [oldest, newest] = [blobs.at(0), blobs.at(-1)].map((blob) =>
     memory.known.get(`pod-a/${blob?.repository}/${digest}`),
   );

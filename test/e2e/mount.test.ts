@@ -19,6 +19,7 @@ const kinds = [
 
 describe.each(kinds)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount within a Pod", () => sourceScenario(kind));
+  describeWith(tools, "mount within a Pod,", () => formScenario(kind));
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
 
@@ -30,7 +31,7 @@ function sourceScenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  it("from a repository that the token may not pull, it gets 202, where the Pod itself says 401", async () => {
+  it("from a repository that the token may not pull, Jib gets 202, where the Pod itself says 401", async () => {
     const { edge, pods } = stage.stack;
     const digest = await pushBlob(stage.stack, "acme/source", "a layer to mount");
     const query = `service=pod-a-registry&scope=repository:acme/target:pull,push`;
@@ -41,10 +42,39 @@ function sourceScenario(kind: PodKind): void {
     expect((await createClient(pods["pod-a"].registry.url).get(path, ofPod, { method: "POST" })).status).toBe(401);
     const client = createClient(edge);
     const token = await client.token(["repository:acme/target:pull,push"]);
-    const answer = await client.get(path, token, { method: "POST" });
+    const answer = await client.get(path, token, {
+      method: "POST",
+      headers: { "User-Agent": "jib 3.4.6 jib-maven-plugin" },
+    });
     expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/blobs/uploads/")]);
     const both = await client.token(["repository:acme/target:pull,push", "repository:acme/source:pull"]);
     expect((await client.get(path, both, { method: "POST" })).status).toBe(201);
+  });
+}
+
+/** Registries read the parameters of a mount in a form, too, where the edge does not look for them. */
+function formScenario(kind: PodKind): void {
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await openStage(kind);
+  });
+  afterAll(() => stage?.close());
+
+  it("that is asked for in a form begins an upload, so that a blocked repository stays closed", async () => {
+    const { stack } = stage;
+    const digest = await pushBlob(stack, "acme/leaked", "a layer that was leaked");
+    await stack.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { "acme/leaked": "removed" } }));
+    await stack.restartEdge();
+    const client = createClient(stack.edge);
+    const token = await client.token(["repository:acme/taken:pull,push", "repository:acme/leaked:pull"]);
+    const form = new URLSearchParams({ mount: digest, from: "acme/leaked" });
+    const parts = new FormData();
+    for (const [name, value] of form) parts.set(name, value);
+    for (const body of [form, parts]) {
+      const answer = await client.get("/v2/acme/taken/blobs/uploads/", token, { method: "POST", body });
+      expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("_pod=")]);
+    }
+    expect((await client.get(`/v2/acme/taken/blobs/${digest}`, token)).status).toBe(404);
   });
 }
 

@@ -5,7 +5,9 @@ import { type BulkKv, createReadKv } from "../../src/directory/kv.ts";
 import { handle } from "../../src/edge/handle.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
+import { createManifests } from "../../src/manifests/manifests.ts";
 import type { Services } from "../../src/services.ts";
+import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 
 const records = new Map(
   Object.entries({
@@ -47,12 +49,14 @@ function startEdge() {
     edgeKeys: [new Uint8Array(32)],
     probeToken: null,
     stallMs: 60_000,
+    storeCheckMs: 5_000,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
-    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace });
+    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace, waitUntil: () => {} });
     const waitUntil = () => undefined;
     const cache = { read: async () => null, write: async () => undefined };
+    const emptyCache = { match: async () => null, put: async () => undefined };
     const services: Services = {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
       directory: createDirectory({
@@ -68,6 +72,8 @@ function startEdge() {
       callTokenService: async () => expect.fail("the token service was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
+      manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+      grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     };
     return handle(new Request(`https://registry.test${path}`, { method }), services);
   };

@@ -34,3 +34,24 @@ test.each([
   if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
   expect(podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method }) }).deadlineMs).toBe(expected);
 });
+
+test.each([
+  ["application/x-www-form-urlencoded", "application/octet-stream"],
+  [" Application/X-WWW-Form-URLencoded; charset=utf-8", "application/octet-stream"],
+  ["multipart/form-data; boundary=b", "application/octet-stream"],
+  ["application/octet-stream", "application/octet-stream"],
+  ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.manifest.v1+json"],
+])(
+  "a body of type %j is not sent to a Pod as a form, in which it could read other parameters than the edge",
+  (type, sent) => {
+    const url = "https://edge.test/v2/acme/app/blobs/uploads/";
+    const parsed = parseEndpoint("POST", new URL(url));
+    if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
+    const request = new Request(url, {
+      method: "POST",
+      body: "mount=x&from=acme/b",
+      headers: { "Content-Type": type },
+    });
+    expect(podRequest(pod, parsed.value, { jwt: null, request }).headers.get("Content-Type")).toBe(sent);
+  },
+);

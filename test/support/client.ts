@@ -10,7 +10,13 @@ export type Client = {
   get(path: string, token?: string | null, init?: ClientInit): Promise<Response>;
 };
 
-const manifestTypes = "application/vnd.oci.image.manifest.v1+json, application/vnd.oci.image.index.v1+json";
+/** As docker, containerd, skopeo and crane send it. */
+export const manifestTypes = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+].join(", ");
 
 export function createClient(origin: string): Client {
   return {

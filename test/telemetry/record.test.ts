@@ -29,6 +29,20 @@ test("the log has no parameter without a value, because its name may be a secret
   );
 });
 
+test("the log has no name of a parameter that is not plain, because it may hold a value, or a command for a terminal", () => {
+  for (const name of [
+    "password%3Ds3cret",
+    "%C2%9B31m",
+    "%1b]0;x%07",
+    "%E2%80%AEx",
+    "a%20s3cret",
+    "%0a{}",
+    "x".repeat(65),
+  ]) {
+    expect(logged(`/v2/acme/app/tags/list?${name}=1&n=2`)).toBe("/v2/acme/app/tags/list?redacted&n=2");
+  }
+});
+
 test("of a query with more parameters than any endpoint takes, the log has only that", () => {
   const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("n").join("&")}`));
   expect(path(300)).toBe(`/-/health?${"n&".repeat(299)}n`);

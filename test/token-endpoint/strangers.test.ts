@@ -1,10 +1,10 @@
 import { beforeEach, describe, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { type NameBounds, resolvePod } from "../../src/directory/resolve.ts";
+import { resolvePod } from "../../src/directory/resolve.ts";
 import { readPage } from "../../src/edge/catalog-page.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
-import { planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
+import { type PlanBounds, planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
 import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
 import { type Isolate, startIsolate } from "../support/isolate.ts";
 
@@ -15,6 +15,7 @@ const records = new Map<string, unknown>([
   ["directory", directoryRecord],
   ...podIds.map((id) => [`pod/${id}`, { ...pod, issuer: id, audience: id, keys: [] }] as const),
   ["route/acme", { v: 1, pod: "pod-1", revision: 1, state: "active" }],
+  ["cell/2k", { v: 1, pod: "pod-1" }],
 ]);
 
 let fails = false;
@@ -43,7 +44,7 @@ const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
 /** What a token request for these scopes leads to, and how many keys it reads. */
-async function ask(scopes: readonly string[], bounds: NameBounds = strangerBounds) {
+async function ask(scopes: readonly string[], bounds: PlanBounds = strangerBounds) {
   const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
@@ -148,4 +149,18 @@ test("when strangers have spent their budget, new names must wait, and those of 
   expect(await resolvePod(isolate.directory(), { name: nameOf("acme/new") })).toMatchObject({ ok: true });
   isolate.nowMs += 10_000;
   expect((await ask(pull(madeUpNames(1)))).plan).toMatchObject({ ok: true });
+});
+
+test("when strangers have spent their budget, a user with good credentials and the cell of a password still find their Pods", async () => {
+  for (let count = 0; count < 300; count += 1) await ask(pull(madeUpNames(2)));
+  expect((await ask(["repository:acme/new:pull"])).plan.ok).toBe(false);
+  expect((await ask(["repository:acme/new:pull"], userBounds)).plan).toMatchObject({ ok: true });
+  expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
+  for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`z${cell}`);
+  isolate.nowMs += 9_000;
+  expect(await isolate.directory().podOfCell("zz")).toMatchObject({ ok: false });
+  // A cell that is there was read once, so that nobody's budget is needed for it.
+  isolate.nowMs += 31_000;
+  for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`y${cell}`);
+  expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
 });

@@ -86,6 +86,12 @@ test("a store for the same clients may follow one whose secret can expire", () =
   expect(mistakesOf([{ ...sealed, ...german }, { ...own, ...german }, sealed, own])).toEqual([]);
 });
 
+test("a store for the same clients may follow one that needs no secret, because that one can be out", () => {
+  const open = { scheme: "public", prefix: "", baseUrl: "https://mirror.test" } as const;
+  expect(mistakesOf([open, sealed])).toEqual([]);
+  expect(mistakesOf([{ ...open, ...german }, { ...sealed, ...german }, open, own])).toEqual([]);
+});
+
 test.each([
   ["one that needs no secret", [own, sealed], 0],
   ["two, of which the second needs no secret", [sealed, own, sealed], 1],

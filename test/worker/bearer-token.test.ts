@@ -1,5 +1,7 @@
+import type { ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack, withoutDefault } from "../support/toy-stack.ts";
 
 const stack = useStack({ topology: withoutDefault });
@@ -47,9 +49,9 @@ describe("unassigned name", () => {
 
   test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
-    const token = await client.token(["repository:hooli/app:pull"], "demo").catch(() => null);
     // No Pod grants an unassigned name through the edge. Only a name that was unassigned later can have such a token.
-    expect(token).toBeNull();
+    const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
+    expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
     const direct = await fetch(
       `${stack.current.pods["pod-a"].token.url}/jwt/auth?service=pod-a-registry&scope=repository:hooli/app:pull`,
       {
@@ -60,6 +62,32 @@ describe("unassigned name", () => {
     const answer = await client.get(manifest("hooli/app"), `pods.v1.pod-a/${jwt}`);
     expect(answer.status).toBe(404);
     expect(await answer.json()).toMatchObject({ errors: [{ code: "NAME_UNKNOWN" }] });
+  });
+});
+
+describe("token with an unknown key", async () => {
+  const pod = await startOddPod();
+  const odd = useStack({ seedImages: false, topology: (text) => asPodB(pod)(withoutDefault(text)) });
+
+  test.each([
+    ["breaks off", (response: ServerResponse) => void response.destroy()],
+    ["answers 503", (response: ServerResponse) => void response.writeHead(503).end("Pod B is down")],
+    ["answers 304", (response: ServerResponse) => void response.writeHead(304).end()],
+    ["redirects", (response: ServerResponse) => void response.writeHead(302, { Location: "https://x.test/" }).end()],
+  ])("if a Pod %s, its names look like names without a Pod", async (_, answer) => {
+    pod.answer(answer);
+    const client = createClient(odd.current.edge);
+    const token = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
+    for (const path of ["manifests/1", `blobs/${absentDigest}`]) {
+      const [assigned, free] = await Promise.all(
+        ["globex/private", "hooli/private1"].map(async (name) =>
+          visible(await client.get(`/v2/${name}/${path}`, token), name),
+        ),
+      );
+      expect(assigned).toBe(free);
+      expect(free).toMatch(/^\[401,.*invalid_token/);
+    }
+    expect(pod.seen.length).toBeGreaterThan(0);
   });
 });
 

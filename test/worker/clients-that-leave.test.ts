@@ -1,7 +1,8 @@
-import { describe, expect, test } from "vitest";
+import type { Socket } from "node:net";
+import { afterAll, describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { rawClient } from "../support/raw-sockets.ts";
+import { rawClient, rawService } from "../support/raw-sockets.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const pod = await startOddPod();
@@ -12,22 +13,41 @@ const stack = useStack({
   // A Pod gives no token here, so the edge asks for none.
   env: { AUTH: "none" },
 });
+/** A registry that answers 20 requests at once when all have come, so that each needs a connection. */
+const waiting: Socket[] = [];
+const keepAlive = await rawService((_, socket) => {
+  const isLast = waiting.push(socket) === 20;
+  if (isLast) for (const each of waiting.splice(0)) each.write("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}");
+  return null;
+});
+afterAll(() => keepAlive.stop());
+const keepAlivePod = { ...pod, url: `http://127.0.0.1:${keepAlive.port}` };
+const pooled = useStack({ topology: asPodB(keepAlivePod), seedImages: false, env: { AUTH: "none" } });
 const path = "/v2/globex/app/manifests/1";
+const digest = `sha256:${"d".repeat(64)}`;
+const blob = `/v2/globex/app/blobs/${digest}`;
+const formType = "Content-Type: application/x-www-form-urlencoded";
+const form: string =
+  "grant_type=password&username=demo&password=demo&service=registry-edge&scope=repository%3Aglobex%2Fapp%3Apull";
+const imageManifest = "application/vnd.oci.image.manifest.v1+json";
 
 /** A client that has sent the head of a request and, if there is one, a part of its body. */
-async function begin(requestLine: string, headers: readonly string[] = [], part = "") {
-  const { edge } = stack.current;
+const begin = (requestLine: string, headers: readonly string[] = [], part = "") =>
+  beginAt(stack.current.edge, requestLine, `${headers.map((line) => `${line}\r\n`).join("")}\r\n${part}`);
+
+async function beginAt(edge: string, requestLine: string, rest = "\r\n") {
   const client = await rawClient(edge);
-  client.send(`${[`${requestLine} HTTP/1.1`, `Host: ${new URL(edge).host}`, ...headers].join("\r\n")}\r\n\r\n${part}`);
+  client.send(`${requestLine} HTTP/1.1\r\nHost: ${new URL(edge).host}\r\n${rest}`);
   return client;
 }
 
-/** Resolves with the way in which the Pod's connection of the next request has ended. */
-function hang(service: typeof pod, part: string | null = null): { seen: Promise<void>; closed: Promise<void> } {
+/** Gives the beginning of an answer, or nothing, and says when the request has come and when its connection has closed. */
+function hang(service: typeof pod, part: string | null = null, head = { status: 200, headers: {} }) {
   const [seen, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
-  service.answer((response) => {
+  service.answer((response, { method }) => {
+    if (part !== null && method === "HEAD") return void response.writeHead(404).end();
     response.on("close", closed.resolve);
-    if (part !== null) response.writeHead(200, { "Content-Length": "100" }).write(part);
+    if (part !== null) response.writeHead(head.status, { "Content-Length": "100", ...head.headers }).write(part);
     seen.resolve();
   });
   return { seen: seen.promise, closed: closed.promise };
@@ -41,14 +61,16 @@ async function loggedOutcomes() {
 describe("client that resets its connection", () => {
   test.each([
     ["a manifest", `GET ${path}`, pod, "manifest"],
-    ["a blob", `GET /v2/globex/app/blobs/sha256:${"d".repeat(64)}`, pod, "blob"],
+    ["a blob", `GET ${blob}`, pod, "blob"],
     ["a token", "GET /jwt/auth?service=registry-edge&scope=repository:globex/app:pull", tokenService, "token"],
+    ["a token by a form", "POST /jwt/auth", tokenService, "token", form],
   ] as const)(
     "while the Pod is asked for %s: the Pod's connection is closed, and the log says so once",
-    async (_, line, service, endpoint) => {
+    async (_, line, service, endpoint, body = "") => {
       stack.current.clearSeen();
       const { seen, closed } = hang(service);
-      const client = await begin(line);
+      const length = body === "" ? [] : [formType, `Content-Length: ${body.length}`];
+      const client = await begin(line, length, body);
       await seen;
       const leftAtMs = performance.now();
       client.socket.resetAndDestroy();
@@ -58,13 +80,18 @@ describe("client that resets its connection", () => {
     },
   );
 
-  test("in the middle of an answer: the Pod's connection is closed, and the log says so once", async () => {
+  test.each([
+    ["an answer", {}],
+    ["a manifest that may prove blobs", { "Content-Type": imageManifest, "Docker-Content-Digest": digest }],
+  ])("in the middle of %s: the Pod's connection is closed, and the log says so once", async (_, headers) => {
     stack.current.clearSeen();
-    const { closed } = hang(pod, "half");
+    const { closed } = hang(pod, "half", { status: 200, headers });
     const client = await begin(`GET ${path}`);
     await expect.poll(() => client.received()).toContain("half");
+    const leftAtMs = performance.now();
     client.socket.resetAndDestroy();
     await closed;
+    expect(performance.now() - leftAtMs).toBeLessThan(2_000);
     expect(await loggedOutcomes()).toEqual([["client-left", 200, "manifest"]]);
   });
 
@@ -81,6 +108,40 @@ describe("client that resets its connection", () => {
   });
 });
 
+describe("Pod's answer whose body is for no client", () => {
+  const query = "/jwt/auth?service=registry-edge&scope=repository:globex/app:pull";
+  const elsewhere = { Location: "https://elsewhere.example/" };
+  test.each([
+    ["a redirect of a blob to a host that is not the Pod's", pod, blob, 307, elsewhere, 502],
+    ["a manifest's redirect to another repository", pod, path, 307, { Location: "/v2/acme/app/manifests/1" }, 502],
+    ["a status that no client could read", pod, path, 999, {}, 502],
+    ["a catalog that failed", pod, "/v2/_catalog", 500, {}, 503],
+    ["a redirect of the token service", tokenService, query, 302, elsewhere, 502],
+    ["a refusal to a stranger, who gets the edge's own", tokenService, query, 403, {}, 403],
+    ["a refused part of a token", tokenService, `${query}&scope=repository:acme/hello:pull`, 403, {}, 200],
+  ] as const)("%s: its connection is closed at once", async (_, service, target, status, headers, expected) => {
+    const { closed } = hang(service, "half", { status, headers });
+    const answer = await createClient(stack.current.edge).get(target);
+    const answeredAtMs = performance.now();
+    expect(answer.status).toBe(expected);
+    await closed;
+    expect(performance.now() - answeredAtMs).toBeLessThan(2_000);
+  });
+});
+
+test("connections of clients that left after the Pod had answered are kept for the next requests", async () => {
+  const leave = async () => {
+    const client = await beginAt(pooled.current.edge, `GET ${path}`);
+    await expect.poll(() => client.received()).toMatch(/^HTTP\/1\.1 200 /);
+    client.socket.resetAndDestroy();
+  };
+  const twenty = () => Promise.all(Array.from({ length: 20 }, leave));
+  await twenty();
+  expect(keepAlive.sockets).toHaveLength(20);
+  await twenty();
+  expect(keepAlive.sockets).toHaveLength(20);
+});
+
 test("an answer whose body the Pod breaks off is logged as broken", async () => {
   stack.current.clearSeen();
   pod.answer((response) => {
@@ -95,17 +156,25 @@ test("an answer whose body the Pod breaks off is logged as broken", async () => 
   ]);
 });
 
-describe("Pod that breaks every connection", () => {
+describe("Pod that breaks most connections", () => {
   test("the log counts each request to it, and it gets at most a tenth more than clients made", async () => {
     const client = createClient(stack.current.edge);
-    pod.answer((response) => void response.destroy());
+    pod.answer(
+      (response, request) => void (request.path === path ? response.destroy() : response.writeHead(404).end()),
+    );
     stack.current.clearSeen();
     const statuses: number[] = [];
-    for (let count = 0; count < 200; count += 1) statuses.push((await client.get(path)).status);
+    let answered = 0;
+    for (let count = 0; count < 200; count += 1) {
+      statuses.push((await client.get(path)).status);
+      // A Pod that breaks three reads in a row is not called again.
+      if (count % 2 === 1) answered += (await client.get("/v2/globex/app/tags/list")).status === 404 ? 1 : 0;
+    }
     expect(new Set(statuses)).toEqual(new Set([503]));
+    expect(answered).toBe(100);
     // Ten are a reserve, so that a Pod that is seldom called gets retries too.
-    expect(pod.seen.length).toBeGreaterThan(200);
-    expect(pod.seen.length).toBeLessThanOrEqual(200 * 1.1 + 10);
+    expect(pod.seen.length).toBeGreaterThan(200 + answered);
+    expect(pod.seen.length).toBeLessThanOrEqual((200 + answered) * 1.1 + 10);
     await stack.current.edgeSettled();
     const logged = stack.current.edgeSeen().map(({ podRequests }) => podRequests);
     expect(logged[0]).toBe(2);

@@ -39,7 +39,7 @@ describe("a deployment without CORS_ORIGINS", () => {
 describe("variable CORS_ORIGINS", () => {
   const corsOrigins = (text: string) =>
     parseConfig({
-      DIRECTORY: { get: () => Promise.reject(new Error("not read")) },
+      DIRECTORY: { get: () => Promise.reject(new Error("not read")), put: async () => {} },
       SERVICE: "registry-edge",
       EDGE_KEYS: JSON.stringify(["A".repeat(43)]),
       CORS_ORIGINS: text,

@@ -108,6 +108,9 @@ describe("headers that pass the edge", () => {
     ["Access-Control-Allow-Credentials", "true"],
     ["Access-Control-Expose-Headers", "*"],
     ["Timing-Allow-Origin", "*"],
+    ["Set-Cookie2", "a=b"],
+    ["Secure-Session-Registration", '(ES256);path="/evil"'],
+    ["Use-As-Dictionary", 'match="/*"'],
   ])("a Pod's header that a browser takes for the whole hostname is dropped: %s", async (name, value) => {
     pod.answer((response) => void response.writeHead(200, { [name]: value, "X-Own": "kept" }).end("{}"));
     const answers = [
@@ -118,6 +121,18 @@ describe("headers that pass the edge", () => {
     ];
     const shown = answers.map(({ answer }) => [answer.status, answer.headers.get("X-Own"), answer.headers.get(name)]);
     expect(shown).toEqual(answers.map(() => [200, "kept", null]));
+  });
+
+  test("a Pod's answer never runs as a page of the hostname, whatever its type and policy say", async () => {
+    const page = { "Content-Type": "text/html", "Content-Security-Policy": "default-src *" };
+    pod.answer((response) => void response.writeHead(200, page).end("<script>alert(1)</script>"));
+    for (const path of ["manifests/1", "tags/list", `referrers/${digest}`]) {
+      const { headers } = (await ask(path)).answer;
+      expect([headers.get("Content-Security-Policy"), headers.get("X-Content-Type-Options")]).toEqual([
+        "default-src 'none'; sandbox",
+        "nosniff",
+      ]);
+    }
   });
 
   test("an encoded manifest keeps the bytes and the encoding that the Pod sent", async () => {
@@ -267,5 +282,42 @@ describe("HEAD that proves nothing", () => {
     pod.answer((response) => void response.writeHead(307, { Location: "http://evil.test/x" }).end());
     const { answer } = await ask(`blobs/${digest}`);
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
+  });
+});
+
+describe("a body that is too large for the Pod", () => {
+  const nginx =
+    "<html>\r\n<head><title>413 Request Entity Too Large</title></head><hr><center>nginx/1.24.0</center></html>";
+
+  test.each([
+    [
+      "that names no limit",
+      nginx,
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it; its operator can raise the limit",
+    ],
+    [
+      "that names its limit",
+      "<h1>Maximum upload size is 100 MB</h1>",
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it, whose limit is 100 MB; its operator can raise the limit",
+    ],
+    [
+      "without a body",
+      "",
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it; its operator can raise the limit",
+    ],
+  ])("a proxy's 413 %s becomes an OCI error that says the size", async (_, page, message) => {
+    pod.answer((response) => void response.writeHead(413, { "Content-Type": "text/html", Server: "nginx" }).end(page));
+    const { answer } = await ask("manifests/1", { method: "PUT", body: "large" });
+    expect([answer.status, answer.headers.get("Content-Type")]).toEqual([413, "application/json"]);
+    expect(await answer.json()).toEqual({ errors: [{ code: "SIZE_INVALID", message }] });
+  });
+
+  test("a registry's own 413 in OCI form passes as it is", async () => {
+    const own = '{"errors":[{"code":"MANIFEST_INVALID","message":"over 4 MiB"}]}';
+    pod.answer(
+      (response) => void response.writeHead(413, { "Content-Type": "application/json", "X-Own": "1" }).end(own),
+    );
+    const { answer } = await ask("manifests/1", { method: "PUT", body: "large" });
+    expect([answer.status, answer.headers.get("X-Own"), await answer.text()]).toEqual([413, "1", own]);
   });
 });

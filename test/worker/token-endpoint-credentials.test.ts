@@ -155,6 +155,12 @@ describe("with `credentials: own` and token services that grant nothing", async 
 describe("with `credentials: own` and no default Pod", () => {
   const stack = useStack({ topology: (text) => withoutDefault(owning(text)), seedImages: false });
 
+  test("a login, which names no repository, gets 401 and reaches no Pod", async () => {
+    const answer = await ask(stack.current.edge, [], demo);
+    expect([answer.status, await answer.json()]).toMatchObject([401, { errors: [{ code: "UNAUTHORIZED" }] }]);
+    expect(podIds.flatMap((pod) => stack.current.seen(pod, "token"))).toEqual([]);
+  });
+
   test.each([[[]], [["registry:catalog:*"]], [["registry:statistics:*"]]])(
     "a password gets the same answer for an assigned name as for a free one, also with scopes %j",
     async (beside) => {

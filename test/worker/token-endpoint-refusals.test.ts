@@ -29,6 +29,9 @@ describe("token endpoint, anonymous requests", async () => {
   test.each([
     ["401", 401, '{"errors":[{"code":"UNAUTHORIZED","message":"pod-b"}]}'],
     ["403", 403, "no"],
+    ["400", 400, '{"error":"invalid_scope"}'],
+    ["404", 404, "not here"],
+    ["422", 422, "null byte"],
     ["a token for nothing", 200, JSON.stringify({ token: forNothing })],
   ])("%s from a Pod reads as a name without a Pod, by GET and by POST", async (_, status, body) => {
     tokenService.answer((response) => void response.writeHead(status).end(body));
@@ -40,6 +43,13 @@ describe("token endpoint, anonymous requests", async () => {
     expect(tokenService.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
   });
 
+  test("no Pod is sent a control character, at which it might fail", async () => {
+    tokenService.answer((response, { path }) => void response.writeHead(/%0|%1|%7F/.test(path) ? 500 : 403).end());
+    const scope = "repository:globex/private:pull";
+    const odd = [{ account: "a\0b" }, { client_id: "\x7f" }, { scope: `${scope},\0` }, { scope: `${scope}\x1b` }];
+    for (const beside of odd) expect((await askOdd("globex/private", "GET", beside))[0]).toBe(403);
+  });
+
   test("a password in a query does not count as one", async () => {
     tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
     for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
@@ -47,6 +57,29 @@ describe("token endpoint, anonymous requests", async () => {
     }
     expect(tokenService.seen.map(({ path }) => path.includes("guessed"))).toEqual([false, false]);
   });
+
+  test.each([
+    [500, "text/html", "text/plain"],
+    [503, "image/svg+xml", "text/plain"],
+    [429, "multipart/x-mixed-replace; boundary=b", "text/plain"],
+    [500, "text/html, application/json", "text/plain"],
+    [503, "application/jsonp", "text/plain"],
+    [500, "Application/JSON; charset=utf-8", "Application/JSON; charset=utf-8"],
+    [500, "application/problem+json", "application/problem+json"],
+    [429, "text/plain; charset=utf-8", "text/plain; charset=utf-8"],
+  ])(
+    "a Pod's refusal never runs as a page, because anyone can make a browser open it: %d with %j",
+    async (status, type, shown) => {
+      const script = "<script>alert(document.domain)</script>";
+      tokenService.answer((response) => void response.writeHead(status, { "Content-Type": type }).end(script));
+      const answer = await fetch(`${odd.current.edge}/jwt/auth?scope=repository:globex/private:pull`);
+      const { headers } = answer;
+      const names = ["Content-Type", "Content-Security-Policy", "X-Content-Type-Options"];
+      const policy = "default-src 'none'; sandbox";
+      expect([answer.status, ...names.map((name) => headers.get(name))]).toEqual([status, shown, policy, "nosniff"]);
+      expect(await answer.text()).toBe(script);
+    },
+  );
 
   const head = "HTTP/1.1 429 Too Many Requests\r\n";
   test.each([
@@ -79,12 +112,26 @@ describe("token endpoint without a default Pod", () => {
     expect(stack.current.seen("pod-a", "token")).toHaveLength(1);
   });
 
-  test("a login, which names no repository, gets 401 and reaches no Pod", async () => {
+  test.each([
+    ["a wrong password", { Authorization: `Basic ${btoa("demo:wrong")}` }, 401],
+    ["an empty password", { Authorization: `Basic ${btoa(":")}` }, 401],
+    ["a good password", demo, 200],
+  ])(
+    "with `credentials: shared` %s gets the same answer for an assigned name as for a free one",
+    async (_, headers, status) => {
+      const withoutToken = async (name: string) => {
+        const [got, received, body] = await ask(`repository:${name}:pull`, headers);
+        return got === 200 ? [got] : [got, received, body];
+      };
+      const unassigned = await withoutToken("hooli/app");
+      expect(unassigned).toEqual(await withoutToken("globex/private"));
+      expect(unassigned[0]).toBe(status);
+    },
+  );
+
+  test("with `credentials: shared` a login is judged by the first Pod, because all have the same users", async () => {
     stack.current.clearSeen();
-    for (const scope of [null, "repository:hooli/app:pull"]) {
-      const [status, , body] = await ask(scope, demo);
-      expect([status, JSON.parse(body)]).toMatchObject([401, { errors: [{ code: "UNAUTHORIZED" }] }]);
-    }
-    expect([...stack.current.seen("pod-a", "token"), ...stack.current.seen("pod-b", "token")]).toEqual([]);
+    expect((await ask(null, demo))[0]).toBe(200);
+    expect([stack.current.seen("pod-a", "token").length, stack.current.seen("pod-b", "token")]).toEqual([1, []]);
   });
 });

@@ -1,12 +1,10 @@
 import { Command, InvalidArgumentError } from "commander";
-import { nameIn, podPrefix } from "../../directory/keys.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import { checkDepth } from "../doctor/check-depth.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
-import { CliFailure } from "../failure.ts";
 import { colors, print, printJson } from "../output.ts";
-import type { KvStore } from "../target/kv-store.ts";
+import { listPods } from "../target/list-pods.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
 
@@ -39,7 +37,7 @@ that you name. On the local stack you need to set none of these.
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      // It lists all assignments, and is not about one Pod.
+      // This check lists all assignments, so it is left out if the operator names Pods.
       const unfound = named ? [] : await checkDepth(directory, kv);
       const checked = await checkDeployment({
         directory,
@@ -63,11 +61,4 @@ const withAdvice = (check: Check): object =>
 function parseOrigin(text: string): URL {
   if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
   throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
-}
-
-async function listPods(kv: KvStore): Promise<readonly string[]> {
-  const ids: string[] = [];
-  for await (const page of kv.list(podPrefix)) ids.push(...page.map(({ key }) => nameIn(key)));
-  if (ids.length === 0) throw new CliFailure("the directory has no Pod; `podctl apply` writes the Pods of a topology");
-  return ids;
 }

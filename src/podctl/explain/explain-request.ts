@@ -1,7 +1,7 @@
-/** Tells what the Worker makes of a request. The answer and the calls are those of its own `handle()`; the other steps describe what it found. */
+/** Explains what the Worker does with a request. Answer and calls come from the Worker's own `handle()`; the other steps describe what it found. */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
-import { type Client, storesFor } from "../../blobs/choose-store.ts";
+import { type Client, chooseStores } from "../../blobs/choose-store.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -17,7 +17,7 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** A directory that notes its look-ups, opened anew for each purpose. */
+/** Opens a new directory, which notes its own look-ups. */
 type OpenDirectory = () => TracedDirectory;
 
 /** What src/worker.ts answers before `handle()` is called. */
@@ -53,7 +53,7 @@ function run(question: Question, directory: Directory): Promise<Recorded> {
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), [pinParameter]);
   const isToken = url.pathname === "/jwt/auth";
-  // These are credentials that do not say which Pod they belong to.
+  // `Og==` is an empty name and password, which do not say which Pod they belong to.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -83,7 +83,7 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // A fleet that asks for no tokens grants everything, so its `handle()` goes on as with a token that grants what the request needs.
+  // Without tokens everything is granted, so `handle()` goes on as with a token that grants what the request needs.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);
@@ -96,7 +96,7 @@ async function explainRepository(
     { step: "scopes", result: scopes },
     ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
     ...(recorded.answer.outcome === "redirected" && pod !== null
-      ? await explainRedirect(question, endpoint, { pod, recorded })
+      ? await explainRedirect(question, endpoint, { pod, recorded, directory })
       : []),
     ...(await answerSteps(question, endpoint, recorded)),
   ];
@@ -116,7 +116,8 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const grant = await grantFor(held, { pod, wanted }, { directory, now, tokens: createIsolate().tokens });
+  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] } };
+  const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";
   const result = isUndecided
@@ -134,9 +135,10 @@ const tokenStep = async (token: Token, directory: Directory, now: Date): Promise
 async function explainRedirect(
   { client, now }: Question,
   endpoint: RepositoryEndpoint,
-  { pod, recorded }: { readonly pod: Pod; readonly recorded: Recorded },
+  { pod, recorded, directory }: { readonly pod: Pod; readonly recorded: Recorded; readonly directory: Directory },
 ): Promise<readonly Step[]> {
-  const [store] = storesFor(pod, client, createIsolate().parsedCidrs);
+  const { stores, passedOver } = await chooseStores(pod, client, { directory, ...createIsolate() });
+  const [store] = stores;
   if (endpoint.kind !== "blob" || store === undefined || store.scheme === "pod") return [];
   const signing = await explainSigning("GET", endpoint.digest, { store, now });
   const minutes = Math.floor((signing.window.expiresAt.getTime() - now.getTime()) / 60_000);
@@ -147,7 +149,8 @@ async function explainRedirect(
   return [
     {
       step: "store",
-      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}`,
+      result: `blobs.stores.${pod.blobs.stores.indexOf(store)}, the first that fits ${describeClient(client)}${passedOver === null ? "" : " and is not out"}`,
+      ...(passedOver === null ? {} : { lines: [passedOver] }),
     },
     {
       step: "proof",

@@ -1,4 +1,4 @@
-/** Runs the Worker's own `handle()` with ports that record what it would call, and that assume what would be answered. */
+/** Runs the Worker's own `handle()` with ports that record each call, and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
 import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
@@ -6,9 +6,11 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { type AttributedAnswer, handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
+import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
 import type { Services } from "../../services.ts";
+import { createRememberedGrants } from "../../token-endpoint/remembered-grants.ts";
 import { standInSecret } from "./explain-signing.ts";
 
 /** A request that is to be explained. */
@@ -37,7 +39,7 @@ export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { reado
 
 export type Recorded = { readonly answer: AttributedAnswer; readonly calls: readonly Call[] };
 
-/** What `handle()` answers, and the calls that it made for that. Nothing leaves this process. */
+/** Returns what `handle()` answers, and the calls that it made. Nothing leaves this process. */
 export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
   const calls: Call[] = [];
   const answer = await handle(request, recordingServices(request, assumptions, calls));
@@ -68,17 +70,22 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       edgeKeys: [new Uint8Array(32)],
       probeToken: null,
       stallMs: 60_000,
+      storeCheckMs: 5_000,
     },
     directory,
     callRegistry: record("registry", () => ""),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
+    manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+    grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     waitUntil,
     now,
     trace: { kvReads: 0, kvKeys: 0, podRequests: 0 },
   };
 }
+
+const emptyCache = { match: async () => null, put: async () => undefined };
 
 /** A token service's answer that grants every scope that it was asked for. */
 function assumedToken({ url }: FetchRequest, now: Date): string {
@@ -89,7 +96,7 @@ function assumedToken({ url }: FetchRequest, now: Date): string {
 
 type Sent = { readonly method: string; readonly url: URL; readonly authorization: string | null };
 
-/** The client's request as the edge gets it from that place. A body does not matter here. */
+/** Returns the request as the edge gets it from this client. A body does not matter here. */
 export function requestFrom(
   { ip, country, continent, asn, colo }: Client,
   { method, url, authorization }: Sent,

@@ -1,0 +1,41 @@
+import { type FetchPorts, fetchWithin } from "../net/fetch.ts";
+import { within } from "../net/within.ts";
+import type { CheckAnswer } from "./judge-stores.ts";
+
+type Ports = Pick<FetchPorts, "waitUntil" | "stallMs"> & {
+  /** From the request to the first byte. */
+  readonly deadlineMs: number;
+};
+
+/** Whether a byte of the blob comes. Storage gets no Authorization, its redirects are not followed, and nothing is asked twice. */
+export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }: Ports): Promise<CheckAnswer> {
+  const startedAtMs = Date.now();
+  const headers = new Headers({ Range: "bytes=0-0", "Accept-Encoding": "identity" });
+  const answer = await fetchWithin(
+    { url, method: "GET", headers, body: null, bodyBytes: null, deadlineMs },
+    { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs },
+  );
+  const late = `no answer within ${deadlineMs} ms`;
+  if (!answer.ok) return answer.error.reason === "silent" ? late : "the connection failed";
+  const { status, body } = answer.value;
+  // A storage that ignores the range sends the whole blob, of which no more than the first piece is read.
+  const reader = body?.getReader();
+  const end = () => void reader?.cancel().catch(() => {});
+  if (status !== 200 && status !== 206) {
+    end();
+    return `answered ${status}`;
+  }
+  const leftMs = Math.max(deadlineMs - (Date.now() - startedAtMs), 1);
+  const bytes = await within(firstBytes(reader), leftMs);
+  end();
+  if (bytes === "late") return late;
+  return bytes > 0 ? null : "the answer had no byte of the blob";
+}
+
+const firstBytes = async (reader: ReadableStreamDefaultReader<Uint8Array> | undefined): Promise<number> => {
+  try {
+    return (await reader?.read())?.value?.byteLength ?? 0;
+  } catch {
+    return 0;
+  }
+};

@@ -1,0 +1,49 @@
+import type { PodGrant } from "../auth/grant.ts";
+import type { Result } from "../lib/result.ts";
+import type { FetchRequest } from "../net/fetch.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { isDigest, isTag } from "../oci/reference.ts";
+import type { AdmittedPod } from "../pods/gate.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Context } from "./authorize.ts";
+import { isPlain, ownedBlob } from "./redirect-blob.ts";
+
+type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
+
+/**
+ * Sends a request after which something that the edge holds no longer counts: a DELETE of a blob, a manifest or a tag, or a push of a tag of which the edge
+ * learns nothing. Null: it is not such a request.
+ */
+export function writeAndForget(
+  sent: FetchRequest,
+  context: Context,
+  writing: Writing,
+): Promise<Result<Response, Refusal>> | null {
+  const { endpoint, pod, grant } = writing;
+  const { services } = context;
+  const forget = forgottenBy(context, writing);
+  if (forget === null) return null;
+  const answered = services.callRegistry(pod, sent).then((answer) => {
+    const isDone = answer.ok && answer.value.ok;
+    const isRefused = answer.ok && [401, 403].includes(answer.value.status);
+    // Without an answer it may be deleted. But a client whose right was not confirmed must not make the edge forget anything by asking.
+    const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
+    if (isGone) forget();
+    return answer;
+  });
+  // It goes on even if the client goes away, because what was deleted must not be served from here.
+  services.waitUntil(answered);
+  return answered;
+}
+
+function forgottenBy({ services }: Context, { endpoint, pod, grant }: Writing): (() => void) | null {
+  const { proofs, manifests } = services;
+  const isDelete = endpoint.method === "DELETE";
+  if (endpoint.kind === "blob" && isDelete) return () => proofs.forget(ownedBlob(pod, endpoint));
+  if (endpoint.kind !== "manifest") return null;
+  const { name: repository, reference } = endpoint;
+  if (isDigest(reference)) return isDelete ? () => manifests.kept.forget({ pod, repository, digest: reference }) : null;
+  const isUnreadPush = endpoint.method === "PUT" && (grant.kind === "undecided" || !isPlain(endpoint));
+  if (!isTag(reference) || !(isDelete || isUnreadPush)) return null;
+  return () => manifests.tags.forget({ pod, repository, tag: reference });
+}

@@ -1,0 +1,81 @@
+import type { Grant } from "../auth/grant.ts";
+import { boundedBytes } from "../lib/read-bounded.ts";
+import { ok } from "../lib/result.ts";
+import type { KeptManifest } from "../manifests/kept-manifest.ts";
+import { notAPage } from "../net/headers.ts";
+import { parseDigest } from "../oci/digest.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { accepts, manifestTypeOf } from "../oci/manifest-types.ts";
+import { isDigest } from "../oci/reference.ts";
+import { isRead } from "../oci/scope.ts";
+import { withNoTransform } from "../pods/rewrite.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { ManifestEndpoint } from "./record-manifest.ts";
+import { isPlain } from "./redirect-blob.ts";
+import type { Answer, Reply } from "./refuse.ts";
+
+/** By these the Pod may answer with something else than the whole manifest, or the client asks for the Pod's own answer. */
+const decidedByPod = [
+  ...["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"],
+  ...["cache-control", "pragma"],
+];
+
+/**
+ * A manifest that is asked for by its digest, from the location's cache. Null: it is not there, it is too old, or the Pod may answer with something else.
+ */
+export async function serveManifest(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized,
+): Promise<Reply | null> {
+  if (!isServable(endpoint, authorized) || !isDigest(endpoint.reference)) return null;
+  const { request, services } = context;
+  if (decidedByPod.some((name) => request.headers.has(name))) return null;
+  const { name: repository, reference: digest } = endpoint;
+  const kept = await services.manifests.kept.find({ pod: authorized.pod, repository, digest });
+  const response = kept === null ? null : await responseOf(kept, request);
+  return response === null ? null : ok({ response, outcome: "kept" });
+}
+
+/** Whether a manifest may be answered with what is held here: a plain GET or HEAD, with a token that the edge has verified. */
+export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
+  endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
+
+/** Null: the client does not name the manifest's type in `Accept`. */
+export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {
+  const type = manifestTypeOf(kept.headers["Content-Type"] ?? null);
+  const isAccepted = type !== null && accepts(headers.get("Accept"), type);
+  if (!isAccepted || method === "HEAD") await kept.body?.cancel();
+  if (!isAccepted) return null;
+  const answered = new Headers({ ...kept.headers, ...notAPage });
+  answered.set("Cache-Control", withNoTransform(answered.get("Cache-Control")));
+  answered.set("Content-Length", String(kept.bytes));
+  return new Response(method === "HEAD" ? null : kept.body, { headers: answered });
+}
+
+/**
+ * What completes a manifest that the Pod breaks off in the middle: the Pod has just named its digest, and the bytes of a digest never change. Null: the answer
+ * is not such a manifest.
+ */
+export function restOf(
+  endpoint: RegistryEndpoint,
+  { status, headers }: Response,
+  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+): NonNullable<Answer["rest"]> | null {
+  const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
+  if (!isServable(endpoint, authorized) || status !== 200 || !digest.ok) return null;
+  const { manifests, trace } = context.services;
+  return async (sentBytes) => {
+    const kept = await manifests.kept.findStale({
+      pod: authorized.pod,
+      repository: endpoint.name,
+      digest: digest.value,
+    });
+    if (kept === null || kept.body === null) return null;
+    const whole = await boundedBytes(kept.body, kept.bytes).catch(() => null);
+    if (whole === null || whole.byteLength !== kept.bytes || sentBytes > kept.bytes) return null;
+    if ((headers.get("Content-Length") ?? String(kept.bytes)) !== String(kept.bytes)) return null;
+    trace.completed = true;
+    return whole.subarray(sentBytes);
+  };
+}

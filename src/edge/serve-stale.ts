@@ -1,0 +1,95 @@
+import type { Grant } from "../auth/grant.ts";
+import { resolvePod } from "../directory/resolve.ts";
+import { err, ok } from "../lib/result.ts";
+import { isOutage, isOutageStatus } from "../net/outage.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { isDigest, isTag } from "../oci/reference.ts";
+import { isRead } from "../oci/scope.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { ManifestEndpoint } from "./record-manifest.ts";
+import { redirectHeld } from "./redirect-blob.ts";
+import type { Answer, Reply } from "./refuse.ts";
+import { isServable, responseOf } from "./serve-manifest.ts";
+
+/**
+ * The reply for the client. While the Pod's registry fails, pulls go on from what the edge holds, for as long as the Pod's `outage.staleSeconds` allow.
+ * What is not held keeps the reply that says that the Pod failed.
+ */
+export async function orStale(
+  reply: Reply,
+  endpoint: RegistryEndpoint,
+  asked: { readonly context: Context; readonly authorized: Authorized },
+): Promise<Reply> {
+  const isFailed = reply.ok ? isOutageStatus(reply.value.response.status) : isOutage(reply.error);
+  if (!isFailed || !isRead(endpoint.method) || asked.authorized.pod.outage.staleSeconds === 0) return reply;
+  const held = await findHeld(endpoint, asked.context, asked.authorized);
+  if (held === null || !held.ok) return held ?? reply;
+  if (reply.ok) await reply.value.response.body?.cancel();
+  return ok(asStale(held.value, failureOf(reply)));
+}
+
+type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
+
+/** The reply to a grant that the edge gave while the token service failed: only what the edge holds, because the Pod must not see that grant. */
+export async function serveHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<OwnGrant>,
+): Promise<Reply> {
+  context.services.trace.grace = authorized.pod.id;
+  const held = isRead(endpoint.method) ? await findHeld(endpoint, context, authorized) : null;
+  if (held === null) return err({ reason: "down", text: onlyHeld, pod: authorized.pod.id });
+  return held.ok ? ok(asStale(held.value, "the token service failed when this grant was given")) : held;
+}
+
+const onlyHeld = "this registry cannot check who may pull, and does not hold what was asked for; try again";
+
+function asStale({ response }: Answer, cause: string): Answer {
+  // RFC 7234 §5.5.1. RFC 9111 has dropped it, but it is what logs and people know.
+  response.headers.set("Warning", '110 - "response is stale"');
+  return { response, outcome: "stale", cause };
+}
+
+const failureOf = (reply: Reply): string => {
+  if (reply.ok) return `the Pod answered with status ${reply.value.response.status}`;
+  return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
+};
+
+async function findHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<Grant>,
+): Promise<Reply | null> {
+  if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
+  return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
+}
+
+async function findHeldManifest(
+  { name: repository, reference }: ManifestEndpoint,
+  { request, services }: Context,
+  { pod }: Authorized<Grant>,
+): Promise<Reply | null> {
+  const { kept, tags } = services.manifests;
+  const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
+  const digest = isDigest(reference) ? reference : tagged?.digest;
+  if (digest === undefined) return null;
+  // The gate has asked for the tag only, and did not know which digest it is.
+  const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
+  if (blocked !== null) return blocked;
+  const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };
+  const manifest = await kept.findStale({ pod, repository, digest }, tag);
+  const response = manifest === null ? null : await responseOf(manifest, request);
+  return response === null ? null : ok({ response, outcome: "stale" });
+}
+
+/** The refusal of a blocked digest. Null: it is not blocked. */
+async function blockOf(
+  digest: Digest,
+  { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },
+): Promise<Reply | null> {
+  const resolution = await resolvePod(services.directory, { name: repository, digest });
+  if (!resolution.ok) return resolution;
+  const { blocked } = resolution.value;
+  return blocked === null ? null : err({ reason: "blocked", text: blocked });
+}

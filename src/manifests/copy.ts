@@ -1,0 +1,77 @@
+import type { ByteBudget } from "../lib/byte-budget.ts";
+import { hex } from "../lib/bytes.ts";
+import { boundedBytes } from "../lib/read-bounded.ts";
+import { announcedBytes } from "../net/headers.ts";
+import { type Digest, digestParts } from "../oci/digest.ts";
+
+/** A manifest on its way through the edge: the stream to pass on, untouched and with its length, and a copy. */
+export type Copied = {
+  readonly body: ReadableStream<Uint8Array>;
+  /** Null: it was cut short, or it is too large. */
+  readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
+};
+
+/**
+ * An image of 256 layers needs no more than this. Up to this many bytes wait in the isolate's memory for each client that reads slowly.
+ */
+export const smallBytes = 256 * 1024;
+/** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
+const MAX_BYTES = 4 * 1024 * 1024;
+
+/**
+ * Null: no copy can be made. An encoded body is not copied, because the copy would be of decoded bytes, which have another digest. A body of unknown length is
+ * taken for a small one. Large ones share a budget.
+ */
+export function copyBody({ body, headers }: Request | Response, largeCopies: ByteBudget): Copied | null {
+  if (body === null || headers.has("Content-Encoding")) return null;
+  const bytes = announcedBytes(body, headers) ?? 0;
+  if (bytes > MAX_BYTES) return null;
+  if (bytes > smallBytes)
+    return largeCopies.take(bytes)
+      ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
+      : null;
+  // The copy is read at the pace of the faster reader, so at most a small manifest waits for a slow one, and no more is kept of a longer stream.
+  const [passed, copy] = body.tee();
+  return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
+}
+
+/** Copies each piece when the other side takes it, so that the copy is all that waits in memory. It gives its bytes of the budget back at the end. */
+function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, budget: ByteBudget): Copied {
+  const reader = body.getReader();
+  const copy = new Uint8Array(maxBytes);
+  const copied = Promise.withResolvers<Uint8Array<ArrayBuffer> | null>();
+  void copied.promise.then(() => budget.give(maxBytes));
+  let length = 0;
+  const passed = new ReadableStream({
+    type: "bytes",
+    pull: async (controller: ReadableByteStreamController) => {
+      const read = await reader.read().catch((error: unknown) => {
+        copied.resolve(null);
+        throw error;
+      });
+      if (read.done) {
+        copied.resolve(length === maxBytes ? copy : null);
+        controller.close();
+        controller.byobRequest?.respond(0);
+        return;
+      }
+      const { value } = read;
+      if (length + value.byteLength <= maxBytes) copy.set(value, length);
+      length += value.byteLength;
+      controller.enqueue(value);
+    },
+    cancel: async (reason) => {
+      copied.resolve(null);
+      await reader.cancel(reason);
+    },
+  });
+  return { body: passed, bytes: copied.promise };
+}
+
+const hashes: Readonly<Record<string, string>> = { sha256: "SHA-256", sha512: "SHA-512" };
+
+export async function isDigestOf(digest: Digest, bytes: Uint8Array<ArrayBuffer>): Promise<boolean> {
+  const { algorithm, encoded } = digestParts(digest);
+  const hash = hashes[algorithm];
+  return hash !== undefined && hex(await crypto.subtle.digest(hash, bytes)) === encoded;
+}

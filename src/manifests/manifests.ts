@@ -1,0 +1,34 @@
+import { ByteBudget } from "../lib/byte-budget.ts";
+import { BoundedMap } from "../lib/collections.ts";
+import type { LocationCache } from "../net/location-cache.ts";
+import { createKeptManifests, type KeptManifests, type ManifestMemory } from "./kept.ts";
+import { createSeenTags, type SeenTags, type TagMemory } from "./tags.ts";
+
+/** What an isolate remembers of manifests. The manifests themselves are in the location's cache. */
+export type ManifestsMemory = {
+  readonly kept: ManifestMemory;
+  readonly tags: TagMemory;
+  readonly largeCopies: ByteBudget;
+};
+
+export const createManifestsMemory = (): ManifestsMemory => ({
+  kept: new BoundedMap(1_500),
+  tags: new BoundedMap(1_500),
+  largeCopies: new ByteBudget(16 * 1024 * 1024),
+});
+
+/** What this location holds of the manifests that passed it. */
+export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly largeCopies: ByteBudget };
+
+type Ports = {
+  readonly memory: ManifestsMemory;
+  readonly cache: LocationCache;
+  readonly clock: () => Date;
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+};
+
+export const createManifests = ({ memory, ...ports }: Ports): Manifests => ({
+  kept: createKeptManifests({ ...ports, memory: memory.kept }),
+  tags: createSeenTags({ ...ports, memory: memory.tags }),
+  largeCopies: memory.largeCopies,
+});

@@ -1,0 +1,13 @@
+import type { PodFailure, Refusal } from "../refusal.ts";
+
+const failures: readonly Refusal["reason"][] = [
+  "unreachable",
+  "silent",
+  "breaker-open",
+] satisfies readonly PodFailure["reason"][];
+
+/** Whether a call failed because the Pod is down, and not because of what was asked for. */
+export const isOutage = ({ reason }: Refusal): boolean => failures.includes(reason);
+
+/** What a proxy in front of a registry that is down answers. */
+export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);

@@ -1,0 +1,45 @@
+/** The media types of image manifests, and of the lists of them that name one manifest for each platform. */
+const imageTypes = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+] as const;
+const listTypes = [
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+] as const;
+
+export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[number];
+
+export const mediaTypeOf = (contentType: string | null): string => contentType?.split(";")[0]?.trim() ?? "";
+
+/** Null for any other content type. */
+export function manifestTypeOf(contentType: string | null): ManifestType | null {
+  const mediaType = mediaTypeOf(contentType);
+  return [...imageTypes, ...listTypes].find((type) => type === mediaType) ?? null;
+}
+
+/** Whether a manifest of this type names blobs. A list does not: it names only manifests. */
+export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
+
+/**
+ * Whether `Accept` names this very type. A registry may also serve it to a client that names a wildcard, or nothing, but then registries differ: distribution
+ * answers 404 or converts the manifest.
+ */
+export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
+
+function acceptedTypes(accept: string | null): ReadonlySet<string> {
+  const types = new Set<string>();
+  for (const entry of (accept ?? "").split(",")) {
+    const [type = "", weight = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
+    // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
+    const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
+    if (isWanted && rest.length === 0) types.add(type);
+  }
+  return types;
+}
+
+/** Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. What such a client is told does not depend on its `Accept`. */
+export function acceptsAnyManifest(accept: string | null): boolean {
+  const accepted = acceptedTypes(accept);
+  return [...imageTypes, ...listTypes].every((type) => accepted.has(type));
+}

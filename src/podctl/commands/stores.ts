@@ -1,0 +1,56 @@
+import { Command } from "commander";
+import { readHealth } from "../../blobs/store-health.ts";
+import type { Pod } from "../../directory/directory.ts";
+import { podKey } from "../../directory/keys.ts";
+import { parsePodId } from "../../directory/pod-id.ts";
+import { describeStores, formatStores } from "../explain/describe-stores.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { colors, print, printJson } from "../output.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { listPods } from "../target/list-pods.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import type { Target } from "../target/target.ts";
+import { openDirectory } from "../target/traced-directory.ts";
+
+type Options = TargetOptions & { readonly json?: boolean };
+
+export function storesCommand(): Command {
+  return withTarget(new Command("stores"))
+    .description("Shows the stores of each Pod, and what the edge's checks say of them. Exits with 1 if one is out.")
+    .argument("[pods...]", "the Pods to show, instead of all Pods")
+    .option("--json", "the stores as JSON")
+    .addHelpText(
+      "after",
+      `
+The edge checks the stores of Pods that have several, once in a minute, by one byte of the Pod's probe blob. Three failures in a row take a
+store out, and three answers bring it back. Clients are sent to the first store that fits them and is not out. \`podctl doctor\` checks each
+store from here.`,
+    )
+    .action(async (pods: readonly string[], { json, ...options }: Options) => {
+      const target = await openTarget(options);
+      const kv = target.openKv();
+      const named = pods.length > 0 ? pods : await listPods(kv);
+      const found = await readPods(target, kv, named);
+      const health = await readHealth(openDirectory(target, kv).directory);
+      if (!health.ok) throw new CliFailure(health.error.text);
+      const stores = found.flatMap((pod) => describeStores(pod, health.value));
+      if (json) printJson(stores);
+      else print(stores.length === 0 ? "no store: the edge streams all blobs" : formatStores(stores, colors));
+      if (stores.some(({ state }) => state === "out")) process.exitCode = 1;
+    });
+}
+
+/** Reads all Pods with few calls, because one call for each Pod takes long. */
+async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Pod[]> {
+  const parsed = ids.map((id) => orFail(parsePodId(id)));
+  const texts = await kv.read(parsed.map(podKey));
+  const { directory } = openDirectory(target, { read: async () => texts });
+  const pods: Pod[] = [];
+  for (const id of parsed) {
+    const pod = await directory.pod(id);
+    if (!pod.ok) throw new CliFailure(pod.error.text);
+    if (pod.value === null) throw new CliFailure(`Pod "${id}" has no record`);
+    pods.push(pod.value);
+  }
+  return pods;
+}

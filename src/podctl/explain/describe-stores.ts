@@ -1,0 +1,54 @@
+/** What `stores` says of a Pod's stores: what the edge's checks found, or why it does not check them. Pure. */
+import type { Colors } from "picocolors/types";
+import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
+import type { Pod } from "../../directory/directory.ts";
+import { storePlace } from "../../signers/index.ts";
+import { inOneLine } from "../output.ts";
+
+export type DescribedStore = {
+  readonly pod: string;
+  /** The index in `blobs.stores`. */
+  readonly store: number;
+  readonly scheme: string;
+  /** Host and path; null if the Pod's own redirect says where. */
+  readonly place: string | null;
+  /** `new`: the store has never answered a check. */
+  readonly state: "in" | "out" | "new" | "unchecked";
+  readonly since?: string;
+  readonly why?: string;
+};
+
+export function describeStores(pod: Pod, health: StoreHealth): readonly DescribedStore[] {
+  const unchecked = whyUnchecked(pod);
+  return pod.blobs.stores.map((store, index): DescribedStore => {
+    const known = { pod: pod.id, store: index, scheme: store.scheme, place: storePlace(store) };
+    if (store.scheme === "pod") return { ...known, state: "unchecked", why: "the Pod redirects by itself" };
+    if (unchecked !== null) return { ...known, state: "unchecked", why: unchecked };
+    const verdict = verdictOf(health, pod, store);
+    if (verdict === null)
+      return { ...known, state: "new", why: "it has not answered a check yet, so it is not taken out" };
+    const { state, since } = verdict;
+    return verdict.state === "out" ? { ...known, state, since, why: verdict.why } : { ...known, state, since };
+  });
+}
+
+/** Returns one line for each store. A Pod without stores has no line. */
+export function formatStores(
+  stores: readonly DescribedStore[],
+  paint: Pick<Colors, "green" | "red" | "yellow">,
+): string {
+  const rows = stores.map(({ pod, store, scheme, state, place, since, why }) => {
+    const told = [since === undefined ? [] : [`since ${since}`], why === undefined ? [] : [why]].flat().join(": ");
+    return [pod, `store ${store} (${scheme})`, state, place ?? "–", inOneLine(told)] as const;
+  });
+  const widths = [0, 1, 2, 3].map((column) => Math.max(...rows.map((row) => (row[column] ?? "").length)));
+  const colours = { in: paint.green, out: paint.red, new: paint.yellow, unchecked: paint.yellow } as const;
+  return rows
+    .map(([pod, store, state, place, text], index) => {
+      const [first = "", second = "", third = "", fourth = ""] = [pod, store, state, place].map((cell, column) =>
+        cell.padEnd(widths[column] ?? 0),
+      );
+      return `${first}  ${second}  ${colours[stores[index]?.state ?? "in"](third)}  ${fourth}  ${text}`;
+    })
+    .join("\n");
+}

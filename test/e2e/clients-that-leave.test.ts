@@ -1,0 +1,58 @@
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { createClient } from "../support/client.ts";
+import { manifestType } from "../support/image.ts";
+import { rawClient } from "../support/raw-sockets.ts";
+import { openConnections, processIdsNaming } from "./processes.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs } from "./tools.ts";
+
+const clients = 20;
+
+describe.each([
+  ["registry", "docker-registry", needs.registryPods],
+  ["distribution-v3", "registry", needs.distributionPods],
+] as const)("manifest of a %s Pod", (kind, program, tools) => {
+  describeWith(tools, `whose ${clients} clients reset their connections`, () => {
+    let stage: Stage;
+    let head = "";
+    beforeAll(async () => {
+      stage = await openStage(kind);
+      const token = await createClient(stage.stack.edge).token(["repository:acme/private:pull"]);
+      const lines = ["GET /v2/acme/private/manifests/1 HTTP/1.1", "Host: edge", `Accept: ${manifestType}`];
+      head = `${[...lines, `Authorization: Bearer ${token}`].join("\r\n")}\r\n\r\n`;
+    });
+    afterAll(() => stage?.close());
+
+    const open = () => openConnections(Number(new URL(stage.stack.pods["pod-a"].registry.direct).port));
+    const ask = async () => {
+      const client = await rawClient(stage.stack.edge);
+      client.send(head);
+      return client;
+    };
+    const askAll = () => Promise.all(Array.from({ length: clients }, ask));
+
+    it("while the registry is asked: its connections are closed at once", async () => {
+      // The stack's own images came by connections that are idle now.
+      await expect.poll(open, { timeout: 20_000 }).toBe(0);
+      const [registry = 0] = await processIdsNaming(`${program} serve`, stage.dir, "pod-a");
+      process.kill(registry, "SIGSTOP");
+      try {
+        const asking = await askAll();
+        await expect.poll(open, { timeout: 5_000 }).toBeGreaterThanOrEqual(clients);
+        for (const { socket } of asking) socket.resetAndDestroy();
+        await expect.poll(open, { timeout: 2_000 }).toBe(0);
+      } finally {
+        process.kill(registry, "SIGCONT");
+      }
+    });
+
+    it("after it has answered: its connections are kept for the next requests, and closed when none comes", async () => {
+      for (const client of await askAll()) {
+        await expect.poll(() => client.received(), { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 200 /);
+        client.socket.resetAndDestroy();
+      }
+      // workerd closes a connection that nothing has used for 5 s, and looks every 5 s.
+      await expect.poll(open, { timeout: 20_000 }).toBe(0);
+    });
+  });
+});

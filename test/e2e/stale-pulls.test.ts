@@ -1,0 +1,89 @@
+/** Clients pull an image of two platforms from a registry that fails, with nothing kept by the client. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import type { PodKind } from "../../src/local/pods/start-pods.ts";
+import type { Fault } from "../../src/local/taps/faults.ts";
+import { endFault } from "../support/toy-stack.ts";
+import { craneIn } from "./crane.ts";
+import { type Docker, dockerIn } from "./docker.ts";
+import { makeMultiArchImage } from "./images.ts";
+import { skopeoIn } from "./skopeo.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs } from "./tools.ts";
+
+const repository = "acme/team/app";
+const kinds = [
+  ["toy", ["skopeo"]],
+  ["distribution-v3", [...needs.distributionPods, "skopeo"]],
+] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
+const faults: readonly (readonly [string, Fault])[] = [
+  ["refuses connections", { mode: "refuse" }],
+  ["breaks off each answer", { mode: "reset" }],
+  ["answers 503", { mode: "status", status: 503 }],
+];
+
+describe.each(kinds)("private image on %s Pods", (kind, tools) => {
+  describeWith(tools, "that was pulled before", () => {
+    let stage: Stage;
+    const image = () => `${stage.host}/${repository}:1`;
+
+    beforeAll(async () => {
+      stage = await openStage(kind);
+      await makeMultiArchImage(`${stage.dir}/image`, 50_000);
+      const login = ["--all", "--dest-creds", "demo:demo"];
+      await skopeoIn(stage.dir)("copy", ...login, `oci:${stage.dir}/image:image`, `docker://${image()}`);
+      await pullBySkopeo();
+    });
+    afterAll(() => stage?.close());
+
+    async function pullBySkopeo(): Promise<void> {
+      const dir = await mkdtemp(`${stage.dir}/pulled-`);
+      await skopeoIn(stage.dir)("copy", "--all", "--src-creds", "demo:demo", `docker://${image()}`, `oci:${dir}:image`);
+      await rm(dir, { recursive: true });
+    }
+
+    async function during<T>(fault: Fault, work: () => Promise<T>): Promise<T> {
+      await stage.stack.edgeSettled();
+      stage.stack.clearSeen();
+      await stage.stack.setFault("pod-a", "registry", fault);
+      try {
+        return await work();
+      } finally {
+        await endFault(stage.stack, "pod-a");
+      }
+    }
+
+    describe.each(faults)("while the registry %s", (_, fault) => {
+      it("skopeo pulls it", async () => {
+        await during(fault, pullBySkopeo);
+      });
+
+      describeWith(["crane"], "by crane", () => {
+        it("it is pulled", async () => {
+          const crane = craneIn(stage.dir);
+          await crane("auth", "login", stage.host, "-u", "demo", "-p", "demo");
+          await during(fault, async () => void (await crane("pull", image(), `${stage.dir}/crane.tar`)));
+        });
+      });
+
+      describeWith(needs.dockerd, "by dockerd", () => {
+        let docker: Docker;
+        beforeAll(async () => {
+          docker = await dockerIn(stage.dir);
+          await docker("login", "-u", "demo", "-p", "demo", stage.host);
+        });
+        afterAll(() => docker?.stop());
+
+        it("it is pulled, also by its digest", async () => {
+          await during(fault, async () => {
+            expect(await docker("pull", image())).toContain("Downloaded newer image");
+            const digest = await docker("image", "inspect", "--format", "{{index .RepoDigests 0}}", image());
+            await docker("image", "rm", image());
+            expect(await docker("pull", digest.trim())).toContain("Downloaded newer image");
+            await docker("image", "rm", digest.trim());
+          });
+        });
+      });
+    });
+  });
+});
