@@ -58,18 +58,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const kv: BulkKv = {
-    get: (keys, options) => {
-      departure.listen();
-      return env.DIRECTORY.get(keys, options);
-    },
-  };
-  const ownCaches: CacheApi = {
-    open: (name) => {
-      departure.listen();
-      return caches.open(name);
-    },
-  };
+  const { kv, caches } = listeningPorts(env, departure);
   const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
@@ -106,10 +95,10 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
       );
     };
   const clock = () => new Date();
-  const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(ownCaches), clock, waitUntil });
-  const cache = createLocationCache(ownCaches, "manifests");
+  const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
+  const cache = createLocationCache(caches, "manifests");
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
-  const grantCache = createLocationCache(ownCaches, "grants");
+  const grantCache = createLocationCache(caches, "grants");
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -127,6 +116,25 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     trace,
   };
 }
+
+/** KV and the location's caches for a request that listens before it waits for them. */
+const listeningPorts = (
+  env: Env,
+  departure: RequestPorts["departure"],
+): { readonly kv: BulkKv; readonly caches: CacheApi } => ({
+  kv: {
+    get: (keys, options) => {
+      departure.listen();
+      return env.DIRECTORY.get(keys, options);
+    },
+  },
+  caches: {
+    open: (name) => {
+      departure.listen();
+      return caches.open(name);
+    },
+  },
+});
 
 const either = (one: AbortSignal | undefined, other: AbortSignal): AbortSignal =>
   one === undefined ? other : AbortSignal.any([one, other]);
