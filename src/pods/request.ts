@@ -57,10 +57,11 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 /**
  * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
- * Pod could see another `mount` and `from` than the edge.
+ * Pod could see another `mount` and `from` than the edge. No type has other characters than ASCII's, and parsers may read these as spaces or as other letters
+ * (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
  */
 const isForm = (contentType: string | null): boolean =>
-  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
