@@ -21,13 +21,16 @@ export function manifestTypeOf(contentType: string | null): ManifestType | null 
 /** Whether a manifest of this type names blobs. A list does not: it names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
+/** Clients name about ten types. Each entry costs time, and 16,000 fit into a header. */
+const MAX_ACCEPT_ENTRIES = 100;
+
 /**
- * Whether `Accept` names this very type. A registry may also serve it to a client that names a wildcard, or nothing, but then registries differ: distribution
- * answers 404 or converts the manifest.
+ * Whether `Accept` names this very type, in its first entries. A registry may also serve it to a client that names a wildcard, or nothing, but then
+ * registries differ: distribution answers 404 or converts the manifest.
  */
 export function accepts(accept: string | null, type: ManifestType): boolean {
-  return (accept ?? "").split(",").some((entry) => {
-    const [named = "", weight = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
+  return (accept ?? "").split(",", MAX_ACCEPT_ENTRIES).some((entry) => {
+    const [named = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
     if (named !== type || rest.length > 0) return false;
     // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
     return /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
