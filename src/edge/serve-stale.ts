@@ -7,7 +7,7 @@ import { isRead } from "../oci/scope.ts";
 import { isOutage, isOutageStatus } from "../pods/outage.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
-import { redirectHeld } from "./redirect-blob.ts";
+import { isPlain, redirectHeld } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
@@ -37,7 +37,8 @@ const failureOf = (reply: Reply): string => {
 };
 
 async function findHeld(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply | null> {
-  if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
+  // By a query a client may ask for something that fails at a Pod that is not down.
+  if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
 

@@ -16,6 +16,8 @@ const dropped = [
   ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
   // A CGI program takes `Proxy` for the variable HTTP_PROXY (CVE-2016-5385).
   ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
+  // Proxies and CDNs answer 502 or 503 to what looks like a loop, so that a client could make a Pod that is not down look so.
+  ...["max-forwards", "via", "cdn-loop", "fastly-ff"],
 ];
 const droppedPrefixes = [
   ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],

@@ -4,9 +4,11 @@ import type { Stack } from "../../src/local/stack.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
+const odd = await startOddPod();
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
@@ -244,6 +246,25 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(await statuses()).toEqual([307, 503, 307]);
     });
 
+    test.each(["GET", "HEAD"])(
+      "a blob that the Pod was seen to lack by %s is gone, although its proof had expired",
+      async (method) => {
+        const repository = `acme/blob-lost-${method.toLowerCase()}`;
+        const { ask, blobs, token } = await setUp(stack.current, repository);
+        const path = `blobs/${blobs[1]}`;
+        await sleep(1_100);
+        const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
+        const jwt = token.split("/").slice(1).join("/");
+        expect((await atPod.get(`/v2/${repository}/${path}`, jwt, { method: "DELETE" })).status).toBe(202);
+        expect(await statusOf(ask(path, { method }))).toBe(404);
+        const statuses = () =>
+          duringOutage(async () => [await statusOf(ask(path)), await statusOf(ask(path, { method: "HEAD" }))]);
+        expect(await statuses()).toEqual([503, 503]);
+        await stack.current.restartEdge("kept");
+        expect(await statuses()).toEqual([503, 503]);
+      },
+    );
+
     test("a digest that was blocked is refused, also under its tag", async () => {
       const { ask, digest } = await setUp(stack.current, "acme/blocked");
       await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
@@ -262,6 +283,28 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       const answer = await duringOutage(() => ask(`blobs/${digest}`));
       expect([answer.status, isStale(answer)]).toEqual([307, true]);
     });
+  });
+});
+
+describe("Pod that is not down, but fails at what one client sends", () => {
+  const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withTimes(1, 600)(text)) });
+
+  test.each<[string, string, Readonly<Record<string, string>>]>([
+    ["a query", "?ns=nowhere.example", {}],
+    ["headers of a loop", "", { "Max-Forwards": "0", Via: "1.1 google", "CDN-Loop": "a", "Fastly-FF": "a" }],
+  ])("by %s nobody gets a blob that the Pod no longer has", async (_, query, headers) => {
+    const path = `blobs/sha256:${query === "" ? "a".repeat(64) : "b".repeat(64)}`;
+    const token = await createClient(stack.current.edge).token(["repository:globex/app:pull"]);
+    const ask = pullerOf(stack.current, "globex/app", token);
+    odd.answer((response) => void response.writeHead(200, { "Content-Length": "3" }).end("abc"));
+    expect(await statusOf(ask(path))).toBe(307);
+    await sleep(1_100);
+    odd.answer((response, { path: asked, headers: sent }) => {
+      const looksLikeLoop = ["max-forwards", "via", "cdn-loop", "fastly-ff"].some((name) => name in sent);
+      response.writeHead(looksLikeLoop || asked.includes("?") ? 502 : 404).end();
+    });
+    const answer = await ask(path + query, { headers });
+    expect([answer.status, isStale(answer)]).toEqual([query === "" ? 404 : 502, false]);
   });
 });
 
