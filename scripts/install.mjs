@@ -1,4 +1,4 @@
-// Installs from the lockfile if node_modules is missing or was installed from another one, so that every npm command works
+// Installs from the lockfile if node_modules is missing or comes from another lockfile, so that every npm command works
 // in a clean clone. It is plain JavaScript because it runs on the host's own Node, before the pinned one is installed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
@@ -16,7 +16,7 @@ const lockfileSha256 = createHash("sha256")
 
 const isInstalled = () => existsSync(stamp) && readFileSync(stamp, "utf8") === lockfileSha256;
 
-/** The process that holds the lock; null if no process does, or if the one that did has ended. */
+/** Returns the id of the process that holds the lock, or null if no running process holds it. */
 function holder() {
   try {
     const pid = Number(readFileSync(lock, "utf8"));
@@ -27,7 +27,7 @@ function holder() {
   }
 }
 
-/** A link makes the lock appear with its holder's number already in it. */
+/** Takes the lock by a hard link, so that the lock never appears without its holder's process id. */
 function takeLock() {
   const own = `${lock}.${process.pid}`;
   mkdirSync(dirname(lock), { recursive: true });

@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 
 const local = fileURLToPath(new URL("../.local", import.meta.url));
 const bin = `${local}/bin`;
-/** What `npm ci` needs for the vendors' SDKs. They have a lockfile because what signs in them is often a dependency of theirs. */
+/** The folder of the vendors' SDKs, with a lockfile because the code that signs is often in a dependency of an SDK. */
 const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;
@@ -100,7 +100,7 @@ function getDebianPrograms() {
   return stillMissing.length === 0 ? [] : [`no ${stillMissing.join(", ")}: ${failure ?? "not in these packages"}`];
 }
 
-/** Null, or the last lines of the command's complaint. */
+/** Runs a command. Returns null, or the last lines of what the command complains about. */
 function run(command, args, env) {
   const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: installMs };
   const { status, error, stderr } = spawnSync(command, args, options);

@@ -41,11 +41,12 @@ export type Unauthorized = {
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 
 /**
- * A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. `client-left`: the client broke off or
- * stood still in the middle of its request.
+ * A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. `breaker-open`: it was not called, because its
+ * last calls failed. `client-left`: the client broke off or stood still in the middle of its request, or the answer has no reader any more; that is no fault
+ * of the Pod.
  */
 export type PodFailure = {
-  readonly reason: "unreachable" | "silent" | "bad-answer" | "client-left";
+  readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";
   readonly text: string;
 };
 

@@ -10,10 +10,13 @@ import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
 import { createManifests, type Manifests } from "./manifests/manifests.ts";
+import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
 import { createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
+import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
+import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
 import type { Trace } from "./telemetry/record.ts";
@@ -52,25 +55,39 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
+  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
     (service: "registry" | "token"): Call<Pod> =>
     async (pod, request) => {
-      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
-      if (!trusted.ok) return trusted;
-      const { fetcher, request: sent } = trusted.value;
-      const budget = `${pod.id} ${service}`;
-      isolate.retries.earn(budget);
-      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, left) } : sent, {
-        fetcher,
-        waitUntil,
-        onSend: () => {
-          trace.podRequests += 1;
+      const name = `${pod.id} ${service}`;
+      const send = async (sent: FetchRequest) => {
+        const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
+        if (!trusted.ok) return trusted;
+        const { fetcher, request: own } = trusted.value;
+        isolate.retries.earn(name);
+        return fetchWithin(own, {
+          fetcher,
+          waitUntil,
+          onSend: () => {
+            trace.podRequests += 1;
+          },
+          mayRetry: () => isolate.retries.take(name),
+          stallMs: config.stallMs,
+        });
+      };
+      return callThroughBreaker(
+        isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request,
+        {
+          breaker: isolate.breaker,
+          service: name,
+          send,
+          ping: pingRequest(pod, service),
+          silenceMs: silenceMs(request),
+          waitUntil,
+          clock: () => Date.now(),
         },
-        mayRetry: () => isolate.retries.take(budget),
-        stallMs: config.stallMs,
-      });
+      );
     };
   const clock = () => new Date();
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });

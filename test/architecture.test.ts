@@ -10,7 +10,7 @@ const ladder: readonly (readonly string[])[] = [
   ["signers", "net", "telemetry"],
   ["directory"],
   ["auth", "blobs", "pods", "topology"],
-  ["token-endpoint", "manifests", "local"],
+  ["token-endpoint", "manifests", "gateway", "local"],
   ["config.ts"],
   ["isolate.ts"],
   ["services.ts"],
@@ -18,10 +18,11 @@ const ladder: readonly (readonly string[])[] = [
   ["worker.ts", "podctl"],
 ];
 /** These rooms run in Node, so the Worker imports none of them. */
-const nodeRooms = ["topology", "local", "podctl"];
+const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /** These rooms may import less than what is below them. The local stack has its own protocol code, so that it checks the Worker's. */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
+  gateway: ["lib", "oci", "pods"],
   local: ["lib", "oci", "directory", "topology"],
 };
 /** These rooms get the time as a parameter and do no I/O. */

@@ -30,7 +30,7 @@ export type Directory = {
   readonly parsedRecords: ParsedRecords;
   /** Null if no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
-  readonly findPod: (id: PodId) => Promise<Result<FoundPod, DirectoryFailure>>;
+  readonly findPod: (id: PodId, options?: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
   /** What the key `directory` holds. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /** Like `pod`, for an id that a token claims: ids that the directory does not list are looked up at a bounded rate. */
@@ -101,7 +101,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
     readKv,
     parsedRecords,
     pod: (id) => pod(id),
-    findPod: (id) => findPod(id),
+    findPod: (id, { mustBeCurrent = false } = {}) => findPod(id, { mustBeCurrent }),
     claimedPod: async (id) => {
       const listed = await record();
       if (!listed.ok) return listed;
@@ -159,8 +159,9 @@ function parsePod(
   if (known?.id === id) return ok(known);
   const record = parseRecord(podKey(id), text, podRecord);
   if (!record.ok) return directoryFailure(record.error);
-  const { registry, token, blobs } = record.value;
-  const urls = [registry, token, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
+  const { registry, token, gateway, blobs } = record.value;
+  const gateways = gateway ? [gateway.url] : [];
+  const urls = [registry, token, ...gateways, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
   const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
   if (!urls.every(isAllowed)) {
     return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);

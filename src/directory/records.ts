@@ -62,6 +62,9 @@ const trust = v.variant("kind", [
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 
+/** The program next to the registry that takes uploads past the CDN's limit for a body. `null`: this Pod has none. */
+const gateway = v.nullable(v.strictObject({ url: origin, key: sealed }));
+
 export const podFields = {
   registry: origin,
   token: v.pipe(v.string(), v.url()),
@@ -69,6 +72,7 @@ export const podFields = {
   audience: v.pipe(v.string(), v.nonEmpty()),
   keys: v.pipe(v.array(publicKey), v.maxLength(10)),
   trust: v.optional(trust),
+  gateway: v.optional(gateway),
   blobs: v.optional(blobs, {}),
   outage: v.optional(outage, {}),
   probe: v.optional(

@@ -24,8 +24,14 @@ export type ResolveQuestion = {
   readonly digest?: Digest | null;
 } & LookupOptions;
 
-/** How old an assignment and the depth may be, by default as old as this isolate's cache lets them be; and who chose the name. */
-export type LookupOptions = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs" | "chosenBy">;
+/**
+ * How old an assignment and the depth may be, by default as old as this isolate's cache lets them be; whether older ones will do while KV is slow or fails;
+ * and who chose the name.
+ */
+export type LookupOptions = Pick<
+  ReadOptions,
+  "assignmentMaxAgeMs" | "directoryMaxAgeMs" | "mustBeCurrent" | "chosenBy"
+>;
 
 /**
  * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
@@ -49,7 +55,7 @@ export async function resolvePod(
   const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
   if (id.value === null) return ok({ pod: null, blocked: blocked.value, stale });
-  const owner = await directory.findPod(id.value);
+  const owner = await directory.findPod(id.value, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {

@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
@@ -32,11 +32,13 @@ export async function authorize(endpoint: RegistryEndpoint, context: Context): P
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
   const chosenBy = isKnownUser ? "directory" : "stranger";
-  const authorized = await authorizeName(endpoint, context, { chosenBy });
+  // What a write goes by must be current, so it waits for a slow KV. A read does not.
+  const mustBeCurrent = !isRead(endpoint.method);
+  const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
-  return authorizeName(endpoint, context, { chosenBy, ...maxAges });
+  return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
@@ -90,7 +92,7 @@ async function locate(
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
   const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
-  const found = await directory.findPod(id);
+  const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { blocked, stale } = resolution.value;
   return ok({ pod: found.value.pod, blocked, stale: stale ?? found.value.stale });

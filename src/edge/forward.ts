@@ -2,16 +2,19 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
+import { announcedBytes } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import { covers } from "../oci/scope.ts";
-import { settleMount } from "../pods/mount.ts";
+import { endsAtMountChallenge, settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
+import { withTooLargeExplained } from "../pods/too-large.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { rewriteChallenge } from "./challenge.ts";
+import { chooseGateway } from "./choose-gateway.ts";
 import { writeAndForget } from "./forget.ts";
 import { passManifest } from "./record-manifest.ts";
 import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
@@ -23,12 +26,12 @@ type PodReply = Result<Response, Refusal>;
 /** Streams a request to the Pod, and the Pod's answer back to the client with its places on the edge. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
-  const { services, origin } = context;
+  const { request, services, origin } = context;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
   const source = {
     directory: services.directory,
     chosenBy,
-    mayPull: (name: RepositoryName) => mayPull(grant, name),
+    mayPull: (name: RepositoryName) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   } as const;
   const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, source) : ok(endpoint);
   if (!settled.ok) return settled;
@@ -43,16 +46,23 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     return followRedirect(endpoint, answer.value, { context, authorized });
   }
   const challenge = parseChallenge(answer.value.headers.get("WWW-Authenticate"));
+  const gateway = answer.value.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
+  if (!gateway.ok) {
+    await answer.value.body?.cancel();
+    return gateway;
+  }
   const { edgeKeys } = services.config;
-  const rewritten = await rewriteResponse(answer.value, {
+  const said = await withTooLargeExplained(answer.value, announcedBytes(request.body, request.headers));
+  const rewritten = await rewriteResponse(said, {
     pod,
     endpoint,
     edgeOrigin: origin,
     edgeKeys,
     now: services.now,
+    gateway: gateway.value,
   });
   if (!rewritten.ok) {
-    await answer.value.body?.cancel();
+    await said.body?.cancel();
     return rewritten;
   }
   const response = rewritten.value;

@@ -26,30 +26,52 @@ type Passing = {
  * Forwards a manifest, pulled or pushed, as it is. Once the Pod has accepted or given it, a copy of it proves the blobs that it names and is kept, and
  * its tag is remembered.
  */
-export async function passManifest(
+export function passManifest(
   sent: FetchRequest,
   { services, request }: Context,
   { endpoint, pod }: Pick<Passing, "endpoint" | "pod">,
 ): Promise<Result<Response, Refusal>> {
   const passing: Passing = { endpoint, pod, request, services };
-  const isPush = endpoint.method === "PUT";
-  const pushedType = isPush ? manifestTypeOf(request.headers.get("Content-Type")) : null;
-  const pushed = pushedType === null ? null : copyBody(request, services.manifests.largeCopies);
-  const answer = await services.callRegistry(pod, pushed === null ? sent : { ...sent, body: pushed.body });
+  if (endpoint.method !== "PUT") return pullManifest(sent, passing);
+  const pushed = pushManifest(sent, passing);
+  // It goes on even if the client goes away, because the old manifest of a tag that has moved must not be served from here.
+  services.waitUntil(pushed);
+  return pushed;
+}
+
+async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, request, services } = passing;
+  const type = manifestTypeOf(request.headers.get("Content-Type"));
+  const copied = type === null ? null : copyBody(request, services.manifests.largeCopies);
+  const answer = await services.callRegistry(pod, copied === null ? sent : { ...sent, body: copied.body });
+  if (!answer.ok || !answer.value.ok) return answer;
+  const response = answer.value;
+  const digests = digestsOf(response.headers, endpoint.reference);
+  const [digest] = response.status === 201 ? digests : [];
+  if (isTag(endpoint.reference)) {
+    const tagged = { pod, repository: endpoint.name, tag: endpoint.reference };
+    if (digest === undefined) services.manifests.tags.forget(tagged);
+    else services.manifests.tags.move(tagged, digest);
+  }
+  if (copied !== null && type !== null && digest !== undefined) {
+    services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));
+  }
+  return answer;
+}
+
+async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, services } = passing;
+  const answer = await services.callRegistry(pod, sent);
   if (!answer.ok) return answer;
   const response = answer.value;
   recordReference(response, passing);
-  const digests = digestsOf(response.headers, endpoint.reference);
-  if (isPush && pushed !== null && pushedType !== null && response.status === 201) {
-    services.waitUntil(record(pushed, { ...passing, response, digests, source: "push", type: pushedType }));
-  }
   const type = manifestTypeOf(response.headers.get("Content-Type"));
   if (endpoint.method !== "GET" || response.status !== 200 || type === null) return answer;
-  if (!isCopyDue(type, digests, passing)) return answer;
-  const pulled = copyBody(response, services.manifests.largeCopies);
-  if (pulled === null) return answer;
-  services.waitUntil(record(pulled, { ...passing, response, digests, source: "pull", type }));
-  return ok(new Response(pulled.body, response));
+  const digests = digestsOf(response.headers, endpoint.reference);
+  const copied = isCopyDue(type, digests, passing) ? copyBody(response, services.manifests.largeCopies) : null;
+  if (copied === null) return answer;
+  services.waitUntil(record(copied, { ...passing, response, digests, source: "pull", type }));
+  return ok(new Response(copied.body, response));
 }
 
 /** What the manifest must hash to: the digest that the Pod names, and the one that was asked for. */
@@ -61,24 +83,16 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 }
 
 /** What an answer's status and headers say: where a tag points to now, or that the repository lacks what was asked for. */
-function recordReference({ status, ok: isOk, headers }: Response, { endpoint, pod, request, services }: Passing): void {
+function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
-  const [digest] = digestsOf(headers, reference);
-  if (endpoint.method === "PUT") {
-    if (!isTag(reference) || !isOk) return;
-    const tagged = { pod, repository, tag: reference };
-    if (status === 201 && digest !== undefined) tags.move(tagged, digest);
-    else tags.forget(tagged);
-    return;
-  }
   // By what a client accepts, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`).
-  if (!acceptsAnyManifest(request.headers.get("Accept"))) return;
+  if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
+    const [digest] = manifestTypeOf(headers.get("Content-Type")) === null ? [] : digestsOf(headers, reference);
     if (status === 404) services.waitUntil(tags.forgetMissing(tagged));
-    const isManifest = status === 200 && manifestTypeOf(headers.get("Content-Type")) !== null;
-    if (isManifest && digest !== undefined) tags.record(tagged, digest, services.now);
+    else if (digest !== undefined) tags.record(tagged, digest, services.now);
   } else if (isDigest(reference) && status === 404) {
     services.waitUntil(kept.forgetMissing({ pod, repository, digest: reference }));
   }

@@ -51,6 +51,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
       return { ...answer(unavailable(refusal.text), "unavailable", refusal.reason), ...podOf(refusal) };
     case "unreachable":
     case "silent":
+    case "breaker-open":
       return answer(
         unavailable("the registry of this repository does not answer; try again"),
         "unavailable",

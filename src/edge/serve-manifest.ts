@@ -1,6 +1,7 @@
 import { boundedBytes } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
+import { notAPage } from "../net/headers.ts";
 import { parseDigest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { accepts, manifestTypeOf } from "../oci/manifest-types.ts";
@@ -45,7 +46,7 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
   const isAccepted = type !== null && accepts(headers.get("Accept"), type);
   if (!isAccepted || method === "HEAD") await kept.body?.cancel();
   if (!isAccepted) return null;
-  const answered = new Headers(kept.headers);
+  const answered = new Headers({ ...kept.headers, ...notAPage });
   answered.set("Cache-Control", withNoTransform(answered.get("Cache-Control")));
   answered.set("Content-Length", String(kept.bytes));
   return new Response(method === "HEAD" ? null : kept.body, { headers: answered });

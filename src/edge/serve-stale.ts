@@ -1,10 +1,10 @@
 import { resolvePod } from "../directory/resolve.ts";
 import { err, ok } from "../lib/result.ts";
+import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
-import { isOutage, isOutageStatus } from "../pods/outage.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain, redirectHeld } from "./redirect-blob.ts";

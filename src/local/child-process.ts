@@ -23,7 +23,12 @@ export function childEnv(): Readonly<Record<string, string | undefined>> {
   return { PATH, HOME, TMPDIR };
 }
 
-type Child = { readonly port: number; stop(): Promise<void> };
+type Child = {
+  readonly port: number;
+  stop(): Promise<void>;
+  /** Ends the process at once, as a crash does. */
+  kill(): Promise<void>;
+};
 
 export async function startChild(options: ChildOptions): Promise<Child> {
   const { name, command, args, env, watchdog } = options;
@@ -49,23 +54,21 @@ export async function startChild(options: ChildOptions): Promise<Child> {
 function running(name: string, child: ChildProcess, port: number, output: () => string): Child {
   const onExit = () => console.error(`${name} ended by itself: ${output()}`);
   child.once("exit", onExit);
-  return {
-    port,
-    stop: () => {
-      child.off("exit", onExit);
-      return end(child);
-    },
+  const endWith = (signal: NodeJS.Signals) => () => {
+    child.off("exit", onExit);
+    return end(child, signal);
   };
+  return { port, stop: endWith("SIGTERM"), kill: endWith("SIGKILL") };
 }
 
 const hasEnded = (child: ChildProcess): boolean =>
   child.pid === undefined || child.exitCode !== null || child.signalCode !== null;
 
-async function end(child: ChildProcess): Promise<void> {
+async function end(child: ChildProcess, signal: NodeJS.Signals = "SIGTERM"): Promise<void> {
   if (hasEnded(child)) return;
   const exited = new Promise<void>((resolve) => child.once("exit", () => resolve()));
   const timer = setTimeout(() => killGroup(child, "SIGKILL"), graceMs);
-  killGroup(child, "SIGTERM");
+  killGroup(child, signal);
   await exited;
   clearTimeout(timer);
 }

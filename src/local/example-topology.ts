@@ -9,6 +9,7 @@ import { recordText } from "../topology/record-text.ts";
 import { type Rules, topologyRecords } from "../topology/topology.ts";
 import { helloImage } from "./images.ts";
 import { exampleFile, root } from "./paths.ts";
+import type { LocalGateway } from "./pods/gateway.ts";
 import type { LocalPod } from "./pods/pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
@@ -39,7 +40,7 @@ export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK)
 export type PodValues = Awaited<ReturnType<typeof podValues>>;
 
 /** What a topology says about a running Pod. */
-export async function podValues({ context, services }: LocalPod, sealingKey: JWK) {
+export async function podValues({ context, services, gateway }: LocalPod, sealingKey: JWK) {
   const { accessKeyId, secretAccessKey, bucket, id } = context;
   const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };
   return {
@@ -50,6 +51,11 @@ export async function podValues({ context, services }: LocalPod, sealingKey: JWK
     STORAGE_HOST: new URL(services.storage.url).host,
     STORAGE_DIRECT_HOST: new URL(services.storage.direct).host,
     STORAGE_CREDENTIALS: await seal(JSON.stringify({ accessKeyId, secretAccessKey }), sealedFor, sealingKey),
+    GATEWAY: JSON.stringify(gateway === undefined ? null : await gatewayValue(id, gateway, sealingKey)),
     PROBE_DIGEST: helloImage(context.prefix).layer.digest,
   };
+}
+
+async function gatewayValue(pod: string, { tap: { url }, key }: LocalGateway, sealingKey: JWK) {
+  return { url, key: await seal(key, { pod, field: "gateway.key", scheme: "gateway", target: url }, sealingKey) };
 }

@@ -29,7 +29,7 @@ export function listen(server: http.Server, port = 0): Promise<number> {
   });
 }
 
-/** Takes back a port that was ours. An outgoing connection may use it as its own end for a moment. */
+/** Listens again on a port that was ours, and retries because an outgoing connection may use that port for a moment. */
 export async function listenAgain(server: http.Server, port: number): Promise<void> {
   for (const giveUpAt = Date.now() + portRetryMs; ; await sleep(50)) {
     try {
@@ -50,7 +50,7 @@ export function closeNow(server: http.Server): Promise<void> {
   });
 }
 
-/** A server that lives as long as the stack. */
+/** Starts a server that lives as long as the stack. */
 export async function serve(listener: http.RequestListener): Promise<{ port: number; stop: () => Promise<void> }> {
   const server = createHttpServer(listener);
   const port = await listen(server);

@@ -45,7 +45,7 @@ const tarBlockBytes = 512;
 const tarOf = (name: string, file: Buffer): Buffer =>
   Buffer.concat([tarHeader(name, file.length), file, tarEnd(file.length)]);
 
-/** Fields at fixed places, numbers in octal, and a sum over the header that counts its own field as blanks. */
+/** Returns a header with fields at fixed places and numbers in octal. The checksum counts its own field as blanks. */
 export function tarHeader(name: string, bytes: number): Buffer {
   const header = Buffer.alloc(tarBlockBytes);
   const octal = (value: number, digits: number) => `${value.toString(8).padStart(digits, "0")}\0`;

@@ -1,4 +1,3 @@
-/** Where the files of the repository and of the running local stack are. */
 import { fileURLToPath } from "node:url";
 
 /** The repository's root, with a slash at its end. */

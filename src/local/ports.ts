@@ -3,10 +3,10 @@ import net from "node:net";
 
 export const loopback = "127.0.0.1";
 
-/** For servers that cannot say which port they took. Another process may take it first, so callers try again. */
+/** Returns a free port, for servers that cannot say which port they took. Another process may take the port first, so callers try again. */
 export const freePort = (): Promise<number> => takeForAMoment(0);
 
-/** Port 0, which means any free port, always is. */
+/** Port 0 is always free, because it means any free port. */
 export const isPortFree = (port: number): Promise<boolean> =>
   takeForAMoment(port).then(
     () => true,

@@ -1,4 +1,4 @@
-/** Pushes the first images straight to a Pod, as its user `demo`, so that no tap sees it. */
+/** Pushes the first images straight to a Pod, as its user `demo`, so that no tap lists these requests. */
 import { type Content, helloImage, type Image, privateImage } from "./images.ts";
 import type { LocalPod } from "./pods/pod.ts";
 

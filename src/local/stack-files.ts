@@ -17,7 +17,7 @@ export type RunningStack = {
 
 type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
 
-/** Written by rename, so that a reader finds the whole file or none. It is there only while the stack is usable. */
+/** Writes the file by a rename, so that a reader finds the whole file or no file. The file exists only while the stack is usable. */
 export async function writeStackFile({ edge, control, pods, stateDir }: RunningStack, file = stackFile): Promise<void> {
   const content = { edge, kv: { persistTo: relative(root, stateDir), binding: "DIRECTORY" }, control, pods };
   await mkdir(dirname(file), { recursive: true });
@@ -25,7 +25,7 @@ export async function writeStackFile({ edge, control, pods, stateDir }: RunningS
   await rename(`${file}.tmp`, file);
 }
 
-/** The stack that a file describes; null if it does not run. */
+/** Returns the stack that a file describes, or null if that stack does not run. */
 export async function readStackFile(file = stackFile): Promise<RunningStack | null> {
   const text = await readFile(file, "utf8").catch(() => null);
   const content = text === null ? null : (parseJsonObject(text) as StackFile | null);
@@ -42,10 +42,18 @@ export async function removeStaleStackFile(): Promise<void> {
 }
 
 /** The state folder's own parts: KV and cache, the Pods' files, and what podctl and `npm run pod` read. */
-const stateParts = ["v3", "pods", "control-url", "topology-values.json", "probe-token", "sealing-key.json"] as const;
+const stateParts = [
+  "v3",
+  "pods",
+  "control-url",
+  "topology-values.json",
+  "probe-token",
+  "sealing-key.json",
+  "gateway.mjs",
+] as const;
 const probeMs = 5_000;
 
-/** Holds the URL of the owning stack's control server. The folder is in use while that answers. */
+/** Holds the URL of the owning stack's control server. The folder is in use while that server answers. */
 const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
 /** The public key that seals secrets for the stack's Worker. */
 export const sealingKeyFile = (stateDir: string): string => `${stateDir}/sealing-key.json`;

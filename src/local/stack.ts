@@ -5,6 +5,7 @@ import { resolve } from "node:path";
 import type { JWK } from "jose";
 import { generateSealingKeys } from "../directory/seal.ts";
 import { metadataOf } from "../topology/record-text.ts";
+import { startBodyLimit } from "./body-limit.ts";
 import { createControlServer } from "./control-server.ts";
 import { exampleEntries, topologyValues } from "./example-topology.ts";
 import { serve } from "./http-server.ts";
@@ -17,6 +18,7 @@ import {
   type PodKind,
   podPartsOf,
   type SigningKeys,
+  startGateways,
   startPods,
 } from "./pods/start-pods.ts";
 import { isPortFree, loopback } from "./ports.ts";
@@ -28,6 +30,7 @@ import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
+import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
@@ -43,6 +46,10 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Toy Pods then take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
+  /** Each Pod gets its gateway. */
+  readonly gateways?: boolean;
+  /** A request with a longer body gets the CDN's 413, and the Worker does not hear of it. */
+  readonly bodyLimitBytes?: number;
   /** Registries read the public half from a file, so the keys must be extractable. */
   readonly signingKeys?: SigningKeys;
 };
@@ -51,6 +58,7 @@ export type Stack = RunningStack & {
   seen(pod: LocalPodId, service: ServiceName): readonly SeenRequest[];
   clearSeen(): void;
   setFault(pod: LocalPodId, service: ServiceName, fault: Fault): Promise<void>;
+  setKvFault(fault: KvFault): Promise<void>;
   edgeSeen(): readonly EdgeRecord[];
   /** Every line that the Worker logged, as it was written. */
   edgeLines(): readonly string[];
@@ -60,6 +68,8 @@ export type Stack = RunningStack & {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
+  /** Kills a Pod's gateway as a crash does, and starts it again. */
+  restartGateway(pod: LocalPodId): Promise<void>;
   /** Runs the Worker's cron trigger once. */
   runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
@@ -85,20 +95,31 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  const pods = await startPods(parts, { stateDir, signingKeys: options.signingKeys ?? {} }, teardown);
+  let pods = await startPods(parts, { stateDir, signingKeys: options.signingKeys ?? {} }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
   const started = Promise.withResolvers<RestartableEdge>();
   const kv = started.promise.then((edge) => edge.kv);
+  const setKvFault = async (fault: KvFault) => (await started.promise).setKvFault(fault);
   const runCron = async () => (await started.promise).runCron();
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, runCron })));
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, setKvFault, runCron })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
 
-  const { vars, entries } = await prepareWorker(options, pods, stateDir);
-  const edge = teardown.add(await startEdge({ port, stateDir, vars, log, watchdog: teardown.watchdog }));
+  const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
+  const vars = await workerVariables(options, sealingKeys.privateJwk, stateDir);
+  const { bodyLimitBytes } = options;
+  const workerPort = bodyLimitBytes === undefined ? port : 0;
+  const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, log, watchdog: teardown.watchdog }));
+  const edge =
+    bodyLimitBytes === undefined ? worker : await limitBodies(worker, { port, limitBytes: bodyLimitBytes }, teardown);
+  if (options.gateways) {
+    const edges = [edge.url, edge.url.replace(loopback, "localhost")];
+    pods = await startGateways(pods, { stateDir, edges }, teardown);
+  }
+  const entries = await directoryEntries(options, pods, { sealingKey: sealingKeys.publicJwk, stateDir });
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });
   started.resolve(edge);
   if (options.seedImages ?? true) await Promise.all(Object.values(pods).map(seedImages));
@@ -107,38 +128,62 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   return { ...view, control: controlUrl, stateDir };
 }
 
-/** The Worker's variables and its directory, with keys that only this stack has. */
-async function prepareWorker(options: StackOptions, pods: BothPods, stateDir: string) {
-  const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
-  const values = await topologyValues(Object.values(pods), sealingKeys.publicJwk);
-  const entries = await exampleEntries(values, options.topology ?? ((text) => text));
-  // podctl fills the same file with these values, to compare it with the stack's KV.
-  await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
+/** The edge with what the CDN does in front of it. */
+async function limitBodies(
+  worker: RestartableEdge,
+  { port, limitBytes }: { readonly port: number; readonly limitBytes: number },
+  teardown: Teardown,
+): Promise<RestartableEdge> {
+  const targetPort = Number(new URL(worker.url).port);
+  const front = teardown.add(await startBodyLimit({ port, targetPort, limitBytes }));
+  return { ...worker, url: `http://${loopback}:${front.port}` };
+}
+
+/** The Worker's variables, with secrets that only this stack has. */
+async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir: string) {
   const vars = {
     SERVICE: "registry-edge",
     REALM: "",
     AUTH: "token",
     PLAIN_HTTP: "allow",
-    SEALING_KEYS: JSON.stringify([sealingKeys.privateJwk]),
+    SEALING_KEYS: JSON.stringify([sealingKey]),
     EDGE_KEYS: JSON.stringify([randomBytes(32).toString("base64url")]),
     PROBE_TOKEN: randomBytes(32).toString("base64url"),
-    ...options.env,
+    ...env,
   };
-  await writeFile(sealingKeyFile(stateDir), JSON.stringify(sealingKeys.publicJwk));
   await writeFile(`${stateDir}/probe-token`, vars.PROBE_TOKEN, { mode: 0o600 });
-  return { vars, entries };
+  return vars;
+}
+
+/** The directory, with the values of the running Pods in it. */
+async function directoryEntries(
+  { topology = (text) => text }: StackOptions,
+  pods: BothPods,
+  { sealingKey, stateDir }: { readonly sealingKey: JWK; readonly stateDir: string },
+) {
+  const values = await topologyValues(Object.values(pods), sealingKey);
+  // podctl fills the same file with these values, to compare it with the stack's KV.
+  await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
+  await writeFile(sealingKeyFile(stateDir), JSON.stringify(sealingKey));
+  return exampleEntries(values, topology);
 }
 
 function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack, "stop" | "control" | "stateDir"> {
+  const tapOf = (pod: LocalPodId, service: ServiceName) => {
+    const tap = findTap(pods, pod, service);
+    if (tap === null) throw new Error(`the stack has no ${service} of ${pod}`);
+    return tap;
+  };
   return {
     edge: edge.url,
     pods: { "pod-a": pods["pod-a"].services, "pod-b": pods["pod-b"].services },
-    seen: (pod, service) => pods[pod].taps[service].seen(),
+    seen: (pod, service) => tapOf(pod, service).seen(),
     clearSeen: () => {
       for (const { taps } of Object.values(pods)) for (const tap of Object.values(taps)) tap.clearSeen();
       log.clear();
     },
-    setFault: (pod, service, fault) => pods[pod].taps[service].setFault(fault),
+    setFault: (pod, service, fault) => tapOf(pod, service).setFault(fault),
+    setKvFault: edge.setKvFault,
     edgeSeen: () => log.list(),
     edgeLines: () => log.messages(),
     edgeSettled: () => log.settled(),
@@ -146,6 +191,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
+    restartGateway: async (pod) => pods[pod].gateway?.restart(),
     runCron: () => edge.runCron(),
     restartEdge: edge.restart,
   };

@@ -6,10 +6,10 @@ export class StartFailure extends Error {
 export const portInUse = (port: number): StartFailure =>
   new StartFailure(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.`);
 
-/** What a program prints of the error that ended it: one line if the user can remove its cause, else all of it. */
+/** Returns what a program prints of the error that ended it: one line if the user can remove the cause, otherwise the whole error. */
 export const printable = (error: unknown): unknown =>
   error instanceof StartFailure || isArgumentMistake(error) ? error.message : error;
 
-/** `parseArgs` of Node throws these. */
+/** Whether Node's `parseArgs` threw the error. */
 const isArgumentMistake = (error: unknown): error is Error =>
   error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS");

@@ -1,8 +1,9 @@
 /** `npm start`: brings the stack up, says how to use it, and ends every process of it when it is told to end. */
 import { parseArgs } from "node:util";
+import { parseSize } from "./body-limit.ts";
 import { type PodKind, podKinds } from "./pods/start-pods.ts";
 import { isPortFree } from "./ports.ts";
-import { type Stack, startStack } from "./stack.ts";
+import { type Stack, type StackOptions, startStack } from "./stack.ts";
 import { removeStackFile, removeStaleStackFile, writeStackFile } from "./stack-files.ts";
 import { portInUse, printable, StartFailure } from "./start-failure.ts";
 import { endOnSignals } from "./teardown.ts";
@@ -47,8 +48,19 @@ function endWithNpm(end: () => Promise<void>): void {
   setInterval(() => process.ppid !== parent && void end(), parentCheckMs).unref();
 }
 
-function readArguments(): { pods: PodKind; edgePort: number } {
-  const { values } = parseArgs({ options: { pods: { type: "string", default: "toy" } } });
+type Arguments = { readonly pods: PodKind; readonly edgePort: number } & Pick<
+  StackOptions,
+  "gateways" | "bodyLimitBytes"
+>;
+
+function readArguments(): Arguments {
+  const { values } = parseArgs({
+    options: {
+      pods: { type: "string", default: "toy" },
+      gateways: { type: "boolean", default: false },
+      "body-limit": { type: "string" },
+    },
+  });
   const pods = podKinds.find((kind) => kind === values.pods);
   if (pods === undefined)
     throw new StartFailure(`--pods "${values.pods}" is unknown: use one of ${podKinds.join(", ")}.`);
@@ -56,7 +68,13 @@ function readArguments(): { pods: PodKind; edgePort: number } {
   if (!/^\d{1,5}$/.test(port) || Number(port) > 65_535) {
     throw new StartFailure(`PORT="${port}" is not a port: use a number from 0 to 65535.`);
   }
-  return { pods, edgePort: Number(port) };
+  const limit = values["body-limit"];
+  const bodyLimitBytes = limit === undefined ? null : parseSize(limit);
+  if (limit !== undefined && bodyLimitBytes === null) {
+    throw new StartFailure(`--body-limit "${limit}" is not a size: use one like 100MB.`);
+  }
+  const { gateways } = values;
+  return { pods, edgePort: Number(port), gateways, ...(bodyLimitBytes === null ? {} : { bodyLimitBytes }) };
 }
 
 try {

@@ -21,15 +21,15 @@ export class Teardown {
 
 export type Watchdog = {
   watch(pid: number): void;
-  /** Everything that it watched has ended. */
+  /** Ends the watchdog, after everything that it watched has ended. */
   dismiss(): void;
 };
 
 const script = 'pids=; while read -r pid; do pids="$pids $pid"; done; for pid in $pids; do kill -KILL "$pid"; done';
 
 /**
- * Kills our child processes when this process dies without a chance to do it. One `sh` in its own session reads process
- * ids from a pipe that only we hold open: the pipe ends when we die.
+ * Kills our child processes if this process dies without a chance to end them. One `sh` in its own session reads process
+ * ids from a pipe that only we hold open, so the pipe ends when we die.
  */
 export function startWatchdog(): Watchdog {
   const shell = spawn("sh", ["-c", script], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
@@ -42,7 +42,7 @@ export function startWatchdog(): Watchdog {
   };
 }
 
-/** Calls `end` at the first signal that asks this program to end, and ignores the others. Gives the same call to make by hand. */
+/** Calls `end` at the first signal that asks this program to end, and ignores later signals. Returns a function that makes the same call by hand. */
 export function endOnSignals(end: () => Promise<void>): () => Promise<void> {
   let ending: Promise<void> | null = null;
   const endOnce = () => {

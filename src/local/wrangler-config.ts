@@ -31,8 +31,8 @@ const sectionSchema = v.object({ ...inherited, ...own });
 const fileSchema = v.object({ ...sectionSchema.entries, env: v.optional(v.record(v.string(), sectionSchema), {}) });
 
 /**
- * `env` is one of the file's environments; without it the file's top level is read. Loading wrangler takes almost a second of CPU,
- * so the file is read here. As in wrangler, a section inherits what it does not set, except for variables and bindings.
+ * Reads the environment `env` or, without it, the file's top level. Wrangler itself is not used, because it takes almost a second
+ * of CPU to load. As in wrangler, a section inherits what it does not set, except for variables and bindings.
  */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
   const file = await readFileOf(configPath);
@@ -69,7 +69,7 @@ async function readFileOf(configPath: string): Promise<v.InferOutput<typeof file
   throw new Error(`${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
 }
 
-/** A route for one other path, as `/jwt/auth` on the token endpoint's host, does not make its host a registry. */
+/** Whether a route leads to the registry. A route for only another path, such as `/jwt/auth`, does not make its host a registry. */
 const coversRegistry = (pattern: string): boolean => /^(\w+:\/\/)?[^/]*(\/(v2\/)?\*?)?$/.test(pattern);
 
 /** A route's pattern is a host and a path, with or without a scheme. */

@@ -9,6 +9,7 @@ export type ErrorCode =
   | "NAME_INVALID"
   | "NAME_UNKNOWN"
   | "QUERY_INVALID"
+  | "SIZE_INVALID"
   | "UNAUTHORIZED"
   | "UNAVAILABLE"
   | "UNKNOWN"
@@ -22,6 +23,7 @@ const statuses: Readonly<Record<ErrorCode, number>> = {
   NAME_INVALID: 400,
   NAME_UNKNOWN: 404,
   QUERY_INVALID: 400,
+  SIZE_INVALID: 413,
   UNAUTHORIZED: 401,
   UNAVAILABLE: 503,
   UNKNOWN: 500,

@@ -28,15 +28,21 @@ const MAX_ACCEPT_ENTRIES = 100;
  * Whether `Accept` names this very type, in its first entries. A registry may also serve it to a client that names a wildcard, or nothing, but then
  * registries differ: distribution answers 404 or converts the manifest.
  */
-export function accepts(accept: string | null, type: ManifestType): boolean {
-  return (accept ?? "").split(",", MAX_ACCEPT_ENTRIES).some((entry) => {
-    const [named = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
-    if (named !== type || rest.length > 0) return false;
+export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
+
+function acceptedTypes(accept: string | null): ReadonlySet<string> {
+  const types = new Set<string>();
+  for (const entry of (accept ?? "").split(",", MAX_ACCEPT_ENTRIES)) {
+    const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
     // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
-    return /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
-  });
+    const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
+    if (isWanted && rest.length === 0) types.add(type);
+  }
+  return types;
 }
 
 /** Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. What such a client is told does not depend on its `Accept`. */
-export const acceptsAnyManifest = (accept: string | null): boolean =>
-  [...imageTypes, ...listTypes].every((type) => accepts(accept, type));
+export function acceptsAnyManifest(accept: string | null): boolean {
+  const accepted = acceptedTypes(accept);
+  return [...imageTypes, ...listTypes].every((type) => accepted.has(type));
+}

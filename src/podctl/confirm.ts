@@ -4,7 +4,7 @@ import { note, print } from "./output.ts";
 
 type Asking = { readonly json?: boolean; readonly yes?: boolean };
 
-/** What a write will do. With `--json` it goes to standard error, so that standard output holds only JSON. */
+/** Prints what a write will do. With `--json` this goes to standard error, so that standard output holds only JSON. */
 export function showWrite(lines: readonly string[], { json, yes }: Asking): void {
   if (json && yes) return;
   const show = json ? note : print;

@@ -11,7 +11,7 @@ export class CliFailure extends Error {
   }
 }
 
-/** The value of a result. An error ends the command with its text. */
+/** Returns the value of a result. An error ends the command with its text. */
 export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
   throw new CliFailure(result.error);

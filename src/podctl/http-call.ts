@@ -2,7 +2,7 @@
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** What came back. `text` is the body, or empty if the body is longer than the call allows. It may hold a secret. */
+/** An answer. `text` is the body, or empty if the body is longer than the call allows. The body may hold a secret. */
 export type Called = {
   readonly status: number;
   readonly headers: Headers;
@@ -20,11 +20,11 @@ type Call = {
   readonly maxBodyBytes?: number;
 };
 
-/** Null: without a token. */
+/** Returns an Authorization header, or no header if the token is null. */
 export const bearer = (token: string | null): Readonly<Record<string, string>> =>
   token === null ? {} : { Authorization: `Bearer ${token}` };
 
-/** The error says what failed. It does not name the URL, which may be a signed one. */
+/** Makes one call. The error says what failed, but does not name the URL, because the URL may be signed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
   const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;
   try {
@@ -45,7 +45,7 @@ export async function call(url: string | URL, options: Call = {}): Promise<Resul
   }
 }
 
-/** `ECONNREFUSED`, `ENOTFOUND`: fetch wraps the error that has the code in one that says only "fetch failed". */
+/** Returns a code such as `ECONNREFUSED`. fetch wraps the error that has the code in another error, which says only "fetch failed". */
 function codeOf(error: unknown): string | null {
   const { cause, code } = Object(error) as { readonly cause?: unknown; readonly code?: unknown };
   if (cause !== undefined) return codeOf(cause);

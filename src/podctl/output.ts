@@ -15,7 +15,7 @@ const clearLine = `\r${escapeCode}[K`;
 export const note = (text: string): void =>
   void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
 
-/** The colours that commands use, which foreign text may then use too. Every other control character is escaped. */
+/** Matches each colour that commands use, and each control character. Colours may stay, even in foreign text; other control characters are escaped. */
 const colourOrControl = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|[^\\P{Cc}\\n\\t]`, "gu");
 
 /**
@@ -25,7 +25,7 @@ const colourOrControl = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|[^\\
 const printable = (text: string): string =>
   text.replaceAll(colourOrControl, (found) => (found.length > 1 && colors.isColorSupported ? found : inOneLine(found)));
 
-/** For foreign text within a line: it must not begin a line that looks like one of podctl's own. */
+/** Escapes foreign text, so that it cannot begin a line that looks like podctl's own. */
 export const inOneLine = (text: string): string =>
   text.replaceAll(/\p{Cc}/gu, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
@@ -46,8 +46,8 @@ const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * The steps that are done, their rate and, if the total is known, the seconds that are left. On a terminal this is a bar that stays on
- * its line, elsewhere lines. It takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
+ * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal shows a bar that stays on
+ * its line; other outputs get lines. The bar takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();
@@ -59,7 +59,7 @@ export function startProgress(label: string, total: number | null): Progress {
   const describe = (nowMs: number) => {
     const perSecond = done / Math.max((nowMs - startedMs) / 1_000, 0.001);
     const rate = `${count(Math.round(perSecond))}/s`;
-    // The total of keys to compare counts only those of the file: KV may have more.
+    // KV may have more keys than the file, and the total counts only those of the file.
     if (total === null || done > total) return `${label}: ${count(done)}, ${rate}`;
     const left = Math.ceil((total - done) / Math.max(perSecond, 0.001));
     return `${label}: ${count(done)} of ${count(total)}, ${rate}, ${left} s left`;

@@ -1,3 +1,4 @@
+import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 
@@ -14,6 +15,12 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
   const isList = ["catalog", "tags", "referrers"].includes(kind) || kind.startsWith("gitlab-");
   return isList ? deadlinesMs.list : deadlinesMs.read;
 }
+
+/**
+ * From when on the silence of a call counts as a failure of the service. Null: it never does, because a list may take long, and so may a write.
+ */
+export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
+  isRead(method) && deadlineMs <= tokenDeadlineMs ? deadlinesMs.read : null;
 
 /** The deadline for a call to a Pod's token service. */
 export const tokenDeadlineMs = 30_000;

@@ -1,5 +1,5 @@
 import type { Directory, Pod } from "../directory/directory.ts";
-import type { ChosenBy } from "../directory/kv.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
@@ -10,14 +10,19 @@ import type { DirectoryFailure } from "../refusal.ts";
 type MountSource = {
   readonly directory: Directory;
   readonly chosenBy: ChosenBy;
-  /** Whether the client may pull the source, as far as the edge can know. */
+  /** False if the client's token does not allow to pull the source, and the Pod's 401 would end the client's push. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 
 /**
+ * Whether a client ends its push at the Pod's 401 to a mount that its token does not allow. Jib reads in a plain token that it lacks the right, and then
+ * asks for no mount, but it cannot read a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ */
+export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
+
+/**
  * Turns a mount whose source belongs to another Pod, or may not be pulled, into a plain upload: the Pod answers 202 and the client sends the blob
- * (end-11). Any other answer, most of all 401 and 404, ends a push in some clients. Jib reads in a plain token that it lacks the right and asks for no
- * mount, but it cannot read a bundle.
+ * (end-11). Any other answer, most of all 404, ends a push in some clients.
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,

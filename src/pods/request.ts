@@ -4,6 +4,7 @@ import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/header
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { registryDeadlineMs } from "./deadlines.ts";
+import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
 
 /**
@@ -42,6 +43,18 @@ export function podRequest(
   };
 }
 
+/** A read that a Pod's service answers quickly, with whatever status, if it is there at all. It carries nothing of a client. */
+export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
+  url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
+  method: "GET",
+  headers: new Headers({ "Accept-Encoding": "identity" }),
+  body: null,
+  bodyBytes: 0,
+  deadlineMs: registryDeadlineMs(base),
+});
+
+const base = { kind: "base", method: "GET", query: "" } as const;
+
 function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = withoutHopByHop(request.headers);
   for (const name of [...headers.keys()]) {
@@ -65,5 +78,8 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
+/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+const ownParameters = [pinParameter, grantParameter];
+
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
-  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, [pinParameter]) } : endpoint;
+  endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

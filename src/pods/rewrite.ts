@@ -3,10 +3,9 @@ import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { notAPage, withoutHopByHop } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
-import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { Refusal } from "../refusal.ts";
+import { type PushGateway, pushLocation } from "./push-location.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
-import { pinParameter, sealPin } from "./upload-pin.ts";
 
 type RewriteContext = {
   readonly pod: Pod;
@@ -15,6 +14,8 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
+  /** Where an upload that begins goes on; null: on the edge. */
+  readonly gateway: PushGateway | null;
 };
 
 /**
@@ -69,15 +70,13 @@ export async function rewriteResponse(response: Response, context: RewriteContex
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
-/** Path and query on the edge. The location of an upload carries the Pod that it stays with. Null: it leads away from what was asked for. */
+/** Path and query on the edge, or a push location on the Pod's gateway. Null: it leads away from what was asked for. */
 async function rewriteLocation(location: string, status: number, context: RewriteContext): Promise<string | null> {
   const target = readLocation(location, status, context);
   if (target === null) return null;
   const { path, query, endpoint } = target;
-  if (endpoint.kind !== "upload") return query === "" ? path : `${path}?${query}`;
-  const pinned = { repository: endpoint.name, upload: endpoint.upload };
-  const pin = await sealPin(context.pod.id, pinned, context);
-  return `${path}?${withParameters(withoutParameters(query, [pinParameter]), { [pinParameter]: pin })}`;
+  if (endpoint.kind === "upload") return pushLocation({ path, query, endpoint }, context);
+  return query === "" ? path : `${path}?${query}`;
 }
 
 /** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */

@@ -3,15 +3,15 @@ import { type Endpoint, hasRepository, type RegistryEndpoint } from "../oci/endp
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 
 /** What a client asked, and of whom. The places that an answer names are judged by it. */
-type Asked = {
-  readonly pod: Pod;
+export type Asked = {
+  readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
   readonly edgeOrigin: string;
 };
 
 /** A place that an answer names, as path and query on the edge. */
-type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
+export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
 /** No registry needs more, and a URL of Cloudflare's has at most 16 KB. */
 const MAX_CHARACTERS = 8192;

@@ -15,7 +15,8 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
     [["token"], pod.token],
     ...pod.blobs.stores.flatMap((store, index) => originOf(store, ["blobs", "stores", index])),
   ];
-  for (const [members, url] of urls) {
+  const gatewayUrls: [Path, string][] = pod.gateway ? [[["gateway", "url"], pod.gateway.url]] : [];
+  for (const [members, url] of [...urls, ...gatewayUrls]) {
     const wrong = wrongUrl(url, rules);
     if (wrong !== null) yield mistake(members, `${quote(url, members)} ${wrong}`);
   }
@@ -26,6 +27,10 @@ export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator
   for (const [members, host] of blobHosts) {
     const wrong = wrongBlobHost(host, rules);
     if (wrong !== null) yield mistake(members, `${quote(host, members)} ${wrong}`);
+  }
+  for (const [members, url] of gatewayUrls) {
+    if (!rules.edgeHosts.includes(new URL(url).host)) continue;
+    yield mistake(members, `${quote(url, members)} is the edge itself; want a host that does not pass through the CDN`);
   }
   for (const { store, text } of storeMistakes(pod.blobs.stores)) yield mistake(["blobs", "stores", store], text);
   for (const { members, sealed, ...place } of rules.seals === "checked" ? sealedOf(pod) : []) {
@@ -77,7 +82,7 @@ type Sealed = {
   readonly target: string;
 };
 
-function sealedOf({ registry, trust, blobs }: TopologyPod): readonly Sealed[] {
+function sealedOf({ registry, trust, gateway, blobs }: TopologyPod): readonly Sealed[] {
   const stores = blobs.stores.flatMap((store, index): Sealed[] => {
     if (store.scheme === "pod" || !("credentials" in store) || store.credentials === undefined) return [];
     const members = ["blobs", "stores", index, "credentials"] as const;
@@ -91,13 +96,22 @@ function sealedOf({ registry, trust, blobs }: TopologyPod): readonly Sealed[] {
       },
     ];
   });
-  if (trust === undefined || trust.kind === "binding") return stores;
+  const gateways: readonly Sealed[] = gateway
+    ? [
+        {
+          members: ["gateway", "key"],
+          sealed: gateway.key,
+          field: "gateway.key",
+          scheme: "gateway",
+          target: gateway.url,
+        },
+      ]
+    : [];
+  if (trust === undefined || trust.kind === "binding") return [...stores, ...gateways];
   const [member, sealed] =
     trust.kind === "header" ? (["value", trust.value] as const) : (["clientSecret", trust.clientSecret] as const);
-  return [
-    ...stores,
-    { members: ["trust", member], sealed, field: `trust.${member}`, scheme: trust.kind, target: registry },
-  ];
+  const field = `trust.${member}`;
+  return [...stores, ...gateways, { members: ["trust", member], sealed, field, scheme: trust.kind, target: registry }];
 }
 
 const placeMembers = ["pod", "field", "scheme", "target"] as const;

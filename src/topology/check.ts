@@ -102,6 +102,7 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
   for (const [id, pod] of pods) {
     yield* claim("registry", pod.registry, id, ["registry"]);
     yield* claim("issuer", pod.issuer, id, ["issuer"]);
+    if (pod.gateway) yield* claim("gateway", pod.gateway.url, id, ["gateway", "url"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
     // Keys in storage name no repository, so the word of one Pod about its blobs would open the other's.

@@ -1,15 +1,15 @@
 /** A pull as docker makes it, with a fresh token: three blobs at a time, no byte kept. */
 import pMap from "p-map";
 import { parseChallenge } from "../../src/oci/challenge.ts";
-import { manifestType } from "../support/image.ts";
+import { manifestTypes } from "../support/client.ts";
 
 export type Image = { readonly origin: string; readonly repository: string };
 
 const blobsAtOnce = 3;
 /** Of an image of the bench: a config and nine layers. */
 export const blobsOfImage = 10;
-/** The 401, the token, the manifest and the blobs, at the registry that a pull begins with. */
-export const requestsOfPull = 3 + blobsOfImage;
+/** The 401, the token, the tag's digest, the manifest and the blobs, at the registry that a pull begins with. */
+export const requestsOfPull = 4 + blobsOfImage;
 
 /** The whole pull, down to the last byte from the storage. */
 export async function pull(image: Image): Promise<void> {
@@ -30,10 +30,13 @@ export async function requestToken({ origin, repository }: Image): Promise<strin
   return ((await answer.json()) as { token: string }).token;
 }
 
-/** Gives the digests of the image's blobs. */
+/** Asks for the tag's digest and then for the manifest by it, as docker does, and gives the digests of the image's blobs. */
 export async function pullManifest({ origin, repository }: Image, token: string): Promise<readonly string[]> {
-  const headers = { Authorization: `Bearer ${token}`, Accept: manifestType };
-  const answer = await expectStatus(200, fetch(`${origin}/v2/${repository}/manifests/1`, { headers }));
+  const headers = { Authorization: `Bearer ${token}`, Accept: manifestTypes };
+  const manifests = `${origin}/v2/${repository}/manifests`;
+  const tag = await expectStatus(200, fetch(`${manifests}/1`, { method: "HEAD", headers }));
+  const digest = tag.headers.get("Docker-Content-Digest") ?? "";
+  const answer = await expectStatus(200, fetch(`${manifests}/${digest}`, { headers }));
   const { config, layers } = (await answer.json()) as Record<"config", Descriptor> & Record<"layers", Descriptor[]>;
   return [config, ...layers].map(({ digest }) => digest);
 }

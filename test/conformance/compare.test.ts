@@ -26,7 +26,7 @@ function report(tag = "Pass", received = "405"): Report {
 }
 
 describe("conformance report", () => {
-  test("it is read with every row, its statuses and the totals", () => {
+  test("every row is read with its statuses, and so are the totals", () => {
     expect(report().rows.map(({ name, status }) => `${name} ${status}`)).toEqual([
       "all FAIL",
       "tag Pass",

@@ -14,12 +14,19 @@ export const registries: readonly Registry[] = [
   { id: "toy", title: "toy Pod", leastPassed: 1 },
 ];
 
+type Chosen = {
+  readonly registries: readonly Registry[];
+  /** Each Pod has its gateway, so uploads through the edge go on there. */
+  readonly gateways: boolean;
+};
+
 /** The registries that `--only <id>` leaves, or what is wrong with the arguments. */
-export function selectRegistries(args: readonly string[]): readonly Registry[] | string {
-  if (args.length === 0) return registries;
-  const usage = `usage: npm run conformance -- [--only ${registries.map(({ id }) => id).join("|")}]`;
-  const [flag, id, ...rest] = args.flatMap((arg) => arg.split("=", 2));
+export function chooseRegistries(args: readonly string[]): Chosen | string {
+  const usage = `usage: npm run conformance -- [--gateways] [--only ${registries.map(({ id }) => id).join("|")}]`;
+  const [flag, id, ...rest] = args.filter((arg) => arg !== "--gateways").flatMap((arg) => arg.split("=", 2));
+  const gateways = args.includes("--gateways");
+  if (flag === undefined) return { registries, gateways };
   if (flag !== "--only" || rest.length > 0) return usage;
   const chosen = registries.filter((registry) => registry.id === id);
-  return chosen.length === 0 ? usage : chosen;
+  return chosen.length === 0 ? usage : { registries: chosen, gateways };
 }

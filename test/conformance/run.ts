@@ -6,7 +6,7 @@ import { findBinaries } from "../../src/local/pods/find-binaries.ts";
 import { type Stack, startStack } from "../../src/local/stack.ts";
 import { StartFailure } from "../../src/local/start-failure.ts";
 import { faults, type Outcome, table } from "./outcome.ts";
-import { type Registry, selectRegistries } from "./registries.ts";
+import { chooseRegistries, type Registry } from "./registries.ts";
 import { runSuite } from "./suite.ts";
 
 const outputDir = `${root}.local/conformance`;
@@ -15,7 +15,7 @@ const getToolsMs = 1_200_000;
 process.exitCode = await main(process.argv.slice(2));
 
 async function main(args: readonly string[]): Promise<number> {
-  const chosen = selectRegistries(args);
+  const chosen = chooseRegistries(args);
   if (typeof chosen === "string") {
     console.error(chosen);
     return 2;
@@ -24,9 +24,9 @@ async function main(args: readonly string[]): Promise<number> {
   spawnSync(process.execPath, [`${root}scripts/tools.mjs`], { stdio: "inherit", timeout: getToolsMs });
   const outcomes: Outcome[] = [];
   const failures: string[] = [];
-  for (const registry of chosen) {
+  for (const registry of chosen.registries) {
     try {
-      outcomes.push(await goThrough(registry));
+      outcomes.push(await goThrough(registry, chosen.gateways));
     } catch (error) {
       failures.push(`${registry.title}: ${explain(error)}`);
     }
@@ -40,15 +40,16 @@ async function main(args: readonly string[]): Promise<number> {
   return failures.length === 0 ? 0 : 1;
 }
 
-async function goThrough(registry: Registry): Promise<Outcome> {
+async function goThrough(registry: Registry, gateways: boolean): Promise<Outcome> {
   const [binary] = findBinaries(["conformance"]);
   const stateDir = `${outputDir}/${registry.id}/state`;
-  const stack = await startStack({ pods: registry.id, edgePort: 0, stateDir });
+  const stack = await startStack({ pods: registry.id, edgePort: 0, stateDir, gateways });
   try {
     const run = (way: "straight" | "edge", url: string) =>
       runSuite({ binary, registry: url, prefix: `acme/${way}`, outputDir: `${outputDir}/${registry.id}/${way}` });
     const straight = await run("straight", stack.pods["pod-a"].registry.url);
     const edge = await run("edge", stack.edge);
+    if (gateways && stack.seen("pod-a", "gateway").length === 0) throw new Error("no upload went by the gateway");
     return { registry, straight, edge, blobRedirects: await countBlobRedirects(stack) };
   } finally {
     await stack.stop();

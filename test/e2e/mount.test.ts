@@ -31,7 +31,7 @@ function sourceScenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  it("from a repository that the token may not pull, it gets 202, where the Pod itself says 401", async () => {
+  it("from a repository that the token may not pull, Jib gets 202, where the Pod itself says 401", async () => {
     const { edge, pods } = stage.stack;
     const digest = await pushBlob(stage.stack, "acme/source", "a layer to mount");
     const query = `service=pod-a-registry&scope=repository:acme/target:pull,push`;
@@ -42,7 +42,10 @@ function sourceScenario(kind: PodKind): void {
     expect((await createClient(pods["pod-a"].registry.url).get(path, ofPod, { method: "POST" })).status).toBe(401);
     const client = createClient(edge);
     const token = await client.token(["repository:acme/target:pull,push"]);
-    const answer = await client.get(path, token, { method: "POST" });
+    const answer = await client.get(path, token, {
+      method: "POST",
+      headers: { "User-Agent": "jib 3.4.6 jib-maven-plugin" },
+    });
     expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/blobs/uploads/")]);
     const both = await client.token(["repository:acme/target:pull,push", "repository:acme/source:pull"]);
     expect((await client.get(path, both, { method: "POST" })).status).toBe(201);

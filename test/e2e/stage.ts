@@ -13,7 +13,7 @@ export type Stage = {
 
 export async function openStage(
   pods: NonNullable<StackOptions["pods"]>,
-  options: Pick<StackOptions, "signingKeys" | "sealingKeys" | "topology" | "env"> = {},
+  options: Pick<StackOptions, "signingKeys" | "sealingKeys" | "topology" | "env" | "gateways" | "bodyLimitBytes"> = {},
 ): Promise<Stage> {
   const dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
   const remove = () => rm(dir, { recursive: true, force: true });

@@ -74,7 +74,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000 },
       },
       directory: createDirectory({
-        readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace }),
+        readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),
         ...{ plainHttp: "nowhere", parsedPods, parsedRecords },
       }),
       callTokenService: async () => expect.fail("the token service was asked"),

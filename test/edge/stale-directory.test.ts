@@ -52,7 +52,7 @@ function startEdge() {
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
-    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace });
+    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace, waitUntil: () => {} });
     const waitUntil = () => undefined;
     const cache = { read: async () => null, write: async () => undefined };
     const emptyCache = { match: async () => null, put: async () => undefined };

@@ -59,7 +59,7 @@ describe("the account that --env names", () => {
     expect(await target.openEdge()).toMatchObject({ origin: "https://registry.example.com" });
   });
 
-  test("takes the API token from PODCTL_API_TOKEN, else from CLOUDFLARE_API_TOKEN, and says which variable is missing", async () => {
+  test("is opened with the API token in PODCTL_API_TOKEN or CLOUDFLARE_API_TOKEN, and an error names a missing variable", async () => {
     const target = await openWith(toml("", kv(idOne)));
     vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "");
     expect(() => target.openKv()).toThrow("set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
@@ -73,7 +73,7 @@ describe("the account that --env names", () => {
     }
   });
 
-  test("is refused with the id that wrangler.toml comes with", async () => {
+  test("is refused if its namespace still has the placeholder id of zeros that wrangler.toml comes with", async () => {
     vi.stubEnv("PODCTL_API_TOKEN", "token");
     vi.stubEnv("CLOUDFLARE_ACCOUNT_ID", "a".repeat(32));
     const target = await openWith(toml("", kv(zeros)));
@@ -92,7 +92,7 @@ type WranglerConfig = {
 };
 
 describe("wrangler.toml of this repository", () => {
-  test.each(["", "production", "staging"])("its section %j is read as wrangler reads it", async (env) => {
+  test.each(["", "production", "staging"])("section %j is read as wrangler reads it", async (env) => {
     const { unstable_readConfig } = await import("wrangler");
     const expected: WranglerConfig = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });
     const read = await readWorkerConfig("wrangler.toml", env || undefined);

@@ -184,7 +184,7 @@ describe("a record that someone damaged by hand", () => {
     expect(said(records(false))).toEqual(said(whole));
   });
 
-  test("stops plan and rollback if it is the directory record, until that is restored by hand with its revision", async () => {
+  test("stops plan and rollback if it is the directory record, until someone restores this record with its revision", async () => {
     await apply(after);
     const first = records(false);
     await apply(before);
@@ -298,11 +298,11 @@ describe("a rollback", () => {
   });
 });
 
-describe("someone else who writes during an apply", () => {
+describe("an apply during which someone else writes", () => {
   const put = (key: string, value: string) => server.data.set(key, { value, metadata: JSON.parse(value) });
   const route = (pod: string) => `{"v":1,"revision":9,"pod":"${pod}","state":"active"}`;
 
-  test("is noticed if the apply has written that record already, and the record is named", async () => {
+  test("fails and names their record if the apply had already written that record", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {
@@ -314,7 +314,7 @@ describe("someone else who writes during an apply", () => {
     );
   });
 
-  test("is noticed if the apply does not write that record, and the record is named", async () => {
+  test("fails and names their record if the apply does not write that record", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {
@@ -324,7 +324,7 @@ describe("someone else who writes during an apply", () => {
     await expect(apply(after)).rejects.toThrow(/someone else wrote 1 record.*\n.*- route\/stranger: pod-a/);
   });
 
-  test("is not assumed if a listing only lags behind", async () => {
+  test("is told apart from an apply after which a listing only lags behind", async () => {
     await apply(before);
     const plan = await makePlan(kv, after);
     const pages: (readonly ListedKey[])[] = [];
@@ -340,7 +340,7 @@ describe("someone else who writes during an apply", () => {
     await expect(checkApplied(lagging(2), after, plan, [0, 0])).rejects.toThrow(/^all was written, but KV still shows/);
   });
 
-  test("is named with the revision that they applied, and that revision stays", async () => {
+  test("fails and names them and their revision, which stays in KV", async () => {
     await apply(before);
     const other = { ...(JSON.parse(records().get("directory") ?? "") as object), revision: 2, appliedBy: "bob@box" };
     server.heal();
@@ -356,7 +356,7 @@ describe("someone else who writes during an apply", () => {
     expect(records().get("directory")).toBe(JSON.stringify(other));
   });
 
-  test("is named if they begin a write to the same revision", async () => {
+  test("fails and names them if they begin a write to the same revision", async () => {
     await apply(before);
     server.heal();
     server.onWrite = (n) => {

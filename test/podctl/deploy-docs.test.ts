@@ -23,7 +23,7 @@ describe("the topology of docs/deploy.md", () => {
     expect(text.trimEnd().split("\n").length).toBeLessThanOrEqual(30);
   });
 
-  test("gives its credentials a place before they are sealed, as the page tells", () => {
+  test("has a place for its credentials before they are sealed, as the page says", () => {
     const unsealed = text.replace(/,\s*credentials: \S+/, "");
     expect(unsealed).not.toContain("credentials");
     const place = { pod: "pod-a", field: "blobs.stores.0.credentials" };

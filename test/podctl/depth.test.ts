@@ -60,7 +60,7 @@ test("podctl doctor names the assignments that are too deep to be found, and wha
   ]);
 });
 
-test("podctl block and unblock change the one record, with history, and refuse one that cannot be read", async () => {
+test("podctl block and unblock change the record of blocks, with history, and refuse a record that cannot be read", async () => {
   const blocks = () => server.data.get("blocks")?.value ?? null;
   await run("block", "acme/leaked", "--why", "leaked");
   const first = blocks();

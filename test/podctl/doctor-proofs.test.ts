@@ -19,7 +19,7 @@ async function storageWithout(digest: string, isLacking = () => true): Promise<S
 const byManifest: Sickness = { proof: "manifest" };
 
 describe("doctor and a Pod with `proof: manifest`:", () => {
-  test("an image with the probe's blob whose blobs are all in the storage is well", async () => {
+  test("nothing is wrong if the storage has all blobs of the image with the probe's blob", async () => {
     await pushProbeImage("well");
     await addOwning("well", byManifest);
     const checks = await check({ pods: ["well"], write: true });
@@ -29,7 +29,7 @@ describe("doctor and a Pod with `proof: manifest`:", () => {
   test.each([
     ["that podctl reaches", "lacking", addOwning],
     ["that only the edge may reach", "lacking-trusting", addTrusting],
-  ])("one %s, whose manifest proves a blob that the storage does not have, is the finding", async (_, id, add) => {
+  ])("a Pod %s has a finding if a manifest proves a blob that its storage does not have", async (_, id, add) => {
     const config = await pushProbeImage(id);
     await add(id, { ...byManifest, ...(await storageWithout(config)) });
     for (const write of [false, true]) {
@@ -39,7 +39,7 @@ describe("doctor and a Pod with `proof: manifest`:", () => {
     }
   });
 
-  test("one whose storage gets a blob only after the registry has answered for it has no wrong store", async () => {
+  test("a store is not wrong if it gets a blob only after the registry has answered for that blob", async () => {
     await pushProbeImage("late");
     const { digest } = healthy("pod-b").probe;
     let asked = 0;
@@ -49,7 +49,7 @@ describe("doctor and a Pod with `proof: manifest`:", () => {
     expect(asked).toBeGreaterThan(2);
   });
 
-  test("one whose repository has no image with the probe's blob is not judged", async () => {
+  test("the check is skipped if the repository has no image with the probe's blob", async () => {
     await mountProbe("untagged");
     await addOwning("untagged", byManifest);
     const checks = await check({ pods: ["untagged"] });

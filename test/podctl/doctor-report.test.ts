@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
 import { formatChecks } from "../../src/podctl/doctor/report.ts";
 
-test("doctor's table keeps what a Pod answered within its line", () => {
+test("doctor's table shows a Pod's answer on one line, even if the answer has a line break", () => {
   const text = 'tokens say "x\npod-b  token  ok  fine", the record "i"';
   const row: Check = { pod: "pod-a", check: "issuer", status: "finding", finding: "issuer-wrong", text };
   const table = formatChecks([row], createColors(false));

@@ -151,8 +151,8 @@ test.each([
   expect(findings(checks)).toEqual([`pod-b: ${finding}`]);
 });
 
-describe("doctor and the edge:", () => {
-  test("an edge that does not answer or has another probe token is the finding", async () => {
+describe("doctor reports an edge", () => {
+  test("that does not answer or has another probe token", async () => {
     expect(findings(await check({ edge: await closedOrigin() }))).toEqual(["edge: edge-unreachable"]);
     expect(findings(await check({ probeToken: "x".repeat(43) }))).toEqual(["edge: probe-refused"]);
     const without = await check({ probeToken: null });
@@ -160,7 +160,7 @@ describe("doctor and the edge:", () => {
     expect(without).toContainEqual(expect.objectContaining({ check: "stores", status: "skipped" }));
   });
 
-  test("an edge whose record of a Pod is older than KV's is the finding, and the Pod's stores are not", async () => {
+  test("whose record of a Pod is older than KV's, and does not report the Pod's stores", async () => {
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b"), revision: 2 }));
     expect(findings(await check())).toEqual(["pod-b: edge-behind"]);
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b") }));
@@ -168,7 +168,7 @@ describe("doctor and the edge:", () => {
 });
 
 describe("doctor and a Pod that only the edge may reach:", () => {
-  test("it is checked through the edge, and its faults are found there too", async () => {
+  test("the Pod is checked through the edge, and its faults are found there, too", async () => {
     await addTrusting("trusting", {});
     await addTrusting("trusting-other-issuer", { issuer: "somebody" });
     await addTrusting("trusting-registry-down", { registry: await closedOrigin() });
@@ -214,13 +214,13 @@ test("doctor names a Pod whose record does not parse or is missing", async () =>
   expect(findings(checks)).toEqual(["broken: record-wrong", "unknown: record-wrong"]);
 });
 
-describe("doctor and credentials:", () => {
-  test("credentials that a Pod refuses are the finding", async () => {
+describe("doctor with credentials", () => {
+  test("reports that a Pod refuses them", async () => {
     const user = { name: "demo", password: "wrong" };
     expect(findings(await check({ user }))).toEqual(["pod-a: credentials-refused", "pod-b: credentials-refused"]);
   });
 
-  test("only the default Pod sees the credentials, and another Pod if the operator names it", async () => {
+  test("shows them only to the default Pod, and to another Pod if the operator names it", async () => {
     const shared = kv.get("directory") ?? "";
     kv.set("directory", shared.replace("shared", "own"));
     stack.current.clearSeen();
@@ -238,11 +238,11 @@ describe("doctor and credentials:", () => {
   });
 });
 
-describe("doctor and a fleet that asks for no tokens:", async () => {
+describe("doctor in a fleet that asks for no tokens", async () => {
   const pod = await startOddPod();
   const open = useStack({ env: { AUTH: "none" }, topology: asPodB(pod), seedImages: false });
 
-  test("the checks send no token", async () => {
+  test("sends no token", async () => {
     pod.answer((response) => void response.writeHead(200, { "Content-Length": 2 }).end("{}"));
     const { "pod-b": record } = await healthyRecords(open.current);
     const streamed = { ...active, ...record, registry: pod.url, blobs: { stores: [] } };

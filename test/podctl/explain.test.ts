@@ -81,7 +81,7 @@ describe("explain:", () => {
     expect(result(await explain(method, path), "answer")).toContain(answer);
   });
 
-  test("the look-ups are the prefixes that were tried, and the one that exists", async () => {
+  test("the look-ups show each prefix that was tried, and which prefix exists", async () => {
     const steps = await explain("GET", "/v2/globex/team/app/manifests/1");
     expect(lines(steps, "look-ups")).toEqual([
       "directory  default pod-a, depth 1",
@@ -155,7 +155,7 @@ describe("explain:", () => {
     expect(result(steps, "assumed")).toBe("every Pod answers with 200 (--pod-status)");
   });
 
-  test("what a Pod is assumed to answer decides what follows", async () => {
+  test("the answer that a Pod is assumed to give decides what follows", async () => {
     const path = `/v2/acme/private/blobs/${digest}`;
     const absent = await explain("GET", path, { podStatus: 404 });
     expect([result(absent, "assumed"), result(absent, "answer")]).toEqual([

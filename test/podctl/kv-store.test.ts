@@ -44,7 +44,7 @@ test("KV store: values are read 100 at a time, each key once, and a missing key 
   expect(values).toEqual(new Map([...entries, ["route/none", null]]));
 });
 
-test("KV store: a value has no metadata if it is too long for it or its JSON has another spelling", async () => {
+test("KV store: a value is not repeated in metadata if it is too long or if its JSON has another spelling", async () => {
   await kv.write([
     ["pod/long", JSON.stringify({ v: 1, text: "x".repeat(1_100) })],
     ["route/spaced", '{ "v": 1 }'],

@@ -40,7 +40,7 @@ function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): 
 }
 
 describe("a plan", () => {
-  test("adds the assignments that KV lacks, changes those that differ, deletes those that are not wanted, and no other", () =>
+  test("adds the assignments that KV lacks, changes those that differ, deletes those that the topology lacks, and touches no others", () =>
     fc.assert(
       fc.asyncProperty(assignments, assignments, fc.integer({ min: 1, max: 8 }), async (live, more, pageKeys) => {
         // Half of what is wanted is in KV already, so that there is something to leave as it is.
@@ -59,7 +59,7 @@ describe("a plan", () => {
       }),
     ));
 
-  test("has writes before deletes, Pods before the assignments that name them, and the directory between", async () => {
+  test("puts Pods before the assignments that name them, then the directory record, and deletes last", async () => {
     const before = topologyText(["pod-a", "pod-b"], "assignments: {acme: pod-a, globex: pod-b}");
     const after = topologyOf(topologyText(["pod-a", "pod-c"], "assignments: {acme: pod-c, initech: pod-c}"));
     const stamp = { revision: 1, appliedAt: new Date(0) };
@@ -87,7 +87,7 @@ describe("a plan", () => {
     ]);
   });
 
-  test("names the assignments in KV that are deeper than the directory's depth, and corrects that", async () => {
+  test("names the assignments in KV that are deeper than the directory's depth, and deletes them or raises the depth", async () => {
     const kv = kvOf({ acme: "pod-a" }, 10);
     const route = { key: "route/acme/team", metadata: { v: 1, revision: 1, pod: "pod-b", state: "active" } };
     const withHand: KvStore = {

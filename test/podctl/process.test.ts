@@ -37,7 +37,7 @@ test.runIf(existsSync("/dev/full")).each([[["schema"]], [["keys", "generate"]]])
   },
 );
 
-test("podctl process: started by npm, it reads a path from the folder where npm was called", async () => {
+test("podctl process: started by npm, podctl reads a path relative to the folder where npm was called", async () => {
   const asNpm = { ...env, npm_lifecycle_event: "podctl", INIT_CWD: dir };
   const run = await podctl(["validate", "topology.yaml", ...production], { env: asNpm });
   expect(run).toEqual({ stdout: "topology.yaml is valid: 1 Pod, 1 assignment, 0 blocks.\n", stderr: "", code: 0 });
@@ -58,7 +58,7 @@ test("podctl process: unassign and unblock say that there is nothing to remove",
   );
 });
 
-test("podctl process: --env selects the environment, and without it CLOUDFLARE_ENV does, as for wrangler", async () => {
+test("podctl process: the environment comes from --env or, without that flag, from CLOUDFLARE_ENV, as for wrangler", async () => {
   await podctl(["apply", join(dir, "topology.yaml"), "--yes", ...production], { env });
   const both = join(dir, "both.toml");
   const second = `[env.staging]\nkv_namespaces = [{ binding = "DIRECTORY", id = "${"a".repeat(32)}" }]\n`;
@@ -74,14 +74,14 @@ test("podctl process: --env selects the environment, and without it CLOUDFLARE_E
   expect([third.code, third.stderr]).toEqual(unknown);
 });
 
-test("podctl process: a wrangler.toml that cannot be read is named", async () => {
+test("podctl process: an error names a wrangler.toml that cannot be read", async () => {
   const broken = join(dir, "broken.toml");
   writeFileSync(broken, "name == 1\n");
   const run = await podctl(["plan", ...production], { env: { ...env, PODCTL_WRANGLER_CONFIG: broken } });
   expect([run.code, run.stderr]).toEqual([1, expect.stringContaining(`podctl: "${broken}" cannot be read: `)]);
 });
 
-test("podctl process: with --json, what it asks about goes to standard error", async () => {
+test("podctl process: with --json, a command shows on standard error what it asks about", async () => {
   const run = (...args: readonly string[]) => podctl([...args, "--json", ...production], { env });
   const told = await run("apply", join(dir, "topology.yaml"), "--yes");
   expect([told.code, told.stderr, typeof JSON.parse(told.stdout)]).toEqual([0, "", "object"]);

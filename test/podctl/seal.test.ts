@@ -23,6 +23,7 @@ const topology = `pods:
         - { scheme: s3, endpoint: "https://s3.example.com", bucket: pod-a-blobs }
         - { scheme: ftp }
         - { scheme: s3, endpoint: "https://s3.example.com", region: eu-1, bucket: near, when: { cloud: aws, region: eu-1 } }
+    gateway: { url: "https://uploads.pod-a.example.com" }
   pod-b: { registry: "https://registry.pod-b.example.com", trust: { kind: access, clientId: edge } }
 `;
 const file = join(dir, "topology.yaml");
@@ -60,6 +61,7 @@ describe("podctl seal", () => {
       seal(store, "hush"),
       seal("blobs.stores.1.credentials", { keyPairId: "K1", privateKey: "hush" }),
       seal("blobs.stores.2.credentials", { key: "hush" }),
+      seal("gateway.key", "hush"),
     ]);
     expect(wrong.map(({ code, stderr }) => [code, stderr])).toEqual([
       [1, 'podctl: the secret on standard input is wrong at "secretAccessKey": want "secretAccessKey"\n'],
@@ -72,6 +74,10 @@ describe("podctl seal", () => {
         1,
         `podctl: "${file}" cannot take it: pods.pod-a.blobs.stores[2] has scheme "public", which has no credentials\n`,
       ],
+      [
+        1,
+        "podctl: the secret on standard input is not a gateway's key; want one or two keys of 32 bytes in base64, separated by a comma\n",
+      ],
     ]);
   });
 });
@@ -82,6 +88,7 @@ describe("the place that podctl seal reads from a topology file", () => {
     ["pod-a", "blobs.stores[0].credentials", "s3", "pod-a-blobs"],
     ["pod-a", "blobs.stores.1.credentials", "cloudfront", "https://cdn.example.net"],
     ["pod-a", "blobs.stores.5.credentials", "s3", "near"],
+    ["pod-a", "gateway.key", "gateway", "https://uploads.pod-a.example.com"],
     ["pod-a", "trust.value", "header", "https://registry.pod-a.example.com"],
     ["pod-b", "trust.clientSecret", "access", "https://registry.pod-b.example.com"],
   ])("has the scheme and target of %s %s", (pod, field, scheme, target) => {

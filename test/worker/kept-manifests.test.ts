@@ -68,7 +68,10 @@ describe("kept manifest", () => {
       expect(registrySaw()).toEqual([]);
       const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
       const direct = await seenOf(await atPod.get(`/v2/${repository}/${path}`, jwtOf(token), { method }));
-      expect(own).toEqual({ ...direct, headers: { ...direct.headers, "cache-control": "no-transform" } });
+      const forwarded = await ask(path, { method, headers: { "Cache-Control": "no-cache" } });
+      expect(registrySaw()).toEqual([`${method} /v2/${repository}/${path}`]);
+      expect(own).toEqual(forwarded);
+      expect(own).toMatchObject(direct);
       expect(own).toMatchObject({
         text: method === "GET" ? text : "",
         headers: { "content-length": String(text.length), etag: expect.stringContaining("sha256:") },

@@ -284,3 +284,40 @@ describe("HEAD that proves nothing", () => {
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
   });
 });
+
+describe("a body that is too large for the Pod", () => {
+  const nginx =
+    "<html>\r\n<head><title>413 Request Entity Too Large</title></head><hr><center>nginx/1.24.0</center></html>";
+
+  test.each([
+    [
+      "that names no limit",
+      nginx,
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it; its operator can raise the limit",
+    ],
+    [
+      "that names its limit",
+      "<h1>Maximum upload size is 100 MB</h1>",
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it, whose limit is 100 MB; its operator can raise the limit",
+    ],
+    [
+      "without a body",
+      "",
+      "a body of 5 bytes is too large for the registry or for a proxy in front of it; its operator can raise the limit",
+    ],
+  ])("a proxy's 413 %s becomes an OCI error that says the size", async (_, page, message) => {
+    pod.answer((response) => void response.writeHead(413, { "Content-Type": "text/html", Server: "nginx" }).end(page));
+    const { answer } = await ask("manifests/1", { method: "PUT", body: "large" });
+    expect([answer.status, answer.headers.get("Content-Type")]).toEqual([413, "application/json"]);
+    expect(await answer.json()).toEqual({ errors: [{ code: "SIZE_INVALID", message }] });
+  });
+
+  test("a registry's own 413 in OCI form passes as it is", async () => {
+    const own = '{"errors":[{"code":"MANIFEST_INVALID","message":"over 4 MiB"}]}';
+    pod.answer(
+      (response) => void response.writeHead(413, { "Content-Type": "application/json", "X-Own": "1" }).end(own),
+    );
+    const { answer } = await ask("manifests/1", { method: "PUT", body: "large" });
+    expect([answer.status, answer.headers.get("X-Own"), await answer.text()]).toEqual([413, "1", own]);
+  });
+});

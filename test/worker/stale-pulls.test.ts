@@ -6,7 +6,7 @@ import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
 
 const odd = await startOddPod();
 const warning = '110 - "response is stale"';
@@ -19,7 +19,8 @@ const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: stri
     `    outage: { staleSeconds: ${staleSeconds} }\n    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
   );
 
-const setFault = (stack: Stack, fault: Fault) => stack.setFault("pod-a", "registry", fault);
+const setFault = (stack: Stack, fault: Fault) =>
+  fault.mode === "none" ? endFault(stack, "pod-a") : stack.setFault("pod-a", "registry", fault);
 
 /** An image that was pulled through the edge, so that the location knows its tag, its manifest and its blobs. */
 async function setUp(stack: Stack, repository: string) {

@@ -106,14 +106,18 @@ test("a mount within a Pod gets 201, and one across Pods or from a malformed nam
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
-test("a mount from a repository that the token may not pull gets 202 and is not asked of the Pod", async () => {
+test("a mount from a repository that the token may not pull gets the Pod's challenge, and Jib gets 202", async () => {
   const digest = await pushBlob(stack.current, "acme/source", "a layer to mount without a right");
   const client = createClient(stack.current.edge);
   const own = "repository:acme/without:pull,push";
   const query = `mount=${digest}&from=acme/source&origin=x`;
   const mount = async (...scopes: readonly string[]) => {
     const token = await client.token([own, ...scopes]);
-    return client.get(`/v2/acme/without/blobs/uploads/?${query}`, token, { method: "POST" });
+    return (userAgent: string) =>
+      client.get(`/v2/acme/without/blobs/uploads/?${query}`, token, {
+        method: "POST",
+        headers: { "User-Agent": userAgent },
+      });
   };
   stack.current.clearSeen();
   for (const scopes of [
@@ -122,13 +126,25 @@ test("a mount from a repository that the token may not pull gets 202 and is not 
     ["repository:acme/source:push"],
     ["repository:globex/hello:pull"],
   ]) {
-    const answer = await mount(...scopes);
+    const ask = await mount(...scopes);
+    const answer = await ask("jib 3.4.6 jib-maven-plugin");
     expect([answer.status, answer.headers.get("Location")]).toEqual([202, expect.stringContaining("/acme/without/")]);
+    const challenged = await ask("containerd/2.1.0");
+    expect([challenged.status, challenged.headers.get("WWW-Authenticate")]).toEqual([
+      401,
+      expect.stringContaining("repository:acme/source:pull"),
+    ]);
   }
-  expect(stack.current.seen("pod-a", "registry").map(({ method, path }) => `${method} ${path}`)).toEqual(
-    Array(4).fill("POST /v2/acme/without/blobs/uploads/"),
+  const asked = stack.current
+    .seen("pod-a", "registry")
+    .map(({ path }) => path.replace(/\?.*/, (text) => (text ? "?mount" : "")));
+  const uploads = "/v2/acme/without/blobs/uploads/";
+  expect(asked).toEqual(
+    Array(4)
+      .fill([uploads, `${uploads}?mount`])
+      .flat(),
   );
-  expect((await mount("repository:acme/source:pull")).status).toBe(201);
+  expect((await (await mount("repository:acme/source:pull"))("jib 3.4.6 jib-maven-plugin")).status).toBe(201);
 });
 
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {

@@ -4,7 +4,7 @@ import { delimiter } from "node:path";
 import { root } from "../paths.ts";
 import { StartFailure } from "../start-failure.ts";
 
-/** The path of each, in order. Throws one line that names all that are missing. */
+/** Returns the path of each program, in order. Throws one line that names all missing programs. */
 export function findBinaries<const Names extends readonly string[]>(names: Names): { [Index in keyof Names]: string } {
   const found = names.map(findBinary);
   const missing = names.filter((_, index) => found[index] === null);

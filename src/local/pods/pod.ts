@@ -6,12 +6,15 @@ import { loopback } from "../ports.ts";
 import { startTap, type Tap } from "../taps/tap.ts";
 import type { Stop, Teardown, Watchdog } from "../teardown.ts";
 import { createTokenService, type SigningKey } from "../toy/token-service.ts";
+import type { LocalGateway } from "./gateway.ts";
 
-export type ServiceName = "registry" | "token" | "storage";
+type PodService = "registry" | "token" | "storage";
+/** A Pod has a gateway only if the stack is started with gateways. */
+export type ServiceName = PodService | "gateway";
 
 /** `url` is the tap in front of a service, `direct` is the service itself. */
 type ServiceUrls = { readonly url: string; readonly direct: string };
-export type PodServices = Readonly<Record<ServiceName, ServiceUrls>>;
+export type PodServices = Readonly<Record<PodService, ServiceUrls>> & { readonly gateway?: ServiceUrls };
 
 export type PodContext = {
   readonly id: string;
@@ -30,7 +33,7 @@ export type PodContext = {
 
 export type PodServer = { readonly port: number; readonly stop: Stop };
 
-/** What a kind of Pod starts; its registry is told where token service and storage are. */
+/** What a kind of Pod starts. The registry gets the URLs of the token service and the storage. */
 export type PodParts = {
   startStorage(pod: PodContext): Promise<PodServer>;
   startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<PodServer>;
@@ -39,8 +42,17 @@ export type PodParts = {
 export type LocalPod = {
   readonly context: PodContext;
   readonly services: PodServices;
-  readonly taps: Readonly<Record<ServiceName, Tap>>;
+  readonly taps: Readonly<Record<PodService, Tap>> & { readonly gateway?: Tap };
+  readonly gateway?: LocalGateway;
 };
+
+/** The same Pod with its gateway among its services. */
+export const withGateway = ({ taps, services, ...pod }: LocalPod, gateway: LocalGateway): LocalPod => ({
+  ...pod,
+  gateway,
+  taps: { ...taps, gateway: gateway.tap },
+  services: { ...services, gateway: { url: gateway.tap.url, direct: gateway.direct } },
+});
 
 export async function startPod(
   parts: PodParts,

@@ -20,8 +20,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 takes the key as a JWK set, which can state the libtrust key id that the token service writes; with a
- * `rootcertbundle` it would expect the id of RFC 7638.
+ * Distribution v3 gets the key as a JWK set, because a JWK set can name the key by its libtrust id, as the token service does.
+ * For a key from a `rootcertbundle`, distribution v3 expects the id of RFC 7638.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);

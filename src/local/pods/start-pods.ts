@@ -2,7 +2,8 @@
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
-import { type LocalPod, type PodParts, startPod } from "./pod.ts";
+import { bundleGateway, startGateway } from "./gateway.ts";
+import { type LocalPod, type PodParts, startPod, withGateway } from "./pod.ts";
 import { distributionParts, registryParts } from "./registry-pod.ts";
 import { toyParts } from "./toy-pod.ts";
 
@@ -37,15 +38,32 @@ export async function startPods(
     const key = signingKeys[id] ?? (await generateSigningKey(true));
     return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
   };
-  // Both are awaited even if one fails, so that nothing starts after the teardown has run.
-  const [a, b] = await Promise.allSettled([startOne("pod-a"), startOne("pod-b")]);
+  return both(startOne("pod-a"), startOne("pod-b"));
+}
+
+/** Both are awaited even if one fails, so that nothing starts after the teardown has run. */
+async function both(...starting: readonly [Promise<LocalPod>, Promise<LocalPod>]): Promise<BothPods> {
+  const [a, b] = await Promise.allSettled(starting);
   if (a.status === "rejected") throw a.reason;
   if (b.status === "rejected") throw b.reason;
   return { "pod-a": a.value, "pod-b": b.value };
 }
 
+/** Each Pod with a gateway of its own. The edge runs already, because a gateway must know its address. */
+export async function startGateways(
+  pods: BothPods,
+  { stateDir, edges }: { readonly stateDir: string; readonly edges: readonly string[] },
+  teardown: Teardown,
+): Promise<BothPods> {
+  const program = `${stateDir}/gateway.mjs`;
+  await bundleGateway(program);
+  const startOne = async (pod: LocalPod) => withGateway(pod, await startGateway(pod, { program, edges }, teardown));
+  return both(startOne(pods["pod-a"]), startOne(pods["pod-b"]));
+}
+
+/** Null if there is no such Pod or service, or if the stack runs without gateways. */
 export function findTap(pods: BothPods, pod: string, service: string): Tap | null {
   if (pod !== "pod-a" && pod !== "pod-b") return null;
-  if (service !== "registry" && service !== "token" && service !== "storage") return null;
-  return pods[pod].taps[service];
+  const known = (["registry", "token", "storage", "gateway"] as const).find((name) => name === service);
+  return known === undefined ? null : (pods[pod].taps[known] ?? null);
 }

@@ -41,7 +41,7 @@ export function parseFault(text: string): Result<Fault, string> {
 const isIntegerIn = (value: unknown, min: number, max: number): value is number =>
   typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
 
-/** `refuse` closes the tap's listener, so only requests that came before it are still served here. */
+/** `refuse` closes the tap's listener, so only requests that came before this fault are still served here. */
 export function playFault(fault: Fault, exchange: Exchange): void {
   const { response, record } = exchange;
   switch (fault.mode) {

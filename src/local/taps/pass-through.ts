@@ -1,21 +1,21 @@
-/** One request through a tap, unchanged: headers in case and order, framing, early answers, and aborts from both sides. */
+/** Passes one request through a tap and keeps the case and order of headers, framing, early answers, and aborts from both sides. */
 import http from "node:http";
 import type { Socket } from "node:net";
 import { maxHeaderBytes } from "../http-server.ts";
 import { loopback } from "../ports.ts";
 import type { OpenRequest } from "./seen-requests.ts";
 
-/** Writing it sends the headers at once. `flushHeaders` would do so too, but sends a byte above 0x7f as two. */
+/** To write an empty buffer sends the headers at once. `flushHeaders` also does so, but sends each byte above 0x7f as two bytes. */
 const nothing = Buffer.alloc(0);
-/** The headers leave within this time; a reset that came sooner would overtake them. */
+/** The headers leave within this time. An earlier reset would overtake them. */
 const cutAfterMs = 20;
 
-/** The service's end of one client connection: they open and close together, as if the tap were not there. */
+/** The tap's connection to the service, for one client connection. Both open and close together, as if the tap were not there. */
 export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The socket to the service that was last tied to the client's. */
+  /** The socket to the service that was last tied to the client's socket. */
   tied: Socket | null;
 };
 
@@ -64,6 +64,11 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
+    // The body limit in front may have answered already, because the body was too large.
+    if (response.headersSent) {
+      answer.resume();
+      return;
+    }
     if (record !== null) record.status = answer.statusCode ?? null;
     const finish = () => {
       if (record !== null) record.ms = Math.round(performance.now() - startedAt);
@@ -91,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // This comes before `pipe`, so that a client that has the whole answer also finds it in the list.
+  // This comes before `pipe`, so that the list shows the answer as ended once a client has the whole answer.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);
@@ -119,8 +124,8 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
 }
 
 /**
- * The headers as received. Without a length Node's client would send an empty request as chunked, so one is added for the
- * methods that have a body (RFC 9110 §8.6 asks senders for that line anyway).
+ * Returns the headers as received. Node's client would send an empty request without a length as chunked, so a length of 0 is
+ * added for methods that have a body (RFC 9110 §8.6 asks senders for that line anyway).
  */
 function requestHeaders(request: http.IncomingMessage): readonly string[] {
   const { headers, rawHeaders, method } = request;

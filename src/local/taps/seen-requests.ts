@@ -23,7 +23,7 @@ export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[
 export class SeenList {
   #requests: OpenRequest[] = [];
 
-  /** A request is remembered when it arrives, so that one that never gets an answer is seen too. */
+  /** Remembers a request when it arrives, so that a request without an answer is seen, too. */
   begin(method: string, path: string, authorization: string | undefined): OpenRequest {
     const request: OpenRequest = {
       method,
@@ -37,7 +37,7 @@ export class SeenList {
       ms: null,
     };
     this.#requests.push(request);
-    // Many are dropped at once, because each `shift` on a list of this length would cost its length.
+    // Many requests are dropped at once, because each `shift` would move all the other requests of this long list.
     if (this.#requests.length > maxSeen * 1.25) this.#requests = this.#requests.slice(-maxSeen);
     return request;
   }

@@ -17,7 +17,7 @@ export type Tap = {
   stop(): Promise<void>;
 };
 
-/** `hostname` is what clients call the tap. It listens on 127.0.0.1 under either name. */
+/** `hostname` is the name that clients use. The tap listens on 127.0.0.1 under either name. */
 export async function startTap(targetPort: number, hostname: "127.0.0.1" | "localhost"): Promise<Tap> {
   const seen = new SeenList();
   const connections = new WeakMap<object, Connection>();

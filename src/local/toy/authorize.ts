@@ -17,7 +17,7 @@ export type ToyAuthOptions = {
 
 const LEEWAY_SECONDS = 60;
 
-/** As distribution decides: gives the reply that refuses the request, or null if its token allows it. */
+/** Returns a function that decides as distribution does. It returns the reply that refuses a request, or null if the token allows the request. */
 export function createAuthorizer(
   options: ToyAuthOptions,
 ): (request: IncomingMessage, route: Route) => Promise<ToyReply | null> {

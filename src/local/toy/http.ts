@@ -1,4 +1,4 @@
-/** HTTP as the toy servers share it: replies as values, a listener that survives bugs, and what a request says about itself. */
+/** HTTP code that the toy servers share: replies as values, a listener that survives bugs, and the path and origin of a request. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
 /** A whole answer as a value. All bodies are small, except an object's bytes, which the storage streams by itself. */
@@ -43,7 +43,7 @@ export function listener(
 
 type RequestTarget = { readonly path: string; readonly query: URLSearchParams };
 
-/** The path is decoded once, as Go's net/http does before it routes. Null if its escapes are malformed. */
+/** Decodes the path once, as Go's net/http does before it routes. Returns null if an escape is malformed. */
 export function parseTarget(request: IncomingMessage): RequestTarget | null {
   const [path = "", ...query] = (request.url ?? "").split("?");
   try {
@@ -58,7 +58,7 @@ const first = (value: string | readonly string[] | undefined): string | null => 
   return text === undefined || text === "" ? null : text;
 };
 
-/** The origin that the client called, as distribution finds it: from `Forwarded` (RFC 7239), else `X-Forwarded-*`, else Host. */
+/** Returns the origin that the client called. As distribution does, it tries `Forwarded` (RFC 7239) first, then `X-Forwarded-*`, then Host. */
 export function publicOrigin({ headers }: IncomingMessage): string {
   const forwarded = first(headers.forwarded);
   const pair = (key: string) => (forwarded === null ? null : new RegExp(`\\b${key}="?([^;"]+)`, "i").exec(forwarded));

@@ -89,7 +89,7 @@ function missingReferences(manifest: ParsedManifest, repository: Repository | un
   return references.filter((descriptor) => !held(descriptor)).map(({ digest }) => digest);
 }
 
-/** Null if the body is larger. Its rest is then read and dropped, because the client might miss the answer otherwise. */
+/** Returns null if the body is larger. The rest is still read and dropped, because the client might miss the answer otherwise. */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;
@@ -114,7 +114,7 @@ export function deleteManifest(repositories: Repositories, place: ManifestPlace)
   return removed === true ? { status: 202 } : failure("MANIFEST_UNKNOWN", unknownDetail(place));
 }
 
-/** Removes the tags that point to it, too. */
+/** Removes a manifest and all tags that point to it. */
 function deleteRevision(repository: Repository, digest: Digest): boolean {
   if (!repository.manifests.delete(digest)) return false;
   for (const [tag, tagged] of repository.tags) if (tagged === digest) repository.tags.delete(tag);

@@ -16,7 +16,7 @@ type RegistryServices = UploadServices & { readonly lenientManifests: boolean };
 type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
-  /** Takes manifests whose blobs it does not have, as some registries do; a Pod with such a registry must not have `proof: manifest`. */
+  /** Whether the registry takes manifests whose blobs it does not have, as some registries do. Its Pod must then not have `proof: manifest`. */
   readonly lenientManifests?: boolean;
 };
 

@@ -5,7 +5,7 @@ import type { StoredManifest } from "./parse-manifest.ts";
 
 /** All that the toy registry knows about a repository. The bytes of blobs are in storage, where repositories share them. */
 export type Repository = {
-  /** By the digest that the client gave, with the sha256 under which distribution keeps the bytes. */
+  /** Maps the digest that the client gave to the sha256 under which distribution keeps the bytes. */
   readonly blobs: Map<Digest, Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
@@ -20,7 +20,7 @@ export class Repositories {
     return this.#repositories.get(name);
   }
 
-  /** For writing. A repository is created when its first blob or manifest is pushed. */
+  /** Returns a repository to write to, and creates the repository for its first blob or manifest. */
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;

@@ -21,8 +21,8 @@ export type RepositoryPlace = { readonly name: RepositoryName } & (
 export type Route = { readonly place: Place; readonly query: URLSearchParams };
 
 /**
- * Reads the path as distribution's router does: decoded once, then matched with a greedy name. The edge parses in another way,
- * so a test fails for any name that the two read differently.
+ * Reads the path as distribution's router does: it decodes the path once, then matches a greedy name. The edge parses in another
+ * way, so a test fails for any name that the two read differently.
  */
 export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);
@@ -30,7 +30,7 @@ export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const { path, query } = target;
   const place = parsePath(path);
   if (place.ok) return ok({ place: place.value, query });
-  // Distribution's router redirects a path with slashes too many, and one that lacks its last slash.
+  // Distribution's router redirects a path that has too many slashes or lacks its last slash.
   const ended = path.replace(/^\/+/, "/").replace(/\/+$/, "");
   const moved = [ended, `${ended}/`].find((candidate) => candidate !== path && parsePath(candidate).ok);
   const [, search] = /(\?.*)$/.exec(request.url ?? "") ?? [];

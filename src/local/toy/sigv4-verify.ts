@@ -20,7 +20,7 @@ type SignedQuery = {
 /** S3 accepts a client's clock that is this much ahead. */
 const MAX_CLOCK_AHEAD_MS = 15 * 60_000;
 
-/** The decoded path, if the query has one valid signature by our key and the request has no other authentication. */
+/** Returns the decoded path if the query has one valid signature by our key and the request has no other authentication. */
 export function verifySignature(
   request: IncomingMessage,
   credentials: SigningCredentials,

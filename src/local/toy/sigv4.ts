@@ -16,7 +16,7 @@ export const MAX_EXPIRES_SECONDS = 604_800;
 
 type CanonicalRequest = {
   readonly method: string;
-  /** Decoded. Each segment is encoded once and nothing is collapsed; among AWS's services only S3 does it so. */
+  /** The decoded path. A signer encodes each segment once and collapses nothing; among AWS's services only S3 does so. */
   readonly path: string;
   /** The decoded pairs, without the signature. */
   readonly query: readonly (readonly [string, string])[];

@@ -10,7 +10,7 @@ export type ToyStorageClientOptions = SigningCredentials & {
   readonly bucket: string;
 };
 
-/** As long as distribution's own redirects live by default. */
+/** Distribution's own redirects live this long by default. */
 const REDIRECT_SECONDS = 1200;
 const PUT_SECONDS = 60;
 const IDLE_TIMEOUT_MS = 30_000;

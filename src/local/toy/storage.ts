@@ -55,7 +55,7 @@ function errorReply({ status, code, message }: StorageError, headers: Readonly<R
   return { status, headers: { "Content-Type": "application/xml", ...headers }, body };
 }
 
-/** Null for another bucket, and for the few keys that S3 could store but a file system cannot. */
+/** Returns null for another bucket, and for the few keys that S3 could store but a file system cannot. */
 function objectFile({ bucket, dir }: ToyStorageOptions, path: string): string | null {
   if (!path.startsWith(`/${bucket}/`)) return null;
   const segments = path.slice(bucket.length + 2).split("/");
@@ -88,7 +88,7 @@ async function serveObject(file: string, request: IncomingMessage, response: Ser
 
 type ByteRange = { readonly start: number; readonly end: number };
 
-/** RFC 9110 §14.1.2. Like S3, gives the whole object (null) for several ranges or for a header that cannot be parsed. */
+/** RFC 9110 §14.1.2. Like S3, returns the whole object (null) for several ranges or for a header that cannot be parsed. */
 function parseRange(header: string | undefined, size: number): ByteRange | "unsatisfiable" | null {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return null;

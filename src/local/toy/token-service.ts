@@ -86,7 +86,7 @@ function sameText(a: string, b: string): boolean {
 
 const actionsOfRepository = ["pull", "push", "delete", "*"];
 
-/** As GitLab does: drops the actions that the user does not have, and an access that has no action left. */
+/** Drops, as GitLab does, the actions that the user does not have, and each access that has no action left. */
 function grantedAccess(user: User | null, asked: readonly Access[], prefixes: readonly string[]): readonly Access[] {
   return asked.flatMap((access) => {
     const granted = access.type === "repository" ? repository(user, access, prefixes) : registry(user, access);

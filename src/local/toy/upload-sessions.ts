@@ -13,11 +13,11 @@ export type Upload = {
   readonly name: RepositoryName;
   readonly file: string;
   sizeBytes: number;
-  /** A request is writing to the file, or moving it to storage. */
+  /** Whether a request is writing to the file, or moving it to storage. */
   busy: boolean;
 };
 
-/** No client needs more. At this number the oldest upload is dropped, which is most likely an abandoned one. */
+/** No client needs more. Beyond this number the oldest upload is dropped, because it is most likely abandoned. */
 const MAX_OPEN_UPLOADS = 1000;
 
 export class UploadSessions {

@@ -1,4 +1,4 @@
-/** Blob uploads: POST opens one, takes a whole blob or mounts one; GET, PATCH, PUT and DELETE continue it. */
+/** Blob uploads: POST opens an upload, takes a whole blob or mounts a blob; GET, PATCH, PUT and DELETE go on with an upload. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, digestParts, parseDigest } from "../../oci/digest.ts";
@@ -75,7 +75,7 @@ async function put(services: UploadServices, upload: Upload, query: URLSearchPar
   return digest.ok ? finish(services, upload, digest.value, request) : failure("DIGEST_INVALID", digest.error);
 }
 
-/** `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"): chunks come in order. */
+/** `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"). Chunks must come in order. */
 function checkChunk(upload: Upload, { headers }: IncomingMessage): Result<null, "RANGE_INVALID" | "SIZE_INVALID"> {
   const range = headers["content-range"];
   if (range === undefined) return ok(null);
@@ -94,7 +94,7 @@ async function finish(
 ): Promise<ToyReply> {
   await appendBody(upload, request);
   try {
-    // The toy registry computes only these two.
+    // The toy registry computes only sha256 and sha512.
     const { algorithm } = digestParts(digest);
     const known = algorithm === "sha256" || algorithm === "sha512";
     if (!known || (await digestFile(upload.file, algorithm)) !== digest) return failure("DIGEST_INVALID", digest);
@@ -116,7 +116,7 @@ function progressHeaders(uploads: UploadSessions, upload: Upload, request: Incom
   const state = encodeURIComponent(uploads.state(upload));
   return {
     Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
-    // The range is inclusive, so an empty upload reads as one byte. Distribution writes it so too.
+    // The range is inclusive, so an empty upload looks like one byte. Distribution's range does so, too.
     Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
     "Docker-Upload-UUID": upload.id,
   };

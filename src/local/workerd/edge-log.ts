@@ -1,4 +1,4 @@
-/** The Worker's log: its records of requests are kept, its warnings and errors are printed, and all else is dropped. */
+/** The Worker's log: its records of requests are kept, its warnings and errors are printed, and everything else is dropped. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
 
@@ -17,7 +17,7 @@ export type EdgeRecord = {
   readonly kvReads: number;
   readonly kvKeys: number;
   readonly podRequests: number;
-  /** A redirected blob has it: where its proof was found. */
+  /** Where the proof of a redirected blob was found. Other answers do not have this. */
   readonly proof?: "memory" | "cache" | "manifest" | "head";
   /** Set if the Pod broke off a manifest and the edge completed it. */
   readonly completed?: true;
@@ -55,7 +55,7 @@ export class EdgeLog {
     for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
   }
 
-  /** From now on warnings and errors are not printed, because they are about the end of the stack. */
+  /** Stops printing warnings and errors, because from now on they are about the end of the stack. */
   close(): void {
     this.#closed = true;
   }

@@ -1,5 +1,5 @@
 /**
- * A KV namespace behind those calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys; read,
+ * Serves a KV namespace by those calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys; read,
  * write and delete many), so that podctl talks to the running stack as it does to an account.
  */
 import { Hono } from "hono";
@@ -10,7 +10,7 @@ import * as v from "valibot";
 export const kvApiPath = "/client/v4";
 export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
 
-/** The namespace that the API serves; Miniflare's is one. */
+/** The namespace that the API serves. Miniflare's namespaces have this type. */
 export type ApiKv = {
   list(options: { prefix?: string; cursor?: string; limit: number }): Promise<ApiListing>;
   get(key: string): Promise<string | null>;

@@ -49,6 +49,6 @@ export function unblockCommand(): Command {
     });
 }
 
-/** The record of blocks in KV, with a change. A record that cannot be read is not replaced, because its blocks would be lost. */
+/** Changes the record of blocks in KV. A record that cannot be read is not replaced, because its blocks would be lost. */
 const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
   orFail(blocksToWrite(change(orFail(parseBlocks(text)))));

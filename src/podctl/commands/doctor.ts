@@ -37,7 +37,7 @@ that you name. On the local stack you need to set none of these.
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      // It lists all assignments, and is not about one Pod.
+      // This check lists all assignments, so it is left out if the operator names Pods.
       const unfound = named ? [] : await checkDepth(directory, kv);
       const checked = await checkDeployment({
         directory,

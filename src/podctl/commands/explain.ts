@@ -74,7 +74,7 @@ function parseUrl(text: string, host = "edge.invalid"): URL {
   throw new InvalidArgumentError(`"${text}" is not a URL; want one, or a path that begins with a slash`);
 }
 
-/** With the scheme before it, as it is copied from a header, it is the same token. */
+/** Removes the scheme, because a token is often copied from a header as `Bearer <token>`. */
 function parseBearer(text: string | null): string | null {
   const token = text?.trim().replace(/^Bearer\s+/i, "") ?? null;
   if (token === "")

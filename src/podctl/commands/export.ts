@@ -9,7 +9,7 @@ import { readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
-/** YAML with more than this is slow to read. */
+/** A YAML file with more assignments than this is slow to read. */
 const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {

@@ -58,7 +58,7 @@ The log is read as a stream. Applying a file keeps blocks that are only in KV, s
     });
 }
 
-/** What says nothing about any traffic must not pass for a map that changes nothing. */
+/** Whether no line of the log could be read. This must not pass for a log without differences. */
 const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
   unread > 0 && Object.values(read).every((lines) => lines === 0);
 

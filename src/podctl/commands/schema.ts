@@ -9,11 +9,11 @@ import { printJson } from "../output.ts";
 const options = { typeMode: "input", errorMode: "ignore" } as const;
 const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entries, ...cloudEntries }), options);
 
-/** The form of a topology file, for editors. What only `podctl validate` can see (names, hosts, sealed values) is not in it. */
+/** Returns the JSON schema of a topology file, for editors. It leaves out what only `podctl validate` can check: names, hosts, sealed values. */
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,
-    // podctl writes clouds out as CIDRs before it checks a topology by its schema.
+    // A file may name clouds. podctl replaces them by CIDRs before it checks the topology by its schema.
     overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
   }),
   title: "registry-edge topology",

@@ -5,6 +5,8 @@ import { Command } from "commander";
 import type { JWK } from "jose";
 import { seal } from "../../directory/seal.ts";
 import { parseJsonObject } from "../../lib/json.ts";
+import { ok } from "../../lib/result.ts";
+import { parseGatewayKeys } from "../../pods/gateway-keys.ts";
 import { parseSecret, type Scheme, schemes } from "../../signers/index.ts";
 import { CliFailure } from "../failure.ts";
 import { sealedPlace } from "../keys/sealed-place.ts";
@@ -18,15 +20,19 @@ export function sealCommand(): Command {
       "the topology file, which says what the secret is for: the store's scheme and bucket, or the registry",
     )
     .argument("<pod>", "the Pod's id in that file")
-    .argument("<field>", "the member that the sealed value goes into, as in blobs.stores.0.credentials or trust.value")
+    .argument(
+      "<field>",
+      "the member that the sealed value goes into, as in blobs.stores.0.credentials, trust.value or gateway.key",
+    )
     .option("--key <file>", "the public key that `podctl keys public` prints (default: sealing.jwk next to the file)")
     .addHelpText(
       "after",
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\` is the text
-itself. The Worker opens the sealed value only there: it refuses a copy in another Pod, member, bucket or registry.`,
+The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, and a
+gateway's key, is the text itself. The Worker opens the sealed value only there: it refuses a copy in another Pod, member, bucket,
+registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });
@@ -41,8 +47,12 @@ itself. The Worker opens the sealed value only there: it refuses a copy in anoth
 
 /** It is better to refuse an unusable secret here than to let the Worker find out when somebody waits for an image. */
 async function checkSecret(scheme: string, secret: string): Promise<void> {
-  if (!(scheme in schemes)) return;
-  const parsed = await parseSecret(scheme as Scheme, secret);
+  const parsed =
+    scheme === "gateway"
+      ? parseGatewayKeys(secret)
+      : scheme in schemes
+        ? await parseSecret(scheme as Scheme, secret)
+        : ok(secret);
   if (!parsed.ok) throw new CliFailure(`the secret on standard input ${parsed.error}`);
 }
 

@@ -40,7 +40,7 @@ store from here.`,
     });
 }
 
-/** The Pods are read by few calls, because one for each takes long. */
+/** Reads all Pods with few calls, because one call for each Pod takes long. */
 async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Pod[]> {
   const parsed = ids.map((id) => orFail(parsePodId(id)));
   const texts = await kv.read(parsed.map(podKey));

@@ -4,7 +4,7 @@ import type { Checks } from "./findings.ts";
 /** Half of the 60 s of leeway that registries and the edge give a token. */
 const maxSkewSeconds = 30;
 
-/** Compares the clock of each server that answers with the edge's clock. All clocks of a Pod together are one check. */
+/** Compares the edge's clock with the clock of each server that answers. All clocks of a Pod together are one check. */
 export class Clocks {
   readonly #edgeAheadSeconds: number;
   readonly #skewSeconds = new Map<string, number>();
@@ -13,7 +13,7 @@ export class Clocks {
     this.#edgeAheadSeconds = edgeAheadSeconds;
   }
 
-  /** Takes the answers of one server, and keeps the largest difference. */
+  /** Returns a function that takes one server's answers. Only the largest difference is kept. */
   of(server: string): (called: Called) => void {
     return ({ aheadSeconds }) => {
       if (aheadSeconds === null) return;

@@ -19,7 +19,7 @@ export type DeploymentUnderTest = EdgeUnderTest & {
 
 const podsAtOnce = 4;
 
-/** All checks of the edge, and then all checks of each Pod in the order of the ids. */
+/** Makes all checks of the edge, and then all checks of each Pod in the order of the ids. */
 export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(tested, edge);

@@ -1,4 +1,4 @@
-/** Whether the edge finds every assignment: it looks up prefixes of at most `depth` components. */
+/** Checks that the edge finds every assignment, because the edge looks up only prefixes of at most `depth` components. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -12,7 +12,7 @@ const maxNamed = 5;
 export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // A record that does not parse is found by the checks of the deployment, and without a depth every prefix is looked up.
+  // `checkDeployment` reports a record that does not parse. Without a depth, the edge looks up every prefix.
   if (!record.ok || record.value.depth === undefined) return [];
   const { depth } = record.value;
   const deeper: string[] = [];

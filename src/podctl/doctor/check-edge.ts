@@ -4,7 +4,7 @@ import type { Deployment } from "./pod-under-test.ts";
 
 export type EdgeUnderTest = Pick<Deployment, "edge" | "edgeHosts" | "probeToken" | "write">;
 
-/** Whether the edge answers, and whether it signs URLs for checks. */
+/** Checks whether the edge answers, and whether it signs URLs for checks. */
 export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): Promise<Deployment> {
   const { edge, edgeHosts, probeToken, write } = edgeUnderTest;
   const health = await call(`${edge}/-/health`);

@@ -16,7 +16,7 @@ export type EdgeRepository = {
 };
 
 const check = "manifest proof";
-/** The probe's image is small, and its repository has few tags. */
+/** These limits are enough, because the probe's image is small and its repository has few tags. */
 const [maxTags, maxChildren, maxBlobs] = [20, 5, 20];
 const accept = [
   "application/vnd.oci.image.manifest.v1+json",
@@ -33,15 +33,15 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
   blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
 
 /**
- * Pulls the probe's image from the edge, one byte of each blob. A pull-through cache gives a manifest before its blobs are in the storage, and then the
- * edge sends clients to objects that are not there. A HEAD at the registry would make it fetch the blob, so only GETs at the edge show this.
+ * Gets one byte of each blob of the probe's image from the edge. A pull-through cache may serve a manifest before the blobs are in the storage, and then
+ * the edge redirects clients to objects that do not exist. Only a GET at the edge shows this, because a HEAD would make the registry fetch the blob.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // The edge remembers the manifest while it answers for the probe's blob, whose proof it has already.
+  // The probe's blob comes first: the edge has its proof already, and remembers the manifest in the meantime.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
@@ -53,7 +53,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
 
-/** The blobs of an image that has this one, or null. */
+/** Returns the blobs of an image that has the wanted blob, or null if no image has it. */
 async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };
@@ -83,7 +83,7 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
   };
 }
 
-/** The status that a client gets which follows the edge's redirect. */
+/** Returns the status that a client gets if it follows the edge's redirect. */
 async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<number, string>> {
   const answer = await call(url, { headers: { ...headers, ...oneByte } });
   const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;

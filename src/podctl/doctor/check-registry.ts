@@ -7,7 +7,7 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 /** `asks`: the registry wants a token for this service. `open`: it wants no token. */
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
-/** OCI end-1: whether a registry answers, and for which service it wants tokens. Null: there is no point in another request. */
+/** OCI end-1. Checks that a registry answers, and returns the service that it wants tokens for. Returns null if another request has no point. */
 export async function checkRegistry(
   { pod, checks }: PodUnderTest,
   seeClock: (called: Called) => void,
@@ -38,7 +38,7 @@ export async function checkRegistry(
   return { kind: "asks", service: challenge.service };
 }
 
-/** Whether the Pod says that the probe's blob is there, and whether it redirects the blob to a host that the record lists. */
+/** Returns whether the Pod says that the probe's blob is there. Also checks that the Pod redirects the blob to a host that the record lists. */
 export async function checkProbeBlob(tested: PodWithProbe, token: string | null): Promise<boolean> {
   const { pod, checks, probe, way, deployment } = tested;
   const base = way === "direct" ? pod.registry : deployment.edge;
@@ -69,7 +69,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
   }
-  // A redirect is judged below, by where the GET goes.
+  // `checkRedirect` judges a redirect, by where a GET is sent.
   if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);

@@ -8,7 +8,7 @@ import { checkToken, fetchToken, type TokenFailure } from "./check-token.ts";
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Every check of one Pod. A check that an earlier fault makes meaningless is left out, so that one fault is one finding. */
+/** Makes every check of one Pod. A check that an earlier fault makes meaningless is left out, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const { pod, checks, probe } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
@@ -19,7 +19,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);
   }
-  // If the registry does not have the blob, the stores are not to blame that they do not have it either.
+  // If the registry does not have the blob, a store without the blob is not at fault.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
   if (!checks.healthy || found === "unknown") return;
@@ -27,10 +27,10 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
 }
 
-/** What the Pod says about the probe's blob. `unknown`: it could not be asked. */
+/** What the Pod says about the probe's blob. `unknown`: the Pod could not be asked. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
-/** The checks that send requests to the registry and the token service. */
+/** Makes the checks that send requests to the registry and the token service. */
 async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Found> {
   const { pod, checks, probe, way } = tested;
   const registry = way === "direct" ? await checkRegistry(tested, clocks.of("the registry")) : null;
@@ -55,7 +55,7 @@ async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Foun
   return checkWithProbe({ ...tested, probe }, registry?.kind === "open" ? null : fetchFor, service !== pod.audience);
 }
 
-/** A token for these actions on the probe repository. */
+/** Fetches a token for these actions on the probe repository. */
 type FetchFor = (actions: readonly string[]) => ReturnType<typeof fetchToken>;
 
 /** `fetchFor` is null if the registry asks for no token. */
@@ -74,7 +74,7 @@ async function checkWithProbe(
     checks.ok("token", `issued by ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
     await checkToken(tested, token.value.jwt, isAudienceReported);
   }
-  // The edge itself refuses a token with such a fault.
+  // If a check has found a fault in the token, the edge itself refuses it.
   if (way === "through the edge" && !checks.healthy) return "unknown";
   const isThere = await checkProbeBlob(tested, token.value?.sent ?? null);
   if (deployment.write) await checkWritesWith(tested, fetchFor);

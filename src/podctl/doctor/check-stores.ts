@@ -12,7 +12,7 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 
 const pausesMs = [250, 500, 1_000];
 
-/** The URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
+/** Returns the URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
 async function askProbe(
   deployment: Deployment,
   pod: string,
@@ -27,7 +27,7 @@ async function askProbe(
     : err({ status: answer.value.status, text: `/-/probe answers ${answer.value.status}` });
 }
 
-/** Each store with each method, by URLs that the edge signed. Only one byte of the blob is fetched. */
+/** Checks each store with HEAD and GET, by URLs that the edge signed. Only one byte of the blob is fetched. */
 export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
   const { pod, checks, deployment, probe } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
@@ -44,7 +44,7 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
   }
 }
 
-/** A pull-through cache may answer for a blob before its storage has it. Then the store is the right one, and the manifests are the fault. */
+/** Waits for a pull-through cache, which may answer for a blob before the blob is in its storage. The store is then right, and the manifests are at fault. */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
   for (const pauseMs of pausesMs) {

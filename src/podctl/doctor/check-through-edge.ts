@@ -10,8 +10,8 @@ export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): stri
 }
 
 /**
- * Does what a client does: it gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob. If the Pod was checked through
- * the edge, only what manifests prove is left to check.
+ * Gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob, as a client does. If the other checks already went through
+ * the edge, this checks only the proofs by manifests.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;

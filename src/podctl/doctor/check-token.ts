@@ -7,7 +7,7 @@ import { type Access, covers, formatScope } from "../../oci/scope.ts";
 import { type Called, call } from "../http-call.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
-/** `sent` is what the registry or the edge takes; `jwt` is the part of it that this Pod signed. */
+/** `sent` is the whole token, which the registry or the edge takes. `jwt` is the part of `sent` that this Pod signed. */
 export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
@@ -16,13 +16,13 @@ export type TokenFailure = {
 };
 
 type TokenQuestion = {
-  /** The service that the registry's challenge names. The edge puts in its own. */
+  /** The service that the registry's challenge names. It is not sent to the edge, which fills in the service by itself. */
   readonly service: string;
   readonly wanted: Access;
   readonly seeClock: (called: Called) => void;
 };
 
-/** A token from the Pod's token service or, if only the edge reaches the Pod, from the edge. */
+/** Fetches a token from the Pod's token service or, if the check goes through the edge, from the edge. */
 export async function fetchToken(
   { pod, user, way, deployment }: PodUnderTest,
   { service, wanted, seeClock }: TokenQuestion,
@@ -56,7 +56,7 @@ export async function fetchToken(
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
 
-/** What the edge would check of the token, one by one. A wrong audience may already be reported from the challenge. */
+/** Checks the key, issuer and audience of a token, as the edge does. Leaves out an audience that the challenge already showed to be wrong. */
 export async function checkToken(
   { pod, checks }: PodUnderTest,
   jwt: string,

@@ -13,8 +13,8 @@ type Repository = {
 };
 
 /**
- * Checks that write, only in the probe repository, and remove what they wrote. A blob is uploaded and deleted again. Storage then still has
- * it but the repository does not, as with a blob of another repository. The registry must refuse a manifest that names such a blob.
+ * Makes the checks that write, only in the probe repository, and removes what they wrote. A blob is uploaded and deleted again. Storage then
+ * still has the blob but the repository does not, as with a blob of another repository. The registry must refuse a manifest that names this blob.
  */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = tested;
@@ -22,7 +22,7 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
       ...bearer(token),
-      // The edge sends them too, so that the registry builds its Location with the edge's host.
+      // The edge also sends these headers, so that the registry builds its Location with the edge's host.
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };
@@ -55,7 +55,7 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
   await checkManifests(tested, repository, digest);
 }
 
-/** OCI end-4a. The URL at the Pod where the upload goes on; null if the registry refuses the upload. */
+/** OCI end-4a. Returns the URL at the Pod where the upload goes on, or null if the registry refuses the upload. */
 async function startUpload(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,
@@ -84,7 +84,7 @@ async function startUpload(
   return new URL(location.pathname + location.search, pod.registry);
 }
 
-/** OCI end-7, by digest so that no tag appears. */
+/** OCI end-7. Pushes a manifest by its digest, so that no tag appears. */
 async function checkManifests(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,

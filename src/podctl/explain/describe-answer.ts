@@ -41,7 +41,7 @@ const registryLine = ({ request }: Call): string => {
   return `${request.method} ${url.origin}${redactPath(url)}`;
 };
 
-/** Which token service is asked for what, and as whom. */
+/** Says which token service is asked, for which scopes, and as which user. */
 function tokenLine({ pod, request }: Call): string {
   const scopes = new URL(request.url).searchParams.getAll("scope").join(" ") || "a login";
   const as = request.headers.has("Authorization") ? "with the client's credentials" : "anonymously";
@@ -68,7 +68,7 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
   return `401 with error="${cause}"${isMalformed || isNameless ? why : ""}`;
 }
 
-/** The log's cause says more than the answer, where it is a sentence and not one word. */
+/** If the log's cause is a sentence and not one word, it says more than the answer. */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];
   const text = cause?.includes(" ") ? cause : (error?.message ?? "");

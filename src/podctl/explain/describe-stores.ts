@@ -12,7 +12,7 @@ export type DescribedStore = {
   readonly scheme: string;
   /** Host and path; null if the Pod's own redirect says where. */
   readonly place: string | null;
-  /** `new`: it never answered a check. */
+  /** `new`: the store has never answered a check. */
   readonly state: "in" | "out" | "new" | "unchecked";
   readonly since?: string;
   readonly why?: string;
@@ -32,7 +32,7 @@ export function describeStores(pod: Pod, health: StoreHealth): readonly Describe
   });
 }
 
-/** One line for each store. A Pod without stores has none. */
+/** Returns one line for each store. A Pod without stores has no line. */
 export function formatStores(
   stores: readonly DescribedStore[],
   paint: Pick<Colors, "green" | "red" | "yellow">,

@@ -13,7 +13,7 @@ import type { Lookup } from "../target/traced-directory.ts";
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** The records that were looked up, assignments with the longest prefix first, and which of them exist. */
+/** Returns a line for each record that was looked up, which says whether the record exists. Among assignments, longer prefixes come first. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
 }
@@ -30,7 +30,7 @@ function summaryOf(key: string, text: string): string {
 const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
-/** For each part of a token: its Pod, its key, whether it verifies, and what it grants. */
+/** Returns a line for each part of a token: its Pod, its key, whether it verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, ports: VerifyPorts): Promise<readonly string[]> {
   const parts = await partsOf(token, directory);
   if (!parts.ok) return [parts.error.text];

@@ -1,4 +1,4 @@
-/** Tells what the Worker makes of a request. The answer and the calls are those of its own `handle()`; the other steps describe what it found. */
+/** Explains what the Worker does with a request. Answer and calls come from the Worker's own `handle()`; the other steps describe what it found. */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
 import { type Client, chooseStores } from "../../blobs/choose-store.ts";
@@ -17,7 +17,7 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** A directory that notes its look-ups, opened anew for each purpose. */
+/** Opens a new directory, which notes its own look-ups. */
 type OpenDirectory = () => TracedDirectory;
 
 /** What src/worker.ts answers before `handle()` is called. */
@@ -53,7 +53,7 @@ function run(question: Question, directory: Directory): Promise<Recorded> {
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), [pinParameter]);
   const isToken = url.pathname === "/jwt/auth";
-  // These are credentials that do not say which Pod they belong to.
+  // `Og==` is an empty name and password, which do not say which Pod they belong to.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -83,7 +83,7 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // A fleet that asks for no tokens grants everything, so its `handle()` goes on as with a token that grants what the request needs.
+  // Without tokens everything is granted, so `handle()` goes on as with a token that grants what the request needs.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

@@ -19,7 +19,7 @@ type Signing = {
 const redacted = "REDACTED";
 const base64 = Buffer.alloc(32).toString("base64");
 
-/** A secret in the form of each scheme, so that its signer runs without the real one, which only the Worker opens. */
+/** A stand-in secret for each scheme. With it, the scheme's signer runs without the real secret, which only the Worker can open. */
 const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>> = {
   s3: () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
   "s3-v4a": () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
@@ -37,7 +37,7 @@ const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>
 const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
-/** The text of a secret in the scheme's own form; empty for a scheme without secrets. */
+/** Returns the stand-in secret as the JSON text of an object. The object is empty for a scheme without secrets. */
 export const standInSecret = (scheme: string): string =>
   JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
 

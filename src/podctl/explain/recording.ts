@@ -1,4 +1,4 @@
-/** Runs the Worker's own `handle()` with ports that record what it would call, and that assume what would be answered. */
+/** Runs the Worker's own `handle()` with ports that record each call, and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
 import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
@@ -38,7 +38,7 @@ export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { reado
 
 export type Recorded = { readonly answer: AttributedAnswer; readonly calls: readonly Call[] };
 
-/** What `handle()` answers, and the calls that it made for that. Nothing leaves this process. */
+/** Returns what `handle()` answers, and the calls that it made. Nothing leaves this process. */
 export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
   const calls: Call[] = [];
   const answer = await handle(request, recordingServices(request, assumptions, calls));
@@ -94,7 +94,7 @@ function assumedToken({ url }: FetchRequest, now: Date): string {
 
 type Sent = { readonly method: string; readonly url: URL; readonly authorization: string | null };
 
-/** The client's request as the edge gets it from that place. A body does not matter here. */
+/** Returns the request as the edge gets it from this client. A body does not matter here. */
 export function requestFrom(
   { ip, country, continent, asn, colo }: Client,
   { method, url, authorization }: Sent,

@@ -1,6 +1,6 @@
 import { inOneLine } from "../output.ts";
 
-/** One step of a request's story: its name, what came of it, and what else there is to show of it. */
+/** One step in the handling of a request: its name, its result, and further lines to show. */
 export type Step = { readonly step: string; readonly result: string; readonly lines?: readonly string[] };
 
 export const formatSteps = (steps: readonly Step[]): string => {

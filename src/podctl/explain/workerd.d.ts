@@ -1,4 +1,4 @@
-/** What workerd has and Node lacks, as far as the Worker's own modules name it when podctl imports them. */
+/** Declares the types that workerd has, that Node lacks, and that modules of the Worker use which podctl imports. */
 declare class IdentityTransformStream extends TransformStream<Uint8Array, Uint8Array> {
   constructor();
 }

@@ -4,15 +4,15 @@ import { libtrustKeyId } from "../../directory/key-id.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** How a token service names its keys: GitLab and distribution 2 use libtrust's id, distribution 3 a thumbprint or what its JWK set says. */
+/** How a token service names its keys. GitLab and distribution 2 use libtrust's id; distribution 3 uses a thumbprint or the id in its JWK set. */
 export const kidForms = ["libtrust", "rfc7638", "own"] as const;
 export type KidForm = (typeof kidForms)[number];
 
 type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
 
-/** The public keys of a PEM bundle (certificates or keys) or of a JWK set, each once, in the form of a Pod's record. The error never quotes a key. */
+/** Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, each once, in the form of a Pod's record. The error never quotes a key. */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
-  // This removes a byte order mark, too.
+  // `trimStart` also removes a byte order mark.
   const trimmed = text.trimStart();
   const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
   if (!found.ok) return found;
@@ -55,7 +55,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   for (const [index, member] of members.entries()) {
     const jwk = Object(member) as JWK;
     if (jwk.d !== undefined || jwk.k !== undefined) return err(`key ${index + 1} is private; want only public keys`);
-    // A key for encryption verifies no token.
+    // A key for encryption does not verify tokens.
     if (jwk.use === "enc") continue;
     try {
       keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid || null });

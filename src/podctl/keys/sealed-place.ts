@@ -6,12 +6,12 @@ import { type Scheme, schemes, signerOf, storeSchema } from "../../signers/index
 import { fillPlaceholders } from "../../topology/placeholders.ts";
 import { parseYaml } from "../../topology/yaml.ts";
 
-/** Pod id and member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
+/** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
 /** What the topology says of the place. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
-/** The place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
+/** Returns the place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);
   const yaml = filled.ok ? parseYaml(filled.value) : filled;
@@ -23,14 +23,14 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
   // The messages of `podctl validate` write an index in brackets.
   const dotted = field.replace(/\[(\d+)\]/g, ".$1");
   const [, index] = /^blobs\.stores\.(\d+)\.credentials$/.exec(dotted) ?? [];
-  const bound = index === undefined ? boundToTrust(members(record), dotted) : boundToStore(members(record), index);
+  const bound = index === undefined ? boundToMember(members(record), dotted) : boundToStore(members(record), index);
   return bound.ok ? ok({ pod, field: dotted, ...bound.value }) : err(`cannot take it: pods.${pod}.${bound.error}`);
 }
 
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // A secret is not bound to the store's condition, which may name a cloud.
+  // A secret is not bound to the store's `when`, which may name a cloud.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);
@@ -49,13 +49,22 @@ const isScheme = (scheme: unknown): scheme is Scheme => typeof scheme === "strin
 
 const trustKinds: Readonly<Record<string, string>> = { "trust.value": "header", "trust.clientSecret": "access" };
 
-function boundToTrust({ trust, registry }: Members, field: string): Result<Bound, string> {
+function boundToMember(record: Members, field: string): Result<Bound, string> {
   const scheme = trustKinds[field];
-  if (scheme === undefined) {
-    return err(
-      `${field} is not sealed; want blobs.stores.<index>.credentials, ${Object.keys(trustKinds).join(" or ")}`,
-    );
-  }
+  if (field === "gateway.key") return boundToGateway(record);
+  if (scheme !== undefined) return boundToTrust(record, field, scheme);
+  const others = ["gateway.key", ...Object.keys(trustKinds)].join(" or ");
+  return err(`${field} is not sealed; want blobs.stores.<index>.credentials, ${others}`);
+}
+
+function boundToGateway({ gateway }: Members): Result<Bound, string> {
+  const { url } = members(gateway);
+  return typeof url === "string"
+    ? ok({ scheme: "gateway", target: url })
+    : err("gateway has no url, and the key is bound to it");
+}
+
+function boundToTrust({ trust, registry }: Members, field: string, scheme: string): Result<Bound, string> {
   if (members(trust)["kind"] !== scheme) return err(`trust is not of kind "${scheme}", the only one that has ${field}`);
   if (typeof registry !== "string") return err("registry is missing, and the secret is bound to it");
   return ok({ scheme, target: registry });

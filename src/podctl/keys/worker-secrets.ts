@@ -58,11 +58,11 @@ export function publicSealingKey(text: string): Result<JWK, string> {
 type Rotated = {
   /** The next values, in the form of {@link generateSecrets}. */
   readonly secrets: Secrets;
-  /** Secrets whose list was full: their oldest key is gone, and what is still sealed for it can no longer be opened. */
+  /** The names of the secrets whose list was full. The oldest key of each list is gone, so what is still sealed for that key can no longer be opened. */
   readonly dropped: readonly string[];
 };
 
-/** The next secrets: in each list that the current ones have, a new key is first and the key that was in use is second. */
+/** Returns the next secrets. In each list that the current secrets have, a new key is first and the key that was in use is second. */
 export async function rotateSecrets(text: string): Promise<Result<Rotated, string>> {
   const current = parseSecrets(text);
   if (!current.ok) return current;

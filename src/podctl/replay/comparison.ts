@@ -13,7 +13,7 @@ export type Difference = {
 
 export type Comparison = {
   readonly lines: Record<"same" | "differs" | "nameless" | "refused" | "unread", number>;
-  /** The first names that differ, at most {@link maxNames}. Requests for all others are only counted by where they go. */
+  /** The first names that differ, at most {@link maxNames}. Requests for all other names are only counted in `byMove`. */
   readonly differences: readonly Difference[];
   readonly byMove: ReadonlyMap<string, number>;
 };
@@ -21,7 +21,7 @@ export type Comparison = {
 const maxNames = 10_000;
 const maxExamples = 3;
 
-/** Compares where every line of a log goes under two directories. What is kept in memory does not grow with the log. */
+/** Compares where every line of a log goes under two directories. The use of memory does not grow with the log. */
 export async function compareTraffic(
   lines: AsyncIterable<string | null>,
   before: Decide,

@@ -1,4 +1,4 @@
-/** A directory in memory, for as many look-ups as a log has lines. The Worker's own `handle()` decides where each request goes. */
+/** Decides where a request goes, by the Worker's own `handle()`. The directory is in memory, because every line of a log needs look-ups. */
 import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
@@ -15,7 +15,7 @@ export type Texts = Map<string, string>;
 /** Whether this record is needed to resolve a name. */
 const isOfUse = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
-/** The assignments of one Pod share one text, so a million of them are a million keys but few texts. */
+/** The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
   if (!isOfUse(key)) return;
   const known = shared.get(text) ?? text;
@@ -30,7 +30,7 @@ export function textsOf(topology: Topology): Texts {
   return texts;
 }
 
-/** Where a request would go, in a word or two: a Pod, no Pod, or what stops it. */
+/** Returns a function that says in a word or two where a request would go: a Pod, no Pod, or what stops the request. */
 export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
@@ -48,7 +48,7 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // A fleet without tokens lets everything pass that a token could grant. No Pod has the blob, so all of them are asked for it.
+    // Without tokens, everything passes that a token could grant. With 404, no Pod has a blob, so all Pods are asked for it.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     return wordsFor(await runHandle(request, assumed));
   };

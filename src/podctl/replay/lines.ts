@@ -1,7 +1,7 @@
 /** No request line of a log is as long as this, because a URL has at most 16 KB. */
 const maxLineCharacters = 64 * 1024;
 
-/** A stream's lines, with one chunk in memory at a time. Null is a line that is too long; its text is not kept. */
+/** Yields a stream's lines, with one chunk in memory at a time. Yields null for a line that is too long, and does not keep its text. */
 export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string | null> {
   let rest = "";
   let tooLong = false;

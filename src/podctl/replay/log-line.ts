@@ -1,4 +1,4 @@
-/** Access logs, line by line: the edge's own records and the common log format. */
+/** Reads lines of access logs: the edge's own records and the common log format. */
 
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
@@ -6,15 +6,15 @@ import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 
-/** A name that a request is about, and the request that asks the edge where it goes. */
+/** A name that a logged request is about, and the request that shows where the edge sends this name. */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
   | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
-  /** It names no repository, such as `/v2/`; it is refused before any look-up; or it is not a line of an access log. */
+  /** `nameless`: it names no repository, such as `/v2/`. `refused`: the edge refuses it before any look-up. `unread`: it is not a line of an access log. */
   | { readonly kind: "nameless" | "refused" | "unread" };
 
-/** Apache's common log format and what extends it: the request line in quotes, then the status. */
+/** Matches Apache's common log format and its extensions: the request line in quotes, then the status. */
 const commonFormat = /"([A-Z]+) (\S+) HTTP\/[\d.]+" \d{3}\b/;
 const maxRequestCharacters = 200;
 
@@ -56,7 +56,7 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
     : [own];
 }
 
-/** An upload's query is the Pod's own, and may hold secrets. */
+/** Removes the query of an upload, because it is the Pod's own and may hold secrets. */
 const withoutSecrets = (endpoint: RepositoryEndpoint): RepositoryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: "" } : endpoint;
 

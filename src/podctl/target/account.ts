@@ -46,7 +46,7 @@ async function readSection(configPath: string, env: string): Promise<WorkerConfi
   return section;
 }
 
-/** A deploy without `--env` uploads a Worker that reads the top level's namespace, and what podctl writes never reaches it. */
+/** A deploy without `--env` uploads a Worker that reads the top level's namespace. If that is another one, what podctl writes never reaches this Worker. */
 function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, env: string): void {
   const [used, other] = [namespaceOf(section), namespaceOf(topLevel)];
   if (other === null || other === used) return;
@@ -59,7 +59,7 @@ function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, en
 function openNamespace(config: WorkerConfig, place: string): KvStore {
   const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
   if (!account) throw new CliFailure("no account is named: set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
-  // wrangler prefers CLOUDFLARE_API_TOKEN to a login, so a token that may only edit KV must not be there during a deploy.
+  // wrangler prefers CLOUDFLARE_API_TOKEN to a login, so a token that may only edit KV must not be in that variable during a deploy.
   const token = process.env["PODCTL_API_TOKEN"] || process.env["CLOUDFLARE_API_TOKEN"];
   if (!token) {
     throw new CliFailure(

@@ -33,7 +33,7 @@ export type KvApi = {
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;
 };
 
-/** What podctl reads of each answer. A result that has nothing to say may be null. */
+/** What podctl reads of each answer. The API may answer null for a result that has nothing to say. */
 const pageAnswer = v.object({
   success: v.literal(true),
   result: v.array(v.object({ name: v.string(), metadata: v.optional(v.unknown()) })),
@@ -100,7 +100,7 @@ const maxPauseMs = 8_000;
 const maxRetryAfterSeconds = 300;
 const notedWaitSeconds = 5;
 
-/** All of these calls can be repeated: to write or delete the same keys twice changes nothing. */
+/** Repeats a call that fails. This is safe for all calls, because to write or delete the same keys twice changes nothing. */
 async function callAgain(send: () => Promise<Result<Called, string>>, noteOnce: typeof note): Promise<Called> {
   for (let tries = 1; ; tries += 1) {
     const called = await send();
@@ -128,7 +128,7 @@ function pauseMs(called: Called | null, tries: number): number {
   return Math.min(Math.max(seconds, 0), maxRetryAfterSeconds) * 1000;
 }
 
-/** Several calls run at once, and each is repeated: the operator is told once. */
+/** Returns a `note` that prints each text only once, because several calls run at once and each may be repeated. */
 function createNoteOnce(): typeof note {
   const noted = new Set<string>();
   return (text) => {

@@ -1,4 +1,4 @@
-/** A KV namespace with any number of keys: an account's, or the one of the running stack, which has the same API. */
+/** A KV namespace with any number of keys: an account's namespace, or that of the running stack, which has the same API. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pMap from "p-map";
 import { chunksOf } from "../../lib/collections.ts";
@@ -24,7 +24,7 @@ export type KvStore = {
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;
-/** How often the keys are sent that a bulk call says it left out. */
+/** How often keys are sent if the bulk call says each time that it left them out. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 
@@ -39,7 +39,7 @@ export function openKvStore(address: KvAddress): KvStore {
       let cursor: string | null = null;
       do {
         const page: Page = await api.listPage(prefix, cursor);
-        // KV lists an empty page where many keys were just deleted. Only its cursor says that there are more keys.
+        // KV lists an empty page where many keys were just deleted. Only the page's cursor says that there are more keys.
         if (page.keys.length > 0) yield page.keys.map(({ name, metadata }) => ({ key: name, metadata }));
         cursor = page.cursor;
       } while (cursor !== null);
@@ -59,7 +59,7 @@ export function openKvStore(address: KvAddress): KvStore {
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** One bulk call, and then another one for only the keys that it says it left out. */
+/** Makes one bulk call, and then another call for only those keys that the first one says it left out. */
 async function repeatForRest<T>(
   done: string,
   entries: ReadonlyMap<string, T>,

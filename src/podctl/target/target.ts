@@ -3,7 +3,7 @@ import type { KvStore } from "./kv-store.ts";
 
 /** What a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
 export type Target = Rules & {
-  /** As messages call it: `the local stack`, or the environment. */
+  /** The target's name in messages: `the local stack`, or the environment. */
   readonly name: string;
   /** Throws a CliFailure if no local stack is running or the account's API token is missing. */
   readonly openKv: () => KvStore;

@@ -1,4 +1,4 @@
-/** The directory of a target, as the Worker's own functions read it: without a cache, and with a list of the look-ups. */
+/** Reads a target's directory with the Worker's own functions, without a cache, and lists the look-ups. */
 import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { freshValues } from "../../directory/kv.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -28,7 +28,7 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
   return { directory, lookups };
 }
 
-/** An isolate mostly knows the depth, so that the look-ups that follow are those of such an isolate. A record that does not parse is found by them too. */
+/** Reads the depth first, because an isolate mostly knows it before a request. Later look-ups also show a record that does not parse. */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();
 }

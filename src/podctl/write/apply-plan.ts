@@ -8,7 +8,7 @@ import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
 import { actor, writeDirectory } from "./write-directory.ts";
 
-/** Gives the revision that it made. */
+/** Returns the new revision. */
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   const progress = startProgress("records written", plan.changes.length);
   const revision = await writeDirectory(kv, plan, progress.advance);
@@ -19,7 +19,7 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 /** A listing may show a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Plans again. Someone else wrote what differs now, unless KV only shows what was there before the apply. */
+/** Makes the plan again. A record that still differs was written by someone else, unless KV still shows what the apply replaced. */
 export async function checkApplied(
   kv: KvStore,
   topology: Topology,

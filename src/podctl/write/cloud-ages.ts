@@ -1,4 +1,4 @@
-/** How old the clouds' address ranges are that a plan would write to KV. Clouds change theirs every week, and nothing else shows it. */
+/** Says how old the clouds' address ranges are that a plan would write to KV. Clouds change these every week, and nothing else shows that a file is old. */
 import type { CloudFile, CloudFiles } from "../../topology/cloud-files.ts";
 import { colors, counted } from "../output.ts";
 

@@ -17,7 +17,7 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
   return directoryInKv((await kv.read([directoryKey])).get(directoryKey) ?? null);
 }
 
-/** Every record by pages, in the order of the keys, without the history. A listing is mostly enough, because metadata repeats the values. */
+/** Yields pages of all records, in the order of the keys, without the history. A listing is mostly enough, because metadata repeats the values. */
 export async function* readLive(kv: KvStore): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list()) yield await recordsOf(kv, page);
 }

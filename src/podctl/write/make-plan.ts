@@ -15,13 +15,13 @@ import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts
 
 export type Plan = {
   readonly directory: DirectoryInKv;
-  /** Revision and fingerprint of all records in KV: equal for equal KV. */
+  /** The directory's revision and a fingerprint of all records in KV. Equal records give an equal state. */
   readonly state: string;
   /** In the order in which they are safe to write. */
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** Why the blocks in KV cannot be read, if so. Nothing of them is kept. */
+  /** Why the blocks in KV cannot be read; null if they can be read. An apply loses blocks that cannot be read. */
   readonly lostBlocks: string | null;
   /** Keys of assignments in KV that the edge does not find now, because they are deeper than the directory's depth. The changes correct that. */
   readonly unfound: readonly string[];
@@ -95,14 +95,14 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
   };
 }
 
-/** A listing has the directory record before the assignments, because it has the order of the keys. */
+/** Whether the edge does not find this assignment. A listing is in the order of the keys, so the directory record comes before the assignments. */
 function isUnfound(key: string, directoryText: string | null): boolean {
   if (kindOf(key) !== "route") return false;
   const components = componentsOf(nameIn(key) as Prefix);
   return components > 1 && !isWithin(components, directoryInKv(directoryText).record ?? {});
 }
 
-/** `changeOf`, but without a second comparison of equal texts, because most assignments of a Pod have the same text. */
+/** Returns a `changeOf` that compares equal texts only once, because most assignments of a Pod have the same text. */
 function createChangeFor(): (key: string, before: string, after: object | null) => Change | null {
   const equalTexts = new Map<object, string>();
   return (key, before, after) => {

@@ -28,7 +28,7 @@ export function viewOf({ action, key, before, after }: Change): ChangeView {
   return action === "change" ? { action, key, members: changedMembers(from, after) } : { action, key };
 }
 
-/** None, if the text is not a record of blocks. */
+/** Returns the blocks in a text, or no blocks if the text is not a record of blocks. */
 function blocksOf(text: string | null): ReadonlyMap<string, string> {
   const json = text === null ? null : parseJsonObject(text);
   const blocks = parseBlocks(json === null ? null : JSON.stringify({ v: 1, revision: 0, ...json }));
@@ -101,7 +101,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-/** The edge does not find these. If the file has them, the apply raises the depth; otherwise it deletes them. */
+/** Names the assignments that the edge does not find. An apply raises the depth for those that the file has, and deletes the others. */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

@@ -15,7 +15,7 @@ import { writeDirectory } from "./write-directory.ts";
 export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
 type Wanted = {
   readonly key: string;
-  /** The record that replaces a text of KV; null deletes it. Throws a CliFailure if it cannot. */
+  /** Returns the record that replaces the text in KV; null deletes the key. Throws a CliFailure if the text cannot be changed. */
   readonly after: (before: string | null) => object | null;
   /** What is said if nothing has to change. */
   readonly already: string;
@@ -45,7 +45,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
 }
 
-/** The edge finds an assignment only if the directory's depth is that of its prefix, or more. */
+/** The edge finds an assignment only if its prefix is not deeper than the directory's depth. */
 function raiseDepth(key: string, { record, text }: DirectoryInKv): Change | null {
   if (kindOf(key) !== "route" || record === null || text === null) return null;
   const depth = componentsOf(nameIn(key) as Prefix);

@@ -13,7 +13,7 @@ import { type Write, writeRecords } from "./write-records.ts";
 
 type LastWrite = {
   readonly index: HistoryIndex;
-  /** What it replaced. */
+  /** What the write replaced. */
   readonly former: Former;
   /** The directory record before the write. */
   readonly before: DirectoryInKv;
@@ -28,7 +28,7 @@ export async function readLastWrite(kv: KvStore): Promise<LastWrite> {
   return { index, former, before: directoryInKv(former.get(directoryKey) ?? null), now };
 }
 
-/** The index of a write that was interrupted, else of the last one that was not. */
+/** Returns the index of the write that was interrupted or, if no write was, of the last write. */
 async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex> {
   const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));

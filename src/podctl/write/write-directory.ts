@@ -20,13 +20,13 @@ import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
 type Job = {
-  /** As it was when the changes were made out. */
+  /** The directory record that the changes start from. */
   readonly directory: DirectoryInKv;
   /** In the order in which they are safe to write. */
   readonly changes: readonly Change[];
 };
 
-/** Gives the revision that it made. */
+/** Returns the new revision. */
 export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<number> {
   const { directory } = job;
   const revision = (directory.record?.revision ?? 0) + 1;
@@ -46,7 +46,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   return revision;
 }
 
-/** Who writes, as other operators see it: `PODCTL_ACTOR`, else the user and the machine. */
+/** Returns the writer's name for other operators: `PODCTL_ACTOR` or, without that variable, the user and the machine. */
 export function actor(): string {
   const named = process.env["PODCTL_ACTOR"];
   if (named) return named;
@@ -62,7 +62,7 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
   return contentOf(changed ?? directory.record ?? { credentials: "own" });
 }
 
-/** All blocks are one record, so a write that does not know of a new block would lift it. */
+/** All blocks are in one record, so a write that does not know of a new block would lift that block. */
 async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
   const change = changes.find(({ key }) => key === blocksKey);
   if (change === undefined || ((await kv.read([blocksKey])).get(blocksKey) ?? null) === change.before) return;
@@ -71,10 +71,10 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
-/** What an interrupted write kept is older, so it counts more than what is in KV now. */
+/** Keeps what this write replaces. A text that an interrupted write kept is older than the text in KV now, so the older text stays. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The older texts also stay first: if this run is interrupted while it writes the chunks again, they still hold them.
+  // The older texts stay first, so that the chunks still hold them if this run is interrupted while it writes the chunks again.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -85,7 +85,7 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   await writeHistory(kv, { revision, at: appliedAt.toISOString(), by: appliedBy }, former);
 }
 
-/** `ours` are the texts of the directory record that this write found or wrote on its way: KV may still show any of them. */
+/** Refuses to go on if someone else wrote, too. `ours` are the texts of the directory record that this write found or wrote; KV may still show any of them. */
 async function refuseOtherWriter(
   kv: KvStore,
   { revision, appliedAt, appliedBy }: Required<Stamp>,

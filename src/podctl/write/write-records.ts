@@ -4,14 +4,14 @@ import { chunksOf } from "../../lib/collections.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
 
-/** `text` is null for a key to delete. It is a function because the texts of a million records are not needed at once. */
+/** A key whose `text` is null is deleted. `text` is a function because the texts of a million records are not needed at once. */
 export type Write = { readonly key: string; readonly text: (() => string) | null };
 
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Everything but the last state of the directory record. `writes` are in the order of `inWriteOrder`; no bulk call mixes two kinds of
- * records, because a call has no order of its own.
+ * Writes everything but the last state of the directory record. `writes` are in the order of `inWriteOrder`. No bulk call mixes two kinds
+ * of records, because KV may write the keys of one call in any order.
  */
 export async function writeRecords(
   kv: KvStore,

@@ -51,7 +51,7 @@ test("a tap passes a chunked body as chunked, in both directions", async () => {
   expect(tap.seen()).toMatchObject([{ method: "PATCH", status: 202, requestBytes: 5, responseBytes: 4 }]);
 });
 
-test("a tap passes a POST without a body with a length of 0", async () => {
+test("a tap passes a POST without a body, and gives it a length of 0", async () => {
   const { service, client } = await bench(afterHead(ok));
   client.send("POST /u HTTP/1.1\r\nHost: a\r\n\r\n");
   await vi.waitFor(() => expect(client.received()).toContain("hi"));

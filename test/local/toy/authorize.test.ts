@@ -44,7 +44,7 @@ describe("toy registry: a request with a token", () => {
   const ask = (pod: ToyPod, token: string, init: RequestInit = {}, path = `/v2/${name}/tags/list`) =>
     fetch(`${pod.registry}${path}`, { ...init, headers: { Authorization: `Bearer ${token}` } });
 
-  test("gets /v2/ by any valid token", async () => {
+  test("gets /v2/ if its token is valid", async () => {
     const pod = await startToyPod();
     const response = await ask(pod, await pod.token(""), {}, "/v2/");
     expect([response.status, await response.text()]).toEqual([200, "{}"]);
@@ -157,7 +157,7 @@ describe("toy registry: a request with a token", () => {
     }
   });
 
-  test("counts as one without a token if the scheme is not Bearer", async () => {
+  test("counts as a request without a token if the scheme is not Bearer", async () => {
     const pod = await startToyPod();
     const response = await fetch(`${pod.registry}/v2/`, { headers: { Authorization: "Basic ZGVtbzpkZW1v" } });
     expect(response.headers.get("www-authenticate")).toBe(realmOf(pod));

@@ -24,7 +24,7 @@ const list = async (path: string) => {
   return { status: response.status, link: response.headers.get("link"), body: await response.json() };
 };
 
-test("toy registry: referrers are listed all or by artifact type, even if their subject does not exist", async () => {
+test("toy registry: all referrers or those of one artifact type are listed, even if their subject does not exist", async () => {
   const subject = { mediaType: image, digest: sha256("no such manifest"), size: 16 };
   const config = describeBlob(configType, "config");
   const sbom = await imageManifest(pod, name, { artifactType: "example/sbom", subject, annotations: { by: "test" } });

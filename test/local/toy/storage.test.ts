@@ -28,7 +28,7 @@ describe("toy storage: objects", () => {
   });
 
   test.each(["/pod-b/a", "/pod-a/", "/pod-a/a//b", "/pod-a/../b", "/pod-a/a/../../../b", "/pod-ab/a"])(
-    "%s is not a key, even if it is signed",
+    "%s is not accepted as a key, even if its URL is signed",
     async (path) => {
       const { sign } = await startToyStorage();
       // node:http sends the path as it is; fetch would resolve the dots.

@@ -160,7 +160,7 @@ describe("toy registry: an upload refuses", () => {
     expect((await pod.ask("PUT", `${location}&digest=${sha256("hello")}`, scope)).status).toBe(201);
   });
 
-  test.each([sha256("other"), `md5:${"0".repeat(32)}`])("content that is not %s, and is then over", async (digest) => {
+  test.each([sha256("other"), `md5:${"0".repeat(32)}`])("content that is not %s, and then ends", async (digest) => {
     const pod = await startToyPod();
     const location = await start(pod);
     const refused = await pod.ask("PUT", `${location}&digest=${digest}`, scope, { body: "hello" });

@@ -1,0 +1,83 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
+import type { OciError } from "../oci/errors.ts";
+import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { readParameters, withParameters } from "../oci/query.ts";
+import type { GatewayKeys } from "../pods/gateway-keys.ts";
+import { grantParameter, openGrant, type UploadGrant } from "../pods/upload-grant.ts";
+
+type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
+
+/** A request that a grant allows: what the registry is asked is made from the grant, and from the digest that the client adds. */
+export type Admitted = {
+  readonly grant: UploadGrant;
+  readonly endpoint: UploadEndpoint;
+  /** Path and query for the registry. */
+  readonly target: string;
+};
+
+/** Why a request is not admitted: what the client hears, and what the log says. */
+export type NotAdmitted = { readonly error: OciError; readonly cause: string };
+
+type Asked = { readonly method: string; readonly url: URL; readonly keys: GatewayKeys; readonly now: Date };
+
+/** Whatever is wrong with a grant, its holder hears the same, which is what registries say of an upload that they do not know. */
+const uploadUnknown: OciError = {
+  code: "BLOB_UPLOAD_UNKNOWN",
+  message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
+};
+const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error: uploadUnknown, cause });
+
+/** Opens the grant of a request, and checks that the request asks for nothing else. No I/O: a request that is refused reaches no other server. */
+export async function admit({ method, url, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
+  const endpoint = parseEndpoint(method, url);
+  if (!endpoint.ok) {
+    // A path with slashes too many is redirected by registries. No client makes one of a push location.
+    const isMoved = endpoint.error.status === 301;
+    return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
+  }
+  if (endpoint.value.kind !== "upload") return err({ error: notServed(url.pathname), cause: "not an upload" });
+  const parameters = readGatewayQuery(endpoint.value);
+  if (!parameters.ok) return parameters;
+  const { grant: text, digest } = parameters.value;
+  const grant = await openGrant(text, { keys, now });
+  if (!grant.ok) return unknownUpload(grant.error);
+  const { repository: name, upload, query } = grant.value;
+  if (endpoint.value.name !== name || endpoint.value.upload !== upload) {
+    return unknownUpload("the grant is for another upload");
+  }
+  const target = formatEndpoint({ kind: "upload", method: endpoint.value.method, name, upload, query });
+  const joint = query === "" ? "?" : "&";
+  return ok({
+    grant: grant.value,
+    endpoint: endpoint.value,
+    target: digest === null ? target : target + joint + withParameters("", { digest }),
+  });
+}
+
+const notServed = (path: string): OciError => ({
+  code: "UNSUPPORTED",
+  status: 404,
+  message: `path "${path.slice(0, 300)}" is not served here; this is only the way of large uploads`,
+});
+
+type GatewayQuery = { readonly grant: string; readonly digest: string | null };
+
+/** The parameters that a client may have: the grant, a digest at its end, and `ns`, which containerd adds for mirrors. */
+function readGatewayQuery({ method, query }: UploadEndpoint): Result<GatewayQuery, NotAdmitted> {
+  const parameters = readParameters(query).filter(({ text }) => text !== "");
+  const valuesOf = (wanted: string) => parameters.filter(({ name }) => name === wanted).map(({ value }) => value);
+  const [grant, ...others] = valuesOf(grantParameter);
+  if (grant === undefined || others.length > 0) return unknownUpload("not exactly one grant");
+  const known = [grantParameter, "ns", ...(method === "PUT" ? ["digest"] : [])];
+  const odd = parameters.find(({ name }) => !known.includes(name));
+  if (odd !== undefined) {
+    const message = `query parameter "${odd.name.slice(0, 100)}" does not belong here; want the push location as it is`;
+    return err({ error: { code: "QUERY_INVALID", message }, cause: "a parameter that is not the grant's" });
+  }
+  const [digest = null] = valuesOf("digest");
+  const parsed = digest === null ? ok(null) : parseDigest(digest);
+  if (parsed.ok) return ok({ grant, digest });
+  return err({ error: { code: "DIGEST_INVALID", message: parsed.error }, cause: "a malformed digest" });
+}

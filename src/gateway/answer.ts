@@ -1,0 +1,70 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import { errorResponse, type OciError } from "../oci/errors.ts";
+import { withoutParameters, withParameters } from "../oci/query.ts";
+import { readLocation } from "../pods/targets.ts";
+import { tooLarge } from "../pods/too-large.ts";
+import { grantParameter } from "../pods/upload-grant.ts";
+import { pinParameter } from "../pods/upload-pin.ts";
+import type { Admitted } from "./admit.ts";
+import type { GatewayConfig } from "./config.ts";
+import type { RegistryAnswer } from "./relay.ts";
+
+/**
+ * What the client needs of a registry's answer about an upload. `WWW-Authenticate` is not in it: it names the Pod's own token service, to which clients
+ * would take the user's password.
+ */
+const passed = ["content-type", "range", "retry-after", "warning", "docker-upload-uuid", "docker-content-digest"];
+const passedPrefixes = ["oci-", "gitlab-", "docker-distribution-"];
+
+type AnswerContext = {
+  readonly admitted: Admitted;
+  readonly config: GatewayConfig;
+  /** The announced length of the request's body. */
+  readonly requestBytes: number | null;
+};
+
+/** The registry's answer as the client gets it. Its `Location` leads back to the edge. The error is for the log: the answer is not one that a registry gives. */
+export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
+  const { status, body } = answer;
+  if (status < 200 || (status >= 300 && status < 400) || status > 599) {
+    return err(`the registry answered with status ${status}`);
+  }
+  const text = body === null ? "" : body.toString("utf8");
+  const error: OciError | null = status === 413 ? tooLarge(text, context.requestBytes) : null;
+  if (error !== null) return ok(errorResponse(error));
+  const headers = passedHeaders(answer);
+  const { location } = answer.headers;
+  if (location !== undefined) {
+    const place = locationOnEdge(location, status, context);
+    if (place === null) return err(`Location of a ${status} leads away from the upload`);
+    headers.set("Location", place);
+  }
+  const isBodyless = status === 204 || status === 205 || body === null;
+  if (isBodyless) headers.delete("Content-Type");
+  return ok(new Response(isBodyless ? null : new Uint8Array(body), { status, headers }));
+}
+
+function passedHeaders({ headers }: RegistryAnswer): Headers {
+  const kept = new Headers({ "Cache-Control": "no-store" });
+  for (const [name, value] of Object.entries(headers)) {
+    const isPassed = passed.includes(name) || passedPrefixes.some((prefix) => name.startsWith(prefix));
+    if (isPassed && value !== undefined) kept.set(name, typeof value === "string" ? value : value.join(", "));
+  }
+  return kept;
+}
+
+/** The place on the edge, with the upload's pin. Null unless it is this upload, or the blob that it became. */
+function locationOnEdge(text: string, status: number, { admitted, config }: AnswerContext): string | null {
+  const { grant, endpoint } = admitted;
+  const edge = config.edges.find((each) => each === grant.edge) ?? config.edges[0];
+  // A registry knows itself by this program's address for it, or by its public one.
+  const target = [config.registry, grant.registry]
+    .map((registry) => readLocation(text, status, { pod: { registry }, endpoint, edgeOrigin: grant.edge }))
+    .find((each) => each !== null);
+  if (!target) return null;
+  const { path, query } = target;
+  if (target.endpoint.kind !== "upload") return edge + path + (query === "" ? "" : `?${query}`);
+  if (target.endpoint.upload !== grant.upload) return null;
+  const state = withoutParameters(query, [pinParameter, grantParameter]);
+  return `${edge}${path}?${withParameters(state, { [pinParameter]: grant.pin })}`;
+}

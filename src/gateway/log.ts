@@ -1,0 +1,24 @@
+/** The one word that says what answered a request. */
+export type GatewayOutcome = "forwarded" | "refused" | "unavailable" | "client-left" | "failed";
+
+/** One request, as the log has it. The path has no query, because the grant in it is as good as a password. */
+export type GatewayRecord = {
+  readonly log: "gateway";
+  readonly at: string;
+  readonly method: string;
+  readonly path: string;
+  /** 499: the client left before there was an answer. */
+  readonly status: number;
+  readonly outcome: GatewayOutcome;
+  readonly pod?: string;
+  readonly repository?: string;
+  readonly cause?: string;
+  /** What has come of the request's body. */
+  readonly requestBytes: number;
+  readonly client: string;
+  readonly ms: number;
+};
+
+export type WriteLog = (line: object) => void;
+
+export const writeToStdout: WriteLog = (line) => void process.stdout.write(`${JSON.stringify(line)}\n`);

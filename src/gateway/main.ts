@@ -1,0 +1,68 @@
+/** The Pod gateway: `node gateway.mjs`, next to a registry. docs/gateway.md tells how to run it. */
+import { readFileSync } from "node:fs";
+import http from "node:http";
+import https from "node:https";
+import type { AddressInfo } from "node:net";
+import { createGateway, type Gateway } from "./app.ts";
+import { type GatewayConfig, parseGatewayConfig } from "./config.ts";
+import { writeToStdout } from "./log.ts";
+
+/** A push location is long, because the client's token is in it. Cloudflare's own limit for headers is 128 KB. */
+const maxHeaderSize = 128 * 1024;
+/** Longer than a load balancer keeps a connection, so that it never uses one that has just been closed. */
+const keepAliveTimeout = 75_000;
+
+function main(): void {
+  const config = parseGatewayConfig(process.env);
+  if (!config.ok) {
+    console.error(`gateway: ${config.error}`);
+    process.exitCode = 2;
+    return;
+  }
+  const gateway = createGateway(config.value, writeToStdout);
+  const server = createServer(config.value, gateway);
+  const { host, port } = config.value.listen;
+  server.once("error", (error) => {
+    console.error(`gateway: cannot listen on ${host} port ${port}: ${error.message}`);
+    process.exitCode = 1;
+  });
+  server.listen(port, host, () => {
+    const { registry, edges } = config.value;
+    const { address, port: taken } = server.address() as AddressInfo;
+    writeToStdout({ log: "gateway", at: now(), event: "listening", address, port: taken, registry, edges });
+  });
+  for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(server, gateway));
+}
+
+/** With its own TLS it takes a renewed certificate at SIGHUP. */
+function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
+  // A request may take as long as its body does. A body that does not move is cut by the gateway itself.
+  const options = { maxHeaderSize, keepAliveTimeout, requestTimeout: 0 };
+  if (tls === null) return http.createServer(options, listener);
+  const readPem = () => ({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) });
+  const server = https.createServer({ ...options, ...readPem() }, listener);
+  process.on("SIGHUP", () => renew(() => server.setSecureContext(readPem())));
+  return server;
+}
+
+/** A certificate that cannot be read must not end the program that serves with the former one. */
+function renew(read: () => void): void {
+  try {
+    read();
+    writeToStdout({ log: "gateway", at: now(), event: "certificate renewed" });
+  } catch (error) {
+    const cause = error instanceof Error ? error.message : "unknown error";
+    writeToStdout({ log: "gateway", at: now(), event: "certificate not renewed", cause });
+  }
+}
+
+/** Running uploads go on to their end. A second signal ends the program at once. */
+function end(server: http.Server, gateway: Gateway): void {
+  gateway.drain();
+  writeToStdout({ log: "gateway", at: now(), event: "ending" });
+  server.close(() => writeToStdout({ log: "gateway", at: now(), event: "ended" }));
+}
+
+const now = (): string => new Date().toISOString();
+
+main();

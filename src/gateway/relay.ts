@@ -1,0 +1,124 @@
+import http from "node:http";
+import https from "node:https";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** Why a request got no answer from the registry. `text` is for the log. */
+export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
+
+/** The registry's answer, whole. No answer to an upload is long; a longer one than 64 KiB loses its body. */
+export type RegistryAnswer = {
+  readonly status: number;
+  readonly headers: http.IncomingHttpHeaders;
+  readonly body: Buffer | null;
+};
+
+export type RelayLimits = {
+  /** A body of which no byte moves for this long is cut. One that moves never is. */
+  readonly stallMs: number;
+  /** From the end of the request's body to the answer's headers: a registry may copy and digest the whole blob in between. */
+  readonly answerMs: number;
+};
+
+type Relayed = {
+  readonly url: URL;
+  readonly headers: Readonly<Record<string, string>>;
+  readonly limits: RelayLimits;
+  /** Hears of each piece of the request's body. */
+  readonly onBytes: (bytes: number) => void;
+};
+
+const MAX_ANSWER_BYTES = 64 * 1024;
+const answerBodyMs = 10_000;
+
+/**
+ * Sends the client's request to the registry, with its body streamed: at the pace of the slower side, and with its framing, so that an announced length
+ * stays announced. If the body does not end whole, the registry's connection is cut, so that the registry never takes a part for the whole.
+ *
+ * Each request has a connection of its own, because a kept one may end while it is used again, and a body cannot be sent twice.
+ */
+export function relay(
+  incoming: http.IncomingMessage,
+  { url, headers, limits, onBytes }: Relayed,
+): Promise<Result<RegistryAnswer, RelayFailure>> {
+  const { promise, resolve } = Promise.withResolvers<Result<RegistryAnswer, RelayFailure>>();
+  const { request } = url.protocol === "https:" ? https : http;
+  const outgoing = request(url, {
+    method: incoming.method,
+    headers: { ...headers, ...framing(incoming) },
+    agent: false,
+  });
+  let isAnswered = false;
+  const timer = setTimeout(() => giveUp({ reason: "silent", text: stillText(outgoing, limits) }), limits.stallMs);
+  const giveUp = (failure: RelayFailure, cut = true) => {
+    clearTimeout(timer);
+    incoming.unpipe(outgoing);
+    if (cut) outgoing.destroy();
+    resolve(err(failure));
+  };
+  const onClose = () => {
+    // A whole request is the registry's to finish, whether or not its client waits for the answer.
+    if (!incoming.complete && !isAnswered)
+      giveUp({ reason: "client-left", text: "the client broke off its request's body" });
+  };
+  incoming.once("close", onClose).on("data", (piece: Buffer) => {
+    onBytes(piece.length);
+    timer.refresh();
+  });
+  // Node tells of a connection that breaks by this event too.
+  incoming.on("error", () => {});
+  outgoing.on("error", (error) => {
+    if (!isAnswered) giveUp({ reason: "unreachable", text: error.message });
+  });
+  outgoing.once("finish", () => {
+    clearTimeout(timer);
+    const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };
+    // The registry goes on with what it has got.
+    const waiting = setTimeout(() => giveUp(late, false), limits.answerMs);
+    void promise.finally(() => clearTimeout(waiting));
+  });
+  outgoing.once("response", (answer) => {
+    isAnswered = true;
+    clearTimeout(timer);
+    incoming.unpipe(outgoing);
+    void readAnswer(answer).then((read) => {
+      // An answer that came before the body's end is a refusal, and the rest of the body must not follow it.
+      if (!outgoing.writableEnded) outgoing.destroy();
+      resolve(ok(read));
+    });
+  });
+  // The registry checks the token when it sees the headers, and the token may live only for a minute.
+  outgoing.flushHeaders();
+  incoming.pipe(outgoing);
+  return promise;
+}
+
+/** How the body's length was told. A request without a body has neither, and must not be sent as chunked. */
+function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
+  if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
+  const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);
+  return length === null ? {} : { "Content-Length": length };
+}
+
+const stillText = ({ writableNeedDrain }: http.ClientRequest, { stallMs }: RelayLimits): string =>
+  writableNeedDrain
+    ? `the registry took nothing of the request's body for ${stallMs} ms`
+    : `the client sent nothing of its request's body for ${stallMs} ms`;
+
+async function readAnswer(answer: http.IncomingMessage): Promise<RegistryAnswer> {
+  const head = { status: answer.statusCode ?? 0, headers: answer.headers };
+  const chunks: Buffer[] = [];
+  let bytes = 0;
+  const timer = setTimeout(() => answer.destroy(), answerBodyMs);
+  try {
+    for await (const chunk of answer as AsyncIterable<Buffer>) {
+      bytes += chunk.length;
+      if (bytes > MAX_ANSWER_BYTES) return { ...head, body: null };
+      chunks.push(chunk);
+    }
+    return { ...head, body: Buffer.concat(chunks) };
+  } catch {
+    return { ...head, body: null };
+  } finally {
+    clearTimeout(timer);
+  }
+}

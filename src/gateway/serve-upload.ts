@@ -1,0 +1,92 @@
+import type { IncomingMessage } from "node:http";
+import { errorResponse, type OciError } from "../oci/errors.ts";
+import { type Admitted, admit } from "./admit.ts";
+import { answerFrom } from "./answer.ts";
+import type { GatewayConfig } from "./config.ts";
+import type { GatewayOutcome } from "./log.ts";
+import { type RelayFailure, type RelayLimits, relay } from "./relay.ts";
+
+/** An answer with what the log says of it. */
+export type Served = {
+  readonly response: Response;
+  readonly outcome: GatewayOutcome;
+  readonly pod?: string;
+  readonly repository?: string;
+  readonly cause?: string;
+};
+
+type UploadRequest = {
+  readonly url: URL;
+  readonly incoming: IncomingMessage;
+  readonly now: Date;
+  readonly onBytes: (bytes: number) => void;
+};
+
+/** Goes on with one upload: the grant is opened, the request goes to the registry, and the answer leads back to the edge. */
+export async function serveUpload(
+  { url, incoming, now, onBytes }: UploadRequest,
+  config: GatewayConfig & { readonly limits: RelayLimits },
+): Promise<Served> {
+  const admitted = await admit({ method: incoming.method ?? "", url, keys: config.keys, now });
+  if (!admitted.ok) {
+    const { error, cause } = admitted.error;
+    return { response: errorResponse(error), outcome: "refused", cause };
+  }
+  const { pod, repository } = admitted.value.grant;
+  const about = { pod, repository };
+  const answer = await relay(incoming, {
+    url: new URL(config.registry + admitted.value.target),
+    headers: registryHeaders(incoming, admitted.value),
+    limits: config.limits,
+    onBytes,
+  });
+  if (!answer.ok) return { ...failed(answer.error), ...about };
+  const requestBytes = Number(incoming.headers["content-length"] ?? Number.NaN);
+  const announced = Number.isSafeInteger(requestBytes) ? requestBytes : null;
+  const response = answerFrom(answer.value, { admitted: admitted.value, config, requestBytes: announced });
+  if (response.ok) return { response: response.value, outcome: "forwarded", ...about };
+  return { response: errorResponse(wrongAnswer), outcome: "failed", cause: response.error, ...about };
+}
+
+/** What a client may tell the registry about an upload. Its own Authorization is not in it, because the grant has the token for this registry. */
+const passed = ["content-range", "user-agent", "accept"];
+
+function registryHeaders(
+  { method, headers, socket }: IncomingMessage,
+  { grant }: Admitted,
+): Readonly<Record<string, string>> {
+  const { host, protocol } = new URL(grant.edge);
+  const kept = passed.flatMap((name) => {
+    const value = headers[name];
+    return typeof value === "string" ? [[name, value] as const] : [];
+  });
+  return {
+    ...Object.fromEntries(kept),
+    "Accept-Encoding": "identity",
+    // A registry would read the parameters of a form before those of the query (distribution, `FormValue`).
+    ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
+    "X-Forwarded-Host": host,
+    "X-Forwarded-Proto": protocol.slice(0, -1),
+    ...(socket.remoteAddress === undefined ? {} : { "X-Forwarded-For": socket.remoteAddress }),
+    ...(grant.token === null ? {} : { Authorization: `Bearer ${grant.token}` }),
+  };
+}
+
+function failed({ reason, text }: RelayFailure): Served {
+  if (reason === "client-left") {
+    return { response: new Response(null, { status: 499 }), outcome: "client-left", cause: text };
+  }
+  return { response: errorResponse(unavailable), outcome: "unavailable", cause: text };
+}
+
+const unavailable: OciError = {
+  code: "UNAVAILABLE",
+  message: "the registry of this repository does not answer; try again",
+  headers: { "Retry-After": "5" },
+};
+
+const wrongAnswer: OciError = {
+  code: "UNKNOWN",
+  status: 502,
+  message: "the registry of this repository answered wrongly",
+};

@@ -1,0 +1,64 @@
+/** Does what the CDN does in front of the Worker: a request whose body is over the limit gets 413 in HTML, and never reaches the Worker. */
+import type http from "node:http";
+import { closeNow, createHttpServer, listen } from "./http-server.ts";
+import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
+
+/** How long the rest of a refused body is read, so that its client finds the answer before the connection ends. */
+const lingerMs = 500;
+
+/** The same page that Cloudflare sends. */
+const page = Buffer.from(
+  [
+    "<html>",
+    "<head><title>413 Request Entity Too Large</title></head>",
+    "<body>",
+    "<center><h1>413 Request Entity Too Large</h1></center>",
+    "<hr><center>cloudflare</center>",
+    "</body>",
+    "</html>",
+    "",
+  ].join("\r\n"),
+);
+
+type Limited = { readonly port: number; readonly targetPort: number; readonly limitBytes: number };
+
+/** Passes everything on to the Worker except bodies that are too large. A body with an announced length is judged at once, any other body while it arrives. */
+export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
+  const connections = new WeakMap<object, Connection>();
+  const onRequest: http.RequestListener = (request, response) => {
+    if (Number(request.headers["content-length"] ?? 0) > limitBytes) {
+      refuse(request, response);
+      return;
+    }
+    const connection = connections.get(request.socket) ?? connectionTo(targetPort, request.socket);
+    connections.set(request.socket, connection);
+    let bytes = 0;
+    request.on("data", (chunk: Buffer) => {
+      const isOver = bytes <= limitBytes && bytes + chunk.length > limitBytes;
+      bytes += chunk.length;
+      if (isOver && !response.headersSent) refuse(request, response);
+    });
+    passThrough({ request, response, connection, record: null }, "whole");
+  };
+  const server = createHttpServer(onRequest).on("checkContinue", onRequest);
+  return { port: await listen(server, port), stop: () => closeNow(server) };
+}
+
+function refuse(request: http.IncomingMessage, response: http.ServerResponse): void {
+  request.unpipe().resume();
+  // With `Connection: close` Node would end the connection at once, and the client would find a reset instead of this answer.
+  const headers = { "Content-Type": "text/html", "Content-Length": page.length, Server: "cloudflare" };
+  response.writeHead(413, "Request Entity Too Large", headers);
+  response.end(page);
+  const { socket } = request;
+  setTimeout(() => socket.destroySoon(), lingerMs).unref();
+}
+
+const units: Readonly<Record<string, number>> = { "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9 };
+
+/** Returns the bytes of a size such as `100MB`, or null if the text is not a size. */
+export function parseSize(text: string): number | null {
+  const [, digits = "", unit = ""] = /^(\d{1,12})([KMG]?B?)$/i.exec(text) ?? [];
+  const factor = units[unit.toUpperCase()];
+  return digits === "" || factor === undefined || Number(digits) === 0 ? null : Number(digits) * factor;
+}

@@ -1,0 +1,77 @@
+/** A Pod's gateway as a process of its own: the one file that `npm run build:gateway` makes, behind a tap. */
+import { randomBytes } from "node:crypto";
+import { build } from "esbuild";
+import { childEnv, startChild } from "../child-process.ts";
+import { root } from "../paths.ts";
+import { loopback } from "../ports.ts";
+import { startTap, type Tap } from "../taps/tap.ts";
+import type { Teardown, Watchdog } from "../teardown.ts";
+import type { LocalPod } from "./pod.ts";
+
+export type LocalGateway = {
+  readonly tap: Tap;
+  /** The URL of the gateway itself, without the tap. */
+  readonly direct: string;
+  /** The secret that the edge and this gateway share. */
+  readonly key: string;
+  /** Kills the gateway as a crash does, and starts it again on its port. */
+  readonly restart: () => Promise<void>;
+};
+
+/** Builds the same file as `npm run build:gateway`. */
+export async function bundleGateway(outfile: string): Promise<void> {
+  await build({
+    entryPoints: [`${root}src/gateway/main.ts`],
+    outfile,
+    bundle: true,
+    platform: "node",
+    target: "node22",
+    format: "esm",
+    logLevel: "silent",
+  });
+}
+
+type GatewayOptions = { readonly program: string; readonly edges: readonly string[] };
+
+export async function startGateway(
+  { context, services }: LocalPod,
+  { program, edges }: GatewayOptions,
+  teardown: Teardown,
+): Promise<LocalGateway> {
+  const key = randomBytes(32).toString("base64");
+  const env = { REGISTRY: services.registry.url, EDGE: edges.join(","), GATEWAY_KEY: key };
+  const start = (port: number) =>
+    startGatewayProcess({ name: `${context.id}'s gateway`, program, env, port, watchdog: teardown.watchdog });
+  let running = await start(0);
+  const { port } = running;
+  teardown.add({ stop: () => running.stop() });
+  // The tap has the edge's host name and another port, because crane refuses a push location that leads to 127.0.0.1 from another name.
+  const tap = teardown.add(await startTap(port, loopback));
+  const restart = async () => {
+    await running.kill();
+    running = await start(port);
+  };
+  return { tap, direct: `http://${loopback}:${port}`, key, restart };
+}
+
+type GatewayProcess = {
+  readonly name: string;
+  readonly program: string;
+  readonly env: Readonly<Record<string, string>>;
+  /** With 0 a free port is taken. */
+  readonly port: number;
+  readonly watchdog: Watchdog;
+};
+
+export const startGatewayProcess = ({ name, program, env, port, watchdog }: GatewayProcess) =>
+  startChild({
+    name,
+    command: process.execPath,
+    args: [program],
+    env: { ...childEnv(), ...env, LISTEN: `${loopback}:${port}` },
+    watchdog,
+    readyPort: (output) => {
+      const taken = /"event":"listening".*?"port":(\d+)/.exec(output)?.[1];
+      return taken === undefined ? null : Number(taken);
+    },
+  });

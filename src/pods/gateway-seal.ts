@@ -1,0 +1,46 @@
+import { CompactEncrypt, compactDecrypt } from "jose";
+import { utf8 } from "../lib/bytes.ts";
+import { parseJsonObject } from "../lib/json.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { GatewayKeys } from "./gateway-keys.ts";
+
+export type Claims = Readonly<Record<string, unknown>>;
+
+/** What is sealed, and until when it is good. The kind is in the protected header, so that what is meant for one use opens for no other. */
+type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
+
+const algorithm = { alg: "dir", enc: "A256GCM" } as const;
+
+/** A JWE in compact form: it has only characters that no client changes when it decodes, sorts and encodes a query. */
+export async function sealForGateway(
+  claims: Claims,
+  lifeSeconds: number,
+  { kind, keys, now }: Sealed,
+): Promise<string> {
+  const exp = Math.floor(now.getTime() / 1000) + lifeSeconds;
+  const jwe = new CompactEncrypt(utf8(JSON.stringify({ ...claims, exp })));
+  return jwe.setProtectedHeader({ ...algorithm, typ: kind }).encrypt(keys[0]);
+}
+
+/** The claims, if they were sealed for this use and have not expired. The error says why not, without a secret. */
+export async function openAtGateway(text: string, { kind, keys, now }: Sealed): Promise<Result<Claims, string>> {
+  for (const key of keys) {
+    const claims = await open(text, kind, key);
+    if (claims === null) continue;
+    const { exp } = claims;
+    return typeof exp === "number" && now.getTime() / 1000 < exp ? ok(claims) : err(`the ${kind} has expired`);
+  }
+  return err(`the ${kind} opens with none of this gateway's keys`);
+}
+
+async function open(text: string, kind: string, key: Uint8Array<ArrayBuffer>): Promise<Claims | null> {
+  try {
+    const { plaintext, protectedHeader } = await compactDecrypt(text, key, {
+      keyManagementAlgorithms: [algorithm.alg],
+      contentEncryptionAlgorithms: [algorithm.enc],
+    });
+    return protectedHeader.typ === kind ? parseJsonObject(new TextDecoder().decode(plaintext)) : null;
+  } catch {
+    return null;
+  }
+}

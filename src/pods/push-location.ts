@@ -1,0 +1,56 @@
+import type { Pod } from "../directory/directory.ts";
+import type { EdgeKeys } from "../lib/derive-key.ts";
+import type { RepositoryEndpoint } from "../oci/endpoint.ts";
+import { withoutParameters, withParameters } from "../oci/query.ts";
+import type { GatewayKeys } from "./gateway-keys.ts";
+import { grantParameter, sealGrant } from "./upload-grant.ts";
+import { pinParameter, sealPin } from "./upload-pin.ts";
+
+/** A Pod's gateway that this client is sent to. */
+export type PushGateway = {
+  /** Its origin. */
+  readonly url: string;
+  readonly keys: GatewayKeys;
+  /** What the registry is sent as the client's token. */
+  readonly token: string | null;
+};
+
+type PushContext = {
+  readonly pod: Pod;
+  readonly edgeOrigin: string;
+  readonly edgeKeys: EdgeKeys;
+  readonly now: Date;
+  readonly gateway: PushGateway | null;
+};
+
+type UploadTarget = {
+  readonly path: string;
+  readonly query: string;
+  readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload" }>;
+};
+
+/** With its path and a digest, such a location fits into 8 KB, the longest request line that nginx takes by default. */
+const MAX_GRANT_CHARACTERS = 7_000;
+
+/** Where the client goes on with an upload: on the edge, with a pin that keeps it at its Pod, or at the Pod's gateway, with a grant. */
+export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
+  const { pod, edgeOrigin, gateway, now } = context;
+  const { name: repository, upload } = endpoint;
+  const state = withoutParameters(query, [pinParameter, grantParameter]);
+  const pin = await sealPin(pod.id, { repository, upload }, context);
+  const onEdge = `${path}?${withParameters(state, { [pinParameter]: pin })}`;
+  if (gateway === null) return onEdge;
+  const { url, keys, token } = gateway;
+  const claims = {
+    pod: pod.id,
+    repository,
+    upload,
+    query: state,
+    token,
+    pin,
+    edge: edgeOrigin,
+    registry: pod.registry,
+  };
+  const grant = await sealGrant(claims, { keys, now });
+  return grant.length > MAX_GRANT_CHARACTERS ? onEdge : `${url}${path}?${grantParameter}=${grant}`;
+}

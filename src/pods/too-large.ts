@@ -1,0 +1,37 @@
+import { parseJsonObject } from "../lib/json.ts";
+import { textWithin } from "../net/within.ts";
+import { errorResponse, type OciError } from "../oci/errors.ts";
+
+const MAX_ANSWER_BYTES = 64 * 1024;
+
+/**
+ * What a client hears when a body is too large for the Pod (413). A proxy in front of the registry says so in HTML, of which clients show the first
+ * words at best. Null: the registry itself said so in OCI form. `bytes` is the body's announced length; null if it was not announced.
+ */
+export function tooLarge(text: string, bytes: number | null): OciError | null {
+  if (Array.isArray(parseJsonObject(text)?.["errors"])) return null;
+  const what = bytes === null || bytes === 0 ? "the request's body" : `a body of ${bytes} bytes`;
+  const size = sizeIn(text);
+  const limit = size === null ? "" : `, whose limit is ${size}`;
+  return {
+    code: "SIZE_INVALID",
+    message: `${what} is too large for the registry or for a proxy in front of it${limit}; its operator can raise the limit`,
+  };
+}
+
+/** A size with its unit, as in "Maximum upload size is 100 MB". The limit that a proxy names is the only size in its page. */
+function sizeIn(text: string): string | null {
+  const words = text.slice(0, MAX_ANSWER_BYTES).replace(/<[^<>]*>/g, " ");
+  const sizes = new Set(words.match(/\b\d{1,15}(?:\.\d{1,3})? ?(?:[KMGT]i?B|bytes)\b/gi) ?? []);
+  const [size] = sizes;
+  return size !== undefined && sizes.size === 1 ? size : null;
+}
+
+/** A 413 in OCI form; every other answer as it is. */
+export async function withTooLargeExplained(answer: Response, bytes: number | null): Promise<Response> {
+  if (answer.status !== 413) return answer;
+  const { status, headers } = answer;
+  const text = (await textWithin(answer, MAX_ANSWER_BYTES)) ?? "";
+  const error = tooLarge(text, bytes);
+  return error === null ? new Response(text, { status, headers }) : errorResponse(error);
+}

@@ -1,0 +1,49 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
+import type { GatewayKeys } from "./gateway-keys.ts";
+import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
+
+/** The parameter of a push location on a Pod's gateway. The gateway needs nothing else to go on with the upload. */
+export const grantParameter = "_grant";
+
+/** What a gateway may do for the holder of a push location: go on with this one upload. */
+export type UploadGrant = {
+  readonly pod: string;
+  readonly repository: RepositoryName;
+  readonly upload: string;
+  /** The query of the registry's own push location, as the registry wrote it. */
+  readonly query: string;
+  /** What the registry is sent as the client's token; null if it asks for none. */
+  readonly token: string | null;
+  /**
+   * Keeps the rest of the upload with its Pod when the client comes back to the edge. The edge makes it, because only the edge has the key. It is good
+   * for every later location of this upload, because a pin does not cover the state that a registry changes with each request.
+   */
+  readonly pin: string;
+  /** The origin under which the client called the edge, because it has credentials only for that one. */
+  readonly edge: string;
+  /** The registry's origin as the edge knows it, because a registry may write it into its `Location`. */
+  readonly registry: string;
+};
+
+/** A client goes on within seconds, but one that pushes many large layers at once may let some wait. */
+const lifeSeconds = 24 * 3600;
+const kind = "upload-grant";
+
+type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
+
+export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
+  sealForGateway(grant, lifeSeconds, { kind, ...sealing });
+
+/** The error says why the grant is no good, for the log. */
+export async function openGrant(text: string, sealing: Sealing): Promise<Result<UploadGrant, string>> {
+  const claims = await openAtGateway(text, { kind, ...sealing });
+  if (!claims.ok) return claims;
+  const { pod, repository, upload, query, token, pin, edge, registry } = claims.value;
+  const name = parseRepositoryName(isText(repository) ? repository : "");
+  const isWhole = isText(pod) && isText(upload) && isText(query) && isText(pin) && isText(edge) && isText(registry);
+  if (!isWhole || !name.ok || !(token === null || isText(token))) return err(`the ${kind} lacks a member`);
+  return ok({ pod, repository: name.value, upload, query, token, pin, edge, registry });
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";

@@ -1,0 +1,62 @@
+import { expect, test } from "vitest";
+import { parseTopology } from "../../src/topology/load.ts";
+import { formatMistake } from "../../src/topology/mistake.ts";
+import { podText, production } from "../support/topologies.ts";
+
+const uploads = "https://uploads.example.net";
+
+/** Text in the form of a compact JWE that is sealed for the key of this gateway. */
+function sealedFor(url: string, pod = "pod-a"): string {
+  const header = { alg: "ECDH-ES", enc: "A256GCM", pod, field: "gateway.key", scheme: "gateway", target: url };
+  return `${Buffer.from(JSON.stringify(header)).toString("base64url")}..AAAA.AAAA.AAAA`;
+}
+const gatewayAt = (url: string, pod?: string) => ({ url, key: sealedFor(url, pod) });
+
+function mistakesOf(gateway: object | null, second: object | null = null): string {
+  const text = [
+    "pods:",
+    `  pod-a: ${podText("pod-a", { gateway })}`,
+    `  pod-b: ${podText("pod-b", second === null ? {} : { gateway: second })}`,
+  ].join("\n");
+  const topology = parseTopology("topology.yaml", text, { ...production, placeholders: null });
+  return topology.ok ? "" : topology.error.map(formatMistake).join("\n");
+}
+
+test("a Pod may have a gateway, or say with null that it has none", () => {
+  expect(mistakesOf(gatewayAt(uploads), gatewayAt("https://uploads.pod-b.example.net", "pod-b"))).toBe("");
+  // A name below the edge's own will do, because no client is redirected to a gateway.
+  expect(mistakesOf(gatewayAt("https://uploads.registry.example.com"))).toBe("");
+  expect(mistakesOf(null)).toBe("");
+});
+
+test.each([
+  [
+    "has its key in clear",
+    { url: uploads, key: "hunter2" },
+    "pods.pod-a.gateway.key: is not a sealed value, and may be the secret itself",
+  ],
+  [
+    "has the key of another gateway",
+    { url: uploads, key: sealedFor("https://other.example.net") },
+    `pods.pod-a.gateway.key: was sealed for another place; want one sealed for target "${uploads}"`,
+  ],
+  [
+    "has no TLS",
+    gatewayAt("http://uploads.example.net"),
+    'pods.pod-a.gateway.url: "http://uploads.example.net" is not encrypted; want https',
+  ],
+  ["has a path", gatewayAt(`${uploads}/v2`), `pods.pod-a.gateway.url: "${uploads}/v2" is wrong; want an origin`],
+  [
+    "is the edge",
+    gatewayAt("https://registry.example.com"),
+    'pods.pod-a.gateway.url: "https://registry.example.com" is the edge itself; want a host that does not pass through',
+  ],
+])("a gateway that %s is a mistake", (_, gateway, text) => {
+  expect(mistakesOf(gateway)).toContain(text);
+});
+
+test("two Pods with one gateway are a mistake, because each has a key of its own", () => {
+  expect(mistakesOf(gatewayAt(uploads), gatewayAt(uploads, "pod-b"))).toContain(
+    `pods.pod-b.gateway.url: gateway "${uploads}" is also used by Pod "pod-a"`,
+  );
+});
