@@ -307,6 +307,20 @@ describe("Pod that is not down, but fails at what one client sends", () => {
     const answer = await ask(path + query, { headers });
     expect([answer.status, isStale(answer)]).toEqual([query === "" ? 404 : 502, false]);
   });
+
+  test("three such failures in a row do not make it count as down, so that a tag that it no longer has is gone", async () => {
+    const text = manifestText([]);
+    const digest = await sha256(new Uint8Array(Buffer.from(text)));
+    const token = await createClient(stack.current.edge).token(["repository:globex/tagged:pull"]);
+    const ask = pullerOf(stack.current, "globex/tagged", token);
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest };
+    odd.answer((response) => void response.writeHead(200, headers).end(text));
+    await keepManifest(stack.current, "globex/tagged", digest);
+    odd.answer((response, { path }) => void response.writeHead(path.includes("?") ? 502 : 404).end());
+    for (let time = 0; time < 4; time += 1) expect(await statusOf(ask("manifests/1?ns=nowhere.example"))).toBe(502);
+    const answer = await ask("manifests/1");
+    expect([answer.status, isStale(answer)]).toEqual([404, false]);
+  });
 });
 
 describe("Pod that its record calls down", () => {
