@@ -1,9 +1,9 @@
 import { edgeGrantSeconds, sealEdgeGrant } from "../auth/edge-grant.ts";
 import { type TokenMemory, verifyToken } from "../auth/verify.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
+import { isOutage } from "../net/outage.ts";
 import { within } from "../net/within.ts";
 import { type Access, covers } from "../oci/scope.ts";
-import { isOutage } from "../pods/outage.ts";
 import type { Trace } from "../telemetry/record.ts";
 import { type AskPorts, askPod, type PodAnswer } from "./ask-pod.ts";
 import { credentialsOf } from "./credentials.ts";
