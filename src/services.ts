@@ -19,7 +19,7 @@ import type { AdmittedPod } from "./pods/gate.ts";
 import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
 import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/remembered-grants.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;

@@ -16,21 +16,21 @@ type Verified = {
   readonly pod: Pod;
   readonly expiresAtMs: number;
   readonly access: readonly Access[];
-  /** About what it takes in memory, with the whole token as its key. */
+  /** About what the entry takes in memory, with its key, the whole token. */
   readonly bytes: number;
 };
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
 /** What an isolate remembers of tokens. */
 export type TokenMemory = {
-  /** By Pod id and whole token, so that nothing shorter is taken for it. A Pod whose record changed is another value, and its tokens are verified again. */
+  /** Verified tokens by Pod id and whole token, so that nothing shorter is taken for a token. If a Pod's record changes, its tokens are verified again. */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
-/** All remembered tokens, and one of them: a token of a mirror for 200 repositories. A larger one is verified each time. */
+/** The limits of all remembered tokens and of one token. A mirror's token for 200 repositories is within them; a larger token is verified each time. */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -38,10 +38,13 @@ const bytesPerEntry = 250;
 export const createVerifiedTokens = (): TokenMemory["verified"] =>
   new BoundedMap(2_000, { maxBytes: maxBytesOfAll, bytesOf: ({ bytes }) => bytes });
 
-/** Registries allow a minute on either side (distribution, GitLab). */
+/** Registries (distribution, GitLab) allow a clock to be a minute off. */
 const leewaySeconds = 60;
 
-/** Distribution's `access`, as registries read it. They are written in Go: a missing or null member is empty, one of another type spoils the token. */
+/**
+ * Distribution's `access`, as registries read it. They are written in Go, so a missing or null member is empty, and a member of another type spoils the
+ * token.
+ */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
 const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
@@ -68,7 +71,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   return { kind: "verified", access };
 }
 
-/** A token of 8 KB can name thousands of equal entries, each of which takes more memory than it has characters. */
+/** Removes equal entries. A token of 8 KB can name thousands of them, and each takes more memory than it has characters. */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];

@@ -1,7 +1,7 @@
 import type { Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Outcome } from "../telemetry/record.ts";
+import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
 
 /** A response with what the log says of it. */

@@ -1,11 +1,11 @@
 import { utf8 } from "./bytes.ts";
 
-/** The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. The first is the one in use, the second is being replaced. */
+/** The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. The first key is in use, and the second is being replaced. */
 export type EdgeKeys = readonly Uint8Array<ArrayBuffer>[];
 
 /**
- * An AES-256-GCM key of one use, derived from an edge key by HKDF-SHA-256 (RFC 5869). The label names the use, so that what is sealed
- * for one use opens for no other. There is no salt because the edge key is random already (RFC 5869 §3.1).
+ * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that what is sealed for one
+ * does not open for another. There is no salt because the edge key is random already (RFC 5869 §3.1).
  */
 export const deriveAesKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "AES-GCM", length: 256 }, usages: ["encrypt", "decrypt"] });

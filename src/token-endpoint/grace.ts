@@ -4,7 +4,7 @@ import type { EdgeKeys } from "../lib/derive-key.ts";
 import { isOutage } from "../net/outage.ts";
 import { within } from "../net/within.ts";
 import { type Access, covers } from "../oci/scope.ts";
-import type { Trace } from "../telemetry/record.ts";
+import type { Trace } from "../telemetry/log-line.ts";
 import { type AskPorts, askPod, type PodAnswer } from "./ask-pod.ts";
 import { credentialsOf } from "./credentials.ts";
 import { discard } from "./merge-tokens.ts";
