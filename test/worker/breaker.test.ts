@@ -2,9 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient } from "../support/client.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withOutage } from "../support/toy-stack.ts";
 
-const stack = useStack();
+/** The edge grants nothing by itself, so each outage shows as it is. */
+const stack = useStack({ topology: withOutage("graceSeconds: 0") });
 const unseenDigest = `sha256:${"0".repeat(64)}`;
 /** From the last request before a fault ends to normal answers. */
 const backWithinMs = 5_000;

@@ -96,7 +96,7 @@ describe("end of the grace", () => {
     await editRecord('"state":"active"', '"state":"down"');
     stack.current.clearSeen();
     expect((await ask(`manifests/${digest}`)).status).toBe(503);
-    expect(await statusDuringOutage(stack.current, "acme/ended")).toBe(503);
+    expect((await askToken(stack.current, [pullOf("acme/ended")])).status).toBe(503);
     await editRecord('"state":"down"', '"state":"active"');
     expect((await ask(`manifests/${digest}`)).status).toBe(200);
     await editRecord('"graceSeconds":600', '"graceSeconds":0');

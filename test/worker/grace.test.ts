@@ -55,20 +55,29 @@ describe("pull while the token service is down", () => {
     },
   );
 
-  test("a token service that never answers: a pull goes on before docker gives up after 15 s, and the log says by whose grant", {
+  test("a token service that never answers: pulls go on before docker gives up after 15 s, at once after three of them, and the log says by whose grant", {
     timeout: 60_000,
   }, async () => {
     const image = await setUp(stack.current, "acme/hangs");
-    const startedAtMs = performance.now();
-    const { answers } = await duringOutage(stack.current, () => pull(stack.current, "acme/hangs", image, "demo"), {
-      mode: "hang",
-    });
-    expect(performance.now() - startedAtMs).toBeLessThan(14_000);
-    expect(answers.map(({ status }) => status)).toEqual(pulledStatuses);
-    await stack.current.edgeSettled();
-    const graced = stack.current.edgeLines().filter((line) => line.includes('"grace":"pod-a"'));
-    expect(graced).toHaveLength(1 + answers.length);
-    expect(graced.join("\n")).not.toMatch(/ZGVtbzpkZW1v|edge\.ey/);
+    const pullTimed = async () => {
+      const startedAtMs = performance.now();
+      const { answers } = await pull(stack.current, "acme/hangs", image, "demo");
+      expect(answers.map(({ status }) => status)).toEqual(pulledStatuses);
+      return performance.now() - startedAtMs;
+    };
+    await duringOutage(
+      stack.current,
+      async () => {
+        const first = await Promise.all([pullTimed(), pullTimed(), pullTimed()]);
+        expect(Math.max(...first)).toBeLessThan(14_000);
+        expect(await pullTimed()).toBeLessThan(2_000);
+        await stack.current.edgeSettled();
+        const graced = stack.current.edgeLines().filter((line) => line.includes('"grace":"pod-a"'));
+        expect(graced).toHaveLength(4 * (1 + pulledStatuses.length));
+        expect(graced.join("\n")).not.toMatch(/ZGVtbzpkZW1v|edge\.ey/);
+      },
+      { mode: "hang" },
+    );
   });
 
   test("a token service that is slow is not down: its own token comes, late", async () => {
