@@ -61,41 +61,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
   const { kv, caches } = listeningPorts(env, departure);
   const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
-  const callService =
-    (service: "registry" | "token"): Call<Pod> =>
-    async (pod, request) => {
-      const left = departure.listen();
-      const name = `${pod.id} ${service}`;
-      const send = async (sent: FetchRequest) => {
-        const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
-        if (!trusted.ok) return trusted;
-        const { fetcher, request: own } = trusted.value;
-        isolate.retries.earn(name);
-        return fetchWithin(own, {
-          fetcher,
-          waitUntil,
-          onSend: () => {
-            trace.podRequests += 1;
-          },
-          mayRetry: () => isolate.retries.take(name),
-          stallMs: config.stallMs,
-        });
-      };
-      return callThroughBreaker(
-        isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request,
-        {
-          breaker: isolate.breaker,
-          service: name,
-          send,
-          ping: pingRequest(pod, service),
-          silenceMs: silenceMs(request),
-          // By a query a client may ask for something that fails at a Pod that is not down, as mirrors do by `?ns=`.
-          isOfClient: service === "registry" && request.url.includes("?"),
-          waitUntil,
-          clock: () => Date.now(),
-        },
-      );
-    };
+  const callService = createCallService(env, { isolate, trace, waitUntil, departure }, { config, openSecret });
   const clock = () => new Date();
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
   const cache = createLocationCache(caches, "manifests");
@@ -118,6 +84,44 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     trace,
   };
 }
+
+const createCallService =
+  (
+    env: Env,
+    { isolate, trace, waitUntil, departure }: RequestPorts,
+    { config, openSecret }: Pick<Services, "config" | "openSecret">,
+  ) =>
+  (service: "registry" | "token"): Call<Pod> =>
+  async (pod, request) => {
+    const left = departure.listen();
+    const name = `${pod.id} ${service}`;
+    const send = async (sent: FetchRequest) => {
+      const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
+      if (!trusted.ok) return trusted;
+      const { fetcher, request: own } = trusted.value;
+      isolate.retries.earn(name);
+      return fetchWithin(own, {
+        fetcher,
+        waitUntil,
+        onSend: () => {
+          trace.podRequests += 1;
+        },
+        mayRetry: () => isolate.retries.take(name),
+        stallMs: config.stallMs,
+      });
+    };
+    return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {
+      breaker: isolate.breaker,
+      service: name,
+      send,
+      ping: () => pingRequest(pod, service),
+      silenceMs: silenceMs(request),
+      // By a query a client may ask for something that fails at a Pod that is not down, as mirrors do by `?ns=`.
+      isOfClient: service === "registry" && request.url.includes("?"),
+      waitUntil,
+      clock: () => Date.now(),
+    });
+  };
 
 /** KV and the location's caches for a request that listens before it waits for them. */
 const listeningPorts = (

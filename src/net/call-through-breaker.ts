@@ -16,7 +16,7 @@ export type BreakerPorts = {
   readonly service: string;
   readonly send: (request: FetchRequest) => Promise<Answer>;
   /** A read that every service of this kind answers quickly, whatever it answers. */
-  readonly ping: FetchRequest;
+  readonly ping: () => FetchRequest;
   /** A call that is silent for this long counts as a failure. Null: its silence says nothing about the service. */
   readonly silenceMs: number | null;
   /** Whether a failure may be the fault of what is asked for, and not of the service. */
@@ -62,7 +62,7 @@ function failureOf(answer: Answer, doesSilenceCount: boolean): string | null {
 
 async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts): Promise<boolean> {
   let isLate = false;
-  const pinged = send(ping).then((answer) => {
+  const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));
     const isThere = isAnswered(answer);
     if (isThere && isLate) breaker.answered(service, clock());

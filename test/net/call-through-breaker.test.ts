@@ -35,7 +35,7 @@ async function call(method = "GET", silenceMs: number | null = 100): Promise<num
       sent.push(`${request.method} ${new URL(request.url).pathname}`);
       return pod(request);
     },
-    ping,
+    ping: () => ping,
     silenceMs,
     waitUntil: () => {},
     clock: () => nowMs,
