@@ -1,7 +1,7 @@
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** One Pod's token inside a bundle. Only this Pod is ever sent it. */
+/** One Pod's token inside a bundle. The edge never sends it to another Pod. */
 export type TokenPart = { readonly pod: PodId; readonly jwt: string };
 
 /** A token as clients send it. A bundle names the Pod of each part; a bare JWT names its Pod only by its `kid`. */
@@ -18,7 +18,7 @@ const MAX_JWT_CHARACTERS = 32 * 1024;
 export const isCompactJwt = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`, in characters that a Bearer token may have (RFC 6750 §2.1). */
+/** Formats `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`, which has only characters that a Bearer token may have (RFC 6750 §2.1). */
 export const formatBundle = (parts: readonly TokenPart[]): string =>
   bundlePrefix + parts.map(({ pod, jwt }) => `${pod}/${jwt}`).join("~");
 

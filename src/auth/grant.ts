@@ -6,15 +6,16 @@ import { parseToken, type Token, type TokenPart } from "./bundle.ts";
 import { keyId, type Verdict, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token, which allows `access`. `undecided`: the directory does
- * not know the token's key, so the Pod decides, and the edge proves and signs nothing by it. `open`: this fleet asks for no tokens.
+ * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
+ * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet asks for
+ * no tokens.
  */
 export type Grant =
   | { readonly kind: "granted"; readonly jwt: string; readonly access: readonly Access[] }
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** What the Pod is sent as the client's token; null if it asks for none. */
+/** The token that the Pod gets. Null if this fleet asks for no tokens. */
 export const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 export type GrantPorts = VerifyPorts & { readonly directory: Directory };
@@ -43,8 +44,8 @@ export async function partsOf(
 }
 
 /**
- * The grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a stranger
- * does not learn which prefixes exist. Only a token that names the repository hears that it is unknown.
+ * Returns the grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a
+ * stranger does not learn which prefixes exist. Only a token that allows access to the repository gets the answer that its name is unknown.
  */
 export async function grantFor(
   token: Token,
@@ -69,20 +70,20 @@ export async function grantFor(
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
   // Only a bundle can lack a part; a bare JWT of another Pod is not a token of this Pod.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // A part that does not verify spoils the others, because a made-up part would otherwise tell its Pod's names from free ones.
+  // One part that does not verify makes the whole token invalid. Otherwise a made-up part would show which names its Pod has and which are free.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** Whether a part of the token verifies and allows `wanted`, whatever Pod it is of. Then a known user asks, and not a stranger. */
+/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, a known user asks and not a stranger. */
 export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
   const parts = await partsOf(token, ports.directory);
   const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
   return verified.ok && covers(verified.value.flat(), wanted);
 }
 
-/** Like `verifyToken`, but a key that the directory knows as another Pod's makes the token invalid here, so this Pod is never sent it. */
+/** Does the same as `verifyToken`, but the token is also invalid if the directory knows its key as another Pod's. So this Pod never gets that token. */
 async function judge(jwt: string, pod: Pod, ports: GrantPorts): Promise<Result<Verdict, DirectoryFailure>> {
   const verdict = await verifyToken(jwt, pod, ports);
   if (verdict.kind !== "unknown-key" || verdict.kid === null) return ok(verdict);
@@ -91,7 +92,7 @@ async function judge(jwt: string, pod: Pod, ports: GrantPorts): Promise<Result<V
   return ok(owner.value === null || owner.value === pod.id ? verdict : { kind: "invalid" });
 }
 
-/** What each part that verifies allows. */
+/** Returns the access that each verified part allows. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,
@@ -106,7 +107,7 @@ async function verifiedParts(
   return ok(verified);
 }
 
-/** The Pod that a request without a repository goes to: that of a part that verifies, else that of a part whose key is unknown here. */
+/** Chooses the Pod for a request without a repository: the Pod of a part that verifies, otherwise the Pod of a part whose key is unknown here. */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<{ grant: Grant; pod: Pod }, Refusal>> {
   const parts = await partsOf(token, ports.directory);
   if (!parts.ok) return parts;

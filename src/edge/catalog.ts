@@ -19,14 +19,14 @@ import type { Reply } from "./refuse.ts";
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
 type Granted = { readonly pod: Pod; readonly grant: Grant };
 
-/** What a Pod says to a request for its list. `objected`: the request itself is wrong, most often its page size, and the answer says how. */
+/** How a Pod answers a request for its list. `objected` means that the request itself is wrong, most often in its page size, and `text` says how. */
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
   | { readonly kind: "denied" | "down" }
   | { readonly kind: "unresolved"; readonly failure: DirectoryFailure };
 
-/** One list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
+/** Serves one list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
 export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
   const tooMany = await refuseTooManyPods(endpoint, context);
   if (tooMany !== null) return tooMany;
@@ -41,7 +41,10 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
   return mergeAnswers(answers, entriesOf(endpoint));
 }
 
-/** No token can have a part of each of hundreds of Pods, so neither their records are read nor its parts checked for each of them. */
+/**
+ * Refuses a token if there are more Pods than a token can have parts. So the edge does not read hundreds of Pods' records, or check the token's parts for
+ * each of these Pods.
+ */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
   if (!record.ok) return record;
@@ -62,7 +65,7 @@ async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted,
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 
-/** The token's grant at every Pod; else at how many Pods it has none. */
+/** Returns the token's grant at every Pod. If some Pods reject the token, the error says how many. */
 async function grantAll(
   endpoint: CatalogEndpoint,
   pods: readonly Pod[],
@@ -130,7 +133,7 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   if (denied > 0) return err({ reason: "refused", error: { code: "DENIED", message } });
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
-  // This is the Pod's own answer; only its body was read.
+  // The answer is the Pod's own. It is made anew, because its body has been read.
   const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
   const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });

@@ -74,7 +74,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** A token that only the Pod can judge may grant it. */
+/** A token that only the Pod can judge may allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
@@ -96,8 +96,8 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod took a token that only it can judge. Otherwise the name must look like a name without a Pod, also while the Pod fails: what a registry
- * does not serve, it refuses to everyone, and what is in front of it redirects or fails for everyone.
+ * Whether the Pod accepted a token that only it can judge. If not, the name must look like a name without a Pod. A redirect or an error is no sign of
+ * acceptance, because a registry, or what is in front of it, may answer everyone like this.
  */
 async function isAccepted(
   answer: PodReply,

@@ -35,7 +35,7 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
   };
 }
 
-/** What the log says of an answer whose body has ended so. */
+/** Returns the answer with what the log says about the end of its body. */
 export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
   switch (end) {
     case "whole":
@@ -51,7 +51,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status is nginx's, and nobody gets it. */
+/** What the log says if the client leaves before there is an answer. The status is nginx's, and no client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   return {

@@ -2,8 +2,9 @@ import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 
 /**
- * How long the edge waits for a Pod: from the end of the request's body to the answer's headers. Some registries read every tag or name before they
- * list the first. A write may take as long as a registry needs for a blob's digest or a manifest's tags; its deadline ends only the client's wait.
+ * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read every
+ * tag or name before they list the first. A write may take as long as a registry needs for a blob's digest or a manifest's tags. The deadline of a write
+ * ends only the client's wait.
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 

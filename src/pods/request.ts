@@ -63,7 +63,7 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
 
-/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+/** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
 const ownParameters = [pinParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
