@@ -92,7 +92,7 @@ export function relay(
   return promise;
 }
 
-/** Returns the header that says how long the body is. A request without a body gets no header, so that it is not sent as chunked. */
+/** Returns the header that says how long the body is. A PATCH or PUT without a body says 0, so that it is not sent as chunked. */
 function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
   if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
   const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);
