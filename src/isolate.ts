@@ -4,11 +4,13 @@ import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedPods } from "./directory/directory.ts";
-import { type KvCache, LookupBudget } from "./directory/kv.ts";
+import { type KvCache, LookupBudget } from "./directory/kv-cache.ts";
+import { KvHealth } from "./directory/kv-health.ts";
 import type { ParsedRecords } from "./directory/parsed-records.ts";
 import type { OpenedSecrets } from "./directory/secrets.ts";
 import { BoundedMap } from "./lib/collections.ts";
 import { createManifestsMemory, type ManifestsMemory } from "./manifests/manifests.ts";
+import { Breaker } from "./net/breaker.ts";
 import { RetryBudget } from "./net/retry-budget.ts";
 
 /** Everything that outlives a request. Requests share values, never promises, because a Worker must not await I/O that another request began. */
@@ -25,6 +27,7 @@ export type Isolate = {
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   readonly retries: RetryBudget;
+  readonly breaker: Breaker;
 };
 
 /**
@@ -33,7 +36,7 @@ export type Isolate = {
  * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each), verdicts
  * on stores 1 MB (500 bytes each, with their text, of 2,000 stores), secrets 0.4 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are
  * counted), proofs 16 MB (660 bytes each in all three maps), signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use), manifests and tags
- * 1 MB (300 bytes each; the manifests themselves are in the location's cache).
+ * 1 MB (300 bytes each; the manifests themselves are in the location's cache), retries and breakers 0.4 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
@@ -48,6 +51,7 @@ export const createIsolate = (): Isolate => ({
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },
+    health: new KvHealth(),
   },
   parsedPods: new BoundedMap(500),
   parsedRecords: {
@@ -67,6 +71,7 @@ export const createIsolate = (): Isolate => ({
   parsedCidrs: new WeakMap(),
   signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
   retries: new RetryBudget(),
+  breaker: new Breaker(),
 });
 
 /** The one that all requests of this isolate share. */

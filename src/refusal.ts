@@ -41,11 +41,12 @@ export type Unauthorized = {
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 
 /**
- * A Pod gave no answer: the connection failed, no headers came in time, or what came is not HTTP. `client-left` means that the client broke off or stood
- * still in the middle of its request.
+ * A Pod gave no answer: the connection failed, no headers came in time, or what came is not HTTP. `breaker-open`: the Pod was not called, because its last
+ * calls failed. `client-left`: the client broke off or stood still in the middle of its request, or the answer has no reader any more. `client-left` is not
+ * a fault of the Pod.
  */
 export type PodFailure = {
-  readonly reason: "unreachable" | "silent" | "bad-answer" | "client-left";
+  readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";
   readonly text: string;
 };
 

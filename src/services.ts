@@ -10,13 +10,17 @@ import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
 import { createManifests, type Manifests } from "./manifests/manifests.ts";
+import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
 import { createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
+import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
+import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
+import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/remembered-grants.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
@@ -31,6 +35,7 @@ export type Services = {
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
   readonly manifests: Manifests;
+  readonly grants: RememberedGrants;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -52,30 +57,45 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => now, trace });
+  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
   const callService =
     (service: "registry" | "token"): Call<Pod> =>
     async (pod, request) => {
-      const trusted = await trustedRequest(pod, request, { openSecret, findBinding: findBinding(env) });
-      if (!trusted.ok) return trusted;
-      const { fetcher, request: sent } = trusted.value;
-      const budget = `${pod.id} ${service}`;
-      isolate.retries.earn(budget);
-      return fetchWithin(isRead(sent.method) ? { ...sent, signal: either(sent.signal, left) } : sent, {
-        fetcher,
-        waitUntil,
-        onSend: () => {
-          trace.podRequests += 1;
+      const name = `${pod.id} ${service}`;
+      const send = async (sent: FetchRequest) => {
+        const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
+        if (!trusted.ok) return trusted;
+        const { fetcher, request: own } = trusted.value;
+        isolate.retries.earn(name);
+        return fetchWithin(own, {
+          fetcher,
+          waitUntil,
+          onSend: () => {
+            trace.podRequests += 1;
+          },
+          mayRetry: () => isolate.retries.take(name),
+          stallMs: config.stallMs,
+        });
+      };
+      return callThroughBreaker(
+        isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request,
+        {
+          breaker: isolate.breaker,
+          service: name,
+          send,
+          ping: pingRequest(pod, service),
+          silenceMs: silenceMs(request),
+          waitUntil,
+          clock: () => Date.now(),
         },
-        mayRetry: () => isolate.retries.take(budget),
-        stallMs: config.stallMs,
-      });
+      );
     };
   const clock = () => new Date();
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
   const cache = createLocationCache(caches, "manifests");
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
+  const grantCache = createLocationCache(caches, "grants");
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -85,6 +105,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     tokens,
     proofs,
     manifests,
+    grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
     parsedCidrs,
     signing,
     waitUntil,

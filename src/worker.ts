@@ -11,7 +11,7 @@ import { allowsPlainHttp, isHost } from "./lib/address.ts";
 import { watchAnswer } from "./net/move-body.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
 
 /** What is not registry traffic. `/v2/` does not pass this router. */
 const shell = new Hono<{ Bindings: Env }>();

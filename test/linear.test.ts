@@ -21,7 +21,7 @@ import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
 import { isRepository, parseScopes } from "../src/oci/scope.ts";
 import { readLocation, rewriteLink } from "../src/pods/targets.ts";
-import { redactPath } from "../src/telemetry/record.ts";
+import { redactPath } from "../src/telemetry/log-line.ts";
 import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
 import { cellOf, routingText } from "../src/token-endpoint/routable-token.ts";

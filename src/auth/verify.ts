@@ -23,20 +23,14 @@ type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
 /** What an isolate remembers about tokens. */
 export type TokenMemory = {
-  /**
-   * The key is the Pod's id and the whole token, so that no other token can match. A Pod whose record has changed is a new value, so its tokens are verified
-   * again.
-   */
+  /** Verified tokens by Pod id and whole token, so that nothing shorter is taken for a token. If a Pod's record changes, its tokens are verified again. */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
-/**
- * The limits for all remembered tokens together and for one of them. A mirror's token for 200 repositories still fits, and a larger token is verified each
- * time.
- */
+/** The limits of all remembered tokens and of one token. A mirror's token for 200 repositories is within them; a larger token is verified each time. */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -44,7 +38,7 @@ const bytesPerEntry = 250;
 export const createVerifiedTokens = (): TokenMemory["verified"] =>
   new BoundedMap(2_000, { maxBytes: maxBytesOfAll, bytesOf: ({ bytes }) => bytes });
 
-/** Registries allow a minute on either side (distribution, GitLab). */
+/** Registries (distribution, GitLab) allow a clock to be a minute off. */
 const leewaySeconds = 60;
 
 /**
@@ -77,7 +71,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   return { kind: "verified", access };
 }
 
-/** Drops repeated entries. A token of 8 KB can have thousands of equal entries, each of which takes more memory than it has characters. */
+/** Removes equal entries. A token of 8 KB can name thousands of them, and each takes more memory than it has characters. */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];

@@ -12,9 +12,9 @@ import { type Attribution, attributionParameters } from "./attribution.ts";
 
 /** What an isolate remembers of signing. */
 export type SigningMemory = {
-  /** Signed URLs by the store's own value, so that a changed record begins anew. */
+  /** Signed URLs by the store's parsed value, so that a store whose record changed begins anew. */
   readonly urls: WeakMap<SigningStore, BoundedMap<string, string>>;
-  /** Secrets that were parsed and whose keys were imported before, by scheme and clear text. */
+  /** Parsed secrets with their imported keys, by scheme and clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };
@@ -27,11 +27,11 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
-  /** Where the registry keeps its objects in the store; by default as the store says. Only `/-/probe` tries another. */
+  /** Where the registry keeps its objects in the store. The default is what the store says, and only `/-/probe` tries another root. */
   readonly root?: StoreRoot;
 };
 
-/** `legacy`: below a slash, as in a store of Azure that has `legacyRoot`. */
+/** `legacy`: each key begins with a slash, as in an Azure store that has `legacyRoot`. */
 type StoreRoot = "plain" | "legacy";
 
 export const rootOf = (store: SigningStore): StoreRoot =>
@@ -41,12 +41,12 @@ export const rootOf = (store: SigningStore): StoreRoot =>
 export const maxUrlsPerStore = 500;
 
 /**
- * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256, also one that was pushed by another digest, and
- * only they know which sha256 that is.
+ * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed by another digest, only
+ * they know its sha256.
  */
 export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
 
-/** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
+/** Signs a URL for the blob. This must only be called with a proof, because the object's key does not name a repository. */
 export async function signBlobUrl(
   { method, digest, pod, store, attribution = {}, root = rootOf(store) }: BlobToSign,
   ports: SigningPorts,
@@ -77,7 +77,7 @@ export function objectKey(digest: Digest, prefix: string, root: StoreRoot): stri
   return `${root === "legacy" ? "/" : ""}${below}docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
-/** One URL for all who ask within a window. With a scheme whose signatures are random (ECDSA), the first one made is used for all. */
+/** Returns one URL to all who ask within a window. If the scheme's signatures are random (ECDSA), all get the URL that was made first. */
 async function rememberUrl(
   { urls }: SigningMemory,
   { store, name }: { readonly store: SigningStore; readonly name: string },

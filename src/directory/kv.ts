@@ -1,61 +1,29 @@
-import { type BoundedMap, chunksOf } from "../lib/collections.ts";
+import { chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
-import { blocksKey, directoryKey, kindOf } from "./keys.ts";
+import {
+  type ChosenBy,
+  type Entries,
+  type Entry,
+  isCurrent,
+  isShared,
+  type KvCache,
+  lastEntries,
+  type MaxAges,
+  remember,
+  remembered,
+} from "./kv-cache.ts";
+import { patienceMs } from "./kv-health.ts";
 
-/** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails. */
-type Entry = {
-  readonly text: string | null;
-  readonly readAtMs: number;
-  readonly expiresAtMs: number;
-  /** Why KV gave nothing newer; null after a read that succeeded. */
-  readonly kvFailure: string | null;
-};
-
-/** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
-export type KvCache = {
-  /** What the directory and known users chose. It serves them while KV fails, so nothing that a stranger asks for is put here. */
-  readonly kept: BoundedMap<string, Entry>;
-  /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
-  readonly passing: BoundedMap<string, Entry>;
-  readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
-};
-
-/** This is added to KV's own delay, so a change is seen after both together. */
-const hitTtlMs = 30_000;
-/** A miss is shorter, because a name that was just assigned must not wait as long as one that was moved. */
-const missTtlMs = 15_000;
-/** While KV fails it is asked again only after this time; otherwise every request would wait until the deadline. */
-const outdatedTtlMs = 15_000;
-/** What was read longer ago is not used, even while KV fails. */
-const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 /** KV's own minimum. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
+/** How long a request that cannot do without KV waits for it while it fails. */
+const failingDeadlineMs = 1_000;
+/** While KV is slow but answers, what was read longer ago is not used, and the request waits for KV. */
+const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own bound on a bulk read. */
 const maxBulkKeys = 100;
-const budgetWindowMs = 10_000;
-/** How many keys may be looked up in each window of 10 seconds; the isolate's requests share it. */
-export class LookupBudget {
-  readonly #most: number;
-  #windowEndsAtMs = 0;
-  #taken = 0;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  /** False when the window's share is spent. */
-  take(keys: number, nowMs: number): boolean {
-    if (nowMs >= this.#windowEndsAtMs) {
-      this.#windowEndsAtMs = nowMs + budgetWindowMs;
-      this.#taken = 0;
-    }
-    if (this.#taken + keys > this.#most) return false;
-    this.#taken += keys;
-    return true;
-  }
-}
 
 /** How the Worker reads Workers KV. */
 export type BulkKv = {
@@ -70,30 +38,18 @@ export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** Why KV did not answer, if some of these values are older ones that were used instead. */
+  /** Why KV does not answer, if it fails, or if some of these values are older ones that were used instead. */
   readonly stale: string | null;
   /** These keys were left out, because there were more than `maxNewKeys`. */
   readonly unread: ReadonlySet<string>;
 };
 
-/**
- * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
- * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
- * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
- * one that has none. Each of these has a budget of its own, so that what strangers spend on names keeps nobody from logging in. `cell`: the cell that a
- * password names. `user`: a name that is asked for with credentials that a Pod found good, although they may not allow it.
- */
-export type ChosenBy = "directory" | "pod" | Budgeted;
-type Budgeted = "stranger" | "user" | "cell" | "claim";
-
-export type ReadOptions = {
+export type ReadOptions = MaxAges & {
   readonly chosenBy?: ChosenBy;
   /** How many keys may be read that no known user chose before. */
   readonly maxNewKeys?: number;
-  /** An assignment that was read longer ago is read again, unless KV fails. */
-  readonly assignmentMaxAgeMs?: number;
-  /** The same for the directory record. */
-  readonly directoryMaxAgeMs?: number;
+  /** Older values are of no use: the read waits for KV, and fails if KV does. */
+  readonly mustBeCurrent?: boolean;
 };
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
@@ -110,25 +66,24 @@ type KvPorts = {
   readonly cache: KvCache;
   readonly now: () => Date;
   readonly trace: KvTrace;
+  /** For a read that goes on after its request was answered from memory. */
+  readonly waitUntil: (read: Promise<unknown>) => void;
 };
 
 /** Reads through the isolate's cache. The keys that it lacks come by bulk reads at once, mostly one; no read is made if it has them all. */
-export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
-  const readBulk = async (keys: string[], nowMs: number): Promise<Result<Entries, string>> => {
-    trace.kvReads += 1;
-    trace.kvKeys += keys.length;
-    const read = await readEntries({ kv, cache }, keys, nowMs);
-    return read.ok ? read : lastEntries(cache, keys, { nowMs, kvFailure: read.error });
-  };
-  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, ...maxAges } = {}) => {
+export function createReadKv(ports: KvPorts): ReadKv {
+  const { cache, now, trace } = ports;
+  return async (keys, { chosenBy = "directory", maxNewKeys = unlimited, mustBeCurrent = false, ...maxAges } = {}) => {
     const nowMs = now().getTime();
+    // A write goes by what KV says now, as soon as this isolate knows that KV fails.
+    const isDoubted = mustBeCurrent && cache.health.failure !== null;
     const found = new Map<string, Entry>();
     const missing = new Set<string>();
     const added = new Set<string>();
     for (const key of keys) {
       const kept = cache.kept.get(key);
       const entry = kept ?? cache.passing.get(key);
-      if (entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
+      if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
       else missing.add(key);
       if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
     }
@@ -138,16 +93,13 @@ export function createReadKv({ kv, cache, now, trace }: KvPorts): ReadKv {
     if (charged > 0 && budget?.take(charged, nowMs) === false) {
       return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
     }
-    const bulks = chunksOf(
-      [...missing].filter((key) => !unread.has(key)),
-      maxBulkKeys,
-    );
-    for (const entries of await Promise.all(bulks.map((bulk) => readBulk(bulk, nowMs)))) {
-      if (!entries.ok) return entries;
-      for (const [key, entry] of entries.value) found.set(key, entry);
-    }
+    const due = [...missing].filter((key) => !unread.has(key));
+    const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
+    const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
+    if (!read.ok) return read;
+    const { entries, stale } = read.value;
+    for (const [key, entry] of entries) found.set(key, entry);
     for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
-    const stale = [...found.values()].find(({ kvFailure }) => kvFailure !== null)?.kvFailure ?? null;
     if (stale !== null) trace.kvFailure = stale;
     return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
   };
@@ -157,72 +109,94 @@ const unlimited = Number.POSITIVE_INFINITY;
 /** Why a read fails when its budget is spent. */
 export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
 
-const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined => kept.get(key) ?? passing.get(key);
+type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
-/** Every request needs these keys, so they count as chosen by the directory. */
-const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
-
-/** A key that known users chose once stays with theirs. So does a cell that is there, because a fleet has few of them and every login needs one. */
-function remember(
-  { kept, passing }: KvCache,
-  { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
-): void {
-  const isCell = chosenBy === "cell" && entry.text !== null;
-  const isWanted = chosenBy === "directory" || isShared(key) || isCell;
-  const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
-  if (cache.get(key) !== entry) cache.set(key, entry);
+/**
+ * Keys that are not current. KV is asked for them, and waited for as long as the last values are of no use. They are used at once if KV has shown that it is
+ * slow, and after a moment if it has not; the read then goes on behind. While KV fails, few reads are made, and requests do not wait for those of others.
+ */
+async function refresh(
+  ports: KvPorts,
+  keys: readonly string[],
+  { chosenBy, mustBeCurrent }: { readonly chosenBy: ChosenBy; readonly mustBeCurrent: boolean },
+): Promise<Result<Refreshed, string>> {
+  const { cache, now, waitUntil } = ports;
+  const { health } = cache;
+  const { failure } = health;
+  const nowMs = now().getTime();
+  const last = mustBeCurrent ? null : lastEntries(cache, keys, nowMs);
+  const useLast = (why: string): Result<Refreshed, string> =>
+    last === null ? err(why) : ok({ entries: last, stale: why });
+  if (failure !== null && !health.takeRead(nowMs, last === null)) return useLast(failure);
+  const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
+  const isBehind = isUsable && health.isSlow(nowMs);
+  // A probe of a KV that fails is not left out, because an earlier read may be lost.
+  const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last.get(key), nowMs)) : keys;
+  const reading = readAll(ports, asked, chosenBy);
+  waitUntil(reading);
+  if (isBehind) return useLast(failure ?? slow);
+  const waitMs = isUsable ? patienceMs : failure === null ? unlimited : failingDeadlineMs;
+  const read = waitMs === unlimited ? await reading : await within(reading, waitMs);
+  if (read === "late") {
+    health.noteSlow(nowMs, now().getTime());
+    return useLast(failure ?? slow);
+  }
+  return read.ok ? ok({ entries: read.value, stale: null }) : useLast(read.error);
 }
 
-type Entries = ReadonlyMap<string, Entry>;
-type MaxAges = Pick<ReadOptions, "assignmentMaxAgeMs" | "directoryMaxAgeMs">;
+const slow = `KV did not answer within ${patienceMs} ms`;
 
-function isCurrent(
-  key: string,
-  { readAtMs, expiresAtMs, kvFailure }: Entry,
-  { nowMs, assignmentMaxAgeMs = unlimited, directoryMaxAgeMs = unlimited }: { readonly nowMs: number } & MaxAges,
-): boolean {
-  if (expiresAtMs <= nowMs) return false;
-  if (kvFailure !== null) return true;
-  if (key === directoryKey) return readAtMs + directoryMaxAgeMs >= nowMs;
-  return kindOf(key) !== "route" || readAtMs + assignmentMaxAgeMs >= nowMs;
-}
+const isRecent = (entries: Entries, nowMs: number): boolean =>
+  [...entries.values()].every(({ readAtMs }) => readAtMs + maxSlowAgeMs >= nowMs);
 
-async function readEntries(
-  { kv, cache }: Pick<KvPorts, "kv" | "cache">,
-  keys: string[],
-  nowMs: number,
+/** Another request waits for KV's answer. */
+const isAsked = (entry: Entry | undefined, nowMs: number): boolean =>
+  entry !== undefined && entry.askedAtMs > entry.readAtMs && entry.askedAtMs + kvDeadlineMs > nowMs;
+
+/** Reads keys from KV and remembers what it says, also after the request that asked has been answered. */
+async function readAll(
+  { kv, cache, now, trace }: KvPorts,
+  keys: readonly string[],
+  chosenBy: ChosenBy,
 ): Promise<Result<Entries, string>> {
+  const startedAtMs = now().getTime();
+  const known = keys.flatMap((key) => remembered(cache, key) ?? []);
+  for (const entry of known) entry.askedAtMs = startedAtMs;
+  const bulks = chunksOf(keys, maxBulkKeys);
+  trace.kvReads += bulks.length;
+  trace.kvKeys += keys.length;
+  const reads = await Promise.all(bulks.map((bulk) => readBulk(kv, bulk)));
+  const failed = reads.find((read) => !read.ok) ?? null;
+  if (reads.length > 0) {
+    const failure = failed?.ok === false ? failed.error : null;
+    const isRepeated = known.length === keys.length;
+    cache.health.noteEnd({ startedAtMs, endedAtMs: now().getTime(), failure, isRepeated });
+  }
+  const entries = new Map<string, Entry>();
+  for (const read of reads) {
+    for (const [key, text] of read.ok ? read.value : []) {
+      const entry = newerEntry(remembered(cache, key), { text, readAtMs: startedAtMs, askedAtMs: startedAtMs });
+      entries.set(key, entry);
+      remember(cache, { key, entry, chosenBy });
+    }
+  }
+  return failed ?? ok(entries);
+}
+
+/** A slow read may end after one that began later. */
+function newerEntry(known: Entry | undefined, read: Entry): Entry {
+  if (known === undefined) return read;
+  if (known.readAtMs > read.readAtMs) return known;
+  // Parsed records are found by their text, and 200 KB of CIDRs take 7 µs to compare unless they are the same string.
+  return known.text === read.text ? { ...read, text: known.text } : read;
+}
+
+async function readBulk(kv: BulkKv, keys: string[]): Promise<Result<ReadonlyMap<string, string | null>, string>> {
   try {
     const values = await within(kv.get(keys, { type: "text", cacheTtl: kvCacheTtlSeconds }), kvDeadlineMs);
     if (values === "late") return err(`KV did not answer within ${kvDeadlineMs} ms`);
-    const entry = (key: string): Entry => {
-      const text = values.get(key) ?? null;
-      const known = remembered(cache, key)?.text ?? null;
-      return {
-        // Parsed records are found by their text, and 200 KB of CIDRs take 7 µs to compare unless they are the same string.
-        text: known === text ? known : text,
-        readAtMs: nowMs,
-        expiresAtMs: nowMs + (text === null ? missTtlMs : hitTtlMs),
-        kvFailure: null,
-      };
-    };
-    return ok(new Map(keys.map((key) => [key, entry(key)])));
+    return ok(new Map(keys.map((key) => [key, values.get(key) ?? null])));
   } catch (error) {
     return err(`KV read failed: ${error instanceof Error ? error.message : "unknown error"}`);
   }
-}
-
-/** All of the keys as they were read last, or why KV gave none, because a part of them would be a guess. */
-function lastEntries(
-  cache: KvCache,
-  keys: readonly string[],
-  { nowMs, kvFailure }: { readonly nowMs: number; readonly kvFailure: string },
-): Result<Entries, string> {
-  const entries = new Map<string, Entry>();
-  for (const key of keys) {
-    const last = remembered(cache, key);
-    if (last === undefined || last.readAtMs + maxOutdatedMs < nowMs) return err(kvFailure);
-    entries.set(key, { ...last, expiresAtMs: nowMs + outdatedTtlMs, kvFailure });
-  }
-  return ok(entries);
 }

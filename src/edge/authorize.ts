@@ -1,12 +1,12 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, isAllowedAnywhere } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
-import { requiredAccess } from "../oci/scope.ts";
+import { isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
@@ -23,28 +23,36 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** The Pod that a request may go to, and the request's grant there. */
-export type Authorized = { readonly pod: AdmittedPod; readonly grant: Grant };
+/** The Pod that a request may go to, and the request's grant there. By default, it is a grant with which the Pod may be called. */
+export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
-export async function authorize(endpoint: RegistryEndpoint, context: Context): Promise<Result<Authorized, Refusal>> {
+export async function authorize(
+  endpoint: RegistryEndpoint,
+  context: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
   const chosenBy = isKnownUser ? "directory" : "stranger";
-  const authorized = await authorizeName(endpoint, context, { chosenBy });
+  // A write needs the current directory, so it waits for a slow KV. A read does not.
+  const mustBeCurrent = !isRead(endpoint.method);
+  const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
   // If another Pod issued the token, the name may just have moved. The token endpoint reads a fresher directory than this isolate may have, so we read it
   // again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
-  return authorizeName(endpoint, context, { chosenBy, ...maxAges });
+  return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
 /** A request without a repository goes to the token's own Pod. In a fleet without tokens, it goes to the default Pod. */
-async function authorizeNameless(method: string, { token, services }: Context): Promise<Result<Authorized, Refusal>> {
+async function authorizeNameless(
+  method: string,
+  { token, services }: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
@@ -61,7 +69,7 @@ async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
   options: LookupOptions,
-): Promise<Result<Authorized, Refusal>> {
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
@@ -91,7 +99,7 @@ async function locate(
   const pinned = { repository: endpoint.name, upload: endpoint.upload };
   const id = await openPin(pin, pinned, { edgeKeys: config.edgeKeys, now });
   if (id === null) return err({ reason: "upload-unknown" });
-  const found = await directory.findPod(id);
+  const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { blocked, stale } = resolution.value;
   return ok({ pod: found.value.pod, blocked, stale: stale ?? found.value.stale });

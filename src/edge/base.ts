@@ -13,7 +13,7 @@ export async function serveBase({ token, services }: Context): Promise<Reply | n
   if (token === null) return pong();
   const identified = await identify(token, services);
   if (!identified.ok) return identified;
-  return identified.value.grant.kind === "granted" ? pong() : null;
+  return identified.value.grant.kind === "undecided" ? null : pong();
 }
 
 const pong = (): Reply => ok({ response: jsonResponse({}, { headers: apiVersionHeader }), outcome: "ping" });

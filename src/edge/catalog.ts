@@ -1,5 +1,5 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { type Grant, grantFor, jwtOf } from "../auth/grant.ts";
+import { grantFor, jwtOf, type PodGrant } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { notAPage } from "../net/headers.ts";
@@ -17,7 +17,7 @@ import { DEFAULT_ENTRIES, mergeCatalog, parsePlaces, withoutPlaces } from "./mer
 import type { Reply } from "./refuse.ts";
 
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
-type Granted = { readonly pod: Pod; readonly grant: Grant };
+type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
 /** How a Pod answers a request for its list. `objected` means that the request itself is wrong, most often in its page size, and `text` says how. */
 type PodCatalog =
@@ -73,7 +73,7 @@ async function grantAll(
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
   const grants = await Promise.all(
-    pods.map(async (pod) => (token === null ? openGrant : grantFor(token, { pod, wanted }, services))),
+    pods.map(async (pod) => (token === null ? openGrant : catalogGrant(token, { pod, wanted }, services))),
   );
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;
@@ -87,8 +87,16 @@ async function grantAll(
   return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
 }
 
+/** A grant that the edge itself gave is never for a catalog, so it is refused here. */
+async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
+  const grant = await grantFor(...asked);
+  if (!grant.ok) return grant;
+  const { value } = grant;
+  return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
+}
+
 const MAX_OBJECTION_BYTES = 16 * 1024;
-const openGrant = ok({ kind: "open" } as const);
+const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
 

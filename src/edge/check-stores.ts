@@ -76,14 +76,13 @@ type Known = {
 
 /** Reads the directory and refuses outdated values, because verdicts that rest on them would overwrite newer ones. */
 async function readDirectory({ directory }: Services): Promise<Result<Known, string>> {
-  const read = await directory.readKv([directoryKey, blocksKey, healthKey]);
+  const read = await directory.readKv([directoryKey, blocksKey, healthKey], { mustBeCurrent: true });
   if (!read.ok) return read;
-  if (read.value.stale !== null) return err(read.value.stale);
   const record = await directory.record();
   if (!record.ok) return err(record.error.text);
   const { pods: ids = [], default: fallback } = record.value;
   const listed = ids.length > 0 || fallback === undefined ? ids : [fallback];
-  const records = await directory.readKv(listed.map(podKey));
+  const records = await directory.readKv(listed.map(podKey), { mustBeCurrent: true });
   if (!records.ok) return records;
   const found = await Promise.all(listed.map((id) => directory.pod(id)));
   return ok({

@@ -1,4 +1,4 @@
-import type { Grant } from "../auth/grant.ts";
+import type { PodGrant } from "../auth/grant.ts";
 import type { Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -8,7 +8,7 @@ import type { Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
 import { isPlain, ownedBlob } from "./redirect-blob.ts";
 
-type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: Grant };
+type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
 
 /**
  * Sends a request after which the edge must forget something: a DELETE of a blob, a manifest or a tag, or a push of a tag from which the edge learns

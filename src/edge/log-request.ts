@@ -2,7 +2,7 @@ import { announcedBytes } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
-import { type RequestRecord, redactPath, type Trace } from "../telemetry/record.ts";
+import { type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
 import type { AttributedAnswer } from "./handle.ts";
 
 type Logged = {

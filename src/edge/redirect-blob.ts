@@ -1,4 +1,4 @@
-import { jwtOf } from "../auth/grant.ts";
+import { type Grant, jwtOf } from "../auth/grant.ts";
 import { attributionOf } from "../blobs/attribution.ts";
 import { chooseStores, readClient } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
@@ -41,7 +41,7 @@ export async function redirectBlob(
 export async function redirectHeld(
   endpoint: BlobEndpoint,
   context: Context,
-  authorized: Authorized,
+  authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { method } = endpoint;
   const stores = await storesOf(endpoint.digest, context, authorized);
@@ -113,7 +113,7 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
 async function storesOf(
   digest: Digest,
   { services, request }: Context,
-  { pod, grant }: Authorized,
+  { pod, grant }: Authorized<Grant>,
 ): Promise<readonly Store[]> {
   if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
   const { stores, passedOver } = await chooseStores(pod, readClient(request), services);
@@ -155,7 +155,11 @@ async function prove(
   return ok(isProven);
 }
 
-type Redirecting = { readonly context: Context; readonly authorized: Authorized; readonly stores: readonly Store[] };
+type Redirecting = {
+  readonly context: Context;
+  readonly authorized: Authorized<Grant>;
+  readonly stores: readonly Store[];
+};
 
 /** Redirects to the first store for which a URL can be signed, because a store's secret may have expired. Null if it is the Pod's turn to redirect. */
 async function redirectToStore(

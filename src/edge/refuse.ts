@@ -1,7 +1,7 @@
 import type { Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Outcome } from "../telemetry/record.ts";
+import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
 
 /** A response, and what the log says about it. */
@@ -51,6 +51,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
       return { ...answer(unavailable(refusal.text), "unavailable", refusal.reason), ...podOf(refusal) };
     case "unreachable":
     case "silent":
+    case "breaker-open":
       return answer(
         unavailable("the registry of this repository does not answer; try again"),
         "unavailable",

@@ -1,3 +1,4 @@
+import type { Grant } from "../auth/grant.ts";
 import { boundedBytes } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
@@ -37,7 +38,7 @@ export async function serveManifest(
 }
 
 /** Whether a request may be answered with a manifest that is held here. It must be a plain GET or HEAD, with a token that the edge has verified. */
-export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized): endpoint is ManifestEndpoint =>
+export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
 /** Null if the client does not name the manifest's type in `Accept`. */

@@ -1,14 +1,15 @@
+import type { Grant } from "../auth/grant.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { err, ok } from "../lib/result.ts";
+import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
-import { isOutage, isOutageStatus } from "../pods/outage.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { redirectHeld } from "./redirect-blob.ts";
-import type { Reply } from "./refuse.ts";
+import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
@@ -25,10 +26,31 @@ export async function orStale(
   const held = await findHeld(endpoint, asked.context, asked.authorized);
   if (held === null || !held.ok) return held ?? reply;
   if (reply.ok) await reply.value.response.body?.cancel();
-  const { response } = held.value;
+  return ok(asStale(held.value, failureOf(reply)));
+}
+
+type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
+
+/**
+ * Returns the reply to a grant that the edge gave while the token service failed. It has only what the edge holds, because the Pod must not see this grant.
+ */
+export async function serveHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<OwnGrant>,
+): Promise<Reply> {
+  context.services.trace.grace = authorized.pod.id;
+  const held = isRead(endpoint.method) ? await findHeld(endpoint, context, authorized) : null;
+  if (held === null) return err({ reason: "down", text: onlyHeld, pod: authorized.pod.id });
+  return held.ok ? ok(asStale(held.value, "the token service failed when this grant was given")) : held;
+}
+
+const onlyHeld = "this registry cannot check who may pull, and does not hold what was asked for; try again";
+
+function asStale({ response }: Answer, cause: string): Answer {
   // RFC 7234 §5.5.1. RFC 9111 has dropped `Warning`, but logs and people know it.
   response.headers.set("Warning", '110 - "response is stale"');
-  return ok({ response, outcome: "stale", cause: failureOf(reply) });
+  return { response, outcome: "stale", cause };
 }
 
 const failureOf = (reply: Reply): string => {
@@ -36,7 +58,11 @@ const failureOf = (reply: Reply): string => {
   return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
 };
 
-async function findHeld(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply | null> {
+async function findHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<Grant>,
+): Promise<Reply | null> {
   if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
@@ -44,7 +70,7 @@ async function findHeld(endpoint: RegistryEndpoint, context: Context, authorized
 async function findHeldManifest(
   { name: repository, reference }: ManifestEndpoint,
   { request, services }: Context,
-  { pod }: Authorized,
+  { pod }: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { kept, tags } = services.manifests;
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;

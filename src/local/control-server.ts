@@ -2,34 +2,38 @@
 import type http from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
+import type { Result } from "../lib/result.ts";
 import { parseFault } from "./taps/faults.ts";
 import type { Tap } from "./taps/tap.ts";
 import type { EdgeLog } from "./workerd/edge-log.ts";
 import { type ApiKv, createKvApi, kvApiNames, kvApiPath } from "./workerd/kv-api.ts";
+import { type KvFault, parseKvFault } from "./workerd/kv-faults.ts";
 
 type ControlOptions = {
   readonly tapOf: (pod: string, service: string) => Tap | null;
   readonly log: EdgeLog;
   /** The directory's namespace, once workerd runs. */
   readonly kv: Promise<ApiKv>;
+  readonly setKvFault: (fault: KvFault) => Promise<void>;
   /** Runs the Worker's cron trigger once. */
   readonly runCron: () => Promise<void>;
 };
 
-export function createControlServer({ tapOf, log, kv, runCron }: ControlOptions): http.RequestListener {
+export function createControlServer({ tapOf, log, kv, ...edge }: ControlOptions): http.RequestListener {
   const app = new Hono();
   addEdge(app, log);
   addTaps(app, tapOf);
+  app.put("/faults/kv", (c) => putFault(c, parseKvFault, edge.setKvFault));
   // On Cloudflare the cron trigger runs by itself.
   app.post("/cron", async (c) => {
-    await runCron();
+    await edge.runCron();
     return c.body(null, 204);
   });
   const { account, namespace } = kvApiNames;
   app.route(`${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`, createKvApi(kv));
   app.notFound((c) =>
     c.text(
-      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv, /cron and /faults/<pod>/<service>.\n`,
+      `No "${c.req.path}". There are /<pod>/<service>/-/seen, /edge/-/seen, /kv, /cron, /faults/<pod>/<service> and /faults/kv.\n`,
       404,
     ),
   );
@@ -75,11 +79,18 @@ function addTaps(app: Hono, tapOf: ControlOptions["tapOf"]): void {
   );
   app.put(
     "/faults/:pod/:service",
-    onTap(async (tap, c) => {
-      const fault = parseFault(await c.req.text());
-      if (!fault.ok) return c.text(`${fault.error}\n`, 400);
-      await tap.setFault(fault.value);
-      return c.body(null, 204);
-    }),
+    onTap((tap, c) => putFault(c, parseFault, (fault) => tap.setFault(fault))),
   );
+}
+
+/** 204 once the fault is in force. */
+async function putFault<F>(
+  c: Context,
+  parse: (text: string) => Result<F, string>,
+  set: (fault: F) => Promise<void>,
+): Promise<Response> {
+  const fault = parse(await c.req.text());
+  if (!fault.ok) return c.text(`${fault.error}\n`, 400);
+  await set(fault.value);
+  return c.body(null, 204);
 }

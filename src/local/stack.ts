@@ -30,6 +30,7 @@ import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
+import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
@@ -57,6 +58,7 @@ export type Stack = RunningStack & {
   seen(pod: LocalPodId, service: ServiceName): readonly SeenRequest[];
   clearSeen(): void;
   setFault(pod: LocalPodId, service: ServiceName, fault: Fault): Promise<void>;
+  setKvFault(fault: KvFault): Promise<void>;
   edgeSeen(): readonly EdgeRecord[];
   /** Every line that the Worker logged, as it was written. */
   edgeLines(): readonly string[];
@@ -99,8 +101,9 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);
   const started = Promise.withResolvers<RestartableEdge>();
   const kv = started.promise.then((edge) => edge.kv);
+  const setKvFault = async (fault: KvFault) => (await started.promise).setKvFault(fault);
   const runCron = async () => (await started.promise).runCron();
-  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, runCron })));
+  const control = teardown.add(await serve(createControlServer({ tapOf, log, kv, setKvFault, runCron })));
   const controlUrl = `http://${loopback}:${control.port}`;
   await ownStateDir(stateDir, controlUrl);
   teardown.add({ stop: () => releaseStateDir(stateDir) });
@@ -180,6 +183,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
       log.clear();
     },
     setFault: (pod, service, fault) => tapOf(pod, service).setFault(fault),
+    setKvFault: edge.setKvFault,
     edgeSeen: () => log.list(),
     edgeLines: () => log.messages(),
     edgeSettled: () => log.settled(),

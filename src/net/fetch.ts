@@ -48,7 +48,7 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
   return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }
 
-const unread: PodFailure = { reason: "silent", text: "its answer has no reader any more" };
+const unread: PodFailure = { reason: "client-left", text: "its answer has no reader any more" };
 
 async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const { fetcher, waitUntil, onSend, stallMs } = ports;

@@ -1,3 +1,4 @@
+import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 
@@ -15,6 +16,10 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
   const isList = ["catalog", "tags", "referrers"].includes(kind) || kind.startsWith("gitlab-");
   return isList ? deadlinesMs.list : deadlinesMs.read;
 }
+
+/** Returns after how long the silence of a call counts as a failure of the service. Null means never, because a list or a write may take long. */
+export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
+  isRead(method) && deadlineMs <= tokenDeadlineMs ? deadlinesMs.read : null;
 
 /** The deadline for a call to a Pod's token service. */
 export const tokenDeadlineMs = 30_000;

@@ -1,5 +1,5 @@
 import type { Directory, Pod } from "../directory/directory.ts";
-import type { ChosenBy } from "../directory/kv.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";

@@ -41,6 +41,18 @@ export function podRequest(
   };
 }
 
+/** A read that a Pod's service, if it is there at all, answers quickly with any status. The read carries nothing of a client. */
+export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
+  url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
+  method: "GET",
+  headers: new Headers({ "Accept-Encoding": "identity" }),
+  body: null,
+  bodyBytes: 0,
+  deadlineMs: registryDeadlineMs(base),
+});
+
+const base = { kind: "base", method: "GET", query: "" } as const;
+
 function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = withoutHopByHop(request.headers);
   for (const name of [...headers.keys()]) {

@@ -29,7 +29,8 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Pro
 }
 
 const directory = () => isolate.directory();
-const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs) });
+const config = { edgeKeys: [crypto.getRandomValues(new Uint8Array(32))] };
+const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs), config });
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 

@@ -183,7 +183,7 @@ test("a HEAD that was under way in another isolate during a deletion does not ov
   expect(await startIsolate().proofs.find(blob)).toBe("cache");
 });
 
-test("while the cache cannot be read, a manifest proves nothing, and a HEAD does", async () => {
+test("while the cache cannot be read, a HEAD proves a blob, but a manifest does not", async () => {
   const state = { mayRead: true };
   const [deleting, other] = [startIsolate(), startIsolate(failing(state))];
   const [deleted, kept, asked] = [someBlob(), someBlob(), someBlob()];
@@ -211,7 +211,7 @@ test("a blob that the Pod lacks is forgotten if the cache cannot say whether it 
   expect(await startIsolate().proofs.find(blob)).toBeNull();
 });
 
-test("in a runtime without a cache, an isolate believes what it asked for and no manifest", async () => {
+test("in a runtime without a cache, an isolate believes its HEADs but no manifest", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
   proofs.record(asked, at(0));

@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
+import { endFault } from "../support/toy-stack.ts";
 import { craneIn } from "./crane.ts";
 import { type Docker, dockerIn } from "./docker.ts";
 import { makeMultiArchImage } from "./images.ts";
@@ -48,7 +49,7 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
       try {
         return await work();
       } finally {
-        await stage.stack.setFault("pod-a", "registry", { mode: "none" });
+        await endFault(stage.stack, "pod-a");
       }
     }
 

@@ -9,6 +9,7 @@ import { ok } from "../../src/lib/result.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
 import { createLocationCache } from "../../src/net/location-cache.ts";
 import type { Services } from "../../src/services.ts";
+import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 import { manifestTypes, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
 
@@ -74,7 +75,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000 },
       },
       directory: createDirectory({
-        readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace }),
+        readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),
         ...{ plainHttp: "nowhere", parsedPods, parsedRecords },
       }),
       callTokenService: async () => expect.fail("the token service was asked"),
@@ -84,6 +85,10 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         ...ports,
         memory: isolate.manifests,
         cache: createLocationCache(caches, "manifests"),
+      }),
+      grants: createRememberedGrants({
+        ...{ edgeKeys: [], clock: () => now },
+        cache: createLocationCache(caches, "grants"),
       }),
     };
     const headers = { Accept: manifestTypes, ...(body === null ? {} : { "Content-Type": manifestType }) };

@@ -3,22 +3,29 @@ import { createControlServer } from "../../src/local/control-server.ts";
 import { serve } from "../../src/local/http-server.ts";
 import { startTap, type Tap } from "../../src/local/taps/tap.ts";
 import { EdgeLog } from "../../src/local/workerd/edge-log.ts";
+import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
 
 const started: { stop(): Promise<void> }[] = [];
 let log: EdgeLog;
 let tap: Tap;
 let control: string;
+let kvFault: KvFault | null = null;
 let cronRuns = 0;
 beforeEach(async () => {
   const service = await serve((_, response) => void response.end("hi"));
   tap = await startTap(service.port, "127.0.0.1");
   log = new EdgeLog();
+  const setKvFault = async (fault: KvFault) => {
+    kvFault = fault;
+  };
   const tapOf = (pod: string, name: string) => (pod === "pod-a" && name === "registry" ? tap : null);
   cronRuns = 0;
   const runCron = async () => {
     cronRuns += 1;
   };
-  const server = await serve(createControlServer({ tapOf, log, kv: new Promise<never>(() => {}), runCron }));
+  const server = await serve(
+    createControlServer({ tapOf, log, kv: new Promise<never>(() => {}), setKvFault, runCron }),
+  );
   started.push(service, tap, server);
   control = `http://127.0.0.1:${server.port}`;
 });
@@ -76,4 +83,26 @@ test("the control server names what there is if a Pod, a service or a path does 
   }
   const answer = await fetch(`${control}/seen`);
   expect([answer.status, await answer.text()]).toEqual([404, expect.stringContaining('No "/seen"')]);
+});
+
+test.each([
+  [{ mode: "none" }, { mode: "none" }],
+  [{ mode: "fail" }, { mode: "fail", share: 1 }],
+  [
+    { mode: "hang", ms: 5 },
+    { mode: "hang", share: 1 },
+  ],
+  [
+    { mode: "delay", ms: 2_000, share: 0.9 },
+    { mode: "delay", ms: 2_000, share: 0.9 },
+  ],
+  [{ mode: "delay" }, null],
+  [{ mode: "fail", share: 1.1 }, null],
+  [{ mode: "fail", share: "all" }, null],
+  [{ mode: "refuse" }, null],
+  [[], null],
+])("the control server takes or refuses a fault of KV by its members: %j is %j", async (fault, expected) => {
+  kvFault = null;
+  expect((await put("/faults/kv", fault)).status).toBe(expected === null ? 400 : 204);
+  expect(kvFault).toEqual(expected);
 });

@@ -9,19 +9,24 @@ import type { PlainHttp } from "../../src/lib/address.ts";
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
+  /** Every read so far, because some go on after their requests. */
+  readonly reads: Promise<unknown>[];
   readonly tokens: TokenMemory;
   readonly directory: (plainHttp?: PlainHttp) => Directory;
 };
 
 export function startIsolate(kv: BulkKv): Isolate {
   const memory = createIsolate();
+  const now = () => new Date(isolate.nowMs);
+  const waitUntil = (read: Promise<unknown>) => void isolate.reads.push(read);
   const isolate: Isolate = {
     nowMs: Date.now(),
     trace: { kvReads: 0, kvKeys: 0 },
+    reads: [],
     tokens: memory.tokens,
     directory: (plainHttp = "nowhere") =>
       createDirectory({
-        readKv: createReadKv({ kv, cache: memory.kv, now: () => new Date(isolate.nowMs), trace: isolate.trace }),
+        readKv: createReadKv({ kv, cache: memory.kv, now, trace: isolate.trace, waitUntil }),
         plainHttp,
         parsedPods: memory.parsedPods,
         parsedRecords: memory.parsedRecords,

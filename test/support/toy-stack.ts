@@ -2,10 +2,11 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { readFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll } from "vitest";
+import { afterAll, beforeAll, expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
 import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
+import { createClient } from "./client.ts";
 
 /** A stack with toy Pods for one test file, on free ports and with its own state folder. */
 export function useStack(options: StackOptions = {}): { readonly current: Stack } {
@@ -28,6 +29,14 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
 
 /** The example topology without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
+
+/** The topology with these members of `outage` for both Pods, instead of the example's. */
+export const withOutage =
+  (outage: string) =>
+  (topology: string): string =>
+    topology
+      .replaceAll(/^ {4}outage: .*\n/gm, "")
+      .replaceAll("    blobs:\n", `    outage: { ${outage} }\n    blobs:\n`);
 
 /** The topology with other stores for each of its two Pods. */
 export const withStores =
@@ -56,6 +65,17 @@ export async function forgetDepth(stack: Stack): Promise<void> {
   const { depth: _, ...record } = JSON.parse(text) as { depth: number };
   await stack.putKv("directory", JSON.stringify(record));
   await stack.restartEdge();
+}
+
+/** Ends the fault of a Pod's registry, and waits until the edge, which may have found it down, calls it again. */
+export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
+  await stack.setFault(pod, "registry", { mode: "none" });
+  const client = createClient(stack.edge);
+  const name = `${pod === "pod-a" ? "acme" : "globex"}/anything`;
+  const token = await client.token([`repository:${name}:pull`]);
+  await expect
+    .poll(async () => (await client.get(`/v2/${name}/tags/list`, token)).status, { timeout: 20_000 })
+    .toBe(404);
 }
 
 /** The KV reads so far, by the control server's own count. */

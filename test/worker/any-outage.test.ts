@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import { type ClientInit, createClient, pushBlob, sha256 } from "../support/client.ts";
 import { fuzz, fuzzTimeoutMs, wordOf } from "../support/fuzz.ts";
 import { manifestText, manifestType } from "../support/image.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { endFault, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
 const runs = 25;
@@ -83,7 +83,7 @@ async function takeStep(
   const truth = await seen(await askPod(path, init));
   if (isDown) await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
   const answer = await ask(path, init);
-  if (isDown) await stack.current.setFault("pod-a", "registry", { mode: "none" });
+  if (isDown) await endFault(stack.current, "pod-a");
   const isStale = answer.headers.has("Warning");
   if (isStale) answered.stale += 1;
   if (isDown && answer.status === 503) answered.unavailable += 1;

@@ -5,19 +5,20 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
 /** Both Pods with these times. A proof that lives a second has expired when the outage begins. */
 const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: string) =>
-  text.replaceAll(
+  withOutage(`staleSeconds: ${staleSeconds}`)(text).replaceAll(
     "    blobs:\n",
-    `    outage: { staleSeconds: ${staleSeconds} }\n    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
+    `    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
   );
 
-const setFault = (stack: Stack, fault: Fault) => stack.setFault("pod-a", "registry", fault);
+const setFault = (stack: Stack, fault: Fault) =>
+  fault.mode === "none" ? endFault(stack, "pod-a") : stack.setFault("pod-a", "registry", fault);
 
 /** An image that was pulled through the edge, so that the location knows its tag, its manifest and its blobs. */
 async function setUp(stack: Stack, repository: string) {

@@ -5,10 +5,12 @@ import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { rawClient } from "../support/raw-sockets.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withOutage } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();
-const stack = useStack({ topology: asPodB(tokenService, "TOKEN"), seedImages: false });
+/** An outage shows as it is. */
+const topology = (text: string) => asPodB(tokenService, "TOKEN")(withOutage("graceSeconds: 0")(text));
+const stack = useStack({ topology, seedImages: false });
 const demo = { Authorization: `Basic ${btoa("demo:demo")}` };
 
 const get = (query: string, headers: Record<string, string> = demo) =>

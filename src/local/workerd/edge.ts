@@ -5,14 +5,17 @@
  */
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
+import { root } from "../paths.ts";
 import { portInUse } from "../start-failure.ts";
 import type { Watchdog } from "../teardown.ts";
 import { readWorkerConfig } from "../wrangler-config.ts";
 import { bundleWorker } from "./bundle-worker.ts";
 import type { EdgeLog } from "./edge-log.ts";
 import type { ApiKv } from "./kv-api.ts";
-import { startMiniflare } from "./miniflare.ts";
+import type { KvFault } from "./kv-faults.ts";
+import { kvWorkerName, startMiniflare } from "./miniflare.ts";
 
+const kvWorker = `${root}src/local/workerd/kv-worker.ts`;
 /** How long we wait before we try again to take back our port. */
 const portRetryMs = 1_000;
 
@@ -29,6 +32,8 @@ type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
   readonly kv: ApiKv;
+  /** Resolves once the fault is in force. */
+  readonly setKvFault: (fault: KvFault) => Promise<void>;
   /** Runs the Worker's cron trigger once, and ends when that run has ended. */
   runCron(): Promise<void>;
   stop(): Promise<void>;
@@ -43,6 +48,7 @@ export type RestartableEdge = Edge & {
 export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> {
   let edge = await startOnce(options);
   const port = Number(new URL(edge.url).port);
+  let fault: KvFault = { mode: "none" };
   return {
     url: edge.url,
     workerdPid: () => edge.workerdPid(),
@@ -52,6 +58,10 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       put: (key, value, options) => edge.kv.put(key, value, options),
       delete: (key) => edge.kv.delete(key),
     },
+    setKvFault: async (next) => {
+      await edge.setKvFault(next);
+      fault = next;
+    },
     runCron: () => edge.runCron(),
     stop: () => edge.stop(),
     restart: async (caches = "empty") => {
@@ -60,25 +70,26 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       const again = () => startOnce({ ...options, port });
       // An outgoing connection may use the port as its own end for a moment.
       edge = await again().catch(() => sleep(portRetryMs).then(again));
+      await edge.setKvFault(fault);
     },
   };
 }
 
 async function startOnce(options: EdgeOptions): Promise<Edge> {
   const { port, vars, log, watchdog } = options;
-  const [config, script] = await Promise.all([readWorkerConfig(), bundleWorker()]);
+  const [config, script, kvScript] = await Promise.all([readWorkerConfig(), bundleWorker(), bundleWorker(kvWorker)]);
   const onLogLine: EdgeLog["receive"] = (line) => log.receive(line);
-  const running = startMiniflare({ config, script, vars, port, persistencePath: persistencePath(options), onLogLine });
-  const { miniflare, workerdPid, stop } = running;
+  const settings = { config, script, kvScript, vars, port, persistencePath: persistencePath(options), onLogLine };
+  const { miniflare, workerdPid, setKvFault, stop } = startMiniflare(settings);
   try {
     const url = await miniflare.unsafeGetDirectURL();
     watchdog.watch(workerdPid());
-    const kv = await miniflare.getKVNamespace("DIRECTORY");
+    const kv = await miniflare.getKVNamespace("DIRECTORY", kvWorkerName);
     const runCron = async () => {
       const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
       if (outcome !== "ok") throw new Error(`the cron trigger ended with "${outcome}"`);
     };
-    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, runCron, stop };
+    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, setKvFault, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw isAddressInUse(error) ? portInUse(port) : error;

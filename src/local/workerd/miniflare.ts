@@ -5,10 +5,13 @@ import diagnosticsChannel from "node:diagnostics_channel";
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { loopback } from "../ports.ts";
 import type { WorkerConfig } from "../wrangler-config.ts";
+import type { KvFault } from "./kv-faults.ts";
 
 export type WorkerSettings = {
   readonly config: WorkerConfig;
   readonly script: string;
+  /** The Worker that passes the reads of `script` on to KV, or plays a fault of KV. Without it `script` reads KV itself. */
+  readonly kvScript?: string;
   /** These override the variables of `config`. */
   readonly vars: Readonly<Record<string, string>>;
   /** With 0 a free port is taken. */
@@ -20,6 +23,8 @@ export type WorkerSettings = {
 
 type RunningMiniflare = {
   readonly miniflare: Miniflare;
+  /** Only with a `kvScript`. */
+  readonly setKvFault: (fault: KvFault) => Promise<void>;
   readonly workerdPid: () => number;
   readonly stop: () => Promise<void>;
 };
@@ -35,6 +40,10 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   const miniflare = withoutSignalHandlers(() => own.run(true, () => new Miniflare(miniflareOptions(settings))));
   return {
     miniflare,
+    setKvFault: async (fault) => {
+      const kvWorker = await miniflare.getWorker(kvWorkerName);
+      await kvWorker.fetch("http://kv/", { method: "PUT", body: JSON.stringify(fault) });
+    },
     workerdPid: () => processes.at(-1)?.pid ?? 0,
     stop: async () => {
       diagnosticsChannel.unsubscribe("child_process", onSpawn);
@@ -43,10 +52,19 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
+/** The Worker of `kvScript`, which holds the namespaces under the names that `script` has for them. */
+export const kvWorkerName = "kv";
+
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
-  const { config, script, port, persistencePath, onLogLine } = settings;
+  const { config, script, kvScript, port, persistencePath, onLogLine } = settings;
   const vars = Object.entries({ ...config.vars, ...settings.vars });
-  const kvNamespaces = [...config.kvNamespaces];
+  const text = Object.fromEntries(vars.map(([name, value]) => [name, { type: "text" as const, value }] as const));
+  const namespaces = Object.fromEntries(
+    [...config.kvNamespaces].map(([name, id]) => [name, { type: "kv" as const, id }] as const),
+  );
+  const faulty = Object.fromEntries(
+    Object.keys(namespaces).map((name) => [name, { type: "worker" as const, worker: kvWorkerName }] as const),
+  );
   return {
     host: loopback,
     port: 0,
@@ -59,25 +77,26 @@ function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
     resourcePersistencePath: persistencePath,
     workers: [
       {
-        config: {
-          name: config.name,
-          compatibilityDate: config.compatibilityDate,
-          compatibilityFlags: config.compatibilityFlags,
-          manifest: {
-            mainModule: "worker.js",
-            modulesRoot: "/",
-            modules: { "worker.js": { type: "esm", contents: script } },
-          },
-          env: Object.fromEntries([
-            ...vars.map(([name, value]) => [name, { type: "text" as const, value }] as const),
-            ...kvNamespaces.map(([name, id]) => [name, { type: "kv" as const, id }] as const),
-          ]),
-        },
+        config: { ...moduleOf(settings, script), env: { ...text, ...(kvScript === undefined ? namespaces : faulty) } },
         dev: { unsafeDirectSockets: [{ host: loopback, port }] },
       },
+      ...(kvScript === undefined
+        ? []
+        : [{ config: { ...moduleOf(settings, kvScript), name: kvWorkerName, env: namespaces } }]),
     ],
   };
 }
+
+const moduleOf = ({ config }: WorkerSettings, contents: string) => ({
+  name: config.name,
+  compatibilityDate: config.compatibilityDate,
+  compatibilityFlags: config.compatibilityFlags,
+  manifest: {
+    mainModule: "worker.js",
+    modulesRoot: "/",
+    modules: { "worker.js": { type: "esm" as const, contents } },
+  },
+});
 
 /** On a signal Miniflare would exit with a code of its own before the rest of the stack has ended. */
 function withoutSignalHandlers<T>(create: () => T): T {

@@ -1,6 +1,10 @@
 import type { PodFailure, Refusal } from "../refusal.ts";
 
-const failures: readonly Refusal["reason"][] = ["unreachable", "silent"] satisfies readonly PodFailure["reason"][];
+const failures: readonly Refusal["reason"][] = [
+  "unreachable",
+  "silent",
+  "breaker-open",
+] satisfies readonly PodFailure["reason"][];
 
 /** Whether a call failed because the Pod is down, and not because of what was asked for. */
 export const isOutage = ({ reason }: Refusal): boolean => failures.includes(reason);

@@ -1,0 +1,73 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { describe, expect, test } from "vitest";
+import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
+import { createClient, pushBlob } from "../support/client.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack();
+/** What the isolate read before has expired after this time. */
+const expiryMs = 31_000;
+
+/** One pull with a fresh token: manifest and layer. Gives its statuses. */
+async function pull(repository: string): Promise<readonly number[]> {
+  const client = createClient(stack.current.edge);
+  const token = await client.token([`repository:${repository}:pull`]);
+  const manifest = await client.get(`/v2/${repository}/manifests/1`, token);
+  const { layers } = (await manifest.json()) as { layers: { digest: string }[] };
+  const blob = await client.get(`/v2/${repository}/blobs/${layers[0]?.digest}`, token);
+  return [manifest.status, blob.status];
+}
+
+/** Pulls of both groups, one after the other for this time: how long each took. */
+async function pullFor(ms: number): Promise<readonly number[]> {
+  const took: number[] = [];
+  const endsAtMs = performance.now() + ms;
+  while (performance.now() < endsAtMs) {
+    for (const repository of ["acme/private", "globex/private"]) {
+      const startedAtMs = performance.now();
+      expect(await pull(repository)).toEqual([200, 307]);
+      took.push(performance.now() - startedAtMs);
+    }
+  }
+  return took.sort((a, b) => a - b);
+}
+
+const at = (share: number, took: readonly number[]): number => took[Math.floor(took.length * share)] ?? 0;
+
+async function push(): Promise<string> {
+  return pushBlob(stack.current, "acme/app", `${Math.random()}`).then(
+    () => "pushed",
+    (error: Error) => error.message,
+  );
+}
+
+/** What a fault of KV did to pulls, as a line that can be read in the test's output. */
+const figures = (fault: KvFault, took: readonly number[]): string =>
+  `${JSON.stringify(fault)}: ${took.length} pulls, ${[0.5, 0.95, 0.99].map((share) => `${share * 100} % within ${at(share, took).toFixed(0)} ms`).join(", ")}`;
+
+describe("groups that were pulled before", () => {
+  test("they are pulled as fast while KV fails, is silent or is slow, and pushes work within 2 s of its return", async () => {
+    const before = await pullFor(2_000);
+    console.log(figures({ mode: "none" }, before));
+    const faults: readonly KvFault[] = [
+      { mode: "fail", share: 1 },
+      { mode: "fail", share: 0.9 },
+      { mode: "delay", ms: 2_000, share: 1 },
+      { mode: "hang", share: 1 },
+    ];
+    for (const fault of faults) {
+      if (fault.mode === "hang") await sleep(expiryMs);
+      await stack.current.setKvFault(fault);
+      const during = await pullFor(4_000);
+      console.log(figures(fault, during));
+      expect(at(0.5, during)).toBeLessThan(1.3 * at(0.5, before) + 20);
+      // Only those that were under way when KV became slow may have waited for it, a quarter of a second.
+      expect(during.filter((ms) => ms > 240).length).toBeLessThanOrEqual(2 + during.length / 50);
+      if (fault.mode === "hang") expect(await push()).not.toBe("pushed");
+      await stack.current.setKvFault({ mode: "none" });
+      const returnedAtMs = performance.now();
+      await expect.poll(push, { timeout: 2_000, interval: 100 }).toBe("pushed");
+      console.log(`a push works ${(performance.now() - returnedAtMs).toFixed(0)} ms after KV's return`);
+    }
+  }, 120_000);
+});
