@@ -2,7 +2,7 @@ import { MAX_PARTS } from "../auth/bundle.ts";
 import { grantFor, jwtOf, type PodGrant } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { notAPage } from "../net/headers.ts";
+import { checkHeaderCount, notAPage } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -28,6 +28,8 @@ type PodCatalog =
 
 /** Serves one list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
 export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
+  const counted = checkHeaderCount(context.request.headers);
+  if (!counted.ok) return counted;
   const tooMany = await refuseTooManyPods(endpoint, context);
   if (tooMany !== null) return tooMany;
   const pods = await allPods(context.services.directory);

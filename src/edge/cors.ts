@@ -30,8 +30,9 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
  * Lets a listed site read the answer. Credentials are allowed because some UIs ask for them in each request. The edge has no cookies, so these credentials
  * are only what the user gave to that site.
  */
-export function openTo(origins: readonly string[], request: Request, { headers }: Response): void {
+export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;
+  const { headers } = response;
   headers.append("Vary", "Origin");
   const origin = listedOrigin(request, origins);
   if (origin === null) return;

@@ -2,7 +2,7 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { announcedBytes } from "../net/headers.ts";
+import { announcedBytes, checkHeaderCount } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
@@ -27,6 +27,8 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
   const { request, services, origin } = context;
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
   const source = {
     directory: services.directory,

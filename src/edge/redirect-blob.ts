@@ -5,6 +5,7 @@ import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { checkHeaderCount } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -142,6 +143,8 @@ async function prove(
     services.trace.proof = foundIn;
     return ok(true);
   }
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
   // A range is meant for the storage; the proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);

@@ -13,7 +13,7 @@ const MAX_DIGEST_CHARACTERS = 255;
 export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
 
 export function parseDigest(text: string): Result<Digest, string> {
-  const [, algorithm = "", encoded = ""] = isDigestLike(text) ? (digestGrammar.exec(text) ?? []) : [];
+  const [, algorithm = "", encoded = ""] = (text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.exec(text)) || [];
   const encoding = registered[algorithm];
   if (algorithm !== "" && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
   return err(

@@ -33,6 +33,8 @@ export type PathMatch = { readonly kind: Kind; readonly name: string | null; rea
 type Pattern = {
   readonly kind: Kind;
   readonly before: string;
+  /** The number of the name's first segment. */
+  readonly nameStart: number;
   /** The segments after the name; null if there is no name. */
   readonly after: readonly string[] | null;
   readonly mayEndInSlash: boolean;
@@ -41,27 +43,30 @@ type Pattern = {
 const patterns = (Object.keys(endpoints) as Kind[]).map((kind): Pattern => {
   const { path } = endpoints[kind];
   const [before = "", after] = path.replace("[/]", "").split("<name>");
-  return { kind, before, after: after?.split("/").slice(1) ?? null, mayEndInSlash: path.endsWith("[/]") };
+  const nameStart = before.split("/").length - 1;
+  return { kind, before, nameStart, after: after?.split("/").slice(1) ?? null, mayEndInSlash: path.endsWith("[/]") };
 });
 
 export const methodsOf = (kind: Kind): readonly string[] => endpoints[kind].methods;
 
 export function matchPath(path: string): PathMatch | null {
+  const segments = path.split("/");
   for (const pattern of patterns) {
-    const match = matchPattern(pattern, path);
+    const match = matchPattern(pattern, path, segments);
     if (match !== null) return match;
   }
   return null;
 }
 
-function matchPattern({ kind, before, after, mayEndInSlash }: Pattern, path: string): PathMatch | null {
-  const text = mayEndInSlash && path.endsWith("/") ? path.slice(0, -1) : path;
-  if (after === null) return text === before ? { kind, name: null, last: "" } : null;
-  if (!text.startsWith(before)) return null;
-  const segments = text.slice(before.length).split("/");
-  const count = segments.length - after.length;
+function matchPattern(pattern: Pattern, path: string, segments: readonly string[]): PathMatch | null {
+  const { kind, before, after, mayEndInSlash } = pattern;
+  const hasSlash = mayEndInSlash && path.endsWith("/");
+  if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
+  const end = segments.length - (hasSlash ? 1 : 0);
+  const nameEnd = end - after.length;
   // `/v2/tags/list` lacks a name and is refused, but GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
-  if (count < fewest || !after.every((word, at) => word.startsWith("<") || word === segments[count + at])) return null;
-  return { kind, name: segments.slice(0, count).join("/"), last: segments.at(-1) ?? "" };
+  if (nameEnd - pattern.nameStart < fewest || !path.startsWith(before)) return null;
+  if (!after.every((word, at) => word.startsWith("<") || word === segments[nameEnd + at])) return null;
+  return { kind, name: segments.slice(pattern.nameStart, nameEnd).join("/"), last: segments[end - 1] ?? "" };
 }

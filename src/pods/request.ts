@@ -1,6 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
+import { announcedBytes, dropHopByHop, forwardedHeaders } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { registryDeadlineMs } from "./deadlines.ts";
@@ -23,6 +23,8 @@ const droppedPrefixes = [
   ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
 ];
+/** A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`. */
+const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
 /** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
@@ -54,12 +56,8 @@ export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchReque
 const base = { kind: "base", method: "GET", query: "" } as const;
 
 function podHeaders(request: Request, jwt: string | null): Headers {
-  const headers = withoutHopByHop(request.headers);
-  for (const name of [...headers.keys()]) {
-    const isDropped = dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix));
-    // A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`.
-    if (isDropped || name.includes("_")) headers.delete(name);
-  }
+  const headers = new Headers(request.headers);
+  dropHopByHop(headers, (name) => dropped.includes(name) || droppedForms.test(name));
   if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);

@@ -1,7 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { notAPage, withoutHopByHop } from "../net/headers.ts";
+import { dropHopByHop, notAPage } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PushGateway, pushLocation } from "./push-location.ts";
@@ -45,10 +45,9 @@ const dropped = [
 
 /** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
-  const headers = withoutHopByHop(response.headers);
-  for (const name of [...headers.keys()]) {
-    if (dropped.includes(name) || name.startsWith("access-control-")) headers.delete(name);
-  }
+  const answer = new Response(response.body, response);
+  const { headers } = answer;
+  dropHopByHop(headers, (name) => dropped.includes(name) || name.startsWith("access-control-"));
   for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");
   if (location !== null) {
@@ -64,7 +63,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
     headers.set("Link", rewritten);
   }
   if (context.endpoint.kind === "manifest") headers.set("Cache-Control", withNoTransform(headers.get("Cache-Control")));
-  return ok(new Response(response.body, { status: response.status, statusText: response.statusText, headers }));
+  return ok(answer);
 }
 
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
