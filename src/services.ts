@@ -89,6 +89,8 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
           send,
           ping: pingRequest(pod, service),
           silenceMs: silenceMs(request),
+          // By a query a client may ask for something that fails at a Pod that is not down, as mirrors do by `?ns=`.
+          isOfClient: service === "registry" && request.url.includes("?"),
           waitUntil,
           clock: () => Date.now(),
         },

@@ -92,7 +92,7 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
   const written = writeAndForget(sent, context, { endpoint, pod, grant });
   if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
-  if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
+  if (endpoint.kind === "blob") return passBlob(sent, context, { endpoint, pod });
   if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
   return services.callRegistry(pod, sent);
 }
@@ -122,12 +122,13 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/** A client's own HEAD proves as much as one that the edge sends for it. */
-async function headBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
+/** A client's own HEAD proves as much as one that the edge sends for it. A 404 to any of these requests says that the Pod lacks the blob. */
+async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);
   if (!answer.ok) return answer;
-  if (provesBlob(answer.value, blob.digest, pod)) services.proofs.record(blob, services.now);
+  const isProven = endpoint.method === "HEAD" && provesBlob(answer.value, blob.digest, pod);
+  if (isProven) services.proofs.record(blob, services.now);
   if (answer.value.status === 404) services.waitUntil(services.proofs.forgetMissing(blob));
   return answer;
 }

@@ -151,6 +151,7 @@ async function prove(
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
   const isProven = provesBlob(answer.value, blob.digest, pod);
+  if (answer.value.status === 404) await services.proofs.forgetMissing(blob);
   if (isProven) {
     services.trace.proof = "head";
     services.proofs.record(blob, services.now);

@@ -8,7 +8,7 @@ import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
-import { redirectHeld } from "./redirect-blob.ts";
+import { isPlain, redirectHeld } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
@@ -63,7 +63,8 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
+  // By a query a client may ask for something that fails at a Pod that is not down.
+  if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
 

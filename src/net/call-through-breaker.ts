@@ -19,6 +19,8 @@ export type BreakerPorts = {
   readonly ping: FetchRequest;
   /** A call that is silent for this long counts as a failure. Null: its silence says nothing about the service. */
   readonly silenceMs: number | null;
+  /** Whether a failure may be the fault of what is asked for, and not of the service. */
+  readonly isOfClient: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;
 };
@@ -28,14 +30,14 @@ export type BreakerPorts = {
  * that is too large for a proxy, or one whose digest takes long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
-  const { breaker, service, send, silenceMs, clock } = ports;
+  const { breaker, service, send, silenceMs, isOfClient, clock } = ports;
   const admission = breaker.admit(service, clock());
   const isOpen = admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports)));
   if (isOpen) return err({ reason: "breaker-open", text: `not called, because it has just failed: ${admission.why}` });
   const startedAtMs = clock();
   let isCounted = false;
   const fail = (why: string) => {
-    if (!isCounted) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
+    if (!isCounted && !isOfClient) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
     isCounted = true;
   };
   // A client may give up before the deadline, so silence is counted while it lasts.

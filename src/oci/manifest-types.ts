@@ -21,16 +21,19 @@ export function manifestTypeOf(contentType: string | null): ManifestType | null 
 /** Whether a manifest of this type names blobs. A list does not: it names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
+/** Clients name about ten types. Each entry costs time, and 16,000 fit into a header. */
+const MAX_ACCEPT_ENTRIES = 100;
+
 /**
- * Whether `Accept` names exactly this type. A registry may also serve the type to a client that names a wildcard or nothing. But registries differ in this:
- * distribution answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type in its first entries. A registry may also serve the type to a client that names a wildcard or nothing. But
+ * registries differ in this: distribution answers 404 or converts the manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
 function acceptedTypes(accept: string | null): ReadonlySet<string> {
   const types = new Set<string>();
-  for (const entry of (accept ?? "").split(",")) {
-    const [type = "", weight = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
+  for (const entry of (accept ?? "").split(",", MAX_ACCEPT_ENTRIES)) {
+    const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
     // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
     const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
     if (isWanted && rest.length === 0) types.add(type);

@@ -17,6 +17,8 @@ const dropped = [
   ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
   // A CGI program takes `Proxy` for the variable HTTP_PROXY (CVE-2016-5385).
   ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
+  // Proxies and CDNs answer 502 or 503 to what looks like a loop, so that a client could make a Pod that is not down look so.
+  ...["max-forwards", "via", "cdn-loop", "fastly-ff"],
 ];
 const droppedPrefixes = [
   ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],
@@ -68,10 +70,11 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 /**
  * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
- * Pod could see another `mount` and `from` than the edge.
+ * Pod could see another `mount` and `from` than the edge. No type has other characters than ASCII's, and parsers may read these as spaces or as other letters
+ * (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
  */
 const isForm = (contentType: string | null): boolean =>
-  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
 /** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
 const ownParameters = [pinParameter, grantParameter];

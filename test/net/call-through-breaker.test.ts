@@ -28,6 +28,7 @@ beforeEach(() => {
 
 async function call(method = "GET", silenceMs: number | null = 100): Promise<number | string> {
   const answer = await callThroughBreaker(requestOf(method), {
+    isOfClient: false,
     breaker,
     service: "pod-a registry",
     send: async (request) => {

@@ -4,9 +4,11 @@ import type { Stack } from "../../src/local/stack.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
 import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
+const odd = await startOddPod();
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
@@ -246,6 +248,25 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(await statuses()).toEqual([307, 503, 307]);
     });
 
+    test.each(["GET", "HEAD"])(
+      "a blob that the Pod was seen to lack by %s is gone, although its proof had expired",
+      async (method) => {
+        const repository = `acme/blob-lost-${method.toLowerCase()}`;
+        const { ask, blobs, token } = await setUp(stack.current, repository);
+        const path = `blobs/${blobs[1]}`;
+        await sleep(1_100);
+        const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
+        const jwt = token.split("/").slice(1).join("/");
+        expect((await atPod.get(`/v2/${repository}/${path}`, jwt, { method: "DELETE" })).status).toBe(202);
+        expect(await statusOf(ask(path, { method }))).toBe(404);
+        const statuses = () =>
+          duringOutage(async () => [await statusOf(ask(path)), await statusOf(ask(path, { method: "HEAD" }))]);
+        expect(await statuses()).toEqual([503, 503]);
+        await stack.current.restartEdge("kept");
+        expect(await statuses()).toEqual([503, 503]);
+      },
+    );
+
     test("a digest that was blocked is refused, also under its tag", async () => {
       const { ask, digest } = await setUp(stack.current, "acme/blocked");
       await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
@@ -264,6 +285,42 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       const answer = await duringOutage(() => ask(`blobs/${digest}`));
       expect([answer.status, isStale(answer)]).toEqual([307, true]);
     });
+  });
+});
+
+describe("Pod that is not down, but fails at what one client sends", () => {
+  const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withTimes(1, 600)(text)) });
+
+  test.each<[string, string, Readonly<Record<string, string>>]>([
+    ["a query", "?ns=nowhere.example", {}],
+    ["headers of a loop", "", { "Max-Forwards": "0", Via: "1.1 google", "CDN-Loop": "a", "Fastly-FF": "a" }],
+  ])("by %s nobody gets a blob that the Pod no longer has", async (_, query, headers) => {
+    const path = `blobs/sha256:${query === "" ? "a".repeat(64) : "b".repeat(64)}`;
+    const token = await createClient(stack.current.edge).token(["repository:globex/app:pull"]);
+    const ask = pullerOf(stack.current, "globex/app", token);
+    odd.answer((response) => void response.writeHead(200, { "Content-Length": "3" }).end("abc"));
+    expect(await statusOf(ask(path))).toBe(307);
+    await sleep(1_100);
+    odd.answer((response, { path: asked, headers: sent }) => {
+      const looksLikeLoop = ["max-forwards", "via", "cdn-loop", "fastly-ff"].some((name) => name in sent);
+      response.writeHead(looksLikeLoop || asked.includes("?") ? 502 : 404).end();
+    });
+    const answer = await ask(path + query, { headers });
+    expect([answer.status, isStale(answer)]).toEqual([query === "" ? 404 : 502, false]);
+  });
+
+  test("three such failures in a row do not make it count as down, so that a tag that it no longer has is gone", async () => {
+    const text = manifestText([]);
+    const digest = await sha256(new Uint8Array(Buffer.from(text)));
+    const token = await createClient(stack.current.edge).token(["repository:globex/tagged:pull"]);
+    const ask = pullerOf(stack.current, "globex/tagged", token);
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest };
+    odd.answer((response) => void response.writeHead(200, headers).end(text));
+    await keepManifest(stack.current, "globex/tagged", digest);
+    odd.answer((response, { path }) => void response.writeHead(path.includes("?") ? 502 : 404).end());
+    for (let time = 0; time < 4; time += 1) expect(await statusOf(ask("manifests/1?ns=nowhere.example"))).toBe(502);
+    const answer = await ask("manifests/1");
+    expect([answer.status, isStale(answer)]).toEqual([404, false]);
   });
 });
 
