@@ -76,7 +76,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** A token that only the Pod can judge may grant it. */
+/** A token that only the Pod can judge may allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
@@ -98,8 +98,8 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod took a token that only it can judge. Otherwise the name must look like a name without a Pod, also while the Pod fails: what a registry
- * does not serve, it refuses to everyone, and what is in front of it redirects or fails for everyone.
+ * Whether the Pod accepted a token that only it can judge. If not, the name must look like a name without a Pod. A redirect or an error is no sign of
+ * acceptance, because a registry, or what is in front of it, may answer everyone like this.
  */
 async function isAccepted(
   answer: PodReply,
@@ -122,7 +122,7 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/** A client's own HEAD proves as much as one that the edge sends for it. That the Pod lacks the blob is said by any answer. */
+/** A client's own HEAD proves as much as one that the edge sends for it. A 404 to any of these requests says that the Pod lacks the blob. */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);

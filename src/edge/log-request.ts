@@ -37,13 +37,13 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
   };
 }
 
-/** `body` comes last, because workerd makes a stream when it is looked at. */
+/** `body` is looked at last, because workerd then makes a stream. */
 function bytesOf(response: Response): number | null {
   if (response.status === 304) return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
 
-/** What the log says of an answer whose body has ended so. */
+/** Returns the answer with what the log says about the end of its body. */
 export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
   switch (end) {
     case "whole":
@@ -59,7 +59,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status is nginx's, and nobody gets it. */
+/** What the log says if the client leaves before there is an answer. The status is nginx's, and no client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   return {

@@ -1,10 +1,10 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** `algorithm:encoded` of the OCI image spec. Only {@link parseDigest} makes one. */
+/** A digest of the OCI image spec, `algorithm:encoded`. Only {@link parseDigest} makes one. */
 export type Digest = Brand<string, "Digest">;
 
-// OCI image spec, "Digests". An algorithm that is not registered is legal, and the Pod judges it.
+// OCI image spec, "Digests". Algorithms that are not registered are legal, so the Pod decides about them.
 const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
 const MAX_DIGEST_CHARACTERS = 255;

@@ -3,9 +3,8 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * Every endpoint with its path and its methods; the first path that fits is the one. `<name>` takes as many segments as there are, any
- * other `<…>` takes one, and `[/]` is a slash that may be missing. A path is read from its end, because the components of a repository name
- * may be `manifests`, `blobs` or `tags` too.
+ * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, any other `<…>` takes one, and
+ * the slash in `[/]` may be missing. A path is read from its end, because the components of a repository name may be `manifests`, `blobs` or `tags` too.
  *
  * GitLab redirects a path that lacks its last slash. We read it as the same endpoint, because a redirected PATCH becomes a GET.
  */
@@ -28,7 +27,7 @@ const endpoints: { readonly [K in Kind]: { readonly path: string; readonly metho
 };
 type MethodOf<K extends Kind> = Extract<Endpoint, { readonly kind: K }>["method"];
 
-/** What a path says before any of it is parsed: the text of the name, null if the endpoint has none, and the last segment. */
+/** The parts of a path before they are parsed. `name` is null if the endpoint has no name, and `last` is the last segment. */
 export type PathMatch = { readonly kind: Kind; readonly name: string | null; readonly last: string };
 
 type Pattern = {
@@ -65,7 +64,7 @@ function matchPattern(pattern: Pattern, path: string, segments: readonly string[
   if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
   const end = segments.length - (hasSlash ? 1 : 0);
   const nameEnd = end - after.length;
-  // `/v2/tags/list` lacks a name and is refused for that; to GitLab `/gitlab/v1/repositories/tags/list` is the repository `tags/list`.
+  // `/v2/tags/list` lacks a name and is refused, but GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
   if (nameEnd - pattern.nameStart < fewest || !path.startsWith(before)) return null;
   if (!after.every((word, at) => word.startsWith("<") || word === segments[nameEnd + at])) return null;

@@ -45,7 +45,7 @@ export function podRequest(
   };
 }
 
-/** A read that a Pod's service answers quickly, with whatever status, if it is there at all. It carries nothing of a client. */
+/** A read that a Pod's service, if it is there at all, answers quickly with any status. The read carries nothing of a client. */
 export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
   url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
   method: "GET",
@@ -76,7 +76,7 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
-/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+/** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
 const ownParameters = [pinParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>

@@ -14,13 +14,13 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** Where an upload that begins goes on; null: on the edge. */
+  /** Where a new upload goes on. Null means on the edge. */
   readonly gateway: PushGateway | null;
 };
 
 /**
- * What a browser takes for the whole hostname, or for a place to go to: it would be one Pod's word about all Pods. Which sites may read answers is for
- * the operator to say, so `Access-Control-…` is dropped too.
+ * Headers that a browser applies to the whole hostname, or follows to another place. One Pod must not decide this for all Pods. `Access-Control-…` is
+ * dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [
   "accept-ch",
@@ -58,7 +58,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow it with their whole token, which includes other Pods' parts.
+    // Some clients follow a `Link` with their whole token, which includes other Pods' parts.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }
@@ -69,7 +69,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
-/** Path and query on the edge, or a push location on the Pod's gateway. Null: it leads away from what was asked for. */
+/** Returns path and query on the edge, or a push location on the Pod's gateway. Null if `location` leads away from what was asked for. */
 async function rewriteLocation(location: string, status: number, context: RewriteContext): Promise<string | null> {
   const target = readLocation(location, status, context);
   if (target === null) return null;

@@ -54,7 +54,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     ["answers 503", { mode: "status", status: 503 }],
     ["answers 504", { mode: "status", status: 504 }],
   ])(
-    "a registry that %s: the image is pulled whole, each answer says that it is stale, and it is fresh after the outage",
+    "if the registry %s, the image is pulled whole, each answer says that it is stale, and it is fresh after the outage",
     async (_, fault) => {
       const repository = `acme/down-${fault.mode}-${"status" in fault ? fault.status : ""}`.replace(/-$/, "");
       const image = await setUp(stack.current, repository);
@@ -87,7 +87,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     },
   );
 
-  test("a registry that never answers: the image is pulled whole", { timeout: 120_000 }, async () => {
+  test("if the registry never answers, the image is pulled whole", { timeout: 120_000 }, async () => {
     const { ask, digest, blobs } = await setUp(stack.current, "acme/hangs");
     await sleep(1_100);
     await setFault(stack.current, { mode: "hang" });
@@ -98,7 +98,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     expect(answers.every(isStale)).toBe(true);
   });
 
-  test("a registry that breaks off each answer: a manifest is completed from here, and nothing is stale, because the Pod named the digest", async () => {
+  test("if the registry breaks off each answer, a manifest is completed from here, and nothing is stale, because the Pod named the digest", async () => {
     const image = await setUp(stack.current, "acme/resets");
     await sleep(1_100);
     stack.current.clearSeen();
@@ -114,7 +114,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     );
   });
 
-  test("a registry that is slow is not down: its own answer comes, late", async () => {
+  test("a registry that is only slow is not down, so its own answer comes late", async () => {
     const { ask } = await setUp(stack.current, "acme/slow");
     await setFault(stack.current, { mode: "delay", ms: 1_500 });
     const startedAtMs = performance.now();
@@ -125,7 +125,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
   });
 
   test.each([400, 401, 403, 404, 429, 500, 501])(
-    "a registry that answers %d is not down: its answer passes",
+    "a registry that answers %d is not down, so its answer passes",
     async (status) => {
       const { ask, digest, blobs } = await setUp(stack.current, `acme/answers-${status}`);
       await sleep(1_100);
@@ -233,7 +233,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(await duringOutage(() => statusOf(ask("manifests/1")))).toBe(503);
     });
 
-    test("a client that does not accept the manifest makes nothing forgotten", async () => {
+    test("a client that does not accept the manifest does not make the edge forget it", async () => {
       const { ask } = await setUp(stack.current, "acme/not-accepted");
       expect(await statusOf(ask("manifests/1", { headers: { Accept: "*/*" } }))).toBe(404);
       expect(await duringOutage(() => statusOf(ask("manifests/1")))).toBe(200);
@@ -349,7 +349,7 @@ describe("end of stale pulls", () => {
     `blobs/${blobs[1]}`,
   ];
 
-  test("with staleSeconds 0, nothing outlives the outage but what a living proof allows", async () => {
+  test("with staleSeconds 0, only what a living proof allows is served during the outage", async () => {
     const image = await setUp(off.current, "acme/off");
     await sleep(1_100);
     await setFault(off.current, { mode: "refuse" });
@@ -357,7 +357,7 @@ describe("end of stale pulls", () => {
     await setFault(off.current, { mode: "none" });
   });
 
-  test("a tag is served for staleSeconds after it was seen, and what a proof allows for as long after its end", async () => {
+  test("a tag is served for staleSeconds after it was seen, and what a proof allows for staleSeconds after the proof's end", async () => {
     const image = await setUp(brief.current, "acme/brief");
     const seenAtMs = performance.now();
     expect(await statusOf(image.ask("manifests/1"))).toBe(200);
