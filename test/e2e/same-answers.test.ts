@@ -12,13 +12,13 @@ describeWith(needs.distributionPods, "requests to a distribution v3 Pod, directl
   scenario("distribution-v3"),
 );
 
-/** One answer without what may differ by docs/differences.md: locations, `_pod`, realm and service, `no-transform`. */
+/** One answer without what may differ by docs/differences.md: locations, `_pod`, realm and service, `no-transform`, `nosniff`. */
 type Seen = { readonly step: string; readonly status: number; readonly headers: object; readonly body: unknown };
 
 const compared = [
   ...["Content-Type", "Content-Length", "ETag", "Link", "Location", "Range", "WWW-Authenticate"],
   ...["Docker-Content-Digest", "Docker-Distribution-Api-Version", "Docker-Upload-UUID", "OCI-Subject"],
-  ...["OCI-Filters-Applied", "OCI-Chunk-Min-Length", "X-Content-Type-Options"],
+  ...["OCI-Filters-Applied", "OCI-Chunk-Min-Length"],
 ];
 const manifestType = "application/vnd.oci.image.manifest.v1+json";
 const asManifest = { "Content-Type": manifestType };
