@@ -10,7 +10,7 @@ import { parsePlaces } from "../src/edge/merge-catalog.ts";
 import { isHost, parseCidr, parseIp } from "../src/lib/address.ts";
 import { parseBase64, parseBase64url } from "../src/lib/bytes.ts";
 import { parseJsonObject } from "../src/lib/json.ts";
-import { announcedBytes, withoutHopByHop } from "../src/net/headers.ts";
+import { announcedBytes, dropHopByHop } from "../src/net/headers.ts";
 import { formatChallenge, parseChallenge } from "../src/oci/challenge.ts";
 import { parseDigest } from "../src/oci/digest.ts";
 import type { RegistryEndpoint } from "../src/oci/endpoint.ts";
@@ -54,7 +54,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseJsonObject,
   "announcedBytes, of Content-Length": (text) =>
     announcedBytes(new ReadableStream(), headersWith("Content-Length", text)),
-  "withoutHopByHop, of Connection": (text) => withoutHopByHop(headersWith("Connection", text)),
+  "dropHopByHop, of Connection": (text) => dropHopByHop(headersWith("Connection", text), () => false),
   "parseChallenge and formatChallenge": (text) => {
     const challenge = parseChallenge(`Bearer realm="${text}`);
     return challenge === null ? null : formatChallenge(challenge);

@@ -1,10 +1,10 @@
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** One Pod's token inside a bundle. Only this Pod is ever sent it. */
+/** One Pod's token inside a bundle. The edge never sends it to another Pod. */
 export type PodPart = { readonly kind: "pod"; readonly pod: PodId; readonly jwt: string };
 
-/** A grant of the edge's own for one Pod, which is sent to no Pod. See `edge-grant.ts`. */
+/** A grant that the edge itself gave for one Pod. It is sent to no Pod. See `edge-grant.ts`. */
 export type EdgePart = { readonly kind: "edge"; readonly pod: PodId; readonly sealed: string };
 
 export type TokenPart = PodPart | EdgePart;
@@ -24,11 +24,11 @@ const MAX_JWT_CHARACTERS = 32 * 1024;
 export const isCompactJwt = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** Whether the text has the form of a JWE without an encrypted key (RFC 7516 §3.1). No JWT has it, with the prefix or without. */
+/** Whether the text has the form of a JWE without an encrypted key (RFC 7516 §3.1). No JWT has this form, with the prefix or without. */
 const isSealed = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** `pods.v1.<podId>/<jwt>[~<podId>/edge.<sealed>…]`, in characters that a Bearer token may have (RFC 6750 §2.1). */
+/** Formats `pods.v1.<podId>/<jwt>[~<podId>/edge.<sealed>…]`, which has only characters that a Bearer token may have (RFC 6750 §2.1). */
 export const formatBundle = (parts: readonly TokenPart[]): string =>
   bundlePrefix + parts.map((part) => `${part.pod}/${textOf(part)}`).join("~");
 

@@ -33,7 +33,7 @@ export async function sealEdgeGrant(
 
 const claims = v.object({ repositories: v.array(v.string()) });
 
-/** What a grant allows at this Pod; null if it is forged, has ended, or was given for another Pod. */
+/** Returns what a grant allows at this Pod. Null if the grant is forged, has ended, or was given for another Pod. */
 export async function openEdgeGrant(
   sealed: string,
   pod: PodId,

@@ -8,9 +8,10 @@ import { openEdgeGrant } from "./edge-grant.ts";
 import { keyId, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token, which allows `access`. `undecided`: the directory does
- * not know the token's key, so the Pod decides, and the edge proves and signs nothing by it. `open`: this fleet asks for no tokens. `edge`: the edge gave it
- * while the Pod's token service failed, so it is good only for what the edge holds, and there is nothing that a Pod could be sent.
+ * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
+ * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet asks for
+ * no tokens. `edge`: the edge gave the grant while the Pod's token service failed, so it is good only for what the edge holds, and there is nothing to send
+ * to a Pod.
  */
 export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
 
@@ -20,7 +21,7 @@ export type PodGrant =
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** What the Pod is sent as the client's token; null if it asks for none. */
+/** The token that the Pod gets. Null if this fleet asks for no tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 export type GrantPorts = VerifyPorts & {
@@ -52,8 +53,8 @@ export async function partsOf(
 }
 
 /**
- * The grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a stranger
- * does not learn which prefixes exist. Only a token that names the repository hears that it is unknown.
+ * Returns the grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a
+ * stranger does not learn which prefixes exist. Only a token that allows access to the repository gets the answer that its name is unknown.
  */
 export async function grantFor(
   token: Token,
@@ -75,13 +76,13 @@ export async function grantFor(
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
   // Only a bundle can lack a part; a bare JWT of another Pod is not a token of this Pod.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // A part that does not verify spoils the others, because a made-up part would otherwise tell its Pod's names from free ones.
+  // One part that does not verify makes the whole token invalid. Otherwise a made-up part would show which names its Pod has and which are free.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** Whether a part of the token verifies and allows `wanted`, whatever Pod it is of. Then a known user asks, and not a stranger. */
+/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, a known user asks and not a stranger. */
 export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
   const parts = await partsOf(token, ports.directory);
   const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
@@ -90,7 +91,7 @@ export async function isAllowedAnywhere(token: Token, wanted: Access, ports: Gra
 
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
-/** What a part grants at its Pod. A key that the directory knows as another Pod's makes the token invalid here, so this Pod is never sent it. */
+/** Returns what a part grants at its Pod. The token is invalid here if the directory knows its key as another Pod's, so this Pod never gets it. */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
     const access = await openPart(part, pod, ports);
@@ -105,7 +106,7 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   return ok(owner.value === null || owner.value === pod.id ? { kind: "undecided", jwt } : "invalid");
 }
 
-/** Null: the grant is not good, or this Pod's record no longer allows any. */
+/** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */
 const openPart = async (
   { sealed }: EdgePart,
   { id, outage }: Pod,
@@ -113,7 +114,7 @@ const openPart = async (
 ): Promise<readonly Access[] | null> =>
   outage.graceSeconds === 0 ? null : openEdgeGrant(sealed, id, { edgeKeys: config.edgeKeys, now });
 
-/** What each part that verifies allows. */
+/** Returns the access that each verified part allows. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,
@@ -137,8 +138,8 @@ async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<r
 type Identified = { readonly grant: Grant; readonly pod: Pod };
 
 /**
- * The Pod that a request without a repository goes to: that of a token that verifies, else that of a grant of the edge's own, else that of a token whose
- * key is unknown here.
+ * Chooses the Pod for a request without a repository: the Pod of a token that verifies, otherwise the Pod of a grant that the edge gave, otherwise the Pod
+ * of a token whose key is unknown here.
  */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {
   const parts = await partsOf(token, ports.directory);

@@ -6,7 +6,7 @@ import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, formatScope } from "../oci/scope.ts";
 
-/** What the edge can say about a Pod's token. A token that names no key has the `kid` null. */
+/** What the edge can say about a Pod's token. `kid` is null if the token names no key. */
 export type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[] }
   | { readonly kind: "invalid" }
@@ -16,12 +16,12 @@ type Verified = {
   readonly pod: Pod;
   readonly expiresAtMs: number;
   readonly access: readonly Access[];
-  /** About what the entry takes in memory, with its key, the whole token. */
+  /** About how much memory the entry takes, including the whole token as its key. */
   readonly bytes: number;
 };
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
-/** What an isolate remembers of tokens. */
+/** What an isolate remembers about tokens. */
 export type TokenMemory = {
   /** Verified tokens by Pod id and whole token, so that nothing shorter is taken for a token. If a Pod's record changes, its tokens are verified again. */
   readonly verified: BoundedMap<string, Verified>;
@@ -42,8 +42,8 @@ export const createVerifiedTokens = (): TokenMemory["verified"] =>
 const leewaySeconds = 60;
 
 /**
- * Distribution's `access`, as registries read it. They are written in Go, so a missing or null member is empty, and a member of another type spoils the
- * token.
+ * Distribution's `access`, read as registries read it. They are written in Go, so a missing or null member is empty, and a member of another type makes the
+ * token invalid.
  */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
@@ -76,7 +76,7 @@ const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];
 
-/** What a token itself says that it allows, without any check of its signature; null if its claims cannot be read. */
+/** Returns the access that a token claims, without a check of its signature. Null if its claims cannot be read. */
 export function claimedAccess(jwt: string): readonly Access[] | null {
   try {
     const access = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
@@ -86,7 +86,7 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
-/** The `kid` of a token's header, null if it has none. The header's `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
+/** Returns the `kid` of a token's header, or null if it has none. The header's `jwk`, `x5c` and `jku` are never read, because the sender chooses their key. */
 export function keyId(jwt: string): Result<string | null, "malformed"> {
   try {
     const kid: unknown = decodeProtectedHeader(jwt).kid;

@@ -16,17 +16,30 @@ export type Client = {
   readonly ip: string | null;
 };
 
-/** Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. */
+/**
+ * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only if
+ * a store has a condition on it, because `cf` has some hundred members, which workerd makes from JSON.
+ */
 export function readClient(request: Request): Client {
-  const { country, continent, asn, colo }: Readonly<Record<string, unknown>> = {
-    ...(request.cf as object | undefined),
-  };
+  const seen = (name: string): unknown => (request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
+  const textOf = (name: string): string | null => textOrNull(seen(name));
   return {
-    country: textOrNull(country),
-    continent: textOrNull(continent),
-    asn: typeof asn === "number" ? asn : null,
-    colo: textOrNull(colo),
-    ip: request.headers.get("CF-Connecting-IP"),
+    get country() {
+      return textOf("country");
+    },
+    get continent() {
+      return textOf("continent");
+    },
+    get asn() {
+      const asn = seen("asn");
+      return typeof asn === "number" ? asn : null;
+    },
+    get colo() {
+      return textOf("colo");
+    },
+    get ip() {
+      return request.headers.get("CF-Connecting-IP");
+    },
   };
 }
 

@@ -127,7 +127,8 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     forget,
     forgetMissing: async (blob) => {
-      if ((await lookUp(blob, 0, ports)) !== null) forget(blob);
+      // A proof that has expired would count again when the Pod fails.
+      if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
     },
   };
 }
@@ -154,8 +155,10 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
     known.set(key, newest);
     fromManifests.delete(key);
     // A proof that has expired counts only if the cache says that no tombstone came after it.
-    const age = { now: clock(), staleSeconds: cached === "unreadable" ? 0 : staleSeconds };
-    return isValid(newest, blob.pod, age) ? "cache" : null;
+    const now = clock();
+    if (isValid(newest, blob.pod, { now, staleSeconds: 0 })) return "cache";
+    if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
+    return cached === "unreadable" ? cached : "cache";
   }
   // A manifest is believed only if the cache says that nothing was heard about the blob.
   if (cached === "unreadable") return "unreadable";

@@ -6,7 +6,7 @@ import type { Context } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * `GET /v2/` (end-1) says whether a token is good. The edge answers if it can verify any part of the token. Null: only a Pod can judge the token, because
+ * `GET /v2/` (end-1) says whether a token is good. The edge answers if it can verify any part of the token. Null if only a Pod can judge the token, because
  * the directory does not know its key.
  */
 export async function serveBase({ token, services }: Context): Promise<Reply | null> {

@@ -1,6 +1,5 @@
 import { readToken } from "../auth/grant.ts";
-import { err, ok } from "../lib/result.ts";
-import { refuseTooManyHeaders } from "../net/headers.ts";
+import { ok } from "../lib/result.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { accessList, requiredAccess } from "../oci/scope.ts";
@@ -19,8 +18,11 @@ import { orStale, serveHeld } from "./serve-stale.ts";
 export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
 
 /** The story of a request from top to bottom. Each step gives a value, or the refusal that answers. */
-export async function handle(request: Request, services: Services): Promise<AttributedAnswer> {
-  const url = new URL(request.url);
+export async function handle(
+  request: Request,
+  services: Services,
+  url = new URL(request.url),
+): Promise<AttributedAnswer> {
   const { realm, service, auth } = services.config;
   const challenger = { realm: realm ?? `${url.origin}/jwt/auth`, service };
 
@@ -44,8 +46,6 @@ export async function handle(request: Request, services: Services): Promise<Attr
   // 3. Without a token the answer is a challenge made from the URL only, so the 401 that starts every pull costs no look-up.
   const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
   if (!token.ok) return conclude(token);
-  const tooManyHeaders = refuseTooManyHeaders(request.headers);
-  if (tooManyHeaders !== null) return conclude(err({ reason: "refused", error: tooManyHeaders }));
   const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
 
   // 4. The edge answers `/v2/` for a token that verifies, and merges the catalogs of all Pods.

@@ -1,10 +1,10 @@
 import ipaddr from "ipaddr.js";
 
-/**
- * Whether a text is a name or an address, with or without a port. `URL` is not enough: it takes quotes, commas and more (URL standard, "forbidden host
- * code point").
- */
-export const isHost = (text: string): boolean => /^[\w.:[\]-]+$/.test(text) && URL.canParse(`https://${text}`);
+/** What a name, an address or a port is made of. `URL` also takes quotes, commas and more (URL standard, "forbidden host code point"). */
+export const hostCharacters = /^[\w.:[\]-]+$/;
+
+/** Whether a text is a name or an address, with or without a port. */
+export const isHost = (text: string): boolean => hostCharacters.test(text) && URL.canParse(`https://${text}`);
 
 /** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
 export type PlainHttp = "everywhere" | "loopback" | "nowhere";

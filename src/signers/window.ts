@@ -21,6 +21,10 @@ export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWind
   return { issuedAt: new Date(issuedAtMs), expiresAt: new Date(expiresAtMs) };
 }
 
+/** Whether a URL of this window is what `signingWindow` would still give. */
+export const isCurrentWindow = ({ issuedAt, expiresAt }: UrlWindow, now: Date): boolean =>
+  issuedAt <= now && expiresAt.getTime() - now.getTime() > minLifeMs;
+
 export const epochSeconds = (time: Date): number => Math.floor(time.getTime() / 1000);
 export const lifeSeconds = ({ issuedAt, expiresAt }: UrlWindow): number =>
   epochSeconds(expiresAt) - epochSeconds(issuedAt);

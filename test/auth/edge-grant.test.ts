@@ -48,7 +48,7 @@ describe("grant of the edge's own", () => {
   const rawKey = (label: string) => new Uint8Array(hkdfSync("sha256", live, "", label, 32));
   const dir = { alg: "dir", enc: "A256GCM" };
 
-  test("what the same key seals with the same claims is good, so what is refused below is refused for its one difference", async () => {
+  test("a grant that the same key seals with the same claims is good, so each one below is refused only for its one difference", async () => {
     expect(await open(await sealed(claims))).toHaveLength(2);
   });
 
@@ -66,7 +66,7 @@ describe("grant of the edge's own", () => {
       "as bytes that are not JSON",
       async () => new CompactEncrypt(utf8("{")).setProtectedHeader(dir).encrypt(rawKey("edge-grant")),
     ],
-  ])("one that is sealed %s allows nothing", async (_, make) => {
+  ])("a grant that is sealed %s allows nothing", async (_, make) => {
     expect(await open(await make())).toBeNull();
   });
 

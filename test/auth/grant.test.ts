@@ -108,7 +108,7 @@ describe("tokens of two Pods", () => {
     expect(await verdicts(`pods.v1.pod-b/${good}`, "pod-b")).toEqual(["invalid_token", "refused"]);
   });
 
-  test("one good part makes a login, whatever the other part is", async () => {
+  test("one good part is enough for a login, whatever the other part is", async () => {
     const forged = await signFor(forge, { iss: "pod-b-issuer" }, {}, forge.ofB.privateKey);
     expect(await verdicts(`pods.v1.pod-b/${forged}~pod-a/${await signFor(forge)}`)).toEqual(["granted", "granted"]);
     expect(await verdicts(`pods.v1.pod-b/${forged}~pod-a/${await signFor(forge)}`, "pod-b")).toEqual([
@@ -141,7 +141,7 @@ describe("bundle with a bad part", () => {
 });
 
 describe("made-up keys and Pods", () => {
-  test("they cost a bounded number of KV reads, and good tokens go on", async () => {
+  test("they cost a bounded number of KV reads, and good tokens still work", async () => {
     const good = `pods.v1.pod-a/${await signFor(forge)}`;
     await verdicts(good);
     for (let index = 0; index < 100; index += 1) {

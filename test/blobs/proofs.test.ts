@@ -34,6 +34,7 @@ const failing = (state: { mayRead: boolean }): CacheApi => ({
 const podA = {
   id: "pod-a" as PodId,
   registry: "https://a.test",
+  outage: { staleSeconds: 600 },
   blobs: { hosts: [], proof: "manifest", proofTtlSeconds: 900, stores: [] },
 } as unknown as Pod;
 const digest = `sha256:${"d".repeat(64)}` as Digest;
@@ -165,6 +166,25 @@ test("a blob that a Pod no longer has loses its proof, and without a proof nothi
   await proofs.forgetMissing(unheard);
   expect(await proofs.find(proved)).toBeNull();
   expect(memory.known.size).toBe(1);
+});
+
+test("a blob that a Pod no longer has is not found while the Pod fails either, if its proof had expired by then", async () => {
+  const state = { mayRead: true };
+  for (const mayRead of [true, false]) {
+    const { proofs, settled, setClock } = startIsolate(failing(state));
+    const blob = someBlob();
+    proofs.record(blob, at(0));
+    await settled();
+    setClock(1_000);
+    expect(await proofs.find(blob)).toBeNull();
+    expect(await proofs.findStale(blob)).toBe("cache");
+    state.mayRead = mayRead;
+    await proofs.forgetMissing(blob);
+    await settled();
+    state.mayRead = true;
+    expect(await proofs.findStale(blob)).toBeNull();
+    expect(await startIsolate().proofs.findStale(blob)).toBeNull();
+  }
 });
 
 test("a HEAD that was under way in another isolate during a deletion does not overwrite the tombstone", async () => {

@@ -107,13 +107,13 @@ describe("grace", () => {
     expect(await grantedWhile(["acme/a"], down)).toBeNull();
   });
 
-  test("a token without the right ends it, as a refusal does", async () => {
+  test("a token without the right ends the grace, as a refusal does", async () => {
     await ask(["acme/a", "acme/b"], await tokenFor(repositoriesOf(["acme/a", "acme/b"])));
     await ask(["acme/a", "acme/b"], await tokenFor(repositoriesOf(["acme/b"])));
     expect(await grantedWhile(["acme/a", "acme/b"], down)).toEqual(["acme/b"]);
   });
 
-  test("a token for nothing to a stranger ends it", async () => {
+  test("a token that allows a stranger nothing ends the grace", async () => {
     await ask(["acme/a"], await tokenFor(repositoriesOf(["acme/a"])));
     expect((await ask(["acme/a"], await tokenFor([]))).kind).toBe("refused");
     expect(await grantedWhile(["acme/a"], down)).toBeNull();

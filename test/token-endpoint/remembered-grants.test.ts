@@ -132,7 +132,7 @@ describe("remembered grants", () => {
     expect(await found(demo)).toEqual([]);
   });
 
-  test("what is not written as a grant is not one", async () => {
+  test("what was not written as a grant is not read as one", async () => {
     await remember(demo);
     for (const text of ["", "{}", "[]", '{"atMs":"1"}', `{"atMs":${nowMs},"more":1}`, "null"]) {
       for (const path of kept.keys()) kept.set(path, text);
@@ -166,7 +166,7 @@ describe("key of a remembered grant", () => {
     return [...kept.keys()][0];
   };
 
-  test("two grants share one exactly if they are equal in each field", async () => {
+  test("two grants have the same key exactly if they are equal in each field", async () => {
     await fc.assert(
       fc.asyncProperty(grant, grant, async (one, other) => {
         const isEqual = JSON.stringify(one) === JSON.stringify(other);
@@ -176,7 +176,7 @@ describe("key of a remembered grant", () => {
     );
   });
 
-  test("no grant has it that differs in one field only", async () => {
+  test("a grant that differs in only one field has another key", async () => {
     await fc.assert(
       fc.asyncProperty(grant, grant, async (one, other) => {
         for (const field of ["pod", "token", "credentials", "repository"] as const) {
@@ -188,7 +188,7 @@ describe("key of a remembered grant", () => {
     );
   });
 
-  test("another key of the edge's gives another one", async () => {
+  test("another edge key gives another key", async () => {
     const one: Grant = { pod: "pod-a", token: "", credentials: ["anonymous"], repository: "acme/app" };
     expect(await pathOf(one, old)).not.toBe(await pathOf(one));
   });

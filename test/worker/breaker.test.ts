@@ -97,7 +97,7 @@ describe("registry of one Pod", () => {
     60_000,
   );
 
-  test("that is slow but answers is never refused, and the other Pod is as fast", async () => {
+  test("if it is slow but answers, it is never refused, and the other Pod is as fast", async () => {
     const before = median(await times(20, pullOther));
     await stack.current.setFault("pod-a", "registry", { mode: "delay", ms: 3_000 });
     const slow = [...requests, ...requests].map(async (ask) => (await ask()).status);
@@ -107,7 +107,7 @@ describe("registry of one Pod", () => {
     await stack.current.setFault("pod-a", "registry", { mode: "none" });
   }, 60_000);
 
-  test("that resets connections in the middle of answers fails within a second, and the other Pod is served", async () => {
+  test("if it resets connections in the middle of answers, it fails within a second, and the other Pod is served", async () => {
     await stack.current.setFault("pod-a", "registry", { mode: "reset" });
     for (const ask of [...requests, ...requests]) {
       const startedAtMs = performance.now();

@@ -106,14 +106,14 @@ describe("grant of the edge's own", () => {
       "forged, next to a good part of another Pod",
       async () => `pods.v1.${await part({}, strange)}~pod-b/${await goodOfB()}`,
     ],
-  ])("one %s pulls nothing, and no Pod sees it", async (_, make) => {
+  ])("a grant %s pulls nothing, and no Pod sees it", async (_, make) => {
     stack.current.clearSeen();
     expect(await statusesOf(await make())).toEqual(Array(6).fill(401));
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 
-  test("a forged one spoils the good part next to it, as any part does that does not verify", async () => {
+  test("a forged grant makes the good part next to it invalid, as any part that does not verify does", async () => {
     const client = createClient(stack.current.edge);
     const get = async (token: string) =>
       (await client.get("/v2/acme/hello/manifests/1", token)).headers.get("WWW-Authenticate");

@@ -32,7 +32,7 @@ describe("grace and a token service that lives", () => {
     expect(await statusDuringOutage(stack.current, "acme/no-push")).toBe(503);
   });
 
-  test("its 401 ends all grants of these credentials, because it is them that it refuses", async () => {
+  test("its 401 ends all grants of these credentials, because it refuses the credentials themselves", async () => {
     await setUp(stack.current, "acme/left", ["demo", "reader"]);
     await setUp(stack.current, "acme/left-too", ["demo"]);
     await refuseWith(401, [pullOf("acme/left")]);

@@ -29,7 +29,7 @@ describe("pull while the token service is down", () => {
     ["answers 500", { mode: "status", status: 500 }],
     ["answers 503", { mode: "status", status: 503 }],
   ])(
-    "a token service that %s: who was granted an image pulls it whole without an earlier token, and no Pod is called",
+    "if the token service %s, a user who was granted an image pulls it whole without an earlier token, and no Pod is called",
     async (_, fault) => {
       const name = `${fault.mode}-${"status" in fault ? fault.status : 0}`;
       const secret = await setUp(stack.current, `acme/${name}`, ["demo", "reader"]);
@@ -80,7 +80,7 @@ describe("pull while the token service is down", () => {
     );
   });
 
-  test("a token service that is slow is not down: its own token comes, late", async () => {
+  test("a token service that is only slow is not down, so its own token comes late", async () => {
     const image = await setUp(stack.current, "acme/slow");
     const { answers } = await duringOutage(stack.current, () => pull(stack.current, "acme/slow", image, "demo"), {
       mode: "delay",
@@ -90,7 +90,7 @@ describe("pull while the token service is down", () => {
     expect(answers.filter(isStale)).toEqual([]);
   });
 
-  test.each([400, 404, 429])("a token service that answers %d is not down: its answer passes", async (status) => {
+  test.each([400, 404, 429])("a token service that answers %d is not down, so its answer passes", async (status) => {
     await setUp(stack.current, `acme/answers-${status}`);
     const seen = await duringOutage(stack.current, () => askToken(stack.current, [pullOf(`acme/answers-${status}`)]), {
       mode: "status",
@@ -99,7 +99,7 @@ describe("pull while the token service is down", () => {
     expect(seen.status).toBe(status);
   });
 
-  test("registry and token service down at once: the image is pulled whole", async () => {
+  test("if the registry is down too, the image is pulled whole", async () => {
     const image = await setUp(stack.current, "acme/both");
     await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
     const { answers } = await duringOutage(stack.current, () => pull(stack.current, "acme/both", image, "demo"));
@@ -128,7 +128,7 @@ describe("pull while the token service is down", () => {
     expect(status).toBe(200);
   });
 
-  test("who was never granted it gets 503: a stranger, another user, a wrong password, another repository, a login", async () => {
+  test("a request that was never granted gets 503: by a stranger, by another user, with a wrong password, for another repository, for a login", async () => {
     await setUp(stack.current, "acme/own", ["demo"]);
     await setUp(stack.current, "acme/public/own", [null]);
     const asked: readonly [string, Login][] = [
