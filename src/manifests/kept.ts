@@ -69,7 +69,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
   const forget: KeptManifests["forget"] = (manifest) => {
     const atMs = clock().getTime();
     memory.set(keyOf(manifest), { what: "deleted", atMs });
-    waitUntil(writeTombstone(cache, keyOf(manifest), atMs));
+    waitUntil(writeTombstone(cache, keyOf(manifest), { atMs }));
   };
   return {
     find,

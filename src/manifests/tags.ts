@@ -78,7 +78,7 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
   const forget: SeenTags["forget"] = (tagged) => {
     const atMs = clock().getTime();
     memory.set(keyOf(tagged), { digest: null, atMs, registry: tagged.pod.registry });
-    waitUntil(writeTombstone(cache, keyOf(tagged), atMs));
+    waitUntil(writeTombstone(cache, keyOf(tagged), { atMs }));
   };
   return {
     find: async (tagged) => {

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { type LocationCache, readCached } from "./location-cache.ts";
 
 /** As long as any copy is kept, and longer than any one may be given. */
-const keepSeconds = 24 * 3600;
+const daySeconds = 24 * 3600;
 
 const schema = v.strictObject({ atMs: v.number() });
 
@@ -12,8 +12,17 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
   return tombstone === null ? 0 : tombstone === "unreadable" ? "unreadable" : tombstone.atMs;
 }
 
-export const writeTombstone = (cache: LocationCache, key: string, atMs: number): Promise<void> =>
-  cache.put(pathOf(key), Response.json({ atMs }), keepSeconds);
+type Tombstone = {
+  readonly atMs: number;
+  /** A day, if it is not said: as long as what it ends could live. */
+  readonly keepSeconds?: number;
+};
+
+export const writeTombstone = (
+  cache: LocationCache,
+  key: string,
+  { atMs, keepSeconds = daySeconds }: Tombstone,
+): Promise<void> => cache.put(pathOf(key), Response.json({ atMs }), keepSeconds);
 
 /** A tombstone has a key of its own, so that a copy which another isolate writes later cannot overwrite it. */
 const pathOf = (key: string): string => `tombstone-of/${key}`;

@@ -34,7 +34,7 @@ export async function askWithGrace(
   request: TokenRequest,
   ports: GracePorts & Pick<AskPorts, "signal">,
 ): Promise<PodAnswer> {
-  const asker = askerOf(question, request);
+  const asker = askerOf(question, request, ports);
   if (asker === null) return askPod(question, request, ports);
   const asked = askPod(question, request, ports).then(async (answer) => {
     await learn(answer, { question, asker, ports });
@@ -52,9 +52,10 @@ export async function askWithGrace(
 export async function grantByEdge(
   question: PodQuestion,
   request: TokenRequest,
-  { grants, config, now, trace, maxRepositories }: GracePorts,
+  ports: GracePorts,
 ): Promise<PodAnswer | null> {
-  const asker = askerOf(question, request);
+  const { grants, config, now, trace, maxRepositories } = ports;
+  const asker = askerOf(question, request, ports);
   // Only a Pod may let anyone write.
   if (asker === null || question.decides) return null;
   const { pod } = question;
@@ -72,11 +73,13 @@ const endMsOf =
   (grantedAtMs: number): number =>
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
-/** Null: this Pod has no grace, or it cannot be said whose request it is. */
-function askerOf(question: PodQuestion, request: TokenRequest): Asker | null {
-  if (question.pod.outage.graceSeconds === 0) return null;
+/** Null: this Pod has no grace, it cannot be said whose request it is, or a stranger asks for many names, each of which would cost calls of the cache. */
+function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
+  const { pod, scopes } = question;
+  if (pod.outage.graceSeconds === 0) return null;
   const credentials = credentialsOf(question, request);
-  return credentials === null ? null : { pod: question.pod, credentials };
+  if (credentials === null) return null;
+  return credentials[0] === "anonymous" && scopes.length > maxRepositories ? null : { pod, credentials };
 }
 
 /** A service that answers that a client comes too often is not down. */
@@ -118,10 +121,8 @@ async function forgetRefused(status: number, { question, asker, ports }: Learned
   const { grants, maxRepositories } = ports;
   const isLogin = question.scopes.length === 0;
   const isAll = asker.credentials[0] !== "anonymous" && (status === 401 || isLogin);
-  await Promise.all([
-    grants.forget(asker, pulled(question.scopes).slice(0, maxRepositories)),
-    isAll ? grants.forgetAll(asker) : null,
-  ]);
+  if (isAll) await grants.forgetAll(asker);
+  else await grants.forget(asker, pulled(question.scopes).slice(0, maxRepositories));
 }
 
 /** The repositories that these scopes allow to pull. */

@@ -18,7 +18,7 @@ export type RememberedGrants = {
   find(asker: Asker, repositories: readonly string[]): Promise<ReadonlyMap<string, number>>;
   /** The token service granted it when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
-  /** The token service just refused it. What was asked for before that no longer counts, even if it is remembered later. */
+  /** The token service just refused it. What was asked for before that no longer counts, even if it is remembered again later. */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** The token service just refused these credentials, whatever they are for. */
   forgetAll(asker: Asker): Promise<void>;
@@ -49,6 +49,9 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
+  /** No grant from before it lives longer. */
+  const refuse = ({ pod }: Asker, path: string, atMs: number) =>
+    writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
     find: async (asker, repositories) => {
       const all = await Promise.all((await hashers()).map((pathOf) => findBy(pathOf, asker, repositories)));
@@ -69,17 +72,20 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     },
     forget: async (asker, repositories) => {
       const atMs = clock().getTime();
+      const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {
         const path = await pathOf(asker, repository);
+        // What strangers ask for has no end, so their refusals are kept only of what is remembered, or may be.
+        if (isStranger && (await readCached(cache, path, schema)) === null) return;
         // It is overwritten, and not only outlived, because the cache may lose the tombstone first.
-        await Promise.all([writeTombstone(cache, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
+        await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
       };
       const all = (await hashers()).flatMap((pathOf) => repositories.map((repository) => forget(pathOf, repository)));
       await Promise.all(all);
     },
     forgetAll: async (asker) => {
       const atMs = clock().getTime();
-      const forget = async (pathOf: Hasher) => writeTombstone(cache, await pathOf(asker, null), atMs);
+      const forget = async (pathOf: Hasher) => refuse(asker, await pathOf(asker, null), atMs);
       await Promise.all((await hashers()).map(forget));
     },
   };

@@ -85,6 +85,25 @@ describe("remembered grants", () => {
     },
   );
 
+  test("a stranger's refusal is kept of what is remembered, and of nothing else", async () => {
+    await grants().forget(stranger, ["acme/app", "made/up"]);
+    expect(kept.size).toBe(0);
+    await remember(stranger);
+    nowMs += 1;
+    await grants().forget(stranger, ["acme/app", "made/up"]);
+    expect(kept.size).toBe(2);
+    await remember(stranger, ["acme/app"], nowMs - 1);
+    expect(await found(stranger)).toEqual([]);
+  });
+
+  test("a stranger's refusal is kept of what cannot be read, because it may be remembered", async () => {
+    unreadable.add("grant/");
+    await grants().forget(stranger, ["acme/app"]);
+    unreadable.clear();
+    await remember(stranger, ["acme/app"], nowMs);
+    expect(await found(stranger)).toEqual([]);
+  });
+
   test("a refusal holds even if the cache loses its tombstone", async () => {
     await remember(demo);
     await grants().forget(demo, ["acme/app"]);
