@@ -3,9 +3,10 @@ import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
-import { registryDeadlineMs } from "./deadlines.ts";
+import { pushDeadlineMs, registryDeadlineMs } from "./deadlines.ts";
 import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
+import { sizeParameter } from "./upload-size.ts";
 
 /**
  * What clients must not tell a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another one. Proxies in front
@@ -30,6 +31,7 @@ export function podRequest(
   endpoint: RegistryEndpoint,
   { jwt, request }: { readonly jwt: string | null; readonly request: Request },
 ): FetchRequest {
+  const shorterMs = pushDeadlineMs(endpoint);
   const bodyless = request.method === "GET" || request.method === "HEAD";
   return {
     url: pod.registry + formatEndpoint(withoutPin(endpoint)),
@@ -38,6 +40,7 @@ export function podRequest(
     body: bodyless ? null : request.body,
     bodyBytes: bodyless ? 0 : announcedBytes(request.body, request.headers),
     deadlineMs: registryDeadlineMs(endpoint),
+    ...(shorterMs === null ? {} : { shorterMs }),
   };
 }
 
@@ -76,7 +79,7 @@ const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
 
 /** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
-const ownParameters = [pinParameter, grantParameter];
+const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;
