@@ -7,18 +7,18 @@ import type { EdgeKeys } from "./lib/derive-key.ts";
 /** The deployment's variables and secrets, parsed once per isolate. */
 export type Config = {
   readonly service: string;
-  /** Null: the request's own origin with `/jwt/auth`. It is never taken from a forwarding header. */
+  /** Null means `/jwt/auth` on the request's own origin. This origin is never taken from a forwarding header. */
   readonly realm: string | null;
   readonly auth: "token" | "none";
   readonly plainHttp: PlainHttp;
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
-  /** Every key of the edge's own is derived from these. */
+  /** The edge derives all its other keys from these. */
   readonly edgeKeys: EdgeKeys;
-  /** Null: this deployment has no `/-/probe`. */
+  /** Null if this deployment has no `/-/probe`. */
   readonly probeToken: string | null;
-  /** A body of which no byte moves for this long is cut. Only tests set another time than a minute. */
+  /** A body is cut if no byte of it moves for this long. Only tests set another time than a minute. */
   readonly stallMs: number;
   /** How long a store may take to answer a check, and the pause before the next one. Only tests set another time than 5 s. */
   readonly storeCheckMs: number;
@@ -48,7 +48,7 @@ const schema = v.object({
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
   STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
   STORE_CHECK_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{1,4}$/), v.transform(Number)), "5000"),
-  // The form of a Bearer token (RFC 6750 §2.1), and too long to be guessed.
+  // The token has the form of a Bearer token (RFC 6750 §2.1), and is too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
 

@@ -11,9 +11,9 @@ export type Refusal =
   | Unauthorized
   /** The name has no Pod. Only a verified token that names the repository may hear this. */
   | { readonly reason: "name-unknown" }
-  /** The text is the operator's own, for the client. */
+  /** The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
-  /** The text is for the client; `pod` is the id of the Pod whose state it is. */
+  /** The client sees the text. `pod` is the id of the Pod that is in this state. */
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
   /** The token service takes no POST. Clients then ask again with GET. */
   | { readonly reason: "no-form" }
@@ -22,28 +22,28 @@ export type Refusal =
   | DirectoryFailure
   | PodFailure
   | Misconfigured
-  /** A Pod's answer points at a place that is not its own: following it would send the client's upload or token there. */
+  /** A Pod's answer points at a place that is not its own. A client that followed it would send its upload or token there. */
   | { readonly reason: "foreign-location"; readonly text: string }
   /** A bug, or a configuration that does not parse. */
   | { readonly reason: "internal"; readonly text: string };
 
 export type Unauthorized = {
   readonly reason: "unauthorized";
-  /** Null: the request had no token. */
+  /** Null if the request had no token. */
   readonly error: ChallengeError | null;
-  /** For the client: what the token lacks. */
+  /** What the token lacks. The client sees this text. */
   readonly text?: string;
-  /** Another Pod's part of the token allows it, so the name may have moved to that Pod a moment ago. */
+  /** True if another Pod's part of the token allows the request. Then the name may have moved to that Pod a moment ago. */
   readonly allowedElsewhere?: true;
 };
 
-/** The directory could not say: KV failed, or a record in it is wrong. */
+/** The directory could not answer, because KV failed or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 
 /**
- * A Pod gave no answer: the connection failed, no headers came in time, or what came is not an answer of HTTP's. `breaker-open`: it was not called, because its
- * last calls failed. `client-left`: the client broke off or stood still in the middle of its request, or the answer has no reader any more; that is no fault
- * of the Pod.
+ * A Pod gave no answer: the connection failed, no headers came in time, or what came is not HTTP. `breaker-open`: the Pod was not called, because its last
+ * calls failed. `client-left`: the client broke off or stood still in the middle of its request, or the answer has no reader any more. `client-left` is not
+ * a fault of the Pod.
  */
 export type PodFailure = {
   readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";

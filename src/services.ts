@@ -5,21 +5,23 @@ import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
-import { createReadKv } from "./directory/kv.ts";
+import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
 import type { Result } from "./lib/result.ts";
 import { createManifests, type Manifests } from "./manifests/manifests.ts";
 import { callThroughBreaker } from "./net/call-through-breaker.ts";
+import type { Departure } from "./net/departure.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
-import { createLocationCache } from "./net/location-cache.ts";
+import { type CacheApi, createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
 import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
 import { pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
+import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/remembered-grants.ts";
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
@@ -34,6 +36,7 @@ export type Services = {
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
   readonly manifests: Manifests;
+  readonly grants: RememberedGrants;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -46,53 +49,24 @@ export type RequestPorts = {
   readonly isolate: Isolate;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
-  /** The client has left, so that no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
-  readonly left: AbortSignal;
+  /** Once the client has left, no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
+  readonly departure: Pick<Departure, "listen">;
 };
 
 /** Throws if the deployment's variables are wrong: the error names the variable. */
-export function buildServices(env: Env, { isolate, trace, waitUntil, left }: RequestPorts): Services {
+export function buildServices(env: Env, { isolate, trace, waitUntil, departure }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
   const now = new Date();
-  const readKv = createReadKv({ kv: env.DIRECTORY, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
+  const { kv, caches } = listeningPorts(env, departure);
+  const readKv = createReadKv({ kv, cache: isolate.kv, now: () => new Date(), trace, waitUntil });
   const openSecret = createOpenSecret(config.sealingKeys, isolate.openedSecrets);
-  const callService =
-    (service: "registry" | "token"): Call<Pod> =>
-    async (pod, request) => {
-      const name = `${pod.id} ${service}`;
-      const send = async (sent: FetchRequest) => {
-        const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
-        if (!trusted.ok) return trusted;
-        const { fetcher, request: own } = trusted.value;
-        isolate.retries.earn(name);
-        return fetchWithin(own, {
-          fetcher,
-          waitUntil,
-          onSend: () => {
-            trace.podRequests += 1;
-          },
-          mayRetry: () => isolate.retries.take(name),
-          stallMs: config.stallMs,
-        });
-      };
-      return callThroughBreaker(
-        isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request,
-        {
-          breaker: isolate.breaker,
-          service: name,
-          send,
-          ping: pingRequest(pod, service),
-          silenceMs: silenceMs(request),
-          waitUntil,
-          clock: () => Date.now(),
-        },
-      );
-    };
+  const callService = createCallService(env, { isolate, trace, waitUntil, departure }, { config, openSecret });
   const clock = () => new Date();
   const proofs = createProofs({ memory: isolate.proofs, cache: createProofCache(caches), clock, waitUntil });
   const cache = createLocationCache(caches, "manifests");
   const manifests = createManifests({ memory: isolate.manifests, cache, clock, waitUntil });
+  const grantCache = createLocationCache(caches, "grants");
   return {
     config,
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
@@ -102,6 +76,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     tokens,
     proofs,
     manifests,
+    grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
     parsedCidrs,
     signing,
     waitUntil,
@@ -109,6 +84,63 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, left }: Req
     trace,
   };
 }
+
+const createCallService =
+  (
+    env: Env,
+    { isolate, trace, waitUntil, departure }: RequestPorts,
+    { config, openSecret }: Pick<Services, "config" | "openSecret">,
+  ) =>
+  (service: "registry" | "token"): Call<Pod> =>
+  async (pod, request) => {
+    const left = departure.listen();
+    const name = `${pod.id} ${service}`;
+    const send = async (sent: FetchRequest) => {
+      const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
+      if (!trusted.ok) return trusted;
+      const { fetcher, request: own } = trusted.value;
+      isolate.retries.earn(name);
+      return fetchWithin(own, {
+        fetcher,
+        waitUntil,
+        onSend: () => {
+          trace.podRequests += 1;
+        },
+        mayRetry: () => isolate.retries.take(name),
+        stallMs: config.stallMs,
+      });
+    };
+    return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {
+      breaker: isolate.breaker,
+      service: name,
+      send,
+      ping: () => pingRequest(pod, service),
+      silenceMs: silenceMs(request),
+      // By a query a client may ask for something that fails at a Pod that is not down, as mirrors do by `?ns=`.
+      isOfClient: service === "registry" && request.url.includes("?"),
+      waitUntil,
+      clock: () => Date.now(),
+    });
+  };
+
+/** KV and the location's caches for a request that listens before it waits for them. */
+const listeningPorts = (
+  env: Env,
+  departure: RequestPorts["departure"],
+): { readonly kv: BulkKv; readonly caches: CacheApi } => ({
+  kv: {
+    get: (keys, options) => {
+      departure.listen();
+      return env.DIRECTORY.get(keys, options);
+    },
+  },
+  caches: {
+    open: (name) => {
+      departure.listen();
+      return caches.open(name);
+    },
+  },
+});
 
 const either = (one: AbortSignal | undefined, other: AbortSignal): AbortSignal =>
   one === undefined ? other : AbortSignal.any([one, other]);

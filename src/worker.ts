@@ -1,4 +1,4 @@
-import { Hono } from "hono";
+import { Hono } from "hono/tiny";
 import type { Env } from "./config.ts";
 import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
@@ -7,11 +7,13 @@ import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
 import { createIsolate, isolate } from "./isolate.ts";
-import { allowsPlainHttp, isHost } from "./lib/address.ts";
+import { allowsPlainHttp, hostCharacters } from "./lib/address.ts";
+import { Departure } from "./net/departure.ts";
 import { watchAnswer } from "./net/move-body.ts";
+import { isRead } from "./oci/scope.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
-import type { Trace } from "./telemetry/record.ts";
+import type { Trace } from "./telemetry/log-line.ts";
 
 /** What is not registry traffic. `/v2/` does not pass this router. */
 const shell = new Hono<{ Bindings: Env }>();
@@ -28,23 +30,25 @@ export default {
     const [startedAt, url] = [new Date(), readUrl(request)];
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt });
-    const left = new AbortController();
     let answer: AttributedAnswer | null = null;
     // The platform says so until the answer's last byte. workerd itself hears of a reset; that a client has closed in order, it learns when it writes.
-    request.signal.addEventListener("abort", () => {
-      write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" });
-      left.abort();
-    });
+    const departure = new Departure(request, () =>
+      write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
+    );
+    // A body is waited for before anything else.
+    if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    answer = await answerRequest(request, url, { env, trace, waitUntil, left: left.signal });
-    return passOn(request, answer, { write, left, waitUntil });
+    answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
+    return passOn(request, answer, { write, departure, waitUntil });
   },
 
   /** The cron trigger, once in a minute. It reads KV itself, because what requests remember of it may be half a minute old. */
   async scheduled({ scheduledTime }, env, context): Promise<void> {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    const ports = { isolate: createIsolate(), trace, waitUntil, left: new AbortController().signal };
+    // This has no client.
+    const departure = { listen: () => new AbortController().signal };
+    const ports = { isolate: createIsolate(), trace, waitUntil, departure };
     const services = buildServices(env, ports);
     await checkStores(services, { kv: env.DIRECTORY, minute: Math.floor(scheduledTime / 60_000) });
   },
@@ -52,27 +56,33 @@ export default {
 
 type Passing = {
   readonly write: (answer: AttributedAnswer) => void;
-  readonly left: AbortController;
+  readonly departure: Departure;
   readonly waitUntil: Services["waitUntil"];
 };
 
 /** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
-function passOn(request: Request, answer: AttributedAnswer, { write, left, waitUntil }: Passing): Response {
+async function passOn(
+  request: Request,
+  answer: AttributedAnswer,
+  { write, departure, waitUntil }: Passing,
+): Promise<Response> {
   const stallMs = isolate.config?.stallMs ?? 0;
   const { rest } = answer;
-  const limits = { stallMs, signal: left.signal, ...(rest === undefined ? {} : { rest }) };
-  const watched = comesFromPod(request, answer) ? watchAnswer(answer.response, limits) : null;
-  if (watched === null) {
+  const unwatched = { response: answer.response, ended: null };
+  const { response, ended } = comesFromPod(request, answer)
+    ? await watchAnswer(answer.response, { stallMs, signal: departure.listen(), ...(rest && { rest }) })
+    : unwatched;
+  if (ended === null) {
     write(answer);
-    return answer.response;
+    return response;
   }
-  const ended = watched.ended.then((end) => {
+  const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
     // A second reader of the body, which records it, must not keep the Pod's connection.
-    if (end !== "whole") left.abort();
+    if (end !== "whole") departure.endCalls();
   });
-  waitUntil(ended);
-  return watched.response;
+  waitUntil(written);
+  return response;
 }
 
 const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boolean =>
@@ -80,11 +90,16 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
 
 /**
  * Null: the request's host is malformed (RFC 9112 §3.2), and it would be written into challenges and into what Pods are told. The raw text is read,
- * because `URL` reads a fragment or a user's name in it as something else, and throws at a port that is too high.
+ * because `URL` reads a fragment or a user's name in it as something else. A port that is too high makes it throw.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
-  return isHost(host) ? new URL(url) : null;
+  if (!hostCharacters.test(host)) return null;
+  try {
+    return new URL(url);
+  } catch {
+    return null;
+  }
 }
 
 const wrongHost: Refusal = {
@@ -136,7 +151,7 @@ async function answerRequest(
       const services = buildServices(env, { isolate, ...ports });
       const isPlain = protocol === "http:" && !allowsPlainHttp(services.config.plainHttp, hostname);
       if (isPlain) return refuseOutside(plainHttp);
-      if (isRegistry) return await answerRegistry(request, services);
+      if (isRegistry) return await answerRegistry(request, url, services);
       const probed = await serveProbe(request, services);
       if (probed !== null)
         return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
@@ -150,10 +165,10 @@ async function answerRequest(
 }
 
 /** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
-async function answerRegistry(request: Request, services: Services): Promise<AttributedAnswer> {
+async function answerRegistry(request: Request, url: URL, services: Services): Promise<AttributedAnswer> {
   const { corsOrigins } = services.config;
   const preflight = answerPreflight(request, corsOrigins);
-  const answer = preflight === null ? await handle(request, services) : { ...preflight, endpoint: "unknown" };
+  const answer = preflight === null ? await handle(request, services, url) : { ...preflight, endpoint: "unknown" };
   openTo(corsOrigins, request, answer.response);
   return answer;
 }

@@ -10,7 +10,7 @@ import { parsePlaces } from "../src/edge/merge-catalog.ts";
 import { isHost, parseCidr, parseIp } from "../src/lib/address.ts";
 import { parseBase64, parseBase64url } from "../src/lib/bytes.ts";
 import { parseJsonObject } from "../src/lib/json.ts";
-import { announcedBytes, withoutHopByHop } from "../src/net/headers.ts";
+import { announcedBytes, dropHopByHop } from "../src/net/headers.ts";
 import { formatChallenge, parseChallenge } from "../src/oci/challenge.ts";
 import { parseDigest } from "../src/oci/digest.ts";
 import type { RegistryEndpoint } from "../src/oci/endpoint.ts";
@@ -21,7 +21,7 @@ import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
 import { isRepository, parseScopes } from "../src/oci/scope.ts";
 import { readLocation, rewriteLink } from "../src/pods/targets.ts";
-import { redactPath } from "../src/telemetry/record.ts";
+import { redactPath } from "../src/telemetry/log-line.ts";
 import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
 import { cellOf, routingText } from "../src/token-endpoint/routable-token.ts";
@@ -54,7 +54,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseJsonObject,
   "announcedBytes, of Content-Length": (text) =>
     announcedBytes(new ReadableStream(), headersWith("Content-Length", text)),
-  "withoutHopByHop, of Connection": (text) => withoutHopByHop(headersWith("Connection", text)),
+  "dropHopByHop, of Connection": (text) => dropHopByHop(headersWith("Connection", text), () => false),
   "parseChallenge and formatChallenge": (text) => {
     const challenge = parseChallenge(`Bearer realm="${text}`);
     return challenge === null ? null : formatChallenge(challenge);

@@ -1,8 +1,13 @@
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** One Pod's token inside a bundle. Only this Pod is ever sent it. */
-export type TokenPart = { readonly pod: PodId; readonly jwt: string };
+/** One Pod's token inside a bundle. The edge never sends it to another Pod. */
+export type PodPart = { readonly kind: "pod"; readonly pod: PodId; readonly jwt: string };
+
+/** A grant that the edge itself gave for one Pod. It is sent to no Pod. See `edge-grant.ts`. */
+export type EdgePart = { readonly kind: "edge"; readonly pod: PodId; readonly sealed: string };
+
+export type TokenPart = PodPart | EdgePart;
 
 /** A token as clients send it. A bundle names the Pod of each part; a bare JWT names its Pod only by its `kid`. */
 export type Token =
@@ -10,6 +15,7 @@ export type Token =
   | { readonly kind: "bare"; readonly jwt: string };
 
 const bundlePrefix = "pods.v1.";
+const edgePrefix = "edge.";
 export const MAX_PARTS = 8;
 /** This is enough for 200 scopes with long names. Workers take 128 KB of headers. */
 const MAX_JWT_CHARACTERS = 32 * 1024;
@@ -18,9 +24,15 @@ const MAX_JWT_CHARACTERS = 32 * 1024;
 export const isCompactJwt = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** `pods.v1.<podId>/<jwt>[~<podId>/<jwt>…]`, in characters that a Bearer token may have (RFC 6750 §2.1). */
+/** Whether the text has the form of a JWE without an encrypted key (RFC 7516 §3.1). No JWT has this form, with the prefix or without. */
+const isSealed = (text: string): boolean =>
+  text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
+
+/** Formats `pods.v1.<podId>/<jwt>[~<podId>/edge.<sealed>…]`, which has only characters that a Bearer token may have (RFC 6750 §2.1). */
 export const formatBundle = (parts: readonly TokenPart[]): string =>
-  bundlePrefix + parts.map(({ pod, jwt }) => `${pod}/${jwt}`).join("~");
+  bundlePrefix + parts.map((part) => `${part.pod}/${textOf(part)}`).join("~");
+
+const textOf = (part: TokenPart): string => (part.kind === "pod" ? part.jwt : edgePrefix + part.sealed);
 
 export function parseToken(text: string): Result<Token, "malformed"> {
   if (!text.startsWith(bundlePrefix)) return isCompactJwt(text) ? ok({ kind: "bare", jwt: text }) : err("malformed");
@@ -34,6 +46,9 @@ export function parseToken(text: string): Result<Token, "malformed"> {
 function parsePart(text: string): TokenPart | null {
   const slash = text.indexOf("/");
   const pod = parsePodId(text.slice(0, Math.max(slash, 0)));
-  const jwt = text.slice(slash + 1);
-  return slash > 0 && pod.ok && isCompactJwt(jwt) ? { pod: pod.value, jwt } : null;
+  if (slash <= 0 || !pod.ok) return null;
+  const token = text.slice(slash + 1);
+  if (isCompactJwt(token)) return { kind: "pod", pod: pod.value, jwt: token };
+  const sealed = token.startsWith(edgePrefix) ? token.slice(edgePrefix.length) : "";
+  return isSealed(sealed) ? { kind: "edge", pod: pod.value, sealed } : null;
 }

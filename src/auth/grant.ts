@@ -1,23 +1,33 @@
 import type { Directory, Pod } from "../directory/directory.ts";
+import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, covers } from "../oci/scope.ts";
 import type { DirectoryFailure, Refusal, Unauthorized } from "../refusal.ts";
-import { parseToken, type Token, type TokenPart } from "./bundle.ts";
-import { keyId, type Verdict, type VerifyPorts, verifyToken } from "./verify.ts";
+import { type EdgePart, parseToken, type Token, type TokenPart } from "./bundle.ts";
+import { openEdgeGrant } from "./edge-grant.ts";
+import { keyId, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
- * What a request may do at one Pod, and what that Pod is sent as its token. `granted`: the edge verified the token, which allows `access`. `undecided`: the directory does
- * not know the token's key, so the Pod decides, and the edge proves and signs nothing by it. `open`: this fleet asks for no tokens.
+ * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
+ * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet asks for
+ * no tokens. `edge`: the edge gave the grant while the Pod's token service failed, so it is good only for what the edge holds, and there is nothing to send
+ * to a Pod.
  */
-export type Grant =
+export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
+
+/** A grant with which a Pod may be called. */
+export type PodGrant =
   | { readonly kind: "granted"; readonly jwt: string; readonly access: readonly Access[] }
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** What the Pod is sent as the client's token; null if it asks for none. */
-export const jwtOf = (grant: Grant): string | null => (grant.kind === "open" ? null : grant.jwt);
+/** The token that the Pod gets. Null if this fleet asks for no tokens. */
+export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
-export type GrantPorts = VerifyPorts & { readonly directory: Directory };
+export type GrantPorts = VerifyPorts & {
+  readonly directory: Directory;
+  readonly config: { readonly edgeKeys: EdgeKeys };
+};
 
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
 export function readToken(authorization: string | null): Result<Token, Unauthorized> {
@@ -39,12 +49,12 @@ export async function partsOf(
   const kid = keyId(token.jwt);
   const pod = kid.ok && kid.value !== null ? await directory.podOfKey(kid.value) : ok(null);
   if (!pod.ok) return pod;
-  return ok(pod.value === null ? [] : [{ pod: pod.value, jwt: token.jwt }]);
+  return ok(pod.value === null ? [] : [{ kind: "pod", pod: pod.value, jwt: token.jwt }]);
 }
 
 /**
- * The grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a stranger
- * does not learn which prefixes exist. Only a token that names the repository hears that it is unknown.
+ * Returns the grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a
+ * stranger does not learn which prefixes exist. Only a token that allows access to the repository gets the answer that its name is unknown.
  */
 export async function grantFor(
   token: Token,
@@ -55,13 +65,10 @@ export async function grantFor(
   if (!parts.ok) return parts;
   const own = pod === null ? undefined : parts.value.find((part) => part.pod === pod.id);
   if (pod !== null && own !== undefined) {
-    const verdict = await judge(own.jwt, pod, ports);
-    if (!verdict.ok) return verdict;
-    if (verdict.value.kind === "invalid") return invalidToken;
-    if (verdict.value.kind === "unknown-key") return ok({ kind: "undecided", jwt: own.jwt });
-    if (covers(verdict.value.access, wanted)) {
-      return ok({ kind: "granted", jwt: own.jwt, access: verdict.value.access });
-    }
+    const judged = await judge(own, pod, ports);
+    if (!judged.ok) return judged;
+    if (judged.value === "invalid") return invalidToken;
+    if (judged.value.kind === "undecided" || covers(judged.value.access, wanted)) return ok(judged.value);
   }
   const verified = await verifiedParts(parts.value, ports);
   if (!verified.ok) return verified;
@@ -69,29 +76,45 @@ export async function grantFor(
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
   // Only a bundle can lack a part; a bare JWT of another Pod is not a token of this Pod.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // A part that does not verify spoils the others, because a made-up part would otherwise tell its Pod's names from free ones.
+  // One part that does not verify makes the whole token invalid. Otherwise a made-up part would show which names its Pod has and which are free.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** Whether a part of the token verifies and allows `wanted`, whatever Pod it is of. Then a known user asks, and not a stranger. */
+/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, a known user asks and not a stranger. */
 export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
   const parts = await partsOf(token, ports.directory);
   const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
   return verified.ok && covers(verified.value.flat(), wanted);
 }
 
-/** Like `verifyToken`, but a key that the directory knows as another Pod's makes the token invalid here, so this Pod is never sent it. */
-async function judge(jwt: string, pod: Pod, ports: GrantPorts): Promise<Result<Verdict, DirectoryFailure>> {
+type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
+
+/** Returns what a part grants at its Pod. The token is invalid here if the directory knows its key as another Pod's, so this Pod never gets it. */
+async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
+  if (part.kind === "edge") {
+    const access = await openPart(part, pod, ports);
+    return ok(access === null ? "invalid" : { kind: "edge", access });
+  }
+  const { jwt } = part;
   const verdict = await verifyToken(jwt, pod, ports);
-  if (verdict.kind !== "unknown-key" || verdict.kid === null) return ok(verdict);
-  const owner = await ports.directory.podOfKey(verdict.kid);
+  if (verdict.kind === "invalid") return ok("invalid");
+  if (verdict.kind === "verified") return ok({ kind: "granted", jwt, access: verdict.access });
+  const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
-  return ok(owner.value === null || owner.value === pod.id ? verdict : { kind: "invalid" });
+  return ok(owner.value === null || owner.value === pod.id ? { kind: "undecided", jwt } : "invalid");
 }
 
-/** What each part that verifies allows. */
+/** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */
+const openPart = async (
+  { sealed }: EdgePart,
+  { id, outage }: Pod,
+  { config, now }: GrantPorts,
+): Promise<readonly Access[] | null> =>
+  outage.graceSeconds === 0 ? null : openEdgeGrant(sealed, id, { edgeKeys: config.edgeKeys, now });
+
+/** Returns the access that each verified part allows. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,
@@ -100,27 +123,38 @@ async function verifiedParts(
   for (const part of parts) {
     const pod = await ports.directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
-    const verdict = pod.value === null ? null : await verifyToken(part.jwt, pod.value, ports);
-    if (verdict?.kind === "verified") verified.push(verdict.access);
+    const access = pod.value === null ? null : await accessOf(part, pod.value, ports);
+    if (access !== null) verified.push(access);
   }
   return ok(verified);
 }
 
-/** The Pod that a request without a repository goes to: that of a part that verifies, else that of a part whose key is unknown here. */
-export async function identify(token: Token, ports: GrantPorts): Promise<Result<{ grant: Grant; pod: Pod }, Refusal>> {
+async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<readonly Access[] | null> {
+  if (part.kind === "edge") return openPart(part, pod, ports);
+  const verdict = await verifyToken(part.jwt, pod, ports);
+  return verdict.kind === "verified" ? verdict.access : null;
+}
+
+type Identified = { readonly grant: Grant; readonly pod: Pod };
+
+/**
+ * Chooses the Pod for a request without a repository: the Pod of a token that verifies, otherwise the Pod of a grant that the edge gave, otherwise the Pod
+ * of a token whose key is unknown here.
+ */
+export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {
   const parts = await partsOf(token, ports.directory);
   if (!parts.ok) return parts;
-  let undecided: { grant: Grant; pod: Pod } | null = null;
-  for (const { pod: id, jwt } of parts.value) {
-    const pod = await ports.directory.claimedPod(id);
+  const others: Identified[] = [];
+  for (const part of parts.value) {
+    const pod = await ports.directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
     if (pod.value === null) continue;
-    const verdict = await judge(jwt, pod.value, ports);
-    if (!verdict.ok) return verdict;
-    if (verdict.value.kind === "verified") {
-      return ok({ grant: { kind: "granted", jwt, access: verdict.value.access }, pod: pod.value });
-    }
-    if (verdict.value.kind === "unknown-key") undecided ??= { grant: { kind: "undecided", jwt }, pod: pod.value };
+    const judged = await judge(part, pod.value, ports);
+    if (!judged.ok) return judged;
+    if (judged.value === "invalid") continue;
+    if (judged.value.kind === "granted") return ok({ grant: judged.value, pod: pod.value });
+    others.push({ grant: judged.value, pod: pod.value });
   }
-  return undecided === null ? invalidToken : ok(undecided);
+  const found = others.find(({ grant }) => grant.kind === "edge") ?? others[0];
+  return found === undefined ? invalidToken : ok(found);
 }

@@ -6,7 +6,7 @@ import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, formatScope } from "../oci/scope.ts";
 
-/** What the edge can say about a Pod's token. A token that names no key has the `kid` null. */
+/** What the edge can say about a Pod's token. `kid` is null if the token names no key. */
 export type Verdict =
   | { readonly kind: "verified"; readonly access: readonly Access[] }
   | { readonly kind: "invalid" }
@@ -16,21 +16,21 @@ type Verified = {
   readonly pod: Pod;
   readonly expiresAtMs: number;
   readonly access: readonly Access[];
-  /** About what it takes in memory, with the whole token as its key. */
+  /** About how much memory the entry takes, including the whole token as its key. */
   readonly bytes: number;
 };
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
-/** What an isolate remembers of tokens. */
+/** What an isolate remembers about tokens. */
 export type TokenMemory = {
-  /** By Pod id and whole token, so that nothing shorter is taken for it. A Pod whose record changed is another value, and its tokens are verified again. */
+  /** Verified tokens by Pod id and whole token, so that nothing shorter is taken for a token. If a Pod's record changes, its tokens are verified again. */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
-/** All remembered tokens, and one of them: a token of a mirror for 200 repositories. A larger one is verified each time. */
+/** The limits of all remembered tokens and of one token. A mirror's token for 200 repositories is within them; a larger token is verified each time. */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -38,10 +38,13 @@ const bytesPerEntry = 250;
 export const createVerifiedTokens = (): TokenMemory["verified"] =>
   new BoundedMap(2_000, { maxBytes: maxBytesOfAll, bytesOf: ({ bytes }) => bytes });
 
-/** Registries allow a minute on either side (distribution, GitLab). */
+/** Registries (distribution, GitLab) allow a clock to be a minute off. */
 const leewaySeconds = 60;
 
-/** Distribution's `access`, as registries read it. They are written in Go: a missing or null member is empty, one of another type spoils the token. */
+/**
+ * Distribution's `access`, read as registries read it. They are written in Go, so a missing or null member is empty, and a member of another type makes the
+ * token invalid.
+ */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
 const accessClaim = list(v.object({ type: text, name: text, actions: list(v.string()) }));
@@ -68,12 +71,12 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   return { kind: "verified", access };
 }
 
-/** A token of 8 KB can name thousands of equal entries, each of which takes more memory than it has characters. */
+/** Removes equal entries. A token of 8 KB can name thousands of them, and each takes more memory than it has characters. */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];
 
-/** What a token itself says that it allows, without any check of its signature; null if its claims cannot be read. */
+/** Returns the access that a token claims, without a check of its signature. Null if its claims cannot be read. */
 export function claimedAccess(jwt: string): readonly Access[] | null {
   try {
     const access = v.safeParse(accessClaim, decodeJwt(jwt)["access"]);
@@ -83,7 +86,7 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
-/** The `kid` of a token's header, null if it has none. The header's `jwk`, `x5c` and `jku` name a key of the sender's choice and are never read. */
+/** Returns the `kid` of a token's header, or null if it has none. The header's `jwk`, `x5c` and `jku` are never read, because the sender chooses their key. */
 export function keyId(jwt: string): Result<string | null, "malformed"> {
   try {
     const kid: unknown = decodeProtectedHeader(jwt).kid;

@@ -7,7 +7,7 @@ type Ports = Pick<FetchPorts, "waitUntil" | "stallMs"> & {
   readonly deadlineMs: number;
 };
 
-/** Whether a byte of the blob comes. Storage gets no Authorization, its redirects are not followed, and nothing is asked twice. */
+/** Asks a storage for one byte of the blob. The request has no Authorization, follows no redirect, and is not repeated. */
 export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }: Ports): Promise<CheckAnswer> {
   const startedAtMs = Date.now();
   const headers = new Headers({ Range: "bytes=0-0", "Accept-Encoding": "identity" });

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Parameter } from "../signers/encode.ts";
 
-/** Whose traffic a URL will cause, for the accounts of the one who pays for it. What is not known when it is signed is left out. */
+/** Says whose traffic a URL will cause, so that the one who pays can account for it. What is not known when the URL is signed is left out. */
 export type Attribution = {
   readonly repository?: RepositoryName;
   readonly namespaceId?: string;
@@ -18,7 +18,7 @@ const id = v.fallback(
   ),
   "",
 );
-/** What GitLab's tokens say about a repository besides the rights to it. Other token services say nothing here. */
+/** What GitLab's tokens say about a repository in addition to the rights to it. The tokens of other services do not say this. */
 const claims = v.object({
   access: v.array(
     v.object({
@@ -39,7 +39,7 @@ export function attributionOf(repository: RepositoryName, jwt: string | null): A
   };
 }
 
-/** As query parameters, in the order of their names. */
+/** Returns query parameters in the order of their names. */
 export function attributionParameters(attribution: Attribution): readonly Parameter[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [

@@ -16,32 +16,45 @@ export type Client = {
   readonly ip: string | null;
 };
 
-/** Taken from what the platform adds to a request and clients cannot set, because Cloudflare overwrites `CF-Connecting-IP`. */
+/**
+ * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only if
+ * a store has a condition on it, because `cf` has some hundred members, which workerd makes from JSON.
+ */
 export function readClient(request: Request): Client {
-  const { country, continent, asn, colo }: Readonly<Record<string, unknown>> = {
-    ...(request.cf as object | undefined),
-  };
+  const seen = (name: string): unknown => (request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
+  const textOf = (name: string): string | null => textOrNull(seen(name));
   return {
-    country: textOrNull(country),
-    continent: textOrNull(continent),
-    asn: typeof asn === "number" ? asn : null,
-    colo: textOrNull(colo),
-    ip: request.headers.get("CF-Connecting-IP"),
+    get country() {
+      return textOf("country");
+    },
+    get continent() {
+      return textOf("continent");
+    },
+    get asn() {
+      const asn = seen("asn");
+      return typeof asn === "number" ? asn : null;
+    },
+    get colo() {
+      return textOf("colo");
+    },
+    get ip() {
+      return request.headers.get("CF-Connecting-IP");
+    },
   };
 }
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** A record's CIDRs, parsed and sorted once for as long as the record is used, because a cloud's list has thousands. */
+/** The parsed and sorted CIDRs of records. Each record's are parsed only once, because a cloud's list has thousands. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
 export type StoreChoice = {
   /**
-   * The first is used; the next ones replace it while it cannot be signed for. If there is none, or the next one is `pod`, the client gets the Pod's
-   * own answer.
+   * The first store is used. If no URL can be signed for it, the next store replaces it. If no store is left, or the next store is `pod`, the client
+   * gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
-  /** Which store would have been the first if it was not out, and why it is; null if none is passed over. */
+  /** Which stores that are out would have come before the first store, and why they are out. Null if no store is passed over. */
   readonly passedOver: string | null;
 };
 
@@ -50,7 +63,7 @@ type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs 
 /** The stores that fit the client: first those that are in, then those that are out, each in the record's order. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
-  // Only where there is a choice is the key `health` read.
+  // The key `health` is read only if there is a choice.
   if (fitting.length < 2) return { stores: fitting, passedOver: null };
   const health = await healthOrNone(directory);
   const whyOut = (store: Store): string | null => {
@@ -69,7 +82,7 @@ export async function chooseStores(pod: Pod, client: Client, { directory, parsed
 export const storesFor = (pod: Pod, client: Client, parsedCidrs: ParsedCidrs): readonly Store[] =>
   pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client, parsedCidrs));
 
-/** Every given member must fit. What is not known about a client fits nothing. */
+/** The client must fit every given member. What is not known about a client fits nothing. */
 function fits({ countries, continents, asns, colos, cidrs }: When, client: Client, parsedCidrs: ParsedCidrs): boolean {
   return (
     isListed(countries, client.country) &&

@@ -1,12 +1,12 @@
 import type { StoreVerdict } from "../directory/records.ts";
 
-/** What came of one check of a store: null if it gave a byte of the blob, else what happened instead. */
+/** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store's place with the verdict that it has; null before its first. */
+/** A store's place with its current verdict, which is null before the first. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
-/** This many answers in a row that contradict a verdict change it. One answer that agrees with it keeps it. */
+/** A verdict changes after this many answers in a row that contradict it. One answer that agrees with a verdict keeps it. */
 export const checksInARow = 3;
 
 type Checks<T> = {
@@ -15,7 +15,7 @@ type Checks<T> = {
   readonly pause: () => Promise<void>;
 };
 
-/** The stores whose answers contradicted their verdicts each time, with the last answer. A store that agrees once is not asked again. */
+/** Returns the stores whose answers contradicted their verdicts each time, with the last answer. A store that agrees once is not asked again. */
 export async function contradicted<T extends Judged>(
   stores: readonly T[],
   { ask, pause }: Checks<T>,
@@ -35,15 +35,15 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * A store without a verdict is treated as one that is out: it must have answered before it can be taken out, because a near store may answer only its own
- * clients, and never the edge.
+ * A store without a verdict is treated like one that is out. A store must have answered once before it can be taken out, because a store near some
+ * clients may answer only them and never the edge.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * The verdicts on one Pod's stores. If no store of the Pod would be left, none is taken out: then it is more likely that the checks are wrong than that
- * another store is better. `redirectsItself`: the Pod's own redirect is left, whatever the stores do.
+ * Returns the verdicts on one Pod's stores. If no store of the Pod would be left, none is taken out, because then wrong checks are more likely than a
+ * better store. `redirectsItself` says that the Pod's own redirect is always left.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],
@@ -65,8 +65,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * The items in turns of at most `most` stores, because one run may send only so many requests. An item's stores are always judged together.
- * Turn n is the one of minute n, and of every minute after as many as there are turns.
+ * Returns the items whose turn it is in this minute. A turn has at most `most` stores, because one run may send only so many requests, and keeps an
+ * item's stores together. The turns change each minute and begin again after the last.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -10,13 +10,13 @@ export type CacheApi = {
   }>;
 };
 
-/** This is long after the last proof has expired, because a blob that was heard of is asked for by HEAD and no manifest proves it again. */
+/** An entry outlives its proof by far, so that only a HEAD can prove the blob again, and no manifest can. */
 const keepSeconds = 24 * 3600;
 
 /** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */
 const urlOf = (kind: "proof" | "tombstone", key: string): string => `${locationCacheHost}/${kind}/${key}`;
 
-/** Plain workerd has no cache and throws on every call, so there nothing can be read. */
+/** Plain workerd has no cache and throws on every call, so every read there is `unreadable`. */
 export function createProofCache(caches: CacheApi): ProofCache {
   return {
     read: async (key) => {
@@ -33,7 +33,7 @@ export function createProofCache(caches: CacheApi): ProofCache {
         const url = urlOf(proof.kind === "tombstone" ? "tombstone" : "proof", key);
         await within(put(caches, url, new Response(JSON.stringify(proof), { headers })), cacheDeadlineMs);
       } catch {
-        // The isolate's own memory has it.
+        // The proof is still in the isolate's own memory.
       }
     },
   };

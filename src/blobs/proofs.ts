@@ -4,12 +4,12 @@ import type { BoundedMap } from "../lib/collections.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** A blob, or a manifest, of one repository of one Pod. What is proven for one of them is proven for no other. */
+/** A blob or a manifest in one repository of one Pod. Its proof counts for no other repository, Pod or digest. */
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /**
- * What was heard last about a digest in one repository of one Pod. `head`: the Pod answered a HEAD that it has it. `manifest`: the Pod has a manifest
- * there that names it. `tombstone`: it was deleted, or found to be missing.
+ * What was heard last about a digest in one repository of one Pod. `head`: the Pod answered to a HEAD that it has the digest. `manifest`: a manifest of
+ * this repository names the digest. `tombstone`: the digest was deleted, or found to be missing.
  */
 export type Proof = v.InferOutput<typeof proofSchema>;
 
@@ -26,12 +26,12 @@ export function parseProof(text: string): Proof | null {
   return parsed.success ? parsed.output : null;
 }
 
-/** What a proof rests on in its Pod's record: with another registry, or another way to prove, it no longer counts. */
+/** The part of a Pod's record on which a proof depends. If the registry or the way to prove changes, the proof no longer counts. */
 const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
 
 type Age = {
   readonly now: Date;
-  /** How long a proof may have expired. */
+  /** How long ago a proof may have expired. */
   readonly staleSeconds: number;
 };
 
@@ -46,7 +46,7 @@ type FoundIn = "memory" | "cache" | "manifest";
 /** What one isolate remembers between requests: values, never promises. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
-  /** Learned from manifests, and not yet compared with what the location's cache may know better. */
+  /** Proofs that came from manifests and are not yet compared with the location's cache, which may know better. */
   readonly fromManifests: BoundedMap<string, Proof>;
   /** When a manifest's blobs were recorded, so that it is not read again while they are valid. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
@@ -55,23 +55,23 @@ export type ProofMemory = {
 export type Proofs = {
   /** Where a valid proof was found; null if there is none and the Pod must be asked. */
   find(blob: Owned): Promise<FoundIn | null>;
-  /** While the Pod fails, a proof lives on for its `staleSeconds`. */
+  /** Like `find`, but for a Pod that fails: a proof lives on for `staleSeconds`. */
   findStale(blob: Owned): Promise<FoundIn | null>;
-  /** A HEAD that was sent at `askedAt` proved it. */
+  /** A HEAD that was sent at `askedAt` proved the blob. */
   record(blob: Owned, askedAt: Date): void;
-  /** A manifest proves only blobs about which nothing was heard: a deleted or long unasked blob is for the Pod to say. */
+  /** A manifest proves only blobs about which nothing was heard. If a blob was deleted or its proof has expired, the Pod must be asked. */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
-  /** Whether this manifest's blobs were recorded and would still be valid. */
+  /** Whether this manifest's blobs were recorded and the proofs would still be valid. */
   hasManifest(manifest: Owned): boolean;
-  /** The blob was deleted: no earlier proof counts, and no manifest is believed about it. */
+  /** The blob was deleted. No earlier proof counts then, and no manifest is believed about the blob. */
   forget(blob: Owned): void;
-  /** The Pod just said that it lacks the blob. This is remembered only of a blob that had a proof, or may have had one. */
+  /** Records that the Pod just said it lacks the blob, but only if the blob had a proof or may have had one. */
   forgetMissing(blob: Owned): Promise<void>;
 };
 
 /** What the isolates of one location share. It may forget at any time, and it may fail. */
 export type ProofCache = {
-  /** The last that was heard; null if nothing was. `unreadable`: the cache cannot say, so there may be a tombstone. */
+  /** What was heard last; null if nothing was. `unreadable`: the cache cannot say, so there may be a tombstone. */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
 };
@@ -86,7 +86,7 @@ type ProofPorts = {
 /** Neither a Pod id nor a digest has a slash, so no two blobs share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
-/** Each one costs three calls of the cache, and a request may make 50 calls in all (Workers' free plan). */
+/** Each comparison costs three calls of the cache, and a request may make 50 calls in all (Workers' free plan). */
 const maxComparedAtOnce = 12;
 
 export function createProofs(ports: ProofPorts): Proofs {
@@ -118,7 +118,7 @@ export function createProofs(ports: ProofPorts): Proofs {
         const proof: Proof = { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) };
         memory.fromManifests.set(keyOf(blob), proof);
       }
-      // The others are compared when they are asked for.
+      // The other blobs are compared when they are asked for.
       await Promise.all(unheard.slice(0, maxComparedAtOnce).map(find));
     },
     hasManifest: (manifest) => {
@@ -127,7 +127,8 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     forget,
     forgetMissing: async (blob) => {
-      if ((await lookUp(blob, 0, ports)) !== null) forget(blob);
+      // A proof that has expired would count again when the Pod fails.
+      if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
     },
   };
 }
@@ -138,7 +139,7 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
   waitUntil(cache.write(key, proof));
 }
 
-/** Where a proof was found that is valid, or has expired less than `staleSeconds` ago. */
+/** Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;
   const { known, fromManifests } = memory;
@@ -154,10 +155,12 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
     known.set(key, newest);
     fromManifests.delete(key);
     // A proof that has expired counts only if the cache says that no tombstone came after it.
-    const age = { now: clock(), staleSeconds: cached === "unreadable" ? 0 : staleSeconds };
-    return isValid(newest, blob.pod, age) ? "cache" : null;
+    const now = clock();
+    if (isValid(newest, blob.pod, { now, staleSeconds: 0 })) return "cache";
+    if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
+    return cached === "unreadable" ? cached : "cache";
   }
-  // A manifest is believed only about a blob of which the cache says that nothing was heard.
+  // A manifest is believed only if the cache says that nothing was heard about the blob.
   if (cached === "unreadable") return "unreadable";
   const learned = fromManifests.get(key);
   if (learned === undefined) return null;
@@ -165,7 +168,7 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   return isValid(learned, blob.pod, { now: clock(), staleSeconds }) ? "manifest" : null;
 }
 
-/** What was heard last. A deletion wins over a HEAD of the same millisecond, which may have been answered before it. */
+/** Returns what was heard last. A deletion wins over a HEAD of the same millisecond, which may have been answered earlier. */
 export function latest(one: Proof | null, other: Proof | null): Proof | null {
   if (one === null || other === null) return one ?? other;
   if (one.atMs === other.atMs) return other.kind === "tombstone" ? other : one;

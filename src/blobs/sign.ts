@@ -7,17 +7,20 @@ import type { Misconfigured } from "../refusal.ts";
 import { parseSecret, type SigningStore, signerOf } from "../signers/index.ts";
 import type { StoreSecret } from "../signers/signer.ts";
 import type { DayKeys } from "../signers/sigv4.ts";
-import { signingWindow } from "../signers/window.ts";
+import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
 /** What an isolate remembers of signing. */
 export type SigningMemory = {
-  /** Signed URLs by the store's own value, so that a changed record begins anew. */
-  readonly urls: WeakMap<SigningStore, BoundedMap<string, string>>;
-  /** Secrets that were parsed and whose keys were imported before, by scheme and clear text. */
+  /** Signed URLs by the store's parsed value, so that a store whose record changed begins anew. */
+  readonly urls: WeakMap<SigningStore, BoundedMap<string, SignedUrl>>;
+  /** Parsed secrets with their imported keys, by scheme and clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };
+
+/** One URL for all who ask within its window. */
+type SignedUrl = { readonly url: string; readonly window: UrlWindow };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
 
@@ -27,11 +30,11 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
-  /** Where the registry keeps its objects in the store; by default as the store says. Only `/-/probe` tries another. */
+  /** Where the registry keeps its objects in the store. The default is what the store says, and only `/-/probe` tries another root. */
   readonly root?: StoreRoot;
 };
 
-/** `legacy`: below a slash, as in a store of Azure that has `legacyRoot`. */
+/** `legacy`: each key begins with a slash, as in an Azure store that has `legacyRoot`. */
 type StoreRoot = "plain" | "legacy";
 
 export const rootOf = (store: SigningStore): StoreRoot =>
@@ -41,18 +44,23 @@ export const rootOf = (store: SigningStore): StoreRoot =>
 export const maxUrlsPerStore = 500;
 
 /**
- * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256, also one that was pushed by another digest, and
- * only they know which sha256 that is.
+ * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed by another digest, only
+ * they know its sha256.
  */
 export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
 
-/** Signs a URL for the blob. It is only to be called with a proof, because the object's key does not say which repository it is for. */
+/** Signs a URL for the blob. This must only be called with a proof, because the object's key does not name a repository. */
 export async function signBlobUrl(
   { method, digest, pod, store, attribution = {}, root = rootOf(store) }: BlobToSign,
   ports: SigningPorts,
 ): Promise<Result<string, Misconfigured>> {
   if (!hasObjectKey(digest))
     return misconfigured(`blob "${digest}" of Pod "${pod.id}" has no key in a store; want sha256`);
+  const parameters = store.attribution === true ? attributionParameters(attribution) : [];
+  const urls = urlsOf(store, ports.signing);
+  const name = `${method} ${root} ${digest} ${JSON.stringify(parameters)}`;
+  const known = urls.get(name);
+  if (known !== undefined && isCurrentWindow(known.window, ports.now)) return ok(known.url);
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
   const secret = await readSecret({ pod, store, field }, ports);
   if (!secret.ok) return secret;
@@ -63,11 +71,14 @@ export async function signBlobUrl(
     );
   }
   const key = objectKey(digest, store.prefix, root);
-  const parameters = store.attribution === true ? attributionParameters(attribution) : [];
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
-  const name = JSON.stringify([method, key, parameters, window]);
-  return ok(await rememberUrl(ports.signing, { store, name }, () => signerOf(store).sign(request)));
+  const url = await signerOf(store).sign(request);
+  // With a scheme whose signatures are random (ECDSA), the first one made is used for all.
+  const first = urls.get(name);
+  if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
+  urls.set(name, { url, window });
+  return ok(url);
 }
 
 /** Where distribution and GitLab keep a blob's bytes, below the store's root and `prefix`. */
@@ -77,18 +88,12 @@ export function objectKey(digest: Digest, prefix: string, root: StoreRoot): stri
   return `${root === "legacy" ? "/" : ""}${below}docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
-/** One URL for all who ask within a window. With a scheme whose signatures are random (ECDSA), the first one made is used for all. */
-async function rememberUrl(
-  { urls }: SigningMemory,
-  { store, name }: { readonly store: SigningStore; readonly name: string },
-  sign: () => Promise<string>,
-): Promise<string> {
-  const known = urls.get(store) ?? new BoundedMap<string, string>(maxUrlsPerStore);
-  urls.set(store, known);
-  const url = known.get(name) ?? (await sign());
-  const first = known.get(name) ?? url;
-  known.set(name, first);
-  return first;
+function urlsOf(store: SigningStore, { urls }: SigningMemory): BoundedMap<string, SignedUrl> {
+  const known = urls.get(store);
+  if (known !== undefined) return known;
+  const made = new BoundedMap<string, SignedUrl>(maxUrlsPerStore);
+  urls.set(store, made);
+  return made;
 }
 
 async function readSecret(

@@ -20,7 +20,7 @@ export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVer
   return place === null ? null : verdictAt(health, pod, place);
 }
 
-/** The error says why KV, or its record, says nothing. */
+/** The error says why KV did not answer, or why its record is wrong. */
 export async function readHealth({ readKv, parsedRecords }: Directory): Promise<Result<StoreHealth, DirectoryFailure>> {
   const read = await readKv([healthKey]);
   if (!read.ok) return directoryFailure(read.error);
@@ -29,7 +29,7 @@ export async function readHealth({ readKv, parsedRecords }: Directory): Promise<
   return record.ok ? ok(record.value?.stores ?? noVerdicts) : record;
 }
 
-/** What cannot be read takes no store out, because a pull must not depend on it. */
+/** If the verdicts cannot be read, no store is out, because a pull must not depend on them. */
 export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
   const health = await readHealth(directory);
   return health.ok ? health.value : noVerdicts;
@@ -42,7 +42,7 @@ export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningSt
     (store) => storePlace(store) ?? "",
   );
 
-/** Whether the Pod itself may send clients to its blobs. It is never out. */
+/** Whether the Pod itself may send clients to its blobs. Its redirect is never out. */
 export const redirectsItself = ({ blobs }: Pod): boolean => blobs.stores.some(({ scheme }) => scheme === "pod");
 
 /** Why the stores of this Pod are not checked; null if they are. */

@@ -19,10 +19,10 @@ import {
   tokenKeyRecord,
 } from "./records.ts";
 
-/** A Pod as the directory has it. As long as its record does not change, an isolate has one and the same value for it. */
+/** A Pod as the directory has it. An isolate uses the same object for the Pod as long as the Pod's record does not change. */
 export type Pod = PodRecord & { readonly id: PodId };
 
-/** `stale`: why KV did not answer, if the record is an older one that was used instead. */
+/** `stale` says why KV did not answer if an older record was used instead; otherwise it is null. */
 export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null };
 
 export type Directory = {
@@ -54,7 +54,7 @@ type DirectoryPorts = {
   readonly parsedRecords: ParsedRecords;
 };
 
-/** One bulk read has all of their records. In a larger fleet each key is looked up by its `kid`. */
+/** One bulk read gets the records of so many Pods. In a larger fleet, each token key is looked up by its `kid`. */
 const maxScannedPods = 100;
 
 export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
@@ -79,14 +79,14 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
     return found.ok ? ok(found.value.pod) : found;
   };
   const record = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
-    // The blocks come along, because every request for a repository needs both.
+    // The blocks are read too, because every request for a repository needs both records.
     const values = await readKv([directoryKey, blocksKey]);
     if (!values.ok) return directoryFailure(values.error);
     const stored = { text: values.value.textOf(directoryKey), schema: directoryRecord };
     const found = parseOnce(parsedRecords.directory, directoryKey, stored);
     return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
-  /** The listed Pod whose record has the key. Only a record that contains the text is parsed, because parsing hundreds takes long. */
+  /** Returns the listed Pod whose record has the key. Only a record that contains the `kid` is parsed, because parsing all takes long. */
   const holderOf = async (kid: string, listed: readonly PodId[]): Promise<PodId | null> => {
     if (listed.length > maxScannedPods) return null;
     const values = await readKv(listed.map(podKey));
@@ -119,7 +119,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
   };
 }
 
-/** The Pod of all names that no assigned prefix fits; null if the directory names none. */
+/** Returns the Pod of all names that no assigned prefix fits. Null if the directory names no default Pod. */
 export async function defaultPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;

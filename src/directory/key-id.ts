@@ -4,7 +4,7 @@ import { importJWK, type JWK } from "jose";
 export const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);
 
 /**
- * libtrust's KeyID, as GitLab and distribution 2 write it into tokens: 30 bytes of the SHA-256 of the SubjectPublicKeyInfo, in base32, a
+ * Returns libtrust's KeyID, as GitLab and distribution 2 write it into tokens: 30 bytes of the SHA-256 of the SubjectPublicKeyInfo, in base32 with a
  * colon after every four characters. `jwk` is a public key with its `alg`.
  */
 export async function libtrustKeyId(jwk: JWK): Promise<string> {

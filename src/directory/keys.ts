@@ -10,9 +10,9 @@ export const routePrefix = "route/";
 export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
-/** What the Worker found of the stores. It is not a record of the operator's, so podctl neither plans nor exports it. */
+/** The key of the Worker's verdicts on stores. The operator does not write this record, so podctl neither plans nor exports it. */
 export const healthKey = "health";
-/** What the write of `revision` replaced: an index, and its chunks. */
+/** The keys of what a write replaced: an index, and its chunks. */
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;

@@ -32,7 +32,7 @@ export function parseOnce<T>(
   if (text === null) return ok(null);
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // A text that was read again is kept in place of its equal, because comparing a long string costs nothing only if it is the very same one.
+    // The text that was just read replaces the equal older text, because comparing long strings is free only if both are the same object.
     known.text = text;
     return ok(known.record);
   }

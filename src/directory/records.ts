@@ -6,7 +6,7 @@ import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-na
 import { storeSchema } from "../signers/index.ts";
 import { parsePodId } from "./pod-id.ts";
 
-/** Text that `parse` takes; the record then holds the value that it makes. `wanted` completes "want …" in a message. */
+/** A text that `parse` accepts. The record then contains the parsed value. `wanted` completes "want …" in a message. */
 const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, wanted: string) =>
   v.pipe(
     v.string(),
@@ -36,16 +36,21 @@ const publicKey = v.pipe(
 const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
-  /** `manifest`: this Pod's registry refuses a manifest whose blobs are not in its repository, so a manifest that it has proves its blobs. */
+  /** `manifest`: this Pod's registry refuses a manifest whose blobs are not in the repository, so a manifest that the registry has proves its blobs. */
   proof: v.optional(v.picklist(["head", "manifest"]), "head"),
   /** How long the edge trusts a proof without asking the Pod again; with 0 it asks each time. */
   proofTtlSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3600)), 900),
   stores: v.optional(v.array(storeSchema), []),
 });
 
+/** The limit is below a day, because the edge keeps a deletion and a refusal for a day. */
+const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
+
 const outage = v.strictObject({
-  /** For how long pulls go on from what the edge holds while the registry fails; with 0 they end with it. A day is as long as the edge keeps a deletion. */
-  staleSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800)), 3600),
+  /** How long pulls go on from what the edge holds while the registry fails; with 0 they fail too. */
+  staleSeconds: v.optional(outageSeconds, 3600),
+  /** How long after a grant of the token service the edge grants the same pull while that service fails; with 0 it never does. */
+  graceSeconds: v.optional(outageSeconds, 0),
 });
 
 const sealed = v.pipe(v.string(), v.nonEmpty());
@@ -62,7 +67,7 @@ const trust = v.variant("kind", [
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 
-/** The program next to the registry that takes uploads past the CDN's limit for a body. `null`: this Pod has none. */
+/** The program next to the registry that takes uploads past the CDN's limit for a body. Null if the Pod has no gateway. */
 const gateway = v.nullable(v.strictObject({ url: origin, key: sealed }));
 
 export const podFields = {
@@ -100,7 +105,7 @@ export const directoryRecord = v.strictObject({
   v: version,
   /** The largest number of components of an assigned prefix; longer prefixes are not looked up. */
   depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_PREFIX_COMPONENTS))),
-  /** Every Pod: a catalog is asked of each of them, and a bundle may name each of them. */
+  /** Every Pod. A request for the catalog asks each of them, and a bundle may name each of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
@@ -141,14 +146,14 @@ const verdict = {
 };
 const storeVerdict = v.variant("state", [
   v.strictObject({ ...verdict, state: v.literal("in") }),
-  /** `why` is what the last check met. */
+  /** `why` says what happened at the last check. */
   v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
 ]);
 
 /** The name of a verdict in a parsed record. */
 export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
 
-/** What the Worker's own checks say of the stores of Pods that have several. A store that never answered a check is not in it. */
+/** What the Worker's own checks say about the stores of Pods that have several stores. A store that never answered a check is not in the record. */
 export const healthRecord = v.strictObject({
   v: version,
   stores: v.pipe(
@@ -168,7 +173,7 @@ export type BlocksRecord = v.InferOutput<typeof blocksRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;
 export type PublicKey = v.InferOutput<typeof publicKey>;
 
-/** Parses a KV value. The error names the key and the member, never the value, because that may hold a sealed secret. */
+/** Parses a KV value. The error names the key and the member, but never the value, because the value may contain a sealed secret. */
 export function parseRecord<T>(key: string, text: string, schema: v.GenericSchema<unknown, T>): Result<T, string> {
   const json = parseJson(text);
   if (json === undefined) return err(`record "${key}" is not JSON`);

@@ -25,8 +25,8 @@ export type ResolveQuestion = {
 } & LookupOptions;
 
 /**
- * How old an assignment and the depth may be, by default as old as this isolate's cache lets them be; whether older ones will do while KV is slow or fails;
- * and who chose the name.
+ * How old an assignment and the depth may be, whether older ones will do while KV is slow or fails, and who chose the name. By default they may be as old
+ * as this isolate's cache lets them be.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -34,14 +34,14 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * Isolates remember assignments for longer than this, and each from another moment. The token endpoint, and a second look before a refusal, use this
+ * Each isolate remembers assignments for longer than this, from a moment of its own. The token endpoint, and a second look before a refusal, use this
  * age, so that a name that moved is served by its new Pod at once.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to its Pod: by the longest assigned prefix on component boundaries, else the default Pod. Nothing is looked up for a digest. The
- * directory record, the blocks, and the assignments and Pod records that names share are mostly known to the isolate.
+ * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up. The
+ * isolate mostly knows the directory record, the blocks, and the assignments and Pod records that names share.
  */
 export async function resolvePod(
   directory: Directory,
@@ -70,7 +70,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
 };
 
 /**
- * The Pods that many names are assigned to, by few bulk reads, because one client's names share their prefixes and would cost a read each. Blocks are not
+ * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
  * looked at. Names whose keys are beyond the bounds are not in the answer.
  */
 export async function assignedPods(
@@ -101,9 +101,9 @@ type Found = KvValues & {
 const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Directory, blocks and assignments come by one read. Which assignments there may be depends on the directory's `depth`: the last one that this isolate
- * saw is used, and assignments are read again in the rare case that it has grown since. A new isolate reads all prefixes, which are few, so that its
- * first request does not wait for the depth first.
+ * Reads directory, blocks and assignments at once. Which assignments there may be depends on the directory's `depth`. We use the last depth that this
+ * isolate saw, and read assignments again in the rare case that the depth has grown since. A new isolate reads all prefixes, which are few, so that its
+ * first request does not wait for the depth.
  */
 async function findAssignments(
   directory: Directory,
@@ -151,7 +151,7 @@ function assignedPod(
   return ok(record?.default ?? null);
 }
 
-/** The text of the digest's block, else of the longest blocked prefix; a block may be for a longer prefix than any assignment. */
+/** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */
 function blockOf(
   { parsedRecords }: Directory,
   { name, digest }: { readonly name: RepositoryName; readonly digest: Digest | null },

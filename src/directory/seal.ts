@@ -2,7 +2,7 @@ import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, 
 import { utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** The place that a sealed secret is bound to by its protected header, so that a JWE which is copied to another place does not open there. */
+/** The place to which the protected header binds a sealed secret, so that a JWE which is copied to another place does not open there. */
 export type SealedFor = {
   readonly pod: string;
   readonly field: string;

@@ -7,7 +7,7 @@ import { type SealedFor, unseal } from "./seal.ts";
 /** Opens a sealed value of a record. */
 export type OpenSecret = (sealed: string, sealedFor: SealedFor) => Promise<Result<string, Misconfigured>>;
 
-/** Secrets that were opened before, because an ECDH and a decryption cost more than a signature made with the secret. */
+/** Remembers opened secrets, because an ECDH and a decryption cost more than a signature made with the secret. */
 export type OpenedSecrets = BoundedMap<string, string>;
 
 export function createOpenSecret(privateJwks: readonly JWK[], opened: OpenedSecrets): OpenSecret {

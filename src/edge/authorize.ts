@@ -1,5 +1,5 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, isAllowedAnywhere } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -19,24 +19,28 @@ export type Context = {
   readonly origin: string;
   readonly challenger: Pick<Challenge, "realm" | "service">;
   readonly services: Services;
-  /** Null: this fleet asks for no tokens. */
+  /** Null if this fleet asks for no tokens. */
   readonly token: Token | null;
 };
 
-/** Where a request may go, and with what. */
-export type Authorized = { readonly pod: AdmittedPod; readonly grant: Grant };
+/** The Pod that a request may go to, and the request's grant there. By default, it is a grant with which the Pod may be called. */
+export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
 
-/** The Pod of a request, what the token allows there, and whether the gate lets it pass. */
-export async function authorize(endpoint: RegistryEndpoint, context: Context): Promise<Result<Authorized, Refusal>> {
+/** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
+export async function authorize(
+  endpoint: RegistryEndpoint,
+  context: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
   const chosenBy = isKnownUser ? "directory" : "stranger";
-  // What a write goes by must be current, so it waits for a slow KV. A read does not.
+  // A write needs the current directory, so it waits for a slow KV. A read does not.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
-  // The token endpoint reads the directory fresher than this isolate may have it. If another Pod issued the token, the name may just have moved.
+  // If another Pod issued the token, the name may just have moved. The token endpoint reads a fresher directory than this isolate may have, so we read it
+  // again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
@@ -44,8 +48,11 @@ export async function authorize(endpoint: RegistryEndpoint, context: Context): P
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
-/** What names no repository goes to the token's own Pod; in a fleet without tokens, to the default Pod. */
-async function authorizeNameless(method: string, { token, services }: Context): Promise<Result<Authorized, Refusal>> {
+/** A request without a repository goes to the token's own Pod. In a fleet without tokens, it goes to the default Pod. */
+async function authorizeNameless(
+  method: string,
+  { token, services }: Context,
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
@@ -62,12 +69,12 @@ async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
   options: LookupOptions,
-): Promise<Result<Authorized, Refusal>> {
+): Promise<Result<Authorized<Grant>, Refusal>> {
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
-  // A mount also reads its source. `settleMount` leaves out one that may not be read.
+  // A mount also reads its source. If the source may not be read, `settleMount` leaves the mount out.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
@@ -78,7 +85,7 @@ async function authorizeName(
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** The Pod of the name; an upload stays with the Pod that its push location was sealed for. */
+/** Finds the Pod of the name. An upload stays at the Pod that its push location was sealed for. */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,

@@ -6,14 +6,14 @@ import type { Context } from "./authorize.ts";
 import type { Reply } from "./refuse.ts";
 
 /**
- * `GET /v2/` (end-1) says whether a token is good. The edge answers if it can verify any part of the token. Null: only a Pod can judge the token, because
+ * `GET /v2/` (end-1) says whether a token is good. The edge answers if it can verify any part of the token. Null if only a Pod can judge the token, because
  * the directory does not know its key.
  */
 export async function serveBase({ token, services }: Context): Promise<Reply | null> {
   if (token === null) return pong();
   const identified = await identify(token, services);
   if (!identified.ok) return identified;
-  return identified.value.grant.kind === "granted" ? pong() : null;
+  return identified.value.grant.kind === "undecided" ? null : pong();
 }
 
 const pong = (): Reply => ok({ response: jsonResponse({}, { headers: apiVersionHeader }), outcome: "ping" });

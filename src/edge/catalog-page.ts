@@ -7,20 +7,20 @@ import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 
-/** One page of a Pod's list: what comes after `after`, in the Pod's own order, and whether there is more. */
+/** One page of a Pod's list. The page begins after the name `after`, in the Pod's own order. */
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
   /** The Pod's own names, each once. */
   readonly repositories: readonly string[];
-  /** The page's last name, which may be another Pod's: the list goes on after it. Null for a page without a name. */
+  /** The page's last name, after which the list goes on. This name may be another Pod's. Null if the page has no name. */
   readonly end: string | null;
   readonly hasMore: boolean;
 };
 
-/** Four thousand names of 255 characters. Registries refuse pages of more than a thousand names unless they are configured otherwise. */
+/** This is enough for four thousand names of 255 characters. Registries refuse pages of more than a thousand names unless they are configured otherwise. */
 const MAX_PAGE_BYTES = 1024 * 1024;
-/** Each name costs a key of KV. What a Pod lists beyond these names comes with the next page. */
+/** The look-up of each name costs a key of KV. Further names that a Pod lists come with the next page. */
 const MAX_PAGE_NAMES = 1000;
 
 const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
@@ -28,8 +28,8 @@ const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
 type Asked = { readonly pod: PodId; readonly after: string | null; readonly directory: Directory };
 
 /**
- * Null: what came is not a page of a catalog, or it does not lead past its cursor, so that a client would read it for ever. A name is kept only if the
- * directory gives it to this Pod, because a Pod may also have what was another's, or make it up.
+ * Reads a Pod's answer as a page. Null if the answer is not a page of a catalog, or does not lead past its cursor, because a client would read such a list
+ * for ever. A name is kept only if the directory gives it to this Pod, because a Pod may also list names that were another Pod's, or make names up.
  */
 export async function readPage(
   response: Response,
@@ -38,7 +38,7 @@ export async function readPage(
   const text = await textWithin(response, MAX_PAGE_BYTES);
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), page), text ?? "");
   if (!parsed.success) return ok(null);
-  // A client could not ask for anything else than a name, and as a cursor it might not fit into a URL or a header.
+  // Entries that are not names are left out. A client could not ask for them, and as cursors they might not fit into a URL or a header.
   const listed = (parsed.output.repositories ?? []).flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
@@ -46,7 +46,7 @@ export async function readPage(
   const names = listed.slice(0, MAX_PAGE_NAMES);
   const hasMore = response.headers.has("Link") || listed.length > names.length;
   const end = names.at(-1) ?? null;
-  // After an empty page there is no place from which to go on.
+  // An empty page has no name after which the list could go on.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const pods = await assignedPods(directory, names, { chosenBy: "pod" });
@@ -55,13 +55,16 @@ export async function readPage(
   return ok({ pod, after, repositories, end, hasMore });
 }
 
-/** The orders of registries: by character, by component (distribution 2.8), and by the keys of a bucket (distribution 3 on S3). */
+/** The orders in which registries list names: by character, by component (distribution 2.8), and by the keys of a bucket (distribution 3 on S3). */
 const orders: readonly ((name: string) => string)[] = [
   (name) => name,
   (name) => name.replaceAll("/", "\0"),
   (name) => `${name}/`,
 ];
 
-/** Whether a page that ends with `end` leads past its cursor in any of these orders. A client's own cursor may be any text, which a Pod reads as it likes. */
+/**
+ * Whether a page that ends with `end` leads past its cursor in any of these orders. A client's own cursor may be any text, which a Pod reads as it likes, so
+ * it is not compared.
+ */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

@@ -1,8 +1,8 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
-import { type Grant, grantFor, jwtOf } from "../auth/grant.ts";
+import { grantFor, jwtOf, type PodGrant } from "../auth/grant.ts";
 import { allPods, type Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { notAPage } from "../net/headers.ts";
+import { checkHeaderCount, notAPage } from "../net/headers.ts";
 import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -17,17 +17,19 @@ import { DEFAULT_ENTRIES, mergeCatalog, parsePlaces, withoutPlaces } from "./mer
 import type { Reply } from "./refuse.ts";
 
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
-type Granted = { readonly pod: Pod; readonly grant: Grant };
+type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
-/** What a Pod says to a request for its list. `objected`: the request itself is wrong, most often its page size, and the answer says how. */
+/** How a Pod answers a request for its list. `objected` means that the request itself is wrong, most often in its page size, and `text` says how. */
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
   | { readonly kind: "denied" | "down" }
   | { readonly kind: "unresolved"; readonly failure: DirectoryFailure };
 
-/** One list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
+/** Serves one list of all Pods' repositories. If a Pod refuses or is down, the answer is an error, because a short list would look complete. */
 export async function serveCatalog(endpoint: CatalogEndpoint, context: Context): Promise<Reply> {
+  const counted = checkHeaderCount(context.request.headers);
+  if (!counted.ok) return counted;
   const tooMany = await refuseTooManyPods(endpoint, context);
   if (tooMany !== null) return tooMany;
   const pods = await allPods(context.services.directory);
@@ -41,7 +43,10 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
   return mergeAnswers(answers, entriesOf(endpoint));
 }
 
-/** No token can have a part of each of hundreds of Pods, so neither their records are read nor its parts checked for each of them. */
+/**
+ * Refuses a token if there are more Pods than a token can have parts. So the edge does not read hundreds of Pods' records, or check the token's parts for
+ * each of these Pods.
+ */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
   if (!record.ok) return record;
@@ -62,7 +67,7 @@ async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted,
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 
-/** The token's grant at every Pod; else at how many Pods it has none. */
+/** Returns the token's grant at every Pod. If some Pods reject the token, the error says how many. */
 async function grantAll(
   endpoint: CatalogEndpoint,
   pods: readonly Pod[],
@@ -70,7 +75,7 @@ async function grantAll(
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
   const grants = await Promise.all(
-    pods.map(async (pod) => (token === null ? openGrant : grantFor(token, { pod, wanted }, services))),
+    pods.map(async (pod) => (token === null ? openGrant : catalogGrant(token, { pod, wanted }, services))),
   );
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;
@@ -84,8 +89,16 @@ async function grantAll(
   return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
 }
 
+/** A grant that the edge itself gave is never for a catalog, so it is refused here. */
+async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
+  const grant = await grantFor(...asked);
+  if (!grant.ok) return grant;
+  const { value } = grant;
+  return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
+}
+
 const MAX_OBJECTION_BYTES = 16 * 1024;
-const openGrant = ok({ kind: "open" } as const);
+const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
 
@@ -130,7 +143,7 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   if (denied > 0) return err({ reason: "refused", error: { code: "DENIED", message } });
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
-  // This is the Pod's own answer; only its body was read.
+  // The answer is the Pod's own. It is made anew, because its body has been read.
   const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
   const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });

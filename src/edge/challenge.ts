@@ -8,7 +8,7 @@ import type { Unauthorized } from "../refusal.ts";
 /** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
 export type OwnChallenge = Omit<Challenge, "error">;
 
-/** As registries refuse (distribution: `authentication required`, with what is missing), with the edge's own realm and service. */
+/** Refuses as registries do (distribution: `authentication required`, with what is missing), but with the edge's own realm and service. */
 export function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
   const detail = challenge.access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
@@ -21,7 +21,7 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
-/** A Pod's challenge as the edge's own: with the Pod's error, and those of its scopes that are about this endpoint's own names. */
+/** Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do the scopes that are about this endpoint's own names. */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,
   challenge: Challenge | null,

@@ -31,13 +31,13 @@ type PodToCheck = { readonly pod: Pod; readonly places: readonly PlaceToCheck[];
 
 type Run = {
   readonly kv: KvWriter;
-  /** Minutes since the epoch, which choose whose turn it is in a large fleet. */
+  /** Minutes since the epoch. In a large fleet they decide which Pods are checked in this run. */
   readonly minute: number;
 };
 
 /**
- * Checks the stores of all Pods that have several, by one byte of each Pod's probe blob, and writes the key `health` if a verdict changed. Nothing else
- * is remembered between two runs.
+ * Checks the stores of all Pods that have several. Each store is asked for one byte of the Pod's probe blob, and the key `health` is written if a verdict
+ * changed. Nothing else is remembered between two runs.
  */
 export async function checkStores(services: Services, { kv, minute }: Run): Promise<void> {
   const known = await readDirectory(services);
@@ -68,13 +68,13 @@ const logHealth = (at: Date, told: StoreVerdict | { readonly cause: string }): v
   console.log(JSON.stringify({ log: "health", at: at.toISOString(), ...told }));
 
 type Known = {
-  /** Those whose records could be read. */
+  /** The Pods whose records could be read. */
   readonly pods: readonly Pod[];
   readonly listed: ReadonlySet<string>;
   readonly health: StoreHealth;
 };
 
-/** Older values are not enough, because what rests on them would be written over what is newer. */
+/** Reads the directory and refuses outdated values, because verdicts that rest on them would overwrite newer ones. */
 async function readDirectory({ directory }: Services): Promise<Result<Known, string>> {
   const read = await directory.readKv([directoryKey, blocksKey, healthKey], { mustBeCurrent: true });
   if (!read.ok) return read;
@@ -88,7 +88,7 @@ async function readDirectory({ directory }: Services): Promise<Result<Known, str
   return ok({
     pods: found.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])),
     listed: new Set<string>(listed),
-    // A record that does not parse is written anew with the first verdict.
+    // If the health record does not parse, the first verdict replaces it.
     health: await healthOrNone(directory),
   });
 }
@@ -112,7 +112,7 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
   return answers;
 }
 
-/** One check, by the first store of the place that can be signed for: its secret may have expired. */
+/** Checks a place by its first store for which a URL can be signed, because a store's secret may have expired. */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;
   for (const store of stores) {

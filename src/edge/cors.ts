@@ -1,6 +1,6 @@
 import type { Answer } from "./refuse.ts";
 
-/** What a registry's UI sends, and what it must be able to read: digests, places, challenges and pages. */
+/** The methods and headers that a registry's UI sends, and the headers that it must be able to read: digests, places, challenges and pages. */
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const allowedHeaders = "Authorization, Accept, Content-Type, Content-Range, Range, Cache-Control, If-None-Match";
 const exposedHeaders =
@@ -27,11 +27,12 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
 }
 
 /**
- * Lets a listed site read the answer. Credentials are allowed because some UIs ask for them in each request. The edge has no cookies, so they are only
- * what the user gave to that site.
+ * Lets a listed site read the answer. Credentials are allowed because some UIs ask for them in each request. The edge has no cookies, so these credentials
+ * are only what the user gave to that site.
  */
-export function openTo(origins: readonly string[], request: Request, { headers }: Response): void {
+export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;
+  const { headers } = response;
   headers.append("Vary", "Origin");
   const origin = listedOrigin(request, origins);
   if (origin === null) return;

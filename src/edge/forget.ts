@@ -1,4 +1,4 @@
-import type { Grant } from "../auth/grant.ts";
+import type { PodGrant } from "../auth/grant.ts";
 import type { Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -8,11 +8,11 @@ import type { Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
 import { isPlain, ownedBlob } from "./redirect-blob.ts";
 
-type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: Grant };
+type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
 
 /**
- * Sends a request after which something that the edge holds no longer counts: a DELETE of a blob, a manifest or a tag, or a push of a tag of which the edge
- * learns nothing. Null: it is not such a request.
+ * Sends a request after which the edge must forget something: a DELETE of a blob, a manifest or a tag, or a push of a tag from which the edge learns
+ * nothing. Null if the request is not of this kind.
  */
 export function writeAndForget(
   sent: FetchRequest,
@@ -26,12 +26,12 @@ export function writeAndForget(
   const answered = services.callRegistry(pod, sent).then((answer) => {
     const isDone = answer.ok && answer.value.ok;
     const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // Without an answer it may be deleted. But a client whose right was not confirmed must not make the edge forget anything by asking.
+    // If no answer comes, the DELETE may have worked. But a client whose right was not confirmed must not make the edge forget anything by asking.
     const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
     if (isGone) forget();
     return answer;
   });
-  // It goes on even if the client goes away, because what was deleted must not be served from here.
+  // The call goes on even if the client goes away, because what was deleted must not be served from here.
   services.waitUntil(answered);
   return answered;
 }

@@ -2,7 +2,7 @@ import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { announcedBytes } from "../net/headers.ts";
+import { announcedBytes, checkHeaderCount } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
@@ -27,6 +27,8 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
   const { request, services, origin } = context;
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
   const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
   const source = {
     directory: services.directory,
@@ -74,7 +76,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** A token that only the Pod can judge may grant it. */
+/** A token that only the Pod can judge may allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
@@ -90,14 +92,14 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
   const written = writeAndForget(sent, context, { endpoint, pod, grant });
   if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
-  if (endpoint.kind === "blob" && endpoint.method === "HEAD") return headBlob(sent, context, { endpoint, pod });
+  if (endpoint.kind === "blob") return passBlob(sent, context, { endpoint, pod });
   if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
   return services.callRegistry(pod, sent);
 }
 
 /**
- * Whether the Pod took a token that only it can judge. Otherwise the name must look like a name without a Pod, also while the Pod fails: what a registry
- * does not serve, it refuses to everyone, and what is in front of it redirects or fails for everyone.
+ * Whether the Pod accepted a token that only it can judge. If not, the name must look like a name without a Pod. A redirect or an error is no sign of
+ * acceptance, because a registry, or what is in front of it, may answer everyone like this.
  */
 async function isAccepted(
   answer: PodReply,
@@ -120,12 +122,13 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/** A client's own HEAD proves as much as one that the edge sends for it. */
-async function headBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
+/** A client's own HEAD proves as much as one that the edge sends for it. A 404 to any of these requests says that the Pod lacks the blob. */
+async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);
   if (!answer.ok) return answer;
-  if (provesBlob(answer.value, blob.digest, pod)) services.proofs.record(blob, services.now);
+  const isProven = endpoint.method === "HEAD" && provesBlob(answer.value, blob.digest, pod);
+  if (isProven) services.proofs.record(blob, services.now);
   if (answer.value.status === 404) services.waitUntil(services.proofs.forgetMissing(blob));
   return answer;
 }

@@ -1,6 +1,5 @@
 import { readToken } from "../auth/grant.ts";
-import { err, ok } from "../lib/result.ts";
-import { refuseTooManyHeaders } from "../net/headers.ts";
+import { ok } from "../lib/result.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { accessList, requiredAccess } from "../oci/scope.ts";
@@ -13,14 +12,17 @@ import { forward } from "./forward.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import { type Answer, type Reply, refuse } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
-import { orStale } from "./serve-stale.ts";
+import { orStale, serveHeld } from "./serve-stale.ts";
 
 /** An answer with what the log says of the request. `pod` names every Pod that was asked. */
 export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
 
 /** The story of a request from top to bottom. Each step gives a value, or the refusal that answers. */
-export async function handle(request: Request, services: Services): Promise<AttributedAnswer> {
-  const url = new URL(request.url);
+export async function handle(
+  request: Request,
+  services: Services,
+  url = new URL(request.url),
+): Promise<AttributedAnswer> {
   const { realm, service, auth } = services.config;
   const challenger = { realm: realm ?? `${url.origin}/jwt/auth`, service };
 
@@ -44,8 +46,6 @@ export async function handle(request: Request, services: Services): Promise<Attr
   // 3. Without a token the answer is a challenge made from the URL only, so the 401 that starts every pull costs no look-up.
   const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
   if (!token.ok) return conclude(token);
-  const tooManyHeaders = refuseTooManyHeaders(request.headers);
-  if (tooManyHeaders !== null) return conclude(err({ reason: "refused", error: tooManyHeaders }));
   const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
 
   // 4. The edge answers `/v2/` for a token that verifies, and merges the catalogs of all Pods.
@@ -56,16 +56,18 @@ export async function handle(request: Request, services: Services): Promise<Attr
   // 5. The name's Pod, what the token allows there, and the gate before every registry.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { pod } = authorized.value;
+  const { pod, grant } = authorized.value;
 
-  // 6. A blob GET with a grant and a proof ends in a 307, and a manifest that is held here is answered by its digest.
-  const held =
-    (await redirectBlob(endpoint, context, authorized.value)) ??
-    (await serveManifest(endpoint, context, authorized.value));
+  // 6. A grant of the edge's own is good for what is held here, and never for a call to the Pod.
+  if (grant.kind === "edge") return conclude(await serveHeld(endpoint, context, { pod, grant }), pod.id);
 
-  // 7. Everything else streams to the Pod and comes back rewritten.
-  const reply = held ?? (await forward(endpoint, context, authorized.value));
+  // 7. A blob GET with a grant and a proof ends in a 307, and a manifest that is held here is answered by its digest.
+  const granted = { pod, grant };
+  const held = (await redirectBlob(endpoint, context, granted)) ?? (await serveManifest(endpoint, context, granted));
 
-  // 8. While the Pod fails, pulls go on from what is held here.
-  return conclude(await orStale(reply, endpoint, { context, authorized: authorized.value }), pod.id);
+  // 8. Everything else streams to the Pod and comes back rewritten.
+  const reply = held ?? (await forward(endpoint, context, granted));
+
+  // 9. While the Pod fails, pulls go on from what is held here.
+  return conclude(await orStale(reply, endpoint, { context, authorized: granted }), pod.id);
 }

@@ -1,8 +1,9 @@
-import { announcedBytes } from "../net/headers.ts";
+import { announcedBytes, contentLength } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
 import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
-import { type RequestRecord, redactPath, type Trace } from "../telemetry/record.ts";
+import { isRead } from "../oci/scope.ts";
+import { type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
 import type { AttributedAnswer } from "./handle.ts";
 
 type Logged = {
@@ -26,8 +27,9 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
       path: url === null ? "" : redactPath(url),
       status: response.status,
       ...told,
-      requestBytes: announcedBytes(request.body, request.headers),
-      responseBytes: request.method === "HEAD" ? 0 : announcedBytes(response.body, response.headers),
+      // The body of a read goes nowhere.
+      requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
+      responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
       ...trace,
       ms: Date.now() - startedAt.getTime(),
     };
@@ -35,7 +37,13 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
   };
 }
 
-/** What the log says of an answer whose body has ended so. */
+/** `body` is looked at last, because workerd then makes a stream. */
+function bytesOf(response: Response): number | null {
+  if (response.status === 304) return 0;
+  return contentLength(response.headers) ?? (response.body === null ? 0 : null);
+}
+
+/** Returns the answer with what the log says about the end of its body. */
 export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
   switch (end) {
     case "whole":
@@ -51,7 +59,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status is nginx's, and nobody gets it. */
+/** What the log says if the client leaves before there is an answer. The status is nginx's, and no client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   return {

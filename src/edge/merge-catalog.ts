@@ -8,8 +8,9 @@ import type { CatalogPage } from "./catalog-page.ts";
 export const DEFAULT_ENTRIES = 100;
 
 /**
- * At most `entries` names, each once, always the least of the Pods' next names. A Pod that has more than its page may have any name next, so the list
- * ends with that page and no name is left out. A page without a name of its own Pod ends nothing, because any number of such pages may follow.
+ * Merges at most `entries` names, each once, and always takes the least of the Pods' next names. If a Pod has more names than its page, any name may come
+ * next, so the merged list ends with that page and leaves no name out. A page without a name of its own Pod does not end the list, because any number of
+ * such pages may follow.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));
@@ -35,7 +36,7 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 /** A page, and how many of its names are in the merged list. */
 type Queue = CatalogPage & { readonly taken: number };
 
-/** Where a Pod's list goes on; null means at its beginning. After all of a page's own names it goes on after the page. */
+/** Returns the name after which a Pod's list goes on. Null means at its beginning. When all names of a page are taken, the list goes on after the page. */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
 
@@ -46,7 +47,7 @@ const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // It is empty if nothing of this Pod was listed yet, because `last` is another Pod's name.
+    // The place is empty if nothing of this Pod was listed yet, because `last` is another Pod's name.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);

@@ -15,8 +15,8 @@ import type { Reply } from "./refuse.ts";
 const signedUrl = v.pipe(v.string(), v.url());
 
 /**
- * One store's part of the answer. A store that redirects by itself has no URL of ours. `otherRoot` is for a store of Azure: a HEAD below the root that the
- * record does not name, which tells a wrong root from a missing blob.
+ * One store's part of the answer. A store that redirects by itself has no URL of ours. For a store of Azure, `otherRoot` is a HEAD below the root that the
+ * record does not name. It tells a wrong root from a missing blob.
  */
 const probedStore = v.union([
   v.strictObject({
@@ -42,8 +42,8 @@ export type ProbedStore = v.InferOutput<typeof probedStore>;
 export type Probed = v.InferOutput<typeof probed>;
 
 /**
- * `GET /-/probe?pod=<id>`, for operators: signed URLs, per store and method, of the one blob that the Pod's record names for checks. So podctl can fetch
- * it without a key of its own. Null: this deployment has no such endpoint.
+ * Answers `GET /-/probe?pod=<id>`, for operators. The answer has signed URLs, per store and method, of the one blob that the Pod's record names for checks.
+ * So podctl can fetch this blob without a key of its own. Null if this deployment has no such endpoint.
  */
 export async function serveProbe(request: Request, services: Services): Promise<Reply | null> {
   const { probeToken } = services.config;

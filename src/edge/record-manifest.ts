@@ -23,8 +23,8 @@ type Passing = {
 };
 
 /**
- * Forwards a manifest, pulled or pushed, as it is. Once the Pod has accepted or given it, a copy of it proves the blobs that it names and is kept, and
- * its tag is remembered.
+ * Forwards a manifest that is pulled or pushed, without a change. Once the Pod has given or accepted the manifest, the edge keeps a copy, records proofs of
+ * its blobs, and remembers its tag.
  */
 export function passManifest(
   sent: FetchRequest,
@@ -34,7 +34,7 @@ export function passManifest(
   const passing: Passing = { endpoint, pod, request, services };
   if (endpoint.method !== "PUT") return pullManifest(sent, passing);
   const pushed = pushManifest(sent, passing);
-  // It goes on even if the client goes away, because the old manifest of a tag that has moved must not be served from here.
+  // The push goes on even if the client goes away, because the old manifest of a tag that has moved must not be served from here.
   services.waitUntil(pushed);
   return pushed;
 }
@@ -74,7 +74,7 @@ async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   return ok(new Response(copied.body, response));
 }
 
-/** What the manifest must hash to: the digest that the Pod names, and the one that was asked for. */
+/** The digests that the manifest must hash to: the one that the Pod names, and the one that was asked for. */
 function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
   const text = headers.get("Docker-Content-Digest");
   const named = text === null ? null : parseDigest(text);
@@ -82,11 +82,11 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
   return [named?.value ?? null, isDigest(reference) ? reference : null].flatMap((digest) => digest ?? []);
 }
 
-/** What an answer's status and headers say: where a tag points to now, or that the repository lacks what was asked for. */
+/** Records what an answer's status and headers say: where a tag points to now, or that the repository lacks what was asked for. */
 function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
-  // By what a client accepts, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`).
+  // Depending on `Accept`, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`).
   if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
@@ -129,7 +129,7 @@ async function record(copied: Copied, recorded: Recorded): Promise<void> {
   await services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now);
 }
 
-/** What the answer to the next GET has too. Everything else is about this one answer. */
+/** Headers that the answer to the next GET has too. All others are about this one answer. */
 const pushedNames = ["Docker-Content-Digest", "Docker-Distribution-Api-Version"];
 const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
 

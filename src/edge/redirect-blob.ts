@@ -1,10 +1,11 @@
-import { jwtOf } from "../auth/grant.ts";
+import { type Grant, jwtOf } from "../auth/grant.ts";
 import { attributionOf } from "../blobs/attribution.ts";
 import { chooseStores, readClient } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { checkHeaderCount } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
@@ -18,8 +19,8 @@ import type { Reply } from "./refuse.ts";
 export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
 /**
- * The 307 of a blob GET: a signed URL of the first store that fits the client, once it is proven that the digest is in this repository. Null: there is no
- * store to sign for, or no proof, so the Pod itself must answer.
+ * Redirects a blob GET to a signed URL of the first store that fits the client, once it is proven that the digest is in this repository. Null if there is no
+ * store to sign for, or no proof, so that the Pod itself must answer.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -35,13 +36,13 @@ export async function redirectBlob(
 }
 
 /**
- * The 307 of a blob GET or HEAD while the Pod fails: by a proof that is still remembered, also if it has expired. Null: there is none, or no store to sign
- * for.
+ * Redirects a blob GET or HEAD while the Pod fails. A proof that is still remembered is enough, even if it has expired. Null if there is no such proof, or
+ * no store to sign for.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
   context: Context,
-  authorized: Authorized,
+  authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { method } = endpoint;
   const stores = await storesOf(endpoint.digest, context, authorized);
@@ -54,8 +55,8 @@ export async function redirectHeld(
 }
 
 /**
- * Passes on a Pod's own redirect of a blob, absolute and only to the Pod's blob hosts. A HEAD is signed here where that is possible, because a URL that
- * was signed for GET does not answer a HEAD.
+ * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. Where possible, the edge signs a HEAD itself, because a URL
+ * that was signed for GET does not answer a HEAD.
  */
 export async function followRedirect(
   endpoint: BlobEndpoint,
@@ -80,7 +81,10 @@ export async function followRedirect(
   return redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether a HEAD that the Pod redirects proves its blob. By a query the Pod may redirect to something else, so the plain URL is asked for. */
+/**
+ * Whether a HEAD that the Pod redirects proves its blob. If the HEAD has a query, the Pod may redirect to something else, so the edge asks for the plain
+ * URL.
+ */
 async function isProven(
   endpoint: BlobEndpoint,
   redirect: Response,
@@ -91,7 +95,10 @@ async function isProven(
   return proven.ok && proven.value;
 }
 
-/** Whether an answer is about the repository itself. A Pod may serve something else by a query, as mirrors do by `?ns=`, so nothing is learned by one. */
+/**
+ * Whether a request has no query. With a query a Pod may serve something else, as mirrors do with `?ns=`, so such an answer says nothing about the
+ * repository.
+ */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
 export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
@@ -101,13 +108,13 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
 });
 
 /**
- * The stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, and for a blob whose place
- * only the Pod knows.
+ * Returns the stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, or for a blob whose
+ * place only the Pod knows.
  */
 async function storesOf(
   digest: Digest,
   { services, request }: Context,
-  { pod, grant }: Authorized,
+  { pod, grant }: Authorized<Grant>,
 ): Promise<readonly Store[]> {
   if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
   const { stores, passedOver } = await chooseStores(pod, readClient(request), services);
@@ -116,15 +123,15 @@ async function storesOf(
 }
 
 function notePassedOver({ trace }: Services, why: string): void {
-  // The stores are chosen twice if the Pod fails.
+  // If the Pod fails, the stores are chosen twice, and the same reason comes again.
   if (trace.passedOver?.includes(why)) return;
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 
-/** Whether the edge signs, and not the Pod redirects. */
+/** Whether the edge signs a URL. If not, the Pod redirects. */
 const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
 
-/** Whether the blob is in the repository: by a remembered proof, else by one HEAD to the Pod. */
+/** Whether the blob is in the repository. A remembered proof shows this, otherwise one HEAD to the Pod. */
 async function prove(
   endpoint: BlobEndpoint,
   { request, services }: Context,
@@ -136,12 +143,15 @@ async function prove(
     services.trace.proof = foundIn;
     return ok(true);
   }
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
   // A range is meant for the storage; the proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
   const isProven = provesBlob(answer.value, blob.digest, pod);
+  if (answer.value.status === 404) await services.proofs.forgetMissing(blob);
   if (isProven) {
     services.trace.proof = "head";
     services.proofs.record(blob, services.now);
@@ -149,9 +159,13 @@ async function prove(
   return ok(isProven);
 }
 
-type Redirecting = { readonly context: Context; readonly authorized: Authorized; readonly stores: readonly Store[] };
+type Redirecting = {
+  readonly context: Context;
+  readonly authorized: Authorized<Grant>;
+  readonly stores: readonly Store[];
+};
 
-/** Redirects to the first store that can be signed for, because a store's secret may have expired. Null: it is the Pod's turn to redirect. */
+/** Redirects to the first store for which a URL can be signed, because a store's secret may have expired. Null if it is the Pod's turn to redirect. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   { name, digest }: BlobEndpoint,
@@ -172,7 +186,7 @@ async function redirectToStore(
   return failed;
 }
 
-/** One hop to one absolute URL. Clients must not keep it, because they have to ask here again when it has expired. */
+/** Redirects in one hop to an absolute URL. Clients must not keep this redirect, because its URL expires and they have to ask here again. */
 const redirectTo = (location: string, digest: Digest): Reply =>
   ok({
     response: new Response(null, {

@@ -1,18 +1,18 @@
 import type { Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
-import type { Outcome } from "../telemetry/record.ts";
+import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
 
-/** A response with what the log says of it. */
+/** A response, and what the log says about it. */
 export type Answer = {
   readonly response: Response;
   readonly outcome: Outcome;
   /** The Pods that were asked, joined by commas. */
   readonly pod?: string;
-  /** What is missing of a body that the Pod breaks off, after so many bytes of it; null if the edge does not hold it. */
+  /** Returns the rest of a body that the Pod has broken off after `sentBytes`. Null if the edge does not hold this rest. */
   readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
-  /** The reason, where the answer is vague on purpose. */
+  /** The reason for the log, because the answer may be vague on purpose. */
   readonly cause?: string;
 };
 
@@ -21,7 +21,7 @@ export type Reply = Result<Answer, Refusal>;
 
 const retryAfterSeconds = 5;
 
-/** The one switch from a refusal to what the client is told: it is precise in the log and says little on the wire. */
+/** Turns a refusal into an answer. The log gets the precise reason, and the client learns little. */
 export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
   switch (refusal.reason) {
     case "refused":

@@ -1,3 +1,4 @@
+import type { Grant } from "../auth/grant.ts";
 import { boundedBytes } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
@@ -13,14 +14,14 @@ import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
 
-/** By these the Pod may answer with something else than the whole manifest, or the client asks for the Pod's own answer. */
+/** With these headers, the Pod may answer with something else than the whole manifest, or the client asks for the Pod's own answer. */
 const decidedByPod = [
   ...["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"],
   ...["cache-control", "pragma"],
 ];
 
 /**
- * A manifest that is asked for by its digest, from the location's cache. Null: it is not there, it is too old, or the Pod may answer with something else.
+ * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the Pod may answer with something else.
  */
 export async function serveManifest(
   endpoint: RegistryEndpoint,
@@ -36,11 +37,11 @@ export async function serveManifest(
   return response === null ? null : ok({ response, outcome: "kept" });
 }
 
-/** Whether a manifest may be answered with what is held here: a plain GET or HEAD, with a token that the edge has verified. */
-export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized): endpoint is ManifestEndpoint =>
+/** Whether a request may be answered with a manifest that is held here. It must be a plain GET or HEAD, with a token that the edge has verified. */
+export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
-/** Null: the client does not name the manifest's type in `Accept`. */
+/** Null if the client does not name the manifest's type in `Accept`. */
 export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {
   const type = manifestTypeOf(kept.headers["Content-Type"] ?? null);
   const isAccepted = type !== null && accepts(headers.get("Accept"), type);
@@ -53,8 +54,8 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 }
 
 /**
- * What completes a manifest that the Pod breaks off in the middle: the Pod has just named its digest, and the bytes of a digest never change. Null: the answer
- * is not such a manifest.
+ * Completes a manifest that the Pod breaks off in the middle. This is safe, because the Pod has just named the digest, and the bytes of a digest never
+ * change. Null if the answer is not such a manifest.
  */
 export function restOf(
   endpoint: RegistryEndpoint,

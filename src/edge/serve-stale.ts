@@ -1,3 +1,4 @@
+import type { Grant } from "../auth/grant.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { err, ok } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
@@ -7,13 +8,13 @@ import { isDigest, isTag } from "../oci/reference.ts";
 import { isRead } from "../oci/scope.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
-import { redirectHeld } from "./redirect-blob.ts";
-import type { Reply } from "./refuse.ts";
+import { isPlain, redirectHeld } from "./redirect-blob.ts";
+import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
- * The reply for the client. While the Pod's registry fails, pulls go on from what the edge holds, for as long as the Pod's `outage.staleSeconds` allow.
- * What is not held keeps the reply that says that the Pod failed.
+ * Returns the reply for the client. While the Pod's registry fails, pulls go on from what the edge holds, for as long as the Pod's `outage.staleSeconds`
+ * allow. If the edge does not hold what was asked for, the reply still says that the Pod failed.
  */
 export async function orStale(
   reply: Reply,
@@ -25,10 +26,31 @@ export async function orStale(
   const held = await findHeld(endpoint, asked.context, asked.authorized);
   if (held === null || !held.ok) return held ?? reply;
   if (reply.ok) await reply.value.response.body?.cancel();
-  const { response } = held.value;
-  // RFC 7234 §5.5.1. RFC 9111 has dropped it, but it is what logs and people know.
+  return ok(asStale(held.value, failureOf(reply)));
+}
+
+type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
+
+/**
+ * Returns the reply to a grant that the edge gave while the token service failed. It has only what the edge holds, because the Pod must not see this grant.
+ */
+export async function serveHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<OwnGrant>,
+): Promise<Reply> {
+  context.services.trace.grace = authorized.pod.id;
+  const held = isRead(endpoint.method) ? await findHeld(endpoint, context, authorized) : null;
+  if (held === null) return err({ reason: "down", text: onlyHeld, pod: authorized.pod.id });
+  return held.ok ? ok(asStale(held.value, "the token service failed when this grant was given")) : held;
+}
+
+const onlyHeld = "this registry cannot check who may pull, and does not hold what was asked for; try again";
+
+function asStale({ response }: Answer, cause: string): Answer {
+  // RFC 7234 §5.5.1. RFC 9111 has dropped `Warning`, but logs and people know it.
   response.headers.set("Warning", '110 - "response is stale"');
-  return ok({ response, outcome: "stale", cause: failureOf(reply) });
+  return { response, outcome: "stale", cause };
 }
 
 const failureOf = (reply: Reply): string => {
@@ -36,21 +58,26 @@ const failureOf = (reply: Reply): string => {
   return "text" in reply.error ? (reply.error.text ?? "") : reply.error.reason;
 };
 
-async function findHeld(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply | null> {
-  if (endpoint.kind === "blob") return redirectHeld(endpoint, context, authorized);
+async function findHeld(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  authorized: Authorized<Grant>,
+): Promise<Reply | null> {
+  // By a query a client may ask for something that fails at a Pod that is not down.
+  if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
 
 async function findHeldManifest(
   { name: repository, reference }: ManifestEndpoint,
   { request, services }: Context,
-  { pod }: Authorized,
+  { pod }: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { kept, tags } = services.manifests;
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
   const digest = isDigest(reference) ? reference : tagged?.digest;
   if (digest === undefined) return null;
-  // The gate has asked for the tag only, and did not know which digest it is.
+  // The gate knew only the tag and not its digest, so it could not see that the digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
   const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };
@@ -59,7 +86,7 @@ async function findHeldManifest(
   return response === null ? null : ok({ response, outcome: "stale" });
 }
 
-/** The refusal of a blocked digest. Null: it is not blocked. */
+/** Returns the refusal of a blocked digest. Null if the digest is not blocked. */
 async function blockOf(
   digest: Digest,
   { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },

@@ -9,7 +9,7 @@ import { grantParameter, openGrant, type UploadGrant } from "../pods/upload-gran
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
-/** A request that a grant allows: what the registry is asked is made from the grant, and from the digest that the client adds. */
+/** A request that a grant allows. What the registry is asked is made from the grant and from the digest that the client adds. */
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;
@@ -17,23 +17,23 @@ export type Admitted = {
   readonly target: string;
 };
 
-/** Why a request is not admitted: what the client hears, and what the log says. */
+/** Why a request is not admitted. `error` is for the client, and `cause` is for the log. */
 export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
 type Asked = { readonly method: string; readonly url: URL; readonly keys: GatewayKeys; readonly now: Date };
 
-/** Whatever is wrong with a grant, its holder hears the same, which is what registries say of an upload that they do not know. */
+/** Every bad grant gets this same answer, which registries give for an upload that they do not know. */
 const uploadUnknown: OciError = {
   code: "BLOB_UPLOAD_UNKNOWN",
   message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
 };
 const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error: uploadUnknown, cause });
 
-/** Opens the grant of a request, and checks that the request asks for nothing else. No I/O: a request that is refused reaches no other server. */
+/** Opens the grant of a request, and checks that the request asks for nothing else. This needs no I/O, so a refused request reaches no other server. */
 export async function admit({ method, url, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
-    // A path with slashes too many is redirected by registries. No client makes one of a push location.
+    // Registries redirect a path with too many slashes. No client makes such a path of a push location.
     const isMoved = endpoint.error.status === 301;
     return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
   }

@@ -10,8 +10,8 @@ import type { GatewayConfig } from "./config.ts";
 import type { RegistryAnswer } from "./relay.ts";
 
 /**
- * What the client needs of a registry's answer about an upload. `WWW-Authenticate` is not in it: it names the Pod's own token service, to which clients
- * would take the user's password.
+ * Headers of a registry's answer that a client needs for its upload. `WWW-Authenticate` is left out, because it names the Pod's own token service, and
+ * clients would send the user's password there.
  */
 const passed = ["content-type", "range", "retry-after", "warning", "docker-upload-uuid", "docker-content-digest"];
 const passedPrefixes = ["oci-", "gitlab-", "docker-distribution-"];
@@ -23,7 +23,10 @@ type AnswerContext = {
   readonly requestBytes: number | null;
 };
 
-/** The registry's answer as the client gets it. Its `Location` leads back to the edge. The error is for the log: the answer is not one that a registry gives. */
+/**
+ * Makes the client's answer from the registry's. `Location` leads back to the edge. The error is for the log and says what is wrong with the registry's
+ * answer.
+ */
 export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
   const { status, body } = answer;
   if (status < 200 || (status >= 300 && status < 400) || status > 599) {
@@ -53,11 +56,11 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
   return kept;
 }
 
-/** The place on the edge, with the upload's pin. Null unless it is this upload, or the blob that it became. */
+/** Returns the place on the edge, with the upload's pin. Null unless the place is this upload, or the blob that the upload became. */
 function locationOnEdge(text: string, status: number, { admitted, config }: AnswerContext): string | null {
   const { grant, endpoint } = admitted;
   const edge = config.edges.find((each) => each === grant.edge) ?? config.edges[0];
-  // A registry knows itself by this program's address for it, or by its public one.
+  // A registry names itself by the address that this program has for it, or by its public address.
   const target = [config.registry, grant.registry]
     .map((registry) => readLocation(text, status, { pod: { registry }, endpoint, edgeOrigin: grant.edge }))
     .find((each) => each !== null);

@@ -11,11 +11,11 @@ const usualLimits: RelayLimits = { stallMs: 60_000, answerMs: 300_000 };
 
 export type Gateway = {
   readonly listener: RequestListener;
-  /** From now on each answer ends its connection, and the health check says that no more requests are wanted. */
+  /** After this call each answer ends its connection, and the health check says that no more requests are wanted. */
   readonly drain: () => void;
 };
 
-/** The gateway's whole service: uploads by grant, and a health check. */
+/** Creates the gateway's whole service: uploads by grant, and a health check. */
 export function createGateway(
   config: GatewayConfig,
   writeLog: WriteLog,

@@ -42,7 +42,7 @@ function parseEdges(text: string): Result<GatewayConfig["edges"], string> {
   if (first === undefined || 1 + others.length !== texts.length) {
     return err('EDGE is not an origin; want one like "https://registry.example.com", or several with commas between');
   }
-  // Clients take their token to this place.
+  // Clients send their token to this origin.
   const plain = [first, ...others].find((edge) => !edge.startsWith("https:") && !isLocal(edge));
   return plain === undefined ? ok([first, ...others]) : err(`EDGE "${plain}" is not encrypted; want https`);
 }

@@ -1,7 +1,7 @@
-/** The one word that says what answered a request. */
+/** One word that says how a request ended. */
 export type GatewayOutcome = "forwarded" | "refused" | "unavailable" | "client-left" | "failed";
 
-/** One request, as the log has it. The path has no query, because the grant in it is as good as a password. */
+/** The log line of one request. The path has no query, because the grant in the query is as good as a password. */
 export type GatewayRecord = {
   readonly log: "gateway";
   readonly at: string;
@@ -13,7 +13,7 @@ export type GatewayRecord = {
   readonly pod?: string;
   readonly repository?: string;
   readonly cause?: string;
-  /** What has come of the request's body. */
+  /** How many bytes of the request's body have come. */
   readonly requestBytes: number;
   readonly client: string;
   readonly ms: number;

@@ -9,7 +9,7 @@ import { writeToStdout } from "./log.ts";
 
 /** A push location is long, because the client's token is in it. Cloudflare's own limit for headers is 128 KB. */
 const maxHeaderSize = 128 * 1024;
-/** Longer than a load balancer keeps a connection, so that it never uses one that has just been closed. */
+/** Longer than a load balancer keeps a connection, so that the load balancer never uses a connection that this program has just closed. */
 const keepAliveTimeout = 75_000;
 
 function main(): void {
@@ -34,7 +34,7 @@ function main(): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(server, gateway));
 }
 
-/** With its own TLS it takes a renewed certificate at SIGHUP. */
+/** Creates the HTTP server. A server with its own TLS reads a renewed certificate at SIGHUP. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
   // A request may take as long as its body does. A body that does not move is cut by the gateway itself.
   const options = { maxHeaderSize, keepAliveTimeout, requestTimeout: 0 };
@@ -45,7 +45,7 @@ function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Serve
   return server;
 }
 
-/** A certificate that cannot be read must not end the program that serves with the former one. */
+/** If the new certificate cannot be read, the program must go on with the former one. */
 function renew(read: () => void): void {
   try {
     read();
@@ -56,7 +56,7 @@ function renew(read: () => void): void {
   }
 }
 
-/** Running uploads go on to their end. A second signal ends the program at once. */
+/** Lets running uploads go on to their end. A second signal ends the program at once. */
 function end(server: http.Server, gateway: Gateway): void {
   gateway.drain();
   writeToStdout({ log: "gateway", at: now(), event: "ending" });

@@ -5,7 +5,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
 
-/** The registry's answer, whole. No answer to an upload is long; a longer one than 64 KiB loses its body. */
+/** The registry's whole answer. Answers to uploads are short, so a body of more than 64 KiB is dropped. */
 export type RegistryAnswer = {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -13,9 +13,9 @@ export type RegistryAnswer = {
 };
 
 export type RelayLimits = {
-  /** A body of which no byte moves for this long is cut. One that moves never is. */
+  /** A body is cut if no byte of it moves for this long. A body that moves is never cut. */
   readonly stallMs: number;
-  /** From the end of the request's body to the answer's headers: a registry may copy and digest the whole blob in between. */
+  /** The time from the end of the request's body to the answer's headers. In between, a registry may copy and digest the whole blob. */
   readonly answerMs: number;
 };
 
@@ -23,7 +23,7 @@ type Relayed = {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly limits: RelayLimits;
-  /** Hears of each piece of the request's body. */
+  /** Called with the length of each piece of the request's body. */
   readonly onBytes: (bytes: number) => void;
 };
 
@@ -31,10 +31,10 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const answerBodyMs = 10_000;
 
 /**
- * Sends the client's request to the registry, with its body streamed: at the pace of the slower side, and with its framing, so that an announced length
- * stays announced. If the body does not end whole, the registry's connection is cut, so that the registry never takes a part for the whole.
+ * Streams the client's request to the registry, at the pace of the slower side. If the client announced its body's length, the registry hears it too. If the
+ * body does not end whole, the registry's connection is cut, so that the registry never takes a part for the whole.
  *
- * Each request has a connection of its own, because a kept one may end while it is used again, and a body cannot be sent twice.
+ * Each request has a connection of its own, because a kept connection may end while it is used again, and a body cannot be sent twice.
  */
 export function relay(
   incoming: http.IncomingMessage,
@@ -56,7 +56,7 @@ export function relay(
     resolve(err(failure));
   };
   const onClose = () => {
-    // A whole request is the registry's to finish, whether or not its client waits for the answer.
+    // Once the request is whole, the registry may finish it, even if the client does not wait for the answer.
     if (!incoming.complete && !isAnswered)
       giveUp({ reason: "client-left", text: "the client broke off its request's body" });
   };
@@ -64,7 +64,7 @@ export function relay(
     onBytes(piece.length);
     timer.refresh();
   });
-  // Node tells of a connection that breaks by this event too.
+  // Node reports a broken connection by this event too, but `close` handles that.
   incoming.on("error", () => {});
   outgoing.on("error", (error) => {
     if (!isAnswered) giveUp({ reason: "unreachable", text: error.message });
@@ -72,7 +72,7 @@ export function relay(
   outgoing.once("finish", () => {
     clearTimeout(timer);
     const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };
-    // The registry goes on with what it has got.
+    // The connection is not cut, so the registry may finish its work.
     const waiting = setTimeout(() => giveUp(late, false), limits.answerMs);
     void promise.finally(() => clearTimeout(waiting));
   });
@@ -92,7 +92,7 @@ export function relay(
   return promise;
 }
 
-/** How the body's length was told. A request without a body has neither, and must not be sent as chunked. */
+/** Returns the header that says how long the body is. A PATCH or PUT without a body says 0, so that it is not sent as chunked. */
 function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
   if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
   const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);

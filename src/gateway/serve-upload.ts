@@ -6,7 +6,7 @@ import type { GatewayConfig } from "./config.ts";
 import type { GatewayOutcome } from "./log.ts";
 import { type RelayFailure, type RelayLimits, relay } from "./relay.ts";
 
-/** An answer with what the log says of it. */
+/** An answer, and what the log says about it. */
 export type Served = {
   readonly response: Response;
   readonly outcome: GatewayOutcome;
@@ -22,7 +22,7 @@ type UploadRequest = {
   readonly onBytes: (bytes: number) => void;
 };
 
-/** Goes on with one upload: the grant is opened, the request goes to the registry, and the answer leads back to the edge. */
+/** Goes on with one upload: opens the grant, sends the request to the registry, and leads the client back to the edge. */
 export async function serveUpload(
   { url, incoming, now, onBytes }: UploadRequest,
   config: GatewayConfig & { readonly limits: RelayLimits },
@@ -48,7 +48,7 @@ export async function serveUpload(
   return { response: errorResponse(wrongAnswer), outcome: "failed", cause: response.error, ...about };
 }
 
-/** What a client may tell the registry about an upload. Its own Authorization is not in it, because the grant has the token for this registry. */
+/** Headers that a client may send to the registry. The client's own Authorization is left out, because the grant has the token for this registry. */
 const passed = ["content-range", "user-agent", "accept"];
 
 function registryHeaders(

@@ -1,15 +1,15 @@
 import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
- * The bounds of ranges of addresses: at even indexes the first address of a range, at odd ones the first address after it. They only rise,
- * because ranges that overlap or touch were made one.
+ * The bounds of address ranges: an even index has the first address of a range, and the next index the first address after it. The bounds only rise,
+ * because ranges that overlap or touch are merged.
  */
 type Bounds = readonly bigint[];
 
 /** Addresses by their family. `::/0` contains no IPv4 address, although IPv4 has a mapped form. */
 export type AddressRanges = { readonly 4: Bounds; readonly 6: Bounds };
 
-/** Text that is not a block contains no address. */
+/** Ignores text that is not a block. */
 export function rangesOf(cidrs: readonly string[]): AddressRanges {
   const ranges = cidrs.flatMap((text) => {
     const cidr = parseCidr(text);
@@ -40,7 +40,7 @@ function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<
   }
 }
 
-/** `first` is not below that of an earlier range. */
+/** Ranges must be added in the order of their `first`. */
 function addRange(bounds: bigint[], first: bigint, end: bigint): void {
   const lastEnd = bounds.at(-1);
   if (lastEnd === undefined || lastEnd < first) bounds.push(first, end);
@@ -56,13 +56,13 @@ export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean
 
 const boundsCover = (outer: Bounds, inner: Bounds): boolean =>
   inner.every((bound, index) => {
-    // Each range of `inner` is within one range of `outer`, because those do not touch.
+    // A range of `inner` must be within one range of `outer`, because the ranges of `outer` do not touch.
     if (index % 2 === 1) return true;
     const next = boundsUpTo(outer, bound);
     return next % 2 === 1 && (inner[index + 1] ?? bound) <= (outer[next] ?? bound);
   });
 
-/** How many bounds are not above the address: an odd number if the last of them begins a range. */
+/** Returns how many bounds are not above the address. An odd number means that the address is in a range. */
 function boundsUpTo(bounds: Bounds, address: bigint): number {
   let [low, high] = [0, bounds.length];
   while (low < high) {

@@ -1,10 +1,10 @@
 import ipaddr from "ipaddr.js";
 
-/**
- * Whether a text is a name or an address, with or without a port. `URL` also takes quotes, commas and more (URL standard, "forbidden host
- * code point").
- */
-export const isHost = (text: string): boolean => /^[\w.:[\]-]+$/.test(text) && URL.canParse(`https://${text}`);
+/** What a name, an address or a port is made of. `URL` also takes quotes, commas and more (URL standard, "forbidden host code point"). */
+export const hostCharacters = /^[\w.:[\]-]+$/;
+
+/** Whether a text is a name or an address, with or without a port. */
+export const isHost = (text: string): boolean => hostCharacters.test(text) && URL.canParse(`https://${text}`);
 
 /** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
 export type PlainHttp = "everywhere" | "loopback" | "nowhere";
@@ -16,7 +16,7 @@ const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+)
 
 /** An address as a number of 128 bits. IPv4 is kept in its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
 export type Ip = { readonly family: 4 | 6; readonly bits: bigint };
-/** A block of addresses (RFC 4632): those that are equal to `bits` above the last `hostBits`. */
+/** A block of addresses (RFC 4632), which differ from `bits` only in the last `hostBits` bits. */
 export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
@@ -32,7 +32,7 @@ export function formatIp({ family, bits }: Ip): string {
   return new ipaddr.IPv6(partsOf(bits, 16n)).toString();
 }
 
-/** An address without a length is a block of one. Null if the text is not a block. */
+/** An address without a length is a block of one address. Null if the text is not a block. */
 export function parseCidr(text: string): Cidr | null {
   const [address = "", length, ...rest] = text.split("/");
   const ip = parseIp(address);
@@ -40,12 +40,12 @@ export function parseCidr(text: string): Cidr | null {
   const written = address.includes(":") ? 128 : 32;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > written)) return null;
   const hostBits = BigInt(length === undefined ? 0 : written - Number(length));
-  // A block that is larger than the mapped range, such as ::/0, is of IPv6.
+  // A block that is larger than the mapped range, such as ::/0, is an IPv6 block.
   const family = hostBits > 32n ? 6 : ip.family;
   return { family, bits: (ip.bits >> hostBits) << hostBits, hostBits };
 }
 
-/** ipaddr.js would also take the octal, hexadecimal and shortened forms of inet_aton, which other readers take for other addresses. */
+/** Other programs read the octal, hexadecimal and shortened forms of inet_aton differently, so we refuse them although ipaddr.js would take them. */
 function parseIpv4(text: string): bigint | null {
   if (!ipaddr.IPv4.isValidFourPartDecimal(text)) return null;
   return joined(ipaddr.IPv4.parse(text).octets, 8n) | mapped;

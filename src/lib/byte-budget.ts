@@ -1,4 +1,4 @@
-/** How many bytes may be held at once. What is taken has to be given back. */
+/** Limits how many bytes may be held at once. Bytes that were taken must be given back. */
 export class ByteBudget {
   #left: number;
 
@@ -6,7 +6,7 @@ export class ByteBudget {
     this.#left = maxBytes;
   }
 
-  /** False if so many are not left. */
+  /** Returns false if fewer bytes are left. */
   take(bytes: number): boolean {
     if (bytes > this.#left) return false;
     this.#left -= bytes;

@@ -22,14 +22,14 @@ export const base64url = (bytes: ArrayBuffer | Uint8Array): string => withoutPad
 export const paddedBase64url = (bytes: ArrayBuffer | Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("/", "_");
 
-/** By hand, because `/=+$/` takes quadratic time on a run of `=` that does not end the text. */
+/** We do not use `/=+$/`, because it takes quadratic time on a run of `=` that does not end the text. */
 function withoutPadding(text: string): string {
   let end = text.length;
   while (text[end - 1] === "=") end -= 1;
   return text.slice(0, end);
 }
 
-/** Bytes of base64 in either alphabet, padded or not; null if the text is not base64. */
+/** Decodes base64 of either alphabet, padded or not. Null if the text is not base64. */
 export const parseBase64 = (text: string): Uint8Array<ArrayBuffer> | null =>
   parseBase64url(withoutPadding(text.replaceAll("+", "-").replaceAll("/", "_")));
 

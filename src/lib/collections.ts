@@ -1,7 +1,7 @@
 type Weight<V> = { readonly maxBytes: number; readonly bytesOf: (value: V) => number };
 
 /**
- * A Map of at most `maxEntries`, and, where its values differ much in size, of at most `maxBytes`. The entries that were set longest ago are dropped
+ * A Map of at most `maxEntries` entries, and of at most `maxBytes` if its values differ much in size. The entries that were set longest ago are dropped
  * first (a Map iterates in insertion order).
  */
 export class BoundedMap<K, V> {

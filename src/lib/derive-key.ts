@@ -1,14 +1,26 @@
 import { utf8 } from "./bytes.ts";
 
-/** The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. The first is the one in use, the second is being replaced. */
+/** The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. The first key is in use, and the second is being replaced. */
 export type EdgeKeys = readonly Uint8Array<ArrayBuffer>[];
 
 /**
- * An AES-256-GCM key of one use, derived from an edge key by HKDF-SHA-256 (RFC 5869). The label names the use, so that what is sealed
- * for one use opens for no other. There is no salt because the edge key is random already (RFC 5869 §3.1).
+ * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that what is sealed for one
+ * does not open for another. There is no salt because the edge key is random already (RFC 5869 §3.1).
  */
-export async function deriveAesKey(edgeKey: Uint8Array<ArrayBuffer>, label: string): Promise<CryptoKey> {
+export const deriveAesKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
+  deriveKey(edgeKey, label, { algorithm: { name: "AES-GCM", length: 256 }, usages: ["encrypt", "decrypt"] });
+
+/** An HMAC-SHA-256 key of one use, derived in the same way. */
+export const deriveHmacKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
+  deriveKey(edgeKey, label, { algorithm: { name: "HMAC", hash: "SHA-256", length: 256 }, usages: ["sign"] });
+
+type Derived = {
+  readonly algorithm: Parameters<SubtleCrypto["deriveKey"]>[2];
+  readonly usages: ("encrypt" | "decrypt" | "sign")[];
+};
+
+async function deriveKey(edgeKey: EdgeKeys[number], label: string, { algorithm, usages }: Derived): Promise<CryptoKey> {
   const material = await crypto.subtle.importKey("raw", edgeKey, "HKDF", false, ["deriveKey"]);
   const hkdf = { name: "HKDF", hash: "SHA-256", salt: new Uint8Array(0), info: utf8(label) };
-  return crypto.subtle.deriveKey(hkdf, material, { name: "AES-GCM", length: 256 }, false, ["encrypt", "decrypt"]);
+  return crypto.subtle.deriveKey(hkdf, material, algorithm, false, usages);
 }

@@ -1,6 +1,6 @@
 import { utf8 } from "./bytes.ts";
 
-/** The value of a JSON text; undefined, which no JSON text means, if it is not JSON. */
+/** Returns the value of a JSON text. Undefined, which is not a value of JSON, if the text is not JSON. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -15,7 +15,7 @@ export function parseJsonObject(text: string): Readonly<Record<string, unknown>>
   return typeof json === "object" && json !== null && !Array.isArray(json) ? { ...json } : null;
 }
 
-/** A JSON answer of the edge's own. Its length is announced, so that an answer to HEAD has it too, and no cache may keep it. */
+/** Makes a JSON answer of the edge. The length is announced, so that an answer to HEAD has it too. No cache may keep the answer. */
 export function jsonResponse(
   value: unknown,
   init: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> },

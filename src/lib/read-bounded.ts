@@ -1,13 +1,13 @@
-/** A sender may make a chunk of each byte, and each chunk costs as much as a small request. Networks cut a body into longer pieces. */
+/** A sender may send each byte as its own chunk, and each chunk costs as much as a small request. Networks cut a body into longer pieces than this. */
 const minBytesPerChunk = 512;
-/** A client sends its form in one piece. A Pod may write its list name by name. */
+/** A client sends its form in one piece, but a Pod may write its list name by name. */
 const spareChunks = { request: 32, answer: 1_000 };
 
 type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
 
 /**
- * The whole body, or null if it is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest is not
- * read.
+ * Reads the whole body. Null if the body is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest
+ * is not read.
  */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
@@ -36,7 +36,7 @@ export async function boundedBytes(
   return whole;
 }
 
-/** The whole body as UTF-8 text, or null as above. */
+/** Like {@link boundedBytes}, but returns the body as UTF-8 text. */
 export async function boundedText(
   body: Request | Response,
   maxBytes: number,

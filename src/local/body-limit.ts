@@ -1,4 +1,4 @@
-/** What the CDN does in front of the Worker: a request whose body is over the limit gets 413 in HTML, and the Worker never hears of it. */
+/** Does what the CDN does in front of the Worker: a request whose body is over the limit gets 413 in HTML, and never reaches the Worker. */
 import type http from "node:http";
 import { closeNow, createHttpServer, listen } from "./http-server.ts";
 import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
@@ -6,7 +6,7 @@ import { type Connection, connectionTo, passThrough } from "./taps/pass-through.
 /** How long the rest of a refused body is read, so that its client finds the answer before the connection ends. */
 const lingerMs = 500;
 
-/** As Cloudflare writes it. */
+/** The same page that Cloudflare sends. */
 const page = Buffer.from(
   [
     "<html>",
@@ -22,7 +22,7 @@ const page = Buffer.from(
 
 type Limited = { readonly port: number; readonly targetPort: number; readonly limitBytes: number };
 
-/** Passes everything on to the Worker but bodies that are too large. An announced length is judged at once, another one while it comes. */
+/** Passes everything on to the Worker except bodies that are too large. A body with an announced length is judged at once, any other body while it arrives. */
 export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
   const connections = new WeakMap<object, Connection>();
   const onRequest: http.RequestListener = (request, response) => {
@@ -56,7 +56,7 @@ function refuse(request: http.IncomingMessage, response: http.ServerResponse): v
 
 const units: Readonly<Record<string, number>> = { "": 1, B: 1, KB: 1e3, MB: 1e6, GB: 1e9 };
 
-/** Bytes of a size such as `100MB`; null if the text is not one. */
+/** Returns the bytes of a size such as `100MB`, or null if the text is not a size. */
 export function parseSize(text: string): number | null {
   const [, digits = "", unit = ""] = /^(\d{1,12})([KMG]?B?)$/i.exec(text) ?? [];
   const factor = units[unit.toUpperCase()];

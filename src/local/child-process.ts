@@ -26,7 +26,7 @@ export function childEnv(): Readonly<Record<string, string | undefined>> {
 type Child = {
   readonly port: number;
   stop(): Promise<void>;
-  /** At once, as a crash ends it. */
+  /** Ends the process at once, as a crash does. */
   kill(): Promise<void>;
 };
 

@@ -2,8 +2,8 @@ import type { Owned } from "../blobs/proofs.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import type { LocationCache } from "../net/location-cache.ts";
+import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
-import { deletedAtMs, writeTombstone } from "./tombstones.ts";
 
 /** What one isolate knows of a manifest: which copy it has seen the location keep, or that it was deleted. */
 type Heard = { readonly what: Source | "deleted"; readonly atMs: number };

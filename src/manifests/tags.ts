@@ -2,10 +2,10 @@ import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
 import { type LocationCache, readCached } from "../net/location-cache.ts";
+import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { Tag } from "../oci/reference.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import { deletedAtMs, writeTombstone } from "./tombstones.ts";
 
 export type Tagged = { readonly pod: Pod; readonly repository: RepositoryName; readonly tag: Tag };
 

@@ -16,9 +16,11 @@ export type BreakerPorts = {
   readonly service: string;
   readonly send: (request: FetchRequest) => Promise<Answer>;
   /** A read that every service of this kind answers quickly, whatever it answers. */
-  readonly ping: FetchRequest;
+  readonly ping: () => FetchRequest;
   /** A call that is silent for this long counts as a failure. Null: its silence says nothing about the service. */
   readonly silenceMs: number | null;
+  /** Whether a failure may be the fault of what is asked for, and not of the service. */
+  readonly isOfClient: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;
 };
@@ -28,14 +30,14 @@ export type BreakerPorts = {
  * that is too large for a proxy, or one whose digest takes long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
-  const { breaker, service, send, silenceMs, clock } = ports;
+  const { breaker, service, send, silenceMs, isOfClient, clock } = ports;
   const admission = breaker.admit(service, clock());
   const isOpen = admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports)));
   if (isOpen) return err({ reason: "breaker-open", text: `not called, because it has just failed: ${admission.why}` });
   const startedAtMs = clock();
   let isCounted = false;
   const fail = (why: string) => {
-    if (!isCounted) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
+    if (!isCounted && !isOfClient) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
     isCounted = true;
   };
   // A client may give up before the deadline, so silence is counted while it lasts.
@@ -60,7 +62,7 @@ function failureOf(answer: Answer, doesSilenceCount: boolean): string | null {
 
 async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts): Promise<boolean> {
   let isLate = false;
-  const pinged = send(ping).then((answer) => {
+  const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));
     const isThere = isAnswered(answer);
     if (isThere && isLate) breaker.answered(service, clock());

@@ -1,4 +1,5 @@
-import type { OciError } from "../oci/errors.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Refusal } from "../refusal.ts";
 
 /** RFC 9110 §7.6.1: these belong to one connection, as do the headers that `Connection` names. */
 const hopByHop = [
@@ -23,22 +24,25 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
   };
 }
 
-export function withoutHopByHop(headers: Headers): Headers {
-  const kept = new Headers(headers);
-  const named = new Set((headers.get("Connection") ?? "").split(",").map((name) => name.trim().toLowerCase()));
+/** Takes these headers out, and those that `isDropped`, whose names are in lower case. */
+export function dropHopByHop(headers: Headers, isDropped: (name: string) => boolean): void {
+  const connection = headers.get("Connection");
+  const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
   // A message may name thousands of headers here, but it has few.
-  for (const name of [...kept.keys()]) if (hopByHop.includes(name) || named.has(name)) kept.delete(name);
-  return kept;
+  for (const name of [...headers.keys()]) {
+    if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
+  }
 }
 
 /** Clients send about ten headers, and proxies add a few. Each one costs a Pod request several microseconds. */
 const MAX_HEADERS = 200;
 
-/** RFC 6585 §5: the answer to a request with more headers than are passed on. */
-export function refuseTooManyHeaders(headers: Headers): OciError | null {
+/** RFC 6585 §5: a request with more headers than a Pod is sent. They are counted only for a Pod, because counting takes a tenth of a redirect's time. */
+export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
   const count = [...headers.keys()].length;
-  if (count <= MAX_HEADERS) return null;
-  return { code: "UNSUPPORTED", status: 431, message: `request has ${count} headers; want at most ${MAX_HEADERS}` };
+  if (count <= MAX_HEADERS) return ok(null);
+  const message = `request has ${count} headers; want at most ${MAX_HEADERS}`;
+  return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 431, message } });
 }
 
 const MAX_HEADER_CHARACTERS = 16 * 1024;
@@ -50,8 +54,11 @@ export function tooLongHeader(headers: Headers): string | null {
 }
 
 /** The announced length of a body in bytes: 0 if there is no body, null if its length was not announced (chunked). */
-export function announcedBytes(body: ReadableStream | null, headers: Headers): number | null {
-  if (body === null) return 0;
+export const announcedBytes = (body: ReadableStream | null, headers: Headers): number | null =>
+  body === null ? 0 : contentLength(headers);
+
+/** Null: there is no `Content-Length`, or it is not a number. */
+export function contentLength(headers: Headers): number | null {
   const length = headers.get("Content-Length");
   const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;
   return Number.isSafeInteger(bytes) ? bytes : null;

@@ -1,4 +1,5 @@
 import { announcedBytes } from "./headers.ts";
+import { within } from "./within.ts";
 
 /** How a body ended: whole, or because the side that gives it or the one that takes it broke off or stood still. */
 export type BodyEnd = "whole" | "source broke" | "sink broke" | "source stalled" | "sink stalled";
@@ -29,27 +30,37 @@ const slowMs = 1_000;
  *
  * Unless the body is whole, the rest of `source` is cancelled and `sink` is left open: its owner knows what its end would mean.
  */
-export async function moveBody(source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> {
+export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> =>
+  moveBegun(beginReading(source, leastPieceBytes), sink, limits);
+
+type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+/** A body of which the first piece is being read. */
+type Begun = { readonly reader: ReadableStreamBYOBReader; readonly first: Promise<Piece> };
+
+function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun {
   const reader = source.getReader({ mode: "byob" });
+  return { reader, first: reader.read(new Uint8Array(bytes)) };
+}
+
+async function moveBegun(begun: Begun, sink: Sink, limits: Limits): Promise<BodyEnd> {
   const watch = startWatch(limits);
-  const end = await Promise.race([move(reader, sink, watch), watch.cut]);
+  const end = await Promise.race([move(begun, sink, watch), watch.cut]);
   watch.end();
-  if (end !== "whole") reader.cancel(new Error(end)).catch(() => {});
+  if (end !== "whole") begun.reader.cancel(new Error(end)).catch(() => {});
   return end;
 }
 
-async function move(reader: ReadableStreamBYOBReader, sink: Sink, watch: Watch): Promise<BodyEnd> {
-  let buffer = new ArrayBuffer(leastPieceBytes);
-  for (;;) {
+async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise<BodyEnd> {
+  for (let piece = first; ; ) {
     watch.waitFor("source");
-    const read = await reader.read(new Uint8Array(buffer)).catch(() => null);
+    const read = await piece.catch(() => null);
     if (read === null) return "source broke";
     // A read that the watch has cancelled ends like the body.
     if (watch.isOver()) return "source stalled";
     if (read.done) break;
     const startedAtMs = watch.waitFor("sink");
     if (!(await succeeds(sink.write(read.value)))) return "sink broke";
-    buffer = nextBuffer(read.value, Date.now() - startedAtMs);
+    piece = reader.read(new Uint8Array(nextBuffer(read.value, Date.now() - startedAtMs)));
   }
   watch.waitFor("sink");
   return (await succeeds(sink.close())) ? "whole" : "sink broke";
@@ -113,19 +124,30 @@ type WatchLimits = Limits & {
   readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
 };
 
-/** An answer whose body is watched on its way to the client, and how that body ends. */
-export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> };
+/** An answer whose body is watched on its way to the client, and how that body ends. Null: there is nothing to watch. */
+export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
+
+/** A manifest mostly comes in one piece with its head. Passing that on costs 150 µs of CPU time less than a pipe. */
+const mostBytesAtOnce = 64 * 1024;
+const atOnceMs = 50;
 
 /**
- * Null: there is no body, or it cannot be watched. JavaScript would see an encoded body decoded, and the client would get other bytes than the Pod sent.
- * If the body is cut, the client's connection is closed, so that a part does not look whole.
+ * An encoded body cannot be watched: JavaScript would see it decoded, and the client would get other bytes than the Pod sent. If the body is cut, the
+ * client's connection is closed, so that a part does not look whole.
  */
-export function watchAnswer(response: Response, limits: WatchLimits): WatchedAnswer | null {
+export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
-  if (body === null || headers.has("Content-Encoding")) return null;
-  const pipe = openPipe(announcedBytes(body, headers));
+  if (body === null || headers.has("Content-Encoding")) return { response, ended: null };
+  const bytes = announcedBytes(body, headers);
+  const isSmall = bytes !== null && bytes > 0 && bytes <= mostBytesAtOnce;
+  const begun = beginReading(body, isSmall ? bytes : leastPieceBytes);
+  const piece = isSmall ? await within(begun.first, atOnceMs).catch(() => "late" as const) : "late";
+  if (piece !== "late" && piece.value?.byteLength === bytes) {
+    return { response: new Response(piece.value, response), ended: null };
+  }
+  const pipe = openPipe(bytes);
   const writer = pipe.writable.getWriter();
-  const ended = moveAll(body, writer, limits).then((end) => {
+  const ended = moveAll(begun, writer, limits).then((end) => {
     // workerd takes an error with this member for a lost connection, and any other for an exception of the Worker's.
     if (end !== "whole") writer.abort(Object.assign(new Error(end), { retryable: true })).catch(() => {});
     return end;
@@ -147,13 +169,9 @@ export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => numbe
 }
 
 /** Moves the body, and then what is missing of it if that is held here. */
-async function moveAll(
-  body: ReadableStream<Uint8Array>,
-  writer: Sink,
-  { rest, ...limits }: WatchLimits,
-): Promise<BodyEnd> {
+async function moveAll(begun: Begun, writer: Sink, { rest, ...limits }: WatchLimits): Promise<BodyEnd> {
   const counting = countBytes(writer);
-  const end = await moveBody(body, counting, limits);
+  const end = await moveBegun(begun, counting, limits);
   const isCut = end === "source broke" || end === "source stalled";
   const missing = isCut ? ((await rest?.(counting.sentBytes())) ?? null) : null;
   const held = missing === null ? null : new Response(missing).body;

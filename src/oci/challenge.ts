@@ -10,7 +10,7 @@ export type Challenge = {
   readonly error: ChallengeError | null;
 };
 
-/** One header line, lower-case keys, no spaces after commas: the form that every client's parser reads (RFC 9110 §11.6.1). */
+/** Formats one header line with lower-case keys and no spaces after commas, because every client's parser reads this form (RFC 9110 §11.6.1). */
 export function formatChallenge({ realm, service, access, error }: Challenge): string {
   const scope = access.map(formatScope).join(" ");
   const parameters = [
@@ -22,7 +22,7 @@ export function formatChallenge({ realm, service, access, error }: Challenge): s
   return `Bearer ${parameters.join(",")}`;
 }
 
-/** What the first Bearer challenge of a Pod's answer says, or null if there is none. A parameter that it lacks is empty. */
+/** Reads the first Bearer challenge of a Pod's answer. Null if there is none. A parameter that the challenge lacks is empty. */
 export function parseChallenge(header: string | null): Challenge | null {
   const parameters = header === null ? null : bearerParameters(header);
   if (parameters === null) return null;
@@ -38,10 +38,13 @@ export function parseChallenge(header: string | null): Challenge | null {
 
 /** Longer than any challenge for one repository. */
 const MAX_HEADER_CHARACTERS = 8192;
-/** A scheme, or a parameter with its value. No two parts that repeat can take the same character, so the time to match is linear. */
+/** Matches a scheme, or a parameter with its value. No two repeated parts of the pattern accept the same character, so matching takes linear time. */
 const schemeOrParameter = /[\s,]*([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/gy;
 
-/** A header may have several challenges (RFC 9110 §11.6.1), and several header lines are one header. Null: there is no Bearer challenge. */
+/**
+ * Returns the parameters of the first Bearer challenge, or null if there is none. A header may have several challenges (RFC 9110 §11.6.1), and several
+ * header lines are read as one header.
+ */
 function bearerParameters(header: string): ReadonlyMap<string, string> | null {
   if (header.length > MAX_HEADER_CHARACTERS) return null;
   const parameters = new Map<string, string>();

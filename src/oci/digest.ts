@@ -1,10 +1,10 @@
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** `algorithm:encoded` of the OCI image spec. Only {@link parseDigest} makes one. */
+/** A digest of the OCI image spec, `algorithm:encoded`. Only {@link parseDigest} makes one. */
 export type Digest = Brand<string, "Digest">;
 
-// OCI image spec, "Digests". An algorithm that is not registered is legal, and the Pod judges it.
+// OCI image spec, "Digests". Algorithms that are not registered are legal, so the Pod decides about them.
 const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
 const MAX_DIGEST_CHARACTERS = 255;
@@ -13,7 +13,7 @@ const MAX_DIGEST_CHARACTERS = 255;
 export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
 
 export function parseDigest(text: string): Result<Digest, string> {
-  const [, algorithm = "", encoded = ""] = isDigestLike(text) ? (digestGrammar.exec(text) ?? []) : [];
+  const [, algorithm = "", encoded = ""] = (text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.exec(text)) || [];
   const encoding = registered[algorithm];
   if (algorithm !== "" && (encoding === undefined || encoding.test(encoded))) return ok(text as Digest);
   return err(

@@ -4,9 +4,9 @@ import { isDigest, type Reference, type Tag } from "./reference.ts";
 import type { RepositoryName } from "./repository-name.ts";
 
 /**
- * What a request asks for: one arm for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
- * and for the token endpoint. `parseEndpoint` makes it, and what a Pod is sent is formatted from it again, so that edge and Pod cannot
- * disagree about the name.
+ * What a request asks for. The union has one member for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
+ * and for the token endpoint. `parseEndpoint` makes it from a request, and `formatEndpoint` makes the Pod's request from it, so edge and Pod cannot disagree
+ * about the name.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */
@@ -73,7 +73,7 @@ export function digestOf(endpoint: Endpoint): Digest | null {
   return endpoint.kind === "manifest" && isDigest(endpoint.reference) ? endpoint.reference : null;
 }
 
-/** Path and query for the Pod: the inverse of `parseEndpoint`. */
+/** Formats path and query for the Pod. This is the inverse of `parseEndpoint`. */
 export function formatEndpoint(endpoint: RegistryEndpoint): string {
   const query = formatQuery(endpoint);
   return query === "" ? formatPath(endpoint) : `${formatPath(endpoint)}?${query}`;

@@ -1,6 +1,6 @@
 import { jsonResponse } from "../lib/json.ts";
 
-/** Codes of the OCI distribution spec, "Error Codes", and of distribution's own API if the spec has none. */
+/** The codes of the OCI distribution spec, "Error Codes". Where the spec has no fitting code, we use one of distribution's own API. */
 export type ErrorCode =
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
@@ -34,7 +34,7 @@ export type OciError = {
   readonly code: ErrorCode;
   readonly message: string;
   readonly detail?: unknown;
-  /** A status that replaces the usual one of the code. */
+  /** Replaces the code's usual status. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
   /** More top-level members next to `errors`, as GitLab's token service has. */
@@ -44,7 +44,7 @@ export type OciError = {
 /** Registries send this header with every answer. */
 export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
 
-/** The error in OCI form (distribution spec, "Error Codes"). Clients show its message, so no secret may be in it. */
+/** Formats the error in OCI form (distribution spec, "Error Codes"). Clients show the message, so it must not contain a secret. */
 export function errorResponse(error: OciError): Response {
   const { code, message, detail } = error;
   const entry = detail === undefined ? { code, message } : { code, message, detail };

@@ -1,25 +1,25 @@
 import { type Digest, parseDigest } from "./digest.ts";
 import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
-/** Media types that a registry looks for among its manifests, or not at all because clients fetch them from elsewhere. */
+/** Media types that are not blobs of the repository: a registry has manifests and indexes among its manifests, and clients fetch foreign layers elsewhere. */
 const notABlob = /manifest|index|foreign|nondistributable/i;
 
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
 const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 
-/** No image has as many layers. Each one costs memory. */
+/** No image has this many layers. The limit exists because each blob costs memory. */
 const MAX_BLOBS = 256;
 
 /**
- * The blobs that a registry must have found in the repository when it took this manifest: config and layers, except those that it need
- * not have (OCI image spec, "Descriptors": `urls`). A manifest that two parsers could read in two ways gives none.
+ * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers. Layers with `urls` are left
+ * out, because a registry need not have them (OCI image spec, "Descriptors"). A manifest that two parsers could read differently gives no blobs.
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
   const mediaType = mediaTypeOf(contentType);
   const manifest = isImageType(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
-  // If it also reads as an index or another kind, the registry may have checked it as that (CVE-2021-41190).
+  // If the manifest also reads as an index or another kind, the registry may have checked it as that kind (CVE-2021-41190).
   if (["manifests", "blobs", "fsLayers"].some((member) => member in manifest)) return [];
   const layers = manifest["layers"];
   const descriptors = [manifest["config"], ...(Array.isArray(layers) ? layers : [])];
@@ -35,7 +35,7 @@ function blobOf(descriptor: unknown): readonly Digest[] {
   return parsed.ok && !fetchedElsewhere ? [parsed.value] : [];
 }
 
-/** False also for an object that spells one of `members` in another case: Go's parsers take `Layers` for `layers`, others do not. */
+/** Whether the value is an object that spells none of `members` in another case. Go's parsers accept `Layers` for `layers`, and others do not. */
 function isPlainObject<Member extends string>(
   value: unknown,
   members: readonly Member[],
@@ -45,12 +45,12 @@ function isPlainObject<Member extends string>(
   return Object.keys(value).every((name) => !folded.has(fold(name)) || members.some((member) => member === name));
 }
 
-/** Close to Unicode's simple folding. Both directions are needed: the Kelvin sign only folds down and the long s only up. */
+/** Comes close to Unicode's simple folding. Both calls are needed, because the Kelvin sign only folds down, and the long s only folds up. */
 const fold = (name: string): string => name.toUpperCase().toLowerCase();
 
 /**
- * The value of a JSON text that all parsers read alike. Null if the text is not JSON or an object has two members of one name: parsers
- * differ on which of the two counts, so the registry that checked a manifest and the edge that trusts this check could read two things.
+ * Parses a JSON text that all parsers read alike. Null if the text is not JSON, or an object has two members of one name. Parsers differ on which of the two
+ * counts, so the edge could read another manifest than the one that the registry checked.
  */
 function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | null {
   try {
@@ -62,7 +62,7 @@ function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | 
   }
 }
 
-/** How many members a valid JSON text names: the strings that a colon follows. */
+/** Counts the members in a valid JSON text. Each string that is followed by a colon names a member. */
 function namesIn(text: string): number {
   let names = 0;
   for (let start = text.indexOf('"'); start >= 0; ) {
@@ -76,7 +76,7 @@ function namesIn(text: string): number {
   return names;
 }
 
-/** How many members the objects of a parsed value have, at any depth. */
+/** Counts the members of all objects in a parsed value, at any depth. */
 function membersOf(root: unknown): number {
   let members = 0;
   const open = [root];

@@ -1,4 +1,4 @@
-/** The media types of image manifests, and of the lists of them that name one manifest for each platform. */
+/** The media types of image manifests, and of lists, which name one image manifest for each platform. */
 const imageTypes = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.docker.distribution.manifest.v2+json",
@@ -12,7 +12,7 @@ export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[numb
 
 export const mediaTypeOf = (contentType: string | null): string => contentType?.split(";")[0]?.trim() ?? "";
 
-/** Null for any other content type. */
+/** Null if the content type is not that of a manifest. */
 export function manifestTypeOf(contentType: string | null): ManifestType | null {
   const mediaType = mediaTypeOf(contentType);
   return [...imageTypes, ...listTypes].find((type) => type === mediaType) ?? null;
@@ -21,16 +21,19 @@ export function manifestTypeOf(contentType: string | null): ManifestType | null 
 /** Whether a manifest of this type names blobs. A list does not: it names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
+/** Clients name about ten types. Each entry costs time, and 16,000 fit into a header. */
+const MAX_ACCEPT_ENTRIES = 100;
+
 /**
- * Whether `Accept` names this very type. A registry may also serve it to a client that names a wildcard, or nothing, but then registries differ: distribution
- * answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type in its first entries. A registry may also serve the type to a client that names a wildcard or nothing. But
+ * registries differ in this: distribution answers 404 or converts the manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
 function acceptedTypes(accept: string | null): ReadonlySet<string> {
   const types = new Set<string>();
-  for (const entry of (accept ?? "").split(",")) {
-    const [type = "", weight = "q=1", ...rest] = entry.split(";").map((part) => part.trim());
+  for (const entry of (accept ?? "").split(",", MAX_ACCEPT_ENTRIES)) {
+    const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
     // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
     const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
     if (isWanted && rest.length === 0) types.add(type);
@@ -38,7 +41,9 @@ function acceptedTypes(accept: string | null): ReadonlySet<string> {
   return types;
 }
 
-/** Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. What such a client is told does not depend on its `Accept`. */
+/**
+ * Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. What a registry answers such a client does not depend on `Accept`.
+ */
 export function acceptsAnyManifest(accept: string | null): boolean {
   const accepted = acceptedTypes(accept);
   return [...imageTypes, ...listTypes].every((type) => accepted.has(type));

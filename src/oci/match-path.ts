@@ -3,9 +3,8 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * Every endpoint with its path and its methods; the first path that fits is the one. `<name>` takes as many segments as there are, any
- * other `<…>` takes one, and `[/]` is a slash that may be missing. A path is read from its end, because the components of a repository name
- * may be `manifests`, `blobs` or `tags` too.
+ * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, any other `<…>` takes one, and
+ * the slash in `[/]` may be missing. A path is read from its end, because the components of a repository name may be `manifests`, `blobs` or `tags` too.
  *
  * GitLab redirects a path that lacks its last slash. We read it as the same endpoint, because a redirected PATCH becomes a GET.
  */
@@ -28,12 +27,14 @@ const endpoints: { readonly [K in Kind]: { readonly path: string; readonly metho
 };
 type MethodOf<K extends Kind> = Extract<Endpoint, { readonly kind: K }>["method"];
 
-/** What a path says before any of it is parsed: the text of the name, null if the endpoint has none, and the last segment. */
+/** The parts of a path before they are parsed. `name` is null if the endpoint has no name, and `last` is the last segment. */
 export type PathMatch = { readonly kind: Kind; readonly name: string | null; readonly last: string };
 
 type Pattern = {
   readonly kind: Kind;
   readonly before: string;
+  /** The number of the name's first segment. */
+  readonly nameStart: number;
   /** The segments after the name; null if there is no name. */
   readonly after: readonly string[] | null;
   readonly mayEndInSlash: boolean;
@@ -42,27 +43,30 @@ type Pattern = {
 const patterns = (Object.keys(endpoints) as Kind[]).map((kind): Pattern => {
   const { path } = endpoints[kind];
   const [before = "", after] = path.replace("[/]", "").split("<name>");
-  return { kind, before, after: after?.split("/").slice(1) ?? null, mayEndInSlash: path.endsWith("[/]") };
+  const nameStart = before.split("/").length - 1;
+  return { kind, before, nameStart, after: after?.split("/").slice(1) ?? null, mayEndInSlash: path.endsWith("[/]") };
 });
 
 export const methodsOf = (kind: Kind): readonly string[] => endpoints[kind].methods;
 
 export function matchPath(path: string): PathMatch | null {
+  const segments = path.split("/");
   for (const pattern of patterns) {
-    const match = matchPattern(pattern, path);
+    const match = matchPattern(pattern, path, segments);
     if (match !== null) return match;
   }
   return null;
 }
 
-function matchPattern({ kind, before, after, mayEndInSlash }: Pattern, path: string): PathMatch | null {
-  const text = mayEndInSlash && path.endsWith("/") ? path.slice(0, -1) : path;
-  if (after === null) return text === before ? { kind, name: null, last: "" } : null;
-  if (!text.startsWith(before)) return null;
-  const segments = text.slice(before.length).split("/");
-  const count = segments.length - after.length;
-  // `/v2/tags/list` lacks a name and is refused for that; to GitLab `/gitlab/v1/repositories/tags/list` is the repository `tags/list`.
+function matchPattern(pattern: Pattern, path: string, segments: readonly string[]): PathMatch | null {
+  const { kind, before, after, mayEndInSlash } = pattern;
+  const hasSlash = mayEndInSlash && path.endsWith("/");
+  if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
+  const end = segments.length - (hasSlash ? 1 : 0);
+  const nameEnd = end - after.length;
+  // `/v2/tags/list` lacks a name and is refused, but GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
-  if (count < fewest || !after.every((word, at) => word.startsWith("<") || word === segments[count + at])) return null;
-  return { kind, name: segments.slice(0, count).join("/"), last: segments.at(-1) ?? "" };
+  if (nameEnd - pattern.nameStart < fewest || !path.startsWith(before)) return null;
+  if (!after.every((word, at) => word.startsWith("<") || word === segments[nameEnd + at])) return null;
+  return { kind, name: segments.slice(pattern.nameStart, nameEnd).join("/"), last: segments[end - 1] ?? "" };
 }

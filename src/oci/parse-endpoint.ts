@@ -23,7 +23,7 @@ export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciErr
   const query = parseQuery(kind, url.search.slice(1));
   if (!query.ok) return query;
   const named = name === null ? {} : { name: name.value };
-  // Each kind gets its own members from the table and from `parseLast` and `parseQuery`. A round-trip test checks that for every kind.
+  // The cast is safe, because each kind gets its own members from the table, `parseLast` and `parseQuery`. A round-trip test checks this for every kind.
   return ok({ kind, method, ...named, ...last.value, ...query.value } as Endpoint);
 }
 
@@ -33,12 +33,12 @@ const notFound = (path: string): OciError => ({
   message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
 
-/** The longest path of an endpoint, with its name, and its digest or upload, has about 800 characters. */
+/** The longest path of an endpoint has about 800 characters, with its name and its digest or upload. */
 const MAX_MOVED_CHARACTERS = 1_000;
 
 /**
- * Registries redirect a path that has slashes too many at its start or its end, whatever the method is (distribution's router). Null: without these
- * slashes it is no endpoint either.
+ * Redirects a path with too many slashes at its start or its end, whatever the method is, as registries do (distribution's router). Null if the path without
+ * these slashes is not an endpoint either.
  */
 function moved({ origin, pathname, search }: URL): OciError | null {
   const isMoved = pathname.startsWith("//") || pathname.endsWith("/");
@@ -69,7 +69,7 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
-/** The member that the last segment of the path gives. */
+/** Parses the last segment of the path, if the endpoint has a member for it. */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
     case "blob":
@@ -81,7 +81,7 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
       const text = unescapeColon(last);
       const reference = parseReference(text);
       if (reference.ok) return ok({ reference: reference.value });
-      // Registries have no route for a tag that cannot exist, so they answer 404.
+      // Registries have no route for an invalid tag, so they answer 404.
       return err({ code: text.includes(":") ? "DIGEST_INVALID" : "MANIFEST_UNKNOWN", message: reference.error });
     }
     case "upload":
@@ -99,10 +99,10 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
 /** Some clients escape the colon of a digest, which RFC 3986 §3.3 allows; nothing else in a reference may be escaped. */
 const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 
-/** What the session ids of distribution and GitLab are made of, and what RFC 3986 §2.3 leaves unescaped. */
+/** The characters of distribution's and GitLab's session ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** The raw query, without the parameters that the endpoint has a member for, and these members. */
+/** Takes the parameters that the endpoint has a member for out of the raw query. Returns these members and the rest of the query. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {
@@ -132,7 +132,10 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
 
 type Taken<Name extends string> = { readonly values: Readonly<Record<Name, string | null>>; readonly rest: string };
 
-/** The values of some parameters, and the query without them. One that is given twice is refused, because edge and Pod could read two values. */
+/**
+ * Returns the values of some parameters, and the query without them. A parameter that is given twice is refused, because edge and Pod could read different
+ * values.
+ */
 function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
   const parameters = readParameters(query);
   const valuesOf = (name: Name) => parameters.filter((each) => each.name === name).map(({ value }) => value);

@@ -3,22 +3,22 @@
  * an upload belongs to the Pod, and we cannot know what it means.
  */
 
-/** One `name=value` of a query, decoded, and its own text. */
+/** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */
 export type Parameter = { readonly name: string; readonly value: string; readonly text: string };
 
-/** No client sends as many. Without a bound, the 16,000 parameters that fit into a URL would cost tens of milliseconds. */
+/** No client sends this many parameters. Without a bound, the 16,000 parameters that fit into a URL would cost tens of milliseconds. */
 export const MAX_PARAMETERS = 100;
 /** A token request has up to 200 scopes, each of which may be a parameter of its own. */
 export const MAX_TOKEN_PARAMETERS = 300;
 
-/** Whether a query or a form has more parameters. Empty ones count, because they cost as much. */
+/** Whether a query or a form has more than `most` parameters. Empty parameters count, because they cost as much. */
 export const hasMoreParameters = (query: string, most: number): boolean => query.split("&", most + 1).length > most;
 
-/** Every parameter, in its order, decoded as servers do, malformed escapes included. */
+/** Reads every parameter in order and decodes it as servers do, even if its escapes are malformed. */
 export const readParameters = (query: string): readonly Parameter[] => query.split("&").map(readParameter);
 
 function readParameter(text: string): Parameter {
-  // URLSearchParams drops a question mark at the beginning, so it gets one of its own.
+  // URLSearchParams drops one leading question mark, so we add one for it to drop.
   const [[name, value] = ["", ""]] = new URLSearchParams(`?${text}`);
   return { name, value, text };
 }
@@ -36,7 +36,7 @@ export const withoutParameters = (query: string, names: readonly string[]): stri
 export const joinParameters = (parameters: readonly Parameter[]): string =>
   parameters.map(({ text }) => text).join("&");
 
-/** `query` with the parameters added at its end, in a form that every server reads alike. Null values are left out. */
+/** Adds the parameters at the end of `query`, in a form that every server reads alike. Null values are left out. */
 export function withParameters(query: string, added: Readonly<Record<string, string | null>>): string {
   const segments = Object.entries(added).flatMap(([name, value]) =>
     value === null ? [] : [`${name}=${encodeURIComponent(value)}`],

@@ -2,13 +2,13 @@ import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, isDigestLike, parseDigest } from "./digest.ts";
 
-/** `<tag>` of the distribution spec. Only {@link parseTag} makes one. */
+/** A `<tag>` of the distribution spec. Only {@link parseTag} makes one. */
 export type Tag = Brand<string, "Tag">;
 
-/** A text in the form of a digest that is not one. Registries answer it with 400, 404 or 500, so the Pod is asked. */
+/** A text that looks like a digest but is malformed. Registries answer it with 400, 404 or 500, so the Pod is asked. */
 export type DigestLike = Brand<string, "DigestLike">;
 
-/** `<tag-or-digest>`: the last segment of a manifest's path. A colon tells them apart, because no tag has one. */
+/** The last segment of a manifest's path, `<tag-or-digest>`. A text with a colon is not a tag, because no tag contains one. */
 export type Reference = Tag | Digest | DigestLike;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <reference> as a tag.

@@ -7,10 +7,10 @@ export type RepositoryName = Brand<string, "RepositoryName">;
 /** The first components of a name, at most {@link MAX_PREFIX_COMPONENTS}. An assignment is for a prefix. */
 export type Prefix = Brand<string, "Prefix">;
 
-/** Distribution's bound on a name, which keeps host and name within 255 characters of a reference. */
+/** Distribution's limit for a name. It keeps the host and the name of a reference within 255 characters. */
 const MAX_NAME_CHARACTERS = 255;
 
-/** GitLab nests groups 20 deep. This also bounds the one bulk KV read (100 keys) of a name that is not cached. */
+/** GitLab nests groups 20 deep. The limit also keeps the look-up of a name that is not cached within one bulk read of KV (100 keys). */
 export const MAX_PREFIX_COMPONENTS = 20;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <name>.
@@ -38,8 +38,8 @@ export function parsePrefix(text: string): Result<Prefix, string> {
 }
 
 /**
- * The prefixes of a name that have at most so many components, longest first. They end where a component ends: `acme` is a prefix of `acme/app` and not
- * of `acmecorp`.
+ * Returns the prefixes of a name that have at most `maxComponents` components, longest first. A prefix ends where a component ends: `acme` is a prefix of
+ * `acme/app` and not of `acmecorp`.
  */
 export function prefixesOf(name: RepositoryName, maxComponents = MAX_PREFIX_COMPONENTS): readonly Prefix[] {
   const prefixes: Prefix[] = [];

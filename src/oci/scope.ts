@@ -3,13 +3,13 @@ import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEnd
 /** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
-/** Pods know five. */
+/** Pods know only five actions. */
 export const MAX_ACTIONS = 20;
 
 /**
- * `type:name:action,action` of distribution's token scope grammar. The name may hold colons (`host:5000/a`), so the type
- * ends at the first colon and the actions begin after the last; each counts once. Null if the text has fewer than two colons,
- * very many actions, or a control character, at which some token services fail.
+ * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first colon
+ * and the actions begin after the last. Each action counts once. Null if the text has fewer than two colons, too many actions, or a control character,
+ * because some token services fail at these.
  */
 export function parseScope(text: string): Access | null {
   if (/\p{Cc}/u.test(text)) return null;
@@ -24,7 +24,9 @@ export function parseScope(text: string): Access | null {
 
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
-/** All different scopes of the values of `scope`, which clients repeat, join by spaces, or both (token spec, "Requesting a Token"). */
+/**
+ * Returns each different scope in the values of `scope`. Clients repeat the parameter, join scopes by spaces, or do both (token spec, "Requesting a Token").
+ */
 export function parseScopes(values: readonly string[]): readonly Access[] {
   const texts = new Set(values.flatMap((value) => value.split(/\s+/)));
   const scopes = [...texts]
@@ -51,8 +53,8 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 }
 
 /**
- * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if it names nothing that needs a right. `also` is
- * for what the request reads elsewhere, such as the source of a mount; the edge refuses nothing for lack of it.
+ * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if this needs no right. `also` is for what the request reads
+ * elsewhere, such as the source of a mount. The edge refuses no request because the token lacks `also`.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;
@@ -78,7 +80,7 @@ export function requiredAccess(endpoint: Endpoint): RequiredAccess {
 /** All that a token must grant, in the order of a challenge. */
 export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
 
-/** The other repositories that a request reads, `/*` for all below one. */
+/** Returns the other repositories that a request reads. A name with `/*` at its end means all repositories below that name. */
 function sourcesOf(endpoint: RepositoryEndpoint): readonly string[] {
   const { name } = endpoint;
   if (endpoint.kind === "gitlab-descendants") return [`${name}/*`];

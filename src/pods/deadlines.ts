@@ -4,8 +4,9 @@ import { isRead } from "../oci/scope.ts";
 import { uploadedBytes } from "./upload-size.ts";
 
 /**
- * How long the edge waits for a Pod: from the end of the request's body to the answer's headers. Some registries read every tag or name before they
- * list the first. A write may take as long as a registry needs for a blob's digest or a manifest's tags; its deadline ends only the client's wait.
+ * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read every
+ * tag or name before they list the first. A write may take as long as a registry needs for a blob's digest or a manifest's tags. The deadline of a write
+ * ends only the client's wait.
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
@@ -39,9 +40,7 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
   return bytesBefore === null ? null : (bytes) => leastUploadMs + Math.ceil((bytesBefore + bytes) / uploadBytesPerMs);
 }
 
-/**
- * From when on the silence of a call counts as a failure of the service. Null: it never does, because a list may take long, and so may a write.
- */
+/** Returns after how long the silence of a call counts as a failure of the service. Null means never, because a list or a write may take long. */
 export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
   isRead(method) && deadlineMs <= tokenDeadlineMs ? deadlinesMs.read : null;
 

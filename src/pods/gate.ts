@@ -5,12 +5,13 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { Refusal } from "../refusal.ts";
 
-/** A Pod whose registry this request may go to. Only {@link passGate} makes one, and every call to a registry takes one. */
+/** A Pod to whose registry this request may go. Only {@link passGate} makes one, and every call to a registry needs one. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
 /**
- * The one gate before every registry. It refuses by blocks and by the Pod's state. It also refuses what may not rest on an outdated directory: a write,
- * because a push to the Pod that owned the name yesterday is lost, and a name without a Pod, because it may have been assigned since.
+ * Every request passes this gate before it reaches a registry. The gate refuses requests because of a block or the Pod's state. While the directory is
+ * outdated, it also refuses a write, because a push to the Pod that owned the name yesterday would be lost, and a name without a Pod, because the name may
+ * have been assigned since.
  */
 export function passGate(method: string, { pod, blocked, stale }: Resolution): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });

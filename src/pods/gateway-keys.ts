@@ -1,13 +1,16 @@
 import { parseBase64 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** One or two keys that the edge and one Pod's gateway share. The first seals; the gateway opens with any, so that one can be replaced. */
+/**
+ * One or two keys that the edge and one Pod's gateway share. The edge seals with the first, and the gateway opens with any of them, so that a key can be
+ * replaced.
+ */
 export type GatewayKeys = readonly [Uint8Array<ArrayBuffer>, ...Uint8Array<ArrayBuffer>[]];
 
 const keyBytes = 32;
 const maxKeys = 2;
 
-/** Keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error completes a sentence and never has the text. */
+/** Parses keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error completes a sentence and never contains the text. */
 export function parseGatewayKeys(text: string): Result<GatewayKeys, string> {
   const texts = text.split(/[\s,]+/).filter((each) => each !== "");
   const keys = texts.flatMap((each) => parseBase64(each) ?? []).filter(({ byteLength }) => byteLength === keyBytes);

@@ -6,12 +6,12 @@ import type { GatewayKeys } from "./gateway-keys.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** What is sealed, and until when it is good. The kind is in the protected header, so that what is meant for one use opens for no other. */
+/** The kind is in the protected header, so that claims that were sealed for one use do not open for another. */
 type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
-/** A JWE in compact form: it has only characters that no client changes when it decodes, sorts and encodes a query. */
+/** Seals the claims as a JWE in compact form. No client changes its characters when it decodes, sorts and encodes a query. */
 export async function sealForGateway(
   claims: Claims,
   lifeSeconds: number,
@@ -22,7 +22,7 @@ export async function sealForGateway(
   return jwe.setProtectedHeader({ ...algorithm, typ: kind }).encrypt(keys[0]);
 }
 
-/** The claims, if they were sealed for this use and have not expired. The error says why not, without a secret. */
+/** Returns the claims if they were sealed for this use and have not expired. The error says why they do not open, and contains no secret. */
 export async function openAtGateway(text: string, { kind, keys, now }: Sealed): Promise<Result<Claims, string>> {
   for (const key of keys) {
     const claims = await open(text, kind, key);

@@ -15,8 +15,8 @@ type MountSource = {
 };
 
 /**
- * Whether a client ends its push at the Pod's 401 to a mount that its token does not allow. Jib reads in a plain token that it lacks the right, and then
- * asks for no mount, but it cannot read a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ * Whether a client ends its push if the Pod answers 401 to a mount that the token does not allow. Jib reads a plain token to see that it lacks the right,
+ * and then asks for no mount, but it cannot read a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 

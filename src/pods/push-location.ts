@@ -7,12 +7,12 @@ import { grantParameter, sealGrant } from "./upload-grant.ts";
 import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
-/** A Pod's gateway that this client is sent to. */
+/** The Pod's gateway to which this client is sent. */
 export type PushGateway = {
-  /** Its origin. */
+  /** The gateway's origin. */
   readonly url: string;
   readonly keys: GatewayKeys;
-  /** What the registry is sent as the client's token. */
+  /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
   readonly token: string | null;
 };
 
@@ -32,10 +32,10 @@ type UploadTarget = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload" }>;
 };
 
-/** With its path and a digest, such a location fits into 8 KB, the longest request line that nginx takes by default. */
+/** A location with a grant of this length, its path and a digest fits into 8 KB, the longest request line that nginx takes by default. */
 const MAX_GRANT_CHARACTERS = 7_000;
 
-/** Where the client goes on with an upload: on the edge, with a pin that keeps it at its Pod, or at the Pod's gateway, with a grant. */
+/** Returns where the client goes on with an upload: on the edge, with a pin that keeps the upload at its Pod, or at the Pod's gateway, with a grant. */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;
   const { name: repository, upload } = endpoint;

@@ -1,6 +1,6 @@
 import type { Pod } from "../directory/directory.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { announcedBytes, forwardedHeaders, withoutHopByHop } from "../net/headers.ts";
+import { announcedBytes, dropHopByHop, forwardedHeaders } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { pushDeadlineMs, registryDeadlineMs } from "./deadlines.ts";
@@ -18,12 +18,16 @@ const dropped = [
   ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
   // A CGI program takes `Proxy` for the variable HTTP_PROXY (CVE-2016-5385).
   ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
+  // Proxies and CDNs answer 502 or 503 to what looks like a loop, so that a client could make a Pod that is not down look so.
+  ...["max-forwards", "via", "cdn-loop", "fastly-ff"],
 ];
 const droppedPrefixes = [
   ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],
   ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
 ];
+/** A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`. */
+const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
 /** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
@@ -44,7 +48,7 @@ export function podRequest(
   };
 }
 
-/** A read that a Pod's service answers quickly, with whatever status, if it is there at all. It carries nothing of a client. */
+/** A read that a Pod's service, if it is there at all, answers quickly with any status. The read carries nothing of a client. */
 export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
   url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
   method: "GET",
@@ -57,12 +61,8 @@ export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchReque
 const base = { kind: "base", method: "GET", query: "" } as const;
 
 function podHeaders(request: Request, jwt: string | null): Headers {
-  const headers = withoutHopByHop(request.headers);
-  for (const name of [...headers.keys()]) {
-    const isDropped = dropped.includes(name) || droppedPrefixes.some((prefix) => name.startsWith(prefix));
-    // A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`.
-    if (isDropped || name.includes("_")) headers.delete(name);
-  }
+  const headers = new Headers(request.headers);
+  dropHopByHop(headers, (name) => dropped.includes(name) || droppedForms.test(name));
   if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
@@ -73,12 +73,13 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 
 /**
  * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
- * Pod could see another `mount` and `from` than the edge.
+ * Pod could see another `mount` and `from` than the edge. No type has other characters than ASCII's, and parsers may read these as spaces or as other letters
+ * (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
  */
 const isForm = (contentType: string | null): boolean =>
-  /^\s*(application\/x-www-form-urlencoded|multipart\/)/i.test(contentType ?? "");
+  /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
-/** A grant belongs to the Pod's gateway, but a client may take a location apart and put it together again. */
+/** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
 const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>

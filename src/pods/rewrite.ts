@@ -1,7 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { notAPage, withoutHopByHop } from "../net/headers.ts";
+import { dropHopByHop, notAPage } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PushGateway, pushLocation } from "./push-location.ts";
@@ -15,13 +15,13 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** Where an upload that begins goes on; null: on the edge. */
+  /** Where a new upload goes on. Null means on the edge. */
   readonly gateway: PushGateway | null;
 };
 
 /**
- * What a browser takes for the whole hostname, or for a place to go to: it would be one Pod's word about all Pods. Which sites may read answers is for
- * the operator to say, so `Access-Control-…` is dropped too.
+ * Headers that a browser applies to the whole hostname, or follows to another place. One Pod must not decide this for all Pods. `Access-Control-…` is
+ * dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [
   "accept-ch",
@@ -46,10 +46,9 @@ const dropped = [
 
 /** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
-  const headers = withoutHopByHop(response.headers);
-  for (const name of [...headers.keys()]) {
-    if (dropped.includes(name) || name.startsWith("access-control-")) headers.delete(name);
-  }
+  const answer = new Response(response.body, response);
+  const { headers } = answer;
+  dropHopByHop(headers, (name) => dropped.includes(name) || name.startsWith("access-control-"));
   for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");
   if (location !== null) {
@@ -60,18 +59,18 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow it with their whole token, which includes other Pods' parts.
+    // Some clients follow a `Link` with their whole token, which includes other Pods' parts.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }
   if (context.endpoint.kind === "manifest") headers.set("Cache-Control", withNoTransform(headers.get("Cache-Control")));
-  return ok(new Response(response.body, { status: response.status, statusText: response.statusText, headers }));
+  return ok(answer);
 }
 
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
-/** Path and query on the edge, or a push location on the Pod's gateway. Null: it leads away from what was asked for. */
+/** Returns path and query on the edge, or a push location on the Pod's gateway. Null if `location` leads away from what was asked for. */
 async function rewriteLocation(
   location: string,
   { status, headers }: Response,

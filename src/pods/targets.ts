@@ -2,7 +2,7 @@ import type { Pod } from "../directory/directory.ts";
 import { type Endpoint, hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 
-/** What a client asked, and of whom. The places that an answer names are judged by it. */
+/** What a client asked for, and of which Pod. The places that the answer names are checked against this. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
@@ -13,12 +13,12 @@ export type Asked = {
 /** A place that an answer names, as path and query on the edge. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
-/** No registry needs more, and a URL of Cloudflare's has at most 16 KB. */
+/** No registry needs a longer place, and a URL of Cloudflare's has at most 16 KB. */
 const MAX_CHARACTERS = 8192;
 
 /**
- * Where `Location` leads. Null unless that is in the same repository and of the same kind. Otherwise a Pod could answer a DELETE with a 307 to another
- * Pod's manifest, and clients would follow it with the credentials of their user (crane and regctl do). Only an upload leads on to another kind.
+ * Returns where `Location` leads. Null unless the place is in the same repository and of the same kind. Otherwise a Pod could answer a DELETE with a 307 to
+ * another Pod's manifest, and clients would follow it with the credentials of their user (crane and regctl do). Only an upload may lead to another kind.
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
@@ -30,8 +30,8 @@ export function readLocation(text: string, status: number, asked: Asked): Target
 }
 
 /**
- * One link of RFC 8288 §3. Clients disagree on what else is a link (skopeo needs no brackets), so a header with anything else is refused. No two
- * parts that repeat can take the same character, so the time to match is linear.
+ * Matches one link of RFC 8288 §3. Clients disagree on what else is a link (skopeo needs no brackets), so a header with anything else is refused. No two
+ * repeated parts of the pattern accept the same character, so matching takes linear time.
  */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
@@ -39,7 +39,7 @@ const linkGrammar = (() => {
   return new RegExp(`<([^<>]*)>((?:${parameter})*\\s*(?:,\\s*|$))`, "gy");
 })();
 
-/** `Link` with each target as path and query on the edge. Null unless each leads to the same repository, and to the same kind of list. */
+/** Rewrites each target of `Link` to path and query on the edge. Null unless each target leads to the same repository and to the same kind of list. */
 export function rewriteLink(text: string, asked: Asked): string | null {
   if (text.length > MAX_CHARACTERS) return null;
   let [rewritten, readCharacters] = ["", 0];
@@ -54,7 +54,10 @@ export function rewriteLink(text: string, asked: Asked): string | null {
 
 type Wanted = { readonly method: string; readonly kinds: readonly Endpoint["kind"][] };
 
-/** Null unless the place is an endpoint of a wanted kind on the Pod's or the edge's host, with the name that was asked for, or none if none was. */
+/**
+ * Null unless the place is on the Pod's or the edge's host and is an endpoint of a wanted kind. Its name must be the one that was asked for. If none was
+ * asked for, it must have no name.
+ */
 function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Target | null {
   const url = text.length > MAX_CHARACTERS ? null : ownUrl(text, asked);
   if (url === null) return null;

@@ -5,8 +5,8 @@ import { errorResponse, type OciError } from "../oci/errors.ts";
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
- * What a client hears when a body is too large for the Pod (413). A proxy in front of the registry says so in HTML, of which clients show the first
- * words at best. Null: the registry itself said so in OCI form. `bytes` is the body's announced length; null if it was not announced.
+ * Explains to the client that a body is too large for the Pod (413). A proxy in front of the registry says so in HTML, and clients show its first words at
+ * best. Null if the registry itself said so in OCI form. `bytes` is the body's announced length, or null if it was not announced.
  */
 export function tooLarge(text: string, bytes: number | null): OciError | null {
   if (Array.isArray(parseJsonObject(text)?.["errors"])) return null;
@@ -27,7 +27,7 @@ function sizeIn(text: string): string | null {
   return size !== undefined && sizes.size === 1 ? size : null;
 }
 
-/** A 413 in OCI form; every other answer as it is. */
+/** Turns a 413 into OCI form, and returns every other answer as it is. */
 export async function withTooLargeExplained(answer: Response, bytes: number | null): Promise<Response> {
   if (answer.status !== 413) return answer;
   const { status, headers } = answer;

@@ -6,12 +6,12 @@ import type { Misconfigured } from "../refusal.ts";
 
 type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 
-/** The deployment's binding of that name, if it can carry requests: an mTLS certificate, a private network or another Worker. */
+/** Finds the deployment's binding of that name: an mTLS certificate, a private network or another Worker. Null if no such binding can carry requests. */
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Makes the Pod believe that the request comes from the edge: it carries the secret that the Pod's record seals, or goes by a binding that only this
- * deployment has. What a client put into those headers is replaced.
+ * Shows the Pod that the request comes from the edge. The request carries the secret that is sealed in the Pod's record, or it goes by a binding that only
+ * this deployment has. Values that a client put into the same headers are replaced.
  */
 export async function trustedRequest(
   pod: Pod,

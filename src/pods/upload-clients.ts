@@ -6,7 +6,7 @@ export type Travel = "stays" | "goes" | "goes-with-token";
 
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
-/** The first row that fits is the one. Each says what the client's own code does. */
+/** The first row that fits counts. Each row says what the client's own code does. */
 const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older ones went with their token.
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },

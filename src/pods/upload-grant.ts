@@ -6,21 +6,21 @@ import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 /** The parameter of a push location on a Pod's gateway. The gateway needs nothing else to go on with the upload. */
 export const grantParameter = "_grant";
 
-/** What a gateway may do for the holder of a push location: go on with this one upload. */
+/** Allows the holder of a push location to go on with this one upload, and nothing else. */
 export type UploadGrant = {
   readonly pod: string;
   readonly repository: RepositoryName;
   readonly upload: string;
   /** The query of the registry's own push location, as the registry wrote it. */
   readonly query: string;
-  /** What the registry is sent as the client's token; null if it asks for none. */
+  /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
   readonly token: string | null;
   /**
    * Keeps the rest of the upload with its Pod when the client comes back to the edge. The edge makes it, because only the edge has the key. It is good
    * for every later location of this upload, because a pin does not cover the state that a registry changes with each request.
    */
   readonly pin: string;
-  /** The origin under which the client called the edge, because it has credentials only for that one. */
+  /** The origin under which the client called the edge. The client is sent back there, because it has credentials only for this origin. */
   readonly edge: string;
   /** The registry's origin as the edge knows it, because a registry may write it into its `Location`. */
   readonly registry: string;
@@ -35,7 +35,7 @@ type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
 export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
   sealForGateway(grant, lifeSeconds, { kind, ...sealing });
 
-/** The error says why the grant is no good, for the log. */
+/** The error is for the log and says why the grant is not good. */
 export async function openGrant(text: string, sealing: Sealing): Promise<Result<UploadGrant, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;

@@ -3,20 +3,20 @@ import { base64url, concatBytes, parseBase64url, utf8 } from "../lib/bytes.ts";
 import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** The parameter of a push location that keeps an upload with the Pod where it began, whatever the directory says meanwhile. */
+/** The parameter of a push location that keeps an upload at the Pod where it began, even if the directory changes meanwhile. */
 export const pinParameter = "_pod";
 
 /** Registries purge an unfinished upload after a week. */
 const lifeSeconds = 7 * 24 * 3600;
 const ivBytes = 12;
 const expiryBytes = 8;
-/** Changing it makes every pin in use worthless. */
+/** If this label changes, every pin in use becomes invalid. */
 const keyLabel = "upload-pin";
 
 type Pinned = { readonly repository: RepositoryName; readonly upload: string };
 type PinContext = { readonly edgeKeys: EdgeKeys; readonly now: Date };
 
-/** AES-256-GCM over Pod and expiry, with repository and upload as its additional data: none of the four can be exchanged. */
+/** Encrypts Pod and expiry with AES-256-GCM and authenticates repository and upload too, so none of the four can be swapped. */
 export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<string> {
   const [edgeKey] = edgeKeys;
   if (edgeKey === undefined) throw new Error("no edge key is configured");
@@ -28,7 +28,7 @@ export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: Pin
   return base64url(concatBytes(iv, new Uint8Array(sealed)));
 }
 
-/** The Pod of a pin; null if the pin is forged, has expired, or was made for another repository or upload. */
+/** Returns the Pod of a pin. Null if the pin is forged, has expired, or was made for another repository or upload. */
 export async function openPin(text: string, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<PodId | null> {
   const bytes = parseBase64url(text);
   if (bytes === null || bytes.byteLength <= ivBytes) return null;

@@ -6,7 +6,7 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds, type UrlWindow } from "./window.ts";
 
-/** Akamai Auth Token 2.0 in the query, with the path of one blob as its `acl`. The property must leave the query out of what it checks. */
+/** Akamai Auth Token 2.0 in the query. The token's `acl` is the path of one blob. The Akamai property must not check the query. */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {
     ...cdnEntries,
@@ -27,5 +27,5 @@ export const akamai = defineSigner({
 
 const tokenOf = (key: string, window: UrlWindow): string => `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
 
-/** The path as it is in the URL, where the marks of an acl (`*`, `?`, `!`) are escaped. `~` ends a field, so it becomes the glob `?`. */
+/** The path as it is in the URL, which escapes the wildcards of an acl (`*`, `?`, `!`). The glob `?` replaces `~`, which would end the field. */
 const aclOf = (key: string): string => encodePath(`/${key}`).replaceAll("~", "?");

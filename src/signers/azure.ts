@@ -6,7 +6,7 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 import type { UrlWindow } from "./window.ts";
 
-/** The oldest version whose string to sign is the one of today, so that emulators and sovereign clouds know it too. */
+/** This is the oldest version that uses today's string to sign, so emulators and sovereign clouds know it too. */
 const version = "2020-12-06";
 
 const key = base64HmacKey("SHA-256");
@@ -20,7 +20,7 @@ const delegationKey = v.objectAsync({
   value: key,
 });
 
-/** The account's key, or a user delegation key in the form of Azure's SDK, which ends within seven days. */
+/** The account's key, or a user delegation key in the form of Azure's SDK. A delegation key ends within seven days. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, accountKey: key }),
   v.pipeAsync(
@@ -32,7 +32,7 @@ const secret = v.unionAsync([
   ),
 ]);
 
-/** Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The host is not signed, so it may be that of a CDN or a private link. */
+/** Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The host is not signed, so the URL may name a CDN or a private link. */
 export const azure = defineSigner({
   config: storeConfig("azure", {
     ...located,
@@ -41,8 +41,8 @@ export const azure = defineSigner({
     account: v.pipe(v.string(), v.regex(/^[a-z0-9]{3,24}$/)),
     container: v.pipe(v.string(), v.regex(/^[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]$/)),
     /**
-     * Whether each key begins with a slash, so that the path has two after the container. docker-registry 2.8 writes such keys, and GitLab's registry does
-     * with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the root as `<no name>`.
+     * Whether each key begins with a slash, so that two slashes follow the container in the path. docker-registry 2.8 writes such keys, and so does
+     * GitLab's registry with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the root as `<no name>`.
      */
     legacyRoot: v.optional(v.boolean()),
     /** Emulators have the account in the path. */
@@ -52,7 +52,7 @@ export const azure = defineSigner({
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // One field a line, unescaped. Not used and so empty: st, si, sip, snapshot, ses, five headers; for a delegation also saoid, suoid, scid.
+  // Each line is an unescaped field. These are not used and so empty: st, si, sip, snapshot, ses, five headers; in a delegation also saoid, suoid, scid.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);

@@ -16,7 +16,7 @@ const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(t
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
-    /** Only clients of this IPv4 block may use the URL. This takes a custom policy, which is in the URL; else the policy is the canned one. */
+    /** Only clients in this IPv4 block may use the URL. This requires a custom policy, which is in the URL; otherwise the policy is canned. */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
     /** CloudFront assumes SHA-1 if the URL does not name a hash. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
@@ -24,7 +24,7 @@ export const cloudfront = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  /** CloudFront signs the policy; a canned one is not in the URL. */
+  /** The text is the policy. A canned policy is not in the URL, because CloudFront makes it again. */
   textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };
@@ -49,6 +49,6 @@ async function signPolicy(policy: Uint8Array<ArrayBuffer>, key: PrivateKey, hash
   return new Uint8Array(await crypto.subtle.sign("RSASSA-PKCS1-v1_5", rsa, policy));
 }
 
-/** The alphabet that only CloudFront uses for base64. */
+/** Encodes in base64, with the alphabet that only CloudFront uses. */
 const urlSafe = (bytes: Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("=", "_").replaceAll("/", "~");

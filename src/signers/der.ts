@@ -1,6 +1,6 @@
 import { concatBytes } from "../lib/bytes.ts";
 
-/** As much of ITU-T X.690 as private keys and ECDSA signatures need. */
+/** The tags of ITU-T X.690 that private keys and ECDSA signatures need. */
 const tags = { integer: 0x02, octetString: 0x04, sequence: 0x30 } as const;
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -13,7 +13,7 @@ function element(tag: number, content: Bytes): Bytes {
 const algorithms = {
   /** 1.2.840.113549.1.1.1, parameters NULL (RFC 8017 appendix A.1). */
   rsa: [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00],
-  /** 1.2.840.10045.2.1 on 1.2.840.10045.3.1.7 (RFC 5480 §2.1.1). */
+  /** 1.2.840.10045.2.1 with the curve 1.2.840.10045.3.1.7 (RFC 5480 §2.1.1). */
   p256: [
     0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
   ],
@@ -21,7 +21,7 @@ const algorithms = {
   ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70],
 } as const;
 
-/** Wraps a key in its algorithm's own form as PKCS#8 (RFC 5208 §5), because WebCrypto takes no other form. */
+/** Wraps a key in its algorithm's own form as PKCS#8 (RFC 5208 §5), because WebCrypto does not take that form. */
 export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   const version = element(tags.integer, Uint8Array.of(0));
   const identifier = element(tags.sequence, Uint8Array.from(algorithms[algorithm]));
@@ -35,7 +35,7 @@ export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, see
 export const sec1 = (value: Bytes): Bytes =>
   element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
 
-/** Turns WebCrypto's r ‖ s into the sequence of two integers that all others call an ECDSA signature (RFC 3279 §2.2.3). */
+/** Converts an ECDSA signature from WebCrypto's r ‖ s to the sequence of two integers that other software expects (RFC 3279 §2.2.3). */
 export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   const half = raw.byteLength / 2;
   const integers = [new Uint8Array(raw, 0, half), new Uint8Array(raw, half)].map((bytes) =>
@@ -44,7 +44,7 @@ export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   return element(tags.sequence, concatBytes(...integers));
 }
 
-/** Drops leading zeros, except the one that keeps the number positive. */
+/** Drops leading zeros, but leaves one where the number would otherwise be negative. */
 function unsigned(bytes: Uint8Array): Bytes {
   const first = bytes.findIndex((byte) => byte !== 0);
   const digits = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);

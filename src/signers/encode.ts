@@ -8,11 +8,10 @@ export const encodePath = (path: string): string => path.split("/").map(encodeCo
 /** A query parameter, unescaped. */
 export type Parameter = readonly [name: string, value: string];
 
-/** The query of the parameters, in their order. Only values are escaped, so a name may have only unreserved characters. */
+/** Formats the parameters as a query, in their order. Only values are escaped, so a name must consist of unreserved characters. */
 export const encodeQuery = (parameters: readonly Parameter[]): string =>
   parameters.map(([name, value]) => `${name}=${encodeComponent(value)}`).join("&");
 
-/** The URL of an object at a CDN, with these parameters. */
 export function cdnUrl(baseUrl: string, key: string, parameters: readonly Parameter[]): string {
   const url = `${baseUrl}${encodePath(`/${key}`)}`;
   return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;

@@ -5,7 +5,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** The key file of a service account, as Google hands it out, or an HMAC key, whose signatures cost a hundredth of RSA ones. */
+/** A service account's key file, as Google hands it out, or an HMAC key. An HMAC signature costs a hundredth of an RSA signature. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, client_email: nonEmpty, private_key: rsaKey }),
   v.object({ ...secretEntries, accessId: nonEmpty, secret: nonEmpty }),

@@ -16,7 +16,7 @@ import { s3 } from "./s3.ts";
 import { s3V4a } from "./s3-v4a.ts";
 import type { SecretSchema, Signer, StoreSecret } from "./signer.ts";
 
-/** Every scheme by its id. A new scheme is its file, its vectors and a line here. */
+/** Every scheme by its id. A new scheme needs its file, its vectors and a line here. */
 export const schemes = {
   s3,
   "s3-v4a": s3V4a,
@@ -35,7 +35,7 @@ export const schemes = {
 
 export type Scheme = keyof typeof schemes;
 
-/** The schema of a member of `blobs.stores`: the strict schema of its scheme. */
+/** The schema of one store in `blobs.stores`, which is the strict schema of the store's scheme. */
 export const storeSchema = v.variant(
   "scheme",
   Object.values(schemes).map(({ config }) => config),
@@ -52,8 +52,8 @@ export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Where a store's blobs are, as host and path, however its URLs are written; null if the Pod's own redirect says where. A CDN in front of a bucket is
- * another place, because nothing here says which bucket it is.
+ * Returns where a store's blobs are, as host and path, however its URLs are written. Null if the Pod's own redirect says where. A CDN in front of a
+ * bucket is another place, because no record says which bucket is behind it.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;
@@ -65,7 +65,7 @@ export function storePlace(store: Store): string | null {
   return names.filter((name) => name !== "").join("/");
 }
 
-/** Parses what was sealed for a store of this scheme and imports its keys. The error says what is wrong and wanted, never the value. */
+/** Parses what was sealed for a store of this scheme and imports its keys. The error says what is wrong and what is wanted, but never the value. */
 export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
   const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
   if (schema === null) return err(`is not needed: scheme "${scheme}" has no secret`);
@@ -73,7 +73,7 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
   return parsed.success ? ok(parsed.output) : err(whatIsWrong(parsed.issues[0]));
 }
 
-/** Our own message, or what valibot calls expected. If there are several forms, it is about the one that is nearly given. */
+/** Returns our own message, or what valibot expected. If a secret has several forms, the message is about the one that is nearly given. */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
   const at = v.getDotPath(given);

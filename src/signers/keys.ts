@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseBase64, parseHex, utf8 } from "../lib/bytes.ts";
 import { ed25519Seed, pkcs8 } from "./der.ts";
 
-/** Keys in sealed secrets are imported while they are parsed, so that the error names a bad one, and a good one is imported once. */
+/** Keys in sealed secrets are imported while they are parsed, so that an error names a bad key, and a good key is imported once. */
 
 export type PrivateKey =
   | { readonly kind: "rsa"; readonly sha1: CryptoKey; readonly sha256: CryptoKey }
@@ -20,7 +20,7 @@ export const importP256 = (der: Bytes): Promise<CryptoKey> =>
 const importRsa = (der: Bytes, hash: Hash): Promise<CryptoKey> =>
   crypto.subtle.importKey("pkcs8", der, { name: "RSASSA-PKCS1-v1_5", hash }, false, ["sign"]);
 
-/** Gives what `read` makes of the text, or an issue that says what was wanted and never holds the text. */
+/** Transforms the text by `read`. If `read` fails, the issue says what was wanted, and never contains the text. */
 const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>) =>
   v.pipeAsync(
     v.string(),
@@ -69,7 +69,7 @@ async function importPem(text: string): Promise<PrivateKey | null> {
     const [sha1, sha256] = await Promise.all([importRsa(der, "SHA-1"), importRsa(der, "SHA-256")]);
     return { kind: "rsa", sha1, sha256 };
   } catch (error) {
-    // PKCS#8 says which kind of key it holds, but only WebCrypto reads that here.
+    // Only WebCrypto reads which kind of key PKCS#8 holds, so what is not RSA is tried as P-256.
     if (kind === "rsa") throw error;
     return { kind: "p256", key: await importP256(der) };
   }

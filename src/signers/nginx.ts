@@ -25,8 +25,8 @@ const config = v.pipe(
 const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
 
 /**
- * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. What is signed is the expression in the
- * server's configuration, of `$uri` (which nginx has unescaped), `$expires` and, for MD5, `$secret`.
+ * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. The signed text is the expression in the server's
+ * configuration, which consists of `$uri` (which nginx has unescaped), `$expires` and, for MD5, `$secret`.
  */
 export const nginx = defineSigner({
   config,

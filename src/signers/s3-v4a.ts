@@ -14,7 +14,7 @@ const config = storeConfig("s3-v4a", {
   ...located,
   /** `https://<alias>.accesspoint.s3-global.amazonaws.com` */
   endpoint: originUrl,
-  /** The regions that may answer: names that are joined by commas, in which `*` matches anything. */
+  /** The regions that may answer, as names that are joined by commas. A `*` in a name matches anything. */
   regionSet: v.optional(nonEmpty, "*"),
   credentials: sealed,
 });
@@ -53,7 +53,10 @@ const presignRequest = ({ method, key, config: store, secret, window, attributio
 /** The order of P-256 (SEC 2 §2.4.2). */
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
-/** Derives the key pair of an access key by NIST SP 800-108 in counter mode. A result outside of the curve's order is rare and is tried again. */
+/**
+ * Derives the key pair of an access key by NIST SP 800-108 in counter mode. If a result is outside the curve's order, which is rare, the next counter
+ * is tried.
+ */
 async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));
   for (let counter = 1; counter < 255; counter += 1) {

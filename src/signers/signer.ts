@@ -16,7 +16,7 @@ export type SignRequest<Config, Secret> = {
   readonly dayKeys: DayKeys;
 };
 
-/** What is sealed for a store, after it is parsed and its keys are imported. */
+/** A store's sealed secret after it is parsed and its keys are imported. */
 export type StoreSecret = {
   /** The end of a session token or delegated key. No URL outlives it. */
   readonly expiresAt?: Date | undefined;
@@ -29,13 +29,13 @@ export type Signer<Config, Secret> = {
   readonly config: v.GenericSchema<unknown, Config>;
   /** Null if nothing is sealed for such a store. */
   readonly secret: SecretSchema<Secret> | null;
-  /** The bucket or base URL that a sealed secret is for. The secret is bound to it. */
+  /** The bucket or base URL to which a sealed secret is bound. */
   target(config: Config): string;
   /** The scheme, host and port that clients connect to. */
   origin(config: Config): string;
   /**
-   * The text that is signed, as the scheme's own documents write it; for Signature Version 4 it is the canonical request. Null if no key
-   * signs. A part of the secret may be in it (Akamai's salt), so show it only if the secret is a stand-in.
+   * The text that is signed, as the scheme's own documents write it. For Signature Version 4 this is the canonical request. Null if no key signs. The
+   * text may contain a part of the secret (Akamai's salt), so it may be shown only if the secret is a stand-in.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   /** The signed URL. */
@@ -48,7 +48,7 @@ type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config
   sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
 };
 
-/** Makes a signer that keeps its own types, from which the table makes the union of all stores. */
+/** Makes a signer that keeps its own types, because the table derives the union of all stores from them. */
 export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret, Text extends string | null>(
   definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
 ): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
@@ -56,7 +56,7 @@ export const defineSigner = <Schema extends v.GenericSchema, Secret extends Stor
   sign: (request) => definition.sign(request, definition.textToSign(request)),
 });
 
-/** What every sealed secret may have: the end of its life. */
+/** The member that every sealed secret may have: when the secret ends. */
 export const secretEntries = {
   expiresAt: v.optional(
     v.pipe(

@@ -6,9 +6,9 @@ import { lifeSeconds, type UrlWindow } from "./window.ts";
 export type PresignRequest = {
   readonly method: string;
   readonly origin: string;
-  /** As it is in the URL. */
+  /** The path in its escaped form. */
   readonly path: string;
-  /** The value of the one signed header. */
+  /** The value of `host`, the only header that is signed. */
   readonly host: string;
   /** `X-Amz` or `X-Goog`. */
   readonly vendor: string;
@@ -21,9 +21,8 @@ export type PresignRequest = {
 };
 
 /*
- * A presigned URL in the form that AWS and Google share (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing
- * process"), step by step: the canonical request, the string to sign, the URL. The path is escaped once, as for S3; other services of AWS
- * escape it twice.
+ * A presigned URL in the form that AWS and Google share (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process") is made
+ * in three steps: the canonical request, the string to sign, the URL. The path is escaped once, as S3 wants it; other services of AWS escape it twice.
  */
 
 const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
@@ -50,7 +49,7 @@ export async function stringToSign(request: PresignRequest, canonical: string): 
   return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
 
-/** The URL. `canonical` is {@link canonicalRequest} of the request; `sign` gets the string to sign and the credential scope. */
+/** Returns the URL. `canonical` is {@link canonicalRequest} of the request, and `sign` gets the string to sign and the credential scope. */
 export async function presign(
   request: PresignRequest,
   canonical: string,
@@ -62,20 +61,20 @@ export async function presign(
 }
 
 /**
- * The signing key of each secret for the last day it signed on, because its four HMACs are most of the work of a signature. The caller owns
- * the map; an entry goes with its secret.
+ * The signing key of each secret for the last day on which it signed, because the four HMACs behind a key are most of the work of a signature. The
+ * caller owns the map, and an entry disappears with its secret.
  */
 export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 
 type KeyChain = {
   /** The vendor's prefix and the secret key. */
   readonly start: string;
-  /** What `dayKeys` remembers the key by. */
+  /** The object by which `dayKeys` remembers the key. */
   readonly secret: object;
   readonly dayKeys: DayKeys;
 };
 
-/** Signs with the key that is chained from `start` over the parts of the credential scope. */
+/** Signs with a key that is derived from `start` by one HMAC for each part of the credential scope. */
 export const scopedHmac =
   ({ start, secret, dayKeys }: KeyChain) =>
   async (text: string, scope: string): Promise<ArrayBuffer> => {

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseCidr } from "../lib/address.ts";
 import { encodePath } from "./encode.ts";
 
-/** The clients that a store is for. Every member that is given must fit the client; one fitting entry of a member is enough. */
+/** The clients that a store is for. A client must fit every member that is given, and one fitting entry of a member is enough. */
 export const when = v.strictObject({
   /** ISO 3166-1 alpha-2, or Cloudflare's `T1` for Tor. */
   countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
@@ -59,7 +59,7 @@ export const originUrl = v.pipe(
   ),
 );
 
-/** An object store has a bucket in its path, before its host, or as the endpoint itself (a host name that is bound to the bucket). */
+/** The URL of an object store has the bucket in its path or before its host, or the endpoint's host name is itself bound to the bucket. */
 export const bucketEntries = {
   bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),
   addressing: v.optional(v.picklist(["path", "virtual-host", "bound-host"]), "path"),
@@ -79,7 +79,7 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
 export const objectPath = ({ bucket, addressing }: BucketConfig, key: string): string =>
   encodePath(addressing === "path" ? `/${bucket}/${key}` : `/${key}`);
 
-/** The members of every CDN: the root of its host is the root of the bucket. */
+/** The members of every CDN's store. The root of the CDN's host is the root of the bucket. */
 export const cdnEntries = { ...located, baseUrl: originUrl };
 type CdnConfig = { readonly baseUrl: string };
 export const atBaseUrl = {
@@ -87,5 +87,5 @@ export const atBaseUrl = {
   origin: ({ baseUrl }: CdnConfig): string => baseUrl,
 };
 
-/** The name of a query parameter, as the store's server is configured. */
+/** The name of a query parameter, as it is configured on the store's server. */
 export const parameterName = v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]+$/));

@@ -1,16 +1,16 @@
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
-/** All URLs signed within one window are equal, so parallel ranges and retries share one. */
+/** A URL that is signed again within one window is the same, so parallel ranges and retries share it. */
 const windowMs = 600_000;
 /**
- * The life that a URL has left when it is handed out, which is the whole life of a registry's own. A slow client queues its layers, Dragonfly keeps a
- * redirect for 10 minutes, and Ollama keeps one for a whole model.
+ * A URL lives at least this long after it is handed out, which is the whole life of a registry's own URL. A slow client queues its layers, Dragonfly
+ * keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
  */
 const minLifeMs = 1_200_000;
 
 /**
- * The time of issue is rounded down to its window, and the end leaves every URL of the window the minimal life, but is never after
- * `credentialEndsAt`. Null if that is too near for the minimal life.
+ * Returns the window of a URL that is signed now. Its start is rounded down to `windowMs`. Its end leaves each URL at least `minLifeMs`, but is not
+ * after `credentialEndsAt`. Null if the credential ends too soon.
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
@@ -20,6 +20,10 @@ export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWind
   if (expiresAtMs - now.getTime() < minLifeMs) return null;
   return { issuedAt: new Date(issuedAtMs), expiresAt: new Date(expiresAtMs) };
 }
+
+/** Whether a URL of this window is what `signingWindow` would still give. */
+export const isCurrentWindow = ({ issuedAt, expiresAt }: UrlWindow, now: Date): boolean =>
+  issuedAt <= now && expiresAt.getTime() - now.getTime() > minLifeMs;
 
 export const epochSeconds = (time: Date): number => Math.floor(time.getTime() / 1000);
 export const lifeSeconds = ({ issuedAt, expiresAt }: UrlWindow): number =>

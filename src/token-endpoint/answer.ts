@@ -1,9 +1,12 @@
 import { decodeJwt } from "jose";
 import * as v from "valibot";
-import { formatBundle, isCompactJwt, type TokenPart } from "../auth/bundle.ts";
+import { type EdgePart, formatBundle, isCompactJwt, type PodPart } from "../auth/bundle.ts";
 import { claimedAccess } from "../auth/verify.ts";
 import { jsonResponse, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+
+/** A part of the token that a client gets. Only the edge knows when its own grant ends. */
+export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
@@ -26,9 +29,11 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
  * What clients get: the token under both names, and true times. GitLab sends only `token`, so clients assume 60 s and come back too often; we add
  * `expires_in`. There is never a `refresh_token`, because only one Pod could redeem it.
  */
-export function tokenResponse(parts: readonly TokenPart[], now: Date, mostSeconds: number | null): Response {
+export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);
-  const remaining = parts.map(({ jwt }) => remainingSeconds(jwt, now));
+  const remaining = parts.map((part) =>
+    part.kind === "pod" ? remainingSeconds(part.jwt, now) : Math.floor((part.endsAt.getTime() - now.getTime()) / 1000),
+  );
   const expiresIn = Math.min(...remaining, mostSeconds ?? Number.POSITIVE_INFINITY);
   return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
 }

@@ -1,4 +1,3 @@
-import type { TokenPart } from "../auth/bundle.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { notAPage } from "../net/headers.ts";
@@ -7,7 +6,7 @@ import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
 import { type AdmittedPod, passGate } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
-import { grantsNothing, parseTokenAnswer } from "./answer.ts";
+import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
@@ -18,13 +17,13 @@ export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Prom
  * the edge's refusal.
  */
 export type PodAnswer =
-  | { readonly kind: "granted"; readonly part: TokenPart }
+  | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
 /** The longest token, under both of its names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 
-type AskPorts = {
+export type AskPorts = {
   readonly callTokenService: CallTokenService;
   readonly now: Date;
   /** Ends the call, because the answer is known without it. */
@@ -55,7 +54,7 @@ export async function askPod(
   if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
-  return { kind: "granted", part: { pod: pod.id, jwt: jwt.value } };
+  return { kind: "granted", part: { kind: "pod", pod: pod.id, jwt: jwt.value } };
 }
 
 /** A connection that broke or stood still is an outage, which may end soon. What is too long, or is not encoded as it says, is a wrong answer. */

@@ -2,6 +2,12 @@ import { err } from "../lib/result.ts";
 import type { PodAnswer } from "./ask-pod.ts";
 import type { PodQuestion } from "./plan.ts";
 
+type Asking = {
+  readonly ask: (question: PodQuestion, signal: AbortSignal) => Promise<PodAnswer>;
+  /** Null: there is nothing in place of the Pod's answer. */
+  readonly standIn: (question: PodQuestion) => Promise<PodAnswer | null>;
+};
+
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
 /** A pull that is one of several may be left out, so a token service that hangs must not delay the others' parts for longer. */
@@ -9,16 +15,13 @@ const dropAfterMs = 3_000;
 
 /**
  * Asks all Pods at once. After three seconds nothing more is waited for that would not change the answer: pulls that are still open, once another
- * Pod has granted its part, or has refused a write. `signal` ends their calls.
+ * Pod has granted its part, or has refused a write. `signal` ends their calls, and `standIn` may answer for them.
  */
-export async function askPods(
-  questions: readonly PodQuestion[],
-  ask: (question: PodQuestion, signal: AbortSignal) => Promise<PodAnswer>,
-): Promise<readonly Asked[]> {
+export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
   const isEnough = (): boolean => {
     const open = questions.filter((question) => !answers.has(question));
-    const isSettled = [...answers].some(([{ decides }, { kind }]) => kind === "granted" || decides);
+    const isSettled = [...answers].some(([{ decides }, answer]) => decides || isGrantedByPod(answer));
     return isSettled && open.every(({ decides }) => !decides);
   };
   const enough = Promise.withResolvers<void>();
@@ -35,8 +38,12 @@ export async function askPods(
   await Promise.race([Promise.all(all), enough.promise]);
   clearTimeout(timer);
   for (const { question, end } of calls) if (!answers.has(question)) end.abort();
-  return questions.map((question) => ({ question, answer: answers.get(question) ?? leftOut }));
+  const answerOf = async (question: PodQuestion) => answers.get(question) ?? (await standIn(question)) ?? leftOut;
+  return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
+
+/** A grant of the edge's own is given at once, and what it is for must not cost another Pod's part. */
+const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {
   kind: "unavailable",

@@ -73,10 +73,14 @@ const isPassed = (name: string, value: string): boolean => name === "password" |
 
 /** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {
-  if (authorization === null) return null;
+  const pair = authorization === null ? null : basicPair(authorization);
+  return pair === null ? null : pair.slice(pair.indexOf(":") + 1);
+}
+
+/** User name and password as they are in a header, with one character for each byte; null if it is not base64. */
+export function basicPair(authorization: string): string | null {
   try {
-    const pair = atob(authorization.replace(/^basic\s+/i, "").trim());
-    return pair.slice(pair.indexOf(":") + 1);
+    return atob(authorization.replace(/^basic\s+/i, "").trim());
   } catch {
     return null;
   }

@@ -2,18 +2,22 @@ import type { Directory } from "../directory/directory.ts";
 import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
-import { askPod, type CallTokenService } from "./ask-pod.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
+import { askWithGrace, type GracePorts, grantByEdge } from "./grace.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
 import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
-type TokenPorts = {
+type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
   readonly config: { readonly service: string };
   readonly directory: Directory;
-  readonly callTokenService: CallTokenService;
-  readonly now: Date;
 };
+
+/**
+ * In all of a request. While an edge key is being replaced, each one costs four calls of the location's cache, and a request may make 50 calls in all
+ * (Workers' free plan). Only mirrors name more repositories.
+ */
+const maxRememberedRepositories = 6;
 
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
@@ -22,8 +26,13 @@ type ServedToken = { readonly response: Response; readonly outcome: "token"; rea
 export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
-  const ask: Ask = (planned) =>
-    askPods(planned, (question, signal) => askPod(question, parsed.value, { ...ports, signal }));
+  const ask: Ask = (planned) => {
+    const own = { ...ports, maxRepositories: Math.ceil(maxRememberedRepositories / planned.length) };
+    return askPods(planned, {
+      ask: (question, signal) => askWithGrace(question, parsed.value, { ...own, signal }),
+      standIn: (question) => grantByEdge(question, parsed.value, own),
+    });
+  };
   const plan = await planFor(parsed.value, ports.directory, ask);
   if (!plan.ok) return plan;
   const asked = await ask(plan.value.questions);

@@ -46,10 +46,10 @@ export async function readAssignments(
 
 class LongLine extends Error {}
 
-/** The whole lines of each chunk. */
+/** Yields the lines that end in each chunk. */
 async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   let rest = "";
-  // It removes a byte order mark, and throws if the file is not UTF-8.
+  // The decoder removes a byte order mark, and throws if the file is not UTF-8.
   const decoder = new TextDecoder("utf-8", { fatal: true });
   for await (const chunk of createReadStream(path)) {
     const lines = (rest + decoder.decode(chunk as Buffer, { stream: true })).split("\n");

@@ -1,4 +1,4 @@
-/** The one record of all blocks, as topology and commands change it. Pure. */
+/** Parses, merges and compares blocks, which are all in one record. Pure. */
 import { blocksKey } from "../directory/keys.ts";
 import { blocksRecord, maxBlocks, parseRecord } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -6,14 +6,14 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** Blocked prefixes and digests with their texts. */
 export type Blocks = ReadonlyMap<string, string>;
 
-/** The blocks that a text of KV has; none if there is no record. The error says why the text is not a record of blocks. */
+/** Parses the record of all blocks. If there is no record, nothing is blocked. The error says why the text is not a record of blocks. */
 export function parseBlocks(text: string | null): Result<Blocks, string> {
   if (text === null) return ok(new Map());
   const record = parseRecord(blocksKey, text, blocksRecord);
   return record.ok ? ok(record.value.blocks) : record;
 }
 
-/** The record without its stamps. Null, which is no record, if nothing is blocked. The error says that there are too many blocks. */
+/** Returns the record without its stamps, or null if nothing is blocked and so no record is needed. The error says that there are too many blocks. */
 export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   if (blocks.size > maxBlocks) {
     return err(
@@ -23,7 +23,7 @@ export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   return ok(blocks.size === 0 ? null : { blocks: Object.fromEntries(blocks) });
 }
 
-/** What an apply writes: the blocks of the file, and those that are only in KV, because only `podctl unblock` lifts a block. */
+/** An apply writes the blocks of the file and those that are only in KV, because only `podctl unblock` lifts a block. */
 export const unionOf = (live: Blocks, wanted: Blocks): Blocks => new Map([...live, ...wanted]);
 
 export type BlockChanges = Readonly<Record<"added" | "changed" | "lifted", readonly string[]>>;

@@ -1,4 +1,4 @@
-/** What a Pod of a topology must fulfil beyond its schema: URLs that the deployment allows, and secrets sealed for their places. */
+/** Checks what a Pod's schema does not: that the deployment allows the Pod's URLs, and that each secret is sealed for its place. */
 import { decodeProtectedHeader } from "jose";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";

@@ -1,4 +1,4 @@
-/** Parses a topology's plain values: names by their grammar, and references to Pods of the file. Pure. */
+/** Parses a topology's plain values: names must fit their grammar, and references must name Pods of the file. Pure. */
 import * as v from "valibot";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { maxBlocks } from "../directory/records.ts";
@@ -51,7 +51,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   });
 }
 
-/** One mistake for each place in the file. */
+/** Keeps only the first mistake at each place in the file. */
 function unrepeated(mistakes: readonly Mistake[]): readonly Mistake[] {
   const byPlace = new Map<string, Mistake>();
   for (const mistake of mistakes) {
@@ -83,7 +83,7 @@ function podsOf(
   return parsed;
 }
 
-/** What no two Pods may have in common. */
+/** Yields what two Pods share but must not share. */
 function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, string>();
   const claim = (what: string, value: string, id: string, path: Path): Mistake[] => {
@@ -105,17 +105,17 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
     if (pod.gateway) yield* claim("gateway", pod.gateway.url, id, ["gateway", "url"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
-    // Keys in storage name no repository, so the word of one Pod about its blobs would open the other's.
+    // An object's key in storage does not name a repository, so a proof from one Pod would open the other Pod's blobs.
     for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
 }
 
-/** The places of a Pod's private blobs, each with its last store: one Pod may have several stores in one place. */
+/** Returns the places of a Pod's private blobs, each with its last store, because a Pod may have several stores in one place. */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {
       const place = storePlace(store);
-      // Anyone may read a public store, so no Pod's word opens anything there.
+      // Anyone may read a public store, so a proof from a Pod opens nothing there.
       return place === null || store.scheme === "public" ? [] : [[place, index]];
     }),
   );

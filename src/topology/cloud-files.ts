@@ -11,10 +11,10 @@ export type CloudFile = {
   readonly cloud: CloudName;
   /** As the topology names it. */
   readonly path: string;
-  /** When the ranges were published. By the time of the file, it is only when the file was saved here. */
+  /** When the ranges were published. If `dateFrom` is "file time", this is only when the file was saved on this machine. */
   readonly publishedAt: Date;
   readonly dateFrom: "content" | "name" | "file time";
-  /** The CIDRs of each region. Those of no region have the name "". */
+  /** The CIDRs of each region. The CIDRs without a region are under the name "". */
   readonly regions: ReadonlyMap<string, readonly string[]>;
 };
 
@@ -64,7 +64,7 @@ async function readCloudFile(cloud: CloudName, path: string, file: string): Prom
   }
 }
 
-/** Azure writes the date only into the name of its file. It comes before the time of the file, which a checkout of a repository renews. */
+/** Azure writes the date only into the name of its file. The name is preferred to the file's time, because a checkout of a repository renews the time. */
 function dateOf(publishedAt: Date | null, path: string, mtime: Date): Pick<CloudFile, "publishedAt" | "dateFrom"> {
   if (publishedAt !== null) return { publishedAt, dateFrom: "content" };
   const [, year, month, day] = /_(\d{4})(\d\d)(\d\d)\.json$/.exec(path) ?? [];

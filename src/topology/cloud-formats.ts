@@ -20,7 +20,7 @@ const cidr = v.pipe(
   v.check((text) => parseCidr(text) !== null, "a block of IPv4 or IPv6 addresses"),
 );
 
-/** A time whose form is not that of ISO 8601. */
+/** A time that is not written in the form of ISO 8601. */
 const timeOf = (form: RegExp, toIso: (text: string) => string) =>
   v.pipe(
     v.string(),
@@ -50,7 +50,7 @@ const aws = v.pipe(
 /** https://www.gstatic.com/ipranges/cloud.json. The larger goog.json has no regions. */
 const google = v.pipe(
   v.object({
-    // Google gives no zone. The time is that of California, so that a file seems up to 8 hours older here.
+    // Google gives no zone. The time is California's, but we read it as UTC, so a file seems up to 8 hours older than it is.
     creationTime: timeOf(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$/, (text) => `${text.slice(0, 19)}Z`),
     prefixes: v.array(
       v.union([v.object({ ipv4Prefix: cidr, scope: v.string() }), v.object({ ipv6Prefix: cidr, scope: v.string() })]),

@@ -1,4 +1,4 @@
-/** Writes out the address ranges of clouds that a topology's stores name, so that KV and the Worker only know CIDRs. Pure. */
+/** Replaces each cloud that a topology's store names by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
 import * as v from "valibot";
 import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -10,16 +10,16 @@ const regionName = v.pipe(v.string(), v.nonEmpty());
 
 /** The members of `when` that only a topology has. */
 export const cloudEntries = {
-  /** The clients in this cloud, by the file that `clouds` names. podctl writes `cidrs` in its place. */
+  /** The cloud whose clients the store is for. podctl replaces this by `cidrs`, from the file that `clouds` names. */
   cloud: v.optional(v.picklist(cloudNames)),
-  /** Only the clients in this region of the cloud, or in one of these, as the file calls them. */
+  /** The region of the cloud, or several, as the file calls them. The store is only for clients there. */
   region: v.optional(v.union([regionName, v.pipe(v.array(regionName), v.minLength(1))])),
 };
 const cloudCondition = v.object(cloudEntries);
 
 type Members = Record<string, unknown>;
 
-/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology, and says which of them it cannot replace. */
+/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology. Returns a mistake for each that cannot be replaced. */
 export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[] {
   const mistakes: Mistake[] = [];
   for (const [path, when] of conditionsIn(input)) {
@@ -34,7 +34,7 @@ export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[
   return mistakes;
 }
 
-/** Each store's `when` that is a mapping, with its path. What has another form is left for the schema to name. */
+/** Yields each store's `when` that is a mapping, with its path. The schema reports a `when` of any other form. */
 function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
   for (const [id, pod] of Object.entries(membersOf(membersOf(input)["pods"]))) {
     const { stores } = membersOf(membersOf(pod)["blobs"]);

@@ -13,7 +13,7 @@ export type Change =
   | { readonly action: "change"; readonly key: string; readonly before: string; readonly after: object }
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
-/** `before` is the text in KV and `after` the record that is wanted; null means that there is none. Null if nothing has to change. */
+/** Returns the change from the text in KV, `before`, to the wanted record, `after`. Either is null if there is none. Null if nothing has to change. */
 export function changeOf(key: string, before: string | null, after: object | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
   if (before === null) return { action: "add", key, before, after };
@@ -23,7 +23,7 @@ export function changeOf(key: string, before: string | null, after: object | nul
 /** The members that say when a record was written, not what it says. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/** Whether the record equals the wanted one, apart from its spelling and its stamps. Text that is not JSON equals nothing. */
+/** Whether the text in KV says the same as the wanted record, apart from spelling and stamps. Text that is not JSON equals nothing. */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
@@ -37,16 +37,16 @@ function unstamped(key: string, json: unknown): unknown {
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
-/** Only Pods and the directory have optional members. What does not fit its schema stays as it is. */
+/** Fills in optional members, which only Pods and the directory have. A value that does not fit its schema stays as it is. */
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
   const parsed = v.safeParse(kind === "pod" ? podRecord : directoryRecord, json);
-  // As JSON, which knows no members that are undefined.
+  // JSON leaves out members that are undefined.
   return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
 
-/** A route is written after its Pod and that Pod's keys, and deleted before them. The directory record comes between. */
+/** A route is written after its Pod and the Pod's keys, and deleted before them. The directory record is written after all others, before all deletes. */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];
 

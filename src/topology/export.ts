@@ -1,4 +1,4 @@
-/** Records of KV as the topology that asks for them: the inverse of `topologyRecords`. Pure. */
+/** Makes the topology that asks for the records in KV. This is the inverse of `topologyRecords`. Pure. */
 import type * as v from "valibot";
 import { stringify } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
@@ -17,7 +17,7 @@ import type { LiveRecord } from "./difference.ts";
 
 export type ExportedTopology = {
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
-  /** The members of the topology file, with all assignments in them if no line file is named. */
+  /** The members of the topology file. They include all assignments if no line file is named. */
   readonly members: (assignmentsFile: string | undefined) => object;
 };
 
@@ -49,7 +49,7 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   });
 }
 
-/** The whole file with its last newline, because white space at its end may be part of the last text. */
+/** Returns the whole file with its last newline, because white space at the end of the file may be part of the last text. */
 export const formatTopology = (members: object): string =>
   stringify(members, { lineWidth: 0, aliasDuplicateObjects: false });
 
@@ -68,7 +68,7 @@ function parseAll<T>(
   return ok(all);
 }
 
-/** In the order of the directory record, because that order is part of the record. */
+/** Returns the Pods in the order of the directory record, because that order is part of the record. */
 function podsOf(
   pods: Named<PodRecord>,
   cells: Named<{ readonly pod: string }>,

@@ -1,8 +1,8 @@
-/** What a write of the directory replaced, so that it can be put back byte for byte. Twin: docs/directory-schema.md. */
+/** What a write replaced, so that a rollback can put it back byte for byte. docs/directory-schema.md describes the same. */
 import * as v from "valibot";
 import { historyChunkKey } from "../directory/keys.ts";
 
-/** The record `history/<revision>`: written before the write's first record, and kept until the write is rolled back or old. */
+/** The record `history/<revision>`. It is written before the write's first record, and kept until the write is rolled back or old. */
 export const historyIndex = v.strictObject({
   v: v.literal(1),
   /** The revision that the write makes; the write is complete once the directory record has it. */

@@ -1,4 +1,4 @@
-/** Reads a topology file and the files that it names, fills it in and checks it; gives the topology, or every mistake with its place. */
+/** Reads a topology file and the files that it names, fills in placeholders and clouds, and checks the topology. Errors are mistakes with their places. */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";
@@ -21,7 +21,7 @@ type LoadOptions = Rules & {
   readonly onProgress?: (lines: number) => void;
 };
 
-/** A topology with what its other files say. */
+/** A topology with the content of the files that it names. */
 export type LoadedTopology = Topology & { readonly cloudFiles: CloudFiles };
 
 export async function loadTopology(
@@ -45,7 +45,7 @@ export async function loadTopology(
   return read.ok ? ok({ ...topology, assignments: read.value }) : read;
 }
 
-/** The topology without the assignments of its line file, and without the files of clouds, so that no store may name a cloud. */
+/** Parses a topology without the files that it names. The assignments of its line file are missing, and no store may name a cloud. */
 export function parseTopology(
   file: string,
   text: string,

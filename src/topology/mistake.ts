@@ -42,7 +42,7 @@ export function quote(value: unknown, path: Path): string {
 
 type Issue = v.BaseIssue<unknown>;
 
-/** What valibot found, in words for the operator. If all alternatives failed, it is about the one that got furthest. */
+/** Puts what valibot found into words for the operator. If all alternatives failed, it is about the alternative that got furthest. */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);
   if (list !== null) return notAMapping(list);
@@ -56,7 +56,7 @@ export function mistakeOf(issue: Issue): Mistake {
   return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
 }
 
-/** The place of a list that should be a mapping. Valibot does not find it, because to it a list is a mapping whose names are numbers. */
+/** Returns the place of a list that should be a mapping. Valibot does not report it, because it takes a list for a mapping with numbers as names. */
 function listForMapping(issue: Issue): Path | null {
   const path = issue.path ?? [];
   const index = path.findIndex(
@@ -68,7 +68,7 @@ function listForMapping(issue: Issue): Path | null {
 
 const notAMapping = (path: Path): Mistake => ({ path, at: "value", text: "a list is wrong; want a mapping" });
 
-/** One mistake for each list that valibot took for a mapping. */
+/** Yields one mistake for each list that valibot took for a mapping. */
 export function* listsForMappings(input: unknown, output: unknown, path: Path = []): Generator<Mistake> {
   if (typeof input !== "object" || input === null || typeof output !== "object" || output === null) return;
   if (Array.isArray(input) && !Array.isArray(output)) yield notAMapping(path);

@@ -26,8 +26,8 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
 const maxMetadataBytes = 1_024;
 
 /**
- * The metadata of a value's key: the value itself, so that a listing is enough to read the records. Undefined where it does not fit, or
- * where `JSON.stringify` would spell it differently.
+ * Returns the metadata of a value's key, which repeats the value so that a listing is enough to read the records. Undefined if the value does not fit,
+ * or if `JSON.stringify` would spell it differently.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;
@@ -41,13 +41,13 @@ export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "crede
 /** The directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * With the new Pods, because a bundle may name a Pod only once this record does, and with the new depth if it is larger, because longer prefixes are
-   * looked up only then. Null if there is neither.
+   * Adds the new Pods, because a bundle may name a Pod only once the directory record does. Has the new depth if it is larger, because only then are
+   * longer prefixes looked up. Null if there is neither.
    */
   readonly widened: string | null;
   /**
-   * With all that the write changes, because the default may change only once all assignments are written. Only the depth is never smaller than before:
-   * the last text of all lowers it. Null if nothing changes.
+   * Has all that the write changes, because the default may change only once all assignments are written. Only a smaller depth is left to the last text
+   * of the write. Null if nothing changes.
    */
   readonly settled: string | null;
 };
@@ -70,7 +70,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
 
 type Depth = Pick<DirectoryRecord, "depth">;
 
-/** The larger depth of the two. A record without one has the largest. */
+/** Returns the larger of two depths. A record without a depth has the largest. */
 const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] =>
   one === undefined || other === undefined ? undefined : Math.max(one, other);
 

@@ -42,7 +42,7 @@ function cidrMistake(text: string): readonly string[] {
   return hostBits ? [`cidrs: "${text}" has bits set after its prefix; want the block's first address`] : [];
 }
 
-/** Cloudflare's own code for Tor. Its clients may be on any continent. */
+/** Cloudflare's own code for Tor. A client of Tor may be on any continent. */
 const tor = "T1";
 
 function countryMistakes({ countries = [], continents }: When): readonly string[] {
@@ -61,8 +61,8 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
 const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
 /**
- * Whether no client of a later store ever gets past this one. A store that may be out, or whose secret can expire, does not hide a store for
- * the very same clients, because that one replaces it then. Only a `pod` store has neither health nor secret.
+ * Whether `store` takes all clients of a later store. A store that may be out, or whose secret can expire, does not hide a store for exactly the same
+ * clients, because the later store then replaces it. Only a `pod` store has neither health nor secret.
  */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};
@@ -84,7 +84,7 @@ function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** A list of countries is within continents if each of its countries can be nowhere else. */
+/** Continents cover a list of countries if each country can be on no other continent. */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);

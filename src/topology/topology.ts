@@ -29,7 +29,7 @@ const pod = v.strictObject({
 export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.string()), {}),
-  /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many. */
+  /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many assignments. */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
   /** Files of address ranges, for the stores whose `when` names a cloud. */
   clouds: v.optional(cloudPaths, {}),
@@ -54,7 +54,7 @@ export type Rules = {
 
 /** The Worker remembers this many parsed Pods, and lists all of them in one record. */
 export const maxPods = 500;
-/** In the stores of all Pods. An isolate of the Worker keeps them all, in 130 bytes each. A record stays far below KV's 25 MiB. */
+/** For the stores of all Pods together. An isolate of the Worker keeps every CIDR, in 130 bytes. A record stays far below KV's 25 MiB. */
 export const maxCidrs = 30_000;
 /** An operator's text ends up in the message of an OCI error. */
 export const maxTextCharacters = 500;
@@ -100,11 +100,11 @@ export function wantedRecords(topology: Topology): WantedRecords {
 
 type Entry = readonly [key: string, record: object];
 
-/** All assignments of a Pod are one record. */
+/** All assignments to one Pod have the same record. */
 const routesOf = ({ pods }: Topology): ReadonlyMap<PodId, object> =>
   new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
 
-/** At least 1, so that a group which is assigned by hand in KV is found. */
+/** Returns at least 1, so that a group is found which is assigned by hand in KV. */
 const depthOf = (prefixes: Iterable<Prefix>): number => {
   let depth = 1;
   for (const prefix of prefixes) depth = Math.max(depth, componentsOf(prefix));

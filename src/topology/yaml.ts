@@ -30,7 +30,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     lineCounter: lines,
     // The parser's own messages quote the line, which may contain a secret.
     prettyErrors: false,
-    // The parser would compare every pair of names; `plainOf` needs one look-up for each.
+    // The parser's own check compares every pair of names, while `plainOf` needs one look-up for each name.
     uniqueKeys: false,
     stringKeys: true,
     // With "silent" the parser would ignore a second document.
@@ -51,7 +51,7 @@ const wordsOf = ({ code, message }: YAMLParseError): string =>
 
 type Complain = (node: Node | null, text: string) => void;
 
-/** The objects have no prototype, so that `constructor` is a name like any other. */
+/** A mapping becomes an object without a prototype, so that `constructor` is a name like any other. */
 function plainOf(node: unknown, complain: Complain): unknown {
   if (isScalar(node)) {
     if (node.tag === undefined || isCoreTag(node.tag)) return node.value;

@@ -3,7 +3,7 @@ import { formatBundle, parseToken } from "../../src/auth/bundle.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 
 const jwt = "eyJh.eyJi.c2ln";
-const part = (pod: string) => ({ pod: pod as PodId, jwt });
+const part = (pod: string) => ({ kind: "pod", pod: pod as PodId, jwt }) as const;
 
 test("a bundle parses to the parts it was formatted from", () => {
   for (const parts of [[part("pod-a")], [part("pod-a"), part("pod-b")]]) {

@@ -50,7 +50,7 @@ export async function startBenchStack(
       const exp = Math.floor(Date.now() / 1_000) + longTokenSeconds;
       const claims = { iss: `${pod}-issuer`, aud: `${pod}-registry`, exp, access };
       const jwt = await signFor({ ofA: signingKeys[pod], ofB: signingKeys[pod] }, claims);
-      return { bundle: formatBundle([{ pod: pod as string as PodId, jwt }]), jwt };
+      return { bundle: formatBundle([{ kind: "pod", pod: pod as string as PodId, jwt }]), jwt };
     },
   };
 }

@@ -96,7 +96,7 @@ describe("the choice of a Pod's stores by their health", () => {
     ["only another Pod's store is out", healthOf({ ...verdict("one", "out"), pod: "pod-b" }), inOrder, null],
     ["the record does not parse", '{"v":2}', inOrder, null],
     ["KV fails", failing, inOrder, null],
-  ])("keeps the order but puts last what is out: %s", async (_, health, names, passedOver) => {
+  ])("is the record's order, but with stores that are out at the end, if %s", async (_, health, names, passedOver) => {
     expect(await choose(three, health)).toEqual({ names, passedOver, keysRead: ["health"] });
   });
 

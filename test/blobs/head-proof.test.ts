@@ -32,7 +32,7 @@ describe("Pod's own redirect of a blob", () => {
     ["to nothing", secure, null],
   ])("a redirect %s is refused", (_, pod, location) => expect(redirectTarget(location, pod)).toBeNull());
 
-  test("its host and digest prove a blob whatever its scheme, because the edge then signs its own URL", () => {
+  test("its host and digest prove a blob by http too, because the edge then signs a URL of its own", () => {
     const answer = new Response(null, { status: 307, headers: { Location: `http://cdn.example.net${path}` } });
     expect(provesBlob(answer, digest.value, secure)).toBe(true);
   });

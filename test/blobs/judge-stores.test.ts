@@ -86,7 +86,7 @@ describe("if no store of a Pod answers", () => {
   });
 });
 
-test("a Pod with a store that is in keeps one through any sequence of answers", () =>
+test("a Pod with a store that is in always keeps such a store, whatever the answers are", () =>
   fc.assert(
     fc.asyncProperty(
       fc.array(fc.array(fc.boolean(), { minLength: 9, maxLength: 9 }), { minLength: 1, maxLength: 12 }),
@@ -106,7 +106,7 @@ test("a Pod with a store that is in keeps one through any sequence of answers", 
     ),
   ));
 
-test("with one failure in ten answers, one store in fifty is taken out in ten minutes at most, and none twice", async () => {
+test("if one answer in ten is a failure, at most one store in fifty is taken out in ten minutes, and none twice", async () => {
   const trials = 1_000;
   const dice = fc.sample(fc.noBias(fc.integer({ min: 0, max: 9 })), { numRuns: trials * 80, seed: 16 });
   const changes: number[] = [];
@@ -128,7 +128,7 @@ test("with one failure in ten answers, one store in fifty is taken out in ten mi
 });
 
 describe("the turns of a large fleet", () => {
-  test("all items have one turn of at most so many stores, in their order, and then begin again", () =>
+  test("all items have one turn each, in their order and with a limit of stores for a turn, and then the turns begin again", () =>
     fc.assert(
       fc.property(fc.array(fc.integer({ min: 1, max: 14 }), { minLength: 1, maxLength: 60 }), (sizes) => {
         const items = sizes.map((size, index) => ({ size, index }));

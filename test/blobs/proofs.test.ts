@@ -34,6 +34,7 @@ const failing = (state: { mayRead: boolean }): CacheApi => ({
 const podA = {
   id: "pod-a" as PodId,
   registry: "https://a.test",
+  outage: { staleSeconds: 600 },
   blobs: { hosts: [], proof: "manifest", proofTtlSeconds: 900, stores: [] },
 } as unknown as Pod;
 const digest = `sha256:${"d".repeat(64)}` as Digest;
@@ -167,6 +168,25 @@ test("a blob that a Pod no longer has loses its proof, and without a proof nothi
   expect(memory.known.size).toBe(1);
 });
 
+test("a blob that a Pod no longer has is not found while the Pod fails either, if its proof had expired by then", async () => {
+  const state = { mayRead: true };
+  for (const mayRead of [true, false]) {
+    const { proofs, settled, setClock } = startIsolate(failing(state));
+    const blob = someBlob();
+    proofs.record(blob, at(0));
+    await settled();
+    setClock(1_000);
+    expect(await proofs.find(blob)).toBeNull();
+    expect(await proofs.findStale(blob)).toBe("cache");
+    state.mayRead = mayRead;
+    await proofs.forgetMissing(blob);
+    await settled();
+    state.mayRead = true;
+    expect(await proofs.findStale(blob)).toBeNull();
+    expect(await startIsolate().proofs.findStale(blob)).toBeNull();
+  }
+});
+
 test("a HEAD that was under way in another isolate during a deletion does not overwrite the tombstone", async () => {
   const [deleting, asking, third] = [startIsolate(), startIsolate(), startIsolate()];
   const blob = someBlob();
@@ -183,7 +203,7 @@ test("a HEAD that was under way in another isolate during a deletion does not ov
   expect(await startIsolate().proofs.find(blob)).toBe("cache");
 });
 
-test("while the cache cannot be read, a manifest proves nothing, and a HEAD does", async () => {
+test("while the cache cannot be read, a HEAD proves a blob, but a manifest does not", async () => {
   const state = { mayRead: true };
   const [deleting, other] = [startIsolate(), startIsolate(failing(state))];
   const [deleted, kept, asked] = [someBlob(), someBlob(), someBlob()];
@@ -211,7 +231,7 @@ test("a blob that the Pod lacks is forgotten if the cache cannot say whether it 
   expect(await startIsolate().proofs.find(blob)).toBeNull();
 });
 
-test("in a runtime without a cache, an isolate believes what it asked for and no manifest", async () => {
+test("in a runtime without a cache, an isolate believes its HEADs but no manifest", async () => {
   const { proofs, settled } = startIsolate(noCache);
   const [asked, taught, deleted] = [someBlob(), someBlob(), someBlob()];
   proofs.record(asked, at(0));

@@ -47,7 +47,7 @@ test.each([
   expect([await podOfKey(kid), isolate.trace.kvReads]).toEqual([null, 0]);
 });
 
-test("made-up keys and Pods cost a bounded number of reads, and known ones go on", async () => {
+test("made-up keys and Pods cost a bounded number of reads, while known ones are still found", async () => {
   await kv.kv.put(`key/${thumbprint(0)}`, JSON.stringify({ v: 1, pod: "pod-a" }));
   await kv.kv.put("directory", JSON.stringify({ v: 1, pods: ["pod-a"], credentials: "own", revision: 1 }));
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");

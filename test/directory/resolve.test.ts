@@ -70,7 +70,7 @@ describe("resolvePod", () => {
     expect([await resolve("other"), await resolve("acme")]).toEqual(["pod-b", "pod-a"]);
   });
 
-  test("a new name costs one bulk read and the Pod's record, a known one none, a new sibling one", async () => {
+  test("a new name costs two reads, the second of the Pod's record; a known name costs none, and its new sibling one", async () => {
     await put(records);
     await resolve("acme/app");
     expect(isolate.trace.kvReads).toBe(2);
@@ -194,7 +194,7 @@ describe("resolvePod", () => {
     ["http://127.0.0.1:5000", ["everywhere", "loopback"]],
     ["http://registry.localhost", ["everywhere", "loopback"]],
     ["https://a.test", ["everywhere", "loopback", "nowhere"]],
-  ])("a Pod at %s is resolved if plain HTTP is allowed %j", async (registry, allowed) => {
+  ])("a Pod at %s is resolved only if plain HTTP is allowed as one of %j", async (registry, allowed) => {
     await put({ "route/acme": active("pod-a"), "pod/pod-a": pod(registry) });
     for (const plainHttp of ["everywhere", "loopback", "nowhere"] as const) {
       isolate = startIsolate(kv.kv);

@@ -9,6 +9,7 @@ import { ok } from "../../src/lib/result.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
 import { createLocationCache } from "../../src/net/location-cache.ts";
 import type { Services } from "../../src/services.ts";
+import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 import { manifestTypes, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
 
@@ -84,6 +85,10 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         ...ports,
         memory: isolate.manifests,
         cache: createLocationCache(caches, "manifests"),
+      }),
+      grants: createRememberedGrants({
+        ...{ edgeKeys: [], clock: () => now },
+        cache: createLocationCache(caches, "grants"),
       }),
     };
     const headers = { Accept: manifestTypes, ...(body === null ? {} : { "Content-Type": manifestType }) };

@@ -7,6 +7,7 @@ import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
 import type { Services } from "../../src/services.ts";
+import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 
 const records = new Map(
   Object.entries({
@@ -72,6 +73,7 @@ function startEdge() {
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
       manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+      grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     };
     return handle(new Request(`https://registry.test${path}`, { method }), services);
   };

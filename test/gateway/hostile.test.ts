@@ -186,7 +186,7 @@ describe("gateway, hostile requests", () => {
     fuzzTimeoutMs(runs),
   );
 
-  test("each hostile twist alone is refused", async () => {
+  test("a request with only one hostile twist is refused", async () => {
     const gateway = await startTestGateway();
     const begun = await beginUpload(gateway, "acme/hostile");
     for (const each of constantTwists) {

@@ -44,7 +44,7 @@ describe("gateway, bodies", () => {
       "4\r\nbody\r\n0\r\n\r\n",
       /^Transfer-Encoding: chunked$/im,
     ],
-    ["no body is an empty one", [], "", /^Content-Length: 0$/im],
+    ["a request without a body has the length 0", [], "", /^Content-Length: 0$/im],
   ])("%s", async (_, lines, body, framing) => {
     const registry = await rawRegistry((received) =>
       /\r\n\r\n(body|4\r\nbody\r\n0\r\n\r\n|)$/.test(received) ? accepted : null,
@@ -65,7 +65,7 @@ describe("gateway, bodies", () => {
   test.each([
     ["of an announced length", ["Content-Length: 1000"], "half"],
     ["of unknown length", ["Transfer-Encoding: chunked"], "4\r\nhalf\r\n"],
-  ])("a client that breaks off a body %s never makes a whole one at the registry", async (_, lines, half) => {
+  ])("if a client breaks off a body %s, the registry never takes it for a whole one", async (_, lines, half) => {
     const registry = await rawRegistry(() => null);
     const { gateway, target } = await gatewayTo(registry.port);
     const client = await rawClient(gateway.url);
@@ -144,7 +144,7 @@ describe("gateway, bodies", () => {
     client.socket.destroy();
   });
 
-  test("a registry that gives no answer in time gets to finish, and the client gets 503", async () => {
+  test("a registry that gives no answer in time may finish, and the client gets 503", async () => {
     const registry = await rawRegistry(() => null);
     const { gateway, target } = await gatewayTo(registry.port, { answerMs: 200 });
     const answer = await fetch(gateway.url + target, { method: "PUT", body: "body" });

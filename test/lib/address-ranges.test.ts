@@ -74,7 +74,7 @@ test("the sorted search agrees with a linear one on a million random addresses o
   expect(Math.min(families[4], families[6], held, checked - held)).toBeGreaterThan(100_000);
 }, 120_000);
 
-test("blocks that overlap or touch become one range, and text that is not a block none", () => {
+test("blocks that overlap or touch become one range, and text that is not a block is ignored", () => {
   const ranges = rangesOf(["10.0.1.0/24", "10.0.0.0/24", "10.0.0.128/25", "::ffff:10.0.2.0/119", "nowhere", "::/64"]);
   expect(ranges[4]).toEqual([parseIp("10.0.0.0")?.bits, parseIp("10.0.4.0")?.bits]);
   expect(ranges[6]).toEqual([0n, 1n << 64n]);

@@ -28,13 +28,14 @@ beforeEach(() => {
 
 async function call(method = "GET", silenceMs: number | null = 100): Promise<number | string> {
   const answer = await callThroughBreaker(requestOf(method), {
+    isOfClient: false,
     breaker,
     service: "pod-a registry",
     send: async (request) => {
       sent.push(`${request.method} ${new URL(request.url).pathname}`);
       return pod(request);
     },
-    ping,
+    ping: () => ping,
     silenceMs,
     waitUntil: () => {},
     clock: () => nowMs,

@@ -112,7 +112,7 @@ describe("parseEndpoint reads", () => {
   });
 });
 
-describe("parseEndpoint redirects a path with slashes too many to the one without, as registries do", () => {
+describe("parseEndpoint redirects a path with too many slashes to the path without them, as registries do", () => {
   test.each([
     ["//v2/", "/v2/"],
     ["/v2//", "/v2/"],
@@ -144,7 +144,7 @@ describe("parseEndpoint redirects a path with slashes too many to the one withou
     "//evil.test/",
     "//v3/",
     "//jwt/auth",
-  ])("%s, whose path without them is no endpoint, is refused", (target) => {
+  ])("but it refuses %s, because the path without them is not an endpoint", (target) => {
     const parsed = parseEndpoint("GET", new URL(origin + target));
     expect(parsed).toMatchObject({ ok: false, error: { code: expect.any(String) } });
     expect(JSON.stringify(parsed)).not.toContain("Location");
@@ -198,7 +198,7 @@ describe("parseEndpoint refuses", () => {
     });
   });
 
-  test("a 405 names the methods that would do", () => {
+  test("a wrong method with a 405 that names the right ones", () => {
     expect(parse("POST", "/v2/a/tags/list")).toMatchObject({ ok: false, error: { headers: { Allow: "GET" } } });
   });
 });

@@ -32,6 +32,11 @@ describe("accepts", () => {
   });
 });
 
+test("no more than a hundred entries of Accept are read, because a header of 16 KB has thousands", () => {
+  expect(accepts(`${"a/b,".repeat(99)}${image}`, image)).toBe(true);
+  expect(accepts(`${"a/b,".repeat(100)}${image}`, image)).toBe(false);
+});
+
 test("only a client that names all four types accepts any manifest", () => {
   const types = manifestTypes.split(", ");
   expect(acceptsAnyManifest(`${manifestTypes}, */*`)).toBe(true);

@@ -46,7 +46,7 @@ describe("scopes", () => {
     expect(parseScopes(values)).toHaveLength(count);
   });
 
-  test("equal scopes of a request are one, and equal actions of a scope", () => {
+  test("equal scopes of a request count once, and so do equal actions of a scope", () => {
     const values = ["repository:a/b:pull,pull,", "repository:a/b:pull repository:a/b:pull", "repository:a/b:push"];
     expect(parseScopes(values)).toEqual([pull, { ...pull, actions: ["push"] }]);
   });

@@ -39,6 +39,10 @@ test.each([
   ["application/x-www-form-urlencoded", "application/octet-stream"],
   [" Application/X-WWW-Form-URLencoded; charset=utf-8", "application/octet-stream"],
   ["multipart/form-data; boundary=b", "application/octet-stream"],
+  ["\u00c2\u0085application/x-www-form-urlencoded", "application/octet-stream"],
+  ["appl\u00c4\u00b0cation/x-www-form-urlencoded", "application/octet-stream"],
+  ["\u000bmultipart/form-data; boundary=b", "application/octet-stream"],
+  ["text/plain; charset=utf-8", "text/plain; charset=utf-8"],
   ["application/octet-stream", "application/octet-stream"],
   ["application/vnd.oci.image.manifest.v1+json", "application/vnd.oci.image.manifest.v1+json"],
 ])(

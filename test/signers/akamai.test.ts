@@ -3,7 +3,7 @@ import { sign } from "./sign.ts";
 
 const key = "aabbccddeeff00112233445566778899";
 
-test("the token stands behind parameters of one's own", async () => {
+test("the akamai signer puts its token after the parameters of attribution", async () => {
   const attribution = [["repository", "acme/app"]] as const;
   const url = await sign("akamai", { config: { baseUrl: "https://cdn.test" }, secret: { key }, attribution });
   expect(url).toMatch(

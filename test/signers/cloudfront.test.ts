@@ -25,23 +25,20 @@ describe.each([
   ["P-256 in SEC1", { keyPairId: "KEC", privateKey: pem.sec1 }],
   ["RSA in PKCS#1", { keyPairId, privateKey: pem.pkcs1 }],
 ])("the cloudfront signer with %s", (_, secret) => {
-  test.each(hashes)(
-    "makes a URL of %s that verifies, and does not with another path, end or signature",
-    async (hash) => {
-      for (const key of objectKeys) {
-        const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
-        expect(isValid(url), key).toBe(true);
-        expect(isValid(url.replace("/data", "/date")), key).toBe(false);
-        expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
-        expect(
-          isValid(
-            url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
-          ),
-          key,
-        ).toBe(false);
-      }
-    },
-  );
+  test.each(hashes)("makes a URL with %s that verifies only with its own path, end and signature", async (hash) => {
+    for (const key of objectKeys) {
+      const url = await sign("cloudfront", { key, config: { baseUrl, hash }, secret, attribution });
+      expect(isValid(url), key).toBe(true);
+      expect(isValid(url.replace("/data", "/date")), key).toBe(false);
+      expect(isValid(url.replace(`Expires=${expiresSeconds}`, `Expires=${expiresSeconds + 1}`)), key).toBe(false);
+      expect(
+        isValid(
+          url.replace(/Signature=(.{20})(.)/, (_all, head, char) => `Signature=${head}${char === "A" ? "B" : "A"}`),
+        ),
+        key,
+      ).toBe(false);
+    }
+  });
 });
 
 test.each(["192.0.2.1", "192.0.2.0/33", "2001:db8::/32", "everywhere"])(

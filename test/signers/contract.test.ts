@@ -156,7 +156,7 @@ describe.each(sealedCases)("a store of %s, which has a secret,", (_, scheme, sam
     expect(await blobUrl(store(), "no object")).toMatchObject({ ok: false, error: { reason: "misconfigured" } });
   });
 
-  test("has URLs that say at any time that twenty to thirty minutes are left", async () => {
+  test("makes URLs at any time that have twenty to thirty minutes left", async () => {
     const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2060-01-01"), noInvalidDate: true });
     await fc.assert(
       fc.asyncProperty(anyTime, async (at) => {

@@ -33,7 +33,7 @@ test("the gcs signer signs the method, GET or HEAD, by an RSA key", async () => 
   }
 });
 
-test("the gcs signer signs by the key that Google's chain makes of an HMAC key", async () => {
+test("the gcs signer signs with the key that Google's chain of HMACs derives from an HMAC key", async () => {
   const secret = { accessId: "GOOG1EXAMPLE", secret: "secret" };
   const hmac = (key: string | Buffer, text: string) => createHmac("sha256", key).update(text).digest();
   for (const method of ["GET", "HEAD"] as const) {

@@ -32,7 +32,7 @@ function isValid(signed: string, signature: string | undefined): boolean {
   return mac.replaceAll("+", "-").replaceAll("/", "_") === signature;
 }
 
-test("the google-cdn signer's URLs verify for every object key, as a URL and as a prefix that is one blob's URL", async () => {
+test("the google-cdn signer's URLs verify for every object key, in the forms url and prefix", async () => {
   for (const key of objectKeys) {
     const attribution = [["repository", "acme/app"]] as const;
     const config = { baseUrl: "https://cdn.test" };

@@ -61,7 +61,7 @@ describe("the media-cdn signer makes the URLs of Google's samples", () => {
   });
 });
 
-test("the media-cdn signer's URLs verify for every object key, as URL, prefix and token", async () => {
+test("the media-cdn signer's URLs verify for every object key, in the forms url, prefix and token", async () => {
   const secret = { keyName: "my-key", privateKey: pem.ed25519 };
   const publicKey = createPublicKey(pem.ed25519);
   const isValid = (text: string, signature = "") =>

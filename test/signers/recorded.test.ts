@@ -9,7 +9,7 @@ describe.each(schemes)("the %s signer", (scheme) => {
   const { madeBy, urls } = readRecorded(scheme);
   const stores: Readonly<Record<string, OracleStore>> = oracleStores[scheme];
 
-  test.each(Object.entries(stores))(`makes the URLs that ${madeBy} made: %s`, async (form, store) => {
+  test.each(Object.entries(stores))(`makes the same URLs as ${madeBy}, with %s`, async (form, store) => {
     const recorded = Object.entries(urls[form] ?? {});
     expect(recorded.length).toBeGreaterThanOrEqual(5);
     for (const [key, theirs] of recorded) {

@@ -13,7 +13,7 @@ describe.each(urlForms)("the s3-v4a signer's URL for $method", (form) => {
   const urlOf = (key: string) =>
     sign("s3-v4a", { key, method, config, secret: { ...secret, ...session }, attribution });
 
-  test("has the parameters that AWS's library gave it, under a signature that verifies as AWS's does", async () => {
+  test("has the parameters of the URL from AWS's library, and its signature verifies like the library's", async () => {
     const recorded = Object.entries(readRecorded("s3-v4a").urls[method] ?? {});
     expect(recorded.length).toBeGreaterThanOrEqual(5);
     for (const [key, theirs] of recorded) {
@@ -23,7 +23,7 @@ describe.each(urlForms)("the s3-v4a signer's URL for $method", (form) => {
     }
   });
 
-  test("verifies for every object key, and does not with another path or method", async () => {
+  test("verifies for every object key, but not with another path or method", async () => {
     for (const key of objectKeys) {
       const url = await urlOf(key);
       expect(isSigned(method, url), key).toBe(true);

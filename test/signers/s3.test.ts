@@ -53,7 +53,7 @@ test("the s3 signer puts attribution into parameters that S3 ignores, and signs 
   expect(signatureOf(url.href)).toBe(signatureOf(theirs.url));
 });
 
-test.each(s3Hosts)("the s3 signer names the host that AWS's SDK names for a bucket below %s", async (endpoint, own) => {
+test.each(s3Hosts)("the s3 signer uses the same host as AWS's SDK for a bucket at %s", async (endpoint, own) => {
   const ours = await sign("s3", { config: { ...config, endpoint, addressing: "virtual-host" }, secret });
   expect(ours.split("?")[0]).toBe(own.url);
 });

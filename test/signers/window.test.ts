@@ -5,7 +5,7 @@ import { signingWindow } from "../../src/signers/window.ts";
 const minutes = (count: number) => count * 60_000;
 const anyTime = fc.date({ min: new Date("2026-01-01"), max: new Date("2030-01-01"), noInvalidDate: true });
 
-test("at any time a URL has twenty minutes left, and at most thirty", () => {
+test("at any time a new URL has twenty to thirty minutes left", () => {
   fc.assert(
     fc.property(anyTime, (now) => {
       const left = (signingWindow(now, null)?.expiresAt.getTime() ?? 0) - now.getTime();

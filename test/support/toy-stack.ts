@@ -30,6 +30,14 @@ export function useStack(options: StackOptions = {}): { readonly current: Stack 
 /** The example topology without its default Pod. */
 export const withoutDefault = (topology: string): string => topology.replace(/^default:.*$/m, "");
 
+/** The topology with these members of `outage` for both Pods, instead of the example's. */
+export const withOutage =
+  (outage: string) =>
+  (topology: string): string =>
+    topology
+      .replaceAll(/^ {4}outage: .*\n/gm, "")
+      .replaceAll("    blobs:\n", `    outage: { ${outage} }\n    blobs:\n`);
+
 /** The topology with other stores for each of its two Pods. */
 export const withStores =
   (podA: string, podB: string) =>
@@ -66,6 +74,7 @@ export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
   const name = `${pod === "pod-a" ? "acme" : "globex"}/anything`;
   const token = await client.token([`repository:${name}:pull`]);
   await expect
+    // Registries differ in what they answer for a repository that they do not have.
     .poll(async () => (await client.get(`/v2/${name}/tags/list`, token)).status, { timeout: 20_000 })
     .not.toBe(503);
 }

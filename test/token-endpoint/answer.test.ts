@@ -18,6 +18,6 @@ test.each([
   ["claims that are not an object", "7", 0],
 ])("expires_in is a number of seconds, whatever a Pod's token says: %s", async (_, claims, remaining) => {
   const jwt = `e30.${base64url(utf8(claims))}.c2ln`;
-  const answer = tokenResponse([{ pod: "pod-a" as PodId, jwt }], now, null);
+  const answer = tokenResponse([{ kind: "pod", pod: "pod-a" as PodId, jwt }], now, null);
   expect(await answer.json()).toMatchObject({ expires_in: remaining });
 });

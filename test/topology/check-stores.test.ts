@@ -46,7 +46,7 @@ test.each<[string, readonly object[], string]>([
   ["is on plain HTTP", [{ ...cdn, baseUrl: "http://cdn.test" }], "is not encrypted; want https"],
   ["is below the edge", [{ ...cdn, baseUrl: "https://cdn.edge.test" }], "clients would send it their tokens"],
   ["has dots in its path", [{ ...cdn, prefix: "a/../b" }], "want a path without slashes at its ends and without dot"],
-])("a topology with a store that %s is a mistake at that store", (_, stores, text) => {
+])("a topology with a store that %s has a mistake at that store", (_, stores, text) => {
   expect(mistakesOf(...stores)).toContain(text);
 });
 
@@ -97,7 +97,7 @@ describe("storage of two Pods", () => {
       { ...cdn, scheme: "cloudfront", credentials: "s" },
       "cdn.test",
     ],
-  ])("%s is an error, because one Pod's word would open the other's blobs", (_, ofA, ofB, place) => {
+  ])("is refused if it is %s, because a proof from one Pod would open the other's blobs", (_, ofA, ofB, place) => {
     const mistakes = mistakesOfTwo([ofA], [{ scheme: "pod", when: { asns: [1] } }, ofB]);
     expect(mistakes).toEqual([expect.stringContaining(`pods.pod-b.blobs.stores[1]: storage "${place}"`)]);
     expect(mistakes[0]).toContain('Pod "pod-a"');
@@ -120,7 +120,7 @@ describe("storage of two Pods", () => {
     ],
     ["one public mirror", cdn, cdn],
     ["each Pod's own redirect", { scheme: "pod" }, { scheme: "pod" }],
-  ])("%s is not an error", (_, ofA, ofB) => {
+  ])("is allowed if it is %s", (_, ofA, ofB) => {
     expect(mistakesOfTwo([ofA], [ofB])).toEqual([]);
   });
 

@@ -157,7 +157,7 @@ test.each([
   ["google: cloud.json", "2026-11-14T16:03:10.000Z", "content"],
   ["azure: ServiceTags_Public_20261109.json", "2026-11-09T00:00:00.000Z", "name"],
   ["azure: tags.json", "2026-11-20T12:00:00.000Z", "file time"],
-])("the file of %s has its date", async (clouds, date, dateFrom) => {
+])("the date of the cloud file of %s is %s, from its %s", async (clouds, date, dateFrom) => {
   const loaded = await load(`{ ${clouds} }`, null);
   const files = loaded.ok ? [...loaded.value.cloudFiles.values()] : [];
   expect(files.map((file) => [file.publishedAt.toISOString(), file.dateFrom])).toEqual([[date, dateFrom]]);

@@ -23,7 +23,7 @@ const materials = {
   blobs: digests.map((digest) => [placeholder, digest] as const),
 };
 
-test("whatever a stranger sends, an existing name, an absent name and a name without a Pod get one answer", {
+test("whatever a stranger sends, an existing name, an absent name and a name without a Pod get the same answer", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
   // A request that breaks off may get an answer or not.

@@ -30,7 +30,7 @@ describe("unassigned name", () => {
       (client: ReturnType<typeof createClient>) => client.token(["repository:acme/other:pull"]),
     ],
     ["a login token", (client: ReturnType<typeof createClient>) => client.token(["repository:globex/other:pull"])],
-  ])("the answer to %s is that of an assigned name", async (_, tokenOf) => {
+  ])("the answer to %s is the same as for an assigned name", async (_, tokenOf) => {
     const client = createClient(stack.current.edge);
     const token = await tokenOf(client);
     const answers: string[] = [];
@@ -65,7 +65,7 @@ describe("unassigned name", () => {
   });
 });
 
-describe("token with an unknown key", async () => {
+describe("with a token whose key is unknown", async () => {
   const pod = await startOddPod();
   const odd = useStack({ seedImages: false, topology: (text) => asPodB(pod)(withoutDefault(text)) });
 
@@ -143,7 +143,7 @@ test("a request without a token costs no KV read and no Pod request, whatever it
 });
 
 describe("token of Pod A", () => {
-  test("it opens nothing on Pod B and is never sent there", async () => {
+  test("it gives access to nothing on Pod B and is never sent there", async () => {
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
     const jwt = token.split("/").slice(1).join("/");

@@ -60,7 +60,7 @@ describe("catalog of two Pods", () => {
     expect(after).toEqual(sorted.slice(124));
   });
 
-  test("only a token that grants it on every Pod opens it", async () => {
+  test("only a token that grants the catalog on every Pod may read it", async () => {
     const client = createClient(stack.current.edge);
     const stranger = await client.get("/v2/_catalog");
     const challenge = `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="${catalogScope}"`;
@@ -113,7 +113,7 @@ describe("catalog with a bad page size", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
-  test("every registry is asked, and one that refuses decides even if another takes it, as 2.8 does", async () => {
+  test("every registry is asked, and one refusal is the answer even if another registry accepts, as distribution 2.8 does", async () => {
     pod.answer((response) => void response.writeHead(200).end('{"repositories":["globex/a"]}'));
     const client = createClient(stack.current.edge);
     const answer = await client.get("/v2/_catalog?n=x", await client.token([catalogScope]));
@@ -223,7 +223,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
     },
   );
 
-  test("pages without a name of its own keep nobody's names from coming", async () => {
+  test("pages without a name of the Pod's own do not hide names of any Pod", async () => {
     pod.answer((response, { path }) => {
       const last = /last=acme%2Fx(\d+)/.exec(path)?.[1];
       if (last === "4") response.writeHead(200).end(page(["globex/a"]));

@@ -59,14 +59,14 @@ async function loggedOutcomes() {
   return stack.current.edgeSeen().map(({ outcome, status, endpoint }) => [outcome, status, endpoint]);
 }
 
-describe("client that resets its connection", () => {
+describe("client that leaves", () => {
   test.each([
     ["a manifest", `GET ${path}`, pod, "manifest"],
     ["a blob", `GET ${blob}`, pod, "blob"],
     ["a token", "GET /jwt/auth?service=registry-edge&scope=repository:globex/app:pull", tokenService, "token"],
     ["a token by a form", "POST /jwt/auth", tokenService, "token", form],
   ] as const)(
-    "while the Pod is asked for %s: the Pod's connection is closed, and the log says so once",
+    "if it leaves while the Pod is asked for %s, the Pod's connection is closed, and the log says so once",
     async (_, line, service, endpoint, body = "") => {
       stack.current.clearSeen();
       const { seen, closed } = hang(service);
@@ -84,22 +84,25 @@ describe("client that resets its connection", () => {
   test.each([
     ["an answer", {}],
     ["a manifest that may prove blobs", { "Content-Type": imageManifest, "Docker-Content-Digest": digest }],
-  ])("in the middle of %s: the Pod's connection is closed, and the log says so once", async (_, headers) => {
-    stack.current.clearSeen();
-    const { closed } = hang(pod, "half", { status: 200, headers });
-    const client = await begin(`GET ${path}`);
-    await expect.poll(() => client.received()).toContain("half");
-    const leftAtMs = performance.now();
-    client.socket.resetAndDestroy();
-    await closed;
-    expect(performance.now() - leftAtMs).toBeLessThan(2_000);
-    expect(await loggedOutcomes()).toEqual([["client-left", 200, "manifest"]]);
-  });
+  ])(
+    "if it leaves in the middle of %s, the Pod's connection is closed, and the log says so once",
+    async (_, headers) => {
+      stack.current.clearSeen();
+      const { closed } = hang(pod, "half", { status: 200, headers });
+      const client = await begin(`GET ${path}`);
+      await expect.poll(() => client.received()).toContain("half");
+      const leftAtMs = performance.now();
+      client.socket.resetAndDestroy();
+      await closed;
+      expect(performance.now() - leftAtMs).toBeLessThan(2_000);
+      expect(await loggedOutcomes()).toEqual([["client-left", 200, "manifest"]]);
+    },
+  );
 
   test.each([
     ["by a reset", true],
     ["by an end", false],
-  ])("in the middle of an upload, %s: the log says that the client left", async (_, isReset) => {
+  ])("if it leaves in the middle of an upload %s, the log says that the client left", async (_, isReset) => {
     stack.current.clearSeen();
     const client = await begin("PATCH /v2/globex/app/blobs/uploads/u-1", ["Content-Length: 100"], "half");
     await new Promise((resolve) => setTimeout(resolve, 300));
@@ -109,7 +112,7 @@ describe("client that resets its connection", () => {
   });
 });
 
-describe("Pod's answer whose body is for no client", () => {
+describe("Pod's answer whose body the edge does not pass on", () => {
   const query = "/jwt/auth?service=registry-edge&scope=repository:globex/app:pull";
   const elsewhere = { Location: "https://elsewhere.example/" };
   test.each([
@@ -130,7 +133,7 @@ describe("Pod's answer whose body is for no client", () => {
   });
 });
 
-test("connections of clients that left after the Pod had answered are kept for the next requests", async () => {
+test("if clients leave after the Pod has answered, the Pod's connections are kept for the next requests", async () => {
   const leave = async () => {
     const client = await beginAt(pooled.current.edge, `GET ${path}`);
     await expect.poll(() => client.received()).toMatch(/^HTTP\/1\.1 200 /);

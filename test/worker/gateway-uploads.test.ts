@@ -116,7 +116,7 @@ describe("upload of a Pod with a gateway", () => {
     expect((await put(small)).status).toBe(201);
   });
 
-  test("a client that takes its token along is not sent to a gateway with another Pod's part of it", async () => {
+  test("a client that would take another Pod's part of its token along is not sent to a gateway", async () => {
     const own = await begin("globex/own", agents.skopeo);
     expect(own.location).toContain(gatewayUrl("pod-b"));
     const both = await begin("globex/both", agents.skopeo, ["repository:acme/private:pull"]);
@@ -169,7 +169,7 @@ describe("upload of a Pod with a gateway", () => {
     expect(seen).toMatchObject([{ method: "GET", status: 204 }]);
   });
 
-  test("after a crash of the gateway in the middle, a new upload completes and no half blob is there", async () => {
+  test("after the gateway crashes in the middle of an upload, a new upload completes and there is no half blob", async () => {
     const { client, token, headers, location } = await begin("acme/crash", agents.docker);
     const stopped = Promise.withResolvers<void>();
     let sent = 0;

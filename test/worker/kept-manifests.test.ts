@@ -28,7 +28,7 @@ async function setUp(repository: string, layers = 1) {
 
 describe("warm pull", () => {
   test.each(["by the same isolate", "by another isolate of the location"])(
-    "of 10 layers %s, the registry gets one request, for the tag",
+    "for an image of 10 layers %s, the registry gets only one request, for the tag",
     async (by) => {
       const repository = `acme/warm-${by.includes("another") ? 2 : 1}`;
       const { ask, path, blobs } = await setUp(repository, 10);
@@ -60,7 +60,7 @@ describe("warm pull", () => {
 
 describe("kept manifest", () => {
   test.each(["GET", "HEAD"])(
-    "%s of it has the status, the body and the headers of the Pod's own answer",
+    "the answer to a %s has the status, the body and the headers of the Pod's own answer",
     async (method) => {
       const repository = `acme/same-${method.toLowerCase()}`;
       const { token, ask, path, text } = await setUp(repository);
@@ -120,7 +120,7 @@ describe("kept manifest", () => {
     expect(registrySaw()).toEqual([`GET /v2/acme/query/manifests/${digest}?ns=docker.io`]);
   });
 
-  test("only its own repository gets it, with a token for that repository", async () => {
+  test("it is served only in its own repository, to a token for that repository", async () => {
     const { digest, path } = await setUp("acme/owner");
     const others = ["acme/other", "acme/owner/below", "globex/owner"];
     for (const other of others) {
@@ -144,7 +144,7 @@ describe("kept manifest", () => {
     expect(registrySaw()).toEqual([`GET /v2/acme/undecided/${path}`]);
   });
 
-  test("a Pod to which the name moves is asked itself", async () => {
+  test("if its name moves to another Pod, that Pod is asked", async () => {
     const { digest } = await setUp("initech/app");
     await stack.current.putKv("route/initech", '{"v":1,"pod":"pod-b","revision":2,"state":"active"}');
     await stack.current.restartEdge("kept");
@@ -153,7 +153,7 @@ describe("kept manifest", () => {
     expect(registrySaw("pod-b")).toEqual([`GET /v2/initech/app/manifests/${digest}`]);
   });
 
-  test("a block comes first", async () => {
+  test("a block is checked before it is served", async () => {
     const { ask, path, digest } = await setUp("acme/blocked");
     await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks: { [digest]: "Withdrawn." } }));
     await stack.current.restartEdge("kept");
@@ -161,9 +161,9 @@ describe("kept manifest", () => {
   });
 });
 
-describe("kept manifest that is deleted", () => {
+describe("DELETE of a kept manifest", () => {
   test.each(["in the same isolate", "in another isolate of the location"])(
-    "through the edge: it is gone at once %s, also from a copy that passes late",
+    "the manifest is gone at once %s, even if a copy of it passes late",
     async (where) => {
       const repository = `acme/deleted-${where.includes("another") ? 2 : 1}`;
       const { ask, path, text } = await setUp(repository);
@@ -180,7 +180,7 @@ describe("kept manifest that is deleted", () => {
     },
   );
 
-  test("a DELETE without the right to it, or of a tag, leaves it", async () => {
+  test("without the right to it, or for a tag only, the manifest stays", async () => {
     const { ask, path } = await setUp("acme/stays");
     const reader = pullerOf(stack.current, "acme/stays", await tokenFor("acme/stays"));
     expect((await reader(path, { method: "DELETE" })).status).toBe(401);
@@ -189,7 +189,7 @@ describe("kept manifest that is deleted", () => {
     expect([(await ask(path)).status, registrySaw()]).toEqual([200, []]);
   });
 
-  test("a DELETE whose answer is lost deletes it here", async () => {
+  test("if the answer is lost, the edge no longer holds the manifest", async () => {
     const { ask, path } = await setUp("acme/lost");
     await stack.current.setFault("pod-a", "registry", { mode: "status", status: 500 });
     expect((await ask(path, { method: "DELETE" })).status).toBe(500);
@@ -232,7 +232,7 @@ describe("time of a kept manifest", () => {
   });
 });
 
-describe("manifest that may not be kept", async () => {
+describe("manifest that passes the edge", async () => {
   const pod = await startOddPod();
   const odd = useStack({ seedImages: false, topology: asPodB(pod) });
   const text = manifestText([`sha256:${"c".repeat(64)}`]);
@@ -262,7 +262,7 @@ describe("manifest that may not be kept", async () => {
     return pod.seen.length - before;
   }
 
-  test("a good one of up to 4 MiB is kept, so the Pod is asked once", async () => {
+  test("a good manifest of up to 4 MiB is kept, so the Pod is asked once", async () => {
     expect(await requestsFor(text, digest)).toBe(1);
     for (const bytes of [300_000, 4 << 20]) {
       const body = large(bytes);
@@ -277,11 +277,11 @@ describe("manifest that may not be kept", async () => {
     ["that is only a part", text, { status: 206 }],
     ["that comes with an error", text, { status: 404 }],
     ["that is cut short", text, { headers: { "Content-Length": text.length + 1, Connection: "close" } }],
-  ])("one %s is not kept, so the Pod is asked each time", async (_, body, odds) => {
+  ])("a manifest %s is not kept, so the Pod is asked each time", async (_, body, odds) => {
     expect(await requestsFor(body, digest, odds)).toBe(3);
   });
 
-  test("one of more than 4 MiB passes and is not kept", async () => {
+  test("a manifest of more than 4 MiB passes and is not kept", async () => {
     const body = large((4 << 20) + 1);
     expect(await requestsFor(body, await digestOf(body))).toBe(3);
   });

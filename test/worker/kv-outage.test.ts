@@ -25,7 +25,7 @@ async function askAsStrangers({ edge }: Stack): Promise<void> {
   }
 }
 
-describe("while KV fails,", () => {
+describe("while KV fails", () => {
   const stack = useStack();
 
   test("names that were read lately can be pulled, and writes and other names get 503", async () => {
@@ -65,7 +65,7 @@ describe("while KV fails,", () => {
   });
 });
 
-describe("while KV fails, with the depth of all assignments in the directory,", () => {
+describe("while KV fails, with the depth of all assignments in the directory", () => {
   const stack = useStack();
 
   test("a repository that was never asked for can be pulled if its group was, and writes and other groups get 503", async () => {

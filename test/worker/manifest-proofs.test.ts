@@ -135,13 +135,13 @@ describe("manifest of more than 256 KiB", async () => {
   });
 });
 
-describe("token with an unknown key", async () => {
+describe("with a token whose key is unknown", async () => {
   const { privateKey } = await generateKeyPair("ES256");
   const jwt = await new SignJWT().setProtectedHeader({ alg: "ES256", kid: "k".repeat(43) }).sign(privateKey);
   const askUnverified = (path: string, init: ClientInit = {}) =>
     createClient(stack.current.edge).get(`/v2/${repository()}/${path}`, `pods.v1.pod-b/${jwt}`, init);
 
-  test("nothing that passes with it proves a blob", async () => {
+  test("no pull, push or HEAD proves a blob", async () => {
     serve({});
     expect(await (await askUnverified("manifests/1")).text()).toBe(text);
     const push = { method: "PUT", body: text, headers: { "Content-Type": manifestType } };
@@ -160,7 +160,7 @@ describe("token with an unknown key", async () => {
     expect([answer.status, answer.headers.get("Location")]).toEqual([307, own]);
   });
 
-  test("a blob that the Pod lets it delete loses its proof", async () => {
+  test("a blob that the Pod deletes loses its proof", async () => {
     serve({});
     await (await ask("manifests/1")).text();
     expect(await isLearned()).toBe(true);

@@ -26,7 +26,7 @@ test("one token for 120 repositories of two Pods, as the mirror regsync asks for
   }
 });
 
-test("a stranger's token for 120 repositories has the first ones and lives a minute", async () => {
+test("a stranger's token for 120 repositories covers only the first ones and lives a minute", async () => {
   const names = Array.from({ length: 120 }, (_, index) => `acme/public/mirror-${index}/image`);
   const query = new URLSearchParams(names.map((name) => ["scope", `repository:${name}:pull`]));
   const ask = async (headers: HeadersInit) => {

@@ -31,7 +31,7 @@ describe("name that is not canonical", () => {
   });
 });
 
-test("a path with slashes too many gets 301 to the one without, with a token or without, and nothing is asked", async () => {
+test("a path with too many slashes gets 301 to the path without them, with a token or without, and nothing is asked", async () => {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/hello:pull", "registry:catalog:*"]);
   await stack.current.edgeSettled();
@@ -77,7 +77,7 @@ test.each([
   expect(await tags.json()).toMatchObject({ name: repository, tags: [tag] });
 });
 
-test("a path with dot segments is its resolved name at the token check, the Pod and the log", async () => {
+test("a path with dot segments is read as its resolved name by the token check, the Pod and the log", async () => {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:acme/private:pull"]);
   await stack.current.edgeSettled();

@@ -1,11 +1,9 @@
 import { describe, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withOutage } from "../support/toy-stack.ts";
 
 /** Nothing is pulled that needs the Pod, so the outage shows as it is. */
-const stack = useStack({
-  topology: (text) => text.replaceAll("    blobs:\n", "    outage: { staleSeconds: 0 }\n    blobs:\n"),
-});
+const stack = useStack({ topology: withOutage("staleSeconds: 0") });
 
 async function pulls(repository: string): Promise<number> {
   const client = createClient(stack.current.edge);

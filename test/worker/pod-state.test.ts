@@ -30,7 +30,7 @@ test("a Pod that is down is not called, not even for tokens", async () => {
   expect([...stack.current.seen("pod-b", "token"), ...stack.current.seen("pod-b", "registry")]).toEqual([]);
 });
 
-test("with an unknown key, a Pod's state and a block read as a name without a Pod", async () => {
+test("to a token with an unknown key, a Pod's state and a block look like a name without a Pod", async () => {
   const unknownKey = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
   const client = createClient(stack.current.edge);
   stack.current.clearSeen();

@@ -32,7 +32,7 @@ function expectRefused({ answer, podRequests }: Awaited<ReturnType<typeof ask>>)
   expect(stack.current.seen("pod-b", "storage")).toEqual([]);
 }
 
-describe("a Pod's Location that leads away from what was asked for", () => {
+describe("a Pod's Location becomes 502", () => {
   test.each([
     ["DELETE /v2/globex/app/manifests/1", 307, victim],
     ["DELETE /v2/globex/app/manifests/1", 202, victim],
@@ -48,7 +48,7 @@ describe("a Pod's Location that leads away from what was asked for", () => {
     ["GET /gitlab/v1/repositories/globex/app/tags/list/", 307, "/gitlab/v1/repositories/acme/private/tags/list/"],
     ["GET /gitlab/v1/statistics/", 307, "/gitlab/v1/repositories/acme/private/"],
     ["POST /v2/globex/app/blobs/uploads/", 202, "/v2/acme/private/blobs/uploads/1"],
-  ])("another repository: %s with %d to %s", async (line, status, location) => {
+  ])("if it leads to another repository: %s with %d to %s", async (line, status, location) => {
     expectRefused(await ask(line, status, { Location: location }));
     expectRefused(await ask(line, status, { Location: pod.url + location }));
     expectRefused(await ask(line, status, { Location: stack.current.edge + location }));
@@ -60,7 +60,7 @@ describe("a Pod's Location that leads away from what was asked for", () => {
     ["GET /v2/globex/app/tags/list", 307, "/v2/globex/app/manifests/1"],
     ["PUT /v2/globex/app/manifests/1", 201, `/v2/globex/app/blobs/${digest}`],
     ["POST /v2/globex/app/blobs/uploads/", 202, "/v2/globex/app/manifests/1"],
-  ])("another kind of endpoint: %s with %d to %s", async (line, status, location) => {
+  ])("if it leads to another kind of endpoint: %s with %d to %s", async (line, status, location) => {
     expectRefused(await ask(line, status, { Location: location }));
   });
 
@@ -77,7 +77,7 @@ describe("a Pod's Location that leads away from what was asked for", () => {
     "/v2/globex/app/manifests/%2e%2e%2f1",
     "/v2/globex/app/manifests/../../../acme/private/manifests/1",
     `/v2/globex/app/manifests/1?${"x".repeat(9000)}`,
-  ])("a path that is not an endpoint of this repository: %s", async (location) => {
+  ])("if it leads to a path that is not an endpoint of this repository: %s", async (location) => {
     expectRefused(await ask("GET /v2/globex/app/manifests/1", 307, { Location: location }));
     expectRefused(await ask("DELETE /v2/globex/app/manifests/1", 204, { Location: location }));
   });
@@ -91,7 +91,7 @@ describe("a Pod's Location that leads on within what was asked for", () => {
     ["PATCH /gitlab/v1/repositories/globex/app/", 308, "/gitlab/v1/repositories/globex/app"],
     ["PUT /v2/globex/app/blobs/uploads/1", 201, `/v2/globex/app/blobs/${digest}`],
     ["POST /v2/globex/app/blobs/uploads/?mount=x&from=globex/b", 201, `/v2/globex/app/blobs/${digest}`],
-  ])("%s with %d to %s passes", async (line, status, location) => {
+  ])("it passes: %s with %d to %s", async (line, status, location) => {
     const { answer } = await ask(line, status, { Location: pod.url + location });
     expect([answer.status, answer.headers.get("Location")]).toEqual([status, location]);
   });
@@ -102,7 +102,7 @@ describe("a Pod's Location that leads on within what was asked for", () => {
     ["GET /v2/globex/app/blobs/uploads/1", 204],
     ["PATCH /v2/globex/app/blobs/uploads/1", 416],
     ["PUT /v2/globex/app/blobs/uploads/1", 307],
-  ])("%s with %d leads to an upload with its pin", async (line, status) => {
+  ])("it gets the upload's pin: %s with %d", async (line, status) => {
     const { answer } = await ask(line, status, { Location: "/v2/globex/app/blobs/uploads/2?_state=a%2Bb" });
     expect(answer.status).toBe(status);
     expect(answer.headers.get("Location")).toMatch(/^\/v2\/globex\/app\/blobs\/uploads\/2\?_state=a%2Bb&_pod=[\w-]+$/);
@@ -126,7 +126,7 @@ describe("a Pod's Link", () => {
     ["a bracket within brackets", `<</v2/acme/private/tags/list>>; rel="next"`],
     ["a link within a parameter", `<${tags}>; title="</v2/acme/private/tags/list>"`],
     ["a link that is too long", `<${tags}?last=${"x".repeat(9000)}>; rel="next"`],
-  ])("that leads to %s becomes 502", async (_, link) => {
+  ])("it becomes 502 if it leads to %s", async (_, link) => {
     expectRefused(await ask(`GET ${tags}`, 200, { Link: link }));
   });
 
@@ -139,7 +139,7 @@ describe("a Pod's Link", () => {
       '<POD/gitlab/v1/repositories/globex/app/tags/list/?n=2&before=a,b>; rel="previous" , ' +
         "<POD/gitlab/v1/repositories/globex/app/tags/list/?n=2&last=c>; rel=\"next\"; title*=UTF-8''x",
     ],
-  ])("of %s becomes a path on the edge", async (_, line, link) => {
+  ])("it becomes a path on the edge for %s", async (_, line, link) => {
     const { answer } = await ask(line, 200, { Link: link.replaceAll("POD", pod.url) });
     expect([answer.status, answer.headers.get("Link")]).toEqual([200, link.replaceAll("POD", "")]);
   });

@@ -39,11 +39,11 @@ describe("registry that takes a manifest without its blobs", () => {
     return getBlob(stack, "acme/attacker", secret);
   }
 
-  test("with `proof: head` the manifest opens nothing", async () => {
+  test("with `proof: head` the manifest gives access to nothing", async () => {
     expect(await attack(asked.current)).toBe(404);
   });
 
-  test("with `proof: manifest` the manifest opens any blob of its Pod, and podctl doctor says so", async () => {
+  test("with `proof: manifest` the manifest gives access to any blob of its Pod, and podctl doctor says so", async () => {
     expect(await attack(trusted.current)).toBe(307);
     const file = `${trusted.current.stateDir}/stack.json`;
     await writeStackFile(trusted.current, file);
@@ -119,7 +119,7 @@ describe("access key that is copied into another Pod's record", () => {
     topology: (text) => text.replace(`\${POD_B_STORAGE_CREDENTIALS}`, `\${POD_A_STORAGE_CREDENTIALS}`),
   });
 
-  test("it opens nothing, and the answer is 500 without a URL", async () => {
+  test("it gives access to nothing, and the answer is 500 without a URL", async () => {
     const [layer] = await layersOf(stack.current, "globex/private");
     expect(await getBlob(stack.current, "globex/private", layer?.digest ?? "")).toBe(500);
     await stack.current.edgeSettled();

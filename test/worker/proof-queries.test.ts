@@ -25,7 +25,7 @@ const serveByQuery = (byQuery: number, headers: Readonly<Record<string, string>>
     else response.writeHead(404).end();
   });
 
-test("the HEAD of a proof has no query, so a blob that is only there by a query is the Pod's to answer", async () => {
+test("the HEAD of a proof has no query, so the Pod itself answers for a blob that is only there with a query", async () => {
   serveByQuery(200);
   const digest = blob("1");
   expect(await ask(`blobs/${digest}?ns=docker.io`)).toEqual({ status: 200, location: null, text: "by query" });

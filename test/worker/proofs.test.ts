@@ -109,7 +109,7 @@ describe("push of a manifest", () => {
     expect(registrySaw()).toEqual([]);
   });
 
-  test("one that names a blob of another repository is refused and proves nothing", async () => {
+  test("a manifest that names a blob of another repository is refused and proves nothing", async () => {
     const { blobs } = await pushImage(stack.current, "acme/victim", 1);
     const own = await pushBlob(stack.current, "acme/attacker", "an own config");
     const answer = await putManifest(stack.current, "acme/attacker", "1", manifestText([own, ...blobs]));

@@ -4,17 +4,19 @@ import type { Stack } from "../../src/local/stack.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
+const odd = await startOddPod();
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
 /** Both Pods with these times. A proof that lives a second has expired when the outage begins. */
 const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: string) =>
-  text.replaceAll(
+  withOutage(`staleSeconds: ${staleSeconds}`)(text).replaceAll(
     "    blobs:\n",
-    `    outage: { staleSeconds: ${staleSeconds} }\n    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
+    `    blobs:\n      proofTtlSeconds: ${proofTtlSeconds}\n`,
   );
 
 const setFault = (stack: Stack, fault: Fault) =>
@@ -52,7 +54,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     ["answers 503", { mode: "status", status: 503 }],
     ["answers 504", { mode: "status", status: 504 }],
   ])(
-    "a registry that %s: the image is pulled whole, each answer says that it is stale, and it is fresh after the outage",
+    "if the registry %s, the image is pulled whole, each answer says that it is stale, and it is fresh after the outage",
     async (_, fault) => {
       const repository = `acme/down-${fault.mode}-${"status" in fault ? fault.status : ""}`.replace(/-$/, "");
       const image = await setUp(stack.current, repository);
@@ -85,7 +87,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     },
   );
 
-  test("a registry that never answers: the image is pulled whole", { timeout: 120_000 }, async () => {
+  test("if the registry never answers, the image is pulled whole", { timeout: 120_000 }, async () => {
     const { ask, digest, blobs } = await setUp(stack.current, "acme/hangs");
     await sleep(1_100);
     await setFault(stack.current, { mode: "hang" });
@@ -96,7 +98,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     expect(answers.every(isStale)).toBe(true);
   });
 
-  test("a registry that breaks off each answer: a manifest is completed from here, and nothing is stale, because the Pod named the digest", async () => {
+  test("if the registry breaks off each answer, a manifest is completed from here, and nothing is stale, because the Pod named the digest", async () => {
     const image = await setUp(stack.current, "acme/resets");
     await sleep(1_100);
     stack.current.clearSeen();
@@ -112,7 +114,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
     );
   });
 
-  test("a registry that is slow is not down: its own answer comes, late", async () => {
+  test("a registry that is only slow is not down, so its own answer comes late", async () => {
     const { ask } = await setUp(stack.current, "acme/slow");
     await setFault(stack.current, { mode: "delay", ms: 1_500 });
     const startedAtMs = performance.now();
@@ -123,7 +125,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
   });
 
   test.each([400, 401, 403, 404, 429, 500, 501])(
-    "a registry that answers %d is not down: its answer passes",
+    "a registry that answers %d is not down, so its answer passes",
     async (status) => {
       const { ask, digest, blobs } = await setUp(stack.current, `acme/answers-${status}`);
       await sleep(1_100);
@@ -231,7 +233,7 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(await duringOutage(() => statusOf(ask("manifests/1")))).toBe(503);
     });
 
-    test("a client that does not accept the manifest makes nothing forgotten", async () => {
+    test("a client that does not accept the manifest does not make the edge forget it", async () => {
       const { ask } = await setUp(stack.current, "acme/not-accepted");
       expect(await statusOf(ask("manifests/1", { headers: { Accept: "*/*" } }))).toBe(404);
       expect(await duringOutage(() => statusOf(ask("manifests/1")))).toBe(200);
@@ -245,6 +247,25 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       await stack.current.restartEdge("kept");
       expect(await statuses()).toEqual([307, 503, 307]);
     });
+
+    test.each(["GET", "HEAD"])(
+      "a blob that the Pod was seen to lack by %s is gone, although its proof had expired",
+      async (method) => {
+        const repository = `acme/blob-lost-${method.toLowerCase()}`;
+        const { ask, blobs, token } = await setUp(stack.current, repository);
+        const path = `blobs/${blobs[1]}`;
+        await sleep(1_100);
+        const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
+        const jwt = token.split("/").slice(1).join("/");
+        expect((await atPod.get(`/v2/${repository}/${path}`, jwt, { method: "DELETE" })).status).toBe(202);
+        expect(await statusOf(ask(path, { method }))).toBe(404);
+        const statuses = () =>
+          duringOutage(async () => [await statusOf(ask(path)), await statusOf(ask(path, { method: "HEAD" }))]);
+        expect(await statuses()).toEqual([503, 503]);
+        await stack.current.restartEdge("kept");
+        expect(await statuses()).toEqual([503, 503]);
+      },
+    );
 
     test("a digest that was blocked is refused, also under its tag", async () => {
       const { ask, digest } = await setUp(stack.current, "acme/blocked");
@@ -264,6 +285,42 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       const answer = await duringOutage(() => ask(`blobs/${digest}`));
       expect([answer.status, isStale(answer)]).toEqual([307, true]);
     });
+  });
+});
+
+describe("Pod that is not down, but fails at what one client sends", () => {
+  const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withTimes(1, 600)(text)) });
+
+  test.each<[string, string, Readonly<Record<string, string>>]>([
+    ["a query", "?ns=nowhere.example", {}],
+    ["headers of a loop", "", { "Max-Forwards": "0", Via: "1.1 google", "CDN-Loop": "a", "Fastly-FF": "a" }],
+  ])("by %s nobody gets a blob that the Pod no longer has", async (_, query, headers) => {
+    const path = `blobs/sha256:${query === "" ? "a".repeat(64) : "b".repeat(64)}`;
+    const token = await createClient(stack.current.edge).token(["repository:globex/app:pull"]);
+    const ask = pullerOf(stack.current, "globex/app", token);
+    odd.answer((response) => void response.writeHead(200, { "Content-Length": "3" }).end("abc"));
+    expect(await statusOf(ask(path))).toBe(307);
+    await sleep(1_100);
+    odd.answer((response, { path: asked, headers: sent }) => {
+      const looksLikeLoop = ["max-forwards", "via", "cdn-loop", "fastly-ff"].some((name) => name in sent);
+      response.writeHead(looksLikeLoop || asked.includes("?") ? 502 : 404).end();
+    });
+    const answer = await ask(path + query, { headers });
+    expect([answer.status, isStale(answer)]).toEqual([query === "" ? 404 : 502, false]);
+  });
+
+  test("three such failures in a row do not make it count as down, so that a tag that it no longer has is gone", async () => {
+    const text = manifestText([]);
+    const digest = await sha256(new Uint8Array(Buffer.from(text)));
+    const token = await createClient(stack.current.edge).token(["repository:globex/tagged:pull"]);
+    const ask = pullerOf(stack.current, "globex/tagged", token);
+    const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest };
+    odd.answer((response) => void response.writeHead(200, headers).end(text));
+    await keepManifest(stack.current, "globex/tagged", digest);
+    odd.answer((response, { path }) => void response.writeHead(path.includes("?") ? 502 : 404).end());
+    for (let time = 0; time < 4; time += 1) expect(await statusOf(ask("manifests/1?ns=nowhere.example"))).toBe(502);
+    const answer = await ask("manifests/1");
+    expect([answer.status, isStale(answer)]).toEqual([404, false]);
   });
 });
 
@@ -292,7 +349,7 @@ describe("end of stale pulls", () => {
     `blobs/${blobs[1]}`,
   ];
 
-  test("with staleSeconds 0, nothing outlives the outage but what a living proof allows", async () => {
+  test("with staleSeconds 0, only what a living proof allows is served during the outage", async () => {
     const image = await setUp(off.current, "acme/off");
     await sleep(1_100);
     await setFault(off.current, { mode: "refuse" });
@@ -300,7 +357,7 @@ describe("end of stale pulls", () => {
     await setFault(off.current, { mode: "none" });
   });
 
-  test("a tag is served for staleSeconds after it was seen, and what a proof allows for as long after its end", async () => {
+  test("a tag is served for staleSeconds after it was seen, and what a proof allows for staleSeconds after the proof's end", async () => {
     const image = await setUp(brief.current, "acme/brief");
     const seenAtMs = performance.now();
     expect(await statusOf(image.ask("manifests/1"))).toBe(200);

@@ -53,7 +53,7 @@ describe("answer's body that stands still", () => {
       "that may prove blobs",
       { "Content-Length": "100", "Content-Type": manifestType, "Docker-Content-Digest": digest },
     ],
-  ])("half a manifest %s and then silence: both connections are closed", async (_, headers) => {
+  ])("if it stops after half a manifest %s, both connections are closed", async (_, headers) => {
     const podClosed = Promise.withResolvers<void>();
     pod.answer((response) => {
       response.on("close", podClosed.resolve);

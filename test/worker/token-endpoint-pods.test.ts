@@ -5,10 +5,12 @@ import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { rawClient } from "../support/raw-sockets.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withOutage } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();
-const stack = useStack({ topology: asPodB(tokenService, "TOKEN"), seedImages: false });
+/** An outage shows as it is. */
+const topology = (text: string) => asPodB(tokenService, "TOKEN")(withOutage("graceSeconds: 0")(text));
+const stack = useStack({ topology, seedImages: false });
 const demo = { Authorization: `Basic ${btoa("demo:demo")}` };
 
 const get = (query: string, headers: Record<string, string> = demo) =>
@@ -48,7 +50,7 @@ describe("token endpoint, scopes", () => {
     "scope=repository:acme/a:pull&scope=repository:globex/b:pull,push",
     "scope=repository:acme/a:pull%20repository:globex/b:pull,push",
     "scope=repository:globex/b:pull,push&scope=repository:acme/a:pull",
-  ])("each of two Pods is asked once for its own, and their tokens become one bundle: %s", async (query) => {
+  ])("each of two Pods is asked once for its own scopes, and their tokens become one bundle: %s", async (query) => {
     tokenService.answer((response) => grant(response));
     stack.current.clearSeen();
     const body = (await (await get(query)).json()) as TokenAnswer;
@@ -155,14 +157,14 @@ describe("token endpoint, scopes", () => {
     expect([answer.status, answer.headers.get("Retry-After"), await codeOf(answer)]).toEqual([503, "5", "UNAVAILABLE"]);
   });
 
-  test("more than 200 are refused before any Pod is asked", async () => {
+  test("more than 200 scopes are refused before any Pod is asked", async () => {
     const scopes = Array.from({ length: 201 }, (_, index) => `scope=repository:globex/r${index}:pull`);
     const answer = await get(scopes.join("&"));
     expect([answer.status, await codeOf(answer)]).toEqual([400, "UNSUPPORTED"]);
     expect(tokenService.seen).toEqual([]);
   });
 
-  test("all scopes for the catalog are one, because each Pod is asked for it", async () => {
+  test("all scopes for the catalog count as one, because each Pod is asked for its catalog", async () => {
     tokenService.answer((response) => grant(response));
     const answer = await get("scope=registry:catalog:*&scope=repository:globex/b:pull&scope=registry:catalog:a,*");
     expect(answer.status).toBe(200);
@@ -170,7 +172,7 @@ describe("token endpoint, scopes", () => {
     expect(asked).toEqual([["repository:globex/b:pull", "registry:catalog:*,a"]]);
   });
 
-  test("equal ones count and are asked for once", async () => {
+  test("equal scopes count once and are asked for once", async () => {
     tokenService.answer((response) => grant(response));
     const answer = await get(`${"scope=repository:globex/b:pull&".repeat(100)}scope=repository:globex/c:pull`);
     expect(answer.status).toBe(200);
@@ -213,7 +215,7 @@ describe("token endpoint, forms", () => {
     expect(tokenService.seen).toEqual([]);
   });
 
-  test("a form of more than 300 parameters is refused, as is such a query", async () => {
+  test("a form or a query of more than 300 parameters is refused", async () => {
     const parameters = "scope=repository:globex/b:pull&".repeat(300);
     const form = { method: "POST", body: parameters };
     const headers = { "Content-Type": "application/x-www-form-urlencoded" };
@@ -279,7 +281,7 @@ describe("token endpoint, a Pod's answer", () => {
     ["an end that is text", { exp: "tomorrow" }],
     ["an end that no client reads", { exp: 1e300 }],
     ["claims that are not an object", 7],
-  ])("a token with %s is a wrong answer, and takes nothing from another Pod's good part", async (_, claims) => {
+  ])("a token with %s is a wrong answer, but another Pod's good part stays", async (_, claims) => {
     const [header, payload] = [{ alg: "RS256", kid: "k" }, claims].map((part) =>
       Buffer.from(JSON.stringify(part)).toString("base64url"),
     );
@@ -295,7 +297,7 @@ describe("token endpoint, a Pod's answer", () => {
     expect([tokenService.seen.length, stack.current.seen("pod-a", "token").length]).toEqual([3, 2]);
   });
 
-  test("an answer with another Pod's token opens nothing", async () => {
+  test("an answer with another Pod's token gives access to nothing", async () => {
     const scope = "repository:acme/private:pull";
     const good = await createClient(stack.current.edge).token([scope]);
     const ofA = good.replace("pods.v1.pod-a/", "");

@@ -131,7 +131,7 @@ describe.each([
 ] as const)("scopes of two Pods, asked by %s", (user, scopes) => {
   const sequences = [...permutations(scopes)];
 
-  test("every order and encoding gets what each Pod grants for its own", async () => {
+  test("every order and encoding gets what each Pod grants for its own scopes", async () => {
     expect(sequences).toHaveLength(64);
     for (const sequence of sequences) {
       const expected = await expectedOf(sequence, user);
@@ -144,7 +144,7 @@ describe.each([
     expect(parseScopes((await expectedOf([scopes[0]], user)).access)).not.toEqual([]);
   });
 
-  test("the bundle opens exactly what the Pods' own tokens open", async () => {
+  test("the bundle gives access to exactly what the Pods' own tokens allow", async () => {
     const direct = (scope: string) => stack.current.pods[podOf(scope)].registry.direct;
     const sets = sequences.filter((sequence) => sequence.join() === sequence.toSorted().join());
     expect(sets).toHaveLength(15);

@@ -10,15 +10,15 @@ import type { LocalPod } from "./pod.ts";
 
 export type LocalGateway = {
   readonly tap: Tap;
-  /** The program itself, past the tap. */
+  /** The URL of the gateway itself, without the tap. */
   readonly direct: string;
-  /** What the edge and this gateway share. */
+  /** The secret that the edge and this gateway share. */
   readonly key: string;
-  /** Kills it as a crash does, and starts it again on its port. */
+  /** Kills the gateway as a crash does, and starts it again on its port. */
   readonly restart: () => Promise<void>;
 };
 
-/** The same as `npm run build:gateway`. */
+/** Builds the same file as `npm run build:gateway`. */
 export async function bundleGateway(outfile: string): Promise<void> {
   await build({
     entryPoints: [`${root}src/gateway/main.ts`],
@@ -45,7 +45,7 @@ export async function startGateway(
   let running = await start(0);
   const { port } = running;
   teardown.add({ stop: () => running.stop() });
-  // It has the edge's host name and another port, because crane refuses a push location that leads to 127.0.0.1 from another name.
+  // The tap has the edge's host name and another port, because crane refuses a push location that leads to 127.0.0.1 from another name.
   const tap = teardown.add(await startTap(port, loopback));
   const restart = async () => {
     await running.kill();

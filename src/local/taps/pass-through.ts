@@ -64,7 +64,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
-    // The one in front may have answered already, because the body was too large.
+    // The body limit in front may have answered already, because the body was too large.
     if (response.headersSent) {
       answer.resume();
       return;

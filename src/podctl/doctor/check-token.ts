@@ -51,7 +51,15 @@ export async function fetchToken(
     });
   }
   const { value } = parsed;
-  const jwt = value.kind === "bare" ? value.jwt : (value.parts.find((part) => part.pod === pod.id)?.jwt ?? "");
+  const own =
+    value.kind === "bundle"
+      ? value.parts.find((part) => part.pod === pod.id)
+      : { kind: "pod" as const, jwt: value.jwt };
+  if (own?.kind === "edge") {
+    const text = `the token service does not answer, so the edge grants to ${who} by itself what it has granted before`;
+    return err({ finding: "token-unreachable", text });
+  }
+  const jwt = own?.jwt ?? "";
   if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }

@@ -5,7 +5,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { type Endpoint, hasRepository } from "../../oci/endpoint.ts";
 import { countParameter } from "../../oci/query.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
-import { redactPath } from "../../telemetry/record.ts";
+import { redactPath } from "../../telemetry/log-line.ts";
 import type { Call, Question, Recorded } from "./recording.ts";
 import type { Step } from "./step.ts";
 

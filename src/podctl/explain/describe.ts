@@ -36,7 +36,9 @@ export async function tokenLines(token: Token, directory: Directory, ports: Veri
   if (!parts.ok) return [parts.error.text];
   if (parts.value.length === 0) return ["its key does not belong to a Pod of this directory"];
   return Promise.all(
-    parts.value.map(async ({ pod: id, jwt }) => {
+    parts.value.map(async (part) => {
+      if (part.kind === "edge") return `${part.pod}: a grant of the edge's own, which only the Worker can open`;
+      const { pod: id, jwt } = part;
       const pod = await directory.pod(id);
       if (!pod.ok || pod.value === null) return `${id}: ${pod.ok ? "has no record" : pod.error.text}`;
       const verdict = await verifyToken(jwt, pod.value, ports);

@@ -117,7 +117,8 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const grant = await grantFor(held, { pod, wanted }, { directory, now, tokens: createIsolate().tokens });
+  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] } };
+  const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";
   const result = isUndecided

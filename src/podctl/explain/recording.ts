@@ -10,6 +10,7 @@ import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
 import type { Services } from "../../services.ts";
+import { createRememberedGrants } from "../../token-endpoint/remembered-grants.ts";
 import { standInSecret } from "./explain-signing.ts";
 
 /** A request that is to be explained. */
@@ -77,6 +78,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+    grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     waitUntil,
     now,
     trace: { kvReads: 0, kvKeys: 0, podRequests: 0 },

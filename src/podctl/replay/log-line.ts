@@ -31,7 +31,7 @@ export function parseLogLine(line: string): LoggedRequest {
   return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects };
 }
 
-/** A line of the Worker's own log (telemetry/record.ts). */
+/** A line of the Worker's own log (telemetry/log-line.ts). */
 function ofRecord(line: string): readonly string[] {
   const { method, path } = parseJsonObject(line) ?? {};
   return typeof method === "string" && typeof path === "string" ? [method, path] : [];

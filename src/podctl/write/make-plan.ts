@@ -15,13 +15,13 @@ import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts
 
 export type Plan = {
   readonly directory: DirectoryInKv;
-  /** The directory's revision and a fingerprint of all records in KV. It stays the same as long as KV does. */
+  /** The directory's revision and a fingerprint of all records in KV. Equal records give an equal state. */
   readonly state: string;
   /** In the order in which they are safe to write. */
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** Why the blocks in KV cannot be read; null if they can be read. Blocks that cannot be read are lost. */
+  /** Why the blocks in KV cannot be read; null if they can be read. An apply loses blocks that cannot be read. */
   readonly lostBlocks: string | null;
   /** Keys of assignments in KV that the edge does not find now, because they are deeper than the directory's depth. The changes correct that. */
   readonly unfound: readonly string[];

@@ -30,7 +30,7 @@ const policyFor = (url: string, sourceCidr: string): string =>
   `{"Statement":[{"Resource":"${url}","Condition":{"DateLessThan":{"AWS:EpochTime":${expiresSeconds}},"IpAddress":{"AWS:SourceIp":"${sourceCidr}"}}}]}`;
 
 describeWith([oracle.packageName], "the cloudfront signer and AWS's SDK", () => {
-  test.each(Object.entries(stores))("make the same URL of every object key: %s", async (_form, store) => {
+  test.each(Object.entries(stores))("make the same URL for every object key, with %s", async (_form, store) => {
     await expectSameUrls(oracle, store);
   });
 

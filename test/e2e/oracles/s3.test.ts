@@ -32,7 +32,7 @@ describeWith(["@aws-sdk/client-s3", "@aws-sdk/s3-request-presigner"], "the s3 si
     }
   });
 
-  test.each(s3Hosts)("name the same host for a bucket below %s", async (endpoint, { options, url }) => {
+  test.each(s3Hosts)("use the same host for a bucket at %s", async (endpoint, { options, url }) => {
     const { S3Client, GetObjectCommand } = loadOracle("@aws-sdk/client-s3");
     const { getSignedUrl } = loadOracle("@aws-sdk/s3-request-presigner");
     const client = new S3Client({ region, credentials: accessKey, ...options });

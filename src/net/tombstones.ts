@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { type LocationCache, readCached } from "../net/location-cache.ts";
+import { type LocationCache, readCached } from "./location-cache.ts";
 
 /** As long as any copy is kept, and longer than any one may be given. */
 const keepSeconds = 24 * 3600;

@@ -1,9 +1,9 @@
 import { expect, test } from "vitest";
-import { redactPath } from "../../src/telemetry/record.ts";
+import { redactPath } from "../../src/telemetry/log-line.ts";
 
 const logged = (path: string): string => redactPath(new URL(path, "http://edge"));
 
-test("the log has the value of no parameter but those that are known to be harmless", () => {
+test("the log shows only the values of parameters that are known to be harmless", () => {
   const secrets = [
     ...["sig", "X-Amz-Signature", "X-Amz-Credential", "token", "Password", "p%61ssword", "client_secret"],
     ...["refresh_token", "access_token", "_state", "_pod", "account", "jwt", "private_token", "unheard-of"],
@@ -17,19 +17,19 @@ test("the log has the value of no parameter but those that are known to be harml
   expect(logged("/v2/a/blobs/uploads/?mount=sha256:d&from=b")).toBe("/v2/a/blobs/uploads/?mount=sha256:d&from=b");
 });
 
-test("the log has no value of an upload's query, because the Pod may mean anything by it", () => {
+test("the log hides all values in an upload's query, because any of them may be the Pod's secret", () => {
   expect(logged("/v2/acme/app/blobs/uploads/1?_state=s3cret&digest=s3cret&_pod=s3cret&n=s3cret&sig=s3cret")).toBe(
     "/v2/acme/app/blobs/uploads/1?_state=redacted&digest=redacted&_pod=redacted&n=redacted&sig=redacted",
   );
 });
 
-test("the log has no parameter without a value, because its name may be a secret", () => {
+test("the log hides a parameter without a value, because its name may be a secret", () => {
   expect(logged("/v2/acme/app/tags/list?glpat-s3cret&n=2&&ZXhhbXBsZQ==&eyJhbGciOi=")).toBe(
     "/v2/acme/app/tags/list?redacted&n=2&&redacted&redacted",
   );
 });
 
-test("the log has no name of a parameter that is not plain, because it may hold a value, or a command for a terminal", () => {
+test("the log hides a parameter whose name is not plain, because the name may hold a value or a command for a terminal", () => {
   for (const name of [
     "password%3Ds3cret",
     "%C2%9B31m",
@@ -43,7 +43,7 @@ test("the log has no name of a parameter that is not plain, because it may hold 
   }
 });
 
-test("of a query with more parameters than any endpoint takes, the log has only that", () => {
+test("the log says only that a query has more parameters than any endpoint takes", () => {
   const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("n").join("&")}`));
   expect(path(300)).toBe(`/-/health?${"n&".repeat(299)}n`);
   expect(path(301)).toBe("/-/health?more-than-300-parameters");

@@ -9,9 +9,9 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
-  /** A manifest that the edge holds, for as long as a proof lives. */
+  /** The edge answered with a manifest that it holds for as long as a proof lives. */
   | "kept"
-  /** What the edge holds, because the Pod's registry failed. */
+  /** The edge answered from what it holds, because the Pod's registry or its token service failed. */
   | "stale"
   | "merged"
   | "token"
@@ -19,7 +19,7 @@ export type Outcome =
   | "blocked"
   | "refused"
   | "unavailable"
-  /** The answer had begun, and its body broke off or stood still. */
+  /** The answer had begun, but its body broke off or stalled. */
   | "broken"
   /** The client went away, or stopped in the middle of its request. */
   | "client-left"
@@ -28,21 +28,23 @@ export type Outcome =
 /** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
 export type Trace = {
   kvReads: number;
-  /** Keys in those reads, which are what KV costs. */
+  /** The keys in those reads. KV charges for keys. */
   kvKeys: number;
-  /** With those that were repeated. */
+  /** Repeated requests are counted too. */
   podRequests: number;
   /** Why KV did not answer, when older values were used instead. */
   kvFailure?: string;
-  /** Where the proof came from by which a URL was signed. */
+  /** Where the proof for a signed URL came from. */
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
   completed?: true;
+  /** The Pods whose token service failed, so that the edge granted a pull by itself, or that such a grant was used for. */
+  grace?: string;
   /** Which store that fits the client was passed over, and why. */
   passedOver?: string;
 };
 
-/** One request, as the log has it. `null` bytes: the length was not announced (chunked), and the edge does not count what passes. */
+/** One request, as the log has it. Bytes are null if the length was not announced (chunked), because the edge does not count what passes. */
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
@@ -58,17 +60,17 @@ export type RequestRecord = {
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
-  /** Until the answer, or until the end of a body that came from a Pod. */
+  /** The time until the answer, or until the end of a body that came from a Pod. */
   readonly ms: number;
 } & Readonly<Trace>;
 
-/** What the registry API and token requests mean by these holds no credential. Every other name may be a Pod's, a storage's or a mistyped one. */
+/** In the registry API and in token requests, these parameters hold no credential. Any other name may be a Pod's or a storage's, or a mistyped one. */
 const harmlessParameters = [
   ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
   ...["scope", "service", "client_id", "offline_token", "pod"],
 ];
 
-/** Path and query for the log. The query of an upload belongs to the Pod, and a signed state may be anything in it. */
+/** Returns path and query for the log. An upload's query is the Pod's own, and any value in it may be the Pod's signed state. */
 export function redactPath(url: URL): string {
   const query = url.search.slice(1);
   if (query === "") return url.pathname;
@@ -82,8 +84,8 @@ export function redactPath(url: URL): string {
 }
 
 /**
- * Without a value the name itself may be the secret, such as a token that was pasted, or one that ends in its padding. A name is decoded, so that only a
- * plain one is shown: it may hold a value, or what a terminal takes for a command.
+ * If a parameter has no value, its name may be the secret, such as a token that was pasted or that ends in `=`. Names are decoded, so only a plain name
+ * is shown: another may hold a value, or what a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

@@ -1,0 +1,71 @@
+import { EncryptJWT, errors, jwtDecrypt } from "jose";
+import * as v from "valibot";
+import type { PodId } from "../directory/pod-id.ts";
+import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
+import type { Access } from "../oci/scope.ts";
+
+/**
+ * What the edge grants by itself while a Pod's token service fails: pulls of these repositories of this Pod, from what the edge holds. It is sealed, and
+ * not signed, so that nothing in it has the form of a token that a Pod could be sent.
+ */
+export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
+
+/** The life of a Pod's own token at GitLab. A right that is revoked ends no earlier with a Pod's token than with this one. */
+export const edgeGrantSeconds = 300;
+
+type Ports = { readonly edgeKeys: EdgeKeys; readonly now: Date };
+
+const keyLabel = "edge-grant";
+const keyManagement = "dir";
+const encryption = "A256GCM";
+
+export async function sealEdgeGrant(
+  { pod, repositories, endsAt }: EdgeGrant,
+  { edgeKeys: [edgeKey] }: Pick<Ports, "edgeKeys">,
+): Promise<string> {
+  if (edgeKey === undefined) throw new Error("no edge key is configured");
+  return new EncryptJWT({ repositories: [...repositories] })
+    .setProtectedHeader({ alg: keyManagement, enc: encryption })
+    .setAudience(pod)
+    .setExpirationTime(endsAt)
+    .encrypt(await deriveAesKey(edgeKey, keyLabel));
+}
+
+const claims = v.object({ repositories: v.array(v.string()) });
+
+/** Returns what a grant allows at this Pod. Null if the grant is forged, has ended, or was given for another Pod. */
+export async function openEdgeGrant(
+  sealed: string,
+  pod: PodId,
+  { edgeKeys, now }: Ports,
+): Promise<readonly Access[] | null> {
+  // While an edge key is being replaced, grants of both keys are in use.
+  for (const edgeKey of edgeKeys) {
+    const payload = await decrypt(sealed, pod, { edgeKey, now });
+    const parsed = v.safeParse(claims, payload);
+    if (parsed.success) {
+      return parsed.output.repositories.map((name) => ({ type: "repository", name, actions: ["pull"] }));
+    }
+  }
+  return null;
+}
+
+async function decrypt(
+  sealed: string,
+  pod: PodId,
+  { edgeKey, now }: { readonly edgeKey: EdgeKeys[number]; readonly now: Date },
+): Promise<unknown> {
+  try {
+    const { payload } = await jwtDecrypt(sealed, await deriveAesKey(edgeKey, keyLabel), {
+      keyManagementAlgorithms: [keyManagement],
+      contentEncryptionAlgorithms: [encryption],
+      audience: pod,
+      requiredClaims: ["aud", "exp"],
+      currentDate: now,
+    });
+    return payload;
+  } catch (error) {
+    if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
+    throw error;
+  }
+}

@@ -1,0 +1,32 @@
+import { base64, utf8 } from "../lib/bytes.ts";
+import type { PodQuestion } from "./plan.ts";
+import { basicPair, type TokenRequest } from "./request.ts";
+
+/** By what a Pod knows who asks. It is hashed before anything is remembered by it, and is never logged. */
+export type Credentials =
+  | readonly [kind: "anonymous"]
+  /** User name and password as a header says them: joined by a colon, in base64. */
+  | readonly [kind: "password", pair: string]
+  | readonly [kind: "refresh-token", token: string];
+
+/**
+ * A user name and a password are the same credentials in a header and in a form, because a client whose form was refused comes back with the header
+ * (containerd). Null: a request that has both, or twice the same, and it is the Pod's to say which counts.
+ */
+export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
+  if (!withCredentials || request.anonymous) return ["anonymous"];
+  const fields = request.passed.filter(([name]) => secretFields.includes(name));
+  const form = new Map(fields);
+  if (form.size !== fields.length) return null;
+  if (request.authorization !== null) {
+    const pair = form.size === 0 ? basicPair(request.authorization) : null;
+    return pair === null ? null : ["password", btoa(pair)];
+  }
+  const [username, password, refreshToken] = secretFields.map((name) => form.get(name));
+  if (refreshToken !== undefined) return form.size === 1 ? ["refresh-token", refreshToken] : null;
+  // No header can say a name with a colon (RFC 7617 §2).
+  const isPair = username !== undefined && password !== undefined && !username.includes(":");
+  return isPair ? ["password", base64(utf8(`${username}:${password}`))] : null;
+}
+
+const secretFields = ["username", "password", "refresh_token"];

@@ -1,0 +1,131 @@
+import { edgeGrantSeconds, sealEdgeGrant } from "../auth/edge-grant.ts";
+import { type TokenMemory, verifyToken } from "../auth/verify.ts";
+import type { EdgeKeys } from "../lib/derive-key.ts";
+import { isOutage } from "../net/outage.ts";
+import { within } from "../net/within.ts";
+import { type Access, covers } from "../oci/scope.ts";
+import type { Trace } from "../telemetry/log-line.ts";
+import { type AskPorts, askPod, type PodAnswer } from "./ask-pod.ts";
+import { credentialsOf } from "./credentials.ts";
+import { discard } from "./merge-tokens.ts";
+import type { PodQuestion } from "./plan.ts";
+import type { Asker, RememberedGrants } from "./remembered-grants.ts";
+import type { TokenRequest } from "./request.ts";
+
+export type GracePorts = Omit<AskPorts, "signal"> & {
+  readonly config: { readonly edgeKeys: EdgeKeys };
+  readonly tokens: TokenMemory;
+  readonly grants: RememberedGrants;
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+  readonly trace: Trace;
+  /** How many repositories of one question are remembered, forgotten or granted. */
+  readonly maxRepositories: number;
+};
+
+/** A client gives up after 15 s (docker). A token service that takes longer than this has nothing to say to it. */
+const silentAfterMs = 10_000;
+
+/**
+ * Asks a Pod, and remembers what it grants and forgets what it refuses. While the Pod's token service fails, the edge grants by itself what it remembers.
+ * The call goes on after such a grant, because its end says whether the service is back.
+ */
+export async function askWithGrace(
+  question: PodQuestion,
+  request: TokenRequest,
+  ports: GracePorts & Pick<AskPorts, "signal">,
+): Promise<PodAnswer> {
+  const asker = askerOf(question, request);
+  if (asker === null) return askPod(question, request, ports);
+  const asked = askPod(question, request, ports).then(async (answer) => {
+    await learn(answer, { question, asker, ports });
+    return answer;
+  });
+  const answer = await within(asked, silentAfterMs);
+  if (answer !== "late" && !isFailing(answer)) return answer;
+  const own = ports.signal.aborted ? null : await grantByEdge(question, request, ports);
+  if (own === null) return asked;
+  ports.waitUntil(asked.then((late) => discard({ question, answer: late })));
+  return own;
+}
+
+/** The edge's own grant for as much of the question as it remembers; null if it may grant nothing. */
+export async function grantByEdge(
+  question: PodQuestion,
+  request: TokenRequest,
+  { grants, config, now, trace, maxRepositories }: GracePorts,
+): Promise<PodAnswer | null> {
+  const asker = askerOf(question, request);
+  // Only a Pod may let anyone write.
+  if (asker === null || question.decides) return null;
+  const { pod } = question;
+  const found = await grants.find(asker, pulled(question.scopes).slice(0, maxRepositories));
+  const lastMs = Math.min(now.getTime() + edgeGrantSeconds * 1000, ...[...found.values()].map(endMsOf(asker)));
+  const endsAt = new Date(Math.floor(lastMs / 1000) * 1000);
+  if (found.size === 0 || endsAt <= now) return null;
+  trace.grace = trace.grace === undefined ? pod.id : `${trace.grace},${pod.id}`;
+  const sealed = await sealEdgeGrant({ pod: pod.id, repositories: [...found.keys()], endsAt }, config);
+  return { kind: "granted", part: { kind: "edge", pod: pod.id, sealed, endsAt } };
+}
+
+const endMsOf =
+  ({ pod }: Asker) =>
+  (grantedAtMs: number): number =>
+    grantedAtMs + pod.outage.graceSeconds * 1000;
+
+/** Null: this Pod has no grace, or it cannot be said whose request it is. */
+function askerOf(question: PodQuestion, request: TokenRequest): Asker | null {
+  if (question.pod.outage.graceSeconds === 0) return null;
+  const credentials = credentialsOf(question, request);
+  return credentials === null ? null : { pod: question.pod, credentials };
+}
+
+/** A service that answers that a client comes too often is not down. */
+function isFailing(asked: PodAnswer): boolean {
+  if (asked.kind !== "unavailable") return false;
+  const { answer } = asked;
+  return answer.ok ? answer.value.status >= 500 : isOutage(answer.error);
+}
+
+type Learned = { readonly question: PodQuestion; readonly asker: Asker; readonly ports: GracePorts };
+
+async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
+  const { waitUntil } = learned.ports;
+  if (answer.kind === "granted" && answer.part.kind === "pod") waitUntil(rememberGranted(answer.part.jwt, learned));
+  if (answer.kind !== "refused") return;
+  const status = answer.answer.ok ? answer.answer.value.status : 403;
+  if (status !== 401 && status !== 403) return;
+  const forgotten = forgetRefused(status, learned);
+  waitUntil(forgotten);
+  // The answer waits for it, so that what is asked after the answer finds nothing.
+  await forgotten;
+}
+
+/** A token service refuses a right also by a token without it. A token that the edge cannot verify says nothing. */
+async function rememberGranted(jwt: string, { question, asker, ports }: Learned): Promise<void> {
+  const { grants, maxRepositories, now } = ports;
+  const verdict = await verifyToken(jwt, question.pod, ports);
+  if (verdict.kind !== "verified") return;
+  const granted = pulled(verdict.access);
+  const refused = pulled(question.scopes).filter((name) => !granted.includes(name));
+  await Promise.all([
+    grants.remember(asker, granted.slice(0, maxRepositories), now),
+    grants.forget(asker, refused.slice(0, maxRepositories)),
+  ]);
+}
+
+/** A 401, and any refusal of a login, is about the credentials and not about one repository. */
+async function forgetRefused(status: number, { question, asker, ports }: Learned): Promise<void> {
+  const { grants, maxRepositories } = ports;
+  const isLogin = question.scopes.length === 0;
+  const isAll = asker.credentials[0] !== "anonymous" && (status === 401 || isLogin);
+  await Promise.all([
+    grants.forget(asker, pulled(question.scopes).slice(0, maxRepositories)),
+    isAll ? grants.forgetAll(asker) : null,
+  ]);
+}
+
+/** The repositories that these scopes allow to pull. */
+const pulled = (scopes: readonly Access[]): readonly string[] => {
+  const names = new Set(scopes.filter(({ type }) => type === "repository").map(({ name }) => name));
+  return [...names].filter((name) => covers(scopes, { type: "repository", name, actions: ["pull"] }));
+};

@@ -1,0 +1,94 @@
+import { expect } from "vitest";
+import { parseJsonObject } from "../../src/lib/json.ts";
+import type { Stack } from "../../src/local/stack.ts";
+import type { Fault } from "../../src/local/taps/faults.ts";
+import { createClient, sha256 } from "./client.ts";
+import { pushImage } from "./image.ts";
+import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
+
+type User = "demo" | "reader" | null;
+/** A user, whose password is his name, or a user name and a password. */
+export type Login = User | `${string}:${string}`;
+type Image = Awaited<ReturnType<typeof pushImage>>;
+const warning = '110 - "response is stale"';
+
+/** The token service is what fails here. */
+export const setFault = (stack: Stack, fault: Fault, pod: "pod-a" | "pod-b" = "pod-a") =>
+  stack.setFault(pod, "token", fault);
+
+/** A token request as docker sends it, with no token of before. */
+export async function askToken(stack: Stack, scopes: readonly string[], user: Login = "demo") {
+  const query = new URLSearchParams([["service", "registry-edge"], ...scopes.map((scope) => ["scope", scope])]);
+  const credentials = user?.includes(":") ? user : `${user}:${user}`;
+  const headers: HeadersInit = user === null ? {} : { Authorization: `Basic ${btoa(credentials)}` };
+  const answer = await fetch(`${stack.edge}/jwt/auth?${query}`, { headers });
+  const seen = await seenOf(answer);
+  const json = parseJsonObject(seen.text) ?? {};
+  return { ...seen, token: String(json["token"]), expiresIn: Number(json["expires_in"]) };
+}
+
+export const pullOf = (repository: string) => `repository:${repository}:pull`;
+export const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
+
+/** An image that the location holds, and pulls of it that these users were granted. */
+export async function setUp(stack: Stack, repository: string, users: readonly User[] = ["demo"]): Promise<Image> {
+  const image = await pushImage(stack, repository, 2);
+  await keepManifest(stack, repository, image.digest);
+  const ask = pullerOf(stack, repository, (await askToken(stack, [pullOf(repository)])).token);
+  for (const blob of image.blobs) expect((await ask(`blobs/${blob}`)).status).toBe(307);
+  for (const user of users) await grant(stack, repository, user);
+  return image;
+}
+
+/** The token service grants, and the location has remembered it: a later grant of the same isolate is written after it. */
+export async function grant(stack: Stack, repository: string, user: User): Promise<void> {
+  for (const _ of [1, 2]) expect((await askToken(stack, [pullOf(repository)], user)).status).toBe(200);
+  await stack.edgeSettled();
+}
+
+/** What docker asks for when its user pulls, each with the status of its answer. Blobs are fetched from storage and compared with their digests. */
+export async function pull(stack: Stack, repository: string, { digest, blobs, text }: Image, user: User) {
+  expect((await fetch(`${stack.edge}/v2/`)).status).toBe(401);
+  const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
+  if (status !== 200) return { status, answers: [] };
+  expect(expiresIn).toBeGreaterThan(0);
+  // A token service that is slow gives its time from a later moment on.
+  expect(expiresIn).toBeLessThanOrEqual(302);
+  const base = await createClient(stack.edge).get("/v2/", token);
+  expect([base.status, await base.json()]).toEqual([200, {}]);
+  const ask = pullerOf(stack, repository, token);
+  const answers = [await ask("manifests/1", { method: "HEAD" }), await ask("manifests/1")];
+  answers.push(await ask(`manifests/${digest}`, { method: "HEAD" }), await ask(`manifests/${digest}`));
+  expect(answers.map((answer) => answer.text)).toEqual(["", text, "", text]);
+  for (const blob of blobs) {
+    answers.push(await ask(`blobs/${blob}`, { method: "HEAD" }), await ask(`blobs/${blob}`));
+    const stored = await fetch(answers.at(-1)?.headers["location"] ?? "");
+    expect(await sha256(new Uint8Array(await stored.arrayBuffer()))).toBe(blob);
+  }
+  return { status, answers };
+}
+export const pulledStatuses = [200, 200, 200, 200, ...Array(6).fill(307)];
+
+/** Does the work while Pod A's token service fails. What the taps have seen is what they saw since it began. */
+export async function duringOutage<T>(
+  stack: Stack,
+  work: () => Promise<T>,
+  fault: Fault = { mode: "refuse" },
+): Promise<T> {
+  await stack.edgeSettled();
+  stack.clearSeen();
+  await setFault(stack, fault);
+  try {
+    return await work();
+  } finally {
+    await setFault(stack, { mode: "none" });
+    await isBack(stack);
+  }
+}
+
+/** The edge, which may have found the token service down, calls it again. A login is never granted by the edge. */
+const isBack = (stack: Stack): Promise<void> =>
+  expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);
+
+export const statusDuringOutage = (stack: Stack, repository: string, user: Login = "demo") =>
+  duringOutage(stack, async () => (await askToken(stack, [pullOf(repository)], user)).status);
