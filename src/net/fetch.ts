@@ -3,7 +3,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
 import { tooLongHeader } from "./headers.ts";
-import { type BodyEnd, moveBody, openPipe } from "./move-body.ts";
+import { type BodyEnd, countBytes, moveBody, openPipe } from "./move-body.ts";
 import { within } from "./within.ts";
 
 /** What carries a request: the platform's own `fetch`, or a binding of the deployment. */
@@ -18,6 +18,8 @@ export type FetchRequest = {
   readonly bodyBytes: number | null;
   /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
   readonly deadlineMs: number;
+  /** A shorter deadline, by how many bytes the body had. */
+  readonly shorterMs?: (sentBytes: number) => number;
   /** Ends the call at once, because its answer has no reader any more. */
   readonly signal?: AbortSignal;
 };
@@ -94,15 +96,16 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 function startDeadline(request: FetchRequest, stallMs: number) {
   const abort = new AbortController();
   const passed = Promise.withResolvers<PodFailure>();
-  const { body, sent } = streamBody(request, stallMs);
+  const { body, sent, sentBytes } = streamBody(request, stallMs);
   let timer: ReturnType<typeof setTimeout> | null = null;
   let ended = false;
   const giveUp = (failure: PodFailure) => {
     if (!ended) abort.abort(failure);
   };
   const arm = () => {
-    const silent: PodFailure = { reason: "silent", text: `no answer within ${request.deadlineMs} ms` };
-    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, request.deadlineMs, silent);
+    const ms = Math.min(request.deadlineMs, request.shorterMs?.(sentBytes()) ?? request.deadlineMs);
+    const silent: PodFailure = { reason: "silent", text: `no answer within ${ms} ms` };
+    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, ms, silent);
   };
   const bodyBroke: PodFailure = {
     reason: "unreachable",
@@ -157,11 +160,17 @@ async function wholeAnswer(response: Response): Promise<Response> {
  * An announced length stays announced. The pipe stays open when the client breaks off, because workerd would write the end of an aborted pipe as the end of
  * the body, and the Pod would take a part for the whole.
  */
-function streamBody(
-  { body, bodyBytes }: FetchRequest,
-  stallMs: number,
-): { body: ReadableStream | string | null; sent: Promise<BodyEnd> | null } {
-  if (body === null || typeof body === "string") return { body, sent: null };
+function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
+  if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };
   const pipe = openPipe(bodyBytes);
-  return { body: pipe.readable, sent: moveBody(body, pipe.writable.getWriter(), { stallMs }) };
+  const counting = countBytes(pipe.writable.getWriter());
+  const sent = moveBody(body, counting, { stallMs });
+  return { body: pipe.readable, sent, sentBytes: counting.sentBytes };
 }
+
+type StreamedBody = {
+  readonly body: ReadableStream | string | null;
+  /** Null: the body is sent at once. */
+  readonly sent: Promise<BodyEnd> | null;
+  readonly sentBytes: () => number;
+};

@@ -155,19 +155,25 @@ export async function watchAnswer(response: Response, limits: WatchLimits): Prom
   return { response: new Response(pipe.readable, response), ended };
 }
 
+/** The sink, and how many bytes it was given so far. */
+export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => number } {
+  let bytes = 0;
+  return {
+    write: (piece) => {
+      bytes += piece?.byteLength ?? 0;
+      return sink.write(piece);
+    },
+    close: () => sink.close(),
+    sentBytes: () => bytes,
+  };
+}
+
 /** Moves the body, and then what is missing of it if that is held here. */
 async function moveAll(begun: Begun, writer: Sink, { rest, ...limits }: WatchLimits): Promise<BodyEnd> {
-  let sentBytes = 0;
-  const counting: Sink = {
-    write: (piece) => {
-      sentBytes += piece?.byteLength ?? 0;
-      return writer.write(piece);
-    },
-    close: () => writer.close(),
-  };
+  const counting = countBytes(writer);
   const end = await moveBegun(begun, counting, limits);
   const isCut = end === "source broke" || end === "source stalled";
-  const missing = isCut ? ((await rest?.(sentBytes)) ?? null) : null;
+  const missing = isCut ? ((await rest?.(counting.sentBytes())) ?? null) : null;
   const held = missing === null ? null : new Response(missing).body;
   return held === null ? end : moveBody(held, writer, limits);
 }

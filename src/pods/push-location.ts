@@ -5,6 +5,7 @@ import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { GatewayKeys } from "./gateway-keys.ts";
 import { grantParameter, sealGrant } from "./upload-grant.ts";
 import { pinParameter, sealPin } from "./upload-pin.ts";
+import { sizeParameter } from "./upload-size.ts";
 
 /** The Pod's gateway to which this client is sent. */
 export type PushGateway = {
@@ -20,6 +21,8 @@ type PushContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
+  /** Null: the Pod does not say. */
+  readonly uploadedBytes: number | null;
   readonly gateway: PushGateway | null;
 };
 
@@ -34,11 +37,12 @@ const MAX_GRANT_CHARACTERS = 7_000;
 
 /** Returns where the client goes on with an upload: on the edge, with a pin that keeps the upload at its Pod, or at the Pod's gateway, with a grant. */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
-  const { pod, edgeOrigin, gateway, now } = context;
+  const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;
   const { name: repository, upload } = endpoint;
-  const state = withoutParameters(query, [pinParameter, grantParameter]);
+  const state = withoutParameters(query, [pinParameter, sizeParameter, grantParameter]);
   const pin = await sealPin(pod.id, { repository, upload }, context);
-  const onEdge = `${path}?${withParameters(state, { [pinParameter]: pin })}`;
+  const size = uploadedBytes === null ? {} : { [sizeParameter]: String(uploadedBytes) };
+  const onEdge = `${path}?${withParameters(state, { [pinParameter]: pin, ...size })}`;
   if (gateway === null) return onEdge;
   const { url, keys, token } = gateway;
   const claims = {

@@ -3,9 +3,10 @@ import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, dropHopByHop, forwardedHeaders } from "../net/headers.ts";
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
-import { registryDeadlineMs } from "./deadlines.ts";
+import { pushDeadlineMs, registryDeadlineMs } from "./deadlines.ts";
 import { grantParameter } from "./upload-grant.ts";
 import { pinParameter } from "./upload-pin.ts";
+import { sizeParameter } from "./upload-size.ts";
 
 /**
  * What clients must not tell a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another one. Proxies in front
@@ -34,6 +35,7 @@ export function podRequest(
   endpoint: RegistryEndpoint,
   { jwt, request }: { readonly jwt: string | null; readonly request: Request },
 ): FetchRequest {
+  const shorterMs = pushDeadlineMs(endpoint);
   const bodyless = request.method === "GET" || request.method === "HEAD";
   return {
     url: pod.registry + formatEndpoint(withoutPin(endpoint)),
@@ -42,6 +44,7 @@ export function podRequest(
     body: bodyless ? null : request.body,
     bodyBytes: bodyless ? 0 : announcedBytes(request.body, request.headers),
     deadlineMs: registryDeadlineMs(endpoint),
+    ...(shorterMs === null ? {} : { shorterMs }),
   };
 }
 
@@ -77,7 +80,7 @@ const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
 /** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
-const ownParameters = [pinParameter, grantParameter];
+const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

@@ -6,6 +6,7 @@ import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PushGateway, pushLocation } from "./push-location.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
+import { bytesOfRange } from "./upload-size.ts";
 
 type RewriteContext = {
   readonly pod: Pod;
@@ -51,7 +52,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   for (const [name, value] of Object.entries(notAPage)) headers.set(name, value);
   const location = headers.get("Location");
   if (location !== null) {
-    const rewritten = await rewriteLocation(location, response.status, context);
+    const rewritten = await rewriteLocation(location, response, context);
     if (rewritten === null) return foreign("Location", response, context);
     headers.set("Location", rewritten);
   }
@@ -70,11 +71,16 @@ const foreign = (header: string, { status }: Response, { endpoint }: RewriteCont
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
 /** Returns path and query on the edge, or a push location on the Pod's gateway. Null if `location` leads away from what was asked for. */
-async function rewriteLocation(location: string, status: number, context: RewriteContext): Promise<string | null> {
+async function rewriteLocation(
+  location: string,
+  { status, headers }: Response,
+  context: RewriteContext,
+): Promise<string | null> {
   const target = readLocation(location, status, context);
   if (target === null) return null;
   const { path, query, endpoint } = target;
-  if (endpoint.kind === "upload") return pushLocation({ path, query, endpoint }, context);
+  const uploadedBytes = bytesOfRange(headers.get("Range"));
+  if (endpoint.kind === "upload") return pushLocation({ path, query, endpoint }, { ...context, uploadedBytes });
   return query === "" ? path : `${path}?${query}`;
 }
 

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createClient } from "../support/client.ts";
 import { manifestType } from "../support/image.ts";
+import { expectLeavingClientsHarmless } from "../support/leaving-clients.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 import { openConnections, processIdsNaming } from "./processes.ts";
 import { openStage, type Stage } from "./stage.ts";
@@ -53,6 +54,23 @@ describe.each([
       }
       // workerd closes a connection that nothing has used for 5 s, and looks every 5 s.
       await expect.poll(open, { timeout: 20_000 }).toBe(0);
+    });
+  });
+});
+
+describe.each([
+  ["registry", needs.registryPods],
+  ["distribution-v3", needs.distributionPods],
+] as const)("%s Pods", (kind, tools) => {
+  describeWith(tools, "whose clients leave in the middle of uploads, manifests and redirects", () => {
+    let stage: Stage;
+    beforeAll(async () => {
+      stage = await openStage(kind);
+    });
+    afterAll(() => stage?.close());
+
+    it("1,000 of them do no harm: others are answered, nothing is left open, and no Pod counts as down", async () => {
+      await expectLeavingClientsHarmless(stage.stack, 1_000);
     });
   });
 });

@@ -41,6 +41,7 @@ const worker = `
         body: request.body,
         bodyBytes: length === null ? null : Number(length),
         deadlineMs: ${deadlineMs},
+        ...(request.headers.has("X-Shorter") && { shorterMs: (sentBytes) => 300 + sentBytes }),
       }, {
         fetcher: url.startsWith("early:") ? earlyPod : globalThis,
         waitUntil: (promise) => context.waitUntil(promise),
@@ -142,6 +143,20 @@ describe("deadline of a fetch", () => {
     expect(pod.seen[0]?.body).toBe(slowText);
   });
 });
+
+test.each([
+  [0, 300],
+  [400, 700],
+  [5_000, deadlineMs],
+])(
+  "a shorter deadline goes by the %i bytes that were sent, and is at most the longer one: %i ms",
+  async (bytes, expectedMs) => {
+    pod.answer(never);
+    const body = bytes === 0 ? null : new Blob([new Uint8Array(bytes)]).stream();
+    const answer = await call({ method: "PATCH", body, duplex: "half", headers: { "X-Shorter": "yes" } });
+    expect(await answer.json()).toEqual({ reason: "silent", text: `no answer within ${expectedMs} ms` });
+  },
+);
 
 /** What a Pod sees of a write that it answers later than the deadline: the end of its connection if the edge cuts it, else `done`. */
 function answerLate(lateMs: number): Promise<"cut" | "done"> {

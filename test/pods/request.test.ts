@@ -59,3 +59,44 @@ test.each([
     expect(podRequest(pod, parsed.value, { jwt: null, request }).headers.get("Content-Type")).toBe(sent);
   },
 );
+
+/** Milliseconds after the end of a body of so many bytes; null: the deadline of every write. */
+const shorterMs = (method: string, path: string, sentBytes: number): number | null => {
+  const url = `https://edge.test${path}`;
+  const parsed = parseEndpoint(method, new URL(url));
+  if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
+  return (
+    podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method }) }).shorterMs?.(sentBytes) ?? null
+  );
+};
+const megabytes = 1_000_000;
+const upload = "/v2/acme/app/blobs/uploads/u-1";
+
+test.each([
+  ["POST", "/v2/acme/app/blobs/uploads/", 0, 12_000],
+  ["POST", `/v2/acme/app/blobs/uploads/?digest=${digest}`, 100 * megabytes, 17_000],
+  ["PATCH", upload, 0, 12_000],
+  ["PATCH", `${upload}?_pod_bytes=1000000000`, 1_000 * megabytes, 62_000],
+  ["PUT", `${upload}?digest=${digest}&_pod_bytes=1000000`, 0, 12_050],
+  ["PUT", `${upload}?digest=${digest}&_pod_bytes=1000000000`, 1_000 * megabytes, 112_000],
+  ["PUT", `${upload}?digest=${digest}`, 0, null],
+  ["PUT", `${upload}?digest=${digest}&_pod_bytes=many`, 0, null],
+  ["PUT", `${upload}?digest=${digest}&_pod_bytes=1&_pod_bytes=1`, 0, null],
+  ["PUT", "/v2/acme/app/manifests/1", 1_000, 60_000],
+  ["DELETE", `/v2/acme/app/manifests/${digest}`, 0, null],
+  ["DELETE", upload, 0, null],
+  ["GET", upload, 0, null],
+])(
+  "the request %s %s with a body of %i bytes has a deadline that is shorter than every write's: %j ms",
+  (method, path, sentBytes, expected) => {
+    expect(shorterMs(method, path, sentBytes)).toBe(expected);
+  },
+);
+
+test("a Pod does not get the size that the edge keeps in a push location", () => {
+  const url = `https://edge.test${upload}?_state=a&_pod_bytes=5&digest=${digest}`;
+  const parsed = parseEndpoint("PUT", new URL(url));
+  if (!parsed.ok || parsed.value.kind === "token") expect.fail("no endpoint of a registry");
+  const sent = podRequest(pod, parsed.value, { jwt: null, request: new Request(url, { method: "PUT" }) });
+  expect(sent.url).toBe(`${pod.registry}${upload}?_state=a&digest=${digest}`);
+});

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import { afterAll, describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
+import { expectLeavingClientsHarmless } from "../support/leaving-clients.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { rawClient, rawService } from "../support/raw-sockets.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -183,4 +184,11 @@ describe("Pod that breaks most connections", () => {
     expect(logged[0]).toBe(2);
     expect(logged.reduce((sum, each) => sum + each, 0)).toBe(pod.seen.length);
   });
+});
+
+describe("clients that leave in the middle of uploads, manifests and redirects", () => {
+  const toy = useStack();
+  test("60 of them do no harm: others are answered, nothing is left open, and the Pod does not count as down", async () => {
+    await expectLeavingClientsHarmless(toy.current, 60);
+  }, 40_000);
 });

@@ -10,6 +10,7 @@ import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { pinParameter } from "../../pods/upload-pin.ts";
+import { sizeParameter } from "../../pods/upload-size.ts";
 import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
 import { describePod, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
@@ -51,7 +52,7 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
-  url.search = withoutParameters(url.search.slice(1), [pinParameter]);
+  url.search = withoutParameters(url.search.slice(1), [pinParameter, sizeParameter]);
   const isToken = url.pathname === "/jwt/auth";
   // `Og==` is an empty name and password, which do not say which Pod they belong to.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;

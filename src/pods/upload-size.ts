@@ -1,0 +1,19 @@
+import { countParameter, parameter } from "../oci/query.ts";
+
+/**
+ * The parameter of a push location that says how many bytes the Pod has of the upload. It only decides how long the edge waits for the Pod, so it is not
+ * sealed.
+ */
+export const sizeParameter = "_pod_bytes";
+
+/** What a Pod says that it has, as `0-1023` (OCI distribution-spec, "Pushing a blob in chunks"). Null: it does not say. */
+export function bytesOfRange(range: string | null): number | null {
+  const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(range ?? "")?.[1];
+  return last === undefined ? null : Number(last) + 1;
+}
+
+/** Null: the location does not say. */
+export function uploadedBytes(query: string): number | null {
+  const text = countParameter(query, sizeParameter) === 1 ? (parameter(query, sizeParameter) ?? "") : "";
+  return /^\d{1,15}$/.test(text) ? Number(text) : null;
+}

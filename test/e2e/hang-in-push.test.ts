@@ -1,0 +1,68 @@
+import { randomBytes } from "node:crypto";
+import { mkdir, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import { type Docker, dockerIn } from "./docker.ts";
+import { megabyte } from "./images.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs } from "./tools.ts";
+
+const hangMs = 5_000;
+/** From the end of the hang. */
+const completeWithinMs = 30_000;
+
+describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle of a push", () => {
+  let stage: Stage;
+  let docker: Docker;
+
+  beforeAll(async () => {
+    stage = await openStage("registry");
+    docker = await dockerIn(stage.dir);
+    await docker("login", "-u", "demo", "-p", "demo", stage.host);
+  });
+  afterAll(async () => {
+    await docker?.stop();
+    await stage?.close();
+  });
+
+  const seen = (method: string): number =>
+    stage.stack.seen("pod-a", "registry").filter((request) => request.method === method).length;
+
+  // A registry that hangs loses what it is asked for, and the next requests after these are lost. docker repeats a layer, but not an image's config and
+  // manifest, which come last.
+  it.each([
+    ["POST", 1],
+    ["POST", 3],
+    ["PATCH", 1],
+  ] as const)(
+    "its push completes within 30 s after the registry is back, if the hang begins after %s %i",
+    async (method, count) => {
+      const image = `${stage.host}/acme/hang:${method.toLowerCase()}-${count}`;
+      await build(image, [megabyte, 10 * megabyte, 30 * megabyte]);
+      stage.stack.clearSeen();
+      const pushed = docker.attempt("push", image);
+      await expect.poll(() => seen(method), { timeout: 20_000, interval: 2 }).toBeGreaterThanOrEqual(count);
+      await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
+      await sleep(hangMs);
+      await stage.stack.setFault("pod-a", "registry", { mode: "none" });
+      const backAtMs = performance.now();
+      const { code, stderr } = await pushed;
+      const ms = performance.now() - backAtMs;
+      console.log(`the push completed ${(ms / 1000).toFixed(1)} s after the registry was back`);
+      const lost = stage.stack.seen("pod-a", "registry").filter(({ status }) => status === null);
+      console.log(lost.map(({ method, path }) => `${method} ${path.replace(/\?.*/, "?…")}`).join("\n"));
+      expect([code, stderr]).toEqual([0, ""]);
+      expect(ms).toBeLessThan(completeWithinMs);
+    },
+    400_000,
+  );
+
+  async function build(image: string, layerSizes: readonly number[]): Promise<void> {
+    const context = `${stage.dir}/context`;
+    await mkdir(context, { recursive: true });
+    for (const [index, bytes] of layerSizes.entries()) await writeFile(`${context}/${index}`, randomBytes(bytes));
+    const copies = layerSizes.map((_, index) => `COPY ${index} /\n`).join("");
+    await writeFile(`${context}/Dockerfile`, `FROM scratch\n${copies}`);
+    await docker("build", "--quiet", "--no-cache", "--tag", image, context);
+  }
+});
