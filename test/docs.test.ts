@@ -22,7 +22,7 @@ function titlesOf(paths: readonly string[]): ReadonlySet<string> {
   return new Set(listed.map(({ name, file }) => `${relative(".", file)} ${name.replaceAll(" > ", ": ")}`));
 }
 
-describe.each(["docs/differences.md", "docs/request-flow.md"])("%s", (page) => {
+describe.each(["docs/differences.md", "docs/outages.md", "docs/request-flow.md"])("%s", (page) => {
   test("each test that it cites is there, by its full title", () => {
     const citations = citationsIn(read(page));
     expect(citations.length).toBeGreaterThan(10);

@@ -49,6 +49,9 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
+/** For what a test does only where these are installed. */
+export const findsAll = (tools: readonly string[]): boolean => tools.every(isThere);
+
 /** `root` is a user, not a program. */
 const isThere = (name: string): boolean =>
   name === "root" ? process.getuid?.() === 0 : isOracle(name) || findTool(name) !== null;

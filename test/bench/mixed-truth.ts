@@ -1,0 +1,76 @@
+/** The images that the mixed load asks for, and what is true of each at any time. */
+import pMap from "p-map";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import { manifestText, pushImage } from "../support/image.ts";
+import type { BenchStack } from "./stage.ts";
+
+type Span = { readonly text: string | null; readonly fromMs: number; toMs: number };
+
+/** A tag that is pushed again and again, by one push at a time. Null: it is not there. */
+export class MovingTag {
+  #spans: Span[] = [{ text: null, fromMs: 0, toMs: Number.POSITIVE_INFINITY }];
+  #isPushed = false;
+
+  /** Pushes this text by `work`, which gives whether it was done for sure. After any other end the tag may be this text or what it was. */
+  async push(text: string, work: () => Promise<boolean>): Promise<void> {
+    if (this.#isPushed) return;
+    this.#isPushed = true;
+    const span: Span = { text, fromMs: performance.now(), toMs: Number.POSITIVE_INFINITY };
+    this.#spans.push(span);
+    try {
+      if (await work()) this.#end(span);
+    } finally {
+      this.#isPushed = false;
+    }
+  }
+
+  /** Whether it may have been this between these times. */
+  wasIn(text: string | null, { askedMs, gotMs }: { readonly askedMs: number; readonly gotMs: number }): boolean {
+    return this.#spans.some((span) => span.text === text && span.fromMs <= gotMs && span.toMs >= askedMs);
+  }
+
+  #end(newest: Span): void {
+    const nowMs = performance.now();
+    for (const span of this.#spans) if (span !== newest) span.toMs = Math.min(span.toMs, nowMs);
+    // No request takes longer than a write's deadline.
+    this.#spans = this.#spans.filter(({ toMs }) => toMs > nowMs - mostMsOfRequest);
+  }
+}
+const mostMsOfRequest = 330_000;
+
+export type Image = {
+  readonly pod: LocalPodId;
+  readonly repository: string;
+  readonly digest: string;
+  readonly text: string;
+  readonly blob: string;
+  /** For pulls, and longer than the load. */
+  readonly token: string;
+  /** What the tag `moving` was, and when. */
+  readonly moving: MovingTag;
+  /** Manifests that can be pushed, because the blobs that they name are there. */
+  readonly versions: readonly string[];
+};
+
+const prefixes: Readonly<Record<LocalPodId, string>> = { "pod-a": "acme", "pod-b": "globex" };
+
+/** Every second image belongs to the other Pod. */
+export function pushImages(stack: BenchStack, count: number): Promise<readonly Image[]> {
+  return pMap(
+    Array.from({ length: count }, (_, index) => index),
+    async (index) => {
+      const pod: LocalPodId = index % 2 === 0 ? "pod-a" : "pod-b";
+      const repository = `${prefixes[pod]}/load/app-${index}`;
+      const { digest, text, blobs } = await pushImage(stack, repository, 2);
+      const [config = "", one = "", two = ""] = blobs;
+      const { bundle: token } = await stack.longToken(pod, repository);
+      const versions = [
+        [config, one],
+        [config, two],
+        [config, two, one],
+      ].map(manifestText);
+      return { pod, repository, digest, text, blob: one, token, moving: new MovingTag(), versions };
+    },
+    { concurrency: 8 },
+  );
+}

@@ -1,0 +1,134 @@
+/** One outage of a Pod's services, with clients that go on meanwhile, and what it did to each kind of request. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect } from "vitest";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import type { Stack } from "../../src/local/stack.ts";
+import type { Fault } from "../../src/local/taps/faults.ts";
+import { type PulledImage, pullWhole } from "../support/whole-pull.ts";
+
+/** How long each outage lasts. The full drill is 60 s. */
+const drillSeconds = Number(process.env["DRILL_SECONDS"] ?? 1);
+export const isFullDrill = process.env["DRILL_SECONDS"] !== undefined;
+const silenceMs = 10_000;
+const backWithinMs = 5_000;
+const mostMsOfRefusal = 1_000;
+const mostMsOfNoise = 10;
+
+export type Drill = {
+  readonly stack: Stack;
+  readonly title: string;
+  readonly pod: LocalPodId;
+  readonly services: readonly ("registry" | "token" | "storage")[];
+  readonly fault: Fault;
+  /** Images that must still be pulled whole. */
+  readonly held: readonly PulledImage[];
+  /** Images of the other Pod. */
+  readonly others: readonly PulledImage[];
+  /** What only the failed service can answer. Gives the status. */
+  readonly rest: () => Promise<number>;
+  /** The status of `rest` before and after the outage. */
+  readonly normalStatus: number;
+  /** Clients that pull once during the outage. */
+  readonly clients?: () => Promise<void>;
+  /** Work between the fault's begin and the first requests. */
+  readonly prepare?: () => Promise<void>;
+};
+
+type Timed = { readonly ms: number; readonly error: string | null; readonly status?: number };
+
+/** Runs the drill, prints its figures, and asserts what must hold in every outage. */
+export async function runDrill(drill: Drill): Promise<void> {
+  const { stack } = drill;
+  const [otherBefore, , restBefore] = await sendAll(drill);
+  expect(new Set(restBefore.map(({ status }) => status))).toEqual(new Set([drill.normalStatus]));
+  await stack.edgeSettled();
+  await setFaults(drill, drill.fault);
+  let during: Sent;
+  try {
+    await drill.prepare?.();
+    await openBreaker(drill);
+    during = await sendAll(drill);
+  } finally {
+    await setFaults(drill, { mode: "none" });
+  }
+  const backMs = await msUntilNormal(drill);
+  const [other, pulled, rest] = during;
+  const slowestMs = Math.max(...rest.map(({ ms }) => ms));
+  const timesOf = (share: number) =>
+    `p${share * 100} ${at(share, otherBefore).toFixed(0)} → ${at(share, other).toFixed(0)} ms`;
+  console.log(
+    `${drill.title}, ${JSON.stringify(drill.fault)}: other Pod ${failed(other)} of ${other.length} pulls failed (${timesOf(0.5)}, ${timesOf(0.99)}); ` +
+      `held ${failed(pulled)} of ${pulled.length} failed; the rest ${rest.length} times, at most ${slowestMs.toFixed(0)} ms; back after ${backMs.toFixed(0)} ms`,
+  );
+  expect(errorsOf(other)).toEqual([]);
+  expect(failed(pulled) / Math.max(pulled.length, 1), errorsOf(pulled).join("; ")).toBeLessThanOrEqual(0.01);
+  expectRest(drill, rest);
+  expect(backMs).toBeLessThan(backWithinMs);
+  // A short drill has too few pulls for this.
+  if (isFullDrill) expect(at(0.99, other)).toBeLessThan(1.3 * at(0.99, otherBefore) + mostMsOfNoise);
+}
+
+type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
+
+/** What clients send at once, before an outage as well as during it, so that both can be compared. */
+async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
+  const [other, pulled, answered] = await Promise.all([
+    repeat(() => pullAll(stack, others)),
+    held.length === 0 ? [] : repeat(() => pullAll(stack, held)),
+    repeat(async () => [await timed(rest)]),
+    clients?.(),
+  ]);
+  return [other, pulled, answered];
+}
+
+function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
+  expect(rest.length).toBeGreaterThan(0);
+  // A service that is slow, or breaks off its bodies, is asked as before.
+  if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
+  else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
+  if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);
+}
+
+/** Three failures open it. Silence counts after ten seconds, and some requests wait for longer than that. */
+async function openBreaker({ rest, fault }: Drill): Promise<void> {
+  if (fault.mode === "delay") return;
+  const failures = Promise.all([rest, rest, rest].map(timed));
+  await (fault.mode === "hang" ? sleep(silenceMs + 500) : failures);
+}
+
+async function setFaults({ stack, pod, services }: Drill, fault: Fault): Promise<void> {
+  for (const service of services) await stack.setFault(pod, service, fault);
+}
+
+async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
+  const endedAtMs = performance.now();
+  const options = { timeout: 2 * backWithinMs, interval: 50 };
+  await expect.poll(async () => (await timed(rest)).status, options).toBe(normalStatus);
+  return performance.now() - endedAtMs;
+}
+
+/** Does the work again and again for this time, at least once. */
+async function repeat(work: () => Promise<readonly Timed[]>): Promise<readonly Timed[]> {
+  const endsAtMs = performance.now() + drillSeconds * 1_000;
+  const all: Timed[] = [];
+  do all.push(...(await work()));
+  while (performance.now() < endsAtMs);
+  return all;
+}
+
+const pullAll = (stack: Stack, images: readonly PulledImage[]): Promise<readonly Timed[]> =>
+  Promise.all(images.map((image) => timed(() => pullWhole(stack.edge, image).then(() => 200))));
+
+async function timed(work: () => Promise<number>): Promise<Timed> {
+  const startedAtMs = performance.now();
+  const done = await work().then(
+    (status) => ({ status, error: null }),
+    (error: unknown) => ({ error: String(error) }),
+  );
+  return { ...done, ms: performance.now() - startedAtMs };
+}
+
+const errorsOf = (all: readonly Timed[]) => all.flatMap(({ error }) => error ?? []);
+const failed = (all: readonly Timed[]): number => errorsOf(all).length;
+const at = (share: number, all: readonly Timed[]): number =>
+  all.map(({ ms }) => ms).sort((a, b) => a - b)[Math.floor(all.length * share)] ?? 0;

@@ -1,0 +1,319 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { type ClientInit, createClient } from "../support/client.ts";
+import { askToken, pullOf } from "../support/grace.ts";
+import { type Asked, History } from "../support/history.ts";
+import { manifestText, manifestType, pushImage } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { pullerOf, type Seen } from "../support/pull.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+/** The full run has 1,000. */
+const trialCount = Number(process.env["TRIALS"] ?? 60);
+/** So many trials share an outage. */
+const atOnce = 20;
+const proofMs = 1_000;
+const staleMs = 3_000;
+const graceMs = 3_000;
+/** An outage outlives every bound. */
+const outageMs = proofMs + staleMs + graceMs;
+
+const withBounds = (text: string): string =>
+  text
+    .replaceAll(/^ {4}outage: .*\n/gm, "")
+    .replaceAll(
+      "    blobs:\n",
+      `    outage: { staleSeconds: ${staleMs / 1000}, graceSeconds: ${graceMs / 1000} }\n    blobs:\n      proofTtlSeconds: ${proofMs / 1000}\n`,
+    );
+const tokenService = await startOddPod();
+const stack = useStack({ seedImages: false, topology: (text) => asPodB(tokenService, "TOKEN")(withBounds(text)) });
+
+const kindOf = fc.record({
+  change: fc.constantFrom(
+    "tag moved",
+    "tag deleted",
+    "manifest deleted",
+    "blob deleted",
+    "user removed",
+    "made private",
+    "digest blocked",
+    "nothing",
+  ),
+  /** Made through the edge if it can be, or where the edge does not see it. */
+  isByEdge: fc.boolean(),
+  /** Pulled once through the edge after the change, while all is well. */
+  isSeen: fc.boolean(),
+  isDuringOutage: fc.boolean(),
+  isAnonymous: fc.boolean(),
+});
+type Kind = typeof kindOf extends fc.Arbitrary<infer T> ? T : never;
+const failures = ["registry", "token", "both"] as const;
+type Failure = (typeof failures)[number];
+
+/** One repository, and all that was true of it. */
+type Trial = Kind & {
+  readonly repository: string;
+  readonly user: "alice:alice" | null;
+  readonly digest: string;
+  readonly blob: string;
+  readonly other: string;
+  readonly tag: History<string | null>;
+  readonly hasManifest: History<boolean>;
+  readonly hasBlob: History<boolean>;
+  readonly mayPull: History<boolean>;
+  readonly isBlocked: History<boolean>;
+};
+
+const repositoriesOf = new Map<string, Trial>();
+let isTokenServiceDown = false;
+const blocks: Record<string, string> = {};
+const counts = { fresh: 0, stale: 0, refused: 0 };
+
+/** The Pod's own service, with users who lose their rights. "alice" may pull what her trial says, "bob" nothing, and the owner everything. */
+function answerTokens(): void {
+  tokenService.answer(async (response, { path, headers }) => {
+    if (isTokenServiceDown) return void response.destroy();
+    const query = new URLSearchParams(path.split("?")[1]);
+    const [name = ""] = Buffer.from((headers.authorization ?? "").replace(/^Basic /, ""), "base64")
+      .toString()
+      .split(":");
+    const trial = repositoriesOf.get((query.get("scope") ?? "").split(":")[1] ?? "");
+    const isOwner = name === "demo";
+    if (!isOwner && (name === "bob" || trial?.mayPull.value === false)) {
+      return void response.writeHead(trial?.change === "user removed" && name !== "" ? 401 : 403).end("{}");
+    }
+    const answer = await askPodForToken(query, isOwner ? "demo" : name === "" ? null : "reader");
+    response.writeHead(answer.status, { "Content-Type": "application/json" }).end(await answer.text());
+  });
+}
+
+function askPodForToken(query: URLSearchParams, user: string | null): Promise<Response> {
+  const headers: HeadersInit = user === null ? {} : { Authorization: `Basic ${btoa(`${user}:${user}`)}` };
+  return fetch(`${stack.current.pods["pod-b"].token.direct}/jwt/auth?${query}`, { headers });
+}
+
+async function setUp(kind: Kind, name: string): Promise<Trial> {
+  const isAnonymous = kind.isAnonymous && kind.change !== "user removed";
+  const repository = `globex/${isAnonymous ? "public/" : ""}${name}`;
+  const { digest, blobs } = await pushImage(stack.current, repository, 1);
+  const other = manifestText([...blobs].reverse());
+  const trial: Trial = {
+    ...kind,
+    repository,
+    user: isAnonymous ? null : "alice:alice",
+    digest,
+    blob: blobs[1] ?? "",
+    other,
+    tag: new History<string | null>(digest),
+    hasManifest: new History(true),
+    hasBlob: new History(true),
+    mayPull: new History(true),
+    isBlocked: new History(false),
+  };
+  repositoriesOf.set(repository, trial);
+  return trial;
+}
+
+/** The owner's request to the edge, or to the Pod past it. */
+async function change(trial: Trial, isByEdge: boolean): Promise<void> {
+  const { repository, digest, blob, other, tag } = trial;
+  const query = new URLSearchParams([
+    ["service", "pod-b-registry"],
+    ["scope", `repository:${repository}:pull,push,delete`],
+  ]);
+  const { token: jwt } = (await (await askPodForToken(query, "demo")).json()) as { token: string };
+  const origin = isByEdge ? stack.current.edge : stack.current.pods["pod-b"].registry.direct;
+  const send = async (path: string, init: ClientInit) => {
+    const token = isByEdge ? `pods.v1.pod-b/${jwt}` : jwt;
+    const { status } = await createClient(origin).get(`/v2/${repository}/${path}`, token, init);
+    expect([trial.change, status]).toEqual([trial.change, init.method === "PUT" ? 201 : 202]);
+    // A tombstone is written after the answer.
+    if (isByEdge) await stack.current.edgeSettled();
+  };
+  const known = (...histories: readonly { known(): void }[]) => {
+    if (isByEdge) for (const history of histories) history.known();
+  };
+  switch (trial.change) {
+    case "tag moved": {
+      const put = { method: "PUT", body: other, headers: { "Content-Type": manifestType } };
+      await tag.change("other", () => send("manifests/1", put));
+      known(tag);
+      break;
+    }
+    case "tag deleted":
+      await tag.change(null, () => send("manifests/1", { method: "DELETE" }));
+      known(tag);
+      break;
+    case "manifest deleted":
+      await trial.hasManifest.change(false, () =>
+        tag.change(null, () => send(`manifests/${digest}`, { method: "DELETE" })),
+      );
+      known(tag, trial.hasManifest);
+      break;
+    case "blob deleted":
+      await trial.hasBlob.change(false, () => send(`blobs/${blob}`, { method: "DELETE" }));
+      known(trial.hasBlob);
+      break;
+    case "user removed":
+    case "made private":
+      await trial.mayPull.change(false, async () => {});
+      break;
+    case "digest blocked":
+      blocks[digest] = "Withdrawn.";
+      break;
+    case "nothing":
+      break;
+  }
+}
+
+/** Blocks take effect with a record, which a running isolate reads within 30 s. A new one reads it at once. */
+async function applyBlocks(trials: readonly Trial[]): Promise<void> {
+  const blocked = trials.filter((trial) => trial.change === "digest blocked");
+  if (blocked.length === 0) return;
+  await stack.current.edgeSettled();
+  await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: Date.now(), blocks }));
+  await stack.current.restartEdge("kept");
+  for (const { isBlocked } of blocked) {
+    await isBlocked.change(true, async () => {});
+    isBlocked.known();
+  }
+}
+
+async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => boolean): Promise<void> {
+  await Promise.all(trials.map((trial) => change(trial, isByEdge(trial))));
+  await applyBlocks(trials);
+}
+
+/** One pull with a fresh token. Each answer is compared with what was true within its bound. Gives whether a token was granted. */
+async function pull(trial: Trial): Promise<boolean> {
+  const { repository, user, digest, blob } = trial;
+  const isDown = isTokenServiceDown;
+  const granted = await timed(() => askToken(stack.current, [pullOf(repository)], user));
+  const isGranted = granted.answer.status === 200;
+  const mayPull = (asked: Asked) => trial.mayPull.within({ ...asked, ageMs: isDown ? graceMs : 0 }).includes(true);
+  if (!isGranted) {
+    counts.refused += 1;
+    // What the token service has refused here, the edge grants no more.
+    if (!isDown && !trial.mayPull.value) trial.mayPull.known();
+    return false;
+  }
+  expect([describeOf(trial), "token", mayPull(granted)]).toEqual([describeOf(trial), "token", true]);
+  const ask = pullerOf(stack.current, repository, granted.answer.token);
+  const check = async (path: string, isRight: (asked: Asked & { ageMs: number }, seen: Seen) => boolean) => {
+    const { answer, ...asked } = await timed(() => ask(path));
+    if (answer.status !== 200 && answer.status !== 307) {
+      counts.refused += 1;
+      return;
+    }
+    const isStale = "warning" in answer.headers;
+    counts[isStale ? "stale" : "fresh"] += 1;
+    const isTrue = isRight({ ...asked, ageMs: isStale ? staleMs : 0 }, answer) && mayPull(asked);
+    expect([describeOf(trial), path, answer, isTrue]).toEqual([describeOf(trial), path, answer, true]);
+    const mayBeBlocked = path !== "manifests/1" || isStale;
+    if (mayBeBlocked && answer.headers["docker-content-digest"] === digest) {
+      expect(trial.isBlocked.within({ ...asked, ageMs: 0 })).toContain(false);
+    }
+  };
+  const held = (asked: Asked & { ageMs: number }) => ({ ...asked, ageMs: asked.ageMs + proofMs });
+  await check("manifests/1", (asked, { headers }) => {
+    const seen = headers["docker-content-digest"] === digest ? digest : "other";
+    return trial.tag.within(asked).includes(seen);
+  });
+  await check(`manifests/${digest}`, (asked) => trial.hasManifest.within(held(asked)).includes(true));
+  await check(`blobs/${blob}`, (asked) => trial.hasBlob.within(held(asked)).includes(true));
+  return true;
+}
+
+const describeOf = ({ change: what, isByEdge, isSeen, isDuringOutage, user }: Trial) =>
+  JSON.stringify({ what, isByEdge, isSeen, isDuringOutage, user });
+
+/** Neither a user who was never granted it nor a token for another repository gets any of it. */
+async function pullAsStranger({ repository, digest, blob }: Trial, elsewhere: string): Promise<void> {
+  expect((await askToken(stack.current, [pullOf(repository)], "bob:bob")).status).not.toBe(200);
+  const ask = pullerOf(stack.current, repository, elsewhere);
+  for (const path of ["manifests/1", `manifests/${digest}`, `blobs/${blob}`])
+    expect((await ask(path)).status).toBe(401);
+}
+
+async function timed<T>(work: () => Promise<T>): Promise<Asked & { readonly answer: T }> {
+  const askedMs = Date.now();
+  const answer = await work();
+  return { answer, askedMs, gotMs: Date.now() };
+}
+
+async function fail(failure: Failure | null): Promise<void> {
+  await stack.current.edgeSettled();
+  isTokenServiceDown = failure === "token" || failure === "both";
+  const isRegistryDown = failure === "registry" || failure === "both";
+  await stack.current.setFault("pod-b", "registry", { mode: isRegistryDown ? "refuse" : "none" });
+}
+
+async function runBatch(
+  kinds: readonly Kind[],
+  { batch, failure }: { batch: number; failure: Failure },
+): Promise<void> {
+  const trials = await Promise.all(kinds.map((kind, index) => setUp(kind, `trial-${batch}-${index}`)));
+  // What is held is new when it is revoked.
+  await Promise.all(trials.map(pull));
+  await Promise.all(trials.map(pull));
+  const elsewhere = (await askToken(stack.current, [pullOf("globex/elsewhere")])).token;
+  await applyAll(
+    trials.filter(({ isDuringOutage }) => !isDuringOutage),
+    ({ isByEdge }) => isByEdge,
+  );
+  // What is held is new when the outage begins, unless the change must stay unseen.
+  const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
+  await Promise.all(
+    seen.map(async (trial) => {
+      const isAsked = await pull(trial);
+      if (isAsked) trial.tag.known();
+    }),
+  );
+  await fail(failure);
+  await applyAll(
+    trials.filter(({ isDuringOutage }) => isDuringOutage),
+    () => false,
+  );
+  const endsAtMs = Date.now() + outageMs;
+  while (Date.now() < endsAtMs) {
+    await Promise.all(trials.map(pull));
+    await Promise.all(trials.slice(0, 4).map((trial) => pullAsStranger(trial, elsewhere)));
+    await sleep(100);
+  }
+  await fail(null);
+  await expect.poll(pushBegins, { timeout: 20_000, interval: 200 }).toBe(202);
+  await Promise.all(trials.map(pull));
+}
+
+/** The edge has found that both services are back, because its answer is a Pod's own. */
+async function pushBegins(): Promise<number> {
+  const { status, token } = await askToken(stack.current, ["repository:globex/elsewhere:pull,push"]);
+  if (status !== 200) return status;
+  const answer = await createClient(stack.current.edge).get("/v2/globex/elsewhere/blobs/uploads/", token, {
+    method: "POST",
+  });
+  await answer.body?.cancel();
+  return answer.status;
+}
+
+test("whatever is revoked, with the Pod up and down: no answer is older than its bound, and strangers get nothing", {
+  timeout: 60_000 + trialCount * 2_000,
+}, async () => {
+  answerTokens();
+  const kinds = fc.sample(kindOf, trialCount);
+  for (let batch = 0; batch * atOnce < kinds.length; batch += 1) {
+    const failure = failures[batch % failures.length] ?? "both";
+    const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
+    // A block needs a new isolate, so most batches have none, and what they test is one isolate's memory.
+    const isWithBlocks = batch % 4 === 2;
+    const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
+    await runBatch(some.filter(isKept), { batch, failure });
+  }
+  console.log(
+    `${trialCount} trials: ${counts.fresh} fresh answers, ${counts.stale} stale ones, ${counts.refused} refusals`,
+  );
+  // Otherwise nothing was tested.
+  expect(counts.stale).toBeGreaterThan(trialCount);
+  expect(counts.refused).toBeGreaterThan(trialCount);
+});
