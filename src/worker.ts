@@ -1,4 +1,3 @@
-import { Hono } from "hono/tiny";
 import type { Env } from "./config.ts";
 import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
@@ -6,6 +5,7 @@ import { type AttributedAnswer, handle } from "./edge/handle.ts";
 import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
+import { answerShell } from "./edge/shell.ts";
 import { createIsolate, isolate } from "./isolate.ts";
 import { allowsPlainHttp, hostCharacters } from "./lib/address.ts";
 import { Departure } from "./net/departure.ts";
@@ -14,16 +14,6 @@ import { isRead } from "./oci/scope.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
 import type { Trace } from "./telemetry/log-line.ts";
-
-/** What is not registry traffic. `/v2/` does not pass this router. */
-const shell = new Hono<{ Bindings: Env }>();
-shell.get("/-/health", (context) => context.json({ status: "ok" }));
-shell.get("/", (context) =>
-  context.text("This is a container registry. Use it with docker, podman or any other OCI client.\n"),
-);
-// Registries redirect here (distribution's router), because the base of the API ends in a slash.
-shell.all("/v2", (context) => context.redirect("/v2/", 301));
-shell.notFound((context) => refuseOutside(unknownPath(context.req.path)).response);
 
 export default {
   async fetch(request, env, context): Promise<Response> {
@@ -156,7 +146,8 @@ async function answerRequest(
       if (probed !== null)
         return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     }
-    const response = await shell.fetch(request, env);
+    const response = answerShell(request, url);
+    if (response === null) return refuseOutside(unknownPath(pathname));
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {
     // This is a bug, or a configuration that does not parse. The message names variables and code, so it stays in the log.
