@@ -7,12 +7,13 @@ import { answerText, type OddAnswer, oddAnswer } from "../support/odd-answers.ts
 import { answerFormsToo, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { exchangeRaw, type RawAnswer, type RawRequest } from "../support/raw-exchange.ts";
 import { expectSafe, headerOf } from "../support/safe-answer.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { useStack, withOutage } from "../support/toy-stack.ts";
 
 const registry = await startOddPod();
 const tokenService = await startOddPod();
 const stack = useStack({
-  topology: (text) => asPodB(tokenService, "TOKEN")(asPodB(registry)(text)),
+  // The edge grants nothing by itself, so each part of a bundle is a Pod's JWT.
+  topology: (text) => withOutage("graceSeconds: 0")(asPodB(tokenService, "TOKEN")(asPodB(registry)(text))),
   seedImages: false,
 });
 let token = "";
