@@ -25,7 +25,7 @@ export default {
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // A body is waited for before anything else.
+    // A request with a body waits for that body first, so we listen for the client's leaving from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
@@ -119,7 +119,7 @@ const unknownPath = (path: string): Refusal => ({
   },
 });
 
-/** Refusals outside `handle` ask for no token of the registry. */
+/** A refusal outside `handle` never challenges for a token, so realm, service and access stay empty. */
 const refuseOutside = (refusal: Refusal, endpoint = "unknown"): AttributedAnswer => ({
   ...refuse(refusal, { realm: "", service: "", access: [] }),
   endpoint,

@@ -54,7 +54,7 @@ export type StoreChoice = {
    * gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
-  /** Which stores that are out would have come before the first store, and why they are out. Null if no store is passed over. */
+  /** The stores that would have come first if they were not out, each with its reason. Null if no store is passed over. */
   readonly passedOver: string | null;
 };
 

@@ -6,7 +6,7 @@ export type CheckAnswer = string | null;
 /** A store's place with its current verdict, which is null before the first. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
-/** A verdict changes after this many answers in a row that contradict it. One answer that agrees with a verdict keeps it. */
+/** A verdict changes after this many answers in a row that contradict it. One answer that agrees with the verdict ends the row, and the verdict stays. */
 export const checksInARow = 3;
 
 type Checks<T> = {

@@ -31,7 +31,7 @@ const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof
 
 type Age = {
   readonly now: Date;
-  /** How long ago a proof may have expired. */
+  /** For how many seconds after its end a proof still counts. */
   readonly staleSeconds: number;
 };
 

@@ -30,7 +30,7 @@ export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
 
-/** How the Worker writes what it found of the stores, which is all that it writes. */
+/** Writes to KV. The Worker writes only one thing: the results of its checks of the stores. */
 export type KvWriter = { put(key: string, value: string): Promise<void> };
 
 /** What a request cost of KV, for its log line. */

@@ -76,7 +76,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** A token that only the Pod can judge may allow the pull. */
+/** True also for a token that only the Pod can check, because the Pod might allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 

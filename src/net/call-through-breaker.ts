@@ -26,8 +26,8 @@ export type BreakerPorts = {
 };
 
 /**
- * One call to a service, unless it counts as down. Only reads show that it is down, because what a write meets may be the fault of what it writes: a layer
- * that is too large for a proxy, or one whose digest takes long.
+ * Calls a service, unless the breaker holds the service to be down. Only failed reads count against the service, because a write may fail by its content:
+ * a layer may be too large for a proxy, or its digest may take long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, isOfClient, clock } = ports;

@@ -21,7 +21,7 @@ const algorithms = {
   ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70],
 } as const;
 
-/** Wraps a key in its algorithm's own form as PKCS#8 (RFC 5208 §5), because WebCrypto does not take that form. */
+/** Turns a key from its algorithm's own form into PKCS#8 (RFC 5208 §5), because WebCrypto takes PKCS#8. */
 export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   const version = element(tags.integer, Uint8Array.of(0));
   const identifier = element(tags.sequence, Uint8Array.from(algorithms[algorithm]));

@@ -40,8 +40,8 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-Nothing is sent to a Pod, because podctl assumes its answer (--pod-status). No secret is needed. Where the text that is
-signed contains a secret, a placeholder is shown.`,
+Nothing is sent to a Pod, because podctl assumes its answer (--pod-status). No secret is needed. The steps show the text
+that the edge would sign; a secret in it is replaced by a placeholder.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

@@ -54,7 +54,8 @@ function rotateCommand(): Command {
   npx wrangler secret bulk next.json --env production
 
 The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the
-topology. Uploads that began before the rotation need the second key for one more week; after that, rotate again.`,
+topology. Keep the second key for one week, because uploads that began before the rotation need it. Then rotate again, which
+drops it.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));

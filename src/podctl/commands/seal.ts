@@ -31,8 +31,8 @@ export function sealCommand(): Command {
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
 The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, and a
-gateway's key, is the text itself. The Worker opens the sealed value only there: it refuses a copy in another Pod, member, bucket,
-registry or gateway.`,
+gateway's key, is the text itself. The sealed value works only in the field that it was sealed for. The Worker refuses a copy of it in
+another Pod, member, bucket, registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

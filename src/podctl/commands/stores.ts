@@ -22,8 +22,8 @@ export function storesCommand(): Command {
     .addHelpText(
       "after",
       `
-The edge checks the stores of Pods that have several, once in a minute, by one byte of the Pod's probe blob. Three failures in a row take a
-store out, and three answers bring it back. Clients are sent to the first store that fits them and is not out. \`podctl doctor\` checks each
+Once a minute, for each Pod that has more than one store, the edge reads one byte of the Pod's probe blob from each store. Three failures in a
+row take a store out, and three answers bring it back. Clients are sent to the first store that fits them and is not out. \`podctl doctor\` checks each
 store from here.`,
     )
     .action(async (pods: readonly string[], { json, ...options }: Options) => {
