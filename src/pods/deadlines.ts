@@ -25,18 +25,17 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 const leastUploadMs = 12_000;
 /** Registries read a layer again for its digest or copy it, and proxies store it before they pass it on. All of them do 20 MB in a second. */
 const uploadBytesPerMs = 20_000;
-const manifestPutMs = 60_000;
 
 /**
- * The deadline for a write of a push, by how many bytes its body had, where that is shorter than the deadline for every write. Null: it is not. A blob's
- * last request counts with what was uploaded before it.
+ * The deadline for a write of a push, by how many bytes its body had, where that is shorter than the deadline for every write. Null: it is not, as for a
+ * manifest and a mount. A blob's last request counts with what was uploaded before it.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
-  if (kind === "manifest" && method === "PUT") return () => manifestPutMs;
   const isPatch = kind === "upload" && method === "PATCH";
   const isLast = kind === "upload" && method === "PUT";
-  const bytesBefore = kind === "upload-start" || isPatch ? 0 : isLast ? uploadedBytes(endpoint.query) : null;
+  const isStart = endpoint.kind === "upload-start" && endpoint.mount === null;
+  const bytesBefore = isStart || isPatch ? 0 : isLast ? uploadedBytes(endpoint.query) : null;
   return bytesBefore === null ? null : (bytes) => leastUploadMs + Math.ceil((bytesBefore + bytes) / uploadBytesPerMs);
 }
 

@@ -12,7 +12,7 @@ describeWith(needs.distributionPods, "requests to a distribution v3 Pod, directl
   scenario("distribution-v3"),
 );
 
-/** One answer without what may differ by docs/differences.md: locations, `_pod`, realm and service, `no-transform`, `nosniff`. */
+/** One answer without what may differ by docs/differences.md: locations, `_pod` and `_pod_bytes`, realm and service, `no-transform`, `nosniff`. */
 type Seen = { readonly step: string; readonly status: number; readonly headers: object; readonly body: unknown };
 
 const compared = [
@@ -100,7 +100,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
       .replaceAll(way, "WAY")
       .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, "UUID")
       .replace(/_state=[^&]*/, "_state=STATE")
-      .replace(/&_pod=[^&]*/, "")
+      .replace(/&_pod(_bytes)?=[^&]*/g, "")
       .replace(/realm="[^"]*",service="[^"]*"/, "REALM")
       // Go walks its maps in any order.
       .replace(/:push,pull"/, ':pull,push"');
