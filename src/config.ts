@@ -20,7 +20,7 @@ export type Config = {
   readonly probeToken: string | null;
   /** A body is cut if no byte of it moves for this long. Only tests set another time than a minute. */
   readonly stallMs: number;
-  /** How long a store may take to answer a check, and the pause before the next one. Only tests set another time than 5 s. */
+  /** How long a store may take to answer a check, and how long the edge then pauses before the next check. Only tests set another time than 5 s. */
   readonly storeCheckMs: number;
 };
 

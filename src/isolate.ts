@@ -32,11 +32,15 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * kept KV texts 4 MB (350 bytes each), passing ones 6 MB (400 bytes each, because strangers' names are long), Pod records 5 MB (10 KB each), their CIDRs
- * 4 MB (130 bytes each, 30,000 by podctl's limit), blocks 4 MB (400 bytes each with their text, at most 10,000), assignments 1 MB (200 bytes each), verdicts
- * on stores 1 MB (500 bytes each, with their text, of 2,000 stores), secrets 0.4 MB (2 KB each, opened and parsed), verified tokens 13 MB (12 MB as they are
- * counted), proofs 16 MB (660 bytes each in all three maps), signed URLs 8 MB (800 bytes each, 500 for each of at most 20 stores in use), manifests and tags
- * 1 MB (300 bytes each; the manifests themselves are in the location's cache), retries and breakers 0.4 MB (400 bytes for each service).
+ * - KV texts: 4 MB kept (350 bytes each), and 6 MB passing (400 bytes each, because strangers' names are long).
+ * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, 30,000 by podctl's limit).
+ * - Blocks: 4 MB (400 bytes each with their text, at most 10,000). Assignments: 1 MB (200 bytes each).
+ * - Verdicts on stores: 1 MB (500 bytes each, with their text, of 2,000 stores).
+ * - Secrets: 0.4 MB (2 KB each, opened and parsed). Verified tokens: 13 MB (12 MB as they are counted).
+ * - Proofs: 16 MB (660 bytes each in all three maps).
+ * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
+ * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
+ * - Retries and breakers: 0.4 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
@@ -44,10 +48,10 @@ export const createIsolate = (): Isolate => ({
     kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
     budgets: {
-      // An isolate itself needs a handful: a rotated key, a Pod just added. What strangers make up has no end.
+      // An isolate needs only a handful of new claims, after a key was rotated or a Pod was added. Strangers can make up any number of claims.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // Names that were not pulled here before, at 3 keys each, are some 300 a second.
+      // At 3 keys for each name, each of these budgets allows some 300 names a second that were not pulled here before.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },
@@ -74,5 +78,5 @@ export const createIsolate = (): Isolate => ({
   breaker: new Breaker(),
 });
 
-/** The one that all requests of this isolate share. */
+/** The memory that all requests of this isolate share. */
 export const isolate = createIsolate();

@@ -2,14 +2,14 @@ import type { ChallengeError } from "./oci/challenge.ts";
 import type { OciError } from "./oci/errors.ts";
 
 /**
- * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns them into OCI errors. A `text` is for the log only, because it
- * names Pods and keys of the directory, unless its comment says that the client sees it.
+ * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns each reason into an OCI error. A `text` names Pods and keys of the directory,
+ * so only the log gets it. If the client sees a `text`, its comment says so.
  */
 export type Refusal =
-  /** The request itself is wrong, or asks for what this registry does not do: `error` says so to the client. */
+  /** The request itself is wrong, or asks for what this registry does not do. `error` tells this to the client. */
   | { readonly reason: "refused"; readonly error: OciError }
   | Unauthorized
-  /** The name has no Pod. Only a verified token that names the repository may hear this. */
+  /** The name has no Pod. A client learns this only if its verified token names the repository. */
   | { readonly reason: "name-unknown" }
   /** The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
@@ -22,7 +22,7 @@ export type Refusal =
   | DirectoryFailure
   | PodFailure
   | Misconfigured
-  /** A Pod's answer points at a place that is not its own. A client that followed it would send its upload or token there. */
+  /** A Pod's answer leads to a place that is not the Pod's own. A client that went there would send its upload or token to that place. */
   | { readonly reason: "foreign-location"; readonly text: string }
   /** A bug, or a configuration that does not parse. */
   | { readonly reason: "internal"; readonly text: string };
@@ -41,9 +41,9 @@ export type Unauthorized = {
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
 
 /**
- * A Pod gave no answer: the connection failed, no headers came in time, or what came is not HTTP. `breaker-open`: the Pod was not called, because its last
- * calls failed. `client-left`: the client broke off or stood still in the middle of its request, or the answer has no reader any more. `client-left` is not
- * a fault of the Pod.
+ * A Pod gave no answer: the connection failed, no headers came in time, or the Pod sent something that is not HTTP. `breaker-open`: the Pod was not called,
+ * because its last calls failed. `client-left`: the client broke off or stopped in the middle of its request, or the answer has no reader any more.
+ * `client-left` is not a fault of the Pod.
  */
 export type PodFailure = {
   readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";

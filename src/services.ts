@@ -25,11 +25,11 @@ import { createRememberedGrants, type RememberedGrants } from "./token-endpoint/
 
 type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Response, PodFailure | Misconfigured>>;
 
-/** What one request works with: ports to KV, network and clock, what the isolate remembers, and what the request has cost so far. */
+/** What one request works with: ports to KV, network and clock, the isolate's memory, and the request's costs so far. */
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** Calls to a Pod's services, which only a Pod that passed the gate can get. */
+  /** `callRegistry` and `callTokenService` take only a Pod that has passed the gate. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
@@ -49,11 +49,11 @@ export type RequestPorts = {
   readonly isolate: Isolate;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
-  /** Once the client has left, no read of this request has a reader any more. A write goes on, as far as the platform lets it. */
+  /** Once the client has left, the request's reads end, because their answers have no reader any more. A write goes on, as far as the platform lets it. */
   readonly departure: Pick<Departure, "listen">;
 };
 
-/** Throws if the deployment's variables are wrong: the error names the variable. */
+/** Builds the services of one request. Throws if one of the deployment's variables is wrong. The error names the variable. */
 export function buildServices(env: Env, { isolate, trace, waitUntil, departure }: RequestPorts): Services {
   isolate.config ??= parseConfig(env);
   const { config, tokens, parsedPods, parsedRecords, parsedCidrs, signing } = isolate;
@@ -116,14 +116,15 @@ const createCallService =
       send,
       ping: () => pingRequest(pod, service),
       silenceMs: silenceMs(request),
-      // By a query a client may ask for something that fails at a Pod that is not down, as mirrors do by `?ns=`.
+      // With a query, such as a mirror's `?ns=`, a client may ask for something that fails at a Pod that is not down. So such a failure does not count
+      // against the Pod.
       isOfClient: service === "registry" && request.url.includes("?"),
       waitUntil,
       clock: () => Date.now(),
     });
   };
 
-/** KV and the location's caches for a request that listens before it waits for them. */
+/** Returns KV and the location's caches. Before each wait for them, the request begins to listen for the client's leaving. */
 const listeningPorts = (
   env: Env,
   departure: RequestPorts["departure"],

@@ -21,7 +21,8 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt });
     let answer: AttributedAnswer | null = null;
-    // The platform says so until the answer's last byte. workerd itself hears of a reset; that a client has closed in order, it learns when it writes.
+    // Until the answer's last byte, the platform reports that a client has left. workerd by itself notices a reset, but it notices an orderly close only when
+    // it writes.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
@@ -32,11 +33,14 @@ export default {
     return passOn(request, answer, { write, departure, waitUntil });
   },
 
-  /** The cron trigger, once in a minute. It reads KV itself, because what requests remember of it may be half a minute old. */
+  /**
+   * Runs once in a minute, by the cron trigger. The run begins with an empty memory, because what this isolate's requests remember of KV may be half a minute
+   * old.
+   */
   async scheduled({ scheduledTime }, env, context): Promise<void> {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
-    // This has no client.
+    // A run of the cron trigger has no client that could leave.
     const departure = { listen: () => new AbortController().signal };
     const ports = { isolate: createIsolate(), trace, waitUntil, departure };
     const services = buildServices(env, ports);
@@ -50,7 +54,7 @@ type Passing = {
   readonly waitUntil: Services["waitUntil"];
 };
 
-/** The answer for the client. The log waits for the end of a body that comes from a Pod, because only then it is known whether it was whole. */
+/** Returns the answer for the client. A body that comes from a Pod is logged only at its end, because only then it is known whether the body was whole. */
 async function passOn(
   request: Request,
   answer: AttributedAnswer,
@@ -68,7 +72,7 @@ async function passOn(
   }
   const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
-    // A second reader of the body, which records it, must not keep the Pod's connection.
+    // The edge may still be reading a copy of the body, to record it. That copy must not keep the Pod's connection.
     if (end !== "whole") departure.endCalls();
   });
   waitUntil(written);
@@ -79,8 +83,8 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
   method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
 
 /**
- * Null: the request's host is malformed (RFC 9112 §3.2), and it would be written into challenges and into what Pods are told. The raw text is read,
- * because `URL` reads a fragment or a user's name in it as something else. A port that is too high makes it throw.
+ * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because the host is written into challenges and into what Pods are told. The host
+ * is checked in the raw text, because `URL` would read a fragment or a user's name there as something else. `URL` throws if a port is too high.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
@@ -102,8 +106,8 @@ const wrongHost: Refusal = {
 };
 
 /**
- * A challenge with an http realm would make clients send their password in the clear, and a redirect would hide that a client is set up so.
- * The scheme is the one that the platform saw; `X-Forwarded-Proto` is the client's word.
+ * The refusal of plain HTTP. A challenge with an http realm would make clients send their password in the clear, and a redirect would hide that a client is
+ * set up for http. The scheme is the one that the platform saw, because a client can write anything into `X-Forwarded-Proto`.
  */
 const plainHttp: Refusal = {
   reason: "refused",
@@ -134,7 +138,7 @@ async function answerRequest(
 ): Promise<AttributedAnswer> {
   if (url === null) return refuseOutside(wrongHost);
   const { pathname, protocol, hostname } = url;
-  // More than one slash at the start is redirected, as registries do.
+  // Registries redirect a path that begins with several slashes, so such a path counts as registry traffic.
   const isRegistry = pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname);
   try {
     if (isRegistry || pathname === "/-/probe") {
@@ -150,12 +154,12 @@ async function answerRequest(
     if (response === null) return refuseOutside(unknownPath(pathname));
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {
-    // This is a bug, or a configuration that does not parse. The message names variables and code, so it stays in the log.
+    // This is a bug, or a configuration that does not parse. The message names variables and code, so only the log gets it.
     return refuseOutside({ reason: "internal", text: error instanceof Error ? error.message : "unknown error" });
   }
 }
 
-/** Registry traffic. Scripts of other sites may take part only if the operator lists their sites. */
+/** Answers registry traffic. Scripts of another site may take part only if the operator lists that site. */
 async function answerRegistry(request: Request, url: URL, services: Services): Promise<AttributedAnswer> {
   const { corsOrigins } = services.config;
   const preflight = answerPreflight(request, corsOrigins);

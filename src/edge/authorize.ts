@@ -23,7 +23,7 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** The Pod that a request may go to, and the request's grant there. By default, it is a grant with which the Pod may be called. */
+/** The Pod that a request may go to, and the request's grant there. Unless `G` says otherwise, the Pod may be called with this grant. */
 export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
@@ -35,12 +35,12 @@ export async function authorize(
   const { token, services } = context;
   const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
   const chosenBy = isKnownUser ? "directory" : "stranger";
-  // A write needs the current directory, so it waits for a slow KV. A read does not.
+  // A write needs the current directory, so it waits for a slow KV. A read does not wait.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
-  // If another Pod issued the token, the name may just have moved. The token endpoint reads a fresher directory than this isolate may have, so we read it
-  // again.
+  // The name may just have moved to the Pod that issued the token. The token endpoint may have read a newer directory than this isolate remembers, so we read
+  // the directory again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
@@ -74,18 +74,18 @@ async function authorizeName(
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
   const { pod } = resolution.value;
-  // A mount also reads its source. If the source may not be read, `settleMount` leaves the mount out.
+  // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;
   const admitted = passGate(endpoint.method, resolution.value);
   if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value });
-  // Nothing has checked this token yet, so the name must look like one without a Pod.
+  // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** Finds the Pod of the name. An upload stays at the Pod that its push location was sealed for. */
+/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location. */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,

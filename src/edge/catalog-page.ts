@@ -13,14 +13,17 @@ export type CatalogPage = {
   readonly after: string | null;
   /** The Pod's own names, each once. */
   readonly repositories: readonly string[];
-  /** The page's last name, after which the list goes on. This name may be another Pod's. Null if the page has no name. */
+  /**
+   * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has no
+   * name.
+   */
   readonly end: string | null;
   readonly hasMore: boolean;
 };
 
-/** This is enough for four thousand names of 255 characters. Registries refuse pages of more than a thousand names unless they are configured otherwise. */
+/** A page of this size holds four thousand names of 255 characters. By default, registries refuse to list more than a thousand names in one page. */
 const MAX_PAGE_BYTES = 1024 * 1024;
-/** The look-up of each name costs a key of KV. Further names that a Pod lists come with the next page. */
+/** The look-up of each name costs the read of one KV key. If a Pod lists more names, they come with the next page. */
 const MAX_PAGE_NAMES = 1000;
 
 const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
@@ -28,8 +31,9 @@ const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
 type Asked = { readonly pod: PodId; readonly after: string | null; readonly directory: Directory };
 
 /**
- * Reads a Pod's answer as a page. Null if the answer is not a page of a catalog, or does not lead past its cursor, because a client would read such a list
- * for ever. A name is kept only if the directory gives it to this Pod, because a Pod may also list names that were another Pod's, or make names up.
+ * Reads a Pod's answer as a page. Null if the answer is not a page of a catalog. Null also if the page does not lead past its cursor, because a client would
+ * read such a list for ever. Keeps only names that the directory gives to this Pod, because a Pod may also list names that are another Pod's, or make names
+ * up.
  */
 export async function readPage(
   response: Response,
@@ -38,7 +42,7 @@ export async function readPage(
   const text = await textWithin(response, MAX_PAGE_BYTES);
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), page), text ?? "");
   if (!parsed.success) return ok(null);
-  // Entries that are not names are left out. A client could not ask for them, and as cursors they might not fit into a URL or a header.
+  // Entries that are not repository names are left out. A client could not ask for them. As cursors, they might not fit into a URL or a header.
   const listed = (parsed.output.repositories ?? []).flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
@@ -63,8 +67,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether a page that ends with `end` leads past its cursor in any of these orders. A client's own cursor may be any text, which a Pod reads as it likes, so
- * it is not compared.
+ * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository name, each
+ * Pod reads it as it likes, so it is not compared.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

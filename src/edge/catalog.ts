@@ -19,7 +19,7 @@ import type { Reply } from "./refuse.ts";
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
 type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
-/** How a Pod answers a request for its list. `objected` means that the request itself is wrong, most often in its page size, and `text` says how. */
+/** How a Pod answers a request for its list. `objected`: the request itself is wrong, most often in its page size, and `text` says how. */
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
@@ -44,8 +44,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * Refuses a token if there are more Pods than a token can have parts. So the edge does not read hundreds of Pods' records, or check the token's parts for
- * each of these Pods.
+ * Refuses a token at once if there are more Pods than a token can have parts. Otherwise the edge would read hundreds of Pods' records, and check the token's
+ * parts for each of these Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
@@ -89,7 +89,7 @@ async function grantAll(
   return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
 }
 
-/** A grant that the edge itself gave is never for a catalog, so it is refused here. */
+/** A grant that the edge itself gave never allows a catalog, so such a grant is refused here. */
 async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
   const grant = await grantFor(...asked);
   if (!grant.ok) return grant;
@@ -143,7 +143,7 @@ function mergeAnswers(answers: readonly PodCatalog[], entries: number): Reply {
   if (denied > 0) return err({ reason: "refused", error: { code: "DENIED", message } });
   const objected = answers.find((each) => each.kind === "objected");
   if (objected === undefined) throw new Error("a catalog that is neither a page, denied, down nor objected to");
-  // The answer is the Pod's own. It is made anew, because its body has been read.
+  // The client gets the Pod's own answer, but in a new response, because the body of the Pod's response has been read.
   const own = { "Content-Type": objected.contentType, "Cache-Control": "no-store" };
   const headers = { ...apiVersionHeader, ...own, ...notAPage };
   return ok({ response: new Response(objected.text, { status: 400, headers }), outcome: "forwarded" });

@@ -1,4 +1,4 @@
-/** The 401 challenges that clients see: the edge's own, and a Pod's, rewritten to the edge's realm and service. */
+/** The 401 challenges that clients see. Some are the edge's own. The others come from a Pod and are rewritten to the edge's realm and service. */
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
@@ -8,7 +8,7 @@ import type { Unauthorized } from "../refusal.ts";
 /** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
 export type OwnChallenge = Omit<Challenge, "error">;
 
-/** Refuses as registries do (distribution: `authentication required`, with what is missing), but with the edge's own realm and service. */
+/** Makes the error that registries give (distribution: `authentication required`, with the missing access), but with the edge's own realm and service. */
 export function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
   const detail = challenge.access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
@@ -21,7 +21,7 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
-/** Turns a Pod's challenge into the edge's own. The Pod's error stays, and so do the scopes that are about this endpoint's own names. */
+/** Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,
   challenge: Challenge | null,

@@ -19,25 +19,25 @@ import type { Digest } from "../oci/digest.ts";
 import type { Services } from "../services.ts";
 import type { SigningStore } from "../signers/index.ts";
 
-/** The free plan allows 50 calls in one run. Up to 8 of them are for KV: the directory with the health, five reads of 100 Pods, and the write. */
+/** Cloudflare's free plan allows 50 calls in one run. Up to 8 of them are for KV: the directory with the health, five reads of 100 Pods, and the write. */
 const maxChecks = 42;
 const maxStores = maxChecks / checksInARow;
-/** The platform's bound on connections that wait for headers. */
+/** The platform allows at most this many connections that wait for headers. */
 const maxConnections = 6;
 
-/** A place where a Pod has its blobs, and the stores by which it is reached. */
+/** A place where a Pod has its blobs, and the stores that lead to this place. */
 type PlaceToCheck = Judged & { readonly of: Pod; readonly digest: Digest; readonly stores: readonly SigningStore[] };
 type PodToCheck = { readonly pod: Pod; readonly places: readonly PlaceToCheck[]; readonly size: number };
 
 type Run = {
   readonly kv: KvWriter;
-  /** Minutes since the epoch. In a large fleet they decide which Pods are checked in this run. */
+  /** Minutes since the epoch. In a large fleet, this number decides which Pods are checked in this run. */
   readonly minute: number;
 };
 
 /**
- * Checks the stores of all Pods that have several. Each store is asked for one byte of the Pod's probe blob, and the key `health` is written if a verdict
- * changed. Nothing else is remembered between two runs.
+ * Checks the stores of each Pod that has several stores. Asks each store for one byte of the Pod's probe blob, and writes the KV key `health` if a verdict
+ * changed. A run remembers nothing else for the next run.
  */
 export async function checkStores(services: Services, { kv, minute }: Run): Promise<void> {
   const known = await readDirectory(services);
@@ -74,7 +74,7 @@ type Known = {
   readonly health: StoreHealth;
 };
 
-/** Reads the directory and refuses outdated values, because verdicts that rest on them would overwrite newer ones. */
+/** Reads the directory and refuses outdated values, because verdicts from outdated values would overwrite newer verdicts. */
 async function readDirectory({ directory }: Services): Promise<Result<Known, string>> {
   const read = await directory.readKv([directoryKey, blocksKey, healthKey], { mustBeCurrent: true });
   if (!read.ok) return read;
@@ -88,7 +88,7 @@ async function readDirectory({ directory }: Services): Promise<Result<Known, str
   return ok({
     pods: found.flatMap((pod) => (pod.ok && pod.value !== null ? [pod.value] : [])),
     listed: new Set<string>(listed),
-    // If the health record does not parse, the first verdict replaces it.
+    // If the health record does not parse, it counts as empty, and the next change of a verdict replaces it.
     health: await healthOrNone(directory),
   });
 }
@@ -112,7 +112,7 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
   return answers;
 }
 
-/** Checks a place by its first store for which a URL can be signed, because a store's secret may have expired. */
+/** Checks a place through the first of its stores for which a URL can be signed. For some stores this fails, because their secret has expired. */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;
   for (const store of stores) {

@@ -9,8 +9,8 @@ import type { Misconfigured } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
 /**
- * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge, because the Pod has no gateway, or because the client
- * refuses another host or would take another Pod's token there.
+ * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge. An upload stays if the Pod has no gateway, if the client
+ * refuses to go to another host, or if the client would take another Pod's token there.
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,

@@ -1,19 +1,19 @@
 import type { Answer } from "./refuse.ts";
 
-/** The methods and headers that a registry's UI sends, and the headers that it must be able to read: digests, places, challenges and pages. */
+/** The methods and headers that a registry's UI sends, and the answer's headers that the UI must be able to read: digests, places, challenges and pages. */
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const allowedHeaders = "Authorization, Accept, Content-Type, Content-Range, Range, Cache-Control, If-None-Match";
 const exposedHeaders =
   "Docker-Content-Digest, Docker-Distribution-Api-Version, Docker-Upload-UUID, ETag, Link, Location, OCI-Filters-Applied, OCI-Subject, Range, Retry-After, WWW-Authenticate";
 const preflightLifeSeconds = 600;
 
-/** The site whose script sent the request, if the operator lists it. */
+/** Returns the site whose script sent the request. Null if the operator does not list this site. */
 function listedOrigin(request: Request, origins: readonly string[]): string | null {
   const origin = request.headers.get("Origin");
   return origin !== null && origins.includes(origin) ? origin : null;
 }
 
-/** The answer to a browser that asks whether a listed site may send a request (Fetch standard, "CORS-preflight request"). Null for any other request. */
+/** Answers a browser that asks whether a listed site may send a request (Fetch standard, "CORS-preflight request"). Null for any other request. */
 export function answerPreflight(request: Request, origins: readonly string[]): Answer | null {
   const asks = request.method === "OPTIONS" && request.headers.has("Access-Control-Request-Method");
   if (!asks || listedOrigin(request, origins) === null) return null;
@@ -27,8 +27,8 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
 }
 
 /**
- * Lets a listed site read the answer. Credentials are allowed because some UIs ask for them in each request. The edge has no cookies, so these credentials
- * are only what the user gave to that site.
+ * Lets a listed site read the answer. Requests with credentials are allowed too, because some UIs send credentials with every request. The edge has no
+ * cookies, so these credentials are only those that the user gave to that site.
  */
 export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;

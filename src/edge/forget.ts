@@ -11,8 +11,8 @@ import { isPlain, ownedBlob } from "./redirect-blob.ts";
 type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
 
 /**
- * Sends a request after which the edge must forget something: a DELETE of a blob, a manifest or a tag, or a push of a tag from which the edge learns
- * nothing. Null if the request is not of this kind.
+ * Sends a request after which the edge must forget what it remembers: a DELETE of a blob, a manifest or a tag, or a push of a tag whose manifest the edge
+ * does not read. Null for any other request.
  */
 export function writeAndForget(
   sent: FetchRequest,
@@ -26,12 +26,13 @@ export function writeAndForget(
   const answered = services.callRegistry(pod, sent).then((answer) => {
     const isDone = answer.ok && answer.value.ok;
     const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // If no answer comes, the DELETE may have worked. But a client whose right was not confirmed must not make the edge forget anything by asking.
+    // A DELETE that gets no answer may have worked, so the edge forgets then, too. But if the edge cannot verify the client's token, the Pod must have
+    // confirmed the DELETE. Otherwise any client could make the edge forget something.
     const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
     if (isGone) forget();
     return answer;
   });
-  // The call goes on even if the client goes away, because what was deleted must not be served from here.
+  // The call goes on even if the client goes away, because the edge must learn of the DELETE and stop serving what was deleted.
   services.waitUntil(answered);
   return answered;
 }

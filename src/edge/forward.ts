@@ -23,7 +23,7 @@ import { restOf } from "./serve-manifest.ts";
 
 type PodReply = Result<Response, Refusal>;
 
-/** Streams a request to the Pod, and the Pod's answer back to the client with its places on the edge. */
+/** Streams a request to the Pod, and the Pod's answer back to the client. The places that the answer names become places on the edge. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const { pod, grant } = authorized;
   const { request, services, origin } = context;
@@ -76,15 +76,15 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** True also for a token that only the Pod can check, because the Pod might allow the pull. */
+/** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>
   grant.kind !== "granted" || covers(grant.access, { type: "repository", name, actions: ["pull"] });
 
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
- * One request to the Pod, and what its answer proves about the repository's blobs. With a token that the edge cannot verify, or a query, it learns
- * nothing.
+ * Sends one request to the Pod, and records what the answer proves about the repository's blobs. The edge records nothing if it cannot verify the token, or
+ * if the request has a query.
  */
 function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
   const { request, services } = context;
@@ -98,8 +98,8 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod accepted a token that only it can judge. If not, the name must look like a name without a Pod. A redirect or an error is no sign of
- * acceptance, because a registry, or what is in front of it, may answer everyone like this.
+ * Whether the Pod accepted a token that only the Pod can judge. If the Pod did not, the client gets the same answer as for a name without a Pod. A redirect
+ * or an error does not show that the token was accepted, because a registry, or a proxy in front of it, may answer everyone like this.
  */
 async function isAccepted(
   answer: PodReply,
@@ -111,7 +111,7 @@ async function isAccepted(
   return answer.value.ok || isItsBlob || acceptsToken(context, authorized);
 }
 
-/** Whether the Pod takes the token as one of its own: any good token opens `/v2/` (end-1). */
+/** Whether the Pod accepts the token. The edge asks the Pod for `/v2/` (end-1), which any good token may read. */
 async function acceptsToken({ services, request }: Context, { pod, grant }: Authorized): Promise<boolean> {
   const plain = new Request(request.url, { headers: request.headers });
   const base = { kind: "base", method: "GET", query: "" } as const;
@@ -122,7 +122,10 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
-/** A client's own HEAD proves as much as one that the edge sends for it. A 404 to any of these requests says that the Pod lacks the blob. */
+/**
+ * Sends a client's GET or HEAD of a blob. A HEAD from the client proves as much as a HEAD from the edge. A 404 to a GET or a HEAD says that the Pod lacks the
+ * blob.
+ */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);
   const answer = await services.callRegistry(pod, sent);

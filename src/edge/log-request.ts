@@ -8,13 +8,16 @@ import type { AttributedAnswer } from "./handle.ts";
 
 type Logged = {
   readonly request: Request;
-  /** Null: the request's host is malformed. */
+  /** Null if the request's host is malformed. */
   readonly url: URL | null;
   readonly trace: Trace;
   readonly startedAt: Date;
 };
 
-/** Writes the one line of a request. Whatever comes after the first call changes nothing, because the client had left. */
+/**
+ * Returns a function that writes the request's one log line. Only its first call writes: once a client's leaving is logged, the answer is not logged any
+ * more.
+ */
 export function createRequestLog({ request, url, trace, startedAt }: Logged): (answer: AttributedAnswer) => void {
   let isWritten = false;
   return ({ response, ...told }) => {
@@ -27,7 +30,7 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
       path: url === null ? "" : redactPath(url),
       status: response.status,
       ...told,
-      // The body of a read goes nowhere.
+      // The body of a read is not sent to the Pod.
       requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
       responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
       ...trace,
@@ -37,7 +40,7 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
   };
 }
 
-/** `body` is looked at last, because workerd then makes a stream. */
+/** Reads `body` only if nothing else tells the size, because workerd makes a stream as soon as `body` is read. */
 function bytesOf(response: Response): number | null {
   if (response.status === 304) return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
@@ -59,7 +62,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status is nginx's, and no client gets it. */
+/** What the log says if the client leaves before there is an answer. The status 499 is nginx's, and no client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   return {

@@ -4,13 +4,13 @@ import { apiVersionHeader } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { CatalogPage } from "./catalog-page.ts";
 
-/** What registries give if the request has no `n` (distribution, catalog). */
+/** How many names registries list if the request has no `n` (distribution, catalog). */
 export const DEFAULT_ENTRIES = 100;
 
 /**
- * Merges at most `entries` names, each once, and always takes the least of the Pods' next names. If a Pod has more names than its page, any name may come
- * next, so the merged list ends with that page and leaves no name out. A page without a name of its own Pod does not end the list, because any number of
- * such pages may follow.
+ * Merges the Pods' pages into one list of at most `entries` names, each once. The next name is always the least of the Pods' next names. If a page is used up
+ * and its Pod has more names, the list ends, because any of these names might come next. A page without a name of its own Pod does not end the list, because
+ * any number of such pages may follow.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));
@@ -36,18 +36,21 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 /** A page, and how many of its names are in the merged list. */
 type Queue = CatalogPage & { readonly taken: number };
 
-/** Returns the name after which a Pod's list goes on. Null means at its beginning. When all names of a page are taken, the list goes on after the page. */
+/**
+ * Returns the name after which a Pod's next page begins. Null means at the list's beginning. When all names of a page are taken, the next page begins after
+ * the page's `end`.
+ */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
 
 /**
- * The link has each Pod's own place in addition to the one cursor that clients know. Registries disagree on the order (distribution 3 on S3 has `a-b`
- * before `a`, 2.8 has it after `a/b`), so another Pod's name may be at a different place in a Pod's list.
+ * Makes the link to the next page. Clients know one cursor, `last`. The link also has a place in each Pod's list, because registries disagree on the order:
+ * distribution 3 on S3 has `a-b` before `a`, and 2.8 has `a-b` after `a/b`. So a Pod's list cannot go on after another Pod's name.
  */
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // The place is empty if nothing of this Pod was listed yet, because `last` is another Pod's name.
+    // The place is empty if nothing of this Pod was listed yet. Without a place, the Pod would be asked to go on after `last`, which is another Pod's name.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);
@@ -55,7 +58,7 @@ function nextPage(queues: readonly Queue[], last: string | null, entries: number
 
 const placeParameter = "_after";
 
-/** Where each Pod's list goes on, read from a query that `nextPage` made; null means at its beginning. */
+/** Reads where each Pod's list goes on, from a query that `nextPage` made. Null means at the list's beginning. */
 export function parsePlaces(query: string): ReadonlyMap<PodId, string | null> {
   const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
     const colon = text.indexOf(":");

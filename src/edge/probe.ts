@@ -15,8 +15,8 @@ import type { Reply } from "./refuse.ts";
 const signedUrl = v.pipe(v.string(), v.url());
 
 /**
- * One store's part of the answer. A store that redirects by itself has no URL of ours. For a store of Azure, `otherRoot` is a HEAD below the root that the
- * record does not name. It tells a wrong root from a missing blob.
+ * One store's part of the answer. If the Pod redirects by itself, there is no URL of ours. An Azure store has two possible roots. `otherRoot` is a URL for a
+ * HEAD below the root that the record does not name. This HEAD tells a wrong root from a missing blob.
  */
 const probedStore = v.union([
   v.strictObject({
@@ -29,7 +29,7 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
-/** What `/-/probe` answers. `revision` says which record was read, because the edge's caches may be half a minute behind KV. */
+/** The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV. */
 export const probed = v.strictObject({
   pod: v.string(),
   revision: v.number(),
@@ -42,8 +42,8 @@ export type ProbedStore = v.InferOutput<typeof probedStore>;
 export type Probed = v.InferOutput<typeof probed>;
 
 /**
- * Answers `GET /-/probe?pod=<id>`, for operators. The answer has signed URLs, per store and method, of the one blob that the Pod's record names for checks.
- * So podctl can fetch this blob without a key of its own. Null if this deployment has no such endpoint.
+ * Answers `GET /-/probe?pod=<id>` for operators. The Pod's record names one blob for checks. The answer has a signed URL of this blob for each store and
+ * method, so podctl can fetch the blob without a key of its own. Null if this deployment has no such endpoint.
  */
 export async function serveProbe(request: Request, services: Services): Promise<Reply | null> {
   const { probeToken } = services.config;

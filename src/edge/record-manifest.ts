@@ -23,8 +23,8 @@ type Passing = {
 };
 
 /**
- * Forwards a manifest that is pulled or pushed, without a change. Once the Pod has given or accepted the manifest, the edge keeps a copy, records proofs of
- * its blobs, and remembers its tag.
+ * Forwards a pulled or pushed manifest unchanged. Once the Pod has given or accepted the manifest, the edge keeps a copy, records proofs of the manifest's
+ * blobs, and remembers its tag.
  */
 export function passManifest(
   sent: FetchRequest,
@@ -34,7 +34,8 @@ export function passManifest(
   const passing: Passing = { endpoint, pod, request, services };
   if (endpoint.method !== "PUT") return pullManifest(sent, passing);
   const pushed = pushManifest(sent, passing);
-  // The push goes on even if the client goes away, because the old manifest of a tag that has moved must not be served from here.
+  // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's old
+  // manifest.
   services.waitUntil(pushed);
   return pushed;
 }
@@ -74,7 +75,7 @@ async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   return ok(new Response(copied.body, response));
 }
 
-/** The digests that the manifest must hash to: the one that the Pod names, and the one that was asked for. */
+/** Returns the digests that the manifest must hash to: the digest that the Pod names, and the digest that was asked for. */
 function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
   const text = headers.get("Docker-Content-Digest");
   const named = text === null ? null : parseDigest(text);
@@ -86,7 +87,8 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
-  // Depending on `Accept`, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`).
+  // If `Accept` leaves a type out, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`). Such an answer is not
+  // recorded.
   if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
@@ -112,7 +114,7 @@ type Recorded = Passing & {
   readonly type: ManifestType;
 };
 
-/** A manifest that does not hash to each of `digests` is not kept and proves nothing. */
+/** Keeps a manifest and records what it proves, but only if its bytes hash to each of `digests`. */
 async function record(copied: Copied, recorded: Recorded): Promise<void> {
   const { endpoint, pod, services, response, digests, source, type } = recorded;
   const bytes = await copied.bytes;
@@ -129,7 +131,7 @@ async function record(copied: Copied, recorded: Recorded): Promise<void> {
   await services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now);
 }
 
-/** Headers that the answer to the next GET has too. All others are about this one answer. */
+/** Headers that are kept, because the answer to the next GET has them too. All other headers are about this one answer. */
 const pushedNames = ["Docker-Content-Digest", "Docker-Distribution-Api-Version"];
 const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
 

@@ -19,8 +19,8 @@ import type { Reply } from "./refuse.ts";
 export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
 /**
- * Redirects a blob GET to a signed URL of the first store that fits the client, once it is proven that the digest is in this repository. Null if there is no
- * store to sign for, or no proof, so that the Pod itself must answer.
+ * Redirects a blob GET to a signed URL of the first store that fits the client, if it is proven that the blob is in this repository. Null if there is no
+ * proof, or no store to sign for. Then the Pod itself must answer.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -55,8 +55,8 @@ export async function redirectHeld(
 }
 
 /**
- * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. Where possible, the edge signs a HEAD itself, because a URL
- * that was signed for GET does not answer a HEAD.
+ * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. If possible, a HEAD gets a URL that the edge signs, because
+ * a store does not answer a HEAD of a URL that was signed for GET.
  */
 export async function followRedirect(
   endpoint: BlobEndpoint,
@@ -82,8 +82,8 @@ export async function followRedirect(
 }
 
 /**
- * Whether a HEAD that the Pod redirects proves its blob. If the HEAD has a query, the Pod may redirect to something else, so the edge asks for the plain
- * URL.
+ * Whether a HEAD that the Pod redirects proves that the blob is in the repository. If the HEAD has a query, the Pod may redirect to something else, so the
+ * edge looks for another proof, without the query.
  */
 async function isProven(
   endpoint: BlobEndpoint,
@@ -96,8 +96,8 @@ async function isProven(
 }
 
 /**
- * Whether a request has no query. With a query a Pod may serve something else, as mirrors do with `?ns=`, so such an answer says nothing about the
- * repository.
+ * Whether a request has no query. With a query, a Pod may serve something else, as mirrors do with `?ns=`. The answer to such a request says nothing about
+ * the repository.
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
@@ -108,8 +108,8 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
 });
 
 /**
- * Returns the stores that this client may be sent to, in their order. The edge signs nothing for a token that only the Pod can judge, or for a blob whose
- * place only the Pod knows.
+ * Returns the stores that this client may be sent to, in their order. There are none for a token that only the Pod can judge, or for a blob whose place only
+ * the Pod knows.
  */
 async function storesOf(
   digest: Digest,
@@ -123,15 +123,15 @@ async function storesOf(
 }
 
 function notePassedOver({ trace }: Services, why: string): void {
-  // If the Pod fails, the stores are chosen twice, and the same reason comes again.
+  // If the Pod fails, the stores are chosen a second time, so the same reason may come twice.
   if (trace.passedOver?.includes(why)) return;
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 
-/** Whether the edge signs a URL. If not, the Pod redirects. */
+/** Whether the edge signs the URL of the redirect. If it does not, the Pod redirects. */
 const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
 
-/** Whether the blob is in the repository. A remembered proof shows this, otherwise one HEAD to the Pod. */
+/** Whether it is proven that the blob is in the repository. If the edge remembers no proof, it sends one HEAD to the Pod. */
 async function prove(
   endpoint: BlobEndpoint,
   { request, services }: Context,
@@ -146,7 +146,7 @@ async function prove(
   const counted = checkHeaderCount(request.headers);
   if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
-  // A range is meant for the storage; the proof is about the whole blob.
+  // These headers are meant for the store. The proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;
@@ -165,7 +165,10 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed, because a store's secret may have expired. Null if it is the Pod's turn to redirect. */
+/**
+ * Redirects to the first store for which a URL can be signed. For some stores this fails, because their secret has expired. Null if the next store is one to
+ * which the Pod itself redirects.
+ */
 async function redirectToStore(
   method: "GET" | "HEAD",
   { name, digest }: BlobEndpoint,
@@ -186,7 +189,7 @@ async function redirectToStore(
   return failed;
 }
 
-/** Redirects in one hop to an absolute URL. Clients must not keep this redirect, because its URL expires and they have to ask here again. */
+/** Redirects to an absolute URL. Clients must not keep the redirect, because its URL expires, and then they have to ask here again. */
 const redirectTo = (location: string, digest: Digest): Reply =>
   ok({
     response: new Response(null, {

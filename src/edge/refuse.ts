@@ -12,11 +12,11 @@ export type Answer = {
   readonly pod?: string;
   /** Returns the rest of a body that the Pod has broken off after `sentBytes`. Null if the edge does not hold this rest. */
   readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
-  /** The reason for the log, because the answer may be vague on purpose. */
+  /** The precise reason, for the log. The answer may be vague on purpose. */
   readonly cause?: string;
 };
 
-/** What a step of `handle` ends with. */
+/** The result of a step of `handle`. */
 export type Reply = Result<Answer, Refusal>;
 
 const retryAfterSeconds = 5;

@@ -14,15 +14,16 @@ import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
 
-/** With these headers, the Pod may answer with something else than the whole manifest, or the client asks for the Pod's own answer. */
+/**
+ * With one of these headers, a request is left to the Pod. The client may want something else than the whole manifest, or an answer that comes from the Pod
+ * itself.
+ */
 const decidedByPod = [
   ...["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"],
   ...["cache-control", "pragma"],
 ];
 
-/**
- * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the Pod may answer with something else.
- */
+/** Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod. */
 export async function serveManifest(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -41,7 +42,7 @@ export async function serveManifest(
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
-/** Null if the client does not name the manifest's type in `Accept`. */
+/** Returns the answer with the kept manifest. Null if the client does not name the manifest's type in `Accept`. */
 export async function responseOf(kept: KeptManifest, { method, headers }: Request): Promise<Response | null> {
   const type = manifestTypeOf(kept.headers["Content-Type"] ?? null);
   const isAccepted = type !== null && accepts(headers.get("Accept"), type);
@@ -54,8 +55,8 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 }
 
 /**
- * Completes a manifest that the Pod breaks off in the middle. This is safe, because the Pod has just named the digest, and the bytes of a digest never
- * change. Null if the answer is not such a manifest.
+ * Returns a function that completes a manifest if the Pod breaks it off in the middle. This is safe, because the Pod has just named the digest, and the bytes
+ * of a digest never change. Null if the answer is not a manifest with its digest.
  */
 export function restOf(
   endpoint: RegistryEndpoint,

@@ -13,7 +13,7 @@ import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
- * Returns the reply for the client. While the Pod's registry fails, pulls go on from what the edge holds, for as long as the Pod's `outage.staleSeconds`
+ * Returns the reply for the client. While the Pod's registry fails, the edge answers pulls from what it holds, for as long as the Pod's `outage.staleSeconds`
  * allow. If the edge does not hold what was asked for, the reply still says that the Pod failed.
  */
 export async function orStale(
@@ -32,7 +32,8 @@ export async function orStale(
 type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
 
 /**
- * Returns the reply to a grant that the edge gave while the token service failed. It has only what the edge holds, because the Pod must not see this grant.
+ * Returns the reply to a request whose grant the edge gave while the token service failed. The reply has only what the edge holds, because the Pod must not
+ * see this grant.
  */
 export async function serveHeld(
   endpoint: RegistryEndpoint,
@@ -48,7 +49,7 @@ export async function serveHeld(
 const onlyHeld = "this registry cannot check who may pull, and does not hold what was asked for; try again";
 
 function asStale({ response }: Answer, cause: string): Answer {
-  // RFC 7234 §5.5.1. RFC 9111 has dropped `Warning`, but logs and people know it.
+  // `Warning` is from RFC 7234 §5.5.1. RFC 9111 has dropped this header, but logs and people know it.
   response.headers.set("Warning", '110 - "response is stale"');
   return { response, outcome: "stale", cause };
 }
@@ -63,7 +64,7 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // By a query a client may ask for something that fails at a Pod that is not down.
+  // With a query, a client may ask for something that fails at a Pod that is not down. Such a failure is not an outage.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
@@ -77,7 +78,7 @@ async function findHeldManifest(
   const tagged = isTag(reference) ? await tags.find({ pod, repository, tag: reference }) : null;
   const digest = isDigest(reference) ? reference : tagged?.digest;
   if (digest === undefined) return null;
-  // The gate knew only the tag and not its digest, so it could not see that the digest is blocked.
+  // The gate knew only the tag, so it could not see whether the tag's digest is blocked.
   const blocked = tagged === null ? null : await blockOf(digest, { repository, services });
   if (blocked !== null) return blocked;
   const tag = tagged === null ? {} : { taggedAtMs: tagged.atMs };

@@ -9,7 +9,7 @@ import { grantParameter, openGrant, type UploadGrant } from "../pods/upload-gran
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
-/** A request that a grant allows. What the registry is asked is made from the grant and from the digest that the client adds. */
+/** A request that a grant allows. The request to the registry is made from the grant, and from the digest that the client adds. */
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;
@@ -22,18 +22,21 @@ export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
 type Asked = { readonly method: string; readonly url: URL; readonly keys: GatewayKeys; readonly now: Date };
 
-/** Every bad grant gets this same answer, which registries give for an upload that they do not know. */
+/** The answer to every bad grant. Registries give the same answer for an upload that they do not know. */
 const uploadUnknown: OciError = {
   code: "BLOB_UPLOAD_UNKNOWN",
   message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
 };
 const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error: uploadUnknown, cause });
 
-/** Opens the grant of a request, and checks that the request asks for nothing else. This needs no I/O, so a refused request reaches no other server. */
+/**
+ * Opens the grant of a request, and checks that the request asks for nothing but the granted upload. This needs no I/O, so a refused request reaches no other
+ * server.
+ */
 export async function admit({ method, url, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
-    // Registries redirect a path with too many slashes. No client makes such a path of a push location.
+    // `parseEndpoint` redirects a path with too many slashes, as registries do. No client makes such a path of a push location, so it is refused here.
     const isMoved = endpoint.error.status === 301;
     return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
   }
@@ -64,7 +67,7 @@ const notServed = (path: string): OciError => ({
 
 type GatewayQuery = { readonly grant: string; readonly digest: string | null };
 
-/** The parameters that a client may have: the grant, a digest at its end, and `ns`, which containerd adds for mirrors. */
+/** Reads the parameters that a client may send: the grant, the digest that ends the upload, and `ns`, which containerd adds for mirrors. */
 function readGatewayQuery({ method, query }: UploadEndpoint): Result<GatewayQuery, NotAdmitted> {
   const parameters = readParameters(query).filter(({ text }) => text !== "");
   const valuesOf = (wanted: string) => parameters.filter(({ name }) => name === wanted).map(({ value }) => value);

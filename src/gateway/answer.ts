@@ -24,8 +24,8 @@ type AnswerContext = {
 };
 
 /**
- * Makes the client's answer from the registry's. `Location` leads back to the edge. The error is for the log and says what is wrong with the registry's
- * answer.
+ * Makes the client's answer from the registry's answer. `Location` leads back to the edge. The error is for the log and says what is wrong with the
+ * registry's answer.
  */
 export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
   const { status, body } = answer;
@@ -56,11 +56,11 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
   return kept;
 }
 
-/** Returns the place on the edge, with the upload's pin. Null unless the place is this upload, or the blob that the upload became. */
+/** Returns the client's next URL, on the edge. An upload's URL gets its pin. Null unless `Location` names this upload, or the blob that the upload became. */
 function locationOnEdge(text: string, status: number, { admitted, config }: AnswerContext): string | null {
   const { grant, endpoint } = admitted;
   const edge = config.edges.find((each) => each === grant.edge) ?? config.edges[0];
-  // A registry names itself by the address that this program has for it, or by its public address.
+  // In `Location`, a registry may use the address that this program has for it, or its public address.
   const target = [config.registry, grant.registry]
     .map((registry) => readLocation(text, status, { pod: { registry }, endpoint, edgeOrigin: grant.edge }))
     .find((each) => each !== null);

@@ -11,7 +11,7 @@ const usualLimits: RelayLimits = { stallMs: 60_000, answerMs: 300_000 };
 
 export type Gateway = {
   readonly listener: RequestListener;
-  /** After this call each answer ends its connection, and the health check says that no more requests are wanted. */
+  /** After this call, each answer ends its connection, and the health check fails, so that no more requests are sent here. */
   readonly drain: () => void;
 };
 

@@ -2,7 +2,7 @@ import { allowsPlainHttp } from "../lib/address.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 
-/** What the environment says, parsed once at the start. */
+/** The settings from the environment, parsed once at the start. */
 export type GatewayConfig = {
   /** The registry's origin, as this program reaches it. */
   readonly registry: string;
@@ -18,7 +18,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const defaultListen = "127.0.0.1:5080";
 
-/** The error names the variable, and never has the value of a secret. */
+/** Parses the environment. The error names the variable, and never has the value of a secret. */
 export function parseGatewayConfig(env: Environment): Result<GatewayConfig, string> {
   const registry = parseOrigin(env["REGISTRY"] ?? "");
   if (registry === null) return err('REGISTRY is not an origin; want one like "http://127.0.0.1:5000", without a path');
@@ -42,7 +42,7 @@ function parseEdges(text: string): Result<GatewayConfig["edges"], string> {
   if (first === undefined || 1 + others.length !== texts.length) {
     return err('EDGE is not an origin; want one like "https://registry.example.com", or several with commas between');
   }
-  // Clients send their token to this origin.
+  // Clients send their token to this origin, so it must be encrypted.
   const plain = [first, ...others].find((edge) => !edge.startsWith("https:") && !isLocal(edge));
   return plain === undefined ? ok([first, ...others]) : err(`EDGE "${plain}" is not encrypted; want https`);
 }

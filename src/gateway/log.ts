@@ -7,7 +7,7 @@ export type GatewayRecord = {
   readonly at: string;
   readonly method: string;
   readonly path: string;
-  /** 499: the client left before there was an answer. */
+  /** 499 means that the client left before there was an answer. */
   readonly status: number;
   readonly outcome: GatewayOutcome;
   readonly pod?: string;

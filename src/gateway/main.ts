@@ -36,7 +36,7 @@ function main(): void {
 
 /** Creates the HTTP server. A server with its own TLS reads a renewed certificate at SIGHUP. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
-  // A request may take as long as its body does. A body that does not move is cut by the gateway itself.
+  // A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move.
   const options = { maxHeaderSize, keepAliveTimeout, requestTimeout: 0 };
   if (tls === null) return http.createServer(options, listener);
   const readPem = () => ({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) });
@@ -45,7 +45,7 @@ function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Serve
   return server;
 }
 
-/** If the new certificate cannot be read, the program must go on with the former one. */
+/** Reads the renewed certificate. If this fails, the program goes on with the former certificate. */
 function renew(read: () => void): void {
   try {
     read();

@@ -31,10 +31,10 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const answerBodyMs = 10_000;
 
 /**
- * Streams the client's request to the registry, at the pace of the slower side. If the client announced its body's length, the registry hears it too. If the
- * body does not end whole, the registry's connection is cut, so that the registry never takes a part for the whole.
+ * Streams the client's request to the registry, at the pace of the slower side. If the client announced its body's length, the registry gets the same length.
+ * If the body breaks off, the registry's connection is cut, so that the registry never takes a part for the whole.
  *
- * Each request has a connection of its own, because a kept connection may end while it is used again, and a body cannot be sent twice.
+ * Each request has a connection of its own. A kept connection may be closed just when it is used again, and a body cannot be sent twice.
  */
 export function relay(
   incoming: http.IncomingMessage,
@@ -64,7 +64,7 @@ export function relay(
     onBytes(piece.length);
     timer.refresh();
   });
-  // Node reports a broken connection by this event too, but `close` handles that.
+  // Node also reports a broken connection by `error`, but `onClose` handles that.
   incoming.on("error", () => {});
   outgoing.on("error", (error) => {
     if (!isAnswered) giveUp({ reason: "unreachable", text: error.message });
@@ -81,18 +81,18 @@ export function relay(
     clearTimeout(timer);
     incoming.unpipe(outgoing);
     void readAnswer(answer).then((read) => {
-      // An answer that came before the body's end is a refusal, and the rest of the body must not follow it.
+      // An answer that came before the body's end is a refusal, so the rest of the body must not be sent.
       if (!outgoing.writableEnded) outgoing.destroy();
       resolve(ok(read));
     });
   });
-  // The registry checks the token when it sees the headers, and the token may live only for a minute.
+  // The headers are sent at once. The registry checks the token when it sees the headers, and the token may be valid only for a minute.
   outgoing.flushHeaders();
   incoming.pipe(outgoing);
   return promise;
 }
 
-/** Returns the header that says how long the body is. A PATCH or PUT without a body says 0, so that it is not sent as chunked. */
+/** Returns the header that says how long the body is. A PATCH or PUT without a body gets the length 0, so that it is not sent as chunked. */
 function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
   if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
   const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);

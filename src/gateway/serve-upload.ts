@@ -63,7 +63,7 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // A registry would read the parameters of a form before those of the query (distribution, `FormValue`).
+    // The client's type is replaced, because a registry would read a form's parameters before those of the query (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,
     "X-Forwarded-Proto": protocol.slice(0, -1),

@@ -4,9 +4,9 @@ import { isRead } from "../oci/scope.ts";
 import { uploadedBytes } from "./upload-size.ts";
 
 /**
- * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read every
- * tag or name before they list the first. A write may take as long as a registry needs for a blob's digest or a manifest's tags. The deadline of a write
- * ends only the client's wait.
+ * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read every tag
+ * or name before they list the first. A write may take as long as a registry needs to handle a blob's digest or a manifest's tags. When the deadline of a
+ * write passes, only the client's wait ends, and the write goes on.
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
@@ -19,16 +19,17 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 }
 
 /**
- * A Pod that hung for a moment has lost a write and never answers it, and docker waits for as long as the edge does before it repeats its layer. A write of
- * few bytes ends within seconds. Some clients give up early, too: containerd after 30 s.
+ * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and then never answers it. Docker repeats its layer only after the
+ * edge has given up, so the edge must not wait long. A write of few bytes ends within seconds. Some clients give up early themselves: containerd after 30 s.
  */
 const leastUploadMs = 12_000;
-/** Registries read a layer again for its digest or copy it, and proxies store it before they pass it on. All of them do 20 MB in a second. */
+/** Registries read a layer again for its digest, or copy it. Proxies store a layer before they pass it on. All of them do 20 MB in a second. */
 const uploadBytesPerMs = 20_000;
 
 /**
- * The deadline for a write of a push, by how many bytes its body had, where that is shorter than the deadline for every write. Null: it is not, as for a
- * manifest and a mount. A blob's last request counts with what was uploaded before it.
+ * Returns the deadline for a write of a push, as a function of the bytes that its body had. This deadline counts only if it is shorter than the deadline for
+ * every write. For a blob's last request, the bytes that were uploaded before count too. Null if this write
+ * has no such deadline, as a manifest and a mount.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -39,7 +40,7 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
   return bytesBefore === null ? null : (bytes) => leastUploadMs + Math.ceil((bytesBefore + bytes) / uploadBytesPerMs);
 }
 
-/** Returns after how long the silence of a call counts as a failure of the service. Null means never, because a list or a write may take long. */
+/** Returns after how many milliseconds of silence a call counts as a failure of the service. Null means never, because a list or a write may take long. */
 export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
   isRead(method) && deadlineMs <= tokenDeadlineMs ? deadlinesMs.read : null;
 

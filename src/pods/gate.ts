@@ -5,13 +5,13 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { Refusal } from "../refusal.ts";
 
-/** A Pod to whose registry this request may go. Only {@link passGate} makes one, and every call to a registry needs one. */
+/** A Pod whose registry may get this request. Only {@link passGate} makes such a value, and every call to a registry needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
 /**
  * Every request passes this gate before it reaches a registry. The gate refuses requests because of a block or the Pod's state. While the directory is
- * outdated, it also refuses a write, because a push to the Pod that owned the name yesterday would be lost, and a name without a Pod, because the name may
- * have been assigned since.
+ * outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name without a Pod then gets the same
+ * error and not "name unknown", because the name may have been assigned since.
  */
 export function passGate(method: string, { pod, blocked, stale }: Resolution): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });

@@ -10,7 +10,10 @@ export type GatewayKeys = readonly [Uint8Array<ArrayBuffer>, ...Uint8Array<Array
 const keyBytes = 32;
 const maxKeys = 2;
 
-/** Parses keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error completes a sentence and never contains the text. */
+/**
+ * Parses keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error is the end of a sentence that the caller begins, and never
+ * contains the text.
+ */
 export function parseGatewayKeys(text: string): Result<GatewayKeys, string> {
   const texts = text.split(/[\s,]+/).filter((each) => each !== "");
   const keys = texts.flatMap((each) => parseBase64(each) ?? []).filter(({ byteLength }) => byteLength === keyBytes);

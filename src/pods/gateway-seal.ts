@@ -6,12 +6,12 @@ import type { GatewayKeys } from "./gateway-keys.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The kind is in the protected header, so that claims that were sealed for one use do not open for another. */
+/** The kind is in the protected header, so claims that were sealed for one use cannot be opened for another. */
 type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
-/** Seals the claims as a JWE in compact form. No client changes its characters when it decodes, sorts and encodes a query. */
+/** Seals the claims as a JWE in compact form, because clients that decode, sort and encode a query do not change the characters of this form. */
 export async function sealForGateway(
   claims: Claims,
   lifeSeconds: number,

@@ -10,18 +10,18 @@ import type { DirectoryFailure } from "../refusal.ts";
 type MountSource = {
   readonly directory: Directory;
   readonly chosenBy: ChosenBy;
-  /** False if the client's token does not allow to pull the source, and the Pod's 401 would end the client's push. */
+  /** False if the client's token does not allow a pull of the source, and a 401 from the Pod would end the client's push. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 
 /**
- * Whether a client ends its push if the Pod answers 401 to a mount that the token does not allow. Jib reads a plain token to see that it lacks the right,
- * and then asks for no mount, but it cannot read a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib asks for no mount if it reads in its token that the right is missing, but
+ * Jib can read only a plain token and not a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 
 /**
- * Turns a mount whose source belongs to another Pod, or may not be pulled, into a plain upload: the Pod answers 202 and the client sends the blob
+ * Turns a mount into a plain upload if its source belongs to another Pod or may not be pulled. The Pod then answers 202, and the client sends the blob
  * (end-11). Any other answer, most of all 404, ends a push in some clients.
  */
 export async function settleMount(
@@ -37,6 +37,6 @@ export async function settleMount(
   if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
   const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
-  // A blocked repository must not be readable under another name either.
+  // A mount must not make a blocked repository readable under another name.
   return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);
 }

@@ -21,7 +21,7 @@ type PushContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** Null: the Pod does not say. */
+  /** How many bytes the Pod has of the upload. Null if the Pod does not say. */
   readonly uploadedBytes: number | null;
   readonly gateway: PushGateway | null;
 };
@@ -32,10 +32,13 @@ type UploadTarget = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload" }>;
 };
 
-/** A location with a grant of this length, its path and a digest fits into 8 KB, the longest request line that nginx takes by default. */
+/** By default, nginx takes request lines of up to 8 KB. A location with a grant of this length, its path and a digest fits. */
 const MAX_GRANT_CHARACTERS = 7_000;
 
-/** Returns where the client goes on with an upload: on the edge, with a pin that keeps the upload at its Pod, or at the Pod's gateway, with a grant. */
+/**
+ * Returns the location where the client goes on with an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows the
+ * upload.
+ */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;
   const { name: repository, upload } = endpoint;

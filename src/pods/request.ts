@@ -9,16 +9,16 @@ import { pinParameter } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * What clients must not tell a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another one. Proxies in front
- * of registries assert who and where the client is in headers of their own, and a registry that trusts its proxy believes them. Some servers
- * read another host, path or method than those that the edge has decided on.
+ * Headers that a client must not send to a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another credential. In some
+ * headers, a proxy tells a registry who and where the client is, and a registry that trusts its proxy believes them. Other headers make some servers read
+ * another host, path or method than the edge has decided on.
  */
 const dropped = [
   ...["authorization", "cookie", "private-token", "job-token", "deploy-token", "x-api-key"],
   ...["x-real-ip", "x-client-ip", "true-client-ip", "client-ip", "x-cluster-client-ip", "fastly-client-ip"],
-  // A CGI program takes `Proxy` for the variable HTTP_PROXY (CVE-2016-5385).
+  // For a CGI program, the header `Proxy` becomes the variable HTTP_PROXY (CVE-2016-5385).
   ...["forwarded", "host", "x-host", "x-method-override", "proxy", "expect", "content-length"],
-  // Proxies and CDNs answer 502 or 503 to what looks like a loop, so that a client could make a Pod that is not down look so.
+  // Proxies and CDNs answer 502 or 503 if a request looks like a loop. With these headers, a client could make a Pod look as if it were down.
   ...["max-forwards", "via", "cdn-loop", "fastly-ff"],
 ];
 const droppedPrefixes = [
@@ -26,10 +26,10 @@ const droppedPrefixes = [
   ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
 ];
-/** A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`. */
+/** A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`, so a name with `_` is dropped too. */
 const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
 
-/** Formats the endpoint again for the Pod, with the Pod's own token and without anything that only the edge should see. */
+/** Makes the Pod's request anew from the endpoint, with the Pod's own token and without anything that only the edge should see. */
 export function podRequest(
   pod: Pod,
   endpoint: RegistryEndpoint,
@@ -48,7 +48,10 @@ export function podRequest(
   };
 }
 
-/** A read that a Pod's service, if it is there at all, answers quickly with any status. The read carries nothing of a client. */
+/**
+ * Makes a read that shows whether a Pod's service is there. A service that is there answers quickly, with any status. The read contains nothing from a
+ * client.
+ */
 export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
   url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
   method: "GET",
@@ -66,20 +69,23 @@ function podHeaders(request: Request, jwt: string | null): Headers {
   if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
-  // The platform would ask for an encoding of its own, but a digest is computed over the unencoded bytes.
+  // Without this header, the platform would ask for an encoded answer, but a digest is computed over the unencoded bytes.
   headers.set("Accept-Encoding", "identity");
   return headers;
 }
 
 /**
- * No endpoint takes a form. But registries read parameters in forms as well as in the query (distribution, `FormValue`), and those of a form come first, so that a
- * Pod could see another `mount` and `from` than the edge. No type has other characters than ASCII's, and parsers may read these as spaces or as other letters
- * (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
+ * Whether a registry might read the body as a form. No endpoint takes a form, but registries read parameters also in forms (distribution, `FormValue`), and
+ * prefer them to those of the query. So a Pod could see another `mount` and `from` than the edge. A type with characters outside ASCII counts as a form too,
+ * because parsers may read these as spaces or as other letters (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
  */
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
-/** A grant is only for the Pod's gateway, but a client may take a location apart, put it together again, and so send the grant to the edge. */
+/**
+ * Parameters that only the edge or a gateway reads. A grant is only for the Pod's gateway, but a client that takes a location apart and rebuilds it may send
+ * the grant to the edge.
+ */
 const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>

@@ -11,7 +11,7 @@ import { bytesOfRange } from "./upload-size.ts";
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
-  /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
+  /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
@@ -20,8 +20,8 @@ type RewriteContext = {
 };
 
 /**
- * Headers that a browser applies to the whole hostname, or follows to another place. One Pod must not decide this for all Pods. `Access-Control-…` is
- * dropped too, because only the operator decides which sites may read answers.
+ * Headers that a browser applies to the whole hostname, or that lead a browser to another place. One Pod must not decide this for all Pods.
+ * `Access-Control-…` is dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [
   "accept-ch",

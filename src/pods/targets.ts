@@ -2,36 +2,37 @@ import type { Pod } from "../directory/directory.ts";
 import { type Endpoint, hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 
-/** What a client asked for, and of which Pod. The places that the answer names are checked against this. */
+/** What a client asked for, and which Pod it asked. The places that the answer names are checked against both. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
-  /** The edge's own origin, because a Pod that believes the forwarded host uses it for itself. */
+  /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
   readonly edgeOrigin: string;
 };
 
-/** A place that an answer names, as path and query on the edge. */
+/** Where a URL in an answer leads, as path and query on the edge. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
-/** No registry needs a longer place, and a URL of Cloudflare's has at most 16 KB. */
+/** No registry needs a longer URL, and Cloudflare takes URLs of at most 16 KB. */
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless the place is in the same repository and of the same kind. Otherwise a Pod could answer a DELETE with a 307 to
- * another Pod's manifest, and clients would follow it with the credentials of their user (crane and regctl do). Only an upload may lead to another kind.
+ * Returns where `Location` leads. Null unless this is in the same repository and of the same kind. Only an upload may lead to another kind. Without this
+ * check, a Pod could answer a DELETE with a 307 to another Pod's manifest, and clients would follow the 307 with their user's credentials (crane and regctl
+ * do).
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
   const isRedirect = status >= 300 && status < 400;
-  // A redirect is followed with the method of the request (RFC 9110 §15.4.8); everything else that a `Location` names is a resource to read.
+  // Clients follow a redirect with the method of their request (RFC 9110 §15.4.8). In any other answer, `Location` names a resource to read.
   if (isRedirect) return readTarget(text, { method, kinds: [kind] }, asked);
   const isUpload = kind === "upload-start" || kind === "upload";
   return readTarget(text, { method: "GET", kinds: isUpload ? ["upload", "blob"] : [kind] }, asked);
 }
 
 /**
- * Matches one link of RFC 8288 §3. Clients disagree on what else is a link (skopeo needs no brackets), so a header with anything else is refused. No two
- * repeated parts of the pattern accept the same character, so matching takes linear time.
+ * Matches one link of RFC 8288 §3. Some clients also take other text for a link (skopeo needs no brackets), so a header with anything else is refused.
+ * Matching takes linear time, because no two repeated parts of the pattern accept the same character.
  */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
@@ -55,8 +56,8 @@ export function rewriteLink(text: string, asked: Asked): string | null {
 type Wanted = { readonly method: string; readonly kinds: readonly Endpoint["kind"][] };
 
 /**
- * Null unless the place is on the Pod's or the edge's host and is an endpoint of a wanted kind. Its name must be the one that was asked for. If none was
- * asked for, it must have no name.
+ * Reads a URL that an answer names. Null unless the URL is on the Pod's or the edge's host, and is an endpoint of a wanted kind for the same repository. If
+ * the client asked for no repository, the URL must not have one either.
  */
 function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Target | null {
   const url = text.length > MAX_CHARACTERS ? null : ownUrl(text, asked);
@@ -69,10 +70,10 @@ function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Targ
 
 const nameOf = (endpoint: Endpoint): string | null => (hasRepository(endpoint) ? endpoint.name : null);
 
-/** The URL, if it is on the Pod's host or on the edge's. */
+/** Returns the URL. Null if it is neither on the Pod's host nor on the edge's. */
 function ownUrl(text: string, { pod, edgeOrigin }: Asked): URL | null {
   if (!URL.canParse(text, pod.registry)) return null;
   const url = new URL(text, pod.registry);
-  // Only the host is compared, because a Pod behind a TLS terminator may think that it speaks plain HTTP.
+  // Only the host is compared, because a Pod behind a TLS terminator may name itself with `http:`.
   return url.host === new URL(pod.registry).host || url.host === new URL(edgeOrigin).host ? url : null;
 }

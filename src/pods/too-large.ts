@@ -5,8 +5,9 @@ import { errorResponse, type OciError } from "../oci/errors.ts";
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
- * Explains to the client that a body is too large for the Pod (413). A proxy in front of the registry says so in HTML, and clients show its first words at
- * best. Null if the registry itself said so in OCI form. `bytes` is the body's announced length, or null if it was not announced.
+ * Returns an error that tells the client that its body is too large for the Pod (413). A proxy in front of the registry says this in HTML, and clients show
+ * at best the first words of this HTML. Null if the registry itself has answered in OCI form. `bytes` is the body's announced length, or null if it was not
+ * announced.
  */
 export function tooLarge(text: string, bytes: number | null): OciError | null {
   if (Array.isArray(parseJsonObject(text)?.["errors"])) return null;
@@ -19,7 +20,9 @@ export function tooLarge(text: string, bytes: number | null): OciError | null {
   };
 }
 
-/** A size with its unit, as in "Maximum upload size is 100 MB". The limit that a proxy names is the only size in its page. */
+/**
+ * Returns the size that a proxy's page names as its limit, with the unit, as in "Maximum upload size is 100 MB". Null unless the page names exactly one size.
+ */
 function sizeIn(text: string): string | null {
   const words = text.slice(0, MAX_ANSWER_BYTES).replace(/<[^<>]*>/g, " ");
   const sizes = new Set(words.match(/\b\d{1,15}(?:\.\d{1,3})? ?(?:[KMGT]i?B|bytes)\b/gi) ?? []);

@@ -6,12 +6,12 @@ import type { Misconfigured } from "../refusal.ts";
 
 type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 
-/** Finds the deployment's binding of that name: an mTLS certificate, a private network or another Worker. Null if no such binding can carry requests. */
+/** Finds the deployment's binding of this name: an mTLS certificate, a private network or another Worker. Null if there is none that can carry requests. */
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Shows the Pod that the request comes from the edge. The request carries the secret that is sealed in the Pod's record, or it goes by a binding that only
- * this deployment has. Values that a client put into the same headers are replaced.
+ * Shows the Pod that a request comes from the edge. Either the request carries the secret that is sealed in the Pod's record, or it goes through a binding
+ * that only this deployment has. If a client sent the same headers, their values are replaced.
  */
 export async function trustedRequest(
   pod: Pod,

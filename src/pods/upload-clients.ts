@@ -1,6 +1,6 @@
 /**
- * What a client does with a push location on another host than its registry's. `stays`: it refuses the location, so its uploads stay on the edge.
- * `goes`: it goes there and leaves its token behind. `goes-with-token`: it may send its whole token there.
+ * How a client treats a push location on another host than its registry's. `stays`: the client refuses the location, so its uploads stay on the edge. `goes`:
+ * the client goes there without its token. `goes-with-token`: the client may send its whole token there.
  */
 export type Travel = "stays" | "goes" | "goes-with-token";
 
@@ -8,17 +8,18 @@ type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
 /** The first row that fits counts. Each row says what the client's own code does. */
 const clients: readonly Row[] = [
-  // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older ones went with their token.
+  // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older versions sent their token
+  // there.
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },
-  // Helm ≥ 3.21.1 and ≥ 4.2.1 use that oras-go, under a name of their own.
+  // Helm ≥ 3.21.1 and ≥ 4.2.1 use such an oras-go, but their User-Agent does not name it.
   { userAgent: /^helm\//i, travel: "stays" },
   // Notation uses oras-go too.
   { userAgent: /^notation\b/i, travel: "stays" },
-  // moby (distribution/registry.go): a token is added to requests for the registry's own host only.
+  // moby (distribution/registry.go) adds its token only to requests for the registry's own host.
   { userAgent: /^docker\//i, travel: "goes" },
-  // containerd (core/remotes/docker/pusher.go) takes the authorizer off for another host. BuildKit and docker with the containerd store use this code.
+  // containerd (core/remotes/docker/pusher.go) drops its authorizer for another host. BuildKit and docker with the containerd store use this code.
   { userAgent: /\bcontainerd\/|^buildkit\//i, travel: "goes" },
-  // go-containerregistry (pkg/v1/remote/transport/bearer.go) sends its token to the registry's own host only: crane, kaniko, ko, cosign.
+  // go-containerregistry (pkg/v1/remote/transport/bearer.go) sends its token only to the registry's own host. crane, kaniko, ko and cosign use it.
   { userAgent: /\bgo-containerregistry\b/i, travel: "goes" },
   // regclient (internal/reghttp) asks for credentials per host.
   { userAgent: /^regclient\//i, travel: "goes" },

@@ -16,17 +16,17 @@ export type UploadGrant = {
   /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
   readonly token: string | null;
   /**
-   * Keeps the rest of the upload with its Pod when the client comes back to the edge. The edge makes it, because only the edge has the key. It is good
-   * for every later location of this upload, because a pin does not cover the state that a registry changes with each request.
+   * The pin that keeps the rest of the upload at its Pod when the client comes back to the edge. The edge makes the pin, because only the edge has the key.
+   * The pin is good for every later location of this upload, because a pin does not cover the state that a registry changes with each request.
    */
   readonly pin: string;
   /** The origin under which the client called the edge. The client is sent back there, because it has credentials only for this origin. */
   readonly edge: string;
-  /** The registry's origin as the edge knows it, because a registry may write it into its `Location`. */
+  /** The registry's origin as the edge knows it. A registry may write this origin into its `Location`. */
   readonly registry: string;
 };
 
-/** A client goes on within seconds, but one that pushes many large layers at once may let some wait. */
+/** A client usually goes on within seconds, but a client that pushes many large layers at once may let some layers wait. */
 const lifeSeconds = 24 * 3600;
 const kind = "upload-grant";
 
@@ -35,7 +35,7 @@ type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
 export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
   sealForGateway(grant, lifeSeconds, { kind, ...sealing });
 
-/** The error is for the log and says why the grant is not good. */
+/** Opens a grant. The error is for the log and says why the grant is not good. */
 export async function openGrant(text: string, sealing: Sealing): Promise<Result<UploadGrant, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;

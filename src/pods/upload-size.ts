@@ -6,13 +6,16 @@ import { countParameter, parameter } from "../oci/query.ts";
  */
 export const sizeParameter = "_pod_bytes";
 
-/** What a Pod says that it has, as `0-1023` (OCI distribution-spec, "Pushing a blob in chunks"). Null: it does not say. */
+/**
+ * Returns how many bytes a Pod has of an upload, from a range such as `0-1023` (OCI distribution-spec, "Pushing a blob in chunks"). Null if the Pod does not
+ * say.
+ */
 export function bytesOfRange(range: string | null): number | null {
   const last = /^(?:bytes=)?0-(\d{1,15})$/.exec(range ?? "")?.[1];
   return last === undefined ? null : Number(last) + 1;
 }
 
-/** Null: the location does not say. */
+/** Returns how many bytes the Pod has of the upload. Null if the location does not say. */
 export function uploadedBytes(query: string): number | null {
   const text = countParameter(query, sizeParameter) === 1 ? (parameter(query, sizeParameter) ?? "") : "";
   return /^\d{1,15}$/.test(text) ? Number(text) : null;
