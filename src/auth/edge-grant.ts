@@ -5,12 +5,12 @@ import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { Access } from "../oci/scope.ts";
 
 /**
- * What the edge grants by itself while a Pod's token service fails: pulls of these repositories of this Pod, from what the edge holds. It is sealed, and
- * not signed, so that nothing in it has the form of a token that a Pod could be sent.
+ * What the edge grants by itself while a Pod's token service fails: pulls of these repositories of this Pod, from what the edge holds. The grant is sealed
+ * and not signed, so that no part of it looks like a token that could be sent to a Pod.
  */
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
-/** The life of a Pod's own token at GitLab. A right that is revoked ends no earlier with a Pod's token than with this one. */
+/** This is how long a Pod's own token lives at GitLab. So a revoked right lives no longer with a grant of the edge than with such a token. */
 export const edgeGrantSeconds = 300;
 
 type Ports = { readonly edgeKeys: EdgeKeys; readonly now: Date };

@@ -9,9 +9,9 @@ import { keyId, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
  * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
- * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet asks for
- * no tokens. `edge`: the edge gave the grant while the Pod's token service failed, so it is good only for what the edge holds, and there is nothing to send
- * to a Pod.
+ * directory does not know the token's key, so the Pod decides, and the edge records no proofs and signs no URLs for the token. `open`: this fleet works
+ * without tokens. `edge`: the edge gave the grant while the Pod's token service failed, so the grant is good only for what the edge holds, and there is
+ * nothing to send to a Pod.
  */
 export type Grant = PodGrant | { readonly kind: "edge"; readonly access: readonly Access[] };
 
@@ -21,7 +21,7 @@ export type PodGrant =
   | { readonly kind: "undecided"; readonly jwt: string }
   | { readonly kind: "open" };
 
-/** The token that the Pod gets. Null if this fleet asks for no tokens. */
+/** The token that the Pod gets. Null if this fleet works without tokens. */
 export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" ? null : grant.jwt);
 
 export type GrantPorts = VerifyPorts & {
@@ -82,7 +82,7 @@ export async function grantFor(
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, a known user asks and not a stranger. */
+/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, the request comes from a known user and not from a stranger. */
 export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
   const parts = await partsOf(token, ports.directory);
   const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
@@ -91,7 +91,7 @@ export async function isAllowedAnywhere(token: Token, wanted: Access, ports: Gra
 
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
-/** Returns what a part grants at its Pod. The token is invalid here if the directory knows its key as another Pod's, so this Pod never gets it. */
+/** Returns what a part grants at its Pod. If the directory knows the token's key as another Pod's, the token is invalid here, so this Pod never gets it. */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
     const access = await openPart(part, pod, ports);

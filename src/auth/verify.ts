@@ -23,14 +23,17 @@ type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
 /** What an isolate remembers about tokens. */
 export type TokenMemory = {
-  /** Verified tokens by Pod id and whole token, so that nothing shorter is taken for a token. If a Pod's record changes, its tokens are verified again. */
+  /**
+   * Verified tokens. The key is the Pod id and the whole token, so that no shorter text passes for a token. If a Pod's record changes, its tokens are
+   * verified again.
+   */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 
-/** The limits of all remembered tokens and of one token. A mirror's token for 200 repositories is within them; a larger token is verified each time. */
+/** The memory for all remembered tokens, and for one of them. A mirror's token for 200 repositories is small enough; a larger token is verified each time. */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -42,8 +45,8 @@ export const createVerifiedTokens = (): TokenMemory["verified"] =>
 const leewaySeconds = 60;
 
 /**
- * Distribution's `access`, read as registries read it. They are written in Go, so a missing or null member is empty, and a member of another type makes the
- * token invalid.
+ * Reads distribution's `access` as registries do. Registries are written in Go, so a missing or null member counts as empty, and a member of another type
+ * makes the token invalid.
  */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);

@@ -3,7 +3,7 @@ import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Parameter } from "../signers/encode.ts";
 
-/** Says whose traffic a URL will cause, so that the one who pays can account for it. What is not known when the URL is signed is left out. */
+/** Says whose traffic a URL will cause, so that the payer can account for the traffic. A value that is not known when the URL is signed is left out. */
 export type Attribution = {
   readonly repository?: RepositoryName;
   readonly namespaceId?: string;

@@ -17,8 +17,8 @@ export type Client = {
 };
 
 /**
- * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only if
- * a store has a condition on it, because `cf` has some hundred members, which workerd makes from JSON.
+ * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only
+ * if a store has a condition on it, because workerd makes `cf` from JSON, and `cf` has some hundred members.
  */
 export function readClient(request: Request): Client {
   const seen = (name: string): unknown => (request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
@@ -45,7 +45,7 @@ export function readClient(request: Request): Client {
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** The parsed and sorted CIDRs of records. Each record's are parsed only once, because a cloud's list has thousands. */
+/** The parsed and sorted CIDRs of records. Each list is parsed only once, because a cloud's list has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
 export type StoreChoice = {
@@ -60,7 +60,7 @@ export type StoreChoice = {
 
 type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
 
-/** The stores that fit the client: first those that are in, then those that are out, each in the record's order. */
+/** Returns the stores that fit the client: first those that are in, then those that are out, each in the record's order. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
   // The key `health` is read only if there is a choice.
@@ -78,7 +78,7 @@ export async function chooseStores(pod: Pod, client: Client, { directory, parsed
   return { stores, passedOver: before.length === 0 ? null : before.map(whyOut).join("; ") };
 }
 
-/** The stores that fit the client, in the record's order. */
+/** Returns the stores that fit the client, in the record's order. */
 export const storesFor = (pod: Pod, client: Client, parsedCidrs: ParsedCidrs): readonly Store[] =>
   pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client, parsedCidrs));
 

@@ -3,19 +3,19 @@ import type { StoreVerdict } from "../directory/records.ts";
 /** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store's place with its current verdict, which is null before the first. */
+/** A store's place with its current verdict. The verdict is null until there is a first one. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
 /** A verdict changes after this many answers in a row that contradict it. One answer that agrees with the verdict ends the row, and the verdict stays. */
 export const checksInARow = 3;
 
 type Checks<T> = {
-  /** Checks each of the stores once; the answers are in their order. */
+  /** Checks each of the stores once. Returns the answers in the order of the stores. */
   readonly ask: (stores: readonly T[]) => Promise<readonly CheckAnswer[]>;
   readonly pause: () => Promise<void>;
 };
 
-/** Returns the stores whose answers contradicted their verdicts each time, with the last answer. A store that agrees once is not asked again. */
+/** Returns the stores whose answers contradicted their verdict in every check, each with its last answer. A store is not asked again after it agrees. */
 export async function contradicted<T extends Judged>(
   stores: readonly T[],
   { ask, pause }: Checks<T>,
@@ -42,8 +42,8 @@ const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If no store of the Pod would be left, none is taken out, because then wrong checks are more likely than a
- * better store. `redirectsItself` says that the Pod's own redirect is always left.
+ * Returns the verdicts on one Pod's stores. If all stores of the Pod would be out, none is taken out, because then the checks are probably wrong, and there
+ * is no better store. `redirectsItself`: the Pod's own redirect is always left.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],
@@ -65,8 +65,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items whose turn it is in this minute. A turn has at most `most` stores, because one run may send only so many requests, and keeps an
- * item's stores together. The turns change each minute and begin again after the last.
+ * Returns the items whose turn comes in this minute. A turn has at most `most` stores, because one run may send only so many requests. An item's stores are
+ * always in one turn. The turns change each minute and begin again after the last.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -10,7 +10,7 @@ export type CacheApi = {
   }>;
 };
 
-/** An entry outlives its proof by far, so that only a HEAD can prove the blob again, and no manifest can. */
+/** An entry is kept for much longer than its proof counts. As long as the entry is kept, only a HEAD can prove the blob again, and no manifest can. */
 const keepSeconds = 24 * 3600;
 
 /** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */

@@ -48,7 +48,7 @@ export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
   /** Proofs that came from manifests and are not yet compared with the location's cache, which may know better. */
   readonly fromManifests: BoundedMap<string, Proof>;
-  /** When a manifest's blobs were recorded, so that it is not read again while they are valid. */
+  /** When a manifest's blobs were recorded, so that the manifest is not read again while these proofs are valid. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
 };
 
@@ -61,7 +61,7 @@ export type Proofs = {
   record(blob: Owned, askedAt: Date): void;
   /** A manifest proves only blobs about which nothing was heard. If a blob was deleted or its proof has expired, the Pod must be asked. */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
-  /** Whether this manifest's blobs were recorded and the proofs would still be valid. */
+  /** Whether this manifest's blobs were recorded so recently that their proofs would still be valid. */
   hasManifest(manifest: Owned): boolean;
   /** The blob was deleted. No earlier proof counts then, and no manifest is believed about the blob. */
   forget(blob: Owned): void;
@@ -69,7 +69,7 @@ export type Proofs = {
   forgetMissing(blob: Owned): Promise<void>;
 };
 
-/** What the isolates of one location share. It may forget at any time, and it may fail. */
+/** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
   /** What was heard last; null if nothing was. `unreadable`: the cache cannot say, so there may be a tombstone. */
   read(key: string): Promise<Proof | null | "unreadable">;
@@ -127,7 +127,7 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     forget,
     forgetMissing: async (blob) => {
-      // A proof that has expired would count again when the Pod fails.
+      // Expired proofs are looked up too, because they would count again while the Pod fails.
       if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
     },
   };

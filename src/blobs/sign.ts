@@ -12,14 +12,14 @@ import { type Attribution, attributionParameters } from "./attribution.ts";
 
 /** What an isolate remembers of signing. */
 export type SigningMemory = {
-  /** Signed URLs by the store's parsed value, so that a store whose record changed begins anew. */
+  /** Signed URLs by the store's parsed object. If a store's record changes, the store gets a new object, which has no URLs yet. */
   readonly urls: WeakMap<SigningStore, BoundedMap<string, SignedUrl>>;
   /** Parsed secrets with their imported keys, by scheme and clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };
 
-/** One URL for all who ask within its window. */
+/** One URL serves all requests within its window. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
@@ -40,12 +40,12 @@ type StoreRoot = "plain" | "legacy";
 export const rootOf = (store: SigningStore): StoreRoot =>
   store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
-/** A store remembers the layers of a popular image for a window or two; a URL has about 600 characters. */
+/** Enough for the layers of a popular image in one or two windows. A URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
 
 /**
- * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed by another digest, only
- * they know its sha256.
+ * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed under another digest, only
+ * the registry knows its sha256.
  */
 export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
 
@@ -74,7 +74,7 @@ export async function signBlobUrl(
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const url = await signerOf(store).sign(request);
-  // With a scheme whose signatures are random (ECDSA), the first one made is used for all.
+  // Some schemes sign with random values (ECDSA), so two URLs may differ. If another request has signed in the meantime, its URL is used for all.
   const first = urls.get(name);
   if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
   urls.set(name, { url, window });

@@ -6,7 +6,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
-/** The verdicts by Pod and place. A store without one has never answered a check. */
+/** The verdicts by Pod and place. A store without a verdict has never answered a check. */
 export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();
@@ -14,7 +14,7 @@ const noVerdicts: StoreHealth = new Map();
 export const verdictAt = (health: StoreHealth, pod: Pod, place: string): StoreVerdict | null =>
   health.get(verdictName(pod.id, place)) ?? null;
 
-/** A store that is `pod` has no verdict, because only the Pod knows where it redirects. */
+/** A store with the scheme `pod` has no verdict, because only the Pod knows where it redirects. */
 export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVerdict | null {
   const place = storePlace(store);
   return place === null ? null : verdictAt(health, pod, place);
@@ -35,7 +35,7 @@ export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
   return health.ok ? health.value : noVerdicts;
 }
 
-/** The places of a Pod's stores, each with the stores that are there. */
+/** Returns the places of a Pod's stores, each with the stores that are there. */
 export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningStore[]> =>
   Map.groupBy(
     blobs.stores.filter((store) => store.scheme !== "pod"),

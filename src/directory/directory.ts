@@ -19,10 +19,10 @@ import {
   tokenKeyRecord,
 } from "./records.ts";
 
-/** A Pod as the directory has it. An isolate uses the same object for the Pod as long as the Pod's record does not change. */
+/** A Pod with its record. An isolate uses the same object as long as the record does not change. */
 export type Pod = PodRecord & { readonly id: PodId };
 
-/** `stale` says why KV did not answer if an older record was used instead; otherwise it is null. */
+/** `stale` is null for a current record. If an older record had to be used, `stale` says why KV did not answer. */
 export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null };
 
 export type Directory = {
@@ -31,9 +31,9 @@ export type Directory = {
   /** Null if no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly findPod: (id: PodId, options?: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
-  /** What the key `directory` holds. */
+  /** The record under the key `directory`. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
-  /** Like `pod`, for an id that a token claims: ids that the directory does not list are looked up at a bounded rate. */
+  /** Like `pod`, for an id that a token claims. Ids that the directory does not list are looked up only at a bounded rate. */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   /**
    * The Pod whose token key has this `kid`; null if the directory knows none. A key in the record of a listed Pod is found without a look-up of its own.
@@ -44,7 +44,7 @@ export type Directory = {
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 
-/** Pods by the text that they were parsed from, because parsing a record costs more than verifying a token. */
+/** Parsed Pods by the text of their records. They are kept, because parsing a record costs more than verifying a token. */
 export type ParsedPods = BoundedMap<string, Pod>;
 
 type DirectoryPorts = {
@@ -54,7 +54,7 @@ type DirectoryPorts = {
   readonly parsedRecords: ParsedRecords;
 };
 
-/** One bulk read gets the records of so many Pods. In a larger fleet, each token key is looked up by its `kid`. */
+/** One bulk read gets the records of this many Pods. In a larger fleet, each token key is looked up by its `kid`. */
 const maxScannedPods = 100;
 
 export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
@@ -119,14 +119,14 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
   };
 }
 
-/** Returns the Pod of all names that no assigned prefix fits. Null if the directory names no default Pod. */
+/** Returns the Pod for all names that have no assigned prefix. Null if the directory names no default Pod. */
 export async function defaultPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;
   return record.value.default === undefined ? ok(null) : directory.pod(record.value.default);
 }
 
-/** Every Pod that the directory lists; if it has no list, its default Pod. */
+/** Returns every Pod that the directory lists. If the directory has no list, returns its default Pod. */
 export async function allPods(directory: Directory): Promise<Result<readonly Pod[], DirectoryFailure>> {
   const record = await directory.record();
   if (!record.ok) return record;

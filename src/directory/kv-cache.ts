@@ -6,32 +6,37 @@ import type { KvHealth } from "./kv-health.ts";
 export type Entry = {
   readonly text: string | null;
   readonly readAtMs: number;
-  /** When KV was last asked for it. If that is later than `readAtMs`, there has been no answer yet, or none at all. */
+  /** When KV was last asked for this value. If this is later than `readAtMs`, KV has not answered that read yet, or the read failed. */
   askedAtMs: number;
 };
 export type Entries = ReadonlyMap<string, Entry>;
 
 /** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
 export type KvCache = {
-  /** What the directory and known users chose. It serves them while KV fails, so nothing that a stranger asks for is put here. */
+  /** Entries whose keys the directory or known users chose. These users depend on the entries while KV fails, so no key that a stranger chose is put here. */
   readonly kept: BoundedMap<string, Entry>;
-  /** What only strangers or Pods chose. It holds at least what the strangers' budget lets them read before it expires. */
+  /** Entries whose keys only strangers or Pods chose. There is room for at least all that the strangers' budget lets them read before it expires. */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
   readonly health: KvHealth;
 };
 
 /**
- * Who chose the keys. `directory`: the directory itself, or a user whose token allows what the keys are about. `stranger`: a name that anyone may ask for.
- * `pod`: a name that a Pod lists, which may be made up. `claim`: what a token says about itself. Keys of strangers and claims count against a budget if no
- * known user chose them before. When it is spent, the read of a name fails, and a claim reads as absent: another answer would tell a name that has a Pod from
- * one that has none. Each of these has a budget of its own, so that what strangers spend on names keeps nobody from logging in. `cell`: the cell that a
- * password names. `user`: a name that is asked for with credentials that a Pod found good, although they may not allow it.
+ * Who chose the keys of a read:
+ * - `directory`: the directory itself, or a user whose token allows what the keys are about.
+ * - `pod`: a Pod that lists names, which may be made up.
+ * - `stranger`: anyone, because anyone may ask for a name.
+ * - `user`: a request whose credentials a Pod found good, although they may not allow the name.
+ * - `cell`: a password that names a cell.
+ * - `claim`: a token that says something about itself.
+ * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. A key counts against the budget if
+ * no known user chose it before. When the budget is spent, the read of a name fails, but a claim reads as absent: an error would tell a name that has a Pod
+ * from a name that has none.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted;
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
-/** How old values may be, by default as old as this isolate's cache lets them be. */
+/** How old values may be. By default this isolate's cache decides. */
 export type MaxAges = {
   /** An assignment that was read longer ago is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
@@ -39,15 +44,15 @@ export type MaxAges = {
   readonly directoryMaxAgeMs?: number;
 };
 
-/** This is added to KV's own delay, so a change is seen after both together. */
+/** For how long a value counts as current. KV has a delay of its own, so a change is seen only after both times together. */
 const hitTtlMs = 30_000;
-/** A miss is shorter, because a name that was just assigned must not wait as long as one that was moved. */
+/** A missing value is read again earlier, because a name that was just assigned must not wait as long as a name that was moved. */
 const missTtlMs = 15_000;
-/** What was read longer ago is not used, even while KV fails. */
+/** An older value is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 
 const budgetWindowMs = 10_000;
-/** How many keys may be looked up in each window of 10 seconds; the isolate's requests share it. */
+/** Limits how many keys all requests of the isolate may look up in each window of 10 seconds. */
 export class LookupBudget {
   readonly #most: number;
   #windowEndsAtMs = 0;
@@ -57,7 +62,7 @@ export class LookupBudget {
     this.#most = most;
   }
 
-  /** False when the window's share is spent. */
+  /** False if fewer keys are left in the window. */
   take(keys: number, nowMs: number): boolean {
     if (nowMs >= this.#windowEndsAtMs) {
       this.#windowEndsAtMs = nowMs + budgetWindowMs;
@@ -75,7 +80,7 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
 /** Every request needs these keys, so they count as chosen by the directory. */
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
-/** A key that known users chose once stays with theirs. So does a cell that is there, because a fleet has few of them and every login needs one. */
+/** A key that known users chose once stays in `kept`. A cell that exists is put there too, because a fleet has few cells and every login needs one. */
 export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
@@ -98,7 +103,7 @@ export function isCurrent(
   return kindOf(key) !== "route" || ageMs <= assignmentMaxAgeMs;
 }
 
-/** All of the keys as they were read last; null if one of them was not, because a part of them would be a guess. */
+/** Returns the last values of all keys. Null if one of the keys has no usable value, because a part of the values would be a guess. */
 export function lastEntries(cache: KvCache, keys: readonly string[], nowMs: number): Entries | null {
   const entries = new Map<string, Entry>();
   for (const key of keys) {

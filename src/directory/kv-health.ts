@@ -1,10 +1,10 @@
-/** A read that takes longer shows that KV is slow. A read of a hot key takes a tenth of this, and one of a cold key mostly less than it. */
+/** If a read takes longer, KV counts as slow. A read of a hot key takes a tenth of this time, and a read of a cold key mostly takes less than this time. */
 export const patienceMs = 250;
-/** KV counts as slow until what it answered slowly expires and is read again. */
+/** For how long KV counts as slow. After this time the values that KV gave slowly expire and are read again. */
 const slowForMs = 30_000;
-/** While KV fails, one read in this time finds out whether it is back. */
+/** While KV fails, one read in each such pause checks whether KV is back. */
 const pauseMs = 1_000;
-/** After so many failures in a row a write is no longer worth a read of its own. */
+/** After this many failures in a row, a write no longer causes a read of its own. */
 const lastingRow = 3;
 
 type ReadEnd = {
@@ -12,13 +12,13 @@ type ReadEnd = {
   readonly endedAtMs: number;
   /** Null: KV answered. */
   readonly failure: string | null;
-  /** This isolate had read all of the keys before. A first read may be slow because KV has the key only far away, so it says little. */
+  /** This isolate had read all of the keys before. The first read of a key says little, because it is slow if KV has the key only far away. */
   readonly isRepeated: boolean;
 };
 
 /**
- * How KV has answered the last reads of this isolate, so that its requests do not each wait to find out. The read that began last decides, because one that
- * began before KV came back may fail long after.
+ * Remembers how KV answered the last reads of this isolate, so that not every request must wait to find out. Only the read that began last counts, because
+ * an earlier read may fail long after KV has come back.
  */
 export class KvHealth {
   #failure: string | null = null;
@@ -36,7 +36,7 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /** Takes one of the few reads that are made while KV fails. Otherwise a read may always be made. `isWanted`: nothing but KV's answer is of use. */
+  /** Whether a read may be made now. While KV fails, only a few reads may. `isWanted`: only KV's answer helps this request. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;

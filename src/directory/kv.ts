@@ -18,11 +18,11 @@ import { patienceMs } from "./kv-health.ts";
 /** KV's own minimum. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
-/** How long a request that cannot do without KV waits for it while it fails. */
+/** While KV fails, a request that needs KV's answer waits this long. */
 const failingDeadlineMs = 1_000;
-/** While KV is slow but answers, what was read longer ago is not used, and the request waits for KV. */
+/** While KV is slow but answers, older values are not used: the request waits for KV. */
 const maxSlowAgeMs = 5 * 60 * 1_000;
-/** KV's own bound on a bulk read. */
+/** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
 
 /** How the Worker reads Workers KV. */
@@ -33,28 +33,28 @@ export type BulkKv = {
 /** Writes to KV. The Worker writes only one thing: the results of its checks of the stores. */
 export type KvWriter = { put(key: string, value: string): Promise<void> };
 
-/** What a request cost of KV, for its log line. */
+/** How much a request read from KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** Why KV does not answer, if it fails, or if some of these values are older ones that were used instead. */
+  /** Why KV does not answer. Null if KV answers and none of these values is an older one. */
   readonly stale: string | null;
-  /** These keys were left out, because there were more than `maxNewKeys`. */
+  /** The keys that were not read, because there were more new keys than `maxNewKeys`. */
   readonly unread: ReadonlySet<string>;
 };
 
 export type ReadOptions = MaxAges & {
   readonly chosenBy?: ChosenBy;
-  /** How many keys may be read that no known user chose before. */
+  /** How many keys may be read although no known user chose them before. */
   readonly maxNewKeys?: number;
-  /** Older values are of no use: the read waits for KV, and fails if KV does. */
+  /** Uses no older values: the read waits for KV, and fails if KV fails. */
   readonly mustBeCurrent?: boolean;
 };
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
 
-/** Values that were all read just now. */
+/** Makes values that are all current. */
 export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues => ({
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
@@ -66,11 +66,11 @@ type KvPorts = {
   readonly cache: KvCache;
   readonly now: () => Date;
   readonly trace: KvTrace;
-  /** For a read that goes on after its request was answered from memory. */
+  /** Keeps a read going after its request was answered from memory. */
   readonly waitUntil: (read: Promise<unknown>) => void;
 };
 
-/** Reads through the isolate's cache. The keys that it lacks come by bulk reads at once, mostly one; no read is made if it has them all. */
+/** Reads keys through the isolate's cache. All keys that the cache lacks are read at once, mostly by one bulk read. */
 export function createReadKv(ports: KvPorts): ReadKv {
   const { cache, now, trace } = ports;
   return async (keys, options = {}) => {
@@ -78,7 +78,7 @@ export function createReadKv(ports: KvPorts): ReadKv {
     const kept = keptValues(cache, keys, { nowMs, ...options });
     if (kept !== null) return ok(kept);
     const { chosenBy = "directory", maxNewKeys = unlimited, mustBeCurrent = false, ...maxAges } = options;
-    // A write goes by what KV says now, as soon as this isolate knows that KV fails.
+    // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
     const isDoubted = mustBeCurrent && cache.health.failure !== null;
     const found = new Map<string, Entry>();
     const missing = new Set<string>();
@@ -108,7 +108,7 @@ export function createReadKv(ports: KvPorts): ReadKv {
   };
 }
 
-/** The values of a warm request: all of its keys were chosen by known users and read lately, and KV answers. */
+/** The fast path of a warm request. Null unless known users chose all of the keys, all values are current, and KV answers. */
 function keptValues(
   { kept, health }: KvCache,
   keys: readonly string[],
@@ -131,8 +131,9 @@ export const budgetSpent = "more names were asked for than strangers may have lo
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
- * Keys that are not current. KV is asked for them, and waited for as long as the last values are of no use. They are used at once if KV has shown that it is
- * slow, and after a moment if it has not; the read then goes on behind. While KV fails, few reads are made, and requests do not wait for those of others.
+ * Reads keys whose values are not current. If the last values may not be used, the request waits for KV. If they may, the request uses them at once when KV
+ * is known to be slow, and otherwise after a moment without an answer; the read then goes on in the background. While KV fails, few reads are made, and a
+ * request does not wait for the reads of other requests.
  */
 async function refresh(
   ports: KvPorts,
@@ -149,7 +150,7 @@ async function refresh(
   if (failure !== null && !health.takeRead(nowMs, last === null)) return useLast(failure);
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
   const isBehind = isUsable && health.isSlow(nowMs);
-  // A probe of a KV that fails is not left out, because an earlier read may be lost.
+  // While KV fails, a key is read again even if a read of it is under way, because that read may be lost.
   const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);
@@ -168,11 +169,11 @@ const slow = `KV did not answer within ${patienceMs} ms`;
 const isRecent = (entries: Entries, nowMs: number): boolean =>
   [...entries.values()].every(({ readAtMs }) => readAtMs + maxSlowAgeMs >= nowMs);
 
-/** Another request waits for KV's answer. */
+/** Whether an earlier read of this key still waits for KV's answer. */
 const isAsked = (entry: Entry | undefined, nowMs: number): boolean =>
   entry !== undefined && entry.askedAtMs > entry.readAtMs && entry.askedAtMs + kvDeadlineMs > nowMs;
 
-/** Reads keys from KV and remembers what it says, also after the request that asked has been answered. */
+/** Reads keys from KV and remembers the values, even if the request has been answered in the meantime. */
 async function readAll(
   { kv, cache, now, trace }: KvPorts,
   keys: readonly string[],
@@ -202,11 +203,11 @@ async function readAll(
   return failed ?? ok(entries);
 }
 
-/** A slow read may end after one that began later. */
+/** Returns the entry whose read began later, because a slow read may end after a newer one. */
 function newerEntry(known: Entry | undefined, read: Entry): Entry {
   if (known === undefined) return read;
   if (known.readAtMs > read.readAtMs) return known;
-  // Parsed records are found by their text, and 200 KB of CIDRs take 7 µs to compare unless they are the same string.
+  // An equal text keeps its old string. Parsed records are found by their text, and comparing 200 KB of CIDRs takes 7 µs unless both are the same string.
   return known.text === read.text ? { ...read, text: known.text } : read;
 }
 

@@ -23,7 +23,7 @@ const origin = v.pipe(
   v.check((text) => URL.canParse(text) && new URL(text).origin === text, "an origin: scheme, host and port, no path"),
 );
 
-/** A public key, with the `kid` by which a token service's tokens name it. A record must never have its private members. */
+/** A public key, with the `kid` by which a token service's tokens name it. A record must never contain the key's private members. */
 const publicKey = v.pipe(
   v.looseObject({
     kty: v.picklist(["RSA", "EC", "OKP"]),
@@ -43,13 +43,13 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
-/** The limit is below a day, because the edge keeps a deletion and a refusal for a day. */
+/** The limit is below a day, because the edge forgets deletions and refusals after a day. */
 const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
 
 const outage = v.strictObject({
-  /** How long pulls go on from what the edge holds while the registry fails; with 0 they fail too. */
+  /** For how long the edge answers pulls from what it holds while the registry fails. With 0 these pulls fail too. */
   staleSeconds: v.optional(outageSeconds, 3600),
-  /** How long after a grant of the token service the edge grants the same pull while that service fails; with 0 it never does. */
+  /** While the token service fails, the edge repeats the service's grants of pulls, if they are not older than this. With 0 it never does. */
   graceSeconds: v.optional(outageSeconds, 0),
 });
 
@@ -67,7 +67,7 @@ const trust = v.variant("kind", [
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 
-/** The program next to the registry that takes uploads past the CDN's limit for a body. Null if the Pod has no gateway. */
+/** The program next to the registry that takes uploads above the CDN's limit for a body. Null if the Pod has no gateway. */
 const gateway = v.nullable(v.strictObject({ url: origin, key: sealed }));
 
 export const podFields = {
@@ -94,7 +94,7 @@ export const podRecord = v.strictObject({
   v: version,
   revision,
   state: v.picklist(["active", "read-only", "down"]),
-  /** What a refused write or an unavailable Pod tells the client. */
+  /** The text for a client whose write is refused, or whose Pod is unavailable. */
   reason: v.optional(v.string()),
   ...podFields,
 });
@@ -111,13 +111,13 @@ export const directoryRecord = v.strictObject({
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
-  /** Who applied it, for another operator to see. */
+  /** Who applied this revision, so that other operators can see it. */
   appliedBy: v.optional(v.string()),
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });
 
-/** The Worker holds all blocks in memory. */
+/** There is a limit, because the Worker holds all blocks in memory. */
 export const maxBlocks = 10_000;
 
 const isTexts = (input: unknown): input is object =>
@@ -126,7 +126,7 @@ const isTexts = (input: unknown): input is object =>
   !Array.isArray(input) &&
   Object.values(input).every((text) => typeof text === "string");
 
-/** Every blocked prefix and digest with its text. `v.record` would leave out a prefix such as "constructor". */
+/** Every blocked prefix and digest with its text. We do not use `v.record`, because it would leave out a prefix such as "constructor". */
 export const blocksRecord = v.strictObject({
   v: version,
   revision,

@@ -14,7 +14,7 @@ export type Resolution = {
   readonly pod: Pod | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** Why KV did not answer, if any of this rests on older values. */
+  /** Why KV does not answer. Null if KV answers and this comes from no older values. */
   readonly stale: string | null;
 };
 
@@ -25,8 +25,8 @@ export type ResolveQuestion = {
 } & LookupOptions;
 
 /**
- * How old an assignment and the depth may be, whether older ones will do while KV is slow or fails, and who chose the name. By default they may be as old
- * as this isolate's cache lets them be.
+ * How old an assignment and the depth may be, whether older values may be used while KV is slow or fails, and who chose the name. By default this isolate's
+ * cache decides how old they may be.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -34,14 +34,14 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * Each isolate remembers assignments for longer than this, from a moment of its own. The token endpoint, and a second look before a refusal, use this
- * age, so that a name that moved is served by its new Pod at once.
+ * How old an assignment may be at the token endpoint, and at the second look before a refusal. Isolates remember assignments for longer, each from its own
+ * read on. With this short age, a name that moved is served by its new Pod at once.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up. The
- * isolate mostly knows the directory record, the blocks, and the assignments and Pod records that names share.
+ * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its own,
+ * because all blocks are in one record. The isolate mostly has the directory record, the blocks, and the assignments and Pod records that names share.
  */
 export async function resolvePod(
   directory: Directory,
@@ -65,7 +65,7 @@ export async function resolvePod(
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
-  /** How many keys the names may have in all, however many of them this isolate knows. */
+  /** How many keys the names may have in all, including keys that this isolate knows. */
   readonly maxKeys?: number;
 };
 
@@ -94,14 +94,14 @@ export async function assignedPods(
 /** What KV says about some names. */
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** The keys of each name's assignments, for as many names as the bounds let through. */
+  /** The keys of each name's assignments, for the names that are within the bounds. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
 const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. Which assignments there may be depends on the directory's `depth`. We use the last depth that this
+ * Reads directory, blocks and assignments at once. How long an assigned prefix may be depends on the directory's `depth`. We use the last depth that this
  * isolate saw, and read assignments again in the rare case that the depth has grown since. A new isolate reads all prefixes, which are few, so that its
  * first request does not wait for the depth.
  */

@@ -4,23 +4,21 @@ import { boundedBytes } from "../lib/read-bounded.ts";
 import { announcedBytes } from "../net/headers.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
-/** A manifest on its way through the edge: the stream to pass on, untouched and with its length, and a copy. */
+/** A manifest on its way through the edge. `body` is the stream to pass on, unchanged and with its length, and `bytes` is a copy. */
 export type Copied = {
   readonly body: ReadableStream<Uint8Array>;
-  /** Null: it was cut short, or it is too large. */
+  /** Null if the manifest was cut short or is too large. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
 };
 
-/**
- * An image of 256 layers needs no more than this. Up to this many bytes wait in the isolate's memory for each client that reads slowly.
- */
+/** The manifest of an image with 256 layers is no larger than this. For each client that reads slowly, up to this many bytes wait in the isolate's memory. */
 export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
 
 /**
- * Null: no copy can be made. An encoded body is not copied, because the copy would be of decoded bytes, which have another digest. A body of unknown length is
- * taken for a small one. Large ones share a budget.
+ * Copies a body while it is passed on. Null if no copy can be made. An encoded body is not copied, because the copy would hold decoded bytes, which have
+ * another digest. A body of unknown length is treated as a small one. Large bodies share a budget.
  */
 export function copyBody({ body, headers }: Request | Response, largeCopies: ByteBudget): Copied | null {
   if (body === null || headers.has("Content-Encoding")) return null;
@@ -30,12 +28,12 @@ export function copyBody({ body, headers }: Request | Response, largeCopies: Byt
     return largeCopies.take(bytes)
       ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
       : null;
-  // The copy is read at the pace of the faster reader, so at most a small manifest waits for a slow one, and no more is kept of a longer stream.
+  // `tee` reads at the pace of its faster reader, so at most `smallBytes` wait for a slow one. If the stream is longer, the copy ends there.
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
 }
 
-/** Copies each piece when the other side takes it, so that the copy is all that waits in memory. It gives its bytes of the budget back at the end. */
+/** Copies each piece when the receiver takes it, so that only the copy waits in memory. At the end the copy's bytes go back to the budget. */
 function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, budget: ByteBudget): Copied {
   const reader = body.getReader();
   const copy = new Uint8Array(maxBytes);

@@ -1,22 +1,22 @@
 import * as v from "valibot";
 
-/** `pull`: the Pod gave it, with all of its headers. `push`: the Pod took it, so how it would give it is not known. */
+/** `pull`: the Pod gave the manifest, with all of its headers. `push`: the Pod took the manifest, so the headers of a pull are not known. */
 export type Source = "pull" | "push";
 
 const detailsSchema = v.strictObject({
   source: v.picklist(["pull", "push"]),
   /** When the Pod was asked. */
   atMs: v.number(),
-  /** The registry that it came from: a Pod's record may name another one later. */
+  /** The registry that the manifest came from. A Pod's record may name another registry later. */
   registry: v.string(),
   bytes: v.number(),
   headers: v.record(v.string(), v.string()),
 });
 
-/** A manifest as the Pod gave it. Its body has to be read or cancelled. */
+/** A manifest from the location's cache. Its body must be read or cancelled. */
 export type KeptManifest = v.InferOutput<typeof detailsSchema> & { readonly body: ReadableStream<Uint8Array> | null };
 
-/** A manifest that is to be kept. Its bytes hash to its digest. */
+/** A manifest that should be kept. Its bytes are known to hash to its digest. */
 export type ManifestCopy = {
   readonly source: Source;
   readonly headers: Readonly<Record<string, string>>;
@@ -33,12 +33,12 @@ export function formatKept({ source, headers, bytes, askedAt }: ManifestCopy, re
   return new Response(bytes, { headers: { ...type, [detailsHeader]: asciiJson(details) } });
 }
 
-/** Null for what is not written as it would be now, because a cache outlives a deployment. */
+/** Null if the entry does not have today's form: a cache outlives a deployment, so an older version may have written the entry. */
 export function parseKept({ headers, body }: Response): KeptManifest | null {
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), detailsSchema), headers.get(detailsHeader));
   return parsed.success ? { ...parsed.output, body } : null;
 }
 
-/** JSON for a header, which can have no other characters. */
+/** Formats JSON in printable ASCII, because a header can have no other characters. */
 const asciiJson = (value: unknown): string =>
   JSON.stringify(value).replace(/[^ -~]/g, (char) => `\\u${char.charCodeAt(0).toString(16).padStart(4, "0")}`);

@@ -5,28 +5,28 @@ import type { LocationCache } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
 
-/** What one isolate knows of a manifest: which copy it has seen the location keep, or that it was deleted. */
+/** What one isolate knows about a manifest: from which source the location has a copy, or that the manifest was deleted. */
 type Heard = { readonly what: Source | "deleted"; readonly atMs: number };
 export type ManifestMemory = BoundedMap<string, Heard>;
 
 /**
- * Manifests of one repository of one Pod, in the location's cache. A copy is not hashed again when it is read, because only this Worker can write under
- * its key, which has the digest, and it writes what it has hashed.
+ * Copies of manifests in the location's cache, each for one repository of one Pod. A copy is not hashed again when it is read: its key contains the digest,
+ * only this Worker can write under that key, and the Worker hashes each manifest before it writes.
  */
 export type KeptManifests = {
-  /** A copy that the Pod would still answer with, as far as a proof can be relied on. */
+  /** Finds a pulled copy that is no older than a proof may be. The Pod would still answer with the same manifest, as far as a proof can be relied on. */
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
-   * Also a copy that has expired, or was pushed and not pulled since: while the Pod fails, until its `staleSeconds` are over. With `taggedAtMs`, only if the
-   * manifest was not deleted since, because its tags go with it.
+   * Finds a copy while the Pod fails, until the Pod's `staleSeconds` are over. The copy may have expired, or may have been pushed and not pulled since.
+   * With `taggedAtMs`, finds nothing if the manifest was deleted after that time, because its tags were deleted with it.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
-  /** Whether a copy that comes from there should be kept, because none is or the one that is has aged. */
+  /** Whether a copy from this source should be kept now, because the location has no copy yet, or one that is worse or has aged. */
   isDue(manifest: Owned, source: Source): boolean;
   keep(manifest: Owned, copy: ManifestCopy): void;
-  /** It was deleted: no earlier copy counts. */
+  /** Records that the manifest was deleted, so that no earlier copy counts. */
   forget(manifest: Owned): void;
-  /** The Pod just said that it lacks it. This is remembered only of a manifest that is kept, or may be. */
+  /** Records that the Pod just said it lacks the manifest, but only if a copy is kept, or may be. */
   forgetMissing(manifest: Owned): Promise<void>;
 };
 
@@ -39,7 +39,7 @@ type Ports = {
 
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
-/** A copy in use is written again after a part of its time, so that it does not expire while its tag is pulled. */
+/** A copy in use is written again early, so that it does not expire while its tag is pulled. */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
 /** Neither a Pod id nor a digest has a slash, so no two manifests share a key. */
@@ -84,7 +84,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     },
     keep: (manifest, copy) => {
       const atMs = copy.askedAt.getTime();
-      // What was under way while it was deleted proves nothing.
+      // A copy that was under way while the manifest was deleted proves nothing.
       if (deletedHereAtMs(memory, keyOf(manifest)) >= atMs) return;
       memory.set(keyOf(manifest), { what: copy.source, atMs });
       waitUntil(write(manifest, copy));
@@ -112,7 +112,7 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
-/** The copy that the location has, unless the manifest was deleted after it was asked for, or after it was tagged. */
+/** Returns the location's copy. Null if the manifest was deleted after the copy was asked for, or after `taggedAtMs`. */
 async function readKept(
   key: string,
   { memory, cache, taggedAtMs = Number.POSITIVE_INFINITY }: ReadPorts,
@@ -120,7 +120,7 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // The location has lost the copy that this isolate has seen, so the next one that passes is due.
+  // The location has lost the copy that this isolate knew of, so the next copy that passes is kept.
   if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
   if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;

@@ -17,7 +17,7 @@ export const createManifestsMemory = (): ManifestsMemory => ({
   largeCopies: new ByteBudget(16 * 1024 * 1024),
 });
 
-/** What this location holds of the manifests that passed it. */
+/** What this location holds of the manifests that passed through it. */
 export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly largeCopies: ByteBudget };
 
 type Ports = {

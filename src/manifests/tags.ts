@@ -16,27 +16,27 @@ const seenSchema = v.strictObject({
     v.transform((text) => text as Digest),
   ),
   atMs: v.number(),
-  /** The registry that said so. */
+  /** The registry that gave this digest. */
   registry: v.string(),
 });
 
-/** What a tag pointed to, and when the Pod said so. */
+/** The digest of a tag, and when the Pod gave it. */
 type Seen = v.InferOutput<typeof seenSchema>;
 
-/** What one isolate knows of a tag; a null digest: it was deleted. */
+/** What one isolate knows about tags. A null digest means that the tag was deleted. */
 export type TagMemory = BoundedMap<string, Omit<Seen, "digest"> & { readonly digest: Digest | null }>;
 
 /** The digest that each tag had when it last passed this location. It is used only while the Pod fails, because a tag may move at any time. */
 export type SeenTags = {
-  /** What it pointed to last, and when. Null if none is known, or the last one was seen more than the Pod's `staleSeconds` ago. */
+  /** Returns the digest that the tag had last, and when. Null if no digest is known, or if it was seen more than the Pod's `staleSeconds` ago. */
   find(tagged: Tagged): Promise<Pick<Seen, "digest" | "atMs"> | null>;
-  /** The Pod said so when it was asked at `askedAt`. */
+  /** Records the digest that the Pod gave for the tag when it was asked at `askedAt`. */
   record(tagged: Tagged, digest: Digest, askedAt: Date): void;
-  /** A push has just moved it there. */
+  /** Records that a push has just moved the tag to this digest. */
   move(tagged: Tagged, digest: Digest): void;
-  /** It was deleted, or it moved and nothing is known of where to. */
+  /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
-  /** The Pod just said that it lacks it. This is remembered only of a tag that was seen, or may have been. */
+  /** Records that the Pod just said it lacks the tag, but only if the tag was seen, or may have been. */
   forgetMissing(tagged: Tagged): Promise<void>;
 };
 
@@ -54,7 +54,7 @@ const renewedAfter = 1 / 8;
 const keyOf = ({ pod, repository, tag }: Tagged): string => `tag/${pod.id}/${repository}/${tag}`;
 
 export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): SeenTags {
-  /** What was seen last, here or in another isolate of the location. */
+  /** Returns what was seen last, here or in another isolate of the location. */
   const read = async (key: string): Promise<Seen | null | "unreadable"> => {
     const [cached, deleted] = await Promise.all([readCached(cache, key, seenSchema), deletedAtMs(cache, key)]);
     if (cached === "unreadable" || deleted === "unreadable") return "unreadable";
@@ -65,7 +65,7 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
   };
   const write = async (key: string, seen: Seen, keepSeconds: number): Promise<void> => {
     const cached = await readCached(cache, key, seenSchema);
-    // A push may have moved it since, in another isolate.
+    // A push in another isolate may have moved the tag since.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
     await cache.put(key, Response.json(seen), keepSeconds);
   };

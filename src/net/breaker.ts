@@ -2,28 +2,28 @@ import { BoundedMap } from "../lib/collections.ts";
 
 const mostFailuresInARow = 3;
 /**
- * The pause before the next probe is this part of the time that the service has been down: 1 s at first, 4 s after a minute, never more than 15 s. So a
- * service that comes back is found within a fifteenth of its outage, and one that is down for hours gets few probes.
+ * The longer a service has been down, the longer we wait before the next probe: a fifteenth of that time (4 s after a minute), but at least 1 s and at most
+ * 15 s. So we soon notice that a service is back, and a service that is down for hours gets few probes.
  */
 const pauseShare = 1 / 15;
 const leastPauseMs = 1_000;
 const mostPauseMs = 15_000;
-/** Two services of each of the most Pods that a directory can name. */
+/** Enough for two services of every Pod in the largest possible directory. */
 const maxServices = 1_000;
 
 type State = {
   failuresInARow: number;
-  /** When the first call of the row began. */
+  /** When the first of these failed calls began. */
   downSinceMs: number;
   answeredAtMs: number;
   nextProbeAtMs: number;
   why: string;
 };
 
-/** `probe`: the service counts as down, and this request may find out whether it still is. */
+/** `probe`: the service counts as down, and this request may check whether the service is back. */
 export type Admission = { readonly kind: "call" } | { readonly kind: "probe" | "refused"; readonly why: string };
 
-/** Which services of Pods count as down in this isolate: values only, so that no request waits for another's call. */
+/** Remembers which services of Pods count as down in this isolate. It holds only values, never promises, so no request waits for another request's call. */
 export class Breaker {
   readonly #states = new BoundedMap<string, State>(maxServices);
 
@@ -32,7 +32,7 @@ export class Breaker {
     if (state === undefined || state.failuresInARow < mostFailuresInARow) return { kind: "call" };
     const { why } = state;
     if (nowMs < state.nextProbeAtMs) return { kind: "refused", why };
-    // Only time ends a probe's turn, because a probe may hang for longer than the outage lasts.
+    // The next probe is due after a pause even if this probe has not ended, because a probe may hang for longer than the outage lasts.
     state.nextProbeAtMs = nowMs + pauseMs(state, nowMs);
     return { kind: "probe", why };
   }
@@ -43,7 +43,7 @@ export class Breaker {
     state.answeredAtMs = nowMs;
   }
 
-  /** `why` is for the log. A call that began before the service last answered says nothing of how it is now. */
+  /** `why` is for the log. A call that began before the service's last answer does not count, because the service has answered since. */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): void {
     const state = this.#stateOf(service);
     if (startedAtMs < state.answeredAtMs) return;

@@ -6,7 +6,7 @@ import type { FetchRequest } from "./fetch.ts";
 import { isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
-/** A client waits this long for a probe. The probe itself goes on, and opens the way for the next request. */
+/** A client waits at most this long for a probe's answer. A later answer still counts, and lets the next request through. */
 const pingWaitMs = 500;
 
 type Answer = Result<Response, PodFailure | Misconfigured>;
@@ -15,18 +15,18 @@ export type BreakerPorts = {
   readonly breaker: Breaker;
   readonly service: string;
   readonly send: (request: FetchRequest) => Promise<Answer>;
-  /** A read that every service of this kind answers quickly, whatever it answers. */
+  /** Makes the probe's request: a read that every service of this kind answers quickly. */
   readonly ping: () => FetchRequest;
-  /** A call that is silent for this long counts as a failure. Null: its silence says nothing about the service. */
+  /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
-  /** Whether a failure may be the fault of what is asked for, and not of the service. */
+  /** Whether a failure may come from what the client asks for. Such a failure does not count against the service. */
   readonly isOfClient: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;
 };
 
 /**
- * Calls a service, unless the breaker holds the service to be down. Only failed reads count against the service, because a write may fail by its content:
+ * Calls a service, unless the breaker says that the service is down. Only failed reads count against the service, because a write may fail for its content:
  * a layer may be too large for a proxy, or its digest may take long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
@@ -40,7 +40,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     if (!isCounted && !isOfClient) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
     isCounted = true;
   };
-  // A client may give up before the deadline, so silence is counted while it lasts.
+  // A client may leave before the deadline, so silence counts as a failure before the call ends.
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);

@@ -1,6 +1,6 @@
 /**
- * Ends what a request asked of others once its client has left. A request that waits for nothing is answered before its client can leave, so nothing listens
- * before the first wait: a listener and a signal cost a twentieth of a redirect's time.
+ * Ends a request's calls when its client leaves. We begin to listen only before the first wait, because the client cannot leave earlier, and because a
+ * listener and a signal cost a twentieth of a redirect's time.
  */
 export class Departure {
   readonly #request: Request;
@@ -13,12 +13,12 @@ export class Departure {
     this.#onLeft = onLeft;
   }
 
-  /** To be called before each wait. The signal ends what no client reads any more. */
+  /** Must be called before each wait. The signal ends the calls whose answers no client will read. */
   listen(): AbortSignal {
     return this.#begin().signal;
   }
 
-  /** Ends the calls because their answers have no reader any more, for another reason than the client. */
+  /** Ends the calls before the client leaves, because their answers are no longer needed. */
   endCalls(): void {
     this.#begin().abort();
   }

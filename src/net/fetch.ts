@@ -16,17 +16,15 @@ export type FetchRequest = {
   readonly body: ReadableStream | string | null;
   /** The length of a streamed body, where the client announced it. */
   readonly bodyBytes: number | null;
-  /** From the end of the request's body to the answer's headers; a body that moves is never cut. */
+  /** The time from the end of the request's body to the answer's headers. A body that moves is never cut. */
   readonly deadlineMs: number;
-  /** A shorter deadline, by how many bytes the body had. */
+  /** Returns a shorter deadline for a body of this many bytes. */
   readonly shorterMs?: (sentBytes: number) => number;
-  /** Ends the call at once, because its answer has no reader any more. */
+  /** Ends the call at once, because nothing reads its answer any more. */
   readonly signal?: AbortSignal;
 };
 
-/**
- * RFC 9112 §9.3: a client whose body cannot be sent still reads the answer that may be there, such as a 413.
- */
+/** RFC 9112 §9.3: a Pod that stops reading a body may still have sent an answer, such as a 413. We read that answer within these limits. */
 const earlyAnswerMs = 1_000;
 const MAX_EARLY_BYTES = 64 * 1024;
 
@@ -34,19 +32,19 @@ export type FetchPorts = {
   readonly fetcher: Fetcher;
   /** Keeps work going after the client's answer. The platform ends it 30 s after that answer. */
   readonly waitUntil: (work: Promise<unknown>) => void;
-  /** Hears of each request that goes out, a repeated one too. */
+  /** Called for each request that is sent, also for a repeated one. */
   readonly onSend: () => void;
   /** Whether a read may be sent once more. */
   readonly mayRetry: () => boolean;
-  /** A request's body of which no byte moves for this long is cut. */
+  /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
 };
 
-/** One call to a Pod. Its redirects are not followed. A read is sent once more if its connection broke. */
+/** Calls a Pod and follows no redirects. A read is sent once more if its connection breaks. */
 export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const first = await fetchOnce(request, ports);
   if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
-  // The Pod may close a kept-alive connection in the moment in which it is used again.
+  // The Pod may close a kept-alive connection just as we use that connection again.
   return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }
 
@@ -89,9 +87,9 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 }
 
 /**
- * The request's body to send, and what happens when no headers come within the deadline after that body's end. `signal` then ends a read.
- * A write goes on, because a Pod that hears of the end stops half way: distribution deletes a manifest and leaves most of its tags. Only the wait for
- * its answer ends, with `passed`.
+ * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A write is
+ * not ended, because a Pod would then stop half way: distribution deletes a manifest and leaves most of its tags. For a write only our wait ends: `passed`
+ * resolves.
  */
 function startDeadline(request: FetchRequest, stallMs: number) {
   const abort = new AbortController();
@@ -117,7 +115,7 @@ function startDeadline(request: FetchRequest, stallMs: number) {
       isSending = false;
       arm();
     } else if (end === "sink broke") setTimeout(giveUp, earlyAnswerMs, bodyBroke);
-    // An answer that came before the body's end does not make the body whole.
+    // The Pod never gets the whole body, so the call is aborted even if its answer has already come.
     else abort.abort(bodyFailure(end, stallMs));
   };
   const { signal } = request;
@@ -140,8 +138,8 @@ function bodyFailure(end: Exclude<BodyEnd, "whole" | "sink broke">, stallMs: num
 }
 
 /**
- * The answer of a Pod that refuses a request before it has all of its body. Its connection may break at any moment, because it reads no more, so the answer
- * is read before it is passed on. If its body is lost or long, its status and headers still tell the client what to do.
+ * Reads the answer of a Pod that refuses a request before all of the request's body was sent. Such a Pod reads no more, and the connection may break at any
+ * moment, so we read the answer before we pass it on. If the answer's body is lost or too long, the client still gets its status and headers.
  */
 async function wholeAnswer(response: Response): Promise<Response> {
   const { status, headers, body } = response;
@@ -157,8 +155,8 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * An announced length stays announced. The pipe stays open when the client breaks off, because workerd would write the end of an aborted pipe as the end of
- * the body, and the Pod would take a part for the whole.
+ * The Pod is told the length that the client announced. If the client breaks off, the pipe stays open: workerd would turn an aborted pipe into the end of
+ * the body, and the Pod would take the part for the whole.
  */
 function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
   if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };
@@ -170,7 +168,7 @@ function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): Streame
 
 type StreamedBody = {
   readonly body: ReadableStream | string | null;
-  /** Null: the body is sent at once. */
+  /** Null if the body is not a stream. */
   readonly sent: Promise<BodyEnd> | null;
   readonly sentBytes: () => number;
 };

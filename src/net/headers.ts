@@ -13,7 +13,7 @@ const hopByHop = [
   "upgrade",
 ];
 
-/** What a Pod's services are told of the request that reached the edge. They are set, not appended, because services trust the first value. */
+/** Tells a Pod's services about the client's request to the edge. These headers replace the client's own, because services trust the first value. */
 export function forwardedHeaders(request: Request): Readonly<Record<string, string>> {
   const { host, protocol } = new URL(request.url);
   const client = request.headers.get("CF-Connecting-IP");
@@ -24,11 +24,11 @@ export function forwardedHeaders(request: Request): Readonly<Record<string, stri
   };
 }
 
-/** Takes these headers out, and those that `isDropped`, whose names are in lower case. */
+/** Removes the hop-by-hop headers, and all headers for which `isDropped` returns true. Header names are in lower case. */
 export function dropHopByHop(headers: Headers, isDropped: (name: string) => boolean): void {
   const connection = headers.get("Connection");
   const named = new Set(connection?.split(",").map((name) => name.trim().toLowerCase()));
-  // A message may name thousands of headers here, but it has few.
+  // We go through the headers that the message has, which are few. `Connection` may name thousands.
   for (const name of [...headers.keys()]) {
     if (hopByHop.includes(name) || named.has(name) || isDropped(name)) headers.delete(name);
   }
@@ -37,7 +37,7 @@ export function dropHopByHop(headers: Headers, isDropped: (name: string) => bool
 /** Clients send about ten headers, and proxies add a few. Each one costs a Pod request several microseconds. */
 const MAX_HEADERS = 200;
 
-/** RFC 6585 §5: a request with more headers than a Pod is sent. They are counted only for a Pod, because counting takes a tenth of a redirect's time. */
+/** RFC 6585 §5: refuses a request with too many headers for a Pod. Only requests to Pods are checked: counting takes a tenth of a redirect's time. */
 export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
   const count = [...headers.keys()].length;
   if (count <= MAX_HEADERS) return ok(null);
@@ -47,7 +47,7 @@ export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
 
 const MAX_HEADER_CHARACTERS = 16 * 1024;
 
-/** A header of a Pod's answer that is longer than any that a registry sends; what reads it takes longer, too. */
+/** Returns the name of a header that is longer than any that a registry sends. Such a header would also take long to read. */
 export function tooLongHeader(headers: Headers): string | null {
   for (const [name, value] of headers) if (value.length > MAX_HEADER_CHARACTERS) return name;
   return null;
@@ -65,8 +65,8 @@ export function contentLength(headers: Headers): number | null {
 }
 
 /**
- * What a Pod answers never runs as a page in a browser, whatever its type says: the hostname belongs to all Pods, and that of the token endpoint may have
- * sessions of users. Without a token a browser gets a Pod's words only there, and in a fleet without tokens.
+ * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, and users may have sessions at the token
+ * endpoint's hostname. Without a token, a browser gets a Pod's own text only from the token endpoint, or in a fleet without tokens.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",

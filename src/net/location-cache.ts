@@ -9,23 +9,23 @@ export type CacheApi = {
   }>;
 };
 
-/** What the isolates of one location share. It may forget at any time, and it may fail. */
+/** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type LocationCache = {
-  /** Null if there is nothing. `unreadable`: the cache fails, or does not answer in time. */
+  /** Null if the cache has no such entry. `unreadable`: the cache fails, or does not answer in time. */
   match(path: string): Promise<Response | null | "unreadable">;
   put(path: string, response: Response, keepSeconds: number): Promise<void>;
 };
 
 /**
- * One host for all hostnames of the edge, because what is deleted under one of them is deleted under all. It can never be another site's
- * (RFC 2606 §2), and a zone's cache is its own.
+ * One host serves all hostnames of the edge, because a deletion under one hostname must count under all. This host can never be a site's host (RFC 2606 §2), and
+ * each zone has a cache of its own.
  */
 export const locationCacheHost = "https://proofs.invalid";
 
-/** The caller would rather ask the Pod than wait for longer. */
+/** After this time, asking the Pod is better than waiting for the cache. */
 export const cacheDeadlineMs = 1_000;
 
-/** Plain workerd has no cache and throws on every call, so there nothing can be read. */
+/** Plain workerd has no cache and throws on every call, so every read there is `unreadable`. */
 export function createLocationCache(caches: CacheApi, name: string): LocationCache {
   return {
     match: async (path) => {
@@ -45,13 +45,13 @@ export function createLocationCache(caches: CacheApi, name: string): LocationCac
         const put = caches.open(name).then((cache) => cache.put(`${locationCacheHost}/${path}`, response));
         await within(put, cacheDeadlineMs);
       } catch {
-        // What is not kept is asked for at the Pod.
+        // A value that could not be kept only costs another call to the Pod.
       }
     },
   };
 }
 
-/** A small JSON value of the cache. What the schema does not fit counts as unreadable, because a cache may hold anything. */
+/** Reads a small JSON value from the cache. A value that does not fit the schema counts as unreadable, because a cache may hold anything. */
 export async function readCached<T>(
   cache: LocationCache,
   path: string,

@@ -1,21 +1,21 @@
 import { announcedBytes } from "./headers.ts";
 import { within } from "./within.ts";
 
-/** How a body ended: whole, or because the side that gives it or the one that takes it broke off or stood still. */
+/** How a body ended. Either it is whole, or one side broke off or stopped moving: the source gives the body, and the sink takes it. */
 export type BodyEnd = "whole" | "source broke" | "sink broke" | "source stalled" | "sink stalled";
 
 type Sink = Pick<WritableStreamDefaultWriter<Uint8Array>, "write" | "close">;
 
 type Limits = {
-  /** A body that moves is never cut, at any size; one of which no byte moves for this long is. */
+  /** A body is cut if no byte of it moves for this long. A body that moves is never cut, whatever its size. */
   readonly stallMs: number;
-  /** The side that takes the body is gone. */
+  /** Aborts when the side that takes the body is gone. */
   readonly signal?: AbortSignal;
 };
 
 /**
- * A piece is what is there, up to this size. Pieces grow while they are full and fast, because each one costs the same, and shrink when one is slow,
- * because the watch sees only that a whole piece has moved.
+ * A piece holds the bytes that are there, up to the current size. The size grows while pieces are full and fast, because each piece costs the same. It
+ * shrinks when a piece is slow, because the watch notices only whole pieces.
  */
 const leastPieceBytes = 16 * 1024;
 const mostPieceBytes = 256 * 1024;
@@ -23,18 +23,18 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * Moves a body, and watches that it moves. workerd's own pipe tells nothing until it ends, so the bytes pass through JavaScript, in few and large pieces.
- * Over a pipe that costs 0.4–1.0 ms of CPU time per MB (workerd 2026-10-23, 200 and 300 MB up and down). Pieces of 1 MB would save 0.2 ms and take four
- * times the memory; a wait for full pieces would save 0.1 ms and cut slow bodies. Pieces of the default reader cost 10–12 ms, a TransformStream
- * 17–19 ms, and a digest of a second branch 6–7 ms.
+ * Moves a body, and watches that its bytes keep moving. workerd's own pipe reports nothing until it ends, so the bytes pass through JavaScript, in few and
+ * large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down). Pieces of 1 MB would save 0.2
+ * ms but need four times the memory. Waiting for full pieces would save 0.1 ms but cut slow bodies. Pieces of the default reader cost 10–12 ms, a
+ * TransformStream 17–19 ms, and a digest of a second branch 6–7 ms.
  *
- * Unless the body is whole, the rest of `source` is cancelled and `sink` is left open: its owner knows what its end would mean.
+ * If the body is not whole, the rest of `source` is cancelled. `sink` is left open, because only its owner knows what closing it would mean.
  */
 export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> =>
   moveBegun(beginReading(source, leastPieceBytes), sink, limits);
 
 type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
-/** A body of which the first piece is being read. */
+/** A body whose first piece is being read. */
 type Begun = { readonly reader: ReadableStreamBYOBReader; readonly first: Promise<Piece> };
 
 function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun {
@@ -55,7 +55,7 @@ async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise
     watch.waitFor("source");
     const read = await piece.catch(() => null);
     if (read === null) return "source broke";
-    // A read that the watch has cancelled ends like the body.
+    // When the watch cancels a read, the read looks like the end of the body.
     if (watch.isOver()) return "source stalled";
     if (read.done) break;
     const startedAtMs = watch.waitFor("sink");
@@ -85,7 +85,7 @@ export const openPipe = (bytes: number | null): TransformStream<Uint8Array, Uint
 
 type Watch = ReturnType<typeof startWatch>;
 
-/** One timer for the whole body, because one for each piece would cost more than the pieces. */
+/** Uses one timer for the whole body, because a timer for each piece would cost more than the piece. */
 function startWatch({ stallMs, signal }: Limits) {
   const cut = Promise.withResolvers<BodyEnd>();
   let waitsFor: "source" | "sink" = "source";
@@ -120,20 +120,20 @@ function startWatch({ stallMs, signal }: Limits) {
 }
 
 type WatchLimits = Limits & {
-  /** What is missing of a body whose source breaks off or stands still after so many bytes; null if there is nothing to complete it with. */
+  /** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge does not hold that rest. */
   readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
 };
 
-/** An answer whose body is watched on its way to the client, and how that body ends. Null: there is nothing to watch. */
+/** An answer for the client. `ended` says how its body ends; null if the body is not watched. */
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
-/** A manifest mostly comes in one piece with its head. Passing that on costs 150 µs of CPU time less than a pipe. */
+/** A manifest mostly comes in one piece with its head. To pass on that piece costs 150 µs of CPU time less than a pipe. */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
 
 /**
- * An encoded body cannot be watched: JavaScript would see it decoded, and the client would get other bytes than the Pod sent. If the body is cut, the
- * client's connection is closed, so that a part does not look whole.
+ * Watches an answer's body on its way to the client. If the body is cut, the client's connection is closed, so that a part does not look whole. An encoded
+ * body is not watched, because JavaScript would see it decoded, and the client would get other bytes than the Pod sent.
  */
 export async function watchAnswer(response: Response, limits: WatchLimits): Promise<WatchedAnswer> {
   const { body, headers } = response;
@@ -148,14 +148,14 @@ export async function watchAnswer(response: Response, limits: WatchLimits): Prom
   const pipe = openPipe(bytes);
   const writer = pipe.writable.getWriter();
   const ended = moveAll(begun, writer, limits).then((end) => {
-    // workerd takes an error with this member for a lost connection, and any other for an exception of the Worker's.
+    // workerd treats an error with this member as a lost connection, and any other error as an exception of the Worker.
     if (end !== "whole") writer.abort(Object.assign(new Error(end), { retryable: true })).catch(() => {});
     return end;
   });
   return { response: new Response(pipe.readable, response), ended };
 }
 
-/** The sink, and how many bytes it was given so far. */
+/** Returns a sink that passes everything on and counts the bytes. */
 export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => number } {
   let bytes = 0;
   return {
@@ -168,7 +168,7 @@ export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => numbe
   };
 }
 
-/** Moves the body, and then what is missing of it if that is held here. */
+/** Moves the body. If the source breaks off or stops, and the edge holds the rest of the body, that rest is moved too. */
 async function moveAll(begun: Begun, writer: Sink, { rest, ...limits }: WatchLimits): Promise<BodyEnd> {
   const counting = countBytes(writer);
   const end = await moveBegun(begun, counting, limits);

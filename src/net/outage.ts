@@ -9,5 +9,5 @@ const failures: readonly Refusal["reason"][] = [
 /** Whether a call failed because the Pod is down, and not because of what was asked for. */
 export const isOutage = ({ reason }: Refusal): boolean => failures.includes(reason);
 
-/** What a proxy in front of a registry that is down answers. */
+/** Whether a proxy gives this status when the registry behind it is down. */
 export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);

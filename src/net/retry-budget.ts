@@ -1,22 +1,22 @@
 import { BoundedMap } from "../lib/collections.ts";
 
-/** In the long run there are at most 10 % more requests to a service than clients made. */
+/** In the long run, retries add at most 10 % to the clients' requests to a service. */
 const earnedPerRequest = 0.1;
 /** A service that is seldom called can still get this many retries. */
 const reserve = 10;
-/** Two services of each of the most Pods that a directory can name. */
+/** Enough for two services of every Pod in the largest possible directory. */
 const maxServices = 1_000;
 
-/** How many retries each service of a Pod may still get. A service that breaks every connection must not get two requests for each of a client's. */
+/** Counts the retries that each service of a Pod may still get. Otherwise a service that breaks every connection would get twice the clients' requests. */
 export class RetryBudget {
   readonly #left = new BoundedMap<string, number>(maxServices);
 
-  /** A client's request goes to this service. */
+  /** Called when a client's request goes to this service. */
   earn(service: string): void {
     this.#left.set(service, Math.min(reserve, (this.#left.get(service) ?? reserve) + earnedPerRequest));
   }
 
-  /** False if this service has had its share. */
+  /** Takes one retry. False if the service has no retry left. */
   take(service: string): boolean {
     const left = this.#left.get(service) ?? reserve;
     if (left < 1) return false;

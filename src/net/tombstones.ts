@@ -1,12 +1,12 @@
 import * as v from "valibot";
 import { type LocationCache, readCached } from "./location-cache.ts";
 
-/** As long as any copy is kept, and longer than any one may be given. */
+/** A tombstone is kept for as long as any copy is kept, and for longer than any copy may be used. */
 const daySeconds = 24 * 3600;
 
 const schema = v.strictObject({ atMs: v.number() });
 
-/** When something was last deleted, in milliseconds; 0: not that the location knows. `unreadable`: it cannot say. */
+/** Returns when something was last deleted, in milliseconds. 0 if the location knows of no deletion; `unreadable` if the cache cannot say. */
 export async function deletedAtMs(cache: LocationCache, key: string): Promise<number | "unreadable"> {
   const tombstone = await readCached(cache, pathOf(key), schema);
   return tombstone === null ? 0 : tombstone === "unreadable" ? "unreadable" : tombstone.atMs;
@@ -14,7 +14,7 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
 
 type Tombstone = {
   readonly atMs: number;
-  /** A day, if it is not said: as long as what it ends could live. */
+  /** A day by default. Must not be shorter than the life of what was deleted. */
   readonly keepSeconds?: number;
 };
 

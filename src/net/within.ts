@@ -1,10 +1,10 @@
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** A body must end within this time after its headers. It is long enough for lists, tokens and forms, which are small. */
+/** A body must end within this time after its headers. Ten seconds are enough for lists, tokens and forms, which are small. */
 const textDeadlineMs = 10_000;
 
-/** The promise's value, or `late` after the deadline, so that a request never hangs on what it waits for. */
+/** Returns the promise's value, or `late` after the deadline, so that no request waits forever. */
 export async function within<T>(promise: Promise<T>, deadlineMs: number): Promise<T | "late"> {
   const late = Promise.withResolvers<"late">();
   const timer = setTimeout(() => late.resolve("late"), deadlineMs);
@@ -15,10 +15,10 @@ export async function within<T>(promise: Promise<T>, deadlineMs: number): Promis
   }
 }
 
-/** Why a body is not there: it is longer than was allowed, its connection broke, or it did not end in time. */
+/** Why a body could not be read: it is longer than allowed, its connection broke, or it did not end in time. */
 type Unread = "too-long" | "broken" | "late";
 
-/** The whole body as text, if it ends within 10 seconds and is no longer than `maxBytes`. Of a body that is given up, nothing more is read. */
+/** Returns the whole body as text, if the body ends within 10 seconds and has at most `maxBytes`. Otherwise the rest of the body is not read. */
 export async function readText(body: Request | Response, maxBytes: number): Promise<Result<string, Unread>> {
   const givenUp = new AbortController();
   const whole = boundedText(body, maxBytes, givenUp.signal).then(
@@ -30,7 +30,7 @@ export async function readText(body: Request | Response, maxBytes: number): Prom
   return read === "late" ? err("late") : read;
 }
 
-/** As `readText`, for those to whom it does not matter why there is no text. */
+/** Like `readText`, but returns null for every error. */
 export async function textWithin(body: Request | Response, maxBytes: number): Promise<string | null> {
   const read = await readText(body, maxBytes);
   return read.ok ? read.value : null;

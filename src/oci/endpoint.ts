@@ -5,8 +5,8 @@ import type { RepositoryName } from "./repository-name.ts";
 
 /**
  * What a request asks for. The union has one member for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
- * and for the token endpoint. `parseEndpoint` makes it from a request, and `formatEndpoint` makes the Pod's request from it, so edge and Pod cannot disagree
- * about the name.
+ * and for the token endpoint. `parseEndpoint` makes an Endpoint from a request, and `formatEndpoint` makes the Pod's request from the Endpoint, so edge and
+ * Pod cannot disagree about the name.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */

@@ -1,7 +1,7 @@
 import { type Digest, parseDigest } from "./digest.ts";
 import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
-/** Media types that are not blobs of the repository: a registry has manifests and indexes among its manifests, and clients fetch foreign layers elsewhere. */
+/** Matches media types that are not blobs of the repository: manifests and indexes are kept as manifests, and clients fetch foreign layers elsewhere. */
 const notABlob = /manifest|index|foreign|nondistributable/i;
 
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];

@@ -25,8 +25,8 @@ export const isImageType = (mediaType: string): boolean => imageTypes.some((type
 const MAX_ACCEPT_ENTRIES = 100;
 
 /**
- * Whether `Accept` names exactly this type in its first entries. A registry may also serve the type to a client that names a wildcard or nothing. But
- * registries differ in this: distribution answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type in its first entries. If a client names a wildcard or no type, a registry may also serve this type, but
+ * registries differ: distribution answers 404 or converts the manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
@@ -34,7 +34,7 @@ function acceptedTypes(accept: string | null): ReadonlySet<string> {
   const types = new Set<string>();
   for (const entry of (accept ?? "").split(",", MAX_ACCEPT_ENTRIES)) {
     const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
-    // RFC 9110 §12.4.2: a weight of 0 means that it is not acceptable.
+    // RFC 9110 §12.4.2: a weight of 0 means that the type is not acceptable.
     const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
     if (isWanted && rest.length === 0) types.add(type);
   }
@@ -42,7 +42,8 @@ function acceptedTypes(accept: string | null): ReadonlySet<string> {
 }
 
 /**
- * Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. What a registry answers such a client does not depend on `Accept`.
+ * Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. Such a client gets the same answer from a registry, whatever else
+ * `Accept` says.
  */
 export function acceptsAnyManifest(accept: string | null): boolean {
   const accepted = acceptedTypes(accept);

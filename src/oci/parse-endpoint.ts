@@ -33,7 +33,7 @@ const notFound = (path: string): OciError => ({
   message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
 
-/** The longest path of an endpoint has about 800 characters, with its name and its digest or upload. */
+/** With its name and its digest or upload, the longest path of an endpoint has about 800 characters. */
 const MAX_MOVED_CHARACTERS = 1_000;
 
 /**
@@ -102,7 +102,7 @@ const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 /** The characters of distribution's and GitLab's session ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** Takes the parameters that the endpoint has a member for out of the raw query. Returns these members and the rest of the query. */
+/** Takes those parameters out of the raw query for which the endpoint has a member. Returns these members and the rest of the query. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {
@@ -115,7 +115,7 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // A `from` without `mount` means nothing to a registry, but would demand a right on one more repository.
+      // Without `mount`, `from` is dropped: it means nothing to a registry, but would demand a right on one more repository.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

@@ -38,7 +38,7 @@ export function parseScopes(values: readonly string[]): readonly Access[] {
 /** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
 
-/** Whether an action may change something: every action does, except `pull`. Clients ask for all actions by `*`. */
+/** Whether an action may change something. Only `pull` changes nothing. Clients write `*` for all actions. */
 export const writes = ({ actions }: Access): boolean => actions.some((action) => action !== "pull");
 
 /** Whether requests with this method change nothing (RFC 9110 §9.2.1). */
@@ -53,8 +53,8 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 }
 
 /**
- * What a token must grant for an endpoint. `own` is for what the endpoint names, or null if this needs no right. `also` is for what the request reads
- * elsewhere, such as the source of a mount. The edge refuses no request because the token lacks `also`.
+ * What a token must grant for an endpoint. `own` is the right to what the endpoint names, or null if no right is needed. `also` is the right to what the
+ * request reads elsewhere, such as the source of a mount. The edge refuses no request because the token lacks `also`.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;

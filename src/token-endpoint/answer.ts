@@ -5,14 +5,14 @@ import { claimedAccess } from "../auth/verify.ts";
 import { jsonResponse, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** A part of the token that a client gets. Only the edge knows when its own grant ends. */
+/** A part of the token that a client gets. A grant of the edge has `endsAt`, because its sealed text does not show its end. */
 export type IssuedPart = PodPart | (EdgePart & { readonly endsAt: Date });
 
 const answer = v.object({ token: v.optional(v.string()), access_token: v.optional(v.string()) });
 
 /**
- * The token in a Pod's answer. It must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. It must also say when it ends, and
- * that must be in the future, because a bundle lives only as long as the part that ends first.
+ * Returns the token in a Pod's answer. The token must be one compact JWT, so that a Pod cannot add another Pod's part to the bundle. The token must also
+ * end in the future, because a bundle lives only as long as the part that ends first.
  */
 export function parseTokenAnswer(text: string, now: Date): Result<string, string> {
   const json = parseJson(text);
@@ -26,8 +26,8 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
 }
 
 /**
- * What clients get: the token under both names, and true times. GitLab sends only `token`, so clients assume 60 s and come back too often; we add
- * `expires_in`. There is never a `refresh_token`, because only one Pod could redeem it.
+ * Formats the answer that clients get: the token under both names, and true times. GitLab sends only `token`, so clients assume 60 s and come back too
+ * often; we add `expires_in`. There is never a `refresh_token`, because only one Pod could redeem it.
  */
 export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);
@@ -38,14 +38,14 @@ export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSecon
   return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
 }
 
-/** Whether a token allows nothing, as a login's does. A token whose claims cannot be read may allow something. */
+/** Whether a token allows nothing, like the token of a login. False if the claims cannot be read, because they may allow something. */
 export const grantsNothing = (jwt: string): boolean =>
   claimedAccess(jwt)?.every(({ actions }) => actions.length === 0) ?? false;
 
 function remainingSeconds(jwt: string, now: Date): number {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
-    // A client cannot read anything else that a Pod may write here as a time.
+    // Clients cannot read any other value of `exp` as a time.
     return typeof exp === "number" && Math.abs(exp) < Number.MAX_SAFE_INTEGER
       ? Math.max(0, Math.floor(exp - now.getTime() / 1000))
       : 0;

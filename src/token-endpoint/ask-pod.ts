@@ -13,20 +13,20 @@ import type { TokenRequest } from "./request.ts";
 export type CallTokenService = (pod: AdmittedPod, request: FetchRequest) => Promise<Result<Response, Refusal>>;
 
 /**
- * What a Pod says to its scopes. `refused` is final, `unavailable` may change. Both keep the answer that a client would get: the Pod's own response, or
- * the edge's refusal.
+ * What a Pod answers to the question for its scopes. `refused` is final, `unavailable` may change. Both hold the answer that a client would get: the Pod's
+ * own response, or the edge's refusal.
  */
 export type PodAnswer =
   | { readonly kind: "granted"; readonly part: IssuedPart }
   | { readonly kind: "refused" | "unavailable"; readonly answer: Result<Response, Refusal> };
 
-/** The longest token, under both of its names. */
+/** Enough for the longest token, which the answer contains under two names. */
 const MAX_ANSWER_BYTES = 96 * 1024;
 
 export type AskPorts = {
   readonly callTokenService: CallTokenService;
   readonly now: Date;
-  /** Ends the call, because the answer is known without it. */
+  /** Ends the call when the client's answer no longer depends on it. */
   readonly signal: AbortSignal;
 };
 
@@ -57,7 +57,7 @@ export async function askPod(
   return { kind: "granted", part: { kind: "pod", pod: pod.id, jwt: jwt.value } };
 }
 
-/** A connection that broke or stood still is an outage, which may end soon. What is too long, or is not encoded as it says, is a wrong answer. */
+/** A connection that breaks or hangs is an outage, which may end soon. An answer that is too long or wrongly encoded is a bad answer. */
 async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
   const read = await readText(answer, MAX_ANSWER_BYTES);
   if (read.ok) return read;
@@ -70,11 +70,14 @@ async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
   );
 }
 
-/** A form goes on as a form only with credentials that this Pod may see. Without them GET says the same, and every token service has GET. */
+/**
+ * Whether the Pod is asked by a form. A client's form is passed on as a form only with credentials that this Pod may see. Without credentials, GET says the
+ * same, and every token service has GET.
+ */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;
 
-/** The client's request as this Pod sees it: with its own audience and its own scopes. */
+/** The client's request as this Pod sees it: with the Pod's own audience and scopes. */
 function tokenServiceRequest(request: TokenRequest, question: PodQuestion): FetchRequest {
   const { pod, scopes, withCredentials } = question;
   const byForm = asksByForm(request, question);
@@ -98,9 +101,9 @@ function tokenServiceRequest(request: TokenRequest, question: PodQuestion): Fetc
 }
 
 /**
- * The answer of a Pod that granted nothing, as the client gets it: status and body, and the headers that concern the client. The body is read
- * whole, so that a body that breaks off or decodes wrongly counts as a wrong answer of the Pod. Anyone can make a browser open this URL, so what is not
- * JSON is plain text.
+ * Passes on the answer of a Pod that granted nothing: its status, its body, and the headers that concern the client. We read the whole body first, so that
+ * a body that breaks off or decodes wrongly counts as a bad answer. Anyone can make a browser open this URL, so a body that is not JSON is sent as plain
+ * text.
  */
 export async function passRefusal(answer: Result<Response, Refusal>): Promise<Result<Response, Refusal>> {
   if (!answer.ok) return answer;

@@ -4,18 +4,18 @@ import type { PodQuestion } from "./plan.ts";
 
 type Asking = {
   readonly ask: (question: PodQuestion, signal: AbortSignal) => Promise<PodAnswer>;
-  /** Null: there is nothing in place of the Pod's answer. */
+  /** Returns an answer in place of the Pod's. Null if there is no such answer. */
   readonly standIn: (question: PodQuestion) => Promise<PodAnswer | null>;
 };
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** A pull that is one of several may be left out, so a token service that hangs must not delay the others' parts for longer. */
+/** If there are several Pods, a Pod's pulls may be left out. So a token service that hangs delays the parts of the other Pods by no more than this. */
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds nothing more is waited for that would not change the answer: pulls that are still open, once another
- * Pod has granted its part, or has refused a write. `signal` ends their calls, and `standIn` may answer for them.
+ * Asks all Pods at once. After three seconds we stop waiting if only pulls are still open, and another Pod has granted its part or refused a write.
+ * `signal` then ends the open calls, and `standIn` may answer for them.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
@@ -42,7 +42,7 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
 
-/** A grant of the edge's own is given at once, and what it is for must not cost another Pod's part. */
+/** A grant by the edge does not count here. It comes at once, so it would make us give up the parts of other Pods. */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {

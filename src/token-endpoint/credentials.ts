@@ -2,16 +2,16 @@ import { base64, utf8 } from "../lib/bytes.ts";
 import type { PodQuestion } from "./plan.ts";
 import { basicPair, type TokenRequest } from "./request.ts";
 
-/** By what a Pod knows who asks. It is hashed before anything is remembered by it, and is never logged. */
+/** Tells a Pod who asks. Credentials are hashed before anything is remembered under them, and they are never logged. */
 export type Credentials =
   | readonly [kind: "anonymous"]
-  /** User name and password as a header says them: joined by a colon, in base64. */
+  /** User name and password as in a Basic header: joined by a colon, in base64. */
   | readonly [kind: "password", pair: string]
   | readonly [kind: "refresh-token", token: string];
 
 /**
- * A user name and a password are the same credentials in a header and in a form, because a client whose form was refused comes back with the header
- * (containerd). Null: a request that has both, or twice the same, and it is the Pod's to say which counts.
+ * Returns the credentials of a request. A user name and a password are the same credentials in a header and in a form, because a client whose form was
+ * refused comes back with the header (containerd). Null if a request has both, or one of them twice, because only the Pod can say which counts.
  */
 export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRequest): Credentials | null {
   if (!withCredentials || request.anonymous) return ["anonymous"];
@@ -24,7 +24,7 @@ export function credentialsOf({ withCredentials }: PodQuestion, request: TokenRe
   }
   const [username, password, refreshToken] = secretFields.map((name) => form.get(name));
   if (refreshToken !== undefined) return form.size === 1 ? ["refresh-token", refreshToken] : null;
-  // No header can say a name with a colon (RFC 7617 §2).
+  // A header cannot carry a user name with a colon (RFC 7617 §2).
   const isPair = username !== undefined && password !== undefined && !username.includes(":");
   return isPair ? ["password", base64(utf8(`${username}:${password}`))] : null;
 }

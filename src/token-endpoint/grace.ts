@@ -18,16 +18,16 @@ export type GracePorts = Omit<AskPorts, "signal"> & {
   readonly grants: RememberedGrants;
   readonly waitUntil: (promise: Promise<unknown>) => void;
   readonly trace: Trace;
-  /** How many repositories of one question are remembered, forgotten or granted. */
+  /** How many repositories of one question may be remembered, forgotten or granted. */
   readonly maxRepositories: number;
 };
 
-/** A client gives up after 15 s (docker). A token service that takes longer than this has nothing to say to it. */
+/** docker gives up after 15 s, so a token service counts as failing if it has not answered after this time. */
 const silentAfterMs = 10_000;
 
 /**
- * Asks a Pod, and remembers what it grants and forgets what it refuses. While the Pod's token service fails, the edge grants by itself what it remembers.
- * The call goes on after such a grant, because its end says whether the service is back.
+ * Asks a Pod, remembers the pulls that the Pod grants, and forgets those that it refuses. While the Pod's token service fails, the edge itself grants the
+ * pulls that it remembers. The call to the Pod then goes on, because its end says whether the service is back.
  */
 export async function askWithGrace(
   question: PodQuestion,
@@ -48,7 +48,7 @@ export async function askWithGrace(
   return own;
 }
 
-/** The edge's own grant for as much of the question as it remembers; null if it may grant nothing. */
+/** Returns the edge's own grant for the remembered part of the question. Null if the edge may grant nothing. */
 export async function grantByEdge(
   question: PodQuestion,
   request: TokenRequest,
@@ -73,7 +73,7 @@ const endMsOf =
   (grantedAtMs: number): number =>
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
-/** Null: this Pod has no grace, it cannot be said whose request it is, or a stranger asks for many names, each of which would cost calls of the cache. */
+/** Null if this Pod has no grace, if we cannot say whose request this is, or if a stranger asks for many names, because each name costs calls of the cache. */
 function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
   const { pod, scopes } = question;
   if (pod.outage.graceSeconds === 0) return null;
@@ -82,7 +82,7 @@ function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories
   return credentials[0] === "anonymous" && scopes.length > maxRepositories ? null : { pod, credentials };
 }
 
-/** A service that answers that a client comes too often is not down. */
+/** Whether the token service is down. A service that answers 429 is not down, because it only says that the client asks too often. */
 function isFailing(asked: PodAnswer): boolean {
   if (asked.kind !== "unavailable") return false;
   const { answer } = asked;
@@ -99,11 +99,11 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
   if (status !== 401 && status !== 403) return;
   const forgotten = forgetRefused(status, learned);
   waitUntil(forgotten);
-  // The answer waits for it, so that what is asked after the answer finds nothing.
+  // The client's answer waits for this, so that no later request finds the refused grants.
   await forgotten;
 }
 
-/** A token service refuses a right also by a token without it. A token that the edge cannot verify says nothing. */
+/** If a token lacks a right that was asked for, the token service has refused that right. A token that the edge cannot verify says nothing. */
 async function rememberGranted(jwt: string, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories, now } = ports;
   const verdict = await verifyToken(jwt, question.pod, ports);
@@ -125,7 +125,7 @@ async function forgetRefused(status: number, { question, asker, ports }: Learned
   else await grants.forget(asker, pulled(question.scopes).slice(0, maxRepositories));
 }
 
-/** The repositories that these scopes allow to pull. */
+/** Returns the repositories that these scopes allow to be pulled. */
 const pulled = (scopes: readonly Access[]): readonly string[] => {
   const names = new Set(scopes.filter(({ type }) => type === "repository").map(({ name }) => name));
   return [...names].filter((name) => covers(scopes, { type: "repository", name, actions: ["pull"] }));

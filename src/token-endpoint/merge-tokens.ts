@@ -6,12 +6,13 @@ import type { Asked } from "./ask-pods.ts";
 import { accessForbidden } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-/** A token that lacks a Pod's part, because that Pod is down or its names were too many, lives only this long, so that clients ask again soon. */
+/** A token lacks a Pod's part if that Pod is down, or if the request has too many names. Such a token lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
 
 /**
- * Joins what the Pods granted in one bundle, or gives the refusal that decides. The first Pod that refuses more than pull decides, in request order. Refused pulls are left out, because clients ask for what they may not need (a
- * mount's source, a second name). If nothing is granted, the first refusal is the answer.
+ * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses more than pull, its refusal is the answer; of several such
+ * Pods, the first in request order decides. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a second
+ * name). If nothing is granted, the first refusal is the answer.
  */
 export async function mergeTokens(
   asked: readonly Asked[],
@@ -33,7 +34,7 @@ export async function mergeTokens(
   return ok(tokenResponse(parts, now, incomplete ? incompleteLifeSeconds : null));
 }
 
-/** A token service without POST answers 404, or 405. The client then comes back with GET for all of its scopes. */
+/** Whether the Pod's token service has no POST, so that it answers 404 or 405. The client then comes back with GET for all of its scopes. */
 function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean {
   if (answer.kind !== "refused" || !answer.answer.ok || !asksByForm(request, question)) return false;
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;
@@ -43,8 +44,8 @@ async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Re
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
   if (lacksForm(asked, request)) return err({ reason: "no-form" });
-  // The edge uses its own words for every refusal, because a stranger must not see whether there was a Pod to ask, and can make a Pod find fault with
-  // a parameter.
+  // A stranger must not see whether there was a Pod to ask, so the edge answers every refusal in its own words. Otherwise a stranger could send a parameter
+  // that a Pod complains about, and so learn that there is a Pod.
   if (request.anonymous && answer.kind === "refused") {
     await discard(asked);
     return err({ reason: "refused", error: accessForbidden });
@@ -52,7 +53,7 @@ async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Re
   return passRefusal(answer.answer);
 }
 
-/** Ends the answers that are not passed on, so that their connections are free. */
+/** Cancels an answer that is not passed on, so that its connection is free. */
 export async function discard({ answer }: Asked): Promise<void> {
   if (answer.kind !== "granted" && answer.answer.ok) await answer.answer.value.body?.cancel();
 }

@@ -12,8 +12,8 @@ import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
 /**
- * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to it. `decides`: it is asked for more than pull, so its
- * refusal is the answer.
+ * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to this Pod. `decides`: the question is for more than pull,
+ * so the client gets this Pod's refusal.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -34,12 +34,12 @@ type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
 type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
 
 const MAX_PODS = 5;
-/** For a dozen names of three components that were not pulled here before, and a hundred of four that were. */
+/** Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were. */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxKeys: 400 };
-/** For 200 names of five components. */
+/** Enough for 200 names of five components. */
 export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
 
-/** In the words of GitLab's token service, so that an unassigned name looks like a private one. */
+/** Uses the words of GitLab's token service, so that an unassigned name looks like a private one. */
 export const accessForbidden: OciError = { code: "DENIED", message: "access forbidden", members: { http_status: 403 } };
 const noLogin: OciError = {
   code: "UNAUTHORIZED",
@@ -48,8 +48,8 @@ const noLogin: OciError = {
 };
 
 /**
- * Which Pods to ask for what, in the order of the request. Without a scope that has a Pod it is a login: one question without scopes. `bounds` are those
- * of a user if the credentials are known to be good.
+ * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without scopes.
+ * `bounds` are those of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
@@ -82,14 +82,14 @@ export async function planQuestions(
   return ok({ questions: groups.flatMap((group) => question(group, request.anonymous || belongs(group.pod))), isCut });
 }
 
-/** A Pod never gets another Pod's credentials. It is asked anonymously, which can only be for pull. */
+/** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
 function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
   if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
   const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
 
-/** One question without scopes, to the Pod that the credentials belong to: whether they are good. */
+/** Returns one question without scopes. It asks the Pod to which the credentials belong whether they are good. */
 export async function planLogin(
   request: TokenRequest,
   directory: Directory,
@@ -104,8 +104,8 @@ export async function planLogin(
 }
 
 /**
- * The Pod that judges credentials that name no cell. Without a default Pod any Pod can do so if all have the same users; otherwise any made-up password
- * would tell a name without a Pod, which no Pod is asked for.
+ * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we asked no
+ * Pod then, a made-up password would show which names have no Pod.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
@@ -115,7 +115,7 @@ async function loginPod(directory: Directory): Promise<Result<Pod | null, Direct
   return id === undefined ? ok(null) : directory.pod(id);
 }
 
-/** The Pod that a routable credential names by its cell; null if it names no cell, or one that is not known here. */
+/** Returns the Pod that a routable credential names by its cell. Null if the credential names no cell, or a cell that the directory does not know. */
 async function ownerOf(
   { secret }: TokenRequest,
   directory: Directory,
@@ -130,7 +130,7 @@ type Lookup = {
   readonly bounds: PlanBounds;
 };
 
-/** Scopes by Pod, in request order. A malformed scope and one without a Pod are left out, as a token service leaves out what it denies. */
+/** Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
 async function assignScopes(
   scopes: readonly Access[],
   { directory, record, bounds }: Lookup,
@@ -157,7 +157,7 @@ async function assignScopes(
   return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/** The catalog is asked of every Pod, so all scopes for it are one, with as many actions as a scope may have. */
+/** Joins all scopes for the catalog into one, because every Pod is asked for the catalog. The joined scope has at most as many actions as a scope may have. */
 function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
   const [first, ...others] = scopes.filter(isCatalog);
   if (first === undefined || others.length === 0) return scopes;

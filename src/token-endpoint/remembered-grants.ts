@@ -10,17 +10,20 @@ import type { Credentials } from "./credentials.ts";
 export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 
 /**
- * Which pulls the token services have granted to whom, for as long as each Pod's `graceSeconds`. It is in the location's cache under an HMAC of Pod,
- * credentials and repository, so neither can be read from it, and whoever lacks the credentials finds nothing.
+ * Remembers which pulls the token services have granted to whom, for each Pod's `graceSeconds`. A grant is in the location's cache under an HMAC of Pod,
+ * credentials and repository. So the cache reveals none of the three, and without the credentials no grant can be found.
  */
 export type RememberedGrants = {
-  /** The repositories that are remembered, each with the time at which its grant was asked for, in milliseconds. */
+  /** Returns the repositories that are remembered, each with the time at which its grant was asked for, in milliseconds. */
   find(asker: Asker, repositories: readonly string[]): Promise<ReadonlyMap<string, number>>;
-  /** The token service granted it when it was asked at `askedAt`. */
+  /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
-  /** The token service just refused it. What was asked for before that no longer counts, even if it is remembered again later. */
+  /**
+   * Records that the token service just refused these pulls. A grant that was asked for before no longer counts, even if it is remembered after the
+   * refusal.
+   */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
-  /** The token service just refused these credentials, whatever they are for. */
+  /** Records that the token service just refused these credentials, whatever they were used for. */
   forgetAll(asker: Asker): Promise<void>;
 };
 
@@ -43,13 +46,13 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const granted = readCached(cache, path, schema);
       const refusals = await Promise.all([allRefused, deletedAtMs(cache, path)]);
       const at = await granted;
-      // What cannot be read may have been refused.
+      // If a record cannot be read, the pull may have been refused.
       if (at === null || at === "unreadable" || refusals.includes("unreadable")) return [];
       return refusals.every((refusedAtMs) => at.atMs > Number(refusedAtMs)) ? [[repository, at.atMs] as const] : [];
     });
     return (await Promise.all(found)).flat();
   };
-  /** No grant from before it lives longer. */
+  /** The tombstone need not live longer than `graceSeconds`, because no earlier grant does. */
   const refuse = ({ pod }: Asker, path: string, atMs: number) =>
     writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
@@ -75,9 +78,9 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {
         const path = await pathOf(asker, repository);
-        // What strangers ask for has no end, so their refusals are kept only of what is remembered, or may be.
+        // Strangers can ask for endless names, so their refusals are kept only if the grant is remembered, or may be.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
-        // It is overwritten, and not only outlived, because the cache may lose the tombstone first.
+        // The grant itself is overwritten too, because the cache may lose the tombstone first.
         await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
       };
       const all = (await hashers()).flatMap((pathOf) => repositories.map((repository) => forget(pathOf, repository)));
@@ -91,10 +94,13 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
   };
 }
 
-/** The path of one grant in the cache, or of all that these credentials were granted. */
+/** Returns the cache's path of one grant. With a null repository, the path is for all grants of these credentials. */
 type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
-/** JSON tells each field from the next one, whatever is in it. Another token service of the Pod has granted nothing yet. */
+/**
+ * JSON keeps the fields apart, whatever they contain. The token service's URL is one of them, because another token service of the Pod has granted nothing
+ * yet.
+ */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);
   return async ({ pod, credentials }, repository) => {

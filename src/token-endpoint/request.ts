@@ -12,15 +12,15 @@ export type TokenRequest = {
   /** The request has neither Basic credentials nor a form with a password or refresh token. */
   readonly anonymous: boolean;
   readonly authorization: string | null;
-  /** The password or refresh token. A routable one names its Pod's cell. It is never logged. */
+  /** The password or refresh token. If it is routable, it names its Pod's cell. It is never logged. */
   readonly secret: string | null;
   /** The parameters that are passed to the Pod in addition to scopes and service. */
   readonly passed: readonly (readonly [string, string])[];
-  /** Token services limit and ban by address, and that must be the client's, not the edge's. */
+  /** Token services limit and ban by address. They must see the client's address, not the edge's. */
   readonly forwarded: Readonly<Record<string, string>>;
 };
 
-/** Some clients ask for every repository that they have touched (regclient). A URL of Cloudflare's 16 KB holds fewer. */
+/** Some clients ask for every repository that they have touched (regclient). A URL has room for fewer, because Cloudflare's limit is 16 KB. */
 const MAX_SCOPES = 200;
 const MAX_FORM_BYTES = 64 * 1024;
 const passedByGet = ["account", "client_id"];
@@ -77,7 +77,7 @@ function passwordOf(authorization: string | null): string | null {
   return pair === null ? null : pair.slice(pair.indexOf(":") + 1);
 }
 
-/** User name and password as they are in a header, with one character for each byte; null if it is not base64. */
+/** Decodes the user name and password of a header, with one character for each byte. Null if the header is not base64. */
 export function basicPair(authorization: string): string | null {
   try {
     return atob(authorization.replace(/^basic\s+/i, "").trim());

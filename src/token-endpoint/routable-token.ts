@@ -2,8 +2,8 @@ import { decodeJwt } from "jose";
 import { isCompactJwt } from "../auth/bundle.ts";
 
 /**
- * The cell id (base36) that a GitLab credential carries, by which a login, which names no repository, finds its Pod. It proves nothing: a forged
- * credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
+ * Returns the cell id (base36) that a GitLab credential carries. A login names no repository, so the cell id tells which Pod to ask. The id proves nothing:
+ * a forged credential only goes to a Pod that refuses it. Null if the credential carries no cell id.
  */
 export function cellOf(credential: string): string | null {
   if (credential.length > MAX_CI_TOKEN_CHARACTERS) return null;
@@ -19,8 +19,8 @@ const randomBytes = 16;
 const lengthBytes = 1;
 
 /**
- * The lines `key:value` inside a GitLab routable token, version 01: `<prefix><payload>.01.<payload's length><CRC-32 of all before>`,
- * numbers in base36. The payload is 16 random bytes, the text, and a byte with its length. Null if any of this does not fit.
+ * Returns the lines `key:value` inside a GitLab routable token, version 01. The token is `<prefix><payload>.01.<payload's length><CRC-32 of all before>`,
+ * with numbers in base36. The payload is 16 random bytes, the text, and a byte with the text's length. Null if any of this does not fit.
  */
 export function routingText(token: string): string | null {
   if (token.length > MAX_ROUTABLE_CHARACTERS) return null;
@@ -34,7 +34,7 @@ export function routingText(token: string): string | null {
   return payload?.charCodeAt(payload.length - lengthBytes) === text?.length ? text : null;
 }
 
-/** CI job tokens: `glcbt-<JWT>`, perhaps with an instance's own prefix before, the cell in claim `c`. */
+/** Returns the cell of a CI job token, which is in claim `c`. The token is `glcbt-<JWT>`, perhaps with an instance's own prefix before it. */
 function cellOfCiToken(token: string): string | null {
   const mark = "glcbt-";
   const at = token.indexOf(mark);
@@ -49,7 +49,7 @@ function cellOfCiToken(token: string): string | null {
   }
 }
 
-/** The bytes as one character each; null for text that is not base64url. */
+/** Decodes base64url, with one character for each byte. Null if the text is not base64url. */
 function decodeBase64url(text: string): string | null {
   try {
     return atob(text.replaceAll("-", "+").replaceAll("_", "/"));

@@ -14,15 +14,15 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
 };
 
 /**
- * In all of a request. While an edge key is being replaced, each one costs four calls of the location's cache, and a request may make 50 calls in all
- * (Workers' free plan). Only mirrors name more repositories.
+ * The limit for a whole request. While an edge key is being replaced, each repository costs four calls of the location's cache, and a request may make 50
+ * calls in all (Workers' free plan). Only mirrors name more repositories.
  */
 const maxRememberedRepositories = 6;
 
 /** `pod` names the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
-/** The token endpoint: all Pods of the scopes are asked at once, each for its own scopes, and what they grant becomes one bundle. */
+/** Serves the token endpoint. It asks all Pods of the scopes at once, each for its own scopes, and joins their grants into one bundle. */
 export async function serveToken(request: Request, ports: TokenPorts): Promise<Result<ServedToken, Refusal>> {
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
@@ -51,8 +51,8 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * A request for very many names is a stranger's until a Pod has said that its credentials are good. So is one for new names while strangers have spent
- * their budget; otherwise a few of them could keep all users from logging in.
+ * Plans within the bounds of a stranger. If the request has too many names for them, or strangers have spent their budget, we first ask a Pod whether the
+ * credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
  */
 async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
   const plan = await planQuestions(request, directory, strangerBounds);
@@ -68,14 +68,17 @@ async function planFor(request: TokenRequest, directory: Directory, ask: Ask): P
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. It answers a name
- * that it does not have in the same way: with a token for nothing, or a refusal of the credentials. Otherwise anyone who has a password, good or wrong,
+ * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. So the client gets
+ * the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone who has a password, good or wrong,
  * would learn which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
-/** The login's answer, unless it is granted while a Pod of the scopes cannot be asked: the client should then come back. */
+/**
+ * Returns the login's answer. But if the login is granted and a Pod of the scopes was unavailable, returns the Pods' answers, so that the client comes
+ * back.
+ */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");
   const comeBack = isGranted && asked.some(({ answer }) => answer.kind === "unavailable");
