@@ -1,15 +1,15 @@
 import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
- * The bounds of address ranges: an even index has the first address of a range, and the next index the first address after it. The bounds only rise,
- * because ranges that overlap or touch are merged.
+ * The bounds of address ranges. A bound with an even index is the first address of a range. The next bound is the first address after that range. The
+ * bounds only rise, because ranges that overlap or touch are merged.
  */
 type Bounds = readonly bigint[];
 
-/** Addresses by their family. `::/0` contains no IPv4 address, although IPv4 has a mapped form. */
+/** The bounds of IPv4 ranges and of IPv6 ranges. `::/0` contains no IPv4 address, although each IPv4 address has an IPv6 form. */
 export type AddressRanges = { readonly 4: Bounds; readonly 6: Bounds };
 
-/** Ignores text that is not a block. */
+/** Parses blocks of addresses, and ignores each text that is not a block. */
 export function rangesOf(cidrs: readonly string[]): AddressRanges {
   const ranges = cidrs.flatMap((text) => {
     const cidr = parseCidr(text);
@@ -21,7 +21,7 @@ export function rangesOf(cidrs: readonly string[]): AddressRanges {
   return bounds;
 }
 
-/** The fewest CIDRs that contain exactly these addresses, in the order of the addresses, IPv4 first. */
+/** Returns the fewest CIDRs that contain exactly these addresses. IPv4 comes first, and each family is in the order of its addresses. */
 export const cidrsOf = (ranges: AddressRanges): readonly string[] =>
   ([4, 6] as const).flatMap((family) =>
     ranges[family].flatMap((first, index, bounds) =>
@@ -33,7 +33,7 @@ function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<
   let bits = first;
   while (bits < end) {
     let hostBits = 0n;
-    // The next larger block must begin here as well, and end within the range.
+    // A block may grow only if the larger block begins at the same address and ends within the range.
     while (bits % (2n << hostBits) === 0n && bits + (2n << hostBits) <= end) hostBits += 1n;
     yield `${formatIp({ family, bits })}/${(family === 4 ? 32n : 128n) - hostBits}`;
     bits += 1n << hostBits;

@@ -1,6 +1,9 @@
 import ipaddr from "ipaddr.js";
 
-/** What a name, an address or a port is made of. `URL` also takes quotes, commas and more (URL standard, "forbidden host code point"). */
+/**
+ * The characters of a host: a name or an address, and a port. `URL` would also accept quotes, commas and more (URL standard, "forbidden host code
+ * point").
+ */
 export const hostCharacters = /^[\w.:[\]-]+$/;
 
 /** Whether a text is a name or an address, with or without a port. */
@@ -16,12 +19,12 @@ const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+)
 
 /** An address as a number of 128 bits. IPv4 is kept in its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
 export type Ip = { readonly family: 4 | 6; readonly bits: bigint };
-/** A block of addresses (RFC 4632), which differ from `bits` only in the last `hostBits` bits. */
+/** A block of addresses (RFC 4632). Its addresses differ from `bits` only in the last `hostBits` bits. */
 export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
 
-/** Null if the text is not an address. A zone (`%eth0`) is refused, because it has a meaning only on its own machine. */
+/** Null if the text is not an address. A zone (`%eth0`) is refused, because a zone means something only on its own machine. */
 export function parseIp(text: string): Ip | null {
   const bits = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
   return bits === null ? null : { family: bits >> 32n === 0xffffn ? 4 : 6, bits };
@@ -32,7 +35,7 @@ export function formatIp({ family, bits }: Ip): string {
   return new ipaddr.IPv6(partsOf(bits, 16n)).toString();
 }
 
-/** An address without a length is a block of one address. Null if the text is not a block. */
+/** Parses `<address>/<length>`. An address without a length is a block of one address. Null if the text is not a block. */
 export function parseCidr(text: string): Cidr | null {
   const [address = "", length, ...rest] = text.split("/");
   const ip = parseIp(address);
@@ -40,12 +43,15 @@ export function parseCidr(text: string): Cidr | null {
   const written = address.includes(":") ? 128 : 32;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > written)) return null;
   const hostBits = BigInt(length === undefined ? 0 : written - Number(length));
-  // A block that is larger than the mapped range, such as ::/0, is an IPv6 block.
+  // A block that is larger than all of mapped IPv4 (`::ffff:0:0/96`), such as `::/0`, is an IPv6 block.
   const family = hostBits > 32n ? 6 : ip.family;
   return { family, bits: (ip.bits >> hostBits) << hostBits, hostBits };
 }
 
-/** Other programs read the octal, hexadecimal and shortened forms of inet_aton differently, so we refuse them although ipaddr.js would take them. */
+/**
+ * Accepts only four decimal numbers. Programs read the octal, hexadecimal and shortened forms of inet_aton differently, so we refuse these forms,
+ * although ipaddr.js would take them.
+ */
 function parseIpv4(text: string): bigint | null {
   if (!ipaddr.IPv4.isValidFourPartDecimal(text)) return null;
   return joined(ipaddr.IPv4.parse(text).octets, 8n) | mapped;
@@ -54,7 +60,7 @@ function parseIpv4(text: string): bigint | null {
 function parseIpv6(text: string): bigint | null {
   const tail = text.slice(text.lastIndexOf(":") + 1);
   if (text.includes("%") || (tail.includes(".") && parseIpv4(tail) === null)) return null;
-  // ipaddr.js takes `::192.0.2.1` (RFC 4291 §2.5.5.1) for the mapped address `::ffff:192.0.2.1`.
+  // ipaddr.js would read `::192.0.2.1` (RFC 4291 §2.5.5.1) as the mapped address `::ffff:192.0.2.1`, so we give it `::0:192.0.2.1`.
   const plain = text.replace(/^::(?=\d+\.)/, "::0:");
   return ipaddr.IPv6.isValid(plain) ? joined(ipaddr.IPv6.parse(plain).parts, 16n) : null;
 }

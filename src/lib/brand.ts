@@ -1,4 +1,4 @@
 declare const brand: unique symbol;
 
-/** A string whose type says that it was parsed: only the `parse…` function of `Name` makes one. */
+/** A string whose type shows that it was parsed. Only the `parse…` function of `Name` returns this type. */
 export type Brand<T, Name extends string> = T & { readonly [brand]: Name };

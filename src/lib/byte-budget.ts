@@ -6,7 +6,7 @@ export class ByteBudget {
     this.#left = maxBytes;
   }
 
-  /** Returns false if fewer bytes are left. */
+  /** Returns false, and takes nothing, if fewer bytes are left. */
   take(bytes: number): boolean {
     if (bytes > this.#left) return false;
     this.#left -= bytes;

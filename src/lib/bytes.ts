@@ -22,7 +22,7 @@ export const base64url = (bytes: ArrayBuffer | Uint8Array): string => withoutPad
 export const paddedBase64url = (bytes: ArrayBuffer | Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("/", "_");
 
-/** We do not use `/=+$/`, because it takes quadratic time on a run of `=` that does not end the text. */
+/** We do not use `/=+$/`, because it takes quadratic time on a long run of `=` in the middle of a text. */
 function withoutPadding(text: string): string {
   let end = text.length;
   while (text[end - 1] === "=") end -= 1;
@@ -49,14 +49,14 @@ export function concatBytes(...parts: readonly Uint8Array[]): Uint8Array<ArrayBu
   return bytes;
 }
 
-/** The inverse of {@link base64url}; null if the text is not its canonical output. */
+/** Decodes the output of {@link base64url}. Null if `base64url` would never write this text. */
 export function parseBase64url(text: string): Uint8Array<ArrayBuffer> | null {
   if (!/^[A-Za-z0-9_-]*$/.test(text) || text.length % 4 === 1) return null;
   const bytes = Uint8Array.from(atob(text.replaceAll("-", "+").replaceAll("_", "/")), (char) => char.charCodeAt(0));
   return base64url(bytes) === text ? bytes : null;
 }
 
-/** Whether two secrets are equal. Their whole digests are compared, so that the time taken does not tell where they differ. */
+/** Whether two secrets are equal. We compare their digests to the end, so that the time taken does not show where the secrets differ. */
 export async function sameSecret(one: string, other: string): Promise<boolean> {
   const digests = [one, other].map((text) => crypto.subtle.digest("SHA-256", utf8(text)));
   const [left = "", right = ""] = (await Promise.all(digests)).map(hex);

@@ -1,8 +1,8 @@
 type Weight<V> = { readonly maxBytes: number; readonly bytesOf: (value: V) => number };
 
 /**
- * A Map of at most `maxEntries` entries, and of at most `maxBytes` if its values differ much in size. The entries that were set longest ago are dropped
- * first (a Map iterates in insertion order).
+ * A Map of at most `maxEntries` entries. If a weight is given, the values have at most `maxBytes` in all. The entries that were set longest ago are
+ * dropped first (a Map iterates in insertion order).
  */
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();

@@ -4,13 +4,13 @@ import { utf8 } from "./bytes.ts";
 export type EdgeKeys = readonly Uint8Array<ArrayBuffer>[];
 
 /**
- * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that what is sealed for one
- * does not open for another. There is no salt because the edge key is random already (RFC 5869 §3.1).
+ * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that a text that was sealed
+ * for one purpose cannot be opened for another. There is no salt because the edge key is random already (RFC 5869 §3.1).
  */
 export const deriveAesKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "AES-GCM", length: 256 }, usages: ["encrypt", "decrypt"] });
 
-/** An HMAC-SHA-256 key of one use, derived in the same way. */
+/** Derives an HMAC-SHA-256 key for one purpose in the same way. */
 export const deriveHmacKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "HMAC", hash: "SHA-256", length: 256 }, usages: ["sign"] });
 

@@ -1,6 +1,6 @@
 import { utf8 } from "./bytes.ts";
 
-/** Returns the value of a JSON text. Undefined, which is not a value of JSON, if the text is not JSON. */
+/** Returns the value of a JSON text, or undefined if the text is not JSON. No JSON text has the value undefined. */
 export function parseJson(text: string): unknown {
   try {
     return JSON.parse(text);
@@ -15,7 +15,7 @@ export function parseJsonObject(text: string): Readonly<Record<string, unknown>>
   return typeof json === "object" && json !== null && !Array.isArray(json) ? { ...json } : null;
 }
 
-/** Makes a JSON answer of the edge. The length is announced, so that an answer to HEAD has it too. No cache may keep the answer. */
+/** Makes a JSON answer of the edge. We set `Content-Length`, so that an answer to HEAD has it too. No cache may keep the answer. */
 export function jsonResponse(
   value: unknown,
   init: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> },

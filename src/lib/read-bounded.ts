@@ -1,13 +1,16 @@
-/** A sender may send each byte as its own chunk, and each chunk costs as much as a small request. Networks cut a body into longer pieces than this. */
+/**
+ * Chunks must be at least this long on average. A sender may send each byte as its own chunk, and each chunk costs us as much as a small request.
+ * Networks cut a body into longer chunks than this.
+ */
 const minBytesPerChunk = 512;
-/** A client sends its form in one piece, but a Pod may write its list name by name. */
+/** So many chunks may be shorter. A client sends its form in one piece, but a Pod may write its list name by name. */
 const spareChunks = { request: 32, answer: 1_000 };
 
 type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
 
 /**
- * Reads the whole body. Null if the body is longer than `maxBytes` or comes in very small pieces. Once that is known, or `signal` is aborted, the rest
- * is not read.
+ * Returns the whole body, or null if the body is longer than `maxBytes` or comes in very small pieces. Stops reading once this is known, or once
+ * `signal` is aborted.
  */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,

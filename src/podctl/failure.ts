@@ -1,6 +1,6 @@
 import type { Result } from "../lib/result.ts";
 
-/** The command fails for a reason that the operator can mend. Its message is printed without a stack trace. */
+/** A failure that the operator can correct. Its message is printed without a stack trace. */
 export class CliFailure extends Error {
   override name = "CliFailure";
   readonly exitCode: number;

@@ -1,7 +1,7 @@
-/** What commands print: results go to standard output, progress and errors to standard error. Only a terminal gets colours. */
+/** Prints what commands have to say: results on standard output, progress and errors on standard error. Only a terminal gets colours. */
 import picocolors from "picocolors";
 
-/** For text on standard output. picocolors would take the variable `CI` for a terminal. */
+/** Colours for text on standard output. We test for a terminal ourselves, because picocolors would take the variable `CI` as a sign of one. */
 export const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env["NO_COLOR"]);
 
 export const print = (text: string): void => void process.stdout.write(`${printable(text)}\n`);
@@ -11,7 +11,7 @@ const isOnTerminal = () => process.stderr.isTTY === true;
 const escapeCode = "\u001b";
 const clearLine = `\r${escapeCode}[K`;
 
-/** A line on standard error. On a terminal it takes the place of a progress bar, if there is one. */
+/** Prints a line on standard error. On a terminal, the line replaces the progress bar, if one is shown. */
 export const note = (text: string): void =>
   void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
 
@@ -19,8 +19,8 @@ export const note = (text: string): void =>
 const colourOrControl = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|[^\\P{Cc}\\n\\t]`, "gu");
 
 /**
- * A KV value, a token's claim or a Pod's answer must not move the cursor, clear the screen or write to the clipboard of the operator's
- * terminal (CWE-150). The escape is JSON's and YAML's own, so a printed file still says the same.
+ * Foreign text (a KV value, a token's claim, a Pod's answer) must not move the cursor, clear the screen or write to the clipboard of the operator's
+ * terminal (CWE-150). We escape as JSON and YAML do, so a printed file still says the same.
  */
 const printable = (text: string): string =>
   text.replaceAll(colourOrControl, (found) => (found.length > 1 && colors.isColorSupported ? found : inOneLine(found)));
@@ -29,7 +29,7 @@ const printable = (text: string): string =>
 export const inOneLine = (text: string): string =>
   text.replaceAll(/\p{Cc}/gu, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
 
-/** `1234567` as `1,234,567`, whatever the machine's language is. */
+/** Formats `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");
 /** `1 key`, `2 keys`. */
 export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
@@ -40,14 +40,14 @@ type Progress = {
   readonly end: () => void;
 };
 
-/** Short work shows nothing. */
+/** Work that is done sooner shows no progress. */
 const firstLineMs = 1_500;
 const lineEveryMs = 2_000;
 const barEveryMs = 100;
 
 /**
- * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal shows a bar that stays on
- * its line; other outputs get lines. The bar takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
+ * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal shows a bar on one line; other outputs
+ * get new lines. The bar takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();

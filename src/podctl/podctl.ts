@@ -3,7 +3,7 @@ import { enableCompileCache } from "node:module";
 import { CliFailure } from "./failure.ts";
 import { note } from "./output.ts";
 
-// Stripping the types of all modules takes half of the time of a short command, so Node keeps the result in its cache.
+// Half of the time of a short command is spent on stripping types from all modules, so Node keeps the stripped modules in its cache.
 enableCompileCache();
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
@@ -15,7 +15,7 @@ process.stdout.on("error", (error: NodeJS.ErrnoException) => {
 process.stderr.on("error", () => {});
 
 try {
-  // npm runs a script in this package's folder, but a path is meant for the folder where npm was called.
+  // npm runs a script in this package's folder, but the operator writes paths relative to the folder where npm was called.
   const { npm_lifecycle_event: script, INIT_CWD: calledIn } = process.env;
   if (script === "podctl" && calledIn) process.chdir(calledIn);
   const { createProgram } = await import("./program.ts");

@@ -27,5 +27,8 @@ export const akamai = defineSigner({
 
 const tokenOf = (key: string, window: UrlWindow): string => `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
 
-/** The path as it is in the URL, which escapes the wildcards of an acl (`*`, `?`, `!`). The glob `?` replaces `~`, which would end the field. */
+/**
+ * Returns the path with its special characters escaped, so an acl's wildcards (`*`, `?`, `!`) in it match only themselves. A `~` would end the field,
+ * so the wildcard `?` takes its place.
+ */
 const aclOf = (key: string): string => encodePath(`/${key}`).replaceAll("~", "?");

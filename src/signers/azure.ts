@@ -45,14 +45,15 @@ export const azure = defineSigner({
      * GitLab's registry with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the root as `<no name>`.
      */
     legacyRoot: v.optional(v.boolean()),
-    /** Emulators have the account in the path. */
+    /** Emulators have the account in the path, not in the host name. */
     addressing: v.optional(v.picklist(["virtual-host", "path"]), "virtual-host"),
     credentials: sealed,
   }),
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // Each line is an unescaped field. These are not used and so empty: st, si, sip, snapshot, ses, five headers; in a delegation also saoid, suoid, scid.
+  // Each line is one unescaped field. The fields that we do not use are empty lines: st, si, sip, snapshot, ses and five headers; for a delegation
+  // key also saoid, suoid and scid.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);

@@ -6,7 +6,10 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** The HMAC form of bunny.net's CDN token authentication. Other parameters are signed unescaped and sent escaped. */
+/**
+ * The HMAC form of bunny.net's CDN token authentication. Other query parameters are signed too: the signed text has them unescaped, the URL has them
+ * escaped.
+ */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, key: textHmacKey("SHA-256") }),

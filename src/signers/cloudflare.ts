@@ -7,13 +7,13 @@ import { atBaseUrl, cdnEntries, parameterName, sealed, storeConfig } from "./sto
 import { epochSeconds } from "./window.ts";
 
 /**
- * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The rule says how long a token lives, so the token contains the
- * time when the URL ends, minus that lifetime.
+ * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The rule says how long a token lives, so the time in the token
+ * is the end of the URL minus the rule's lifetime.
  */
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {
     ...cdnEntries,
-    /** The rule's `lengthOfSeparator` is the length of `?<parameter>=`. */
+    /** The name of the query parameter that has the token. The rule's `lengthOfSeparator` is the length of `?<parameter>=`. */
     parameter: v.optional(parameterName, "verify"),
     /** The rule's `ttl`. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),

@@ -16,7 +16,10 @@ const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(t
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
-    /** Only clients in this IPv4 block may use the URL. This requires a custom policy, which is in the URL; otherwise the policy is canned. */
+    /**
+     * Only clients in this IPv4 block may use the URL. Such a URL contains its whole policy (a custom policy). Without this member, the policy is
+     * canned.
+     */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
     /** CloudFront assumes SHA-1 if the URL does not name a hash. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
@@ -24,7 +27,7 @@ export const cloudfront = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  /** The text is the policy. A canned policy is not in the URL, because CloudFront makes it again. */
+  /** Returns the policy. A canned policy is not in the URL, because CloudFront makes the same policy from the URL. */
   textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };

@@ -44,7 +44,7 @@ export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   return element(tags.sequence, concatBytes(...integers));
 }
 
-/** Drops leading zeros, but leaves one where the number would otherwise be negative. */
+/** Drops leading zeros, but keeps one zero if the number would be negative without it. */
 function unsigned(bytes: Uint8Array): Bytes {
   const first = bytes.findIndex((byte) => byte !== 0);
   const digits = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);

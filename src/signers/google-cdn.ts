@@ -6,7 +6,10 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
-/** Cloud CDN and Media CDN check a signature of the URL itself, or of a prefix that the query names. Here the prefix is always the whole URL of one blob. */
+/**
+ * Cloud CDN and Media CDN accept a signature of the URL itself, or of a URL prefix that the query names. We sign the whole URL of one blob as the
+ * prefix.
+ */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
 /** Google Cloud CDN signed URLs. The CDN lets unsigned requests pass, so the bucket behind it must be private. */
@@ -23,14 +26,17 @@ export const googleCdn = defineSigner({
 
 type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
 
-/** In the form `url`, attribution comes first, because it is signed too. */
+/** Returns the text to sign. In the form `url`, the attribution comes before `Expires`, because the attribution is signed too. */
 export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;
   if (form === "prefix") return `URLPrefix=${paddedBase64url(utf8(cdnUrl(config.baseUrl, key, [])))}&${ends}`;
   return `${cdnUrl(config.baseUrl, key, attribution)}${attribution.length === 0 ? "?" : "&"}${ends}`;
 }
 
-/** `signed` is the text with its signature. In the form `url` this is the whole URL; in the form `prefix` it is the query, and attribution follows. */
+/**
+ * Returns the signed URL. `signed` is the text with its signature. In the form `url`, `signed` is the whole URL already. In the form `prefix`,
+ * `signed` is the first part of the query, and the attribution follows.
+ */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;
   const unsigned = attribution.length === 0 ? "" : `&${encodeQuery(attribution)}`;

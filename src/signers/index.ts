@@ -35,7 +35,7 @@ export const schemes = {
 
 export type Scheme = keyof typeof schemes;
 
-/** The schema of one store in `blobs.stores`, which is the strict schema of the store's scheme. */
+/** The schema of one store in `blobs.stores`. The store's scheme selects the schema. */
 export const storeSchema = v.variant(
   "scheme",
   Object.values(schemes).map(({ config }) => config),
@@ -44,7 +44,7 @@ export type Store = v.InferOutput<typeof storeSchema>;
 /** A store that the edge makes URLs for. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
-/** A store was parsed by the schema of its own scheme, so it fits the signer of that scheme. The types of a table cannot say this. */
+/** Returns the signer of a store's scheme. The types do not show that signer and store fit, but the schema of the same scheme parsed the store. */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
 /** The scheme, host and port that the clients of a store connect to; null if the Pod's own redirect says where. */
@@ -52,8 +52,8 @@ export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Returns where a store's blobs are, as host and path, however its URLs are written. Null if the Pod's own redirect says where. A CDN in front of a
- * bucket is another place, because no record says which bucket is behind it.
+ * Returns the host and path of a store's blobs, in the same form for each way of writing its URLs. Null if the Pod's own redirect says where. A CDN
+ * in front of a bucket counts as another place, because no record says which bucket is behind it.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;
@@ -65,7 +65,10 @@ export function storePlace(store: Store): string | null {
   return names.filter((name) => name !== "").join("/");
 }
 
-/** Parses what was sealed for a store of this scheme and imports its keys. The error says what is wrong and what is wanted, but never the value. */
+/**
+ * Parses the secret that was sealed for a store of this scheme, and imports its keys. The error says what is wrong and what is wanted, but never
+ * quotes the secret.
+ */
 export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
   const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
   if (schema === null) return err(`is not needed: scheme "${scheme}" has no secret`);
@@ -73,7 +76,10 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
   return parsed.success ? ok(parsed.output) : err(whatIsWrong(parsed.issues[0]));
 }
 
-/** Returns our own message, or what valibot expected. If a secret has several forms, the message is about the one that is nearly given. */
+/**
+ * Says what is wrong with a secret, in our own words or in valibot's. If a secret has several forms, the message is about the form that is partly
+ * given.
+ */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;
   const at = v.getDotPath(given);

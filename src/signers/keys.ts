@@ -35,7 +35,7 @@ const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>
 const orNull = (bytes: Bytes | null, use: (bytes: Bytes) => Promise<CryptoKey>): Promise<CryptoKey | null> =>
   bytes === null || bytes.length === 0 ? Promise.resolve(null) : use(bytes);
 
-/** An HMAC key that is the UTF-8 of a text. */
+/** An HMAC key whose bytes are a text in UTF-8. */
 export const textHmacKey = (hash: Hash) =>
   imported("a text that is not empty", (text) => orNull(utf8(text), (bytes) => importHmac(hash, bytes)));
 
@@ -69,13 +69,13 @@ async function importPem(text: string): Promise<PrivateKey | null> {
     const [sha1, sha256] = await Promise.all([importRsa(der, "SHA-1"), importRsa(der, "SHA-256")]);
     return { kind: "rsa", sha1, sha256 };
   } catch (error) {
-    // Only WebCrypto reads which kind of key PKCS#8 holds, so what is not RSA is tried as P-256.
+    // The label of PKCS#8 does not say which kind of key the text holds, so we try RSA first and then P-256.
     if (kind === "rsa") throw error;
     return { kind: "p256", key: await importP256(der) };
   }
 }
 
-/** Reads the labels of RFC 7468 §10 and OpenSSL's older ones, and skips parameters before the key. */
+/** Reads a private key in PEM, with a label of RFC 7468 §10 or an older label of OpenSSL. Skips parameters before the key. */
 function parsePem(text: string): { readonly kind: "rsa" | "p256" | "unknown"; readonly der: Bytes } | null {
   const found = /-----BEGIN (RSA |EC |)PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END \1PRIVATE KEY-----/.exec(text);
   const body = parseBase64((found?.[2] ?? "").replace(/\s/g, ""));

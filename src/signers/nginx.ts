@@ -25,14 +25,14 @@ const config = v.pipe(
 const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
 
 /**
- * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. The signed text is the expression in the server's
- * configuration, which consists of `$uri` (which nginx has unescaped), `$expires` and, for MD5, `$secret`.
+ * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. The signed text is the expression from the
+ * server's configuration. It contains `$uri` (as nginx unescapes it), `$expires` and, for MD5, `$secret`.
  */
 export const nginx = defineSigner({
   config,
   secret: secretSchema,
   ...atBaseUrl,
-  // MD5 is not a signature: the text that it hashes holds the secret.
+  // With MD5 there is no signed text to show, because the text that is hashed contains the secret.
   textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
   sign: async (request, text) => {
     const { key, config: store, secret, window, attribution } = request;

@@ -1,4 +1,4 @@
 import { storeConfig } from "./store.ts";
 
-/** The Pod's own redirect is passed on if it points to one of the Pod's `blobs.hosts`. Nothing is signed here. */
+/** The edge passes on the Pod's own redirect if it points to one of the Pod's `blobs.hosts`. The edge signs nothing for this scheme. */
 export const pod = { config: storeConfig("pod", {}) };

@@ -14,7 +14,7 @@ const config = storeConfig("s3-v4a", {
   ...located,
   /** `https://<alias>.accesspoint.s3-global.amazonaws.com` */
   endpoint: originUrl,
-  /** The regions that may answer, as names that are joined by commas. A `*` in a name matches anything. */
+  /** The names of the regions that may answer, joined by commas. A `*` in a name matches any text. */
   regionSet: v.optional(nonEmpty, "*"),
   credentials: sealed,
 });
@@ -54,8 +54,8 @@ const presignRequest = ({ method, key, config: store, secret, window, attributio
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 /**
- * Derives the key pair of an access key by NIST SP 800-108 in counter mode. If a result is outside the curve's order, which is rare, the next counter
- * is tried.
+ * Derives the key pair of an access key by NIST SP 800-108 in counter mode. Rarely, a result is outside the curve's order; then the next counter is
+ * tried.
  */
 async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));

@@ -4,7 +4,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./sigv4.ts";
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** An access key, as AWS hands it out. The key of a session has a token and an end. */
+/** An access key, as AWS hands it out. A session's key also has a token and an end. */
 export const accessKey = v.object({
   ...secretEntries,
   accessKeyId: nonEmpty,
@@ -20,7 +20,7 @@ const config = storeConfig("s3", {
   credentials: sealed,
 });
 
-/** AWS Signature Version 4 in the query, for S3 and all stores that speak it: R2 (region `auto`), MinIO, Ceph, versitygw. */
+/** AWS Signature Version 4 in the query, for S3 and all stores with S3's protocol: R2 (region `auto`), MinIO, Ceph, versitygw. */
 export const s3 = defineSigner({
   config,
   secret: accessKey,

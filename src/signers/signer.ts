@@ -10,9 +10,9 @@ export type SignRequest<Config, Secret> = {
   readonly config: Config;
   readonly secret: Secret;
   readonly window: UrlWindow;
-  /** Query parameters that say for whom the URL is. Empty, unless the store asks for them. */
+  /** Query parameters that say for whom the URL was made. Empty if the store does not want them. */
   readonly attribution: readonly Parameter[];
-  /** What Signature Version 4 remembers between requests. */
+  /** The signing keys that Signature Version 4 remembers between requests. */
   readonly dayKeys: DayKeys;
 };
 
@@ -27,15 +27,15 @@ export type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericS
 /** One URL-signing scheme. It is pure: the same request gives the same URL, except for ECDSA's random part. */
 export type Signer<Config, Secret> = {
   readonly config: v.GenericSchema<unknown, Config>;
-  /** Null if nothing is sealed for such a store. */
+  /** Null if stores of this scheme have no secret. */
   readonly secret: SecretSchema<Secret> | null;
   /** The bucket or base URL to which a sealed secret is bound. */
   target(config: Config): string;
   /** The scheme, host and port that clients connect to. */
   origin(config: Config): string;
   /**
-   * The text that is signed, as the scheme's own documents write it. For Signature Version 4 this is the canonical request. Null if no key signs. The
-   * text may contain a part of the secret (Akamai's salt), so it may be shown only if the secret is a stand-in.
+   * The text that is signed, as the scheme's own documents write it. For Signature Version 4 this is the canonical request. Null if no text is signed
+   * with a key. The text may contain a part of the secret (Akamai's salt), so show it only if the secret is a stand-in.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   /** The signed URL. */
@@ -44,11 +44,11 @@ export type Signer<Config, Secret> = {
 
 type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config, Secret>, "textToSign" | "sign"> & {
   textToSign(request: SignRequest<Config, Secret>): Text;
-  /** `text` is what `textToSign` gives for this request, so that what is shown is what is signed. */
+  /** `text` is the result of `textToSign` for this request, so podctl shows exactly the text that is signed. */
   sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
 };
 
-/** Makes a signer that keeps its own types, because the table derives the union of all stores from them. */
+/** Makes a signer and keeps its exact types, because the table of schemes derives the type of all stores from them. */
 export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret, Text extends string | null>(
   definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
 ): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
@@ -56,7 +56,7 @@ export const defineSigner = <Schema extends v.GenericSchema, Secret extends Stor
   sign: (request) => definition.sign(request, definition.textToSign(request)),
 });
 
-/** The member that every sealed secret may have: when the secret ends. */
+/** The member that every sealed secret may have: the time when the secret ends. */
 export const secretEntries = {
   expiresAt: v.optional(
     v.pipe(

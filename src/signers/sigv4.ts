@@ -21,8 +21,9 @@ export type PresignRequest = {
 };
 
 /*
- * A presigned URL in the form that AWS and Google share (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process") is made
- * in three steps: the canonical request, the string to sign, the URL. The path is escaped once, as S3 wants it; other services of AWS escape it twice.
+ * AWS and Google share one form of presigned URL (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process"). It is made
+ * in three steps: the canonical request, the string to sign, the URL. The path is escaped once, as S3 wants it; other services of AWS escape it
+ * twice.
  */
 
 const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
@@ -49,7 +50,7 @@ export async function stringToSign(request: PresignRequest, canonical: string): 
   return [request.algorithm, dateTimeOf(request), scopeOf(request), digest].join("\n");
 }
 
-/** Returns the URL. `canonical` is {@link canonicalRequest} of the request, and `sign` gets the string to sign and the credential scope. */
+/** Returns the signed URL. `canonical` is the {@link canonicalRequest} of `request`. `sign` gets the string to sign and the credential scope. */
 export async function presign(
   request: PresignRequest,
   canonical: string,
@@ -61,15 +62,15 @@ export async function presign(
 }
 
 /**
- * The signing key of each secret for the last day on which it signed, because the four HMACs behind a key are most of the work of a signature. The
- * caller owns the map, and an entry disappears with its secret.
+ * Each secret's last signing key, which is valid for one day. We keep the key because the four HMACs that derive it are most of the work of a
+ * signature. The caller owns the map, and an entry disappears with its secret.
  */
 export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 
 type KeyChain = {
   /** The vendor's prefix and the secret key. */
   readonly start: string;
-  /** The object by which `dayKeys` remembers the key. */
+  /** `dayKeys` keeps the signing key under this object. */
   readonly secret: object;
   readonly dayKeys: DayKeys;
 };

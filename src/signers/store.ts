@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseCidr } from "../lib/address.ts";
 import { encodePath } from "./encode.ts";
 
-/** The clients that a store is for. A client must fit every member that is given, and one fitting entry of a member is enough. */
+/** The clients that a store is for. A client must fit every member that is given. To fit a member, it must fit at least one entry of the member. */
 export const when = v.strictObject({
   /** ISO 3166-1 alpha-2, or Cloudflare's `T1` for Tor. */
   countries: v.optional(v.array(v.pipe(v.string(), v.regex(/^[A-Z][A-Z1]$/)))),
@@ -21,7 +21,7 @@ export const when = v.strictObject({
 });
 export type When = v.InferOutput<typeof when>;
 
-/** A directory in the bucket, without slashes at its ends and without dot segments, which a client's URL parser would resolve. */
+/** A directory in the bucket, without slashes at its ends. Dot segments are refused, because a client's URL parser would resolve them. */
 const prefix = v.pipe(
   v.string(),
   v.check(
@@ -40,7 +40,7 @@ export const storeConfig = <const Scheme extends string, const Entries extends v
 export const located = {
   /** The registry's root directory in the store. */
   prefix: v.optional(prefix, ""),
-  /** Whether URLs say for whom they were made, so that the log of the store shows it. */
+  /** Whether a URL says for whom it was made, so that the store's log shows this. */
   attribution: v.optional(v.boolean()),
 };
 
@@ -59,7 +59,7 @@ export const originUrl = v.pipe(
   ),
 );
 
-/** The URL of an object store has the bucket in its path or before its host, or the endpoint's host name is itself bound to the bucket. */
+/** `addressing` says where the URL has the bucket: in its path, before its host, or nowhere because the endpoint's host is bound to one bucket. */
 export const bucketEntries = {
   bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),
   addressing: v.optional(v.picklist(["path", "virtual-host", "bound-host"]), "path"),

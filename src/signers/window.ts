@@ -1,15 +1,15 @@
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
-/** A URL that is signed again within one window is the same, so parallel ranges and retries share it. */
+/** Within one window, a blob is signed with the same URL again, so parallel ranges and retries share the URL. */
 const windowMs = 600_000;
 /**
- * A URL lives at least this long after it is handed out, which is the whole life of a registry's own URL. A slow client queues its layers, Dragonfly
- * keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
+ * A URL lives at least this long after it is handed out. This is as long as a registry's own URL lives in all. A slow client queues its layers,
+ * Dragonfly keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
  */
 const minLifeMs = 1_200_000;
 
 /**
- * Returns the window of a URL that is signed now. Its start is rounded down to `windowMs`. Its end leaves each URL at least `minLifeMs`, but is not
+ * Returns the window of a URL that is signed now. The start is rounded down to `windowMs`. The end leaves each URL at least `minLifeMs`, but is not
  * after `credentialEndsAt`. Null if the credential ends too soon.
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
@@ -21,7 +21,7 @@ export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWind
   return { issuedAt: new Date(issuedAtMs), expiresAt: new Date(expiresAtMs) };
 }
 
-/** Whether a URL of this window is what `signingWindow` would still give. */
+/** Whether `signingWindow` would still return this window. */
 export const isCurrentWindow = ({ issuedAt, expiresAt }: UrlWindow, now: Date): boolean =>
   issuedAt <= now && expiresAt.getTime() - now.getTime() > minLifeMs;
 

@@ -9,9 +9,9 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
-  /** The edge answered with a manifest that it holds for as long as a proof lives. */
+  /** The edge answered with its own copy of a manifest, which it keeps for as long as a proof lives. */
   | "kept"
-  /** The edge answered from what it holds, because the Pod's registry or its token service failed. */
+  /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
   | "stale"
   | "merged"
   | "token"
@@ -28,23 +28,26 @@ export type Outcome =
 /** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
 export type Trace = {
   kvReads: number;
-  /** The keys in those reads. KV charges for keys. */
+  /** How many keys these reads asked for in all. KV charges by the key. */
   kvKeys: number;
-  /** Repeated requests are counted too. */
+  /** How many requests were sent to Pods. Each repeat counts. */
   podRequests: number;
-  /** Why KV did not answer, when older values were used instead. */
+  /** The reason why KV did not answer, if older values were used instead. */
   kvFailure?: string;
   /** Where the proof for a signed URL came from. */
   proof?: "memory" | "cache" | "manifest" | "head";
-  /** The Pod broke off a manifest, and the rest of it came from the copy that the edge holds. */
+  /** The Pod broke off a manifest, and the edge sent the rest from its own copy. */
   completed?: true;
-  /** The Pods whose token service failed, so that the edge granted a pull by itself, or that such a grant was used for. */
+  /** The Pods for which the edge itself granted a pull because their token service failed, or for which such a grant was used. */
   grace?: string;
-  /** Which store that fits the client was passed over, and why. */
+  /** The stores that fit the client but were passed over, each with its reason. */
   passedOver?: string;
 };
 
-/** One request, as the log has it. Bytes are null if the length was not announced (chunked), because the edge does not count what passes. */
+/**
+ * One request in the log. `requestBytes` and `responseBytes` are null if the length was not announced (chunked), because the edge does not count
+ * bytes that pass.
+ */
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
@@ -56,21 +59,24 @@ export type RequestRecord = {
   readonly endpoint: string;
   readonly repository?: string;
   readonly pod?: string;
-  /** The reason, where the answer is vague on purpose. It names keys and Pods, never a secret. */
+  /** The real reason, if the answer is vague on purpose. It names keys and Pods, never a secret. */
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
-  /** The time until the answer, or until the end of a body that came from a Pod. */
+  /** Milliseconds until the answer or, if the body came from a Pod, until the end of the body. */
   readonly ms: number;
 } & Readonly<Trace>;
 
-/** In the registry API and in token requests, these parameters hold no credential. Any other name may be a Pod's or a storage's, or a mistyped one. */
+/**
+ * In the registry API and in token requests, these parameters hold no credential. A parameter with any other name may hold one: it may belong to a
+ * Pod or a storage, or its name may be mistyped.
+ */
 const harmlessParameters = [
   ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
   ...["scope", "service", "client_id", "offline_token", "pod"],
 ];
 
-/** Returns path and query for the log. An upload's query is the Pod's own, and any value in it may be the Pod's signed state. */
+/** Returns path and query for the log. An upload's query belongs to the Pod, and any value in it may be the Pod's signed state. */
 export function redactPath(url: URL): string {
   const query = url.search.slice(1);
   if (query === "") return url.pathname;
@@ -84,8 +90,8 @@ export function redactPath(url: URL): string {
 }
 
 /**
- * If a parameter has no value, its name may be the secret, such as a token that was pasted or that ends in `=`. Names are decoded, so only a plain name
- * is shown: another may hold a value, or what a terminal takes for a command.
+ * If a parameter has no value, its name may be the secret: a pasted token, or a token that ends in `=`. A name is shown only if it is plain, because
+ * a decoded name may also contain a value, or characters that a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

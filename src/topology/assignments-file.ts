@@ -1,4 +1,7 @@
-/** The line file of very many assignments: `prefix<TAB>pod`, read as a stream. Empty lines and lines that start with `#` are skipped. */
+/**
+ * Reads the line file, which is for very many assignments, as a stream. Each line is `prefix<TAB>pod`. Empty lines and lines that start with `#` are
+ * skipped.
+ */
 import { createReadStream } from "node:fs";
 import type { PodId } from "../directory/pod-id.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -6,7 +9,7 @@ import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { unknownPod } from "./check.ts";
 import { type LocatedMistake, quote } from "./mistake.ts";
 
-/** A prefix has at most 255 characters, a Pod id 63. */
+/** No correct line is longer: a prefix has at most 255 characters, a Pod id 63. */
 const maxLineCharacters = 1_024;
 const maxMistakes = 20;
 
@@ -14,12 +17,12 @@ type Assignments = ReadonlyMap<Prefix, PodId>;
 
 type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
-  /** The assignments of the topology itself; none of them may be in the line file too. */
+  /** The assignments of the topology itself. The line file must not repeat any of them. */
   readonly assignments: Assignments;
   readonly onProgress: (lines: number) => void;
 };
 
-/** Gives the assignments of the topology and of the line file together. */
+/** Returns the assignments of the topology and of the line file together. */
 export async function readAssignments(
   path: string,
   { pods, assignments, onProgress }: ReadOptions,
@@ -46,7 +49,7 @@ export async function readAssignments(
 
 class LongLine extends Error {}
 
-/** Yields the lines that end in each chunk. */
+/** Yields, for each chunk of the file, the lines that end in this chunk. */
 async function* linesOf(path: string): AsyncGenerator<readonly string[]> {
   let rest = "";
   // The decoder removes a byte order mark, and throws if the file is not UTF-8.

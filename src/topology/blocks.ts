@@ -1,9 +1,9 @@
-/** Parses, merges and compares blocks, which are all in one record. Pure. */
+/** Parses, merges and compares blocks. All blocks are in one record. Pure. */
 import { blocksKey } from "../directory/keys.ts";
 import { blocksRecord, maxBlocks, parseRecord } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** Blocked prefixes and digests with their texts. */
+/** Each blocked prefix or digest, with the text that clients are shown. */
 export type Blocks = ReadonlyMap<string, string>;
 
 /** Parses the record of all blocks. If there is no record, nothing is blocked. The error says why the text is not a record of blocks. */
@@ -13,7 +13,7 @@ export function parseBlocks(text: string | null): Result<Blocks, string> {
   return record.ok ? ok(record.value.blocks) : record;
 }
 
-/** Returns the record without its stamps, or null if nothing is blocked and so no record is needed. The error says that there are too many blocks. */
+/** Returns the record without its stamps, or null if nothing is blocked. The error says that there are too many blocks. */
 export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   if (blocks.size > maxBlocks) {
     return err(
@@ -23,7 +23,7 @@ export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   return ok(blocks.size === 0 ? null : { blocks: Object.fromEntries(blocks) });
 }
 
-/** An apply writes the blocks of the file and those that are only in KV, because only `podctl unblock` lifts a block. */
+/** Returns the blocks that an apply writes: those of the file and those that are only in KV, because only `podctl unblock` lifts a block. */
 export const unionOf = (live: Blocks, wanted: Blocks): Blocks => new Map([...live, ...wanted]);
 
 export type BlockChanges = Readonly<Record<"added" | "changed" | "lifted", readonly string[]>>;

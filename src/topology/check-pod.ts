@@ -1,4 +1,4 @@
-/** Checks what a Pod's schema does not: that the deployment allows the Pod's URLs, and that each secret is sealed for its place. */
+/** Makes the checks that a Pod's schema cannot make: the deployment must allow the Pod's URLs, and each secret must be sealed for its place. */
 import { decodeProtectedHeader } from "jose";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
@@ -63,7 +63,7 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
 
-/** The edge's host name if `hostname` equals it or is below it. Go's HTTP client sends its token along to such a host, on any port. */
+/** Returns the edge's host name if `hostname` equals it or is below it. Go's HTTP client sends its token along to such a host, on any port. */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
 

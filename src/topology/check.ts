@@ -18,7 +18,7 @@ import {
   topologySchema,
 } from "./topology.ts";
 
-/** `assignmentsFile` is still to be read. */
+/** A topology whose `assignmentsFile` is not read yet. */
 export type CheckedTopology = Topology & { readonly assignmentsFile: string | undefined };
 
 export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopology, readonly Mistake[]> {
@@ -83,7 +83,7 @@ function podsOf(
   return parsed;
 }
 
-/** Yields what two Pods share but must not share. */
+/** Yields a mistake for each value that two Pods have in common but must not. */
 function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, string>();
   const claim = (what: string, value: string, id: string, path: Path): Mistake[] => {
@@ -105,12 +105,13 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
     if (pod.gateway) yield* claim("gateway", pod.gateway.url, id, ["gateway", "url"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
-    // An object's key in storage does not name a repository, so a proof from one Pod would open the other Pod's blobs.
+    // Two Pods must not have their blobs in one place. An object's key does not name a repository, so a proof from one Pod would open the other Pod's
+    // blobs.
     for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
 }
 
-/** Returns the places of a Pod's private blobs, each with its last store, because a Pod may have several stores in one place. */
+/** Returns the places of a Pod's private blobs, each with the index of its last store. A Pod may have several stores in one place. */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {

@@ -9,9 +9,9 @@ import { type Mistake, mistakeOf, quote } from "./mistake.ts";
 
 export type CloudFile = {
   readonly cloud: CloudName;
-  /** As the topology names it. */
+  /** The path as the topology names it. */
   readonly path: string;
-  /** When the ranges were published. If `dateFrom` is "file time", this is only when the file was saved on this machine. */
+  /** The time when the ranges were published. If `dateFrom` is "file time", this is only the time when the file was saved on this machine. */
   readonly publishedAt: Date;
   readonly dateFrom: "content" | "name" | "file time";
   /** The CIDRs of each region. The CIDRs without a region are under the name "". */
@@ -23,7 +23,7 @@ export type CloudFiles = ReadonlyMap<CloudName, CloudFile>;
 /** Azure's file, the largest one, has 4 MB. */
 const maxFileBytes = 32 * 1024 * 1024;
 
-/** `topology` is the path of the topology file, and `input` its plain value. */
+/** Reads the files that a topology names. `topology` is the path of the topology file, and `input` is its plain value. */
 export async function readCloudFiles(
   topology: string,
   input: unknown,
@@ -64,7 +64,9 @@ async function readCloudFile(cloud: CloudName, path: string, file: string): Prom
   }
 }
 
-/** Azure writes the date only into the name of its file. The name is preferred to the file's time, because a checkout of a repository renews the time. */
+/**
+ * Azure writes the date only into the name of its file. We prefer the name to the file's time, because a checkout of a repository changes the time.
+ */
 function dateOf(publishedAt: Date | null, path: string, mtime: Date): Pick<CloudFile, "publishedAt" | "dateFrom"> {
   if (publishedAt !== null) return { publishedAt, dateFrom: "content" };
   const [, year, month, day] = /_(\d{4})(\d\d)(\d\d)\.json$/.exec(path) ?? [];

@@ -1,4 +1,4 @@
-/** The files in which clouds publish their address ranges. Pure. */
+/** Parses the files in which clouds publish their address ranges. Pure. */
 import * as v from "valibot";
 import { parseCidr } from "../lib/address.ts";
 
@@ -9,9 +9,9 @@ const path = v.optional(v.pipe(v.string(), v.nonEmpty()));
 /** The path of each cloud's file, relative to the topology file. */
 export const cloudPaths = v.strictObject({ aws: path, google: path, azure: path });
 
-/** A range with its region, which is "" for a range of no region. */
+/** A range and its region. The region is "" if the range has none. */
 type Entry = readonly [region: string, cidr: string];
-/** `publishedAt` is null if the file does not say it. */
+/** `publishedAt` is null if the file does not say when it was published. */
 type Content = { readonly publishedAt: Date | null; readonly entries: readonly Entry[] };
 type Format = { readonly name: string; readonly schema: v.GenericSchema<unknown, Content> };
 
@@ -20,7 +20,7 @@ const cidr = v.pipe(
   v.check((text) => parseCidr(text) !== null, "a block of IPv4 or IPv6 addresses"),
 );
 
-/** A time that is not written in the form of ISO 8601. */
+/** Parses a time that is not in the form of ISO 8601. */
 const timeOf = (form: RegExp, toIso: (text: string) => string) =>
   v.pipe(
     v.string(),
@@ -50,7 +50,7 @@ const aws = v.pipe(
 /** https://www.gstatic.com/ipranges/cloud.json. The larger goog.json has no regions. */
 const google = v.pipe(
   v.object({
-    // Google gives no zone. The time is California's, but we read it as UTC, so a file seems up to 8 hours older than it is.
+    // Google gives no time zone. The time is California's, but we read it as UTC, so a file seems up to 8 hours older than it is.
     creationTime: timeOf(/^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?$/, (text) => `${text.slice(0, 19)}Z`),
     prefixes: v.array(
       v.union([v.object({ ipv4Prefix: cidr, scope: v.string() }), v.object({ ipv6Prefix: cidr, scope: v.string() })]),
@@ -65,8 +65,8 @@ const google = v.pipe(
 );
 
 /**
- * https://learn.microsoft.com/azure/virtual-network/service-tags-overview. The tag `AzureCloud.<region>` has all addresses of a region and
- * `AzureCloud` those of all regions. The other tags are services of Azure's own.
+ * https://learn.microsoft.com/azure/virtual-network/service-tags-overview. The tag `AzureCloud.<region>` has all addresses of a region. The tag
+ * `AzureCloud` has the addresses of all regions. The other tags are for Azure's own services.
  */
 const azure = v.pipe(
   v.object({

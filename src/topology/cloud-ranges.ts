@@ -1,4 +1,4 @@
-/** Replaces each cloud that a topology's store names by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
+/** Replaces the name of a cloud in a topology's store by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
 import * as v from "valibot";
 import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -10,16 +10,16 @@ const regionName = v.pipe(v.string(), v.nonEmpty());
 
 /** The members of `when` that only a topology has. */
 export const cloudEntries = {
-  /** The cloud whose clients the store is for. podctl replaces this by `cidrs`, from the file that `clouds` names. */
+  /** The store is for clients in this cloud. podctl replaces this member by `cidrs`, from the file that `clouds` names. */
   cloud: v.optional(v.picklist(cloudNames)),
-  /** The region of the cloud, or several, as the file calls them. The store is only for clients there. */
+  /** One region or several, as the cloud's file calls them. The store is then only for clients in these regions. */
   region: v.optional(v.union([regionName, v.pipe(v.array(regionName), v.minLength(1))])),
 };
 const cloudCondition = v.object(cloudEntries);
 
 type Members = Record<string, unknown>;
 
-/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology. Returns a mistake for each that cannot be replaced. */
+/** Replaces `cloud` and `region` by `cidrs` in the plain value of a topology. Returns a mistake for each cloud or region that cannot be replaced. */
 export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[] {
   const mistakes: Mistake[] = [];
   for (const [path, when] of conditionsIn(input)) {

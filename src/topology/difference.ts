@@ -1,4 +1,4 @@
-/** The difference between the directory as it is in KV and as a topology wants it. Pure. */
+/** Compares the directory in KV with the directory that a topology asks for. Pure. */
 import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { kindOf, type RecordKind } from "../directory/keys.ts";
@@ -13,17 +13,20 @@ export type Change =
   | { readonly action: "change"; readonly key: string; readonly before: string; readonly after: object }
   | { readonly action: "delete"; readonly key: string; readonly before: string; readonly after: null };
 
-/** Returns the change from the text in KV, `before`, to the wanted record, `after`. Either is null if there is none. Null if nothing has to change. */
+/**
+ * Returns the change from the text in KV to the wanted record, or null if nothing has to change. `before` is null if KV has no such record. `after`
+ * is null if none is wanted.
+ */
 export function changeOf(key: string, before: string | null, after: object | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };
   if (before === null) return { action: "add", key, before, after };
   return saysAlready(key, before, after) ? null : { action: "change", key, before, after };
 }
 
-/** The members that say when a record was written, not what it says. */
+/** The members that do not count as content: the version, and when and by whom the record was written. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/** Whether the text in KV says the same as the wanted record, apart from spelling and stamps. Text that is not JSON equals nothing. */
+/** Whether the text in KV means the same as the wanted record. Spelling and stamps do not count. Text that is not JSON equals no record. */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
@@ -37,7 +40,7 @@ function unstamped(key: string, json: unknown): unknown {
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
-/** Fills in optional members, which only Pods and the directory have. A value that does not fit its schema stays as it is. */
+/** Fills in the defaults of optional members. Only Pods and the directory have such members. A value that does not fit its schema stays as it is. */
 function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
@@ -46,11 +49,14 @@ function withDefaults(key: string, json: unknown): unknown {
   return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
 
-/** A route is written after its Pod and the Pod's keys, and deleted before them. The directory record is written after all others, before all deletes. */
+/**
+ * A route is written after its Pod and the Pod's keys, and deleted before them. The directory record is written after all other records and before
+ * the first delete.
+ */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];
 
-/** The items in the order in which they are safe to write: writes come first, then deletes. */
+/** Returns the items in the order in which they are safe to write: first the writes, then the deletes. */
 export function inWriteOrder<T extends { readonly key: string }>(
   items: readonly T[],
   isDelete: (item: T) => boolean,

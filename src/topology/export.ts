@@ -1,4 +1,4 @@
-/** Makes the topology that asks for the records in KV. This is the inverse of `topologyRecords`. Pure. */
+/** Makes a topology that asks for exactly the records in KV. This is the inverse of `topologyRecords`. Pure. */
 import type * as v from "valibot";
 import { stringify } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
@@ -21,7 +21,7 @@ export type ExportedTopology = {
   readonly members: (assignmentsFile: string | undefined) => object;
 };
 
-/** The error names the key of a record that does not parse. */
+/** Makes a topology of these records. The error names the key of a record that does not parse. */
 export function exportTopology(records: readonly LiveRecord[]): Result<ExportedTopology, string> {
   const byKind = Map.groupBy(records, ({ key }) => kindOf(key));
   const pods = parseAll(byKind.get("pod"), podRecord);
@@ -49,7 +49,7 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   });
 }
 
-/** Returns the whole file with its last newline, because white space at the end of the file may be part of the last text. */
+/** Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. */
 export const formatTopology = (members: object): string =>
   stringify(members, { lineWidth: 0, aliasDuplicateObjects: false });
 

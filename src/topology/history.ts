@@ -1,11 +1,11 @@
-/** What a write replaced, so that a rollback can put it back byte for byte. docs/directory-schema.md describes the same. */
+/** The records that keep what a write replaced, so that a rollback can put it back byte for byte. docs/directory-schema.md describes them too. */
 import * as v from "valibot";
 import { historyChunkKey } from "../directory/keys.ts";
 
-/** The record `history/<revision>`. It is written before the write's first record, and kept until the write is rolled back or old. */
+/** The record `history/<revision>`. It is written before the first record of its write. It is removed once the write is rolled back or old. */
 export const historyIndex = v.strictObject({
   v: v.literal(1),
-  /** The revision that the write makes; the write is complete once the directory record has it. */
+  /** The revision that the write makes. The write is complete once the directory record has this revision. */
   revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
   at: v.pipe(v.string(), v.isoTimestamp()),
   by: v.string(),
@@ -15,7 +15,7 @@ export const historyIndex = v.strictObject({
 });
 export type HistoryIndex = v.InferOutput<typeof historyIndex>;
 
-/** A key and the text that it had; null if the key was not there. */
+/** A key and its former text, or null if KV did not have the key. */
 const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
 export type Former = ReadonlyMap<string, string | null>;

@@ -1,4 +1,7 @@
-/** Reads a topology file and the files that it names, fills in placeholders and clouds, and checks the topology. Errors are mistakes with their places. */
+/**
+ * Reads a topology file and the files that it names, fills in placeholders and clouds, and checks the result. Each error is a mistake with its place
+ * in the file.
+ */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";
 import { dirname, isAbsolute, join } from "node:path";

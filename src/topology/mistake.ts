@@ -1,9 +1,9 @@
-/** What is wrong in a topology file: where it is, and how the operator reads it. Pure. */
+/** Describes what is wrong in a topology file, and where. Pure. */
 import type * as v from "valibot";
 
 export type Path = readonly (string | number)[];
 
-/** Something that is wrong in a topology, at a member's value or at its name. `text` quotes the value if it may be shown. */
+/** A mistake in a topology, at a member's value or at its name. `text` quotes the value if it may be shown. */
 export type Mistake = { readonly path: Path; readonly at: "name" | "value"; readonly text: string };
 
 /** Both are counted from 1. */
@@ -29,7 +29,7 @@ const shorten = (text: string): string =>
 /** Members whose wrong value may be a secret. */
 const secretMembers = new Set<string | number>(["credentials", "value", "clientSecret", "d", "k", "p", "q"]);
 
-/** A value as a message may show it: short, on one line, without a secret and without a URL's password. */
+/** Returns a value as a message may show it: short, on one line, without a secret and without a URL's password. */
 export function quote(value: unknown, path: Path): string {
   if (path.length > 1 && path.some((key) => secretMembers.has(key))) return "the value (not shown)";
   if (value === undefined) return "nothing";
@@ -42,7 +42,10 @@ export function quote(value: unknown, path: Path): string {
 
 type Issue = v.BaseIssue<unknown>;
 
-/** Puts what valibot found into words for the operator. If all alternatives failed, it is about the alternative that got furthest. */
+/**
+ * Describes valibot's issue in words for the operator. If a value fits none of several alternatives, the text is about the alternative that got
+ * furthest.
+ */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);
   if (list !== null) return notAMapping(list);
@@ -56,7 +59,10 @@ export function mistakeOf(issue: Issue): Mistake {
   return { path, at: "value", text: `${quote(at.input, path)} is wrong; want ${wantedBy(at)}` };
 }
 
-/** Returns the place of a list that should be a mapping. Valibot does not report it, because it takes a list for a mapping with numbers as names. */
+/**
+ * Returns the place of a list where a mapping is wanted. Valibot does not report such a list, because it reads the list as a mapping with numbers as
+ * names.
+ */
 function listForMapping(issue: Issue): Path | null {
   const path = issue.path ?? [];
   const index = path.findIndex(
@@ -68,7 +74,7 @@ function listForMapping(issue: Issue): Path | null {
 
 const notAMapping = (path: Path): Mistake => ({ path, at: "value", text: "a list is wrong; want a mapping" });
 
-/** Yields one mistake for each list that valibot took for a mapping. */
+/** Yields one mistake for each list that valibot read as a mapping. */
 export function* listsForMappings(input: unknown, output: unknown, path: Path = []): Generator<Mistake> {
   if (typeof input !== "object" || input === null || typeof output !== "object" || output === null) return;
   if (Array.isArray(input) && !Array.isArray(output)) yield notAMapping(path);

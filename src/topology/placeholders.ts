@@ -1,10 +1,10 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { YamlMistake } from "./yaml.ts";
 
-/** The text for each placeholder's name. */
+/** The text that replaces each placeholder, by the placeholder's name. */
 export type Placeholders = Readonly<Record<string, string>>;
 
-/** Replaces each `${NAME}`. `values` is null if the file must not have placeholders, and empty if no stack is running. */
+/** Replaces each `${NAME}`. `values` is null if the file must not have placeholders. It is empty if no stack is running. */
 export function fillPlaceholders(text: string, values: Placeholders | null): Result<string, readonly YamlMistake[]> {
   const mistakes: YamlMistake[] = [];
   const filled = text.replace(/\$\{([A-Z0-9_]+)\}/g, (placeholder, name: string, offset: number) => {

@@ -1,16 +1,16 @@
-/** Records as they are written to KV: their text, and the metadata that repeats it. Pure. */
+/** Makes the text of each record in KV, and the metadata that repeats the text. Pure. */
 import { blocksKey, directoryKey, podPrefix, routePrefix } from "../directory/keys.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { utf8 } from "../lib/bytes.ts";
 import { parseJson } from "../lib/json.ts";
 import { MAX_PREFIX_COMPONENTS } from "../oci/repository-name.ts";
 
-/** What the records of one write have in common. */
+/** The members that all records of one write have in common. */
 export type Stamp = {
-  /** The directory's revision after the write; every Pod and assignment that the write changes carries it too. */
+  /** The directory's revision after the write. Every Pod and every assignment that the write changes also has this number. */
   readonly revision: number;
   readonly appliedAt: Date;
-  /** Other operators who write at the same time see this name. */
+  /** The name that other operators see if they write at the same time. */
   readonly appliedBy?: string;
 };
 
@@ -22,12 +22,12 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
   return JSON.stringify({ v: 1, revision, appliedAt: appliedAt.toISOString(), appliedBy, ...record });
 }
 
-/** KV's own bound. */
+/** KV's own limit. */
 const maxMetadataBytes = 1_024;
 
 /**
- * Returns the metadata of a value's key, which repeats the value so that a listing is enough to read the records. Undefined if the value does not fit,
- * or if `JSON.stringify` would spell it differently.
+ * Returns the metadata of a value's key. The metadata repeats the value, so that a listing is enough to read the records. Undefined if the value does
+ * not fit, or if `JSON.stringify` would spell it differently.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;
@@ -35,24 +35,24 @@ export function metadataOf(value: string): unknown {
   return JSON.stringify(json) === value ? json : undefined;
 }
 
-/** What a directory record says, without when and by whom it was written. */
+/** The content of a directory record, without when and by whom it was written. */
 export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials" | "depth">;
 
-/** The directory record while a write is under way. */
+/** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * Adds the new Pods, because a bundle may name a Pod only once the directory record does. Has the new depth if it is larger, because only then are
-   * longer prefixes looked up. Null if there is neither.
+   * Written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. It also has the
+   * new depth if that is larger, because longer prefixes are looked up only then. Null if there is nothing to add.
    */
   readonly widened: string | null;
   /**
-   * Has all that the write changes, because the default may change only once all assignments are written. Only a smaller depth is left to the last text
-   * of the write. Null if nothing changes.
+   * Written after the assignments and before the deletes, because the default may change only then. It has everything that the write changes except a
+   * smaller depth, which is left to the last text of the write. Null if nothing changes.
    */
   readonly settled: string | null;
 };
 
-/** Both texts keep the revision and time of `from`, because a revision is complete only when the directory record names it. */
+/** Both texts keep the revision and time of `from`, because the new revision counts as complete once the directory record names it. */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });
@@ -74,7 +74,7 @@ type Depth = Pick<DirectoryRecord, "depth">;
 const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] =>
   one === undefined || other === undefined ? undefined : Math.max(one, other);
 
-/** Whether the edge looks up an assigned prefix of so many components. */
+/** Whether the edge looks up prefixes of this many components. */
 export const isWithin = (components: number, { depth = MAX_PREFIX_COMPONENTS }: Depth): boolean => components <= depth;
 
 export const contentOf = ({ pods, default: defaultPod, credentials, depth }: DirectoryContent): DirectoryContent => ({

@@ -7,7 +7,7 @@ import { continentsOf } from "./continents.ts";
 /** `store` is the index of the store in its Pod's list. */
 type StoreMistake = { readonly store: number; readonly text: string };
 
-/** What is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that no client reaches. */
+/** Returns what is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that no client reaches. */
 export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[] {
   return stores.flatMap(({ when = {} }, store) => {
     const wrong = [...listMistakes(when), ...countryMistakes(when)].map((mistake) => `when.${mistake}`);
@@ -61,8 +61,9 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
 const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
 /**
- * Whether `store` takes all clients of a later store. A store that may be out, or whose secret can expire, does not hide a store for exactly the same
- * clients, because the later store then replaces it. Only a `pod` store has neither health nor secret.
+ * Whether `store` takes all clients of a later store, so that the later store is never used. If both are for exactly the same clients, the later
+ * store is a reserve: it is used if `store` is out or its secret has expired. A `pod` store needs no reserve, because it is never out and has no
+ * secret.
  */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};
@@ -84,7 +85,7 @@ function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** Continents cover a list of countries if each country can be on no other continent. */
+/** Whether the continents include all clients of `later`. They include a list of countries if each country is certainly on one of them. */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);

@@ -1,4 +1,4 @@
-/** The schema of the topology file, the value that it becomes, and the records that it asks for. Pure. */
+/** The topology file: its schema, its parsed value, and the records that it asks for. Pure. */
 import * as v from "valibot";
 import {
   blocksKey,
@@ -20,7 +20,7 @@ import { cloudPaths } from "./cloud-formats.ts";
 const pod = v.strictObject({
   state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
   reason: v.optional(v.string()),
-  /** Ids (base36) of the GitLab cells whose routable tokens belong to this Pod. */
+  /** The ids (base36) of this Pod's GitLab cells. Routable tokens of these cells belong to this Pod. */
   cells: v.optional(v.array(v.pipe(v.string(), v.regex(/^[0-9a-z]{1,13}$/))), []),
   ...podFields,
 });
@@ -29,7 +29,10 @@ const pod = v.strictObject({
 export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.string()), {}),
-  /** The path of a file with a line `prefix<TAB>pod` for each assignment, relative to this file. YAML is slow with very many assignments. */
+  /**
+   * The path of the line file, relative to this file. The line file has a line `prefix<TAB>pod` for each assignment, because YAML is slow with very
+   * many assignments.
+   */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
   /** Files of address ranges, for the stores whose `when` names a cloud. */
   clouds: v.optional(cloudPaths, {}),
@@ -40,7 +43,7 @@ export const topologySchema = v.strictObject({
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 
-/** What one deployment allows, and so what its topology is checked against. */
+/** The rules of one deployment. Its topology is checked against them. */
 export type Rules = {
   /** The Worker's AUTH: whether clients of the fleet need tokens. */
   readonly auth: "token" | "none";
@@ -48,15 +51,18 @@ export type Rules = {
   readonly plainHttp: PlainHttp;
   /** Host names of the edge, without ports. */
   readonly edgeHosts: readonly string[];
-  /** Whether each secret must be sealed for exactly the place where the file has it. */
+  /** Whether a secret in the file must be sealed for exactly the place where it is. */
   readonly seals: "checked" | "unchecked";
 };
 
 /** The Worker remembers this many parsed Pods, and lists all of them in one record. */
 export const maxPods = 500;
-/** For the stores of all Pods together. An isolate of the Worker keeps every CIDR, in 130 bytes. A record stays far below KV's 25 MiB. */
+/**
+ * The limit for the stores of all Pods together. An isolate of the Worker keeps every CIDR in memory, at 130 bytes each. With this limit a record
+ * also stays far below KV's 25 MiB.
+ */
 export const maxCidrs = 30_000;
-/** An operator's text ends up in the message of an OCI error. */
+/** Texts that an operator writes have a limit, because clients get them in the message of an OCI error. */
 export const maxTextCharacters = 500;
 
 export type TopologyPod = v.InferOutput<typeof pod>;
@@ -70,14 +76,14 @@ export type Topology = {
   readonly credentials: "own" | "shared";
 };
 
-/** Every record that a topology asks for, with its key. Revision and time are left to the write. */
+/** Yields every record that a topology asks for, with its key. The write adds the revision and the time. */
 export function* topologyRecords(topology: Topology): Generator<Entry> {
   yield* otherRecords(topology);
   const routes = routesOf(topology);
   for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routes.get(id) ?? {}];
 }
 
-/** The same records, looked up by their keys. */
+/** The records that a topology asks for, looked up by their keys. */
 type WantedRecords = {
   readonly size: number;
   /** Null if the topology asks for no such record. */
@@ -104,7 +110,7 @@ type Entry = readonly [key: string, record: object];
 const routesOf = ({ pods }: Topology): ReadonlyMap<PodId, object> =>
   new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
 
-/** Returns at least 1, so that a group is found which is assigned by hand in KV. */
+/** Returns at least 1, so that the edge finds a group (a prefix of one component) even if someone assigns it by hand in KV. */
 const depthOf = (prefixes: Iterable<Prefix>): number => {
   let depth = 1;
   for (const prefix of prefixes) depth = Math.max(depth, componentsOf(prefix));

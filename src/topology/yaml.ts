@@ -1,4 +1,4 @@
-/** Parses YAML to plain values and the position of each. Anchors, tags and duplicate names are mistakes. Pure. */
+/** Parses YAML to plain values, and finds the position of each value. Anchors, tags and duplicate names are mistakes. Pure. */
 import {
   isAlias,
   isMap,
@@ -15,7 +15,9 @@ import type { Mistake, Path, Position } from "./mistake.ts";
 
 export type Yaml = {
   readonly value: unknown;
-  /** The position of what the path leads to, or of the nearest part of the path that exists. */
+  /**
+   * Returns the position of the member at this path. If there is no such member, returns the position of the nearest part of the path that exists.
+   */
   readonly locate: (path: Path, at: Mistake["at"]) => Position;
 };
 export type YamlMistake = Position & { readonly text: string };
@@ -30,7 +32,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
     lineCounter: lines,
     // The parser's own messages quote the line, which may contain a secret.
     prettyErrors: false,
-    // The parser's own check compares every pair of names, while `plainOf` needs one look-up for each name.
+    // The parser's own check compares every pair of names, but `plainOf` needs only one look-up for each name.
     uniqueKeys: false,
     stringKeys: true,
     // With "silent" the parser would ignore a second document.

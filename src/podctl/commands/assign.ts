@@ -46,7 +46,7 @@ export function unassignCommand(): Command {
 }
 
 const inFileToo = `
-Make the same change in the topology file, because the next \`podctl apply\` makes KV what the file says.`;
+Make the same change in the topology file. Otherwise the next \`podctl apply\` undoes it.`;
 
 async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {
   const kv = target.openKv();

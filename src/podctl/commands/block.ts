@@ -12,7 +12,7 @@ type Options = TargetOptions & SmallChangeOptions;
 export function blockCommand(): Command {
   return withTarget(new Command("block"))
     .description(
-      "Refuses a prefix or a digest to everyone with 403 DENIED, within a minute. Use it for a leaked or illegal image.",
+      "Blocks a prefix or a digest: within a minute, every request for it gets 403 DENIED. Use this for a leaked or illegal image.",
     )
     .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
     .requiredOption("--why <text>", "the reason, which clients are shown (required)")
@@ -21,8 +21,9 @@ export function blockCommand(): Command {
     .addHelpText(
       "after",
       `
-If you block a manifest's digest, pulls by that digest end, but a pull by tag still works. To end that too, block the digests of its
-layers or the repository's name. Signed URLs that clients have already stay valid for at most 30 minutes. \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
+If you block the digest of a manifest, pulls by that digest end, but pulls by tag still work. To end those too, block the digests
+of the image's layers or the name of the repository. Signed URLs that clients already have stay valid for at most 30 minutes.
+\`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {
       const blocked = orFail(parseBlocked(text));

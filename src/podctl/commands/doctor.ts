@@ -16,16 +16,16 @@ export function doctorCommand(): Command {
       "Compares each Pod with its record: registry, token service, keys, storage and clock. Exits with 1 if anything is wrong.",
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
-    .option("--write", "also make the checks that write, in the Pod's probe repository; they remove what they wrote")
+    .option("--write", "also make the checks that write to the Pod's probe repository and then remove what they wrote")
     .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
     .option("--json", "print the checks as JSON")
     .addHelpText(
       "after",
       `
-The edge signs the URLs for the storage checks. The edge must have the secret PROBE_TOKEN, and podctl sends the same token: set it in
-PODCTL_PROBE_TOKEN. PODCTL_USER and PODCTL_PASSWORD are the login of a user who may pull each Pod's probe repository, and with --write may
-also push and delete there. If the directory says \`credentials: own\`, podctl sends them only to the default Pod and to the Pods
-that you name. On the local stack you need to set none of these.
+The edge signs the URLs for the storage checks. For this, podctl sends a token: set PODCTL_PROBE_TOKEN to the Worker's secret PROBE_TOKEN.
+PODCTL_USER and PODCTL_PASSWORD are the login of a user with the right to pull from each Pod's probe repository and, for --write, to push
+and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod and to the Pods that you
+name. On the local stack you do not need to set any of these variables.
 
   podctl doctor                    all Pods of the local stack
   podctl doctor pod-b --write      one Pod, with the checks that write

@@ -14,7 +14,7 @@ const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {
   return withTarget(new Command("export"))
-    .description("Prints KV as a topology file. Applying what it prints changes nothing.")
+    .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
       "write the assignments to this file, one per line, and name it in the topology",
@@ -25,7 +25,7 @@ export function exportCommand(): Command {
       `
   podctl export > topology.yaml
 
-The same KV always gives the same file. Secrets in it are sealed. Comments of the file that was applied are lost.`,
+The same KV always gives the same file. Its secrets are sealed. It does not have the comments of the file that was applied.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
       const target = await openTarget(options);

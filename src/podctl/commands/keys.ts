@@ -31,7 +31,9 @@ Keep secrets.json in your secret store and nowhere else. Operators who run \`pod
 
 function publicCommand(): Command {
   return new Command("public")
-    .description("Reads secrets from standard input and prints the public key that `podctl seal` seals with, as a JWK.")
+    .description(
+      "Reads the Worker's secrets from standard input and prints the public key for `podctl seal`, as a JWK.",
+    )
     .addHelpText(
       "after",
       `
@@ -54,8 +56,8 @@ function rotateCommand(): Command {
   npx wrangler secret bulk next.json --env production
 
 The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the
-topology. Keep the second key for one week, because uploads that began before the rotation need it. Then rotate again, which
-drops it.`,
+topology. Keep the second key for one week, because uploads that began before the rotation need it. Then rotate again, so that
+the second key is dropped.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));
@@ -75,7 +77,7 @@ function importCommand(): Command {
     .addOption(
       new Option(
         "--kid <form>",
-        "how the token service's tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
+        "the form in which tokens name the key: libtrust (GitLab, distribution 2), rfc7638, or own (the JWK's `kid`)",
       )
         .choices(kidForms)
         .default("libtrust"),
@@ -85,7 +87,7 @@ function importCommand(): Command {
       `
   podctl keys import /etc/registry/token.crt
 
-Put each line under \`keys:\` of the Pod in the topology. \`podctl doctor\` checks that its tokens name that kid.`,
+Put each line under \`keys:\` of the Pod in the topology. \`podctl doctor\` checks that the Pod's tokens name that \`kid\`.`,
     )
     .action(async (file: string, { kid }: { readonly kid: KidForm }) => {
       const keys = await importPublicKeys(await readFile(file, "utf8"), kid);

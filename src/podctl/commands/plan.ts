@@ -20,8 +20,8 @@ export function planCommand(): Command {
     .addHelpText(
       "after",
       `
-An apply deletes records that the file does not ask for, except blocks. The plan prints a revision, which names the state of KV that it
-was computed from. \`podctl apply --expect <revision>\` refuses to write if KV has changed since.`,
+An apply deletes records that the file does not ask for, except blocks. The revision that \`podctl plan\` prints names the state of KV.
+\`podctl apply --expect <revision>\` refuses to write if KV has changed since the plan.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {
       const target = await openTarget(options);

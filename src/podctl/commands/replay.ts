@@ -24,14 +24,14 @@ export function replayCommand(): Command {
       "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if any would.",
     )
     .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
-    .argument("[file]", "the topology to try; for the local stack topology.example.yaml is the default")
-    .option("--from <file>", "a topology to compare it with, instead of live KV")
+    .argument("[file]", "the topology to try; topology.example.yaml by default on the local stack")
+    .option("--from <file>", "compare with this topology instead of with KV")
     .option("--json", "the comparison as JSON")
     .addHelpText(
       "after",
       `
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
-  podctl replay access.log topology.yaml --from before.yaml   the same between two files, without KV
+  podctl replay access.log topology.yaml --from before.yaml   the same, but between two files and without KV
 
 The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
     )
@@ -58,7 +58,7 @@ The log is read as a stream. Applying a file keeps blocks that are only in KV, s
     });
 }
 
-/** Whether no line of the log could be read. This must not pass for a log without differences. */
+/** Whether no line of the log could be read. The command must not report such a log as one without differences. */
 const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
   unread > 0 && Object.values(read).every((lines) => lines === 0);
 

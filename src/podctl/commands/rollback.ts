@@ -14,7 +14,7 @@ export function rollbackCommand(): Command {
     .addHelpText(
       "after",
       `
-Run it again to undo the write before that; KV keeps the last ten. It also undoes an apply that was interrupted.
+KV keeps what the last ten writes replaced: each further rollback undoes one more write. A rollback also undoes an interrupted apply.
 If a rollback is interrupted, the next one completes it.`,
     )
     .action(async (options: Options) => {

@@ -30,8 +30,8 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, and a
-gateway's key, is the text itself. The sealed value works only in the field that it was sealed for. The Worker refuses a copy of it in
+The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\` and
+the key of a gateway are plain text. The sealed value works only in the field that it was sealed for: the Worker refuses a copy in
 another Pod, member, bucket, registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
@@ -45,7 +45,7 @@ another Pod, member, bucket, registry or gateway.`,
     });
 }
 
-/** It is better to refuse an unusable secret here than to let the Worker find out when somebody waits for an image. */
+/** Refuses a secret that the Worker cannot use. Otherwise the Worker would find this out only when somebody waits for an image. */
 async function checkSecret(scheme: string, secret: string): Promise<void> {
   const parsed =
     scheme === "gateway"

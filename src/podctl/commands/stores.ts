@@ -16,15 +16,15 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function storesCommand(): Command {
   return withTarget(new Command("stores"))
-    .description("Shows the stores of each Pod, and what the edge's checks say of them. Exits with 1 if one is out.")
+    .description("Shows the stores of each Pod, with the results of the edge's checks. Exits with 1 if a store is out.")
     .argument("[pods...]", "the Pods to show, instead of all Pods")
     .option("--json", "the stores as JSON")
     .addHelpText(
       "after",
       `
 Once a minute, for each Pod that has more than one store, the edge reads one byte of the Pod's probe blob from each store. Three failures in a
-row take a store out, and three answers bring it back. Clients are sent to the first store that fits them and is not out. \`podctl doctor\` checks each
-store from here.`,
+row take a store out, and three answers in a row bring it back. The edge sends each client to the first store that fits the client
+and is not out. \`podctl doctor\` checks each store from your machine.`,
     )
     .action(async (pods: readonly string[], { json, ...options }: Options) => {
       const target = await openTarget(options);

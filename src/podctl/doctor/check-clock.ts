@@ -1,7 +1,7 @@
 import type { Called } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 
-/** Half of the 60 s of leeway that registries and the edge give a token. */
+/** Half of the leeway of 60 s that registries and the edge allow in a token's times. */
 const maxSkewSeconds = 30;
 
 /** Compares the edge's clock with the clock of each server that answers. All clocks of a Pod together are one check. */

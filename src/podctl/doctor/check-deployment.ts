@@ -12,7 +12,7 @@ export type DeploymentUnderTest = EdgeUnderTest & {
   readonly directory: Directory;
   /** The ids of the Pods to check. */
   readonly pods: readonly string[];
-  /** Whether the operator named these Pods. Each of them may then see the operator's credentials. */
+  /** Whether the operator named these Pods. If so, each of them may see the operator's credentials. */
   readonly named: boolean;
   readonly user: User | null;
 };

@@ -19,7 +19,7 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
   return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
 }
 
-/** If the token is right, /-/probe answers 400 to a request that names no Pod. */
+/** We send a request that names no Pod. If the token is right, /-/probe answers 400. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

@@ -41,7 +41,8 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // The probe's blob comes first: the edge has its proof already, and remembers the manifest in the meantime.
+  // We ask for the probe's blob first, because the edge has its proof already. Meanwhile the edge remembers the manifest, which proves the other
+  // blobs.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
@@ -53,7 +54,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
 
-/** Returns the blobs of an image that has the wanted blob, or null if no image has it. */
+/** Returns all blobs of an image that has the wanted blob. Null if no image has this blob. */
 async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };

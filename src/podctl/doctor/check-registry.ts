@@ -7,7 +7,9 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 /** `asks`: the registry wants a token for this service. `open`: it wants no token. */
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
-/** OCI end-1. Checks that a registry answers, and returns the service that it wants tokens for. Returns null if another request has no point. */
+/**
+ * OCI end-1. Checks that a registry answers, and returns the service that it wants tokens for. Returns null if there is no use in further requests.
+ */
 export async function checkRegistry(
   { pod, checks }: PodUnderTest,
   seeClock: (called: Called) => void,
@@ -69,7 +71,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
   }
-  // `checkRedirect` judges a redirect, by where a GET is sent.
+  // We do not judge a redirect here: `checkRedirect` sends a GET and looks at where that is redirected to.
   if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);

@@ -8,7 +8,7 @@ import { checkToken, fetchToken, type TokenFailure } from "./check-token.ts";
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Makes every check of one Pod. A check that an earlier fault makes meaningless is left out, so that one fault is one finding. */
+/** Makes all checks of one Pod. After a fault, we leave out the checks that the fault makes meaningless, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const { pod, checks, probe } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
@@ -19,7 +19,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);
   }
-  // If the registry does not have the blob, a store without the blob is not at fault.
+  // A store is not at fault for a blob that the registry does not have either.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
   if (!checks.healthy || found === "unknown") return;
@@ -74,7 +74,7 @@ async function checkWithProbe(
     checks.ok("token", `issued by ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
     await checkToken(tested, token.value.jwt, isAudienceReported);
   }
-  // If a check has found a fault in the token, the edge itself refuses it.
+  // The edge refuses a token in which a check has found a fault, so we do not ask the edge for the blob.
   if (way === "through the edge" && !checks.healthy) return "unknown";
   const isThere = await checkProbeBlob(tested, token.value?.sent ?? null);
   if (deployment.write) await checkWritesWith(tested, fetchFor);

@@ -44,7 +44,10 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
   }
 }
 
-/** Waits for a pull-through cache, which may answer for a blob before the blob is in its storage. The store is then right, and the manifests are at fault. */
+/**
+ * Waits until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. In that case the store is right,
+ * and the fault is in the proofs by manifests.
+ */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
   for (const pauseMs of pausesMs) {

@@ -10,8 +10,8 @@ export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): stri
 }
 
 /**
- * Gets a token from the edge, if tokens are needed, and asks the edge for the probe's blob, as a client does. If the other checks already went through
- * the edge, this checks only the proofs by manifests.
+ * Asks the edge for the probe's blob as a client does, with a token from the edge if tokens are needed. If the other checks have already gone through
+ * the edge, only the proofs by manifests are checked.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;

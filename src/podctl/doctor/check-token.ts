@@ -7,7 +7,7 @@ import { type Access, covers, formatScope } from "../../oci/scope.ts";
 import { type Called, call } from "../http-call.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
-/** `sent` is the whole token, which the registry or the edge takes. `jwt` is the part of `sent` that this Pod signed. */
+/** `sent` is the whole token, as it is sent to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
 export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
@@ -64,7 +64,9 @@ export async function fetchToken(
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
 
-/** Checks the key, issuer and audience of a token, as the edge does. Leaves out an audience that the challenge already showed to be wrong. */
+/**
+ * Checks the key, issuer and audience of a token, as the edge does. Does not check the audience if the challenge has already shown that it is wrong.
+ */
 export async function checkToken(
   { pod, checks }: PodUnderTest,
   jwt: string,

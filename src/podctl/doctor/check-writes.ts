@@ -13,8 +13,9 @@ type Repository = {
 };
 
 /**
- * Makes the checks that write, only in the probe repository, and removes what they wrote. A blob is uploaded and deleted again. Storage then
- * still has the blob but the repository does not, as with a blob of another repository. The registry must refuse a manifest that names this blob.
+ * Makes the checks that write, only in the probe repository, and removes what they wrote. A blob is uploaded and deleted again. Then the storage
+ * still has the blob but the repository does not, as if the blob belonged to another repository. The registry must refuse a manifest that names this
+ * blob.
  */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = tested;

@@ -1,4 +1,4 @@
-/** What the checks of one Pod are given. */
+/** The data that the checks of one Pod get. */
 import type { Pod } from "../../directory/directory.ts";
 import type { Checks } from "./findings.ts";
 

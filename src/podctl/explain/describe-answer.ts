@@ -1,4 +1,4 @@
-/** The last steps of an explanation: what the Worker answered, and which calls it made for that. */
+/** Describes the last steps of an explanation: the Worker's answer and the calls that it made for the answer. */
 import { parseToken } from "../../auth/bundle.ts";
 import type { AttributedAnswer } from "../../edge/handle.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -68,7 +68,10 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
   return `401 with error="${cause}"${isMalformed || isNameless ? why : ""}`;
 }
 
-/** If the log's cause is a sentence and not one word, it says more than the answer. */
+/**
+ * Says why a request is refused. If the cause in the log is a sentence and not one word, we take it, because it says more than the message in the
+ * answer.
+ */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];
   const text = cause?.includes(" ") ? cause : (error?.message ?? "");

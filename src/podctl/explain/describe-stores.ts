@@ -1,4 +1,4 @@
-/** What `stores` says of a Pod's stores: what the edge's checks found, or why it does not check them. Pure. */
+/** Describes a Pod's stores for `podctl stores`: the results of the edge's checks, or the reason why there are no checks. Pure. */
 import type { Colors } from "picocolors/types";
 import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";

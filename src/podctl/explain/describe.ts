@@ -1,4 +1,4 @@
-/** What `explain` and `resolve` say about records and tokens: names, never a secret. */
+/** Describes records and tokens for `explain` and `resolve`. The text has names, but never a secret. */
 import { decodeJwt } from "jose";
 import type { Token } from "../../auth/bundle.ts";
 import { partsOf } from "../../auth/grant.ts";
@@ -13,7 +13,7 @@ import type { Lookup } from "../target/traced-directory.ts";
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** Returns a line for each record that was looked up, which says whether the record exists. Among assignments, longer prefixes come first. */
+/** Returns one line for each record that was looked up. The line says whether the record exists. Assignments of longer prefixes come first. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
 }
@@ -30,7 +30,7 @@ function summaryOf(key: string, text: string): string {
 const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");
 const textOf = (value: unknown): string => (typeof value === "string" ? value : "none");
 
-/** Returns a line for each part of a token: its Pod, its key, whether it verifies, and what it grants. */
+/** Returns one line for each part of a token. The line has the part's Pod and key, whether the part verifies, and what it grants. */
 export async function tokenLines(token: Token, directory: Directory, ports: VerifyPorts): Promise<readonly string[]> {
   const parts = await partsOf(token, directory);
   if (!parts.ok) return [parts.error.text];

@@ -1,4 +1,7 @@
-/** Explains what the Worker does with a request. Answer and calls come from the Worker's own `handle()`; the other steps describe what it found. */
+/**
+ * Explains what the Worker does with a request. The Worker's own `handle()` gives the answer and the calls; the other steps describe what `handle()`
+ * found.
+ */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
 import { type Client, chooseStores } from "../../blobs/choose-store.ts";
@@ -18,10 +21,10 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** Opens a new directory, which notes its own look-ups. */
+/** Opens a new directory that lists its own look-ups. */
 type OpenDirectory = () => TracedDirectory;
 
-/** What src/worker.ts answers before `handle()` is called. */
+/** The paths that src/worker.ts answers before it calls `handle()`. */
 const ownAnswers: ReadonlyMap<string, string> = new Map([
   ["/", "the edge itself, with a few words"],
   ["/v2", "301 to /v2/"],
@@ -48,13 +51,13 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
   return [...steps, ...(await explainNameless(question, endpoint, open))];
 }
 
-/** A push location's pin is left out, because only the Worker can open it. */
+/** Runs `handle()` without the pin in a push location, because only the Worker can open a pin. */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), [pinParameter, sizeParameter]);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is an empty name and password, which do not say which Pod they belong to.
+  // `Og==` is an empty name and an empty password, which point to no particular Pod.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -84,7 +87,8 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // Without tokens everything is granted, so `handle()` goes on as with a token that grants what the request needs.
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. In `handle()`, the auth "none" does the
+  // same.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

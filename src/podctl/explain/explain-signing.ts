@@ -19,7 +19,7 @@ type Signing = {
 const redacted = "REDACTED";
 const base64 = Buffer.alloc(32).toString("base64");
 
-/** A stand-in secret for each scheme. With it, the scheme's signer runs without the real secret, which only the Worker can open. */
+/** The stand-in secret of each scheme. With this secret the scheme's signer runs without the real one, which only the Worker can open. */
 const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>> = {
   s3: () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
   "s3-v4a": () => ({ accessKeyId: redacted, secretAccessKey: redacted }),

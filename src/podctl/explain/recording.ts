@@ -1,4 +1,4 @@
-/** Runs the Worker's own `handle()` with ports that record each call, and give an assumed answer. */
+/** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
 import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
@@ -104,7 +104,7 @@ export function requestFrom(
   const request = new Request(url);
   if (authorization !== null) request.headers.set("Authorization", authorization);
   if (ip !== null) request.headers.set("CF-Connecting-IP", ip);
-  // Node's `Request` refuses some methods that a client may send, and lacks the property that the platform adds.
+  // Node's `Request` refuses some methods that a client may send, and lacks the property `cf`, which the platform adds.
   return Object.defineProperties(request, {
     method: { value: method },
     cf: { value: { country, continent, asn, colo } },

@@ -1,4 +1,4 @@
-/** Declares the types that workerd has, that Node lacks, and that modules of the Worker use which podctl imports. */
+/** podctl imports modules of the Worker. Some of them use types that workerd has and Node lacks; this file declares those types. */
 declare class IdentityTransformStream extends TransformStream<Uint8Array, Uint8Array> {
   constructor();
 }

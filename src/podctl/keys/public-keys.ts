@@ -10,7 +10,10 @@ export type KidForm = (typeof kidForms)[number];
 
 type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
 
-/** Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, each once, in the form of a Pod's record. The error never quotes a key. */
+/**
+ * Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, in the form of a Pod's record. Each key is returned once. The error
+ * never quotes a key.
+ */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
   // `trimStart` also removes a byte order mark.
   const trimmed = text.trimStart();
@@ -66,7 +69,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   return ok(keys);
 }
 
-/** RFC 7518 §3.1 and RFC 8037: the algorithms that a key of this kind can sign with. The first is used unless the JWK names another. */
+/** The algorithms that a key of this kind can sign with (RFC 7518 §3.1, RFC 8037). The first one is used unless the JWK names another. */
 const algorithms: Readonly<Record<string, readonly string[]>> = {
   RSA: ["RS256", "RS384", "RS512", "PS256"],
   "P-256": ["ES256"],

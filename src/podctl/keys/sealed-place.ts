@@ -1,4 +1,4 @@
-/** The place that a secret is sealed for, read from a topology file that does not have the sealed value yet. */
+/** Finds the place that a secret is sealed for, in a topology file that does not have the sealed value yet. */
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -8,10 +8,10 @@ import { parseYaml } from "../../topology/yaml.ts";
 
 /** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
-/** What the topology says of the place. */
+/** The scheme and target that the topology names for this place. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
-/** Returns the place with its scheme and target. The error is the rest of a sentence that begins with the file's name. */
+/** Returns the place with its scheme and target. The error continues a sentence that begins with the file's name. */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);
   const yaml = filled.ok ? parseYaml(filled.value) : filled;
@@ -30,7 +30,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // A secret is not bound to the store's `when`, which may name a cloud.
+  // We leave out the store's `when`. A secret is not bound to `when`, and the schema would refuse a cloud there.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);

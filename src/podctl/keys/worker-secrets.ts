@@ -1,4 +1,4 @@
-/** The Worker's secrets as one JSON object of strings, the form that `wrangler secret bulk` reads. */
+/** Makes the Worker's secrets as one JSON object of strings, which is the form that `wrangler secret bulk` reads. */
 import { randomBytes } from "node:crypto";
 import type { JWK } from "jose";
 import * as v from "valibot";
@@ -9,7 +9,7 @@ type Secrets = Readonly<Record<string, string>>;
 
 const randomKey = (): string => randomBytes(32).toString("base64url");
 
-/** New secrets: the names are those that `secrets.required` of wrangler.toml lists. */
+/** Returns new secrets, with the names that `secrets.required` of wrangler.toml lists. */
 export async function generateSecrets(): Promise<Secrets> {
   const { privateJwk } = await generateSealingKeys();
   return {
@@ -36,7 +36,7 @@ const schema = v.objectWithRest(
   v.string(),
 );
 
-/** The error names the member that is wrong and never quotes a value. */
+/** Parses secrets. The error names the member that is wrong, and never quotes a value. */
 function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string> {
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
   if (parsed.success) return ok(parsed.output);
@@ -45,7 +45,7 @@ function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string
   return err(`${what} is not what \`podctl keys generate\` prints: want JSON with one or two keys in each list`);
 }
 
-/** The public half of the sealing key in use, for `podctl seal`. */
+/** Returns the public half of the sealing key in use, for `podctl seal`. */
 export function publicSealingKey(text: string): Result<JWK, string> {
   const secrets = parseSecrets(text);
   if (!secrets.ok) return secrets;
@@ -58,11 +58,11 @@ export function publicSealingKey(text: string): Result<JWK, string> {
 type Rotated = {
   /** The next values, in the form of {@link generateSecrets}. */
   readonly secrets: Secrets;
-  /** The names of the secrets whose list was full. The oldest key of each list is gone, so what is still sealed for that key can no longer be opened. */
+  /** The names of the secrets that had two keys already. Their oldest key is gone, so what is still sealed for that key can no longer be opened. */
   readonly dropped: readonly string[];
 };
 
-/** Returns the next secrets. In each list that the current secrets have, a new key is first and the key that was in use is second. */
+/** Returns the next secrets. Each list in the current secrets gets a new first key, and the key that was in use becomes the second. */
 export async function rotateSecrets(text: string): Promise<Result<Rotated, string>> {
   const current = parseSecrets(text);
   if (!current.ok) return current;

@@ -2,7 +2,7 @@ import { parseLogLine, type Subject } from "./log-line.ts";
 
 type Decide = (subject: Subject) => Promise<string>;
 
-/** One name whose requests would go elsewhere. */
+/** A name whose requests would go elsewhere under the other directory. */
 export type Difference = {
   readonly name: string;
   readonly from: string;
@@ -13,7 +13,7 @@ export type Difference = {
 
 export type Comparison = {
   readonly lines: Record<"same" | "differs" | "nameless" | "refused" | "unread", number>;
-  /** The first names that differ, at most {@link maxNames}. Requests for all other names are only counted in `byMove`. */
+  /** The first names that differ, at most {@link maxNames}. The requests for later names are only counted in `byMove`. */
   readonly differences: readonly Difference[];
   readonly byMove: ReadonlyMap<string, number>;
 };
@@ -21,7 +21,7 @@ export type Comparison = {
 const maxNames = 10_000;
 const maxExamples = 3;
 
-/** Compares where every line of a log goes under two directories. The use of memory does not grow with the log. */
+/** Compares where each line of a log goes under one directory and under another. A longer log needs no more memory. */
 export async function compareTraffic(
   lines: AsyncIterable<string | null>,
   before: Decide,

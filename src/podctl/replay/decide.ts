@@ -1,4 +1,4 @@
-/** Decides where a request goes, by the Worker's own `handle()`. The directory is in memory, because every line of a log needs look-ups. */
+/** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
 import { createDirectory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
@@ -15,7 +15,7 @@ export type Texts = Map<string, string>;
 /** Whether this record is needed to resolve a name. */
 const isOfUse = (key: string): boolean => ["route", "blocks", "pod", "directory"].includes(kindOf(key) ?? "");
 
-/** The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
+/** Adds one record. The assignments of one Pod share one text, so a million assignments need a million keys but few texts. */
 export function addRecord(texts: Texts, shared: Map<string, string>, key: string, text: string): void {
   if (!isOfUse(key)) return;
   const known = shared.get(text) ?? text;
@@ -48,7 +48,7 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // Without tokens, everything passes that a token could grant. With 404, no Pod has a blob, so all Pods are asked for it.
+    // With `auth: "none"`, everything passes that a token could grant. With status 404 no Pod has a blob, so every Pod that may have it is asked.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     return wordsFor(await runHandle(request, assumed));
   };

@@ -1,7 +1,7 @@
-/** No request line of a log is as long as this, because a URL has at most 16 KB. */
+/** A URL has at most 16 KB, so a request line of a log is never as long as this. */
 const maxLineCharacters = 64 * 1024;
 
-/** Yields a stream's lines, with one chunk in memory at a time. Yields null for a line that is too long, and does not keep its text. */
+/** Yields the lines of a stream, with one chunk in memory at a time. For a line that is too long, yields null and does not keep the text. */
 export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<string | null> {
   let rest = "";
   let tooLong = false;

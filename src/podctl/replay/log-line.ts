@@ -6,12 +6,15 @@ import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 
-/** A name that a logged request is about, and the request that shows where the edge sends this name. */
+/** A name that a logged request is about, with a request that shows where the edge sends this name. */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
   | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
-  /** `nameless`: it names no repository, such as `/v2/`. `refused`: the edge refuses it before any look-up. `unread`: it is not a line of an access log. */
+  /**
+   * `nameless`: the request names no repository, such as `/v2/`. `refused`: the edge refuses the request before any look-up. `unread`: the line is
+   * not from an access log.
+   */
   | { readonly kind: "nameless" | "refused" | "unread" };
 
 /** Matches Apache's common log format and its extensions: the request line in quotes, then the status. */
@@ -31,7 +34,7 @@ export function parseLogLine(line: string): LoggedRequest {
   return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects };
 }
 
-/** A line of the Worker's own log (telemetry/log-line.ts). */
+/** Reads a line of the Worker's own log (telemetry/log-line.ts). */
 function ofRecord(line: string): readonly string[] {
   const { method, path } = parseJsonObject(line) ?? {};
   return typeof method === "string" && typeof path === "string" ? [method, path] : [];
@@ -50,13 +53,13 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
   if (!hasRepository(endpoint)) return [];
   const own: Subject = { name: endpoint.name, method: endpoint.method, path: formatEndpoint(withoutSecrets(endpoint)) };
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
-  // A mount also reads its source.
+  // A mount also reads from its source repository.
   return from?.kind === "name"
     ? [own, { name: from.name, method: "GET", path: sourcePath(endpoint, from.name) }]
     : [own];
 }
 
-/** Removes the query of an upload, because it is the Pod's own and may hold secrets. */
+/** Removes the query of an upload, because the query belongs to the Pod and may hold secrets. */
 const withoutSecrets = (endpoint: RepositoryEndpoint): RepositoryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: "" } : endpoint;
 

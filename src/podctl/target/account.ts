@@ -1,4 +1,7 @@
-/** The account that `--env` names: the section [env.<name>] of wrangler.toml, which the same flag selects for wrangler. */
+/**
+ * Opens the account that `--env <name>` names. The account is in section [env.<name>] of wrangler.toml; wrangler's own `--env` selects the same
+ * section.
+ */
 import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
@@ -46,7 +49,10 @@ async function readSection(configPath: string, env: string): Promise<WorkerConfi
   return section;
 }
 
-/** A deploy without `--env` uploads a Worker that reads the top level's namespace. If that is another one, what podctl writes never reaches this Worker. */
+/**
+ * Refuses a top level with another namespace. A deploy without `--env` uploads a Worker that reads the top level's namespace, and such a Worker would
+ * never see what podctl writes.
+ */
 function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, env: string): void {
   const [used, other] = [namespaceOf(section), namespaceOf(topLevel)];
   if (other === null || other === used) return;
@@ -75,7 +81,7 @@ function openNamespace(config: WorkerConfig, place: string): KvStore {
   return openKvStore({ baseUrl: process.env["CLOUDFLARE_BASE_URL"], token, account, namespace });
 }
 
-/** The id of the directory's namespace; null if the file does not name one or still has the zeros that it comes with. */
+/** The id of the directory's namespace. Null if the file does not name a namespace, or has only the zeros of the template. */
 function namespaceOf(config: WorkerConfig): string | null {
   const id = config.kvNamespaces.get(binding);
   return id !== undefined && /^[0-9a-f]{32}$/.test(id) && !/^0+$/.test(id) ? id : null;

@@ -27,13 +27,13 @@ export type KvApi = {
   listPage(prefix: string | undefined, cursor: string | null): Promise<Page>;
   /** The values of at most 100 keys; a key without a value is null or left out. */
   getMany(keys: readonly string[]): Promise<Readonly<Record<string, unknown>>>;
-  /** Writes at most 10,000 keys, and gives those that KV did not write. */
+  /** Writes at most 10,000 keys. Returns the keys that KV did not write. */
   putMany(entries: readonly Entry[]): Promise<readonly string[]>;
-  /** Deletes at most 10,000 keys, and gives those that KV did not delete. */
+  /** Deletes at most 10,000 keys. Returns the keys that KV did not delete. */
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;
 };
 
-/** What podctl reads of each answer. The API may answer null for a result that has nothing to say. */
+/** The members of each answer that podctl reads. The API may answer null if a result is empty. */
 const pageAnswer = v.object({
   success: v.literal(true),
   result: v.array(v.object({ name: v.string(), metadata: v.optional(v.unknown()) })),
@@ -96,11 +96,11 @@ const maxAnswerBytes = 64 * 1024 * 1024;
 const maxTries = 7;
 const firstPauseMs = 500;
 const maxPauseMs = 8_000;
-/** The API counts calls over five minutes, so no wait need be longer. */
+/** The API counts calls over five minutes, so a longer wait is never needed. */
 const maxRetryAfterSeconds = 300;
 const notedWaitSeconds = 5;
 
-/** Repeats a call that fails. This is safe for all calls, because to write or delete the same keys twice changes nothing. */
+/** Repeats a call that fails. All calls may be repeated, because writing or deleting the same keys twice changes nothing. */
 async function callAgain(send: () => Promise<Result<Called, string>>, noteOnce: typeof note): Promise<Called> {
   for (let tries = 1; ; tries += 1) {
     const called = await send();
@@ -152,7 +152,7 @@ function whatToDo(status: number): string {
   return status === 404 ? "; check account_id and the id of the KV namespace in wrangler.toml" : "";
 }
 
-/** A proxy's page, or a refusal with status 200, must not pass for an empty namespace or for a write that was done. */
+/** A proxy's page, or a refusal with status 200, must not look like an empty namespace or like a write that was done. */
 function describeWrongAnswer({ text }: Called): string {
   const isJson = parseJson(text) !== undefined;
   const what = isJson

@@ -1,4 +1,4 @@
-/** A KV namespace with any number of keys: an account's namespace, or that of the running stack, which has the same API. */
+/** A KV namespace with any number of keys. It belongs to an account or to the running stack; both have the same API. */
 import { setTimeout as sleep } from "node:timers/promises";
 import pMap from "p-map";
 import { chunksOf } from "../../lib/collections.ts";
@@ -10,21 +10,21 @@ export type ListedKey = { readonly key: string; readonly metadata: unknown };
 type KvEntry = readonly [key: string, text: string];
 
 export type KvStore = {
-  /** Pages of at most 1,000 keys, in the order of the keys. */
+  /** Yields pages of at most 1,000 keys, in the order of the keys. */
   list(prefix?: string): AsyncIterable<readonly ListedKey[]>;
-  /** Takes any number of keys. A key that is not in KV is null. */
+  /** Reads any number of keys. The value is null for a key that is not in KV. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
-  /** Writes at most {@link maxBulkKeys} in one call. A value is repeated in its key's metadata if it fits. */
+  /** Writes at most {@link maxBulkKeys} keys in one call. If a value fits into its key's metadata, it is repeated there. */
   write(entries: readonly KvEntry[]): Promise<void>;
   /** Deletes at most {@link maxBulkKeys} in one call. */
   remove(keys: readonly string[]): Promise<void>;
 };
 
-/** The API's bounds on one call. */
+/** The API's limits for one call. */
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;
-/** How often keys are sent if the bulk call says each time that it left them out. */
+/** How many times podctl sends a key that each bulk call reports as left out. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 
@@ -39,7 +39,7 @@ export function openKvStore(address: KvAddress): KvStore {
       let cursor: string | null = null;
       do {
         const page: Page = await api.listPage(prefix, cursor);
-        // KV lists an empty page where many keys were just deleted. Only the page's cursor says that there are more keys.
+        // A page may be empty where many keys were just deleted, so only the page's cursor says whether more keys follow.
         if (page.keys.length > 0) yield page.keys.map(({ name, metadata }) => ({ key: name, metadata }));
         cursor = page.cursor;
       } while (cursor !== null);
@@ -59,7 +59,7 @@ export function openKvStore(address: KvAddress): KvStore {
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** Makes one bulk call, and then another call for only those keys that the first one says it left out. */
+/** Makes one bulk call, and repeats it with only the keys that it reports as left out. */
 async function repeatForRest<T>(
   done: string,
   entries: ReadonlyMap<string, T>,

@@ -1,7 +1,7 @@
 import type { Rules } from "../../topology/topology.ts";
 import type { KvStore } from "./kv-store.ts";
 
-/** What a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
+/** The target that a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
 export type Target = Rules & {
   /** The target's name in messages: `the local stack`, or the environment. */
   readonly name: string;
@@ -9,9 +9,9 @@ export type Target = Rules & {
   readonly openKv: () => KvStore;
   /** Throws a CliFailure if neither `at` nor the target says where the edge is. */
   readonly openEdge: (at?: URL) => Promise<EdgeAccess>;
-  /** The topology file that a command reads if it is given none; null if it must be given one. */
+  /** The topology file that a command reads by default. Null if the operator must always name a file. */
   readonly defaultFile: string | null;
-  /** The values of `${NAME}` in that file; null if a file holds the values themselves. */
+  /** The values of each `${NAME}` in a topology file. Null if files for this target have no placeholders. */
   readonly placeholders: Readonly<Record<string, string>> | null;
 };
 
@@ -20,7 +20,7 @@ export type EdgeAccess = {
   readonly origin: string;
   /** The Worker's PROBE_TOKEN; null if the operator has not given it. */
   readonly probeToken: string | null;
-  /** The user whom Pods see; null if the operator has given none. */
+  /** The user whose name and password Pods get. Null if the operator has given none. */
   readonly user: { readonly name: string; readonly password: string } | null;
 };
 

@@ -6,7 +6,7 @@ import { ok } from "../../lib/result.ts";
 import type { KvStore } from "./kv-store.ts";
 import type { Target } from "./target.ts";
 
-/** One key that was looked up, and its value; null if KV has none. */
+/** A key that was looked up, with its value. The value is null if KV has none. */
 export type Lookup = { readonly key: string; readonly text: string | null };
 
 export type TracedDirectory = { readonly directory: Directory; readonly lookups: readonly Lookup[] };
@@ -28,7 +28,10 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
   return { directory, lookups };
 }
 
-/** Reads the depth first, because an isolate mostly knows it before a request. Later look-ups also show a record that does not parse. */
+/**
+ * Reads the depth before all other look-ups, because an isolate mostly knows the depth before a request comes. If the record does not parse, a later
+ * look-up shows this.
+ */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();
 }

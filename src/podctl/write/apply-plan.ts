@@ -1,4 +1,4 @@
-/** Writes what a plan says, then checks that KV is what the topology says. */
+/** Writes the changes of a plan, then checks that KV is what the topology says. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
@@ -8,7 +8,7 @@ import { makePlan, type Plan } from "./make-plan.ts";
 import { changeLines } from "./plan-text.ts";
 import { actor, writeDirectory } from "./write-directory.ts";
 
-/** Returns the new revision. */
+/** Writes the plan and returns the new revision. */
 export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   const progress = startProgress("records written", plan.changes.length);
   const revision = await writeDirectory(kv, plan, progress.advance);
@@ -19,7 +19,10 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 /** A listing may show a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
-/** Makes the plan again. A record that still differs was written by someone else, unless KV still shows what the apply replaced. */
+/**
+ * Makes the plan again, which should then be empty. If a record still differs and has its text from before the apply, the listing lags. If it has any
+ * other text, someone else wrote it.
+ */
 export async function checkApplied(
   kv: KvStore,
   topology: Topology,

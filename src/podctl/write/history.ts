@@ -34,7 +34,7 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** The index comes last, because chunks without an index are ignored. */
+/** Writes the index after the chunks, because chunks without an index are ignored. */
 export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
   let chunks = 0;
   for (const entry of historyChunks(index.revision, all)) {
@@ -44,7 +44,7 @@ export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | 
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
 }
 
-/** The index goes first, because chunks without an index are ignored. */
+/** Removes the index before the chunks, because chunks without an index are ignored. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

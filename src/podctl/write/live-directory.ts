@@ -17,7 +17,10 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
   return directoryInKv((await kv.read([directoryKey])).get(directoryKey) ?? null);
 }
 
-/** Yields pages of all records, in the order of the keys, without the history. A listing is mostly enough, because metadata repeats the values. */
+/**
+ * Yields all records but the history, in pages and in the order of the keys. To list the keys is mostly enough, because their metadata repeats the
+ * values.
+ */
 export async function* readLive(kv: KvStore): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list()) yield await recordsOf(kv, page);
 }
@@ -34,6 +37,6 @@ async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<reado
   });
 }
 
-/** Writers other than podctl may keep something else in the metadata. */
+/** Whether the metadata repeats a record. Writers other than podctl may keep something else there. */
 const isRecord = (metadata: unknown): metadata is object =>
   typeof metadata === "object" && metadata !== null && "v" in metadata;

@@ -1,4 +1,4 @@
-/** What applying a topology would change. */
+/** Makes a plan of what an apply of a topology would change in KV. */
 import { createHash } from "node:crypto";
 import { blocksKey, directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -17,13 +17,16 @@ export type Plan = {
   readonly directory: DirectoryInKv;
   /** The directory's revision and a fingerprint of all records in KV. Equal records give an equal state. */
   readonly state: string;
-  /** In the order in which they are safe to write. */
+  /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** Why the blocks in KV cannot be read; null if they can be read. An apply loses blocks that cannot be read. */
+  /** The reason why the blocks in KV cannot be read, or null if they can. An apply loses blocks that cannot be read. */
   readonly lostBlocks: string | null;
-  /** Keys of assignments in KV that the edge does not find now, because they are deeper than the directory's depth. The changes correct that. */
+  /**
+   * Keys of assignments in KV that the edge does not find now, because their prefixes are deeper than the directory's depth. The changes of the plan
+   * correct this.
+   */
   readonly unfound: readonly string[];
   /** The apply that began at this revision and was interrupted, if there is one. */
   readonly unfinished: HistoryIndex | null;
@@ -95,7 +98,10 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
   };
 }
 
-/** Whether the edge does not find this assignment. A listing is in the order of the keys, so the directory record comes before the assignments. */
+/**
+ * Whether the edge does not find this assignment. `directoryText` is known by then, because a listing is in the order of the keys and the directory
+ * record comes before the assignments.
+ */
 function isUnfound(key: string, directoryText: string | null): boolean {
   if (kindOf(key) !== "route") return false;
   const components = componentsOf(nameIn(key) as Prefix);

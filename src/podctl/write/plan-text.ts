@@ -1,4 +1,4 @@
-/** A plan as text and as JSON: one line for each change. No value of a Pod record is ever shown, because it may be a secret. */
+/** Formats a plan as text and as JSON, with one line for each change. A value of a Pod record is never shown, because it may be a secret. */
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
@@ -101,7 +101,10 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-/** Names the assignments that the edge does not find. An apply raises the depth for those that the file has, and deletes the others. */
+/**
+ * Names the assignments that the edge does not find. If the file has such an assignment, an apply raises the depth; otherwise it deletes the
+ * assignment.
+ */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

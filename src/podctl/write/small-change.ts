@@ -1,4 +1,7 @@
-/** A write of one record that a command names, without a topology file: read, shown, confirmed, then written like any apply. */
+/**
+ * Writes one record that a command names, without a topology file. The record is read, the change is shown and confirmed, and then it is written like
+ * any apply.
+ */
 import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
@@ -17,7 +20,7 @@ type Wanted = {
   readonly key: string;
   /** Returns the record that replaces the text in KV; null deletes the key. Throws a CliFailure if the text cannot be changed. */
   readonly after: (before: string | null) => object | null;
-  /** What is said if nothing has to change. */
+  /** The message if nothing has to change. */
   readonly already: string;
 };
 
@@ -45,7 +48,10 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
 }
 
-/** The edge finds an assignment only if its prefix is not deeper than the directory's depth. */
+/**
+ * Returns the change that raises the directory's depth, or null if none is needed. The edge finds an assignment only if its prefix is not deeper than
+ * that depth.
+ */
 function raiseDepth(key: string, { record, text }: DirectoryInKv): Change | null {
   if (kindOf(key) !== "route" || record === null || text === null) return null;
   const depth = componentsOf(nameIn(key) as Prefix);

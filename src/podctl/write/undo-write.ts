@@ -1,4 +1,4 @@
-/** Puts back what a write replaced, in the same safe order: here too, the directory record comes last. */
+/** Puts back what a write replaced. The order is as safe as in a write: the directory record comes last here, too. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";

@@ -1,6 +1,6 @@
 /**
- * One write of the directory, from one revision to the next. First it keeps what it replaces, then it writes the records in a safe
- * order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
+ * Makes one write of the directory, from one revision to the next. First it saves the records that it will replace, then it writes the new ones in a
+ * safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -22,11 +22,11 @@ import { type Write, writeRecords } from "./write-records.ts";
 type Job = {
   /** The directory record that the changes start from. */
   readonly directory: DirectoryInKv;
-  /** In the order in which they are safe to write. */
+  /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
 };
 
-/** Returns the new revision. */
+/** Writes the changes and returns the new revision. */
 export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: number) => void): Promise<number> {
   const { directory } = job;
   const revision = (directory.record?.revision ?? 0) + 1;
@@ -62,7 +62,7 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
   return contentOf(changed ?? directory.record ?? { credentials: "own" });
 }
 
-/** All blocks are in one record, so a write that does not know of a new block would lift that block. */
+/** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift that block. */
 async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
   const change = changes.find(({ key }) => key === blocksKey);
   if (change === undefined || ((await kv.read([blocksKey])).get(blocksKey) ?? null) === change.before) return;
@@ -71,10 +71,13 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
-/** Keeps what this write replaces. A text that an interrupted write kept is older than the text in KV now, so the older text stays. */
+/**
+ * Keeps the texts that this write replaces. If an interrupted write has kept a text already, that text stays, because it is older than the text in KV
+ * now.
+ */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The older texts stay first, so that the chunks still hold them if this run is interrupted while it writes the chunks again.
+  // The older texts come first. If this run is interrupted while it writes the chunks again, the first chunks then still hold them.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -85,7 +88,10 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   await writeHistory(kv, { revision, at: appliedAt.toISOString(), by: appliedBy }, former);
 }
 
-/** Refuses to go on if someone else wrote, too. `ours` are the texts of the directory record that this write found or wrote; KV may still show any of them. */
+/**
+ * Refuses to go on if someone else has written, too. `ours` are all texts of the directory record that this write found or wrote, because KV may
+ * still show any of them.
+ */
 async function refuseOtherWriter(
   kv: KvStore,
   { revision, appliedAt, appliedBy }: Required<Stamp>,

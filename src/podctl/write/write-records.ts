@@ -1,17 +1,17 @@
-/** Writes and deletes records in a safe order, for an apply and for its rollback alike. */
+/** Writes and deletes records in a safe order, both for an apply and for a rollback. */
 import { directoryKey, kindOf } from "../../directory/keys.ts";
 import { chunksOf } from "../../lib/collections.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { type KvStore, maxBulkKeys } from "../target/kv-store.ts";
 
-/** A key whose `text` is null is deleted. `text` is a function because the texts of a million records are not needed at once. */
+/** One key to write, or to delete if `text` is null. `text` is a function because the texts of a million records are not needed at once. */
 export type Write = { readonly key: string; readonly text: (() => string) | null };
 
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes everything but the last state of the directory record. `writes` are in the order of `inWriteOrder`. No bulk call mixes two kinds
- * of records, because KV may write the keys of one call in any order.
+ * Writes all but the last text of the directory record. `writes` are in the order of `inWriteOrder`. No bulk call mixes two kinds of records, because
+ * KV may write the keys of one call in any order.
  */
 export async function writeRecords(
   kv: KvStore,
