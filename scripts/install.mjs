@@ -1,5 +1,5 @@
-// Installs from the lockfile if node_modules is missing or comes from another lockfile, so that every npm command works
-// in a clean clone. It is plain JavaScript because it runs on the host's own Node, before the pinned one is installed.
+// Installs the npm packages if node_modules is missing or comes from another lockfile, so that every npm command works in
+// a clean clone. This script is plain JavaScript, because it runs on the host's own Node before the pinned Node is installed.
 import { spawnSync } from "node:child_process";
 import { createHash } from "node:crypto";
 import { existsSync, linkSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
@@ -43,7 +43,7 @@ function takeLock() {
   }
 }
 
-/** Two installs at once would delete each other's files. */
+/** Waits until no other process installs, because two installs at once would delete each other's files. */
 function waitForTurn() {
   for (let said = false; !takeLock(); said = true) {
     const pid = holder();

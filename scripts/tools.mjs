@@ -1,5 +1,5 @@
-// Gets what e2e and conformance need in addition to the npm packages of package.json: pinned Go programs, a server from npm and vendors' SDKs, all into
-// .local, and Debian's packages if we are root.
+// Installs what e2e and conformance need in addition to the npm packages of package.json. Pinned Go programs, a server from
+// npm and vendors' SDKs go into .local. Debian's packages are installed only if we are root.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter } from "node:path";
@@ -7,13 +7,13 @@ import { fileURLToPath } from "node:url";
 
 const local = fileURLToPath(new URL("../.local", import.meta.url));
 const bin = `${local}/bin`;
-/** The folder of the vendors' SDKs, with a lockfile because the code that signs is often in a dependency of an SDK. */
+/** The folder that names the vendors' SDKs. It has a lockfile, because the code that signs is often in a dependency of an SDK. */
 const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;
 const npmOptions = ["--ignore-scripts", "--no-audit", "--no-fund", "--loglevel=error"];
 
-/** The program's name is the last element of its package. */
+/** Maps a program's name to its pinned package. The name is the last element of the package's path. */
 const goPrograms = {
   versitygw: "github.com/versity/versitygw/cmd/versitygw@v1.8.0",
   registry: "github.com/distribution/distribution/v3/cmd/registry@v3.1.2",
@@ -23,9 +23,9 @@ const goPrograms = {
   regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
 };
-/** Servers from npm that are too large for the lockfile of every checkout. Each gets a folder of its own in .local. */
+/** These servers from npm are too large for package-lock.json, which every checkout installs. Each gets its own folder in .local. */
 const npmServers = { azurite: "azurite@3.37.0" };
-/** The Debian package of each program, or of a program's module. */
+/** Maps a program, or a module of a program, to its Debian package. */
 const debianPrograms = {
   "docker-registry": "docker-registry",
   skopeo: "skopeo",
@@ -74,7 +74,7 @@ function getNpmServer([name, pinned]) {
   });
 }
 
-/** `stamp` is the file that says what was installed last; `install` returns null or what went wrong. */
+/** Installs unless the file `stamp` says that `pinned` is installed. `install` returns null, or what went wrong. */
 function getOnce({ name, pinned, stamp }, install) {
   if (readIfThere(stamp) === pinned) return [];
   console.error(`tools: installing ${name} …`);
@@ -91,7 +91,7 @@ function getDebianPrograms() {
   const command = `apt-get install ${packages.join(" ")}`;
   if (process.getuid?.() !== 0) return [`as root: ${command}`];
   console.error(`tools: ${command} …`);
-  // In this runlevel no service starts, because a package's own server must not take a port of this machine.
+  // In this runlevel apt starts no service. A server that a package starts could take a port of this machine.
   const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const failure =
     run("apt-get", ["update", "-qq"], env) ??
@@ -100,7 +100,7 @@ function getDebianPrograms() {
   return stillMissing.length === 0 ? [] : [`no ${stillMissing.join(", ")}: ${failure ?? "not in these packages"}`];
 }
 
-/** Runs a command. Returns null, or the last lines of what the command complains about. */
+/** Runs a command. Returns null if it succeeds, otherwise the last lines of its error output. */
 function run(command, args, env) {
   const options = { env: { ...process.env, ...env }, encoding: "utf8", timeout: installMs };
   const { status, error, stderr } = spawnSync(command, args, options);
@@ -108,7 +108,7 @@ function run(command, args, env) {
   return error?.message ?? (stderr.trim().split("\n").slice(-keptLines).join(" | ") || `ended with ${status}`);
 }
 
-/** Debian's own folders count even if PATH leaves them out. */
+/** Looks also into Debian's own folders, because PATH may not have them. */
 function isInstalled(program) {
   const folders = ["/usr/bin", "/usr/sbin", ...(process.env.PATH ?? "").split(delimiter)];
   if (program.endsWith(".so")) return isThere(`/usr/lib/nginx/modules/${program}`, constants.R_OK);

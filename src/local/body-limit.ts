@@ -1,9 +1,9 @@
-/** Does what the CDN does in front of the Worker: a request whose body is over the limit gets 413 in HTML, and never reaches the Worker. */
+/** Imitates the CDN in front of the Worker: if a request's body is over the limit, the client gets a 413 in HTML and no answer of the Worker. */
 import type http from "node:http";
 import { closeNow, createHttpServer, listen } from "./http-server.ts";
 import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
 
-/** How long the rest of a refused body is read, so that its client finds the answer before the connection ends. */
+/** For this long we go on to read a refused body, so that the client finds the answer before the connection ends. */
 const lingerMs = 500;
 
 /** The same page that Cloudflare sends. */
@@ -22,7 +22,7 @@ const page = Buffer.from(
 
 type Limited = { readonly port: number; readonly targetPort: number; readonly limitBytes: number };
 
-/** Passes everything on to the Worker except bodies that are too large. A body with an announced length is judged at once, any other body while it arrives. */
+/** Passes requests on to the Worker. A body that is too large is refused at once if its length is announced, otherwise when it passes the limit. */
 export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
   const connections = new WeakMap<object, Connection>();
   const onRequest: http.RequestListener = (request, response) => {

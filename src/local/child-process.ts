@@ -1,4 +1,4 @@
-/** A server that is a process of its own: started in its own process group, awaited until it serves, and always ended. */
+/** Starts a server as a process in its own process group, waits until the server is ready, and makes sure that it ends. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Watchdog } from "./teardown.ts";
@@ -13,11 +13,11 @@ type ChildOptions = {
   readonly args: readonly string[];
   readonly env: Readonly<Record<string, string | undefined>>;
   readonly watchdog: Watchdog;
-  /** The port that the process serves, or null until it does; `output` is the last part of what it has printed. */
+  /** Returns the port of the server, or null if the server is not ready yet. `output` is the last part of what the process has printed. */
   readonly readyPort: (output: string) => number | null | Promise<number | null>;
 };
 
-/** A server gets only these variables, because those for AWS, TLS or telemetry would change what it does. */
+/** A server gets only these variables, because variables for AWS, TLS or telemetry would change what it does. */
 export function childEnv(): Readonly<Record<string, string | undefined>> {
   const { PATH, HOME, TMPDIR } = process.env;
   return { PATH, HOME, TMPDIR };

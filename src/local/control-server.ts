@@ -1,4 +1,4 @@
-/** The control server of the stack: what taps and edge have seen, the faults of each tap, and KV as podctl talks to it. */
+/** The control server of the stack. It lists what taps and edge have seen, sets the faults of taps and KV, and serves KV to podctl. */
 import type http from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
@@ -12,7 +12,7 @@ import { type KvFault, parseKvFault } from "./workerd/kv-faults.ts";
 type ControlOptions = {
   readonly tapOf: (pod: string, service: string) => Tap | null;
   readonly log: EdgeLog;
-  /** The directory's namespace, once workerd runs. */
+  /** Resolves with the directory's namespace when workerd runs. */
   readonly kv: Promise<ApiKv>;
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   /** Runs the Worker's cron trigger once. */
@@ -24,7 +24,7 @@ export function createControlServer({ tapOf, log, kv, ...edge }: ControlOptions)
   addEdge(app, log);
   addTaps(app, tapOf);
   app.put("/faults/kv", (c) => putFault(c, parseKvFault, edge.setKvFault));
-  // On Cloudflare the cron trigger runs by itself.
+  // On Cloudflare the cron trigger runs by itself. Here this request runs it.
   app.post("/cron", async (c) => {
     await edge.runCron();
     return c.body(null, 204);
@@ -83,7 +83,7 @@ function addTaps(app: Hono, tapOf: ControlOptions["tapOf"]): void {
   );
 }
 
-/** 204 once the fault is in force. */
+/** Answers 204 when the fault is in force. */
 async function putFault<F>(
   c: Context,
   parse: (text: string) => Result<F, string>,

@@ -1,4 +1,4 @@
-/** `topology.example.yaml` as KV entries: its placeholders are filled from the running Pods, then it is read like any topology. */
+/** Turns `topology.example.yaml` into KV entries: the running Pods' values replace its placeholders, then it is read like any topology. */
 import { readFile } from "node:fs/promises";
 import type { JWK } from "jose";
 import { seal } from "../directory/seal.ts";
@@ -27,7 +27,7 @@ export async function exampleEntries(
   return new Map([...topologyRecords(topology.value)].map(([key, record]) => [key, recordText(key, record, stamp)]));
 }
 
-/** The values of all placeholders; a name begins with its Pod's id, as in `POD_A_REGISTRY`. */
+/** Returns the values of all placeholders. A placeholder's name begins with the id of its Pod, as in `POD_A_REGISTRY`. */
 export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK): Promise<Placeholders> {
   const values: Record<string, string> = {};
   for (const pod of pods) {
@@ -39,7 +39,7 @@ export async function topologyValues(pods: readonly LocalPod[], sealingKey: JWK)
 
 export type PodValues = Awaited<ReturnType<typeof podValues>>;
 
-/** What a topology says about a running Pod. */
+/** Returns the values that a topology needs of a running Pod. */
 export async function podValues({ context, services, gateway }: LocalPod, sealingKey: JWK) {
   const { accessKeyId, secretAccessKey, bucket, id } = context;
   const sealedFor = { pod: id, field: "blobs.stores.0.credentials", scheme: "s3", target: bucket };

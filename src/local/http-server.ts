@@ -1,10 +1,10 @@
-/** The stack's own HTTP servers: they listen on 127.0.0.1 only, and set no time limit on a body that moves. */
+/** The stack's own HTTP servers. They listen on 127.0.0.1 only, and a request's body may take any time. */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
 import { loopback } from "./ports.ts";
 
-/** Workers allow 128 KB of headers; the rest is room for the request line. */
+/** Workers allow 128 KB of headers. The other 8 KB are room for the request line. */
 export const maxHeaderBytes = 136 * 1024;
 const portRetryMs = 5_000;
 
@@ -14,7 +14,7 @@ export function createHttpServer(listener: http.RequestListener): http.Server {
   return server;
 }
 
-/** With port 0 a free port is taken. Resolves with the port. */
+/** Resolves with the port on which the server listens. Port 0 means any free port. */
 export function listen(server: http.Server, port = 0): Promise<number> {
   return new Promise((resolve, reject) => {
     const settle = (act: () => void) => () => {
@@ -29,7 +29,7 @@ export function listen(server: http.Server, port = 0): Promise<number> {
   });
 }
 
-/** Listens again on a port that was ours, and retries because an outgoing connection may use that port for a moment. */
+/** Listens again on a port that was ours. An outgoing connection may use that port for a moment, so we try several times. */
 export async function listenAgain(server: http.Server, port: number): Promise<void> {
   for (const giveUpAt = Date.now() + portRetryMs; ; await sleep(50)) {
     try {
@@ -50,7 +50,7 @@ export function closeNow(server: http.Server): Promise<void> {
   });
 }
 
-/** Starts a server that lives as long as the stack. */
+/** Starts a server on a free port. */
 export async function serve(listener: http.RequestListener): Promise<{ port: number; stop: () => Promise<void> }> {
   const server = createHttpServer(listener);
   const port = await listen(server);

@@ -1,4 +1,4 @@
-/** The images that the stack starts with: real ones, each with one layer that holds one small text file. */
+/** The images that the stack starts with. They are real images, each with one layer that holds one small text file. */
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 
@@ -41,7 +41,7 @@ const descriptor = ({ mediaType, digest, bytes }: Content): object => ({ mediaTy
 
 const tarBlockBytes = 512;
 
-/** A POSIX ustar archive of one file: its header, the file padded to whole blocks, and two empty blocks. */
+/** Returns a POSIX ustar archive of one file: a header, the file padded to whole blocks, and two empty blocks. */
 const tarOf = (name: string, file: Buffer): Buffer =>
   Buffer.concat([tarHeader(name, file.length), file, tarEnd(file.length)]);
 

@@ -7,5 +7,5 @@ export const exampleFile = "topology.example.yaml";
 export const stackFile = `${root}.local/stack.json`;
 export const defaultStateDir = `${root}.local/state`;
 
-/** `PODCTL_STACK` names the file of a stack other than that of `npm start`. */
+/** Returns the file that describes the stack of `npm start`, or of another stack if `PODCTL_STACK` names that stack's file. */
 export const stackFileInUse = (): string => process.env["PODCTL_STACK"] ?? stackFile;

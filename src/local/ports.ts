@@ -1,9 +1,9 @@
-/** Ports of this machine's loopback address: which are free, and which are listened on. */
+/** Finds out which ports of this machine's loopback address are free, and on which ports a server listens. */
 import net from "node:net";
 
 export const loopback = "127.0.0.1";
 
-/** Returns a free port, for servers that cannot say which port they took. Another process may take the port first, so callers try again. */
+/** Returns a free port, for servers that cannot say which port they took. Another process may take that port first, so callers must be ready to try again. */
 export const freePort = (): Promise<number> => takeForAMoment(0);
 
 /** Port 0 is always free, because it means any free port. */

@@ -1,4 +1,4 @@
-/** Pushes the first images straight to a Pod, as its user `demo`, so that no tap lists these requests. */
+/** Pushes the first images to a Pod as the user `demo`. The requests go past the taps, so that no tap lists them. */
 import { type Content, helloImage, type Image, privateImage } from "./images.ts";
 import type { LocalPod } from "./pods/pod.ts";
 

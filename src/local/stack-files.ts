@@ -1,4 +1,4 @@
-/** What a running stack leaves on disk: `.local/stack.json`, which says where everything is, and its state folder. */
+/** The files of a running stack: `.local/stack.json`, which says where everything is, and the state folder. */
 import { mkdir, readFile, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, relative, resolve } from "node:path";
 import { parseJsonObject } from "../lib/json.ts";
@@ -10,7 +10,7 @@ import { StartFailure } from "./start-failure.ts";
 export type RunningStack = {
   readonly edge: string;
   readonly control: string;
-  /** An absolute path; wrangler's `--persist-to` takes it. */
+  /** An absolute path, for wrangler's `--persist-to`. */
   readonly stateDir: string;
   readonly pods: Readonly<Record<LocalPodId, PodServices>>;
 };
@@ -36,12 +36,12 @@ export async function readStackFile(file = stackFile): Promise<RunningStack | nu
 
 export const removeStackFile = (): Promise<void> => rm(stackFile, { force: true });
 
-/** A stack that was killed leaves its file behind. A running stack still needs its file. */
+/** Removes the file that a killed stack has left behind, but not the file of a running stack. */
 export async function removeStaleStackFile(): Promise<void> {
   if ((await readStackFile()) === null) await removeStackFile();
 }
 
-/** The state folder's own parts: KV and cache, the Pods' files, and what podctl and `npm run pod` read. */
+/** The files and folders that a stack makes in its state folder: KV and cache, the Pods' files, and files for podctl and `npm run pod`. */
 const stateParts = [
   "v3",
   "pods",
@@ -53,18 +53,18 @@ const stateParts = [
 ] as const;
 const probeMs = 5_000;
 
-/** Holds the URL of the owning stack's control server. The folder is in use while that server answers. */
+/** This file has the control URL of the stack that uses the folder. The folder is in use while the server at that URL answers. */
 const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
-/** The public key that seals secrets for the stack's Worker. */
+/** The file with the public key that seals secrets for the stack's Worker. */
 export const sealingKeyFile = (stateDir: string): string => `${stateDir}/sealing-key.json`;
 
-/** Empties the folder, unless another stack runs on it. */
+/** Removes an earlier stack's files from the folder. Throws if another stack still runs on the folder. */
 export async function claimStateDir(stateDir: string): Promise<void> {
   const owner = await readFile(ownerFile(stateDir), "utf8").catch(() => null);
   if (owner !== null && (await isStackRunning(owner))) {
     throw new StartFailure(`Another stack is running on ${stateDir}: stop it first.`);
   }
-  // Only our own parts are removed, because the user may have chosen a folder that holds other files.
+  // We remove only what a stack makes, because the user may have chosen a folder with other files.
   for (const part of stateParts) await rm(`${stateDir}/${part}`, { recursive: true, force: true });
   await mkdir(stateDir, { recursive: true });
 }

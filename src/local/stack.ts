@@ -1,4 +1,4 @@
-/** The whole local stack as one value: `npm start`, tests, e2e and conformance all run this. */
+/** The whole local stack as one value. `npm start`, tests, e2e and conformance all run this stack. */
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -34,23 +34,23 @@ import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
   readonly pods?: PodKind;
-  /** With 0 a free port is taken. */
+  /** 0 means any free port. */
   readonly edgePort?: number;
   readonly stateDir?: string;
   /** These override the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;
-  /** Keys to use instead of fresh ones. */
+  /** The stack uses these keys instead of fresh ones. */
   readonly sealingKeys?: { readonly publicJwk: JWK; readonly privateJwk: JWK };
   /** Edits the topology's text before its placeholders are filled. */
   readonly topology?: (text: string) => string;
   readonly seedImages?: boolean;
-  /** Toy Pods then take manifests whose blobs they do not have. */
+  /** Whether toy Pods take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
-  /** Each Pod gets its gateway. */
+  /** Whether each Pod gets a gateway. */
   readonly gateways?: boolean;
-  /** A request with a longer body gets the CDN's 413, and the Worker does not hear of it. */
+  /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
-  /** Registries read the public half from a file, so the keys must be extractable. */
+  /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
 };
 
@@ -60,9 +60,9 @@ export type Stack = RunningStack & {
   setFault(pod: LocalPodId, service: ServiceName, fault: Fault): Promise<void>;
   setKvFault(fault: KvFault): Promise<void>;
   edgeSeen(): readonly EdgeRecord[];
-  /** Every line that the Worker logged, as it was written. */
+  /** Returns every line that the Worker has logged, unchanged. */
   edgeLines(): readonly string[];
-  /** Resolves when the Worker has logged nothing for a moment, because its lines come after its answers. */
+  /** Waits until the Worker has logged nothing for a moment, because the Worker logs a request after its answer. */
   edgeSettled(): Promise<void>;
   kvReads(): number;
   putKv(key: string, value: string): Promise<void>;
@@ -76,7 +76,7 @@ export type Stack = RunningStack & {
   stop(): Promise<void>;
 };
 
-/** Rejects with a `StartFailure` if the user can remove the cause. Nothing is left running then. */
+/** If the start fails, nothing is left running. The error is a `StartFailure` if the user can remove the cause. */
 export async function startStack(options: StackOptions = {}): Promise<Stack> {
   const teardown = new Teardown();
   const stop = () => teardown.run();
@@ -128,7 +128,7 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   return { ...view, control: controlUrl, stateDir };
 }
 
-/** The edge with what the CDN does in front of it. */
+/** Puts the CDN's limit on bodies in front of the edge. */
 async function limitBodies(
   worker: RestartableEdge,
   { port, limitBytes }: { readonly port: number; readonly limitBytes: number },
@@ -139,7 +139,7 @@ async function limitBodies(
   return { ...worker, url: `http://${loopback}:${front.port}` };
 }
 
-/** The Worker's variables, with secrets that only this stack has. */
+/** Returns the Worker's variables, with secrets that only this stack has. */
 async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir: string) {
   const vars = {
     SERVICE: "registry-edge",
@@ -155,14 +155,14 @@ async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir:
   return vars;
 }
 
-/** The directory, with the values of the running Pods in it. */
+/** Returns the directory's entries, with the values of the running Pods in them. */
 async function directoryEntries(
   { topology = (text) => text }: StackOptions,
   pods: BothPods,
   { sealingKey, stateDir }: { readonly sealingKey: JWK; readonly stateDir: string },
 ) {
   const values = await topologyValues(Object.values(pods), sealingKey);
-  // podctl fills the same file with these values, to compare it with the stack's KV.
+  // podctl fills the same topology file with these values when it compares the file with the stack's KV.
   await writeFile(`${stateDir}/topology-values.json`, JSON.stringify(values, null, 2));
   await writeFile(sealingKeyFile(stateDir), JSON.stringify(sealingKey));
   return exampleEntries(values, topology);

@@ -1,4 +1,4 @@
-/** A start that cannot succeed for a reason that the user can remove; its message is the one line to print. */
+/** The error of a start that fails for a reason that the user can remove. Only its message is printed. */
 export class StartFailure extends Error {
   override name = "StartFailure";
 }
@@ -6,7 +6,7 @@ export class StartFailure extends Error {
 export const portInUse = (port: number): StartFailure =>
   new StartFailure(`Port ${port} of 127.0.0.1 is in use: free it, or choose another with PORT=.`);
 
-/** Returns what a program prints of the error that ended it: one line if the user can remove the cause, otherwise the whole error. */
+/** Returns what a program prints when an error ends it: the message if the user can remove the cause, otherwise the whole error. */
 export const printable = (error: unknown): unknown =>
   error instanceof StartFailure || isArgumentMistake(error) ? error.message : error;
 

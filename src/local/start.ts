@@ -1,4 +1,4 @@
-/** `npm start`: brings the stack up, says how to use it, and ends every process of it when it is told to end. */
+/** `npm start`: starts the stack, prints how to use it, and ends all of the stack's processes on a signal or when npm has ended. */
 import { parseArgs } from "node:util";
 import { parseSize } from "./body-limit.ts";
 import { type PodKind, podKinds } from "./pods/start-pods.ts";
@@ -10,13 +10,13 @@ import { endOnSignals } from "./teardown.ts";
 import { welcome } from "./welcome.ts";
 
 const parentCheckMs = 250;
-/** As often as wrangler.toml says. */
+/** The same interval as in wrangler.toml. */
 const cronEveryMs = 60_000;
 
 async function main(): Promise<void> {
   let stack: Stack | null = null;
   const end = endOnSignals(async () => {
-    // While the stack is still starting, the watchdog kills what has been started.
+    // If the stack is still starting, the watchdog kills what has been started.
     if (stack !== null) {
       await removeStackFile();
       await stack.stop();
@@ -33,14 +33,14 @@ async function main(): Promise<void> {
   console.log(welcome(stack, options.pods));
 }
 
-/** workerd has no clock for cron triggers. A run that fails has logged why. */
+/** workerd does not run cron triggers by itself, so we do. We ignore a failed run, because the Worker has logged the reason. */
 function runCronOf(stack: Stack): void {
   setInterval(() => void stack.runCron().catch(() => {}), cronEveryMs).unref();
 }
 
 /**
- * npm may be killed without a signal to us, so we watch whether it is still our parent. A parent other than npm may end only
- * because it has put us in the background.
+ * If npm is killed, we may get no signal, so we watch whether npm is still our parent. We do not watch any other parent,
+ * because it can end just after it has put us in the background.
  */
 function endWithNpm(end: () => Promise<void>): void {
   if (process.env["npm_lifecycle_event"] === undefined) return;

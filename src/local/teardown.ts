@@ -1,4 +1,4 @@
-/** What a program has started, and how all of it ends: stopped by the program, or killed when the program dies first. */
+/** Ends all that a program has started: the program stops it, or the watchdog kills it if the program dies first. */
 import { spawn } from "node:child_process";
 
 export type Stop = () => Promise<void>;
@@ -12,7 +12,7 @@ export class Teardown {
     return started;
   }
 
-  /** All stop at once, because none of them needs another to end. */
+  /** Stops all at the same time, because none has to wait for another. */
   async run(): Promise<void> {
     await Promise.allSettled(this.#stops.splice(0).map((stop) => stop()));
     this.watchdog.dismiss();
@@ -21,15 +21,15 @@ export class Teardown {
 
 export type Watchdog = {
   watch(pid: number): void;
-  /** Ends the watchdog, after everything that it watched has ended. */
+  /** Ends the watchdog. All processes that it watched must have ended before. */
   dismiss(): void;
 };
 
 const script = 'pids=; while read -r pid; do pids="$pids $pid"; done; for pid in $pids; do kill -KILL "$pid"; done';
 
 /**
- * Kills our child processes if this process dies without a chance to end them. One `sh` in its own session reads process
- * ids from a pipe that only we hold open, so the pipe ends when we die.
+ * Kills our child processes if this process dies without a chance to end them. An `sh` in its own session reads process
+ * ids from a pipe. Only we hold the pipe open, so the pipe ends when we die, and the `sh` then kills these processes.
  */
 export function startWatchdog(): Watchdog {
   const shell = spawn("sh", ["-c", script], { detached: true, stdio: ["pipe", "ignore", "ignore"] });
@@ -42,7 +42,7 @@ export function startWatchdog(): Watchdog {
   };
 }
 
-/** Calls `end` at the first signal that asks this program to end, and ignores later signals. Returns a function that makes the same call by hand. */
+/** Calls `end` at the first signal that asks this program to end, and ignores later signals. The returned function does the same without a signal. */
 export function endOnSignals(end: () => Promise<void>): () => Promise<void> {
   let ending: Promise<void> | null = null;
   const endOnce = () => {

@@ -1,7 +1,7 @@
 import type { PodKind } from "./pods/start-pods.ts";
 import type { RunningStack } from "./stack-files.ts";
 
-/** What `npm start` prints; its indented lines are there to be pasted. */
+/** Returns what `npm start` prints. Its indented lines are for users to paste. */
 export function welcome({ edge, control }: Pick<RunningStack, "edge" | "control">, pods: PodKind): string {
   const { host } = new URL(edge);
   return `

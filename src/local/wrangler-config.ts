@@ -1,4 +1,4 @@
-/** What podctl and the edge of the local stack need of `wrangler.toml`. */
+/** Reads the parts of `wrangler.toml` that podctl and the local stack's edge need. */
 import { readFile } from "node:fs/promises";
 import { parse } from "smol-toml";
 import * as v from "valibot";
@@ -9,7 +9,7 @@ export type WorkerConfig = {
   readonly compatibilityDate: string;
   readonly compatibilityFlags: string[];
   readonly vars: Readonly<Record<string, string>>;
-  /** The namespace's id for each binding's name. */
+  /** Maps a binding's name to the id of its namespace. */
   readonly kvNamespaces: ReadonlyMap<string, string>;
   readonly accountId: string | null;
   /** The host names of the routes that lead to `/v2/`. */
@@ -31,8 +31,8 @@ const sectionSchema = v.object({ ...inherited, ...own });
 const fileSchema = v.object({ ...sectionSchema.entries, env: v.optional(v.record(v.string(), sectionSchema), {}) });
 
 /**
- * Reads the environment `env` or, without it, the file's top level. Wrangler itself is not used, because it takes almost a second
- * of CPU to load. As in wrangler, a section inherits what it does not set, except for variables and bindings.
+ * Reads the environment `env` or, without `env`, the file's top level. We do not use wrangler, because it takes almost a second
+ * of CPU to load. As in wrangler, a section inherits each setting that it does not have, except for variables and bindings.
  */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
   const file = await readFileOf(configPath);
@@ -57,7 +57,7 @@ export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?
   };
 }
 
-/** The environments that the file has in addition to its top level. */
+/** Returns the names of the environments that the file has in addition to its top level. */
 export async function readEnvironments(configPath = `${root}wrangler.toml`): Promise<readonly string[]> {
   return Object.keys((await readFileOf(configPath)).env);
 }
@@ -69,7 +69,7 @@ async function readFileOf(configPath: string): Promise<v.InferOutput<typeof file
   throw new Error(`${v.getDotPath(issue) ?? "file"}: ${issue.message}`);
 }
 
-/** Whether a route leads to the registry. A route for only another path, such as `/jwt/auth`, does not make its host a registry. */
+/** Whether a route leads to the registry. If a host has a route only for another path, such as `/jwt/auth`, the host is not a registry. */
 const coversRegistry = (pattern: string): boolean => /^(\w+:\/\/)?[^/]*(\/(v2\/)?\*?)?$/.test(pattern);
 
 /** A route's pattern is a host and a path, with or without a scheme. */

@@ -1,4 +1,4 @@
-/** A Pod's gateway as a process of its own: the one file that `npm run build:gateway` makes, behind a tap. */
+/** A Pod's gateway, which runs as a process behind a tap. Its program is the one file that `npm run build:gateway` makes. */
 import { randomBytes } from "node:crypto";
 import { build } from "esbuild";
 import { childEnv, startChild } from "../child-process.ts";
@@ -14,7 +14,7 @@ export type LocalGateway = {
   readonly direct: string;
   /** The secret that the edge and this gateway share. */
   readonly key: string;
-  /** Kills the gateway as a crash does, and starts it again on its port. */
+  /** Kills the gateway as a crash does, and starts it again on the same port. */
   readonly restart: () => Promise<void>;
 };
 
@@ -45,7 +45,7 @@ export async function startGateway(
   let running = await start(0);
   const { port } = running;
   teardown.add({ stop: () => running.stop() });
-  // The tap has the edge's host name and another port, because crane refuses a push location that leads to 127.0.0.1 from another name.
+  // crane refuses a push location on 127.0.0.1 if the edge has another host name, so the tap has the edge's name and only another port.
   const tap = teardown.add(await startTap(port, loopback));
   const restart = async () => {
     await running.kill();
@@ -58,7 +58,7 @@ type GatewayProcess = {
   readonly name: string;
   readonly program: string;
   readonly env: Readonly<Record<string, string>>;
-  /** With 0 a free port is taken. */
+  /** 0 means any free port. */
   readonly port: number;
   readonly watchdog: Watchdog;
 };

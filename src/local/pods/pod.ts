@@ -12,14 +12,14 @@ type PodService = "registry" | "token" | "storage";
 /** A Pod has a gateway only if the stack is started with gateways. */
 export type ServiceName = PodService | "gateway";
 
-/** `url` is the tap in front of a service, `direct` is the service itself. */
+/** `url` leads to the tap in front of a service, and `direct` leads to the service itself. */
 type ServiceUrls = { readonly url: string; readonly direct: string };
 export type PodServices = Readonly<Record<PodService, ServiceUrls>> & { readonly gateway?: ServiceUrls };
 
 export type PodContext = {
   readonly id: string;
   readonly prefix: string;
-  /** The Pod's own folder, empty at the start. */
+  /** The Pod's own folder, which is empty at the start. */
   readonly dir: string;
   readonly issuer: string;
   readonly audience: string;
@@ -33,7 +33,7 @@ export type PodContext = {
 
 export type PodServer = { readonly port: number; readonly stop: Stop };
 
-/** What a kind of Pod starts. The registry gets the URLs of the token service and the storage. */
+/** Starts the two servers in which the kinds of Pods differ. The registry gets the URLs of the token service and the storage. */
 export type PodParts = {
   startStorage(pod: PodContext): Promise<PodServer>;
   startRegistry(pod: PodContext, urls: { readonly realm: string; readonly storage: string }): Promise<PodServer>;
@@ -46,7 +46,7 @@ export type LocalPod = {
   readonly gateway?: LocalGateway;
 };
 
-/** The same Pod with its gateway among its services. */
+/** Returns the same Pod with its gateway among its services and taps. */
 export const withGateway = ({ taps, services, ...pod }: LocalPod, gateway: LocalGateway): LocalPod => ({
   ...pod,
   gateway,
@@ -75,7 +75,7 @@ export async function startPod(
 
   const storage = teardown.add(await parts.startStorage(context));
   const token = teardown.add(await serve(createTokenService({ ...context, prefixes: [context.prefix] })));
-  // Storage has another host name than the edge, so that clients drop their token on the way there, as in production.
+  // The storage and the edge have different host names, so that clients do not send their token to the storage, as in production.
   const taps = { storage: await inFront(storage, "localhost"), token: await inFront(token, loopback) };
   const urls = { realm: `${taps.token.url}/jwt/auth`, storage: `http://localhost:${storage.port}` };
   const registry = teardown.add(await parts.startRegistry(context, urls));

@@ -1,4 +1,4 @@
-/** The two kinds of real Pods: Debian's docker-registry 2.8 and distribution v3, both on versitygw by their S3 driver. */
+/** The two kinds of real Pods: Debian's docker-registry 2.8 and distribution v3. Both use versitygw as storage, by their S3 driver. */
 import { spawnSync } from "node:child_process";
 import { randomBytes } from "node:crypto";
 import { rm, writeFile } from "node:fs/promises";
@@ -20,8 +20,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 gets the key as a JWK set, because a JWK set can name the key by its libtrust id, as the token service does.
- * For a key from a `rootcertbundle`, distribution v3 expects the id of RFC 7638.
+ * Distribution v3 gets the token service's key as a JWK set. There the key has its libtrust id, which tokens name.
+ * For a key from a `rootcertbundle`, distribution v3 would expect the id of RFC 7638.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
@@ -84,9 +84,9 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
   };
 }
 
-/** docker-registry takes the token service's key as a certificate and looks only at its public key. */
+/** Returns a certificate for the token service's key. docker-registry wants a certificate, but uses only the public key in it. */
 async function selfSignedCertificate(pod: PodContext): Promise<string> {
-  // The key goes in a file, because under Node /dev/stdin is a socket, which openssl cannot open.
+  // openssl reads the key from a file, because under Node /dev/stdin is a socket, and openssl cannot open a socket.
   const key = `${pod.dir}/token.key`;
   await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
   const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];

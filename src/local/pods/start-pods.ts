@@ -12,7 +12,7 @@ export type PodKind = "toy" | "registry" | "distribution-v3";
 export const podKinds: readonly PodKind[] = ["toy", "registry", "distribution-v3"];
 
 export type BothPods = Readonly<Record<LocalPodId, LocalPod>>;
-/** Token keys that a test brings, to sign what no token service would sign. */
+/** A test that brings its own token keys can sign tokens that no token service would sign. */
 export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
@@ -34,14 +34,14 @@ export async function startPods(
   teardown: Teardown,
 ): Promise<BothPods> {
   const startOne = async (id: LocalPodId) => {
-    // docker-registry wants the key as a certificate, which openssl signs, so the key must be extractable.
+    // The key must be extractable, because openssl makes a certificate for docker-registry from it.
     const key = signingKeys[id] ?? (await generateSigningKey(true));
     return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
   };
   return both(startOne("pod-a"), startOne("pod-b"));
 }
 
-/** Both are awaited even if one fails, so that nothing starts after the teardown has run. */
+/** Waits for both Pods even if one fails, so that nothing starts after the teardown has run. */
 async function both(...starting: readonly [Promise<LocalPod>, Promise<LocalPod>]): Promise<BothPods> {
   const [a, b] = await Promise.allSettled(starting);
   if (a.status === "rejected") throw a.reason;
@@ -49,7 +49,7 @@ async function both(...starting: readonly [Promise<LocalPod>, Promise<LocalPod>]
   return { "pod-a": a.value, "pod-b": b.value };
 }
 
-/** Each Pod with a gateway of its own. The edge runs already, because a gateway must know its address. */
+/** Starts a gateway for each Pod. The edge must run already, because a gateway needs the edge's address. */
 export async function startGateways(
   pods: BothPods,
   { stateDir, edges }: { readonly stateDir: string; readonly edges: readonly string[] },
@@ -61,7 +61,7 @@ export async function startGateways(
   return both(startOne(pods["pod-a"]), startOne(pods["pod-b"]));
 }
 
-/** Null if there is no such Pod or service, or if the stack runs without gateways. */
+/** Returns null for an unknown Pod or service, and for a gateway if the stack runs without gateways. */
 export function findTap(pods: BothPods, pod: string, service: string): Tap | null {
   if (pod !== "pod-a" && pod !== "pod-b") return null;
   const known = (["registry", "token", "storage", "gateway"] as const).find((name) => name === service);

@@ -11,7 +11,7 @@ const attempts = 3;
 
 export async function startVersitygw(binary: string, pod: StoragePod): Promise<PodServer> {
   const buckets = `${pod.dir}/buckets`;
-  // Metadata gets a folder of its own, because not every disk has extended attributes.
+  // versitygw keeps metadata in this folder, because not every disk has extended attributes for it.
   const sidecar = `${pod.dir}/bucket-metadata`;
   await mkdir(`${buckets}/${pod.bucket}`, { recursive: true });
   await mkdir(sidecar, { recursive: true });
@@ -30,7 +30,7 @@ export async function startVersitygw(binary: string, pod: StoragePod): Promise<P
         readyPort: async () => ((await isListening(port)) ? port : null),
       });
     } catch (error) {
-      // Another process may have taken the port since it was found free.
+      // Another process may have taken the port after we found it free, so we try another port.
       if (attempt === attempts) throw error;
     }
   }

@@ -1,4 +1,4 @@
-/** The faults of a tap, as `PUT <control>/faults/…` takes them, and what each does to a request. */
+/** The faults that `PUT <control>/faults/…` sets on a tap, and what each fault does to a request. */
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Exchange, passThrough } from "./pass-through.ts";
@@ -41,7 +41,7 @@ export function parseFault(text: string): Result<Fault, string> {
 const isIntegerIn = (value: unknown, min: number, max: number): value is number =>
   typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
 
-/** `refuse` closes the tap's listener, so only requests that came before this fault are still served here. */
+/** Under `refuse` the tap does not listen. Only requests that came before this fault get here, and they are still served. */
 export function playFault(fault: Fault, exchange: Exchange): void {
   const { response, record } = exchange;
   switch (fault.mode) {

@@ -1,21 +1,21 @@
-/** Passes one request through a tap and keeps the case and order of headers, framing, early answers, and aborts from both sides. */
+/** Passes one request through a tap. The headers' case and order, the framing, early answers and aborts from either side stay as they are. */
 import http from "node:http";
 import type { Socket } from "node:net";
 import { maxHeaderBytes } from "../http-server.ts";
 import { loopback } from "../ports.ts";
 import type { OpenRequest } from "./seen-requests.ts";
 
-/** To write an empty buffer sends the headers at once. `flushHeaders` also does so, but sends each byte above 0x7f as two bytes. */
+/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` does so, too, but turns each byte above 0x7f into two. */
 const nothing = Buffer.alloc(0);
-/** The headers leave within this time. An earlier reset would overtake them. */
+/** We wait this long between the headers and a reset, because an earlier reset would overtake the headers. */
 const cutAfterMs = 20;
 
-/** The tap's connection to the service, for one client connection. Both open and close together, as if the tap were not there. */
+/** The tap's connection to the service. Each connection of a client has its own, and the two open and close together, as if there were no tap. */
 export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The socket to the service that was last tied to the client's socket. */
+  /** The latest socket to the service that closes together with the client's socket. */
   tied: Socket | null;
 };
 
@@ -58,13 +58,13 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("continue", () => response.writeContinue());
   outgoing.on("error", () => {
-    // After an early answer the service may hang up before the upload ends; its answer still has to reach the client.
+    // If the service has answered early, it may hang up before the upload ends. Its answer must still reach the client.
     if (response.headersSent) request.unpipe(outgoing).resume();
     else request.socket.destroy();
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
-    // The body limit in front may have answered already, because the body was too large.
+    // If the body was too large, the body limit has already answered the client.
     if (response.headersSent) {
       answer.resume();
       return;
@@ -79,7 +79,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
 }
 
-/** Node adds a date, a connection line and chunked framing of its own, unless each is switched off. */
+/** Switches off the date, the connection line and the chunked framing that Node would add. */
 function writeHeadAsReceived(answer: http.IncomingMessage, response: http.ServerResponse): void {
   response.sendDate = false;
   response.removeHeader("connection");
@@ -96,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // This comes before `pipe`, so that the list shows the answer as ended once a client has the whole answer.
+  // We listen before `pipe` does, so that the list shows the answer as ended when a client has the whole answer.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);
@@ -118,14 +118,14 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
   if (connection.tied === service) return;
   connection.tied = service;
   service.once("close", () => {
-    // While an exchange is open, its answer may still be on the way to the client; the exchange then ends the connection.
+    // If an exchange is open, its answer may still be on the way to the client. Then the exchange ends the connection, not we.
     if (connection.openExchanges === 0) client.end();
   });
 }
 
 /**
- * Returns the headers as received. Node's client would send an empty request without a length as chunked, so a length of 0 is
- * added for methods that have a body (RFC 9110 §8.6 asks senders for that line anyway).
+ * Returns the headers as received. If a POST, PUT or PATCH comes without a body and without a length, we add a length of 0,
+ * because Node's client would make it chunked. RFC 9110 §8.6 asks senders for that line anyway.
  */
 function requestHeaders(request: http.IncomingMessage): readonly string[] {
   const { headers, rawHeaders, method } = request;

@@ -1,9 +1,9 @@
-/** What a tap remembers, and `/-/seen` shows: a bounded list of requests, from which the oldest are dropped first. */
+/** The list of requests that a tap remembers and `/-/seen` shows. It is bounded, and the oldest requests are dropped first. */
 import { createHash } from "node:crypto";
 
 type AuthorizationKind = "none" | "basic" | "bearer" | "other";
 
-/** One request as a tap saw it. `status` and `ms` are null until the answer has ended, and stay null if it never does. */
+/** One request as a tap saw it. `status` is null until the answer begins, and `ms` is null until the answer has ended. */
 export type SeenRequest = {
   readonly method: string;
   readonly path: string;
@@ -17,7 +17,7 @@ export type SeenRequest = {
 
 const maxSeen = 50_000;
 
-/** A request on its way; the counters grow until the answer has ended. */
+/** A request that has no whole answer yet. Its counters still grow. */
 export type OpenRequest = { -readonly [Field in keyof SeenRequest]: SeenRequest[Field] };
 
 export class SeenList {

@@ -1,5 +1,5 @@
 /**
- * A tap: an HTTP server in front of one service of a Pod. It passes every message on as it is, remembers what passed,
+ * A tap: an HTTP server in front of one service of a Pod. It passes every message on unchanged, remembers each request,
  * and can play the faults that a registry, a token service or a storage shows in production.
  */
 import type http from "node:http";
@@ -12,12 +12,12 @@ export type Tap = {
   readonly url: string;
   seen(): readonly SeenRequest[];
   clearSeen(): void;
-  /** Resolves once the fault is in force. */
+  /** Resolves when the fault is in force. */
   setFault(fault: Fault): Promise<void>;
   stop(): Promise<void>;
 };
 
-/** `hostname` is the name that clients use. The tap listens on 127.0.0.1 under either name. */
+/** `hostname` is the name that clients use. The tap listens on 127.0.0.1 for both names. */
 export async function startTap(targetPort: number, hostname: "127.0.0.1" | "localhost"): Promise<Tap> {
   const seen = new SeenList();
   const connections = new WeakMap<object, Connection>();
@@ -56,7 +56,7 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
   };
 }
 
-/** All Authorization lines as they were sent, because Node's own parsing would hide that a service got more than one. */
+/** Returns all Authorization lines as they were sent, because Node's `headers` would hide all but the first. */
 function authorizationOf(request: http.IncomingMessage): string | undefined {
   return request.headersDistinct["authorization"]?.join(", ");
 }

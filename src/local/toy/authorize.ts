@@ -1,4 +1,4 @@
-/** The access controller of the toy registry: what a request needs, and what its token allows. */
+/** The access controller of the toy registry. It compares what a request needs with what the token allows. */
 import { createPublicKey } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { errors, type JWK, jwtVerify } from "jose";
@@ -17,7 +17,7 @@ export type ToyAuthOptions = {
 
 const LEEWAY_SECONDS = 60;
 
-/** Returns a function that decides as distribution does. It returns the reply that refuses a request, or null if the token allows the request. */
+/** Returns a function that decides as distribution does: its result is the reply that refuses a request, or null if the token allows the request. */
 export function createAuthorizer(
   options: ToyAuthOptions,
 ): (request: IncomingMessage, route: Route) => Promise<ToyReply | null> {
@@ -65,12 +65,12 @@ function parseAccess(claim: unknown): readonly Access[] {
   });
 }
 
-/** One entry for each resource, with all the actions that the request needs on it. */
+/** Returns one entry for each resource, with all the actions that the request needs there. */
 function wantedAccess(method: string, { place, query }: Route): readonly Access[] {
   if (place.kind === "base") return [];
   if (place.kind === "catalog") return [{ type: "registry", name: "catalog", actions: ["*"] }];
   const own: Access = { type: "repository", name: place.name, actions: methodActions(method) };
-  // Distribution asks for `pull` on the source of every request that has `from`, even if it is not a mount.
+  // If a request has `from`, distribution asks for `pull` on that repository, even if the request is not a mount.
   const from = query.get("from") ?? "";
   if (from === "") return own.actions.length === 0 ? [] : [own];
   if (from === own.name) return [{ ...own, actions: [...new Set(["pull", ...own.actions])] }];
@@ -89,7 +89,7 @@ function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], e
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),
   );
-  // `from` may hold anything. Go writes a space for a character that would end a header's line; Node would throw.
+  // `from` can contain any character. If a character would end a header's line, Go writes a space instead, but Node would throw.
   const challenge = formatChallenge({ realm, service, access, error }).replace(/[^\x20-\x7e]/g, " ");
   return failure("UNAUTHORIZED", detail.length === 0 ? null : detail, { "WWW-Authenticate": challenge });
 }

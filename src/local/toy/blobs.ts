@@ -9,7 +9,7 @@ export type BlobServices = { readonly repositories: Repositories; readonly stora
 
 type BlobPlace = Extract<RepositoryPlace, { kind: "blob" }>;
 
-/** The link is looked up before anything is signed, because the key in storage names no repository. */
+/** Checks that the repository has the blob before a URL is signed, because the key in storage does not name a repository. */
 export function redirectToStorage(
   { repositories, storage }: BlobServices,
   { name, digest }: BlobPlace,
@@ -21,6 +21,6 @@ export function redirectToStorage(
   return { status: 307, headers };
 }
 
-/** Removes only the link, because other repositories may hold the same bytes. */
+/** Removes the blob from the repository but not from storage, because other repositories may have the same bytes. */
 export const deleteBlob = ({ repositories }: BlobServices, { name, digest }: BlobPlace): ToyReply =>
   repositories.find(name)?.blobs.delete(digest) === true ? { status: 202 } : failure("BLOB_UNKNOWN");

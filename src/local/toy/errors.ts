@@ -28,7 +28,7 @@ export const failure = (
   headers: Readonly<Record<string, string>> = {},
 ): ToyReply => failures(code, [detail], headers);
 
-/** One entry for each detail, as in distribution's answer to a manifest with several unknown blobs. */
+/** Returns an answer with one error for each detail, as distribution answers a manifest with several unknown blobs. */
 export function failures(
   code: ToyErrorCode,
   details: readonly unknown[],

@@ -1,14 +1,14 @@
 /** HTTP code that the toy servers share: replies as values, a listener that survives bugs, and the path and origin of a request. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
-/** A whole answer as a value. All bodies are small, except an object's bytes, which the storage streams by itself. */
+/** A whole answer as a value. Its body is small, because the storage streams its objects in another way. */
 export type ToyReply = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: string | Uint8Array;
 };
 
-/** An answer to HEAD has no body but the Content-Length that GET would have (RFC 9110 §9.3.2). */
+/** An answer to HEAD has no body, but it has the same Content-Length as the answer to GET (RFC 9110 §9.3.2). */
 export function send(response: ServerResponse, { status, headers, body }: ToyReply): void {
   const bytes = Buffer.from(body ?? "");
   // A 204 or 304 must not have a Content-Length (RFC 9110 §8.6).
@@ -23,13 +23,13 @@ export const json = (status: number, value: unknown, headers: Readonly<Record<st
   body: `${JSON.stringify(value)}\n`,
 });
 
-/** A listener that turns a bug into a 500, or cuts the connection if the answer has begun. It never leaves a rejection unhandled. */
+/** Returns a listener that answers a bug with 500, or cuts the connection if the answer has begun. No rejection stays unhandled. */
 export function listener(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): RequestListener {
   return (request, response) => {
     handle(request, response).catch((reason: unknown) => {
-      // The client has left, so there is no one to answer.
+      // The client has left, so an answer would not reach it.
       if (request.destroyed && !request.complete) return;
       if (response.headersSent) {
         response.destroy();
@@ -43,7 +43,7 @@ export function listener(
 
 type RequestTarget = { readonly path: string; readonly query: URLSearchParams };
 
-/** Decodes the path once, as Go's net/http does before it routes. Returns null if an escape is malformed. */
+/** Decodes the path once, as Go's net/http does before it routes. Returns null if a percent-escape is malformed. */
 export function parseTarget(request: IncomingMessage): RequestTarget | null {
   const [path = "", ...query] = (request.url ?? "").split("?");
   try {

@@ -29,7 +29,7 @@ export function getManifest(repositories: Repositories, place: ManifestPlace, re
   const ifNoneMatch = request.headers["if-none-match"];
   if (ifNoneMatch === etag || ifNoneMatch === digest) return { status: 304 };
   const { mediaType, body } = manifest;
-  // Distribution serves an OCI type only to a client that names it; `*/*` is not enough.
+  // Distribution serves an OCI type only to a client whose Accept header names that type. `*/*` is not enough.
   if ((mediaType === IMAGE_TYPE || mediaType === INDEX_TYPE) && !accepts(request, mediaType)) {
     return failure("MANIFEST_UNKNOWN", "OCI manifest found, but accept header does not support it");
   }
@@ -53,7 +53,7 @@ export async function putManifest(
 ): Promise<ToyReply> {
   const body = await readBody(request, MAX_MANIFEST_BYTES);
   if (body === null) {
-    // Distribution answers 400 here; the OCI spec ("Pushing Manifests") wants 413.
+    // We answer 413, as the OCI spec wants ("Pushing Manifests"). Distribution answers 400.
     return { ...failure("MANIFEST_INVALID", "manifest is larger than 4 MiB", { Connection: "close" }), status: 413 };
   }
   const parsed = parseManifest(request.headers["content-type"] ?? "", body);
@@ -77,19 +77,19 @@ export async function putManifest(
   return { status: 201, headers };
 }
 
-/** The references that this repository does not hold. What other repositories hold does not count. */
+/** Returns the references that this repository does not have, even if other repositories have them. */
 function missingReferences(manifest: ParsedManifest, repository: Repository | undefined): readonly Digest[] {
   const { references, mediaType } = manifest;
   const held = ({ digest, hasUrls, ...descriptor }: Descriptor): boolean => {
     if (isIndex(mediaType)) return repository?.manifests.has(digest) ?? false;
-    // A layer that may not be distributed is fetched from its own URLs.
+    // Clients get a non-distributable layer from its own URLs, so the repository need not have the layer.
     if (hasUrls && /nondistributable|foreign/.test(descriptor.mediaType)) return true;
     return repository?.blobs.has(digest) ?? false;
   };
   return references.filter((descriptor) => !held(descriptor)).map(({ digest }) => digest);
 }
 
-/** Returns null if the body is larger. The rest is still read and dropped, because the client might miss the answer otherwise. */
+/** Returns null if the body is larger than `maxBytes`. The rest is still read and dropped, because otherwise the client might miss the answer. */
 async function readBody(request: IncomingMessage, maxBytes: number): Promise<Uint8Array | null> {
   const chunks: Uint8Array[] = [];
   let size = 0;

@@ -1,4 +1,4 @@
-/** A manifest that is pushed: its form, the blobs and manifests that it names, and its digest. */
+/** Reads a pushed manifest: its form, the blobs and manifests that it names, and its digest. */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -44,7 +44,7 @@ export function parseManifest(contentType: string, body: Uint8Array): Result<Par
   if (fields === null) return err("manifest is not a JSON object");
   if (fields["schemaVersion"] !== 2) return err("unrecognized manifest schema version");
   if ((fields["mediaType"] ?? mediaType) !== mediaType) return err("mediaType is not that of the Content-Type header");
-  // Different clients would read a body that is both kinds in different ways (CVE-2021-41190).
+  // A body that is both an image and an index is refused, because different clients would read it differently (CVE-2021-41190).
   const foreign = isIndex(mediaType) ? ["config", "layers"] : ["manifests"];
   const mixed = foreign.find((name) => name in fields);
   if (mixed !== undefined) return err(`${mixed} is not a field of ${mediaType}`);
@@ -83,7 +83,7 @@ function parseSubject(value: unknown): Digest | null {
   return parsed?.ok === true ? parsed.value : null;
 }
 
-/** An image without `artifactType` has its config's media type instead (OCI distribution spec, "Listing Referrers"). */
+/** If an image has no `artifactType`, the media type of its config counts (OCI distribution spec, "Listing Referrers"). */
 function artifactType(fields: Readonly<Record<string, unknown>>): string | undefined {
   const own = fields["artifactType"];
   if (typeof own === "string" && own !== "") return own;

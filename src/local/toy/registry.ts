@@ -16,13 +16,13 @@ type RegistryServices = UploadServices & { readonly lenientManifests: boolean };
 type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
-  /** Whether the registry takes manifests whose blobs it does not have, as some registries do. Its Pod must then not have `proof: manifest`. */
+  /** Whether the registry takes manifests whose blobs it does not have, as some registries do. If so, the Pod must not have `proof: manifest`. */
   readonly lenientManifests?: boolean;
 };
 
 /**
- * The toy registry: the OCI distribution spec 1.1, answered as distribution answers. Blobs are in object storage, and a client
- * is always redirected to them. Everything else is in memory and is lost when the registry ends.
+ * The toy registry follows the OCI distribution spec 1.1 and answers as distribution does. Blobs are in object storage, and
+ * clients are always redirected there. Everything else is in memory and is lost when the registry ends.
  */
 export function createToyRegistry(options: ToyRegistryOptions): RequestListener {
   const authorize = createAuthorizer(options);

@@ -3,13 +3,13 @@ import type { Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { StoredManifest } from "./parse-manifest.ts";
 
-/** All that the toy registry knows about a repository. The bytes of blobs are in storage, where repositories share them. */
+/** All that the toy registry knows about a repository. The blobs' bytes are in storage, and several repositories can share them. */
 export type Repository = {
   /** Maps the digest that the client gave to the sha256 under which distribution keeps the bytes. */
   readonly blobs: Map<Digest, Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
-  /** Distribution answers NAME_UNKNOWN for the tag list until the first tag is pushed. */
+  /** Whether a tag was ever pushed. Before that, distribution answers the tag list with NAME_UNKNOWN. */
   everTagged: boolean;
 };
 
@@ -20,7 +20,7 @@ export class Repositories {
     return this.#repositories.get(name);
   }
 
-  /** Returns a repository to write to, and creates the repository for its first blob or manifest. */
+  /** Returns a repository to write to, and creates the repository if it does not exist yet. */
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;
@@ -29,12 +29,12 @@ export class Repositories {
     return fresh;
   }
 
-  /** The digest under which the storage has a blob of this repository. */
+  /** Returns the digest under which the storage has a blob of this repository. */
   findBlob(name: RepositoryName, digest: Digest): Digest | undefined {
     return this.#repositories.get(name)?.blobs.get(digest);
   }
 
-  /** In distribution's order, which compares components, so `a/b` comes before `a-b`. */
+  /** Returns the names in distribution's order: names are compared part by part, so `a/b` comes before `a-b`. */
   names(): readonly RepositoryName[] {
     const key = (name: string) => name.replaceAll("/", "\0");
     return [...this.#repositories.keys()].sort((a, b) => (key(a) < key(b) ? -1 : 1));

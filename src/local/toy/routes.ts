@@ -21,8 +21,8 @@ export type RepositoryPlace = { readonly name: RepositoryName } & (
 export type Route = { readonly place: Place; readonly query: URLSearchParams };
 
 /**
- * Reads the path as distribution's router does: it decodes the path once, then matches a greedy name. The edge parses in another
- * way, so a test fails for any name that the two read differently.
+ * Reads the path as distribution's router does: it decodes the path once, then matches a greedy name. The edge's parser works
+ * in another way. A test fails if the two read any name differently.
  */
 export function parseRoute(request: IncomingMessage): Result<Route, ToyReply> {
   const target = parseTarget(request);
@@ -60,7 +60,7 @@ function parsePlace(path: string): Result<RepositoryPlace, ToyReply> {
       return tag.ok ? ok({ kind: "manifest", name, reference: { tag: tag.value } }) : err(failure("TAG_INVALID"));
     }
     const digest = parseDigest(reference);
-    // A third algorithm is refused, because the toy registry could not check it.
+    // Other algorithms are refused, because the toy registry could not check their digests.
     if (!digest.ok || !/^sha(256|512):/.test(digest.value)) return err(failure("DIGEST_INVALID"));
     if (kind === "manifests") return ok({ kind: "manifest", name, reference: { digest: digest.value } });
     return ok({ kind: kind === "blobs" ? "blob" : "referrers", name, digest: digest.value });

@@ -1,4 +1,4 @@
-/** What the toy storage checks of a presigned URL, with the errors that S3 gives. */
+/** Checks a presigned URL for the toy storage. Its errors are those of S3. */
 import { timingSafeEqual } from "node:crypto";
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -17,7 +17,7 @@ type SignedQuery = {
   readonly signature: string;
 };
 
-/** S3 accepts a client's clock that is this much ahead. */
+/** S3 accepts URLs of a client whose clock is up to this much ahead. */
 const MAX_CLOCK_AHEAD_MS = 15 * 60_000;
 
 /** Returns the decoded path if the query has one valid signature by our key and the request has no other authentication. */
@@ -94,7 +94,7 @@ function outsideItsTime({ signedAt, expiresSeconds }: SignedQuery, now: Date): s
   return signedAt.getTime() > now.getTime() + MAX_CLOCK_AHEAD_MS ? "Request is not valid yet" : null;
 }
 
-/** S3 acts on `x-amz-…` headers, so a request may have only those that are signed. */
+/** S3 acts on `x-amz-…` headers, so a request with an unsigned one is refused. */
 function unsignedHeader(request: IncomingMessage, signed: readonly string[]): string | null {
   const found = Object.keys(request.headers).find((name) => name.startsWith("x-amz-") && !signed.includes(name));
   return found === undefined ? null : `There were headers present in the request which were not signed: ${found}`;

@@ -11,14 +11,14 @@ export type SigningCredentials = {
 };
 
 export const ALGORITHM = "AWS4-HMAC-SHA256";
-/** Seven days; S3 refuses a longer life. */
+/** Seven days. S3 refuses URLs that are valid for longer. */
 export const MAX_EXPIRES_SECONDS = 604_800;
 
 type CanonicalRequest = {
   readonly method: string;
-  /** The decoded path. A signer encodes each segment once and collapses nothing; among AWS's services only S3 does so. */
+  /** The decoded path. For S3, unlike for AWS's other services, a signer encodes each segment once and collapses nothing. */
   readonly path: string;
-  /** The decoded pairs, without the signature. */
+  /** The decoded names and values, without the signature. */
   readonly query: readonly (readonly [string, string])[];
   readonly signedHeaders: readonly (readonly [string, string])[];
 };
@@ -44,7 +44,7 @@ export function canonicalText({ method, path, query, signedHeaders }: CanonicalR
   return [method, encodePath(path), parameters.join("&"), headers.join(""), names, "UNSIGNED-PAYLOAD"].join("\n");
 }
 
-/** The signature in lower-case hex. `amzDate` is `yyyymmddThhmmssZ`. */
+/** Returns the signature in lower-case hex. `amzDate` has the form `yyyymmddThhmmssZ`. */
 export function signature(credentials: SigningCredentials, amzDate: string, request: CanonicalRequest): string {
   const hash = createHash("sha256").update(canonicalText(request)).digest("hex");
   const text = [ALGORITHM, amzDate, credentialScope(credentials, amzDate), hash].join("\n");

@@ -5,23 +5,23 @@ import { type Digest, digestParts } from "../../oci/digest.ts";
 import { presignedUrl, type SigningCredentials } from "./sigv4.ts";
 
 export type ToyStorageClientOptions = SigningCredentials & {
-  /** The origin of the storage; clients are redirected there too. */
+  /** The origin of the storage. Clients are redirected to the same origin. */
   readonly endpoint: string;
   readonly bucket: string;
 };
 
-/** Distribution's own redirects live this long by default. */
+/** Distribution's own redirects are valid this long by default. */
 const REDIRECT_SECONDS = 1200;
 const PUT_SECONDS = 60;
 const IDLE_TIMEOUT_MS = 30_000;
 
-/** The path that distribution gives a blob if its root directory is empty. It names no repository. */
+/** Returns the path that distribution without a root directory gives a blob. The path does not name a repository. */
 function blobPath({ bucket }: ToyStorageClientOptions, digest: Digest): string {
   const { algorithm, encoded } = digestParts(digest);
   return `/${bucket}/docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
-/** The URL is good only for `method`, because the method is signed. */
+/** Returns a URL that is valid only for `method`, because the method is signed. */
 export function redirectUrl(options: ToyStorageClientOptions, method: "GET" | "HEAD", digest: Digest): string {
   const { endpoint } = options;
   const path = blobPath(options, digest);
@@ -40,14 +40,14 @@ export async function putBlob(
   const url = presignedUrl(options, { method: "PUT", endpoint, path, expiresSeconds: PUT_SECONDS, now: new Date() });
   const request = httpRequest(url, {
     method: "PUT",
-    // Without keep-alive a server that refuses the PUT closes while the body is sent, and a reset hides the refusal (RFC 9112 §9.6).
+    // Without keep-alive, a server that refuses the PUT closes while we send the body. Then a reset hides the refusal (RFC 9112 §9.6).
     headers: { "Content-Length": String(sizeBytes), Connection: "keep-alive" },
-    // The PUT gets a new connection, because a used one may be closing as the body starts, and a PUT is sent only once.
+    // The PUT gets a new connection, because the server may be closing a used one, and we send a PUT only once.
     agent: false,
   });
   request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy(new Error(`storage was silent for ${IDLE_TIMEOUT_MS} ms`)));
   const source = createReadStream(file);
-  // We wait for the answer and not for the end of the stream, because a server may answer and close before our stream has ended.
+  // We wait for the answer. Our stream may never end, because a server can answer and close before that.
   const status = await new Promise<number>((resolve, reject) => {
     request.on("error", reject);
     request.once("response", (response) => {

@@ -8,8 +8,8 @@ import type { SigningCredentials } from "./sigv4.ts";
 import { type StorageError, verifySignature } from "./sigv4-verify.ts";
 
 /**
- * An S3 bucket as a folder of files, with path-style URLs. It serves only what a presigned URL names: it has no listing and no
- * multipart upload, and takes no request that is signed in its headers.
+ * The toy storage is an S3 bucket in a folder of files, with path-style URLs. It accepts only presigned URLs, and no request that
+ * is signed in its headers. It has no listing and no multipart upload.
  */
 type ToyStorageOptions = SigningCredentials & {
   readonly bucket: string;
@@ -55,7 +55,7 @@ function errorReply({ status, code, message }: StorageError, headers: Readonly<R
   return { status, headers: { "Content-Type": "application/xml", ...headers }, body };
 }
 
-/** Returns null for another bucket, and for the few keys that S3 could store but a file system cannot. */
+/** Returns the file of an object. Returns null for another bucket, and for the few keys that S3 could store but a file system cannot. */
 function objectFile({ bucket, dir }: ToyStorageOptions, path: string): string | null {
   if (!path.startsWith(`/${bucket}/`)) return null;
   const segments = path.slice(bucket.length + 2).split("/");
@@ -88,7 +88,7 @@ async function serveObject(file: string, request: IncomingMessage, response: Ser
 
 type ByteRange = { readonly start: number; readonly end: number };
 
-/** RFC 9110 §14.1.2. Like S3, returns the whole object (null) for several ranges or for a header that cannot be parsed. */
+/** Reads a Range header (RFC 9110 §14.1.2). As in S3, the range is the whole object (null) if there are several ranges or the header is malformed. */
 function parseRange(header: string | undefined, size: number): ByteRange | "unsatisfiable" | null {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return null;
@@ -102,7 +102,7 @@ function parseRange(header: string | undefined, size: number): ByteRange | "unsa
   return start < size ? { start, end } : "unsatisfiable";
 }
 
-/** The object is written to another file and then renamed, so that it appears whole or not at all. */
+/** Writes the object to another file and then renames that file, so that the object appears whole or not at all. */
 async function putObject(dir: string, file: string, request: IncomingMessage): Promise<ToyReply> {
   if (request.headers["content-length"] === undefined) return errorReply(missingLength);
   const incoming = join(dir, "incoming", crypto.randomUUID());

@@ -7,8 +7,8 @@ import { type Access, parseScopes } from "../../oci/scope.ts";
 import { json, listener, parseTarget, send, type ToyReply } from "./http.ts";
 
 /**
- * The toy token service answers `GET /jwt/auth` as GitLab's does. What GitLab's lacks, it lacks too: POST, `expires_in`, refresh
- * tokens, and a challenge in its 401. Its users are fixed.
+ * The toy token service answers `GET /jwt/auth` as GitLab does. Like GitLab, it has no POST, no `expires_in`, no
+ * refresh tokens, and no challenge in a 401. Its users are fixed.
  */
 type TokenServiceOptions = {
   readonly issuer: string;
@@ -29,7 +29,7 @@ const passwords: Readonly<Record<User, string>> = { demo: "demo", reader: "reade
 /** A token service's key pair. */
 export type SigningKey = {
   readonly privateKey: CryptoKey;
-  /** It has `alg`, `use` and a `kid` in libtrust form. */
+  /** This JWK has `alg`, `use` and a `kid` in libtrust form. */
   readonly publicJwk: JWK;
 };
 
@@ -70,7 +70,7 @@ const unauthorized = json(
 
 const denied = json(403, { errors: [{ code: "DENIED", message: "access forbidden" }], http_status: 403 }, noStore);
 
-/** Null means anonymous: the header is missing, or has another scheme, which Rails ignores too. */
+/** Returns null for an anonymous client: it sent no header, or a scheme other than Basic, which Rails ignores, too. */
 function authenticate(header: string | undefined): User | null | "wrong" {
   const encoded = /^basic\s+(.*)$/i.exec(header ?? "")?.[1];
   if (encoded === undefined) return null;
@@ -86,7 +86,7 @@ function sameText(a: string, b: string): boolean {
 
 const actionsOfRepository = ["pull", "push", "delete", "*"];
 
-/** Drops, as GitLab does, the actions that the user does not have, and each access that has no action left. */
+/** Like GitLab, drops each action that the user is not allowed, then each access that has no action left. */
 function grantedAccess(user: User | null, asked: readonly Access[], prefixes: readonly string[]): readonly Access[] {
   return asked.flatMap((access) => {
     const granted = access.type === "repository" ? repository(user, access, prefixes) : registry(user, access);

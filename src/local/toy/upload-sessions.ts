@@ -1,4 +1,4 @@
-/** The state of blob uploads: each is a session with one file that grows. */
+/** The state of blob uploads. Each upload is a session with one file that grows. */
 import { createHash, createHmac, randomBytes, randomUUID, timingSafeEqual } from "node:crypto";
 import { createReadStream, createWriteStream } from "node:fs";
 import { mkdir, rm, stat, writeFile } from "node:fs/promises";
@@ -17,7 +17,7 @@ export type Upload = {
   busy: boolean;
 };
 
-/** No client needs more. Beyond this number the oldest upload is dropped, because it is most likely abandoned. */
+/** No client needs more open uploads. If there are more, the oldest is dropped, because it is most likely abandoned. */
 const MAX_OPEN_UPLOADS = 1000;
 
 export class UploadSessions {
@@ -52,8 +52,8 @@ export class UploadSessions {
   }
 
   /**
-   * The push location's `_state`, opaque to clients. It is in Go's padded base64url, as distribution sends it, so that
-   * clients and proxies have to handle its `=` and `%3D`.
+   * Returns the `_state` of a push location, which clients do not read. Like distribution's, it is in Go's padded base64url,
+   * so that clients and proxies have to handle `=` and `%3D`.
    */
   state({ id, name, sizeBytes }: Upload): string {
     const message = Buffer.from(JSON.stringify({ Name: name, UUID: id, Offset: sizeBytes }));
@@ -61,7 +61,7 @@ export class UploadSessions {
     return text.padEnd(Math.ceil(text.length / 4) * 4, "=");
   }
 
-  /** The offset that the state holds; null if we did not make the state, or made it for another upload. */
+  /** Returns the offset in the state, or null if we did not make the state or made it for another upload. */
   stateOffset(state: string, { id, name }: Upload): number | null {
     const bytes = Buffer.from(state, "base64url");
     const [mac, message] = [bytes.subarray(0, 32), bytes.subarray(32)];
@@ -75,7 +75,7 @@ export class UploadSessions {
   }
 }
 
-/** Appends the body to the file. If the client leaves early, what has arrived stays and counts. */
+/** Appends the body to the file. If the client leaves early, the bytes that have arrived stay in the file and count. */
 export async function appendBody(upload: Upload, request: IncomingMessage): Promise<void> {
   try {
     await pipeline(request, createWriteStream(upload.file, { flags: "a" }));

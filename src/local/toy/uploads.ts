@@ -1,4 +1,4 @@
-/** Blob uploads: POST opens an upload, takes a whole blob or mounts a blob; GET, PATCH, PUT and DELETE go on with an upload. */
+/** Blob uploads. POST opens an upload, takes a whole blob or mounts a blob. GET, PATCH, PUT and DELETE continue an upload. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, digestParts, parseDigest } from "../../oci/digest.ts";
@@ -12,7 +12,7 @@ import { appendBody, digestFile, type Upload, type UploadSessions } from "./uplo
 
 export type UploadServices = BlobServices & { readonly uploads: UploadSessions };
 
-/** OCI distribution spec, end-4a, end-4b and end-11. */
+/** Opens an upload, takes a whole blob or mounts a blob (OCI distribution spec, end-4a, end-4b and end-11). */
 export async function startUpload(
   services: UploadServices,
   name: RepositoryName,
@@ -45,7 +45,7 @@ export async function continueUpload(
   const { uploads } = services;
   const upload = uploads.find(name, id);
   if (upload === undefined) return failure("BLOB_UPLOAD_UNKNOWN");
-  // A client that has lost the state may still ask how much has arrived.
+  // A client that has lost the state can still ask how much has arrived, because GET and HEAD need no state.
   if (request.method === "GET" || request.method === "HEAD") return progress(uploads, upload, 204, request);
   const offset = uploads.stateOffset(query.get("_state") ?? "", upload);
   if (offset === null) return failure("BLOB_UPLOAD_INVALID", "invalid secret");
@@ -71,11 +71,11 @@ async function patch({ uploads }: UploadServices, upload: Upload, _query: URLSea
 
 async function put(services: UploadServices, upload: Upload, query: URLSearchParams, request: IncomingMessage) {
   const digest = parseDigest(query.get("digest") ?? "");
-  // The session stays open, so that the client may try again.
+  // If the digest is malformed, the session stays open, so that the client can try again.
   return digest.ok ? finish(services, upload, digest.value, request) : failure("DIGEST_INVALID", digest.error);
 }
 
-/** `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"). Chunks must come in order. */
+/** Checks `Content-Range: <start>-<end>` (OCI distribution spec, "Pushing a blob in chunks"). Chunks must come in order. */
 function checkChunk(upload: Upload, { headers }: IncomingMessage): Result<null, "RANGE_INVALID" | "SIZE_INVALID"> {
   const range = headers["content-range"];
   if (range === undefined) return ok(null);
@@ -116,7 +116,7 @@ function progressHeaders(uploads: UploadSessions, upload: Upload, request: Incom
   const state = encodeURIComponent(uploads.state(upload));
   return {
     Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
-    // The range is inclusive, so an empty upload looks like one byte. Distribution's range does so, too.
+    // The range is inclusive, so an empty upload looks like one byte, as it does in distribution's answer.
     Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
     "Docker-Upload-UUID": upload.id,
   };

@@ -1,7 +1,7 @@
 import { build } from "esbuild";
 import { root } from "../paths.ts";
 
-/** The Worker as one module: the code that `wrangler deploy` ships, but not minified. */
+/** Returns the Worker as one module. It is the same code that `wrangler deploy` ships, but not minified. */
 export async function bundleWorker(entryPoint = `${root}src/worker.ts`): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [entryPoint],

@@ -1,4 +1,4 @@
-/** What workerd itself provides to the local stack's own Worker, which is checked with Node's types. */
+/** Declares what workerd provides to `kv-worker.ts`, because that Worker is checked with Node's types. */
 declare module "cloudflare:workers" {
   export abstract class WorkerEntrypoint<Env> {
     protected readonly env: Env;

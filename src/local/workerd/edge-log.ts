@@ -1,8 +1,8 @@
-/** The Worker's log: its records of requests are kept, its warnings and errors are printed, and everything else is dropped. */
+/** The Worker's log. Every line is kept, and lines about requests also as records. Of the other lines, warnings and errors are printed. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
 
-/** The Worker's own line about a request. Only the members that the stack and its tests read are named; the others pass through. */
+/** The Worker's own line about a request. This type names only the members that the stack and its tests read, but a record has all of them. */
 export type EdgeRecord = {
   readonly at: string;
   readonly method: string;
@@ -17,7 +17,7 @@ export type EdgeRecord = {
   readonly kvReads: number;
   readonly kvKeys: number;
   readonly podRequests: number;
-  /** Where the proof of a redirected blob was found. Other answers do not have this. */
+  /** Where the edge found the proof for a redirect to a blob. Other answers do not have this member. */
   readonly proof?: "memory" | "cache" | "manifest" | "head";
   /** Set if the Pod broke off a manifest and the edge completed it. */
   readonly completed?: true;
@@ -49,7 +49,7 @@ export class EdgeLog {
     if (this.#records.length > maxRecords * 1.25) this.#records = this.#records.slice(-maxRecords);
   }
 
-  /** The Worker writes a line after its answer, so this waits until no line has come for a moment. */
+  /** Waits until no line has come for a moment, because the Worker writes a line after its answer. */
   async settled(): Promise<void> {
     const giveUpAt = Date.now() + settleMs;
     for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
@@ -64,7 +64,7 @@ export class EdgeLog {
     return this.#records.slice(-maxRecords);
   }
 
-  /** All lines as the Worker wrote them. */
+  /** Returns all lines as the Worker wrote them. */
   messages(): readonly string[] {
     return this.#messages.slice(-maxRecords);
   }
@@ -74,7 +74,7 @@ export class EdgeLog {
     this.#messages = [];
   }
 
-  /** The KV reads since the start; `clear` does not reset them. */
+  /** Returns the number of KV reads since the start. `clear` does not reset this number. */
   kvReads(): number {
     return this.#kvReads;
   }

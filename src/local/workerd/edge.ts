@@ -1,6 +1,6 @@
 /**
  * The edge: the Worker in workerd. Clients talk to workerd itself and not to the server that Miniflare puts in front of
- * Workers, because that rewrites Accept-Encoding and re-encodes answers. workerd connects to the Pods itself, so no byte
+ * Workers, because that server rewrites Accept-Encoding and re-encodes answers. workerd connects to the Pods itself, so no byte
  * of a request passes through this process.
  */
 import { rm } from "node:fs/promises";
@@ -16,11 +16,11 @@ import type { KvFault } from "./kv-faults.ts";
 import { kvWorkerName, startMiniflare } from "./miniflare.ts";
 
 const kvWorker = `${root}src/local/workerd/kv-worker.ts`;
-/** How long we wait before we try again to take back our port. */
+/** If our port is not free again yet, we wait this long before the second try. */
 const portRetryMs = 1_000;
 
 type EdgeOptions = {
-  /** With 0 a free port is taken. */
+  /** 0 means any free port. */
   readonly port: number;
   readonly stateDir: string;
   readonly vars: Readonly<Record<string, string>>;
@@ -32,19 +32,19 @@ type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
   readonly kv: ApiKv;
-  /** Resolves once the fault is in force. */
+  /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
-  /** Runs the Worker's cron trigger once, and ends when that run has ended. */
+  /** Runs the Worker's cron trigger once, and resolves when that run has ended. */
   runCron(): Promise<void>;
   stop(): Promise<void>;
 };
 
 export type RestartableEdge = Edge & {
-  /** Restarts on the same port and directory: with `empty` caches as in a new location, with `kept` ones as another isolate. */
+  /** Restarts the edge on the same port and directory. With `empty` caches it acts as in a new location. With `kept` caches only the isolate is new. */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };
 
-/** An edge whose isolate and caches can be lost, as they are on a deployment or in another location. */
+/** Starts an edge that can be restarted. A restart ends the isolate, as a deployment does, and can also empty the caches, as in a new location. */
 export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> {
   let edge = await startOnce(options);
   const port = Number(new URL(edge.url).port);
@@ -68,7 +68,7 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       await edge.stop();
       if (caches === "empty") await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
       const again = () => startOnce({ ...options, port });
-      // An outgoing connection may use the port as its own end for a moment.
+      // The first try can fail, because an outgoing connection may use this port for a moment.
       edge = await again().catch(() => sleep(portRetryMs).then(again));
       await edge.setKvFault(fault);
     },
@@ -99,5 +99,5 @@ async function startOnce(options: EdgeOptions): Promise<Edge> {
 const isAddressInUse = (error: unknown): boolean =>
   error instanceof Error && "code" in error && error.code === "ERR_ADDRESS_IN_USE";
 
-/** wrangler's `--persist-to` adds this version to the folder that it is given. */
+/** wrangler adds `/v3` to the folder that `--persist-to` names, so we add it, too. */
 const persistencePath = ({ stateDir }: EdgeOptions): string => `${stateDir}/v3`;

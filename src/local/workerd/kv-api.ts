@@ -1,12 +1,12 @@
 /**
- * Serves a KV namespace by those calls of Cloudflare's REST API that podctl makes ("Workers KV": list a namespace's keys; read,
- * write and delete many), so that podctl talks to the running stack as it does to an account.
+ * Serves a KV namespace as Cloudflare's REST API does, so that podctl talks to the running stack as it does to an account. There
+ * are only the calls that podctl makes ("Workers KV": list a namespace's keys; read, write and delete many).
  */
 import { Hono } from "hono";
 import pMap from "p-map";
 import * as v from "valibot";
 
-/** Where the directory's namespace is on the control server, as it would be on Cloudflare's API. */
+/** The paths of the control server's KV calls begin with this, as those of Cloudflare's API do. */
 export const kvApiPath = "/client/v4";
 export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
 
@@ -25,7 +25,7 @@ type ApiListing = {
 const maxListKeys = 1_000;
 const maxReadKeys = 100;
 const maxBulkKeys = 10_000;
-/** workerd opens one file per key, and a process may not open as many files as a bulk call has keys. */
+/** We handle this many keys at once. workerd opens a file for each key, and a bulk call can have more keys than a process can open files. */
 const concurrency = 32;
 
 const keys = (max: number) => v.pipe(v.array(v.string()), v.minLength(1), v.maxLength(max));

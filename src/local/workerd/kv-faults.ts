@@ -1,8 +1,8 @@
-/** What can be wrong with the edge's KV, as `PUT <control>/faults/kv` takes it. */
+/** The faults that `PUT <control>/faults/kv` sets on the edge's KV. */
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** `share`: this part of the calls meets the fault, spread evenly; the others are answered as ever. */
+/** `share`, from 0 to 1, is the part of the calls that meet the fault. These calls are spread evenly, and all others are answered as usual. */
 export type KvFault =
   | { readonly mode: "none" }
   | { readonly mode: "fail" | "hang"; readonly share: number }

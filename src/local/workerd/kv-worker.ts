@@ -1,14 +1,14 @@
 /**
- * A Worker between the edge and its KV namespace, which Miniflare runs. It passes calls on, and can play the faults of a KV that is down or slow.
- * The edge calls it as it calls KV. Only Miniflare reaches its `fetch`, which sets the fault.
+ * A Worker between the edge and its KV namespace. The edge calls this Worker as it calls KV. The Worker passes the calls on, and
+ * can play the faults of a KV that is down or slow. Only Miniflare calls `fetch`, which sets the fault.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { BulkKv, KvWriter } from "../../directory/kv.ts";
 import type { KvFault } from "./kv-faults.ts";
 
-/** What all of this Worker's calls share. */
+/** All calls share this state. `met` is the sum by which `meets` spreads the fault evenly. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
-/** Longer than anyone waits. A promise without a timer behind it would be ended by workerd as one that hangs. */
+/** Longer than any caller waits. A promise without a timer would look like a hang to workerd, which would end it. */
 const endlessMs = 3_600_000;
 
 export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvWriter }> {
@@ -35,10 +35,10 @@ async function playFault(): Promise<void> {
   await sleep(fault.mode === "delay" ? fault.ms : endlessMs);
 }
 
-/** Of ten calls with a share of 0.9, the same nine each time. */
+/** Whether this call meets the fault. With a share of 0.9, the first of every ten calls does not, and the other nine do. */
 function meets(share: number): boolean {
   current.met += share;
-  // Sums of tenths are a little less than they should be.
+  // In floating point, a sum of tenths can be a little less than 1.
   if (current.met < 1 - 1e-9) return false;
   current.met -= 1;
   return true;

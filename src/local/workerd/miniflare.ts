@@ -1,4 +1,4 @@
-/** Starts one Worker in workerd by Miniflare, and keeps hold of workerd's process. */
+/** Starts one Worker in workerd by Miniflare, and finds out workerd's process id. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ChildProcess } from "node:child_process";
 import diagnosticsChannel from "node:diagnostics_channel";
@@ -10,20 +10,20 @@ import type { KvFault } from "./kv-faults.ts";
 export type WorkerSettings = {
   readonly config: WorkerConfig;
   readonly script: string;
-  /** The Worker that passes the reads of `script` on to KV, or plays a fault of KV. Without it `script` reads KV itself. */
+  /** The Worker between `script` and KV, which can play a fault of KV. Without `kvScript`, `script` calls KV directly. */
   readonly kvScript?: string;
   /** These override the variables of `config`. */
   readonly vars: Readonly<Record<string, string>>;
-  /** With 0 a free port is taken. */
+  /** 0 means any free port. */
   readonly port: number;
-  /** The folder of KV and cache. */
+  /** The folder where Miniflare keeps KV and the cache. */
   readonly persistencePath: string;
   readonly onLogLine: (line: { readonly level: string; readonly message: string }) => void;
 };
 
 type RunningMiniflare = {
   readonly miniflare: Miniflare;
-  /** Only with a `kvScript`. */
+  /** Works only if the settings have a `kvScript`. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   readonly workerdPid: () => number;
   readonly stop: () => Promise<void>;
@@ -52,7 +52,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
-/** The Worker of `kvScript`, which holds the namespaces under the names that `script` has for them. */
+/** The name of the Worker of `kvScript`. That Worker has the namespaces, under the binding names that `script` uses. */
 export const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
@@ -98,7 +98,7 @@ const moduleOf = ({ config }: WorkerSettings, contents: string) => ({
   },
 });
 
-/** On a signal Miniflare would exit with a code of its own before the rest of the stack has ended. */
+/** Removes Miniflare's signal handlers. On a signal they would exit with their own code before the rest of the stack has ended. */
 function withoutSignalHandlers<T>(create: () => T): T {
   const signals = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
   const before = signals.map((signal) => new Set(process.listeners(signal)));
