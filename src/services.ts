@@ -29,7 +29,7 @@ type Call<P extends Pod> = (pod: P, request: FetchRequest) => Promise<Result<Res
 export type Services = {
   readonly config: Config;
   readonly directory: Directory;
-  /** `callRegistry` and `callTokenService` take only a Pod that has passed the gate. */
+  /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;

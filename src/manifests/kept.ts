@@ -5,7 +5,7 @@ import type { LocationCache } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
 
-/** What one isolate knows about a manifest: from which source the location has a copy, or that the manifest was deleted. */
+/** What one isolate knows about a manifest: whether the location has a copy from a pull or from a push, or that the manifest was deleted. */
 type Heard = { readonly what: Source | "deleted"; readonly atMs: number };
 export type ManifestMemory = BoundedMap<string, Heard>;
 

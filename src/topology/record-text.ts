@@ -46,8 +46,9 @@ export type DirectorySteps = {
    */
   readonly widened: string | null;
   /**
-   * Written after the assignments and before the deletes, because the default may change only then. It has everything that the write changes except a
-   * smaller depth, which is left to the last text of the write. Null if nothing changes.
+   * Written after the assignments and before the deletes, because the default may change only then. It has every change except a
+   * smaller `depth` (how many components of a name are looked up), because longer prefixes must be found until they are deleted. The final text
+   * of the directory record has that depth. Null if nothing changes.
    */
   readonly settled: string | null;
 };

@@ -96,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // We listen before `pipe` does, so that the list shows the answer as ended when a client has the whole answer.
+  // We listen before `pipe` does, so that the list of recorded requests shows the answer as ended when a client has the whole answer.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);

@@ -56,8 +56,8 @@ function rotateCommand(): Command {
   npx wrangler secret bulk next.json --env production
 
 The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the
-topology. Keep the second key for one week, because uploads that began before the rotation need it. Then rotate again, so that
-the second key is dropped.`,
+topology. Keep the old key, which is now the second, for one week, because uploads that began before the
+rotation need it. Then take the second member out of each list and upload the secrets again.`,
     )
     .action(async () => {
       const { secrets, dropped } = orFail(await rotateSecrets(await text(process.stdin)));
