@@ -138,8 +138,8 @@ async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<r
 type Identified = { readonly grant: Grant; readonly pod: Pod };
 
 /**
- * Chooses the Pod for a request without a repository: the Pod of a token that verifies, otherwise the Pod of a grant that the edge gave, otherwise the Pod
- * of a token whose key is unknown here.
+ * Chooses the Pod for a request without a repository by the parts of its token: the Pod of the first part that verifies, otherwise of the first grant that
+ * the edge gave, otherwise of the first part whose key is unknown here.
  */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {
   const parts = await partsOf(token, ports.directory);

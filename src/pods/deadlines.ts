@@ -27,9 +27,9 @@ const leastUploadMs = 12_000;
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns the deadline for a write of a push, as a function of the bytes that its body had. This deadline counts only if it is shorter than the deadline for
- * every write. For a blob's last request, the bytes that were uploaded before count too. Null if this write
- * has no such deadline, as a manifest and a mount.
+ * Returns the deadline for a write of a push, as a function of the bytes that its body had. It counts only if it is shorter than
+ * `deadlinesMs.write`. For a blob's last request, the bytes that were uploaded before count too. Null if this write has no such deadline: a manifest and a
+ * mount have none.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;

@@ -17,7 +17,7 @@ export function sealCommand(): Command {
     .description("Reads a secret from standard input, seals it for one field of one Pod, and prints the sealed value.")
     .argument(
       "<topology-file>",
-      "the topology file, which says what the secret is for: the store's scheme and bucket, or the registry",
+      "the topology file; podctl reads from it what the secret is bound to, such as a store's scheme and bucket",
     )
     .argument("<pod>", "the Pod's id in that file")
     .argument(
@@ -30,8 +30,8 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\` and
-the key of a gateway are plain text. The sealed value works only in the field that it was sealed for: the Worker refuses a copy in
+The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, by
+which a Pod recognizes the edge, and the key of a gateway are plain text. The sealed value works only in the field that it was sealed for: the Worker refuses a copy in
 another Pod, member, bucket, registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {

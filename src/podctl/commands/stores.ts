@@ -22,8 +22,9 @@ export function storesCommand(): Command {
     .addHelpText(
       "after",
       `
-Once a minute, for each Pod that has more than one store, the edge reads one byte of the Pod's probe blob from each store. Three failures in a
-row take a store out, and three answers in a row bring it back. The edge sends each client to the first store that fits the client
+Once a minute, for each Pod that has more than one store, the edge reads one byte of the Pod's probe blob from each store. If
+the result contradicts the store's state (in or out), the edge asks that store again 5 and 10 seconds later. Three failures in a row take
+a store out, and three answers in a row bring it back. The edge sends each client to the first store that fits the client
 and is not out. \`podctl doctor\` checks each store from your machine.`,
     )
     .action(async (pods: readonly string[], { json, ...options }: Options) => {
