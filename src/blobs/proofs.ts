@@ -118,7 +118,7 @@ export function createProofs(ports: ProofPorts): Proofs {
         const proof: Proof = { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) };
         memory.fromManifests.set(keyOf(blob), proof);
       }
-      // The other blobs are compared when they are asked for.
+      // Looks the first blobs up in the location's cache now. Each of the others is looked up when a client asks for it.
       await Promise.all(unheard.slice(0, maxComparedAtOnce).map(find));
     },
     hasManifest: (manifest) => {

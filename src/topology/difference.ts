@@ -26,7 +26,7 @@ export function changeOf(key: string, before: string | null, after: object | nul
 /** The members that do not count as content: the version, and when and by whom the record was written. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/** Whether the text in KV means the same as the wanted record. Spelling and stamps do not count. Text that is not JSON equals no record. */
+/** Whether the text in KV means the same as the wanted record. Spelling and `stampMembers` do not count. Text that is not JSON equals no record. */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (

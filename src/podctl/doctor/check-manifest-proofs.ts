@@ -34,7 +34,8 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
 
 /**
  * Gets one byte of each blob of the probe's image from the edge. A pull-through cache may serve a manifest before the blobs are in the storage, and then
- * the edge redirects clients to objects that do not exist. Only a GET at the edge shows this, because a HEAD would make the registry fetch the blob.
+ * the edge redirects clients to objects that do not exist. Only a GET at the edge shows this, because the edge answers a GET by itself. It would
+ * send a HEAD on to the registry, which would then fetch the blob and hide the fault.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
