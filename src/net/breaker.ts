@@ -43,6 +43,12 @@ export class Breaker {
     state.answeredAtMs = nowMs;
   }
 
+  /** The service answers a probe, so it is called again. The next failure shows that it is still down. */
+  answeredProbe(service: string): void {
+    const state = this.#stateOf(service);
+    state.failuresInARow = Math.min(state.failuresInARow, mostFailuresInARow - 1);
+  }
+
   /** `why` is for the log. A call that began before the service's last answer does not count, because the service has answered since. */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): void {
     const state = this.#stateOf(service);

@@ -66,6 +66,8 @@ async function answersPing({ breaker, service, send, ping, waitUntil, clock }: B
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));
     const isThere = isAnswered(answer);
     if (isThere && isLate) breaker.answered(service, clock());
+    // A client that has its turn and leaves must not keep the service closed to all others.
+    else if (isThere) breaker.answeredProbe(service);
     return isThere;
   });
   waitUntil(pinged);

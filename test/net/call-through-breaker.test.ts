@@ -119,6 +119,16 @@ describe("probe of the breaker", () => {
     expect(sent).toEqual(["GET /v2/", "PUT /v2/acme/app/manifests/1", "GET /v2/acme/app/manifests/1"]);
   });
 
+  test("a ping that is answered opens the way, even if the client whose turn it was leaves", async () => {
+    pod = () => status(503);
+    await callTimes(3);
+    nowMs += 1_000;
+    pod = ({ url }) => (url === ping.url ? status(401) : failure("client-left"));
+    expect(await call()).toBe("client-left");
+    pod = () => status(200);
+    expect(await call()).toBe(200);
+  });
+
   test("a service that only answers pings is called once for each pause", async () => {
     pod = ({ url }) => (url === ping.url ? status(401) : failure("silent"));
     for (let count = 0; count < 5; count += 1) await call();

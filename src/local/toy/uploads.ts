@@ -31,7 +31,9 @@ export async function startUpload(
   if (whole === null) return progress(uploads, await uploads.start(name), 202, request);
   const digest = parseDigest(whole);
   if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
-  return finish(services, await uploads.start(name), digest.value, request);
+  const reply = await finish(services, await uploads.start(name), digest.value, request);
+  // distribution takes no whole blob by POST, so the answer is the one of the OCI distribution spec: it names the digest that the client sent.
+  return reply.status === 201 ? created(name, digest.value, request) : reply;
 }
 
 type UploadPlace = Extract<RepositoryPlace, { kind: "upload" }>;

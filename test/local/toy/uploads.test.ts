@@ -70,7 +70,12 @@ describe("toy registry: an upload", () => {
     expect(await (await fetch(target)).text()).toBe("");
     const sha512 = `sha512:${Buffer.from(await crypto.subtle.digest("SHA-512", Buffer.from("x"))).toString("hex")}`;
     const posted = await pod.ask("POST", `${uploads}?digest=${sha512}`, scope, { body: "x" });
-    expect([posted.status, posted.headers.get("docker-content-digest")]).toEqual([201, sha256("x")]);
+    expect([posted.status, posted.headers.get("docker-content-digest")]).toEqual([201, sha512]);
+    const started = await pod.ask("POST", uploads, scope);
+    const last = new URL(started.headers.get("location") ?? "", "http://toy.test");
+    last.searchParams.set("digest", sha512);
+    const put = await pod.ask("PUT", last.pathname + last.search, scope, { body: "x" });
+    expect([put.status, put.headers.get("docker-content-digest")]).toEqual([201, sha256("x")]);
     for (const digest of [sha512, sha256("x")]) {
       const redirect = await blob(pod, digest);
       expect(await (await fetch(redirect.headers.get("location") ?? "")).text()).toBe("x");
