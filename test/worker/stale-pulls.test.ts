@@ -294,7 +294,7 @@ describe("Pod that is not down, but fails at what one client sends", () => {
   test.each<[string, string, Readonly<Record<string, string>>]>([
     ["a query", "?ns=nowhere.example", {}],
     ["headers of a loop", "", { "Max-Forwards": "0", Via: "1.1 google", "CDN-Loop": "a", "Fastly-FF": "a" }],
-  ])("by %s nobody gets a blob that the Pod no longer has", async (_, query, headers) => {
+  ])("by %s no client gets a blob that the Pod no longer has", async (_, query, headers) => {
     const path = `blobs/sha256:${query === "" ? "a".repeat(64) : "b".repeat(64)}`;
     const token = await createClient(stack.current.edge).token(["repository:globex/app:pull"]);
     const ask = pullerOf(stack.current, "globex/app", token);
