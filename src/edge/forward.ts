@@ -25,41 +25,54 @@ type PodReply = Result<Response, Refusal>;
 
 /** Streams a request to the Pod, and the Pod's answer back to the client. The places that the answer names become places on the edge. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
-  const { pod, grant } = authorized;
-  const { request, services, origin } = context;
-  const counted = checkHeaderCount(request.headers);
+  const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
-  const chosenBy = grant.kind === "undecided" ? "stranger" : "directory";
-  const source = {
-    directory: services.directory,
-    chosenBy,
-    mayPull: (name: RepositoryName) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
-  } as const;
-  const settled = hasRepository(endpoint) ? await settleMount(endpoint, pod, source) : ok(endpoint);
+  const settled = await settle(endpoint, context, authorized);
   if (!settled.ok) return settled;
   const answer = await callRegistry(settled.value, context, authorized);
-  if (grant.kind === "undecided" && !(await isAccepted(answer, endpoint, { context, authorized }))) {
+  const asked: Asked = { context, authorized };
+  if (authorized.grant.kind === "undecided" && !(await isAccepted(answer, endpoint, asked))) {
     const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
     if (answer.ok) await answer.value.body?.cancel();
     return err({ reason: "unauthorized", error: challenge?.error ?? "invalid_token" });
   }
   if (!answer.ok) return answer;
-  if (endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value)) {
-    return followRedirect(endpoint, answer.value, { context, authorized });
-  }
-  const challenge = parseChallenge(answer.value.headers.get("WWW-Authenticate"));
-  const gateway = answer.value.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
+  const isFollowed = endpoint.kind === "blob" && endpoint.method !== "DELETE" && isRedirect(answer.value);
+  return isFollowed ? followRedirect(endpoint, answer.value, asked) : passAnswer(answer.value, endpoint, asked);
+}
+
+type Asked = { readonly context: Context; readonly authorized: Authorized };
+
+/** Turns a mount into a plain upload where the Pod must not mount. */
+async function settle(
+  endpoint: RegistryEndpoint,
+  { request, services: { directory } }: Context,
+  { pod, grant }: Authorized,
+): Promise<Result<RegistryEndpoint, Refusal>> {
+  if (!hasRepository(endpoint)) return ok(endpoint);
+  return settleMount(endpoint, pod, {
+    directory,
+    chosenBy: grant.kind === "undecided" ? "stranger" : "directory",
+    mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
+  });
+}
+
+/** Returns the Pod's answer as the client gets it: upload locations, links and challenges lead to the edge, or to the Pod's gateway. */
+async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
+  const { context, authorized } = asked;
+  const { request, services, origin } = context;
+  const gateway = answer.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
   if (!gateway.ok) {
-    await answer.value.body?.cancel();
+    await answer.body?.cancel();
     return gateway;
   }
-  const { edgeKeys } = services.config;
-  const said = await withTooLargeExplained(answer.value, announcedBytes(request.body, request.headers));
+  const challenge = parseChallenge(answer.headers.get("WWW-Authenticate"));
+  const said = await withTooLargeExplained(answer, announcedBytes(request.body, request.headers));
   const rewritten = await rewriteResponse(said, {
-    pod,
+    pod: authorized.pod,
     endpoint,
     edgeOrigin: origin,
-    edgeKeys,
+    edgeKeys: services.config.edgeKeys,
     now: services.now,
     gateway: gateway.value,
   });
@@ -72,7 +85,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
     response.headers.set("WWW-Authenticate", rewriteChallenge(endpoint, challenge, context.challenger));
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
-  const rest = restOf(endpoint, response, { context, authorized });
+  const rest = restOf(endpoint, response, asked);
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
@@ -104,7 +117,7 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 async function isAccepted(
   answer: PodReply,
   endpoint: RegistryEndpoint,
-  { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
+  { context, authorized }: Asked,
 ): Promise<boolean> {
   if (!answer.ok || answer.value.status === 401) return false;
   const isItsBlob = endpoint.kind === "blob" && provesBlob(answer.value, endpoint.digest, authorized.pod);
