@@ -1,5 +1,5 @@
 import type { Result } from "../lib/result.ts";
-import { errorResponse, type OciError } from "../oci/errors.ts";
+import { errorResponse, noAnswer, type OciError, unavailable, wrongAnswer } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Outcome } from "../telemetry/log-line.ts";
 import { type OwnChallenge, unauthorized } from "./challenge.ts";
@@ -18,8 +18,6 @@ export type Answer = {
 
 /** The result of a step of `handle`. */
 export type Reply = Result<Answer, Refusal>;
-
-const retryAfterSeconds = 5;
 
 /** Turns a refusal into an answer. The log gets the precise reason, and the client learns little. */
 export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
@@ -52,11 +50,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "unreachable":
     case "silent":
     case "breaker-open":
-      return answer(
-        unavailable("the registry of this repository does not answer; try again"),
-        "unavailable",
-        refusal.text,
-      );
+      return answer(noAnswer, "unavailable", refusal.text);
     case "client-left":
       return answer(unavailable("the request's body broke off; send it again"), "client-left", refusal.text);
     case "foreign-location":
@@ -79,18 +73,7 @@ const podOf = ({ pod }: { readonly pod?: string }): { readonly pod?: string } =>
 
 const nameUnknown = { code: "NAME_UNKNOWN", message: "repository name not known to registry" } as const;
 const uploadUnknown = { code: "BLOB_UPLOAD_UNKNOWN", message: "blob upload unknown to registry" } as const;
-const wrongAnswer = {
-  code: "UNKNOWN",
-  status: 502,
-  message: "the registry of this repository answered wrongly",
-} as const;
 const notConfigured = {
   code: "UNKNOWN",
   message: "the edge is not configured for the registry of this repository",
 } as const;
-
-const unavailable = (message: string): OciError => ({
-  code: "UNAVAILABLE",
-  message,
-  headers: { "Retry-After": String(retryAfterSeconds) },
-});

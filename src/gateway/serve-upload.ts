@@ -1,5 +1,5 @@
 import type { IncomingMessage } from "node:http";
-import { errorResponse, type OciError } from "../oci/errors.ts";
+import { errorResponse, noAnswer, wrongAnswer } from "../oci/errors.ts";
 import { type Admitted, admit } from "./admit.ts";
 import { answerFrom } from "./answer.ts";
 import type { GatewayConfig } from "./config.ts";
@@ -76,17 +76,5 @@ function failed({ reason, text }: RelayFailure): Served {
   if (reason === "client-left") {
     return { response: new Response(null, { status: 499 }), outcome: "client-left", cause: text };
   }
-  return { response: errorResponse(unavailable), outcome: "unavailable", cause: text };
+  return { response: errorResponse(noAnswer), outcome: "unavailable", cause: text };
 }
-
-const unavailable: OciError = {
-  code: "UNAVAILABLE",
-  message: "the registry of this repository does not answer; try again",
-  headers: { "Retry-After": "5" },
-};
-
-const wrongAnswer: OciError = {
-  code: "UNKNOWN",
-  status: 502,
-  message: "the registry of this repository answered wrongly",
-};

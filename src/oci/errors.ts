@@ -41,6 +41,22 @@ export type OciError = {
   readonly members?: Readonly<Record<string, unknown>>;
 };
 
+const retryAfterSeconds = 5;
+
+/** An error that passes by itself, so clients are told to come back. */
+export const unavailable = (message: string): OciError => ({
+  code: "UNAVAILABLE",
+  message,
+  headers: { "Retry-After": String(retryAfterSeconds) },
+});
+/** The edge and a Pod's gateway tell clients the same about a registry that fails. */
+export const noAnswer = unavailable("the registry of this repository does not answer; try again");
+export const wrongAnswer: OciError = {
+  code: "UNKNOWN",
+  status: 502,
+  message: "the registry of this repository answered wrongly",
+};
+
 /** Registries send this header with every answer. */
 export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
 
