@@ -1,9 +1,9 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
+import { ownParameters } from "../pods/push-location.ts";
 import { readLocation } from "../pods/targets.ts";
 import { tooLarge } from "../pods/too-large.ts";
-import { grantParameter } from "../pods/upload-grant.ts";
 import { pinParameter } from "../pods/upload-pin.ts";
 import type { Admitted } from "./admit.ts";
 import type { GatewayConfig } from "./config.ts";
@@ -68,6 +68,6 @@ function locationOnEdge(text: string, status: number, { admitted, config }: Answ
   const { path, query } = target;
   if (target.endpoint.kind !== "upload") return edge + path + (query === "" ? "" : `?${query}`);
   if (target.endpoint.upload !== grant.upload) return null;
-  const state = withoutParameters(query, [pinParameter, grantParameter]);
+  const state = withoutParameters(query, ownParameters);
   return `${edge}${path}?${withParameters(state, { [pinParameter]: grant.pin })}`;
 }

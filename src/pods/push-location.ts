@@ -7,6 +7,12 @@ import { grantParameter, sealGrant } from "./upload-grant.ts";
 import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
+/**
+ * Parameters that only the edge or a gateway reads. A grant is only for the Pod's gateway, but a client that takes a location apart and rebuilds it may send
+ * the grant to the edge.
+ */
+export const ownParameters = [pinParameter, sizeParameter, grantParameter];
+
 /** The Pod's gateway to which this client is sent. */
 export type PushGateway = {
   /** The gateway's origin. */
@@ -42,7 +48,7 @@ const MAX_GRANT_CHARACTERS = 7_000;
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;
   const { name: repository, upload } = endpoint;
-  const state = withoutParameters(query, [pinParameter, sizeParameter, grantParameter]);
+  const state = withoutParameters(query, ownParameters);
   const pin = await sealPin(pod.id, { repository, upload }, context);
   const size = uploadedBytes === null ? {} : { [sizeParameter]: String(uploadedBytes) };
   const onEdge = `${path}?${withParameters(state, { [pinParameter]: pin, ...size })}`;

@@ -4,9 +4,7 @@ import { announcedBytes, dropHopByHop, forwardedHeaders } from "../net/headers.t
 import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import { pushDeadlineMs, registryDeadlineMs } from "./deadlines.ts";
-import { grantParameter } from "./upload-grant.ts";
-import { pinParameter } from "./upload-pin.ts";
-import { sizeParameter } from "./upload-size.ts";
+import { ownParameters } from "./push-location.ts";
 
 /**
  * Headers that a client must not send to a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another credential. In some
@@ -81,12 +79,6 @@ function podHeaders(request: Request, jwt: string | null): Headers {
  */
 const isForm = (contentType: string | null): boolean =>
   /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
-
-/**
- * Parameters that only the edge or a gateway reads. A grant is only for the Pod's gateway, but a client that takes a location apart and rebuilds it may send
- * the grant to the edge.
- */
-const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

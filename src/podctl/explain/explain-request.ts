@@ -12,8 +12,7 @@ import { type Endpoint, hasRepository, type RepositoryEndpoint } from "../../oci
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
-import { pinParameter } from "../../pods/upload-pin.ts";
-import { sizeParameter } from "../../pods/upload-size.ts";
+import { ownParameters } from "../../pods/push-location.ts";
 import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
 import { describePod, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
@@ -55,7 +54,7 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
-  url.search = withoutParameters(url.search.slice(1), [pinParameter, sizeParameter]);
+  url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
   // `Og==` is an empty name and an empty password, which point to no particular Pod.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
