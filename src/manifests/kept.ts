@@ -1,7 +1,7 @@
 import type { Owned } from "../blobs/proofs.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
-import type { LocationCache } from "../net/location-cache.ts";
+import type { LocationPorts } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { formatKept, type KeptManifest, type ManifestCopy, parseKept, type Source } from "./kept-manifest.ts";
 
@@ -30,12 +30,7 @@ export type KeptManifests = {
   forgetMissing(manifest: Owned): Promise<void>;
 };
 
-type Ports = {
-  readonly memory: ManifestMemory;
-  readonly cache: LocationCache;
-  readonly clock: () => Date;
-  readonly waitUntil: (promise: Promise<unknown>) => void;
-};
+type Ports = LocationPorts & { readonly memory: ManifestMemory };
 
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;

@@ -1,6 +1,6 @@
 import { ByteBudget } from "../lib/byte-budget.ts";
 import { BoundedMap } from "../lib/collections.ts";
-import type { LocationCache } from "../net/location-cache.ts";
+import type { LocationPorts } from "../net/location-cache.ts";
 import { createKeptManifests, type KeptManifests, type ManifestMemory } from "./kept.ts";
 import { createSeenTags, type SeenTags, type TagMemory } from "./tags.ts";
 
@@ -20,12 +20,7 @@ export const createManifestsMemory = (): ManifestsMemory => ({
 /** What this location holds of the manifests that passed through it. */
 export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly largeCopies: ByteBudget };
 
-type Ports = {
-  readonly memory: ManifestsMemory;
-  readonly cache: LocationCache;
-  readonly clock: () => Date;
-  readonly waitUntil: (promise: Promise<unknown>) => void;
-};
+type Ports = LocationPorts & { readonly memory: ManifestsMemory };
 
 export const createManifests = ({ memory, ...ports }: Ports): Manifests => ({
   kept: createKeptManifests({ ...ports, memory: memory.kept }),

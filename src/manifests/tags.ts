@@ -1,7 +1,7 @@
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { BoundedMap } from "../lib/collections.ts";
-import { type LocationCache, readCached } from "../net/location-cache.ts";
+import { type LocationPorts, readCached } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import type { Tag } from "../oci/reference.ts";
@@ -40,12 +40,7 @@ export type SeenTags = {
   forgetMissing(tagged: Tagged): Promise<void>;
 };
 
-type Ports = {
-  readonly memory: TagMemory;
-  readonly cache: LocationCache;
-  readonly clock: () => Date;
-  readonly waitUntil: (promise: Promise<unknown>) => void;
-};
+type Ports = LocationPorts & { readonly memory: TagMemory };
 
 /** An unchanged tag is written again after this part of its life, so that it does not expire while it is pulled. */
 const renewedAfter = 1 / 8;

@@ -16,6 +16,13 @@ export type LocationCache = {
   put(path: string, response: Response, keepSeconds: number): Promise<void>;
 };
 
+/** What everything that remembers in a location's cache works with. */
+export type LocationPorts = {
+  readonly cache: LocationCache;
+  readonly clock: () => Date;
+  readonly waitUntil: (promise: Promise<unknown>) => void;
+};
+
 /**
  * One host serves all hostnames of the edge, because a deletion under one hostname must count under all. This host can never be a site's host (RFC 2606 §2), and
  * each zone has a cache of its own.

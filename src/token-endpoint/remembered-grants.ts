@@ -2,7 +2,7 @@ import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import { hex, utf8 } from "../lib/bytes.ts";
 import { deriveHmacKey, type EdgeKeys } from "../lib/derive-key.ts";
-import { type LocationCache, readCached } from "../net/location-cache.ts";
+import { type LocationPorts, readCached } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import type { Credentials } from "./credentials.ts";
 
@@ -27,11 +27,7 @@ export type RememberedGrants = {
   forgetAll(asker: Asker): Promise<void>;
 };
 
-type Ports = {
-  readonly cache: LocationCache;
-  readonly edgeKeys: EdgeKeys;
-  readonly clock: () => Date;
-};
+type Ports = Pick<LocationPorts, "cache" | "clock"> & { readonly edgeKeys: EdgeKeys };
 
 const keyLabel = "remembered-grant";
 const schema = v.strictObject({ atMs: v.number() });
