@@ -2,12 +2,9 @@
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs } from "./tools.ts";
+import { describeWith, realPods } from "./tools.ts";
 
-for (const [pods, tools] of [
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const) {
+for (const [pods, tools] of realPods) {
   describeWith(tools, `${pods} on versitygw, behind the edge`, () => {
     let stage: Stage;
     beforeAll(async () => {

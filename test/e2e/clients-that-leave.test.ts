@@ -5,7 +5,7 @@ import { expectLeavingClientsHarmless } from "../support/leaving-clients.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 import { openConnections, processIdsNaming } from "./processes.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs } from "./tools.ts";
+import { describeWith, needs, realPods } from "./tools.ts";
 
 const clients = 20;
 
@@ -58,10 +58,7 @@ describe.each([
   });
 });
 
-describe.each([
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const)("%s Pods", (kind, tools) => {
+describe.each(realPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "whose clients leave in the middle of uploads, manifests and redirects", () => {
     let stage: Stage;
     beforeAll(async () => {

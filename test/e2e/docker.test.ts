@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { createClient } from "../support/client.ts";
-import { type Docker, dockerIn } from "./docker.ts";
+import { buildImage, type Docker, dockerIn } from "./docker.ts";
 import { megabyte } from "./images.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { blobRedirects, expectPodsApart } from "./taps.ts";
@@ -112,12 +110,7 @@ describeWith(needs.docker, "dockerd with docker-registry Pods", () => {
 
   /** Builds an image for this machine's platform with random layers of these sizes, and returns its id. */
   async function build(image: string, layerSizes: readonly number[]): Promise<string> {
-    const context = `${stage.dir}/context`;
-    await mkdir(context, { recursive: true });
-    for (const [index, bytes] of layerSizes.entries()) await writeFile(`${context}/${index}`, randomBytes(bytes));
-    const copies = layerSizes.map((_, index) => `COPY ${index} /\n`).join("");
-    await writeFile(`${context}/Dockerfile`, `FROM scratch\n${copies}`);
-    await docker("build", "--quiet", "--no-cache", "--tag", image, context);
+    await buildImage(docker, image, { dir: stage.dir, layerSizes });
     return idOf(image);
   }
 

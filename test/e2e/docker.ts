@@ -1,4 +1,5 @@
 /** A dockerd for one test, without network or containers. It pushes, pulls and builds. */
+import { randomBytes } from "node:crypto";
 import { mkdir, writeFile } from "node:fs/promises";
 import { childEnv, startChild } from "../../src/local/child-process.ts";
 import { startWatchdog } from "../../src/local/teardown.ts";
@@ -63,3 +64,17 @@ const daemonConfig = (dir: string): object => ({
 });
 
 const socketOf = (dir: string): string => `unix://${dir}/docker.sock`;
+
+/** Builds an image for this machine's platform with random layers of these sizes, from a folder below `dir`. */
+export async function buildImage(
+  docker: Docker,
+  image: string,
+  { dir, layerSizes }: { readonly dir: string; readonly layerSizes: readonly number[] },
+): Promise<void> {
+  const context = `${dir}/context`;
+  await mkdir(context, { recursive: true });
+  for (const [index, bytes] of layerSizes.entries()) await writeFile(`${context}/${index}`, randomBytes(bytes));
+  const copies = layerSizes.map((_, index) => `COPY ${index} /\n`).join("");
+  await writeFile(`${context}/Dockerfile`, `FROM scratch\n${copies}`);
+  await docker("build", "--quiet", "--no-cache", "--tag", image, context);
+}

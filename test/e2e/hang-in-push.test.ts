@@ -1,8 +1,6 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, expect, it } from "vitest";
-import { type Docker, dockerIn } from "./docker.ts";
+import { buildImage, type Docker, dockerIn } from "./docker.ts";
 import { megabyte } from "./images.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
@@ -38,7 +36,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     "its push completes within 30 s after the registry is back, if the hang begins after %s %i",
     async (method, count) => {
       const image = `${stage.host}/acme/hang:${method.toLowerCase()}-${count}`;
-      await build(image, [megabyte, 10 * megabyte, 30 * megabyte]);
+      await buildImage(docker, image, { dir: stage.dir, layerSizes: [megabyte, 10 * megabyte, 30 * megabyte] });
       stage.stack.clearSeen();
       const pushed = docker.attempt("push", image);
       await expect.poll(() => seen(method), { timeout: 20_000, interval: 2 }).toBeGreaterThanOrEqual(count);
@@ -56,13 +54,4 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     },
     400_000,
   );
-
-  async function build(image: string, layerSizes: readonly number[]): Promise<void> {
-    const context = `${stage.dir}/context`;
-    await mkdir(context, { recursive: true });
-    for (const [index, bytes] of layerSizes.entries()) await writeFile(`${context}/${index}`, randomBytes(bytes));
-    const copies = layerSizes.map((_, index) => `COPY ${index} /\n`).join("");
-    await writeFile(`${context}/Dockerfile`, `FROM scratch\n${copies}`);
-    await docker("build", "--quiet", "--no-cache", "--tag", image, context);
-  }
 });

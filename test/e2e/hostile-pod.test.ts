@@ -4,7 +4,7 @@ import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { type Ended, run } from "./command.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs, toolPath } from "./tools.ts";
+import { describeWith, realPods, toolPath } from "./tools.ts";
 
 const { digest } = privateImage("acme").manifest;
 const victim = `/v2/acme/private/manifests/${digest}`;
@@ -43,10 +43,7 @@ const clients = {
 
 const hostile = await startOddPod();
 
-describe.each([
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const)("hostile Pod next to a %s Pod", (kind, tools) => {
+describe.each(realPods)("hostile Pod next to a %s Pod", (kind, tools) => {
   describeWith([...tools, ...Object.keys(clients)], "which redirects writes to its neighbour", () => {
     let stage: Stage;
     beforeAll(async () => {

@@ -1,23 +1,15 @@
-import { randomBytes } from "node:crypto";
-import { mkdir, writeFile } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { type ClientInit, createClient, pushBlob } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
-import { type Docker, dockerIn } from "./docker.ts";
+import { buildImage, type Docker, dockerIn } from "./docker.ts";
 import { makeImage, megabyte } from "./images.ts";
 import { skopeoIn } from "./skopeo.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
-import { describeWith, needs, toolPath } from "./tools.ts";
+import { allPods, describeWith, needs, toolPath } from "./tools.ts";
 
-const kinds = [
-  ["toy", []],
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
-
-describe.each(kinds)("%s Pods", (kind, tools) => {
+describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount within a Pod", () => sourceScenario(kind));
   describeWith(tools, "mount within a Pod,", () => formScenario(kind));
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
@@ -165,11 +157,7 @@ function scenario(kind: PodKind): void {
 
   async function pushTwice(docker: Docker, source: string, target: string): Promise<void> {
     await docker("login", "-u", "demo", "-p", "demo", stage.host);
-    const context = `${stage.dir}/context`;
-    await mkdir(context, { recursive: true });
-    await writeFile(`${context}/file`, randomBytes(megabyte));
-    await writeFile(`${context}/Dockerfile`, "FROM scratch\nCOPY file /\n");
-    await docker("build", "--quiet", "--tag", source, context);
+    await buildImage(docker, source, { dir: stage.dir, layerSizes: [megabyte] });
     await docker("push", source);
     await docker("tag", source, target);
     stage.stack.clearSeen();

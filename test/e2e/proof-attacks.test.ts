@@ -2,7 +2,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { createClient, pushBlob } from "../support/client.ts";
 import { manifestText, pushImage, putManifest } from "../support/image.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs } from "./tools.ts";
+import { describeWith, realPods } from "./tools.ts";
 
 const layer = { mediaType: "application/vnd.oci.image.layer.v1.tar", size: 1 };
 const foreign = { mediaType: "application/vnd.oci.image.layer.nondistributable.v1.tar", size: 1 };
@@ -29,10 +29,7 @@ const manifests = (own: string, secret: string): readonly (readonly [boolean, st
   ];
 };
 
-describe.each([
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const)("proof attack on %s Pods", (kind, tools) => {
+describe.each(realPods)("proof attack on %s Pods", (kind, tools) => {
   describeWith(tools, "by a manifest that names a victim's blob", () => {
     let stage: Stage;
     beforeAll(async () => {

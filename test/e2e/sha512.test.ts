@@ -7,15 +7,9 @@ import { manifestText, putManifest } from "../support/image.ts";
 import { clients } from "./clients.ts";
 import { succeed } from "./command.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs } from "./tools.ts";
+import { allPods, describeWith } from "./tools.ts";
 
-const kinds = [
-  ["toy", []],
-  ["registry", needs.registryPods],
-  ["distribution-v3", needs.distributionPods],
-] as const satisfies readonly (readonly [PodKind, readonly string[]])[];
-
-describe.each(kinds)("%s Pods", (kind, tools) => {
+describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith([...tools, "oras", "regctl"], "image with a sha512 layer", () => scenario(kind));
 });
 

@@ -29,6 +29,13 @@ export const needs = {
   nginx: ["nginx", "ngx_http_js_module.so"],
 } as const;
 
+/** The real registries that a Pod can have, each with the tools that it needs. */
+export const realPods = [
+  ["registry", needs.registryPods],
+  ["distribution-v3", needs.distributionPods],
+] as const;
+export const allPods = [["toy", []], ...realPods] as const;
+
 export function toolPath(name: string): string {
   const path = findTool(name);
   if (path === null) throw new Error(`not installed: ${name}`);
