@@ -15,7 +15,7 @@ const grant = { pod: podA, repositories: ["acme/app", "acme/other"], endsAt };
 const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at });
 
-/** Of base64url. The last character of a segment has bits that do not count, but its first bit always does. */
+/** The characters of base64url. Some bits of a segment's last character do not count, but its first bit always does. */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 describe("grant of the edge's own", () => {

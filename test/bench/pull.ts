@@ -6,7 +6,7 @@ import { manifestTypes } from "../support/client.ts";
 export type Image = { readonly origin: string; readonly repository: string };
 
 const blobsAtOnce = 3;
-/** Of an image of the bench: a config and nine layers. */
+/** An image of the bench has a config and nine layers. */
 export const blobsOfImage = 10;
 /** The 401, the token, the tag's digest, the manifest and the blobs, at the registry that a pull begins with. */
 export const requestsOfPull = 4 + blobsOfImage;

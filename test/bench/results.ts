@@ -11,7 +11,7 @@ export type Machine = {
   readonly model: string;
   readonly node: string;
   readonly workerd: string;
-  /** Of the last minute: how many processes wanted a CPU. */
+  /** How many processes wanted a CPU in the last minute. */
   readonly load: number;
 };
 

@@ -10,7 +10,7 @@ export type Subject = {
 /** V8 compiles what runs often, so that a short run and a long one agree only after the same warm-up. */
 export type Rounds = { readonly warmUp: number; readonly rounds: number; readonly count: number };
 
-/** Of each subject and round, the CPU time of its process in µs for each time that it ran. */
+/** Measures, for each subject and round, the CPU time in µs that the subject's process needs for each time that it runs. */
 export async function measureRounds<Name extends string>(
   subjects: Readonly<Record<Name, Subject>>,
   { warmUp, rounds, count }: Rounds,

@@ -20,7 +20,7 @@ const runs = 300;
 const otherDigest = `sha256:${"d".repeat(64)}`;
 const dayMs = 24 * 3600 * 1000;
 
-/** What a hostile client sends. Each twist alone must make the gateway refuse. */
+/** What a hostile client sends. The gateway must refuse each of these changes, even if it is the only one. */
 type Twisted = { readonly method?: string; readonly path?: string; readonly grant?: string; readonly query?: string };
 type Twist = (begun: BegunUpload, gateway: TestGateway) => Twisted | Promise<Twisted>;
 

@@ -20,7 +20,7 @@ afterAll(() => rmSync(dir, { recursive: true, force: true }));
 
 type Program = { readonly child: ChildProcess; readonly output: () => string; readonly exit: Promise<number | null> };
 
-/** The bundled file alone, outside of the repository, as an operator runs it. */
+/** Runs only the bundled file, outside of the repository, as an operator does. */
 function run(env: Readonly<Record<string, string>>): Program {
   const child = spawn(process.execPath, [program], { env, cwd: dir, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";

@@ -135,7 +135,7 @@ const twistedRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))
     .map(([request, twists]) => twists.reduce((twisted, apply) => apply(twisted), request));
 
-/** One of the requests that look dear, for names and keys of which nobody has heard. */
+/** One of the requests that look expensive, for names and keys that are unknown here. */
 const dearRequest = ({ tokens, repositories }: Materials): fc.Arbitrary<HostileRequest> =>
   fc.tuple(fc.nat(), fc.nat({ max: 2 ** 30 }), fc.constantFrom(...repositories)).map(([which, seed, repository]) => {
     let made = 0;

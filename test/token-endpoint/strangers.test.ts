@@ -159,7 +159,7 @@ test("when strangers have spent their budget, a user with good credentials and t
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`z${cell}`);
   isolate.nowMs += 9_000;
   expect(await isolate.directory().podOfCell("zz")).toMatchObject({ ok: false });
-  // A cell that is there was read once, so that nobody's budget is needed for it.
+  // A cell that exists is kept after its first read, so it costs no budget.
   isolate.nowMs += 31_000;
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`y${cell}`);
   expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
