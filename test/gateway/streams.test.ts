@@ -182,6 +182,21 @@ describe("gateway, bodies", () => {
     expect([answer.status, answer.headers.get("Location")]).toEqual([502, null]);
   });
 
+  test("parameters of the edge's own in a registry's Location do not come back to the edge", async () => {
+    const place = `${path}?_pod_bytes=1&_grant=x&_pod=x&_state=x`;
+    const registry = await rawRegistry(
+      () => `HTTP/1.1 202 Accepted\r\nContent-Length: 0\r\nLocation: ${place}\r\n\r\n`,
+    );
+    const { gateway, target } = await gatewayTo(registry.port);
+    const answer = await fetch(gateway.url + target, { method: "PATCH", body: "body" });
+    const { searchParams } = new URL(answer.headers.get("Location") ?? "");
+    expect([answer.status, [...searchParams.keys()], searchParams.getAll("_pod")]).toEqual([
+      202,
+      ["_state", "_pod"],
+      [expect.not.stringMatching(/^x$/)],
+    ]);
+  });
+
   test("a registry's redirect is not followed and not passed on", async () => {
     const registry = await rawRegistry(
       () => `HTTP/1.1 307 Temporary Redirect\r\nContent-Length: 0\r\nLocation: ${path}?_state=x\r\n\r\n`,
