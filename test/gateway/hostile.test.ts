@@ -52,9 +52,9 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // For another repository or upload.
+  // For another repository or upload. No path below names them, because a grant that fits its path is a good one.
   async ({ grant }, gateway) => ({
-    grant: await sealGrant({ ...grant, repository: repositoryName("acme/other") }, sealing(gateway)),
+    grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, upload: "another" }, sealing(gateway)) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "dir", enc: "A256GCM", typ: "upload-grant" }, begun) }),
