@@ -116,9 +116,6 @@ const createCallService =
       send,
       ping: () => pingRequest(pod, service),
       silenceMs: silenceMs(request),
-      // With a query, such as a mirror's `?ns=`, a client may ask for something that fails at a Pod that is not down. So such a failure does not count
-      // against the Pod.
-      isOfClient: service === "registry" && request.url.includes("?"),
       waitUntil,
       clock: () => Date.now(),
     });

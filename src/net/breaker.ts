@@ -16,7 +16,9 @@ type State = {
   /** When the first of these failed calls began. */
   downSinceMs: number;
   answeredAtMs: number;
-  nextProbeAtMs: number;
+  /** Whether a ping has failed too. */
+  isDown: boolean;
+  nextPingAtMs: number;
   why: string;
 };
 
@@ -29,40 +31,52 @@ export class Breaker {
 
   admit(service: string, nowMs: number): Admission {
     const state = this.#states.get(service);
-    if (state === undefined || state.failuresInARow < mostFailuresInARow) return { kind: "call" };
+    if (state === undefined || !state.isDown) return { kind: "call" };
     const { why } = state;
-    if (nowMs < state.nextProbeAtMs) return { kind: "refused", why };
+    if (nowMs < state.nextPingAtMs) return { kind: "refused", why };
     // The next probe is due after a pause even if this probe has not ended, because a probe may hang for longer than the outage lasts.
-    state.nextProbeAtMs = nowMs + pauseMs(state, nowMs);
+    state.nextPingAtMs = nowMs + pauseMs(state, nowMs);
     return { kind: "probe", why };
   }
 
+  /** The service has answered a call or a ping. */
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
     state.answeredAtMs = nowMs;
+    // If the service fails again, no pause of an outage that is over puts off its ping.
+    if (state.isDown) state.nextPingAtMs = nowMs;
+    state.isDown = false;
   }
 
-  /** The service answers a probe, so it is called again. The next failure shows that it is still down. */
-  answeredProbe(service: string): void {
+  /**
+   * Returns whether the caller must ping the service now, because its calls fail in a row. They may all be calls of one client whom the service's proxy
+   * refuses, so only a ping tells whether the service is down. There is at most one such ping in a second. `why` is for the log. A call that began before the
+   * service's last answer does not count, because the service has answered since.
+   */
+  failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);
-    state.failuresInARow = Math.min(state.failuresInARow, mostFailuresInARow - 1);
-  }
-
-  /** `why` is for the log. A call that began before the service's last answer does not count, because the service has answered since. */
-  failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): void {
-    const state = this.#stateOf(service);
-    if (startedAtMs < state.answeredAtMs) return;
+    if (startedAtMs < state.answeredAtMs) return false;
     state.failuresInARow += 1;
     state.why = why;
     if (state.failuresInARow === 1) state.downSinceMs = startedAtMs;
-    if (state.failuresInARow === mostFailuresInARow) state.nextProbeAtMs = nowMs + pauseMs(state, nowMs);
+    if (state.isDown || state.failuresInARow < mostFailuresInARow || nowMs < state.nextPingAtMs) return false;
+    state.nextPingAtMs = nowMs + leastPauseMs;
+    return true;
+  }
+
+  /** A ping after failures in a row has failed too. It does not count if the service has answered something since the ping began. */
+  failedPing(service: string, { startedAtMs, nowMs }: { startedAtMs: number; nowMs: number }): void {
+    const state = this.#stateOf(service);
+    if (startedAtMs < state.answeredAtMs) return;
+    state.isDown = true;
+    state.nextPingAtMs = nowMs + pauseMs(state, nowMs);
   }
 
   #stateOf(service: string): State {
     const known = this.#states.get(service);
     if (known !== undefined) return known;
-    const state = { failuresInARow: 0, downSinceMs: 0, answeredAtMs: 0, nextProbeAtMs: 0, why: "" };
+    const state = { failuresInARow: 0, downSinceMs: 0, answeredAtMs: 0, isDown: false, nextPingAtMs: 0, why: "" };
     this.#states.set(service, state);
     return state;
   }

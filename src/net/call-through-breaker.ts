@@ -7,7 +7,9 @@ import { isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
 /** A client waits at most this long for a probe's answer. A later answer still counts, and lets the next request through. */
-const pingWaitMs = 500;
+const probeWaitMs = 500;
+/** If calls fail in a row, the service counts as down unless it answers a ping within this time. A later answer still counts. */
+const pingWaitMs = 1_000;
 
 type Answer = Result<Response, PodFailure | Misconfigured>;
 
@@ -15,29 +17,29 @@ export type BreakerPorts = {
   readonly breaker: Breaker;
   readonly service: string;
   readonly send: (request: FetchRequest) => Promise<Answer>;
-  /** Makes the probe's request: a read that every service of this kind answers quickly. */
+  /** Makes a read that every service of this kind answers quickly. */
   readonly ping: () => FetchRequest;
   /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
-  /** Whether a failure may come from what the client asks for. Such a failure does not count against the service. */
-  readonly isOfClient: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;
 };
 
 /**
  * Calls a service, unless the breaker says that the service is down. Only failed reads count against the service, because a write may fail for its content:
- * a layer may be too large for a proxy, or its digest may take long.
+ * a layer may be too large for a proxy, or its digest may take long. A read may fail for its client or its URL too, so a ping decides.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
-  const { breaker, service, send, silenceMs, isOfClient, clock } = ports;
+  const { breaker, service, send, silenceMs, clock } = ports;
   const admission = breaker.admit(service, clock());
-  const isOpen = admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports)));
+  const isOpen =
+    admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports, probeWaitMs)));
   if (isOpen) return err({ reason: "breaker-open", text: `not called, because it has just failed: ${admission.why}` });
   const startedAtMs = clock();
   let isCounted = false;
+  let judged = Promise.resolve();
   const fail = (why: string) => {
-    if (!isCounted && !isOfClient) breaker.failed(service, { startedAtMs, nowMs: clock(), why });
+    if (!isCounted && breaker.failed(service, { startedAtMs, nowMs: clock(), why })) judged = judge(ports);
     isCounted = true;
   };
   // A client may leave before the deadline, so silence counts as a failure before the call ends.
@@ -49,6 +51,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
+  // A client that has seen three failures finds the service judged when it asks again.
+  await judged;
   return answer;
 }
 
@@ -60,18 +64,20 @@ function failureOf(answer: Answer, doesSilenceCount: boolean): string | null {
   return reason === "unreachable" || (reason === "silent" && doesSilenceCount) ? text : null;
 }
 
-async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts): Promise<boolean> {
-  let isLate = false;
+async function judge(ports: BreakerPorts): Promise<void> {
+  const { breaker, service, clock } = ports;
+  const startedAtMs = clock();
+  if (!(await answersPing(ports, pingWaitMs))) breaker.failedPing(service, { startedAtMs, nowMs: clock() });
+}
+
+/** Whether the service answers a ping within this time. An answer opens the way for all, also if it is late or if the client leaves meanwhile. */
+async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts, waitMs: number) {
   const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));
     const isThere = isAnswered(answer);
-    if (isThere && isLate) breaker.answered(service, clock());
-    // A client that has its turn and leaves must not keep the service closed to all others.
-    else if (isThere) breaker.answeredProbe(service);
+    if (isThere) breaker.answered(service, clock());
     return isThere;
   });
   waitUntil(pinged);
-  const answered = await within(pinged, pingWaitMs);
-  isLate = answered === "late";
-  return answered === true;
+  return (await within(pinged, waitMs)) === true;
 }

@@ -5,14 +5,16 @@ export type Access = { readonly type: string; readonly name: string; readonly ac
 
 /** Pods know only five actions. */
 export const MAX_ACTIONS = 20;
+/** Enough for the longest repository name and all actions. A proxy before a token service may answer 502 to a longer URL. */
+const MAX_SCOPE_CHARACTERS = 400;
 
 /**
  * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first colon
- * and the actions begin after the last. Each action counts once. Null if the text has fewer than two colons, too many actions, or a control character,
- * because some token services fail at these.
+ * and the actions begin after the last. Each action counts once. Null if the text has fewer than two colons, is too long, or has too many actions or a
+ * control character, because some token services fail at these.
  */
 export function parseScope(text: string): Access | null {
-  if (/\p{Cc}/u.test(text)) return null;
+  if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;
   const first = text.indexOf(":");
   const last = text.lastIndexOf(":");
   if (first <= 0 || last === first) return null;

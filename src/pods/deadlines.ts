@@ -40,9 +40,12 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
   return bytesBefore === null ? null : (bytes) => leastUploadMs + Math.ceil((bytesBefore + bytes) / uploadBytesPerMs);
 }
 
+/** The ping that then decides takes up to a second, so the service is judged when the deadline of a read passes. */
+const silentAfterMs = deadlinesMs.read - 1_000;
+
 /** Returns after how many milliseconds of silence a call counts as a failure of the service. Null means never, because a list or a write may take long. */
 export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
-  isRead(method) && deadlineMs <= tokenDeadlineMs ? deadlinesMs.read : null;
+  isRead(method) && deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;
 
 /** The deadline for a call to a Pod's token service. */
 export const tokenDeadlineMs = 30_000;

@@ -69,7 +69,14 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
-const isPassed = (name: string, value: string): boolean => name === "password" || !/\p{Cc}/u.test(value);
+/** They only describe the client. A proxy may answer 502 to a longer URL, and Pods need no more of them. */
+const describing = ["account", "client_id"];
+const MAX_DESCRIBING_CHARACTERS = 256;
+
+function isPassed(name: string, value: string): boolean {
+  if (describing.includes(name) && value.length > MAX_DESCRIBING_CHARACTERS) return false;
+  return name === "password" || !/\p{Cc}/u.test(value);
+}
 
 /** The password is everything after the first colon (RFC 7617 §2). */
 function passwordOf(authorization: string | null): string | null {

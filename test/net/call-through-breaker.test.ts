@@ -28,7 +28,6 @@ beforeEach(() => {
 
 async function call(method = "GET", silenceMs: number | null = 100): Promise<number | string> {
   const answer = await callThroughBreaker(requestOf(method), {
-    isOfClient: false,
     breaker,
     service: "pod-a registry",
     send: async (request) => {
@@ -57,10 +56,39 @@ describe("call through the breaker", () => {
   ])("after three reads in a row that were %s, the next is refused without a call", async (_, answer) => {
     pod = answer;
     await callTimes(3);
-    expect(sent).toHaveLength(3);
+    expect(sent).toHaveLength(4);
+    expect(sent.at(-1)).toBe("GET /v2/");
     expect(await call()).toBe("breaker-open");
     expect(await call("PUT")).toBe("breaker-open");
-    expect(sent).toHaveLength(3);
+    expect(sent).toHaveLength(4);
+  });
+
+  test.each<[string, () => Answer]>([
+    ["refuses it", () => failure("unreachable")],
+    ["never answers it", () => failure("silent")],
+    ["answers it with 503", () => status(503)],
+  ])("a client to whom alone a proxy %s closes the service to no other client", async (_, toAttacker) => {
+    const seen = new Set<number | string>();
+    for (const endsAtMs = nowMs + 60_000; nowMs < endsAtMs; nowMs += 10) {
+      pod = ({ url }) => (url === ping.url ? status(401) : toAttacker());
+      await call();
+      pod = () => status(200);
+      if (nowMs % 500 === 250) seen.add(await call());
+    }
+    expect([...seen]).toEqual([200]);
+    expect(sent.filter((each) => each === "GET /v2/").length).toBeLessThanOrEqual(61);
+  });
+
+  test("a ping that is answered after a second closes the service only until its answer", async () => {
+    pod = async ({ url }) => {
+      if (url !== ping.url) return status(503);
+      await sleep(1_200);
+      return status(401);
+    };
+    await callTimes(3);
+    expect(await call()).toBe("breaker-open");
+    await sleep(400);
+    expect(await call()).toBe(503);
   });
 
   test.each<[string, string, () => Answer]>([
@@ -85,7 +113,8 @@ describe("call through the breaker", () => {
   });
 
   test("silence counts once and while it lasts, also for a client that leaves before the deadline", async () => {
-    pod = async () => {
+    pod = async ({ url }) => {
+      if (url === ping.url) return failure("silent");
       await sleep(60);
       return failure("client-left");
     };
@@ -96,11 +125,16 @@ describe("call through the breaker", () => {
   });
 
   test("an answer that comes after the silence was counted opens the way", async () => {
-    pod = async () => {
+    pod = async ({ url }) => {
+      if (url === ping.url) return failure("silent");
       await sleep(60);
       return status(200);
     };
-    for (let count = 0; count < 5; count += 1) expect(await call("GET", 30)).toBe(200);
+    for (let count = 0; count < 2; count += 1) expect(await call("GET", 30)).toBe(200);
+    const slow = [call("GET", 30), call("GET", 30), call("GET", 30)];
+    await sleep(45);
+    expect(isOpen()).toBe(true);
+    expect(await Promise.all(slow)).toEqual([200, 200, 200]);
     expect(isOpen()).toBe(false);
   });
 });
@@ -129,10 +163,9 @@ describe("probe of the breaker", () => {
     expect(await call()).toBe(200);
   });
 
-  test("a service that only answers pings is called once for each pause", async () => {
-    pod = ({ url }) => (url === ping.url ? status(401) : failure("silent"));
-    for (let count = 0; count < 5; count += 1) await call();
-    expect(sent).toEqual(["GET /v2/", "GET /v2/acme/app/manifests/1"]);
+  test("a service that answers only its pings is called, because the failures may be the clients' own", async () => {
+    pod = ({ url }) => (url === ping.url ? status(401) : status(503));
+    for (let count = 0; count < 5; count += 1) expect(await call()).toBe(503);
   });
 
   test.each<[string, () => Answer]>([

@@ -50,6 +50,17 @@ describe("token endpoint, anonymous requests", async () => {
     for (const beside of odd) expect((await askOdd("globex/private", "GET", beside))[0]).toBe(403);
   });
 
+  test("no Pod is sent an account, a client id or a scope that makes a long URL", async () => {
+    tokenService.answer((response, { path }) => void response.writeHead(path.length > 1_000 ? 502 : 403).end());
+    for (const name of ["account", "client_id"]) {
+      expect((await askOdd("globex/private", "GET", { [name]: "a".repeat(10_000) }))[0]).toBe(403);
+      expect((await askOdd("globex/private", "GET", { [name]: "a".repeat(256) }))[0]).toBe(403);
+    }
+    expect(tokenService.seen.map(({ path }) => path.includes("aaa"))).toEqual([false, true, false, true]);
+    const longScope = `repository:globex/private:pull,${"a".repeat(10_000)}`;
+    expect((await askOdd("globex/private", "GET", { scope: longScope }))[0]).toBe(403);
+  });
+
   test("a password in a query does not count as one", async () => {
     tokenService.answer((response) => void response.writeHead(403).end("in Pod B's own words"));
     for (const beside of [{ password: "guessed" }, { refresh_token: "guessed" }]) {
