@@ -20,9 +20,7 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
   const parsed = v.safeParse(answer, json);
   const token = parsed.success ? (parsed.output.token ?? parsed.output.access_token) : undefined;
   if (token === undefined || !isCompactJwt(token)) return err("token service's answer has no compact JWT");
-  return remainingSeconds(token, now) > 0
-    ? ok(token)
-    : err("token service's answer has a token without an end to come");
+  return jwtSeconds(token, now) > 0 ? ok(token) : err("token service's answer has a token without an end to come");
 }
 
 /**
@@ -31,9 +29,7 @@ export function parseTokenAnswer(text: string, now: Date): Result<string, string
  */
 export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSeconds: number | null): Response {
   const token = formatBundle(parts);
-  const remaining = parts.map((part) =>
-    part.kind === "pod" ? remainingSeconds(part.jwt, now) : Math.floor((part.endsAt.getTime() - now.getTime()) / 1000),
-  );
+  const remaining = parts.map((part) => remainingSeconds(part, now));
   const expiresIn = Math.min(...remaining, mostSeconds ?? Number.POSITIVE_INFINITY);
   return jsonResponse({ token, access_token: token, expires_in: expiresIn, issued_at: now.toISOString() }, {});
 }
@@ -42,7 +38,10 @@ export function tokenResponse(parts: readonly IssuedPart[], now: Date, mostSecon
 export const grantsNothing = (jwt: string): boolean =>
   claimedAccess(jwt)?.every(({ actions }) => actions.length === 0) ?? false;
 
-function remainingSeconds(jwt: string, now: Date): number {
+export const remainingSeconds = (part: IssuedPart, now: Date): number =>
+  part.kind === "pod" ? jwtSeconds(part.jwt, now) : Math.floor((part.endsAt.getTime() - now.getTime()) / 1000);
+
+function jwtSeconds(jwt: string, now: Date): number {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
     // Clients cannot read any other value of `exp` as a time.

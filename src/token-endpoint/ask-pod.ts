@@ -42,7 +42,10 @@ export async function askPod(
   const answer = await callTokenService(admitted.value, { ...tokenServiceRequest(request, question), signal });
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
-  if (status >= 400) return { kind: status >= 500 || status === 429 ? "unavailable" : "refused", answer };
+  const asStranger = (request.anonymous || !question.withCredentials) && question.scopes.length > 0;
+  // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod.
+  const isPassing = status >= 500 || (status === 429 && !asStranger);
+  if (status >= 400) return { kind: isPassing ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });
   const text = await readAnswer(answer.value);
   if (!text.ok) return unavailable(text.error);
@@ -50,8 +53,7 @@ export async function askPod(
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
   // Some token services give a stranger a token that allows nothing; GitLab's refuses the stranger. Both answers are made equal here, because the
   // difference would tell whether a name exists.
-  const asStranger = request.anonymous || !question.withCredentials;
-  if (asStranger && question.scopes.length > 0 && grantsNothing(jwt.value)) {
+  if (asStranger && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
   return { kind: "granted", part: { kind: "pod", pod: pod.id, jwt: jwt.value } };

@@ -1,37 +1,55 @@
 import { err, ok, type Result } from "../lib/result.ts";
+import type { OciError } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
-import { tokenResponse } from "./answer.ts";
+import { remainingSeconds, tokenResponse } from "./answer.ts";
 import { asksByForm, passRefusal } from "./ask-pod.ts";
 import type { Asked } from "./ask-pods.ts";
-import { accessForbidden } from "./plan.ts";
+import { accessForbidden, type Plan } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
 /** A token lacks a Pod's part if that Pod is down, or if the request has too many names. Such a token lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
+/** A bundle lives as long as its first part, so a part that ends sooner than this would make clients ask again for all of them. */
+const leastLifeSeconds = 30;
+
+/**
+ * What a client reads if its password is wrong and any Pod may have judged it. With the Pod's own words, a made-up password would show which Pod has a name.
+ * docker prints the message.
+ */
+const wrongCredentials: OciError = {
+  code: "UNAUTHORIZED",
+  message:
+    "incorrect user name or password; log in again, with an access token if your account has two-factor authentication",
+};
 
 /**
  * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses more than pull, its refusal is the answer; of several such
  * Pods, the first in request order decides. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a second
- * name). If nothing is granted, the first refusal is the answer.
+ * name). So are pulls that end within seconds, unless nothing else is granted. If nothing is granted, the first refusal is the answer.
  */
 export async function mergeTokens(
   asked: readonly Asked[],
   request: TokenRequest,
-  { now, isCut }: { readonly now: Date; readonly isCut: boolean },
+  { now, plan }: { readonly now: Date; readonly plan: Plan },
 ): Promise<Result<Response, Refusal>> {
-  const parts = asked.flatMap(({ answer }) => (answer.kind === "granted" ? [answer.part] : []));
+  const granted = asked.flatMap(({ question: { decides }, answer }) =>
+    answer.kind === "granted" ? [{ decides, part: answer.part }] : [],
+  );
+  const lasting = granted.filter(({ decides, part }) => decides || remainingSeconds(part, now) >= leastLifeSeconds);
+  const kept = lasting.length > 0 ? lasting : granted;
   const missing = asked.filter(({ answer }) => answer.kind !== "granted");
   const refused = missing.filter(({ answer }) => answer.kind === "refused");
   const decisive =
     missing.find((each) => lacksForm(each, request)) ??
     missing.find(({ question }) => question.decides) ??
-    (parts.length > 0
+    (granted.length > 0
       ? undefined
       : (refused.find(({ question }) => question.withCredentials) ?? refused[0] ?? missing[0]));
   await Promise.all(missing.filter((each) => each !== decisive).map(discard));
-  if (decisive !== undefined) return refusalOf(decisive, request);
-  const incomplete = isCut || missing.some(({ answer }) => answer.kind === "unavailable");
-  return ok(tokenResponse(parts, now, incomplete ? incompleteLifeSeconds : null));
+  if (decisive !== undefined) return refusalOf(decisive, request, plan);
+  const isShort = kept.length < granted.length || missing.some(({ answer }) => answer.kind === "unavailable");
+  const parts = kept.map(({ part }) => part);
+  return ok(tokenResponse(parts, now, plan.isCut || isShort ? incompleteLifeSeconds : null));
 }
 
 /** Whether the Pod's token service has no POST, so that it answers 404 or 405. The client then comes back with GET for all of its scopes. */
@@ -40,7 +58,7 @@ function lacksForm({ question, answer }: Asked, request: TokenRequest): boolean 
   return answer.answer.value.status === 404 || answer.answer.value.status === 405;
 }
 
-async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Response, Refusal>> {
+async function refusalOf(asked: Asked, request: TokenRequest, { isShared }: Plan): Promise<Result<Response, Refusal>> {
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
   if (lacksForm(asked, request)) return err({ reason: "no-form" });
@@ -49,6 +67,11 @@ async function refusalOf(asked: Asked, request: TokenRequest): Promise<Result<Re
   if (request.anonymous && answer.kind === "refused") {
     await discard(asked);
     return err({ reason: "refused", error: accessForbidden });
+  }
+  const isWrong = answer.answer.ok && answer.answer.value.status === 401;
+  if (isShared && isWrong && request.scopes.length > 0) {
+    await discard(asked);
+    return err({ reason: "refused", error: wrongCredentials });
   }
   return passRefusal(answer.answer);
 }

@@ -26,6 +26,8 @@ export type Plan = {
   readonly questions: readonly PodQuestion[];
   /** Scopes were left out, because their names would cost more look-ups than a stranger may cause. */
   readonly isCut: boolean;
+  /** Any Pod may be asked with these credentials, so which Pod judges them depends on the names. */
+  readonly isShared: boolean;
 };
 
 export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
@@ -63,6 +65,7 @@ export async function planQuestions(
   const assigned = await assignScopes(request.scopes, { directory, record: record.value, bounds });
   if (!assigned.ok) return assigned;
   const { scopesOf, isCut } = assigned.value;
+  const isShared = owner.value === null && record.value.credentials === "shared";
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
   if (scopesOf.size > most) {
     const message = `scopes belong to ${scopesOf.size} registries; want at most ${most} in one token`;
@@ -73,13 +76,11 @@ export async function planQuestions(
   const groups = found.value;
   if (groups.length === 0) {
     const login = await planLogin(request, directory);
-    return login.ok ? ok({ questions: login.value, isCut }) : login;
+    return login.ok ? ok({ questions: login.value, isCut, isShared }) : login;
   }
-  const belongs = (pod: Pod) =>
-    owner.value === null
-      ? record.value.credentials === "shared" || pod.id === record.value.default
-      : pod.id === owner.value;
-  return ok({ questions: groups.flatMap((group) => question(group, request.anonymous || belongs(group.pod))), isCut });
+  const belongs = ({ id }: Pod) => isShared || id === (owner.value ?? record.value.default);
+  const questions = groups.flatMap((group) => question(group, request.anonymous || belongs(group.pod)));
+  return ok({ questions, isCut, isShared });
 }
 
 /** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */

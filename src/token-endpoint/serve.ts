@@ -39,7 +39,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);
   if (!login.ok) return login;
   const heard = login.value === null ? asked : await preferLogin(await ask(login.value), asked);
-  const response = await mergeTokens(heard, parsed.value, { now: ports.now, isCut: plan.value.isCut });
+  const response = await mergeTokens(heard, parsed.value, { now: ports.now, plan: plan.value });
   if (!response.ok) return response;
   return ok({
     response: response.value,

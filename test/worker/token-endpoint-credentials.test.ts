@@ -140,6 +140,15 @@ describe("with `credentials: own` and token services that grant nothing", async 
     expect(ofB.seen.map(({ headers }) => headers.authorization)).toEqual(ofB.seen.map(() => undefined));
   });
 
+  test("a Pod that answers strangers with 429 does not tell a good password of another Pod that a name is assigned", async () => {
+    ofA.answer((response) => void response.writeHead(200).end(JSON.stringify({ token: jwt })));
+    ofB.answer((response) => void response.writeHead(429).end("Retry later"));
+    for (const name of ["globex/private", "hooli/private"]) {
+      const answer = await ask(stack.current.edge, [`repository:${name}:pull`], demo);
+      expect([answer.status, await tokenOf(answer)]).toEqual([200, `pods.v1.pod-a/${jwt}`]);
+    }
+  });
+
   test("while a Pod of the scopes cannot be asked, a good password gets 503 and a wrong one gets 401", async () => {
     ofA.answer((response, { headers }) => {
       if (headers.authorization === demo.Authorization) response.writeHead(200).end(JSON.stringify({ token: jwt }));
@@ -149,6 +158,47 @@ describe("with `credentials: own` and token services that grant nothing", async 
     const statusOf = async (credentials: Record<string, string>) =>
       (await ask(stack.current.edge, ["repository:globex/private:pull"], credentials)).status;
     expect([await statusOf(demo), await statusOf(basic("demo", "wrong"))]).toEqual([503, 401]);
+  });
+});
+
+describe("with `credentials: shared` and token services with words of their own", async () => {
+  const [ofA, ofB] = [await startOddPod(), await startOddPod()];
+  const stack = useStack({ topology: asTokenServices(ofA, ofB), seedImages: false });
+  const answerOf = async (scopes: readonly string[]) => {
+    const answer = await ask(stack.current.edge, scopes, basic("demo", "made up"));
+    const headers = ["Content-Type", "Retry-After"].map((name) => answer.headers.get(name));
+    return [answer.status, ...headers, await answer.text()];
+  };
+
+  test("a made-up password gets one answer for the names of every Pod and for free ones, and docker shows what to do", async () => {
+    for (const [id, pod] of [["pod-a", ofA] as const, ["pod-b", ofB] as const]) {
+      const headers = { "Content-Type": "application/json", ...(id === "pod-b" ? { "Retry-After": "7" } : {}) };
+      const body = `{"errors":[{"code":"UNAUTHORIZED","message":"See https://${id}.test/help"}]}`;
+      pod.answer((response) => void response.writeHead(401, headers).end(body));
+    }
+    for (const actions of ["pull", "pull,push", "*"]) {
+      const [first, ...others] = await Promise.all(
+        ["acme/private", "globex/private", "hooli/private"].map((name) => answerOf([`repository:${name}:${actions}`])),
+      );
+      expect(others).toEqual([first, first]);
+      expect(first).toEqual([401, "application/json", null, expect.stringContaining("log in again")]);
+    }
+    expect(await answerOf([])).toEqual([
+      401,
+      "application/json",
+      null,
+      expect.stringContaining("https://pod-a.test/help"),
+    ]);
+  });
+
+  test("a Pod's own 403 passes, because it tells a user why", async () => {
+    ofB.answer((response) => void response.writeHead(403).end("the quota of globex is used up"));
+    expect(await answerOf(["repository:globex/private:push"])).toEqual([
+      403,
+      "text/plain",
+      null,
+      expect.stringContaining("quota"),
+    ]);
   });
 });
 
