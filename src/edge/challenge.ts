@@ -2,7 +2,7 @@
 import { type Challenge, formatChallenge } from "../oci/challenge.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
-import { accessList, requiredAccess } from "../oci/scope.ts";
+import { accessList, isOfGrammar, requiredAccess } from "../oci/scope.ts";
 import type { Unauthorized } from "../refusal.ts";
 
 /** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
@@ -21,14 +21,19 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
   };
 }
 
-/** Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. */
+/**
+ * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. A quote in a
+ * scope would add a realm of the Pod's choice, to which clients would send the user's password, so such a scope is left out.
+ */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,
   challenge: Challenge | null,
   challenger: Pick<Challenge, "realm" | "service">,
 ): string {
   const required = accessList(requiredAccess(endpoint));
-  const kept = (challenge?.access ?? []).filter(({ name }) => required.some((access) => access.name === name));
+  const kept = (challenge?.access ?? []).filter(
+    (access) => isOfGrammar(access) && required.some(({ name }) => name === access.name),
+  );
   const access = kept.length === 0 ? required : kept;
   return formatChallenge({ ...challenger, access, error: challenge?.error ?? null });
 }

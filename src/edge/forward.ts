@@ -28,8 +28,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
   const settled = await settle(endpoint, context, authorized);
-  if (!settled.ok) return settled;
-  const answer = await callRegistry(settled.value, context, authorized);
+  const answer = await callRegistry(settled, context, authorized);
   const asked: Asked = { context, authorized };
   if (authorized.grant.kind === "undecided" && !(await isAccepted(answer, endpoint, asked))) {
     const challenge = answer.ok ? parseChallenge(answer.value.headers.get("WWW-Authenticate")) : null;
@@ -44,15 +43,15 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /** Turns a mount into a plain upload where the Pod must not mount. */
-async function settle(
+function settle(
   endpoint: RegistryEndpoint,
   { request, services: { directory } }: Context,
   { pod, grant }: Authorized,
-): Promise<Result<RegistryEndpoint, Refusal>> {
-  if (!hasRepository(endpoint)) return ok(endpoint);
+): RegistryEndpoint | Promise<RegistryEndpoint> {
+  if (!hasRepository(endpoint)) return endpoint;
   return settleMount(endpoint, pod, {
     directory,
-    chosenBy: grant.kind === "undecided" ? "stranger" : "directory",
+    chosenBy: (name) => (grant.kind === "undecided" ? "stranger" : mayPull(grant, name) ? "directory" : "user"),
     mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   });
 }

@@ -56,13 +56,10 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
   | { readonly kind: "gitlab-descendants"; readonly method: "GET" }
 );
 
-/** end-11. `from` is absent if the client leaves the search to the registry, and unusable if it is not a repository name. */
+/** end-11. `from` is unusable if it is not a repository name. */
 export type Mount = {
   readonly digest: string;
-  readonly from:
-    | { readonly kind: "name"; readonly name: RepositoryName }
-    | { readonly kind: "absent" }
-    | { readonly kind: "unusable" };
+  readonly from: { readonly kind: "name"; readonly name: RepositoryName } | { readonly kind: "unusable" };
 };
 
 export const hasRepository = (endpoint: Endpoint): endpoint is RepositoryEndpoint => "name" in endpoint;
@@ -127,5 +124,5 @@ function formatQuery(endpoint: RegistryEndpoint): string {
 function formatMount(mount: Mount | null): Readonly<Record<string, string | null>> {
   // A mount whose source cannot be a repository is left out, so that the Pod answers 202 and the client uploads (end-11).
   if (mount === null || mount.from.kind === "unusable") return {};
-  return { mount: mount.digest, from: mount.from.kind === "name" ? mount.from.name : null };
+  return { mount: mount.digest, from: mount.from.name };
 }

@@ -115,7 +115,8 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // Without `mount`, `from` is dropped: it means nothing to a registry, but would demand a right on one more repository.
+      // Without `mount`, `from` is dropped: it means nothing to a registry, but would demand a right on one more repository. Without `from`, `mount` is
+      // dropped: a registry may search all of its repositories (end-11), also those that are blocked here. The client then uploads.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;
@@ -149,8 +150,7 @@ function takeParameters<Name extends string>(query: string, names: readonly Name
 }
 
 function parseMount(digest: string | null, from: string | null): Mount | null {
-  if (digest === null) return null;
-  if (from === null) return { digest, from: { kind: "absent" } };
+  if (digest === null || from === null) return null;
   const name = parseRepositoryName(from);
   return { digest, from: name.ok ? { kind: "name", name: name.value } : { kind: "unusable" } };
 }

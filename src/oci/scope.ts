@@ -37,6 +37,10 @@ export function parseScopes(values: readonly string[]): readonly Access[] {
   return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }
 
+/** Whether type and actions are of the scope grammar, so that they contain nothing that has a meaning in a header. */
+export const isOfGrammar = ({ type, actions }: Access): boolean =>
+  /^[a-z0-9]+(\([a-z0-9]+\))?$/.test(type) && actions.every((action) => /^([a-z]+|\*)$/.test(action));
+
 /** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
 

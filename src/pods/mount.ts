@@ -1,15 +1,14 @@
 import type { Directory, Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
 import { resolvePod } from "../directory/resolve.ts";
-import { ok, type Result } from "../lib/result.ts";
 import type { RepositoryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import type { DirectoryFailure } from "../refusal.ts";
 
 type MountSource = {
   readonly directory: Directory;
-  readonly chosenBy: ChosenBy;
+  /** Who has chosen the source. */
+  readonly chosenBy: (source: RepositoryName) => ChosenBy;
   /** False if the client's token does not allow a pull of the source, and a 401 from the Pod would end the client's push. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
@@ -21,22 +20,21 @@ type MountSource = {
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 
 /**
- * Turns a mount into a plain upload if its source belongs to another Pod or may not be pulled. The Pod then answers 202, and the client sends the blob
- * (end-11). Any other answer, most of all 404, ends a push in some clients.
+ * Turns a mount into a plain upload if its source may not be pulled, or is not known to belong to the same Pod. The Pod then answers 202, and the client sends
+ * the blob (end-11). Any other answer, most of all 404, ends a push in some clients.
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,
   pod: Pod,
   { directory, chosenBy, mayPull }: MountSource,
-): Promise<Result<RepositoryEndpoint, DirectoryFailure>> {
-  if (endpoint.kind !== "upload-start" || endpoint.mount === null) return ok(endpoint);
+): Promise<RepositoryEndpoint> {
+  if (endpoint.kind !== "upload-start" || endpoint.mount === null) return endpoint;
   const { from } = endpoint.mount;
-  if (from.kind === "absent") return ok(endpoint);
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
-  if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
-  const source = await resolvePod(directory, { name: from.name, chosenBy });
-  if (!source.ok) return source;
+  if (from.kind === "unusable" || !mayPull(from.name)) return plain;
+  const source = await resolvePod(directory, { name: from.name, chosenBy: chosenBy(from.name) });
   // A mount must not make a blocked repository readable under another name.
-  return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);
+  const mayMount = source.ok && source.value.pod?.id === pod.id && source.value.blocked === null;
+  return mayMount ? endpoint : plain;
 }

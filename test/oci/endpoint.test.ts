@@ -104,7 +104,7 @@ describe("parseEndpoint reads", () => {
 
   test.each([
     [`?mount=${sha256}&from=a/b`, { digest: sha256, from: { kind: "name", name: "a/b" } }],
-    [`?mount=${sha256}`, { digest: sha256, from: { kind: "absent" } }],
+    [`?mount=${sha256}`, null],
     [`?mount=${sha256}&from=A//b`, { digest: sha256, from: { kind: "unusable" } }],
     ["", null],
   ])("a mount from %s", (query, mount) => {

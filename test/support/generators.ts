@@ -51,10 +51,7 @@ const page = {
 
 const mount: fc.Arbitrary<Mount> = fc.record({
   digest,
-  from: fc.oneof(
-    fc.record({ kind: fc.constant("absent" as const) }),
-    fc.record({ kind: fc.constant("name" as const), name: repositoryName }),
-  ),
+  from: fc.record({ kind: fc.constant("name" as const), name: repositoryName }),
 });
 
 const kind = <K extends string>(value: K) => fc.constant(value);

@@ -242,6 +242,24 @@ test("a Pod's 401 gets the edge's realm and service, keeps its error and loses s
   ]);
 });
 
+test("a Pod's scope that is not of the scope grammar adds no realm and no other parameter to the edge's challenge", async () => {
+  const scopes = [
+    'x\\",realm=\\"https:globex/app:pull',
+    'repository:globex/app:pull\\",realm=\\"https',
+    "repository:globex/app:pull,PUSH",
+    "repository\\\\:globex/app:pull",
+  ];
+  for (const scope of scopes) {
+    const header = `Bearer realm="http://pod.test/auth",service="pod-b",scope="${scope}"`;
+    pod.answer((response) => void response.writeHead(401, { "WWW-Authenticate": header }).end("{}"));
+    const { answer } = await ask("manifests/1");
+    expect([answer.status, answer.headers.get("WWW-Authenticate")]).toEqual([
+      401,
+      `Bearer realm="${stack.current.edge}/jwt/auth",service="registry-edge",scope="repository:globex/app:pull"`,
+    ]);
+  }
+});
+
 test.each([
   ["Basic first", ['Basic realm="Registry"', 'Bearer realm="http://pod.test/auth",error="insufficient_scope"']],
   ["Bearer first", ['Bearer realm="http://pod.test/auth",error="insufficient_scope"', 'Basic realm="Registry"']],

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { privateImage } from "../../src/local/images.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
 const bytes = new Uint8Array(Buffer.from("a layer"));
@@ -106,6 +106,20 @@ test("a mount within a Pod gets 201, and one across Pods or from a malformed nam
   expect(stack.current.seen("pod-b", "registry")).toEqual([]);
 });
 
+test("a mount without a source begins an upload, because a registry might look for the blob where a block forbids it", async () => {
+  const digest = await pushBlob(stack.current, "acme/source", "a layer that a registry might find");
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:acme/found:pull,push"]);
+  stack.current.clearSeen();
+  for (const query of [`mount=${digest}`, `mount=${digest}&from=`, `from=acme/source&mount=${digest}&from=`]) {
+    const answer = await client.get(`/v2/acme/found/blobs/uploads/?${query}`, token, { method: "POST" });
+    expect(answer.status).toBe(query.startsWith("from") ? 400 : 202);
+  }
+  expect(stack.current.seen("pod-a", "registry").map(({ path }) => path)).toEqual(
+    Array(2).fill("/v2/acme/found/blobs/uploads/"),
+  );
+});
+
 test("a mount from a repository that the token may not pull gets the Pod's challenge, and Jib gets 202", async () => {
   const digest = await pushBlob(stack.current, "acme/source", "a layer to mount without a right");
   const client = createClient(stack.current.edge);
@@ -146,6 +160,25 @@ test("a mount from a repository that the token may not pull gets the Pod's chall
   );
   expect((await (await mount("repository:acme/source:pull"))("jib 3.4.6 jib-maven-plugin")).status).toBe(201);
 });
+
+test("mounts from made-up names cost no more look-ups than a user may cause, and then begin uploads", async () => {
+  await forgetDepth(stack.current);
+  const client = createClient(stack.current.edge);
+  const token = await client.token(["repository:acme/flood:pull,push", "repository:acme/source:pull"]);
+  const digest = await pushBlob(stack.current, "acme/source", "a layer to mount in a flood");
+  const mount = async (from: string) => {
+    const path = `/v2/acme/flood/blobs/uploads/?mount=${digest}&from=${from}`;
+    return (await client.get(path, token, { method: "POST" })).status;
+  };
+  // Each name has 20 prefixes that were not looked up before.
+  const madeUp = (index: number) => `acme/x${index}/${Array(18).fill("a").join("/")}`;
+  let statuses: readonly number[] = [];
+  for (let index = 0; index < 2_000 && !statuses.includes(202); index += 20) {
+    statuses = await Promise.all(Array.from({ length: 20 }, (_, each) => mount(madeUp(index + each))));
+  }
+  expect(statuses).toContain(202);
+  expect(await mount("acme/source")).toBe(201);
+}, 60_000);
 
 test("a mount from a blocked prefix gets 202 and does not open the blob under another name", async () => {
   const { layer } = privateImage("acme");
