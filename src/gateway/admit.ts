@@ -20,7 +20,14 @@ export type Admitted = {
 /** Why a request is not admitted. `error` is for the client, and `cause` is for the log. */
 export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
-type Asked = { readonly method: string; readonly url: URL; readonly keys: GatewayKeys; readonly now: Date };
+type Asked = {
+  readonly method: string;
+  readonly url: URL;
+  /** The Pod of this gateway. */
+  readonly pod: string;
+  readonly keys: GatewayKeys;
+  readonly now: Date;
+};
 
 /** The answer to every bad grant. Registries give the same answer for an upload that they do not know. */
 const uploadUnknown: OciError = {
@@ -33,7 +40,7 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
  * Opens the grant of a request, and checks that the request asks for nothing but the granted upload. This needs no I/O, so a refused request reaches no other
  * server.
  */
-export async function admit({ method, url, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
+export async function admit({ method, url, pod, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
     // `parseEndpoint` redirects a path with too many slashes, as registries do. No client makes such a path of a push location, so it is refused here.
@@ -47,6 +54,7 @@ export async function admit({ method, url, keys, now }: Asked): Promise<Result<A
   const grant = await openGrant(text, { keys, now });
   if (!grant.ok) return unknownUpload(grant.error);
   const { repository: name, upload, query } = grant.value;
+  if (grant.value.pod !== pod) return unknownUpload(`the grant is for Pod "${grant.value.pod}"`);
   if (endpoint.value.name !== name || endpoint.value.upload !== upload) {
     return unknownUpload("the grant is for another upload");
   }

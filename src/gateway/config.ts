@@ -4,6 +4,8 @@ import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 
 /** The settings from the environment, parsed once at the start. */
 export type GatewayConfig = {
+  /** The id of this gateway's Pod. A grant for another Pod is refused, even if both Pods have the same key. */
+  readonly pod: string;
   /** The registry's origin, as this program reaches it. */
   readonly registry: string;
   /** The origins under which clients call the edge; the first is the usual one. */
@@ -20,6 +22,9 @@ const defaultListen = "127.0.0.1:5080";
 
 /** Parses the environment. The error names the variable, and never has the value of a secret. */
 export function parseGatewayConfig(env: Environment): Result<GatewayConfig, string> {
+  const pod = env["POD"] ?? "";
+  if (!/^[a-z0-9-]+$/.test(pod))
+    return err(`POD "${pod}" is not a Pod's id; want the one in the topology, like "pod-a"`);
   const registry = parseOrigin(env["REGISTRY"] ?? "");
   if (registry === null) return err('REGISTRY is not an origin; want one like "http://127.0.0.1:5000", without a path');
   const edges = parseEdges(env["EDGE"] ?? "");
@@ -33,7 +38,7 @@ export function parseGatewayConfig(env: Environment): Result<GatewayConfig, stri
     return err("TLS_CERT and TLS_KEY go together; want the paths of both PEM files, or neither");
   }
   const tls = certificate === null || key === null ? null : { certificate, key };
-  return ok({ registry, edges: edges.value, keys: keys.value, listen, tls });
+  return ok({ pod, registry, edges: edges.value, keys: keys.value, listen, tls });
 }
 
 function parseEdges(text: string): Result<GatewayConfig["edges"], string> {

@@ -6,13 +6,7 @@ import type { AddressInfo } from "node:net";
 import { createGateway, type Gateway } from "./app.ts";
 import { type GatewayConfig, parseGatewayConfig } from "./config.ts";
 import { writeToStdout } from "./log.ts";
-
-/** A push location is long, because the client's token is in it. Cloudflare's own limit for headers is 128 KB. */
-const maxHeaderSize = 128 * 1024;
-/** Longer than a load balancer keeps a connection, so that the load balancer never uses a connection that this program has just closed. */
-const keepAliveTimeout = 75_000;
-/** Without `requestTimeout` Node sets no limit for headers by itself, and a client that sends half a header would keep its connection for ever. */
-const headersTimeout = 30_000;
+import { serverOptions } from "./server-options.ts";
 
 function main(): void {
   const config = parseGatewayConfig(process.env);
@@ -38,8 +32,7 @@ function main(): void {
 
 /** Creates the HTTP server. A server with its own TLS reads a renewed certificate at SIGHUP. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
-  // A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move.
-  const options = { maxHeaderSize, keepAliveTimeout, requestTimeout: 0, headersTimeout };
+  const options = serverOptions();
   if (tls === null) return http.createServer(options, listener);
   const readPem = () => ({ cert: readFileSync(tls.certificate), key: readFileSync(tls.key) });
   const server = https.createServer({ ...options, ...readPem() }, listener);

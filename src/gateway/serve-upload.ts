@@ -27,7 +27,7 @@ export async function serveUpload(
   { url, incoming, now, onBytes }: UploadRequest,
   config: GatewayConfig & { readonly limits: RelayLimits },
 ): Promise<Served> {
-  const admitted = await admit({ method: incoming.method ?? "", url, keys: config.keys, now });
+  const admitted = await admit({ method: incoming.method ?? "", url, pod: config.pod, keys: config.keys, now });
   if (!admitted.ok) {
     const { error, cause } = admitted.error;
     return { response: errorResponse(error), outcome: "refused", cause };

@@ -2,13 +2,19 @@ import { describe, expect, test } from "vitest";
 import { parseGatewayConfig } from "../../src/gateway/config.ts";
 
 const key = "A".repeat(43);
-const good = { REGISTRY: "http://127.0.0.1:5000", EDGE: "https://registry.example.com", GATEWAY_KEY: key };
+const good = {
+  POD: "pod-a",
+  REGISTRY: "http://127.0.0.1:5000",
+  EDGE: "https://registry.example.com",
+  GATEWAY_KEY: key,
+};
 
 describe("gateway's environment", () => {
-  test("the three required variables are enough", () => {
+  test("the four required variables are enough", () => {
     expect(parseGatewayConfig(good)).toMatchObject({
       ok: true,
       value: {
+        pod: "pod-a",
         registry: "http://127.0.0.1:5000",
         edges: ["https://registry.example.com"],
         listen: { host: "127.0.0.1", port: 5080 },
@@ -43,6 +49,8 @@ describe("gateway's environment", () => {
   });
 
   test.each([
+    ["POD", "", 'POD "" is not a Pod\'s id'],
+    ["POD", "Pod A", 'POD "Pod A" is not a Pod\'s id'],
     ["REGISTRY", "", "REGISTRY is not an origin"],
     ["REGISTRY", "http://127.0.0.1:5000/v2", "REGISTRY is not an origin"],
     ["REGISTRY", "file:///etc", "REGISTRY is not an origin"],

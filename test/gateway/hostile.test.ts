@@ -26,7 +26,8 @@ type Twist = (begun: BegunUpload, gateway: TestGateway) => Twisted | Promise<Twi
 
 const sealing = ({ config }: TestGateway) => ({ keys: config.keys, now: new Date() });
 const ofOtherGateway = (): GatewayKeys =>
-  gatewayConfig({ REGISTRY: "http://127.0.0.1:1", EDGE: "http://localhost", GATEWAY_KEY: gatewayKey() }).keys;
+  gatewayConfig({ POD: "pod-a", REGISTRY: "http://127.0.0.1:1", EDGE: "http://localhost", GATEWAY_KEY: gatewayKey() })
+    .keys;
 
 /** A JWE with this header, by a key of the client's own. */
 async function forgedJwe(header: object, { grant }: BegunUpload): Promise<string> {
@@ -57,6 +58,8 @@ const constantTwists: readonly Twist[] = [
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, upload: "another" }, sealing(gateway)) }),
+  // Two Pods may have got the same key by mistake.
+  async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, pod: "pod-b" }, sealing(gateway)) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "dir", enc: "A256GCM", typ: "upload-grant" }, begun) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "none" }, begun) }),
   async (begun) => ({

@@ -36,6 +36,7 @@ async function portOf({ output }: Program): Promise<number> {
 }
 
 const envOf = (pod: ToyPod, key: string) => ({
+  POD: "pod-a",
   REGISTRY: pod.registry,
   EDGE: edgeOrigin,
   GATEWAY_KEY: key,
@@ -74,7 +75,12 @@ const digest = sha256(layer);
 
 describe("gateway as a program", () => {
   test("without its variables it ends with 2 and says which one is missing", async () => {
-    const { exit, output } = run({ REGISTRY: "http://127.0.0.1:5000", EDGE: edgeOrigin, GATEWAY_KEY: "c2VjcmV0" });
+    const { exit, output } = run({
+      POD: "pod-a",
+      REGISTRY: "http://127.0.0.1:5000",
+      EDGE: edgeOrigin,
+      GATEWAY_KEY: "c2VjcmV0",
+    });
     expect([await exit, output()]).toEqual([2, expect.stringMatching(/^gateway: GATEWAY_KEY .*want one or two keys/)]);
     expect(output()).not.toContain("c2VjcmV0");
   });

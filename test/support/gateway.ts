@@ -39,7 +39,7 @@ export function gatewayConfig(env: Readonly<Record<string, string>>): GatewayCon
 export async function startTestGateway(options: GatewayOptions = {}): Promise<TestGateway> {
   const pod = options.pod ?? (await startToyPod());
   const tap = await startTap(Number(new URL(pod.registry).port), "127.0.0.1");
-  const env = { REGISTRY: tap.url, EDGE: edgeOrigin, GATEWAY_KEY: gatewayKey(), ...options.env };
+  const env = { POD: "pod-a", REGISTRY: tap.url, EDGE: edgeOrigin, GATEWAY_KEY: gatewayKey(), ...options.env };
   const config = gatewayConfig(env);
   const lines: Readonly<Record<string, unknown>>[] = [];
   const { limits } = options;

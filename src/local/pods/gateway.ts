@@ -39,7 +39,7 @@ export async function startGateway(
   teardown: Teardown,
 ): Promise<LocalGateway> {
   const key = randomBytes(32).toString("base64");
-  const env = { REGISTRY: services.registry.url, EDGE: edges.join(","), GATEWAY_KEY: key };
+  const env = { POD: context.id, REGISTRY: services.registry.url, EDGE: edges.join(","), GATEWAY_KEY: key };
   const start = (port: number) =>
     startGatewayProcess({ name: `${context.id}'s gateway`, program, env, port, watchdog: teardown.watchdog });
   let running = await start(0);

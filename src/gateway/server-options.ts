@@ -1,0 +1,26 @@
+import type { ServerOptions } from "node:http";
+
+/** A push location is long, because the client's token is in it. Cloudflare's own limit for headers is 128 KB. */
+const maxHeaderSize = 128 * 1024;
+/** Longer than a load balancer keeps a connection, so that the load balancer never uses a connection that this program has just closed. */
+const keepAliveTimeout = 75_000;
+
+export type HeaderLimits = {
+  /** How long a client may take for the headers of a request. */
+  readonly headersMs: number;
+  /** How often the server looks for clients that have taken longer. */
+  readonly checkMs: number;
+};
+const usualLimits: HeaderLimits = { headersMs: 30_000, checkMs: 10_000 };
+
+/**
+ * A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move. Without a limit for requests, Node has
+ * none for headers either, and a client that sends half a header would keep its connection for ever.
+ */
+export const serverOptions = ({ headersMs, checkMs }: HeaderLimits = usualLimits): ServerOptions => ({
+  maxHeaderSize,
+  keepAliveTimeout,
+  requestTimeout: 0,
+  headersTimeout: headersMs,
+  connectionsCheckingInterval: checkMs,
+});
