@@ -15,19 +15,33 @@ const clearLine = `\r${escapeCode}[K`;
 export const note = (text: string): void =>
   void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
 
-/** Matches each colour that commands use, and each control character. Colours may stay, even in foreign text; other control characters are escaped. */
-const colourOrControl = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|[^\\P{Cc}\\n\\t]`, "gu");
+/**
+ * What a reader cannot see: control characters, format characters (some change the order of a line, CVE-2021-42574), separators of lines, and characters that
+ * fonts leave out (UAX #44, `Default_Ignorable_Code_Point`).
+ */
+const invisible = "\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{DI}";
+
+/** Matches each colour that commands use, and each invisible character. Colours may stay, even in foreign text; the others are escaped. */
+const colourOrInvisible = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|(?![\\n\\t])[${invisible}]`, "gu");
+const anyInvisible = new RegExp(`[${invisible}]`, "gu");
 
 /**
  * Foreign text (a KV value, a token's claim, a Pod's answer) must not move the cursor, clear the screen or write to the clipboard of the operator's
- * terminal (CWE-150). We escape as JSON and YAML do, so a printed file still says the same.
+ * terminal (CWE-150), and must not read as other text than it is. We escape as JSON and YAML do, so a printed file still says the same.
  */
 const printable = (text: string): string =>
-  text.replaceAll(colourOrControl, (found) => (found.length > 1 && colors.isColorSupported ? found : inOneLine(found)));
+  text.replaceAll(colourOrInvisible, (found) =>
+    found.startsWith(escapeCode) && found.length > 1 && colors.isColorSupported ? found : inOneLine(found),
+  );
 
 /** Escapes foreign text, so that it cannot begin a line that looks like podctl's own. */
 export const inOneLine = (text: string): string =>
-  text.replaceAll(/\p{Cc}/gu, (control) => `\\u${control.charCodeAt(0).toString(16).padStart(4, "0")}`);
+  text.replaceAll(anyInvisible, (found) =>
+    found
+      .split("")
+      .map((unit) => `\\u${unit.charCodeAt(0).toString(16).padStart(4, "0")}`)
+      .join(""),
+  );
 
 /** Formats `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");

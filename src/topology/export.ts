@@ -1,6 +1,6 @@
 /** Makes a topology that asks for exactly the records in KV. This is the inverse of `topologyRecords`. Pure. */
 import type * as v from "valibot";
-import { stringify } from "yaml";
+import { Document, visit } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
 import {
   assignmentRecord,
@@ -49,9 +49,19 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   });
 }
 
-/** Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. */
-export const formatTopology = (members: object): string =>
-  stringify(members, { lineWidth: 0, aliasDuplicateObjects: false });
+/**
+ * Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. A text with
+ * other characters than ASCII's is in double quotes, so that whoever prints it may write any of them as an escape.
+ */
+export function formatTopology(members: object): string {
+  const document = new Document(members, { aliasDuplicateObjects: false });
+  visit(document, {
+    Scalar(_, node) {
+      if (typeof node.value === "string" && /[^\n\t -~]/.test(node.value)) node.type = "QUOTE_DOUBLE";
+    },
+  });
+  return document.toString({ lineWidth: 0 });
+}
 
 type Named<T> = readonly (readonly [name: string, record: T])[];
 

@@ -1,8 +1,9 @@
 import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
-import { parse, stringify } from "yaml";
+import { parse } from "yaml";
 import { formatSteps } from "../../src/podctl/explain/step.ts";
 import { note, print, printJson, startProgress } from "../../src/podctl/output.ts";
+import { formatTopology } from "../../src/topology/export.ts";
 
 const { isTTY } = process.stderr;
 afterEach(() => {
@@ -51,13 +52,18 @@ test("progress: while a bar is drawn, Ctrl-C and kill still end the command and 
   expect(during).toEqual(before);
 });
 
-/** Every control character, in the places where JSON and YAML quote it differently. */
-const controls = [
+/** Marks that turn the order of a line, hide in a word, break a line or come from the plane of tags. */
+const invisible = [
+  0xad, 0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202e, 0x2066, 0x2069, 0xfeff, 0x3164, 0xe0041,
+];
+/** Every control character, and invisible ones, in the places where JSON and YAML quote them differently. */
+const unsafeTexts = [
   ...Array.from({ length: 0x20 }, (_, code) => code),
   ...Array.from({ length: 0x21 }, (_, n) => 0x7f + n),
+  ...invisible,
 ]
-  .map((code) => String.fromCharCode(code))
-  .flatMap((control) => [control, `a${control}b`, `a\nb${control}c\n`]);
+  .map((code) => String.fromCodePoint(code))
+  .flatMap((each) => [each, `a${each}b`, `a\nb${each}c\n`]);
 
 /** What a run writes to standard output. */
 function printed(run: () => void): string {
@@ -68,7 +74,7 @@ function printed(run: () => void): string {
   return texts.join("");
 }
 
-const unsafe = /[^\P{Cc}\n\t]/u;
+const unsafe = /(?![\n\t])[\p{Cc}\p{Cf}\p{Zl}\p{Zp}\u3164]/u;
 
 test("output: control characters of foreign text never reach the terminal", () => {
   const clearAndCopy = "\u001b[2J\u001b]52;c;c2VjcmV0\u0007 \u009b1A \u007f\r";
@@ -86,9 +92,16 @@ test("output: a line break in a token's claim does not begin a line of explain",
   expect(formatSteps(steps)).toBe("token  bundle\\u000aanswer  200\n         pod-a: grants x\\u000aanswer  200");
 });
 
-test("output: escaped control characters leave JSON and YAML with the same meaning", () => {
-  for (const text of controls) {
-    const [json, yaml] = [printed(() => printJson({ text })), printed(() => print(stringify({ text, end: true })))];
+test("output: a mark that a reader cannot see is shown, so that no text reads as another one", () => {
+  const [name, tag] = ["acme/\u202egpj.exe\u200b", String.fromCodePoint(0xe0041)];
+  expect(printed(() => print(`${name} ${tag}`))).toBe("acme/\\u202egpj.exe\\u200b \\udb40\\udc41\n");
+  expect(formatSteps([{ step: "token", result: name, lines: [] }])).toBe("token  acme/\\u202egpj.exe\\u200b");
+});
+
+test("output: escaped characters leave JSON and YAML with the same meaning", () => {
+  for (const text of unsafeTexts) {
+    const members = { text, end: true };
+    const [json, yaml] = [printed(() => printJson({ text })), printed(() => print(formatTopology(members)))];
     expect([json, yaml].join("")).not.toMatch(unsafe);
     expect([JSON.parse(json), parse(yaml)]).toEqual([{ text }, { text, end: true }]);
   }
