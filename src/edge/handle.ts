@@ -1,6 +1,7 @@
 import { readToken } from "../auth/grant.ts";
 import { ok } from "../lib/result.ts";
-import { hasRepository } from "../oci/endpoint.ts";
+import type { Digest } from "../oci/digest.ts";
+import { digestOf, hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { Services } from "../services.ts";
@@ -14,8 +15,12 @@ import { type Answer, type Reply, refuse } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
 import { orStale, serveHeld } from "./serve-stale.ts";
 
-/** An answer, and what the log says about the request. `pod` names every Pod that was asked. */
-export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
+/** An answer, and what the log says about the request. `pod` names every Pod that was asked. `digest` is the one that the request names, if any. */
+export type AttributedAnswer = Answer & {
+  readonly endpoint: string;
+  readonly repository?: string;
+  readonly digest?: Digest | null;
+};
 
 /** Handles a request from top to bottom. Each step gives a value for the next step, or a refusal that becomes the answer. */
 export async function handle(
@@ -37,7 +42,7 @@ export async function handle(
     ...(pod === undefined ? {} : { pod }),
     ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
     endpoint: endpoint.kind,
-    ...(hasRepository(endpoint) ? { repository: endpoint.name } : {}),
+    ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),
   });
 
   // 2. The token endpoint finds the Pods of the requested scopes, and asks each of these Pods for a token.

@@ -72,7 +72,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       ...{ now, waitUntil, trace, callRegistry },
       config: {
         ...{ service: "s", realm: null, auth: "none", plainHttp: "nowhere", corsOrigins: [], sealingKeys: [] },
-        ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000 },
+        ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000, logSample: 1 },
       },
       directory: createDirectory({
         readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),

@@ -50,6 +50,7 @@ function startEdge() {
     probeToken: null,
     stallMs: 60_000,
     storeCheckMs: 5_000,
+    logSample: 1,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);

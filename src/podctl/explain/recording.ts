@@ -71,6 +71,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       probeToken: null,
       stallMs: 60_000,
       storeCheckMs: 5_000,
+      logSample: 1,
     },
     directory,
     callRegistry: record("registry", () => ""),
