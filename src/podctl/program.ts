@@ -8,6 +8,7 @@ import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { planCommand } from "./commands/plan.ts";
+import { pullsCommand } from "./commands/pulls.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { resolveCommand } from "./commands/resolve.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
@@ -31,6 +32,7 @@ export const createProgram = (): Command =>
     .addCommand(resolveCommand())
     .addCommand(explainCommand())
     .addCommand(replayCommand())
+    .addCommand(pullsCommand())
     .addCommand(schemaCommand())
     .addCommand(storesCommand())
     .addCommand(doctorCommand())
