@@ -1,9 +1,9 @@
 import type { TokenMemory } from "./auth/verify.ts";
-import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
+import type { ParsedCidrs } from "./directory/clients.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";

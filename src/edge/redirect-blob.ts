@@ -1,9 +1,10 @@
 import { type Grant, jwtOf } from "../auth/grant.ts";
 import { attributionOf } from "../blobs/attribution.ts";
-import { chooseStores, readClient } from "../blobs/choose-store.ts";
+import { chooseStores } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
+import { readClient } from "../directory/clients.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { checkHeaderCount } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";

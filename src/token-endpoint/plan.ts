@@ -143,7 +143,7 @@ async function assignScopes(
   const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
     if (isCatalog(scope)) return record.pods ?? fallback;
     if (scope.type === "registry") return fallback;
-    const pod = name === null ? null : pods.value.get(name);
+    const pod = name === null ? null : pods.value.get(name)?.id;
     return pod == null ? [] : [pod];
   };
   const scopesOf = new Map<PodId, Access[]>();

@@ -4,7 +4,8 @@
  */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
-import { type Client, chooseStores } from "../../blobs/choose-store.ts";
+import { chooseStores } from "../../blobs/choose-store.ts";
+import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";

@@ -1,7 +1,7 @@
 /** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
-import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
+import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { type AttributedAnswer, handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
