@@ -1,16 +1,13 @@
 import * as v from "valibot";
-import { type When, when } from "../signers/store.ts";
+import { when } from "../signers/store.ts";
 
-/** A client is on the list if it fits one of the conditions. A list of one condition may be written as that condition. */
-const conditions = v.pipe(
-  v.union([v.array(when), when]),
-  v.transform((some): readonly When[] => [some].flat()),
-);
-
-/** Who may use a group: the clients on `allow`, or all clients without it, but never the clients on `deny`. */
+/**
+ * Who may use a group: the clients on `allow`, or all clients if there is no such list, but never the clients on `deny`. A client is on a list if it fits
+ * one of the conditions.
+ */
 const clients = v.strictObject({
-  allow: v.optional(conditions),
-  deny: v.optional(conditions),
+  allow: v.optional(v.array(when)),
+  deny: v.optional(v.array(when)),
   /** The text for a client that is refused. */
   reason: v.optional(v.string()),
 });
