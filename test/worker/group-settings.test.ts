@@ -103,6 +103,23 @@ describe("read-only group", () => {
     expect(seenByPod()).toEqual([]);
     expect((await client.get(`/v2/acme/gated/blobs/${digest}`, token, { method: "HEAD" })).status).toBe(404);
   });
+
+  test("an upload that ends by one PUT at the gateway leaves a blob, and its manifest is refused", async () => {
+    await stack.current.putKv("route/acme", route({}));
+    await stack.current.restartEdge();
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:acme/put:pull,push"]);
+    const headers = { "User-Agent": "containerd/2.0.0" };
+    const started = await client.get("/v2/acme/put/blobs/uploads/", token, { method: "POST", headers });
+    await stack.current.putKv("route/acme", route(readOnly));
+    await stack.current.restartEdge();
+    const bytes = new Uint8Array(Buffer.from("one PUT"));
+    const end = `${started.headers.get("Location") ?? ""}&digest=${await sha256(bytes)}`;
+    expect((await fetch(end, { method: "PUT", body: bytes, headers })).status).toBe(201);
+    const manifest = await client.get("/v2/acme/put/manifests/1", token, { method: "PUT", body: "{}" });
+    expect(await seenOf(manifest)).toEqual(refusal("We move house until Monday."));
+    expect((await client.get("/v2/acme/put/tags/list", token)).status).toBe(404);
+  });
 });
 
 describe("group for clients in the office", () => {
