@@ -39,6 +39,11 @@ export class Breaker {
     return { kind: "probe", why };
   }
 
+  /** Whether the service counts as down. This admits no probe. */
+  isOpen(service: string): boolean {
+    return this.#states.get(service)?.isDown === true;
+  }
+
   /** The service has answered a call or a ping. */
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);

@@ -21,16 +21,18 @@ export type BreakerPorts = {
   readonly ping: () => FetchRequest;
   /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
+  /** Whether a write that fails counts against the service, too. */
+  readonly doWritesCount?: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
   readonly clock: () => number;
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. Only failed reads count against the service, because a write may fail for its content:
- * a layer may be too large for a proxy, or its digest may take long. A read may fail for its client or its URL too, so a ping decides.
+ * Calls a service, unless the breaker says that the service is down. Usually only failed reads count against the service, because a write may fail for its
+ * content: a layer may be too large for a proxy, or its digest may take long. A read may fail for its client or its URL too, so a ping decides.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
-  const { breaker, service, send, silenceMs, clock } = ports;
+  const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;
   const admission = breaker.admit(service, clock());
   const isOpen =
     admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports, probeWaitMs)));
@@ -47,7 +49,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
   if (isAnswered(answer)) breaker.answered(service, clock());
-  else if (isRead(request.method)) {
+  else if (isRead(request.method) || doWritesCount) {
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
