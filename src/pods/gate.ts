@@ -10,8 +10,8 @@ export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
 /**
  * Every request passes this gate before it reaches a registry. The gate refuses requests because of a block or the Pod's state. While the directory is
- * outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name without a Pod then gets the same
- * error and not "name unknown", because the name may have been assigned since.
+ * outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then also refuses all requests for a
+ * name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned after our copy was read.
  */
 export function passGate(method: string, { pod, blocked, stale }: Resolution): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
