@@ -8,11 +8,13 @@ import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { planCommand } from "./commands/plan.ts";
+import { pullsCommand } from "./commands/pulls.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { resolveCommand } from "./commands/resolve.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { schemaCommand } from "./commands/schema.ts";
 import { sealCommand } from "./commands/seal.ts";
+import { setCommand } from "./commands/set.ts";
 import { storesCommand } from "./commands/stores.ts";
 import { validateCommand } from "./commands/validate.ts";
 
@@ -25,12 +27,14 @@ export const createProgram = (): Command =>
     .addCommand(rollbackCommand())
     .addCommand(assignCommand())
     .addCommand(unassignCommand())
+    .addCommand(setCommand())
     .addCommand(blockCommand())
     .addCommand(unblockCommand())
     .addCommand(exportCommand())
     .addCommand(resolveCommand())
     .addCommand(explainCommand())
     .addCommand(replayCommand())
+    .addCommand(pullsCommand())
     .addCommand(schemaCommand())
     .addCommand(storesCommand())
     .addCommand(doctorCommand())
