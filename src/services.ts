@@ -105,7 +105,7 @@ const createCallService =
   async (pod, request) => {
     const left = departure.listen();
     const name = `${pod.id} ${service}`;
-    const send = async (sent: FetchRequest) => {
+    const send = async (sent: FetchRequest): ReturnType<Call<Pod>> => {
       const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
       if (!trusted.ok) return trusted;
       const { fetcher, request: own } = trusted.value;
@@ -118,6 +118,7 @@ const createCallService =
         },
         mayRetry: () => isolate.retries.take(name),
         stallMs: config.stallMs,
+        ping: (options) => send({ ...pingRequest(pod, service), ...options }),
       });
     };
     return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {

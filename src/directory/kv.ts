@@ -5,6 +5,7 @@ import {
   type ChosenBy,
   type Entries,
   type Entry,
+  isAging,
   isCurrent,
   isShared,
   type KvCache,
@@ -76,7 +77,10 @@ export function createReadKv(ports: KvPorts): ReadKv {
   return async (keys, options = {}) => {
     const nowMs = now().getTime();
     const kept = keptValues(cache, keys, { nowMs, ...options });
-    if (kept !== null) return ok(kept);
+    if (kept !== null) {
+      readAhead(ports, keys, { nowMs, ...options });
+      return ok(kept);
+    }
     const { chosenBy = "directory", maxNewKeys = unlimited, mustBeCurrent = false, ...maxAges } = options;
     // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
     const isDoubted = mustBeCurrent && cache.health.failure !== null;
@@ -122,6 +126,23 @@ function keptValues(
     texts.set(key, entry.text);
   }
   return freshValues(texts);
+}
+
+/** Reads again, behind a request that has its values, those which it will soon have to wait for. If KV is slow with this read, no request waits to find out. */
+function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
+  const { cache, now, waitUntil } = ports;
+  const { nowMs } = limits;
+  const aging = keys.filter((key) => {
+    const entry = cache.kept.get(key);
+    return entry !== undefined && isAging(key, entry, limits) && !isAsked(entry, nowMs);
+  });
+  if (aging.length === 0) return;
+  const reading = readAll(ports, aging, "directory");
+  const watched = within(reading, patienceMs).then((read) => {
+    if (read === "late") cache.health.noteSlow(nowMs, now().getTime());
+    return reading;
+  });
+  waitUntil(watched);
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
