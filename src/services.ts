@@ -79,7 +79,14 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     callStorage: (request) =>
       fetchWithin(
         { ...request, signal: departure.listen() },
-        { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs: config.stallMs },
+        {
+          fetcher: globalThis,
+          waitUntil,
+          onSend: () => {},
+          mayRetry: () => false,
+          stallMs: config.stallMs,
+          ping: null,
+        },
       ),
     callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
@@ -147,7 +154,8 @@ const createCallGateway =
     return callThroughBreaker(request, {
       breaker,
       service: `${id} gateway`,
-      send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs }),
+      send: (sent) =>
+        fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
       // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.
