@@ -39,7 +39,7 @@ export type FetchPorts = {
   readonly mayRetry: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
-  /** While a write waits for its answer, such pings show whether the service is still there. Null for callers that only read. */
+  /** While a write waits for its answer, such pings show whether the service is still there. Null for calls that only read or whose deadline is short. */
   readonly ping: Ping | null;
 };
 
