@@ -28,6 +28,7 @@ import { portInUse } from "./start-failure.ts";
 import type { Fault } from "./taps/faults.ts";
 import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
+import { bundleWorker } from "./workerd/bundle-worker.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
 import type { KvFault } from "./workerd/kv-faults.ts";
@@ -37,6 +38,8 @@ export type StackOptions = {
   /** 0 means any free port. */
   readonly edgePort?: number;
   readonly stateDir?: string;
+  /** The Worker as one module. Without `script`, the stack bundles this tree's own. */
+  readonly script?: string;
   /** These override the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;
   /** The stack uses these keys instead of fresh ones. */
@@ -114,10 +117,10 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
 
   const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
   const vars = await workerVariables(options, sealingKeys.privateJwk, stateDir);
-  const { bodyLimitBytes, inspect = false } = options;
+  const { bodyLimitBytes, script = await bundleWorker(), inspect = false } = options;
   const workerPort = bodyLimitBytes === undefined ? port : 0;
   const { watchdog } = teardown;
-  const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, log, watchdog, inspect }));
+  const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, script, log, watchdog, inspect }));
   const edge =
     bodyLimitBytes === undefined ? worker : await limitBodies(worker, { port, limitBytes: bodyLimitBytes }, teardown);
   if (options.gateways) {
