@@ -1,9 +1,9 @@
 import type { TokenMemory } from "./auth/verify.ts";
-import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
+import type { ParsedCidrs } from "./directory/clients.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
@@ -32,6 +32,8 @@ export type Services = {
   /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
+  /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
+  readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
@@ -72,6 +74,11 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
+    callStorage: (request) =>
+      fetchWithin(
+        { ...request, signal: departure.listen() },
+        { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs: config.stallMs },
+      ),
     openSecret,
     tokens,
     proofs,

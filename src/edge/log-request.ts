@@ -1,4 +1,4 @@
-import { readClient } from "../blobs/choose-store.ts";
+import { readClient } from "../directory/clients.ts";
 import { announcedBytes, contentLength } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";

@@ -14,6 +14,7 @@ import { resolveCommand } from "./commands/resolve.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
 import { schemaCommand } from "./commands/schema.ts";
 import { sealCommand } from "./commands/seal.ts";
+import { setCommand } from "./commands/set.ts";
 import { storesCommand } from "./commands/stores.ts";
 import { validateCommand } from "./commands/validate.ts";
 
@@ -26,6 +27,7 @@ export const createProgram = (): Command =>
     .addCommand(rollbackCommand())
     .addCommand(assignCommand())
     .addCommand(unassignCommand())
+    .addCommand(setCommand())
     .addCommand(blockCommand())
     .addCommand(unblockCommand())
     .addCommand(exportCommand())

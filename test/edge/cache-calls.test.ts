@@ -79,6 +79,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         ...{ plainHttp: "nowhere", parsedPods, parsedRecords },
       }),
       callTokenService: async () => expect.fail("the token service was asked"),
+      callStorage: async () => expect.fail("the storage was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ ...ports, memory: isolate.proofs, cache: createProofCache(caches) }),
       manifests: createManifests({

@@ -71,6 +71,7 @@ function startEdge() {
         return ok(new Response(null, { status: 201 }));
       },
       callTokenService: async () => expect.fail("the token service was asked"),
+      callStorage: async () => expect.fail("the storage was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
       manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),

@@ -147,6 +147,36 @@ describe("replay, two directories under the same traffic:", () => {
     expect(differences).toMatchObject([{ from: "pod-a", to: "pod-a (read-only)", requests: 1 }]);
   });
 
+  test("a group's settings differ for the writes, the clients and the blobs that they are about", async () => {
+    const routes = { acme: "pod-a" };
+    const changed = (settings: object) =>
+      mapOf(routes, { "route/acme": { pod: "pod-a", revision: 2, state: "active", ...settings } });
+    const get = (path: string, more: object) =>
+      JSON.stringify({ log: "edge", method: "GET", path, status: 200, ...more });
+    const manifest = "/v2/acme/app/manifests/1";
+    const lines = [
+      common("GET", manifest),
+      get(manifest, { client: "192.0.2.7", country: "DE", asn: 64500 }),
+      get("/jwt/auth?scope=repository:acme/app:pull", { country: "FR" }),
+      common("GET", `/v2/acme/app/blobs/${digest}`),
+      common("POST", "/v2/acme/app/blobs/uploads/"),
+      get(manifest, {}),
+    ];
+    const movesOf = async (settings: object) =>
+      Object.fromEntries((await compare(lines, mapOf(routes), changed(settings))).byMove);
+    expect(await movesOf({ state: "read-only" })).toEqual({ "pod-a → pod-a (read-only)": 1 });
+    expect(await movesOf({ delivery: "stream" })).toEqual({ "pod-a → pod-a, through the Pod": 1 });
+    expect(await movesOf({ uploads: "edge" })).toEqual({ "pod-a → pod-a, on the edge": 1 });
+    // The address of all lines in the common log format.
+    expect(await movesOf({ clients: { deny: [{ cidrs: ["198.51.100.0/24"] }] } })).toEqual({
+      "pod-a → pod-a (client-denied)": 3,
+    });
+    expect(await movesOf({ clients: { deny: [{ continents: ["EU"] }] } })).toEqual({
+      "pod-a → pod-a (client-denied)": 2,
+    });
+    expect(await movesOf({ clients: { allow: [{ asns: [64500] }] } })).toEqual({ "pod-a → pod-a (client-denied)": 5 });
+  });
+
   test("at most 10,000 names that differ are kept, and all requests are counted", async () => {
     const lines = Array.from({ length: 12_000 }, (_, index) => common("GET", `/v2/acme/app${index}/manifests/1`));
     const { differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));

@@ -2,7 +2,7 @@ import { Command } from "commander";
 import { blocksKey } from "../../directory/keys.ts";
 import { type Blocks, blocksToWrite, parseBlocks } from "../../topology/blocks.ts";
 import { parseBlocked } from "../../topology/check.ts";
-import { maxTextCharacters } from "../../topology/topology.ts";
+import { maxTextCharacters } from "../../topology/settings.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";

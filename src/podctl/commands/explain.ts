@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import type { Client } from "../../blobs/choose-store.ts";
+import type { Client } from "../../directory/clients.ts";
 import { explainRequest } from "../explain/explain-request.ts";
 import { formatSteps } from "../explain/step.ts";
 import { CliFailure } from "../failure.ts";

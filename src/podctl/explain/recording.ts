@@ -1,11 +1,11 @@
 /** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
-import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
+import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { type AttributedAnswer, handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
-import { ok } from "../../lib/result.ts";
+import { err, ok } from "../../lib/result.ts";
 import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
@@ -76,6 +76,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     directory,
     callRegistry: record("registry", () => ""),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
+    callStorage: async () => err({ reason: "unreachable", text: "podctl calls no storage" }),
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),

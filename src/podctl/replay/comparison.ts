@@ -1,6 +1,8 @@
+import type { Client } from "../../directory/clients.ts";
+import { clientOf } from "./log-client.ts";
 import { parseLogLine, type Subject } from "./log-line.ts";
 
-type Decide = (subject: Subject) => Promise<string>;
+type Decide = (subject: Subject, client: Client) => Promise<string>;
 
 /** A name whose requests would go elsewhere under the other directory. */
 export type Difference = {
@@ -42,9 +44,10 @@ export async function compareTraffic(
       counts[logged.kind] += logged.requests;
       continue;
     }
+    const client = clientOf(line ?? "");
     let differs = false;
     for (const subject of logged.subjects) {
-      const [from, to] = await Promise.all([before(subject), after(subject)]);
+      const [from, to] = await Promise.all([before(subject, client), after(subject, client)]);
       if (from === to) continue;
       differs = true;
       const move = `${from} → ${to}`;
