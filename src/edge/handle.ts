@@ -10,6 +10,7 @@ import { authorize, type Context } from "./authorize.ts";
 import { serveBase } from "./base.ts";
 import { serveCatalog } from "./catalog.ts";
 import { forward } from "./forward.ts";
+import { mountAcross } from "./mount-across.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import { type Answer, type Reply, refuse } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
@@ -70,9 +71,12 @@ export async function handle(
   const granted = { pod, grant, assignment };
   const held = (await redirectBlob(endpoint, context, granted)) ?? (await serveManifest(endpoint, context, granted));
 
-  // 8. Every other request streams to the Pod, and the answer comes back rewritten.
-  const reply = held ?? (await forward(endpoint, context, granted));
+  // 8. A blob of another Pod is mounted by the gateway of this Pod, if there is one.
+  const answered = held ?? (await mountAcross(endpoint, context, granted));
 
-  // 9. While the Pod fails, pulls are answered from what is held here.
+  // 9. Every other request streams to the Pod, and the answer comes back rewritten.
+  const reply = answered ?? (await forward(endpoint, context, granted));
+
+  // 10. While the Pod fails, pulls are answered from what is held here.
   return conclude(await orStale(reply, endpoint, { context, authorized: granted }), pod.id);
 }

@@ -9,6 +9,8 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
+  /** The Pod's gateway copied a blob from another Pod's store. */
+  | "mounted"
   /** The edge answered with its own copy of a manifest, which it keeps for as long as a proof lives. */
   | "kept"
   /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
@@ -40,6 +42,8 @@ export type Trace = {
   completed?: true;
   /** The Pods for which the edge itself granted a pull because their token service failed, or for which such a grant was used. */
   grace?: string;
+  /** Why a blob of another Pod was not mounted, and an upload began instead. */
+  notMounted?: string;
   /** The stores that fit the client but were passed over, each with its reason. */
   passedOver?: string;
   /**

@@ -80,6 +80,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       }),
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),
+      callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ ...ports, memory: isolate.proofs, cache: createProofCache(caches) }),
       manifests: createManifests({

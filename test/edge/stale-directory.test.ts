@@ -72,6 +72,7 @@ function startEdge() {
       },
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),
+      callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
       manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),

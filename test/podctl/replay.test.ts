@@ -136,6 +136,19 @@ describe("replay, two directories under the same traffic:", () => {
     expect([differences[0]?.requests, byMove.get("pod-a → pod-b")]).toEqual([42, 42]);
   });
 
+  test("a mount from another Pod goes to the target's Pod, with a gateway and without", async () => {
+    const routes = { acme: "pod-a", globex: "pod-b" };
+    const stores = [{ scheme: "public", baseUrl: "https://cdn.test" }];
+    const withGateway = { ...pod, state: "active", gateway: { url: "https://g.test", key: "sealed" } };
+    const after = mapOf(routes, {
+      "pod/pod-a": withGateway,
+      "pod/pod-b": { ...pod, state: "active", blobs: { stores } },
+    });
+    const line = record("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=globex/base`);
+    const { requests, differences } = await compare([line], mapOf(routes), after);
+    expect([requests.same, differences]).toEqual([1, []]);
+  });
+
   test("a read-only Pod differs only for writes", async () => {
     const routes = { acme: "pod-a" };
     const after = mapOf(routes, { "pod/pod-a": { ...pod, state: "read-only" } });
