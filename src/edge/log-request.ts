@@ -20,9 +20,10 @@ type Logged = {
  */
 export function createRequestLog({ request, url, trace, startedAt }: Logged): (answer: AttributedAnswer) => void {
   let isWritten = false;
-  return ({ response, ...told }) => {
+  return (answer) => {
     if (isWritten) return;
     isWritten = true;
+    const { response, ...told } = answer;
     const record: RequestRecord = {
       log: "edge",
       at: startedAt.toISOString(),
@@ -32,7 +33,7 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
       ...told,
       // The body of a read is not sent to the Pod.
       requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
-      responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
+      responseBytes: request.method === "HEAD" ? 0 : bytesOf(answer),
       ...trace,
       ms: Date.now() - startedAt.getTime(),
     };
@@ -40,9 +41,10 @@ export function createRequestLog({ request, url, trace, startedAt }: Logged): (a
   };
 }
 
-/** Reads `body` only if nothing else tells the size, because workerd makes a stream as soon as `body` is read. */
-function bytesOf(response: Response): number | null {
-  if (response.status === 304) return 0;
+/** Reads headers and body only if nothing else tells the size, because workerd makes an object for each as soon as it is read. */
+function bytesOf({ response, outcome }: AttributedAnswer): number | null {
+  // A redirect of the edge's own has no body.
+  if (response.status === 304 || outcome === "redirected") return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
 
