@@ -5,6 +5,7 @@ import {
   type ChosenBy,
   type Entries,
   type Entry,
+  isAging,
   isCurrent,
   isShared,
   type KvCache,
@@ -76,8 +77,12 @@ type KvPorts = {
 /** Reads keys through the isolate's cache. All keys that the cache lacks are read at once, mostly by one bulk read. */
 export function createReadKv(ports: KvPorts): ReadKv {
   return async (keys, options = {}) => {
-    const kept = keptValues(ports.cache, keys, { nowMs: ports.now().getTime(), ...options });
-    if (kept !== null) return ok(kept);
+    const nowMs = ports.now().getTime();
+    const kept = keptValues(ports.cache, keys, { nowMs, ...options });
+    if (kept !== null) {
+      readAhead(ports, keys, { nowMs, ...options });
+      return ok(kept);
+    }
     const { chosenBy = "directory" } = options;
     return readMissing(ports, keys, {
       ...options,
@@ -141,6 +146,23 @@ function keptValues(
     texts.set(key, entry.text);
   }
   return freshValues(texts);
+}
+
+/** Reads again, behind a request that has its values, those which it will soon have to wait for. If KV is slow with this read, no request waits to find out. */
+function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
+  const { cache, now, waitUntil } = ports;
+  const { nowMs } = limits;
+  const aging = keys.filter((key) => {
+    const entry = cache.kept.get(key);
+    return entry !== undefined && isAging(key, entry, limits) && !isAsked(entry, nowMs);
+  });
+  if (aging.length === 0) return;
+  const reading = readAll(ports, aging, "directory");
+  const watched = within(reading, patienceMs).then((read) => {
+    if (read === "late") cache.health.noteSlow(nowMs, now().getTime());
+    return reading;
+  });
+  waitUntil(watched);
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
