@@ -1,6 +1,6 @@
 import * as v from "valibot";
 import type { BulkKv, KvWriter } from "./directory/kv.ts";
-import { isHost, type PlainHttp } from "./lib/address.ts";
+import { isHost, isOrigin, type PlainHttp } from "./lib/address.ts";
 import { parseBase64url } from "./lib/bytes.ts";
 import type { EdgeKeys } from "./lib/derive-key.ts";
 
@@ -38,7 +38,7 @@ const edgeKey = v.pipe(
 );
 const origin = v.pipe(
   v.string(),
-  v.check((text) => URL.canParse(text) && new URL(text).origin === text && isHost(new URL(text).host), "an origin"),
+  v.check((text) => isOrigin(text) && isHost(new URL(text).host), "an origin"),
 );
 /** A number in wrangler.toml may have quotes or not. */
 const part = v.pipe(
@@ -55,7 +55,7 @@ const schema = v.object({
   PLAIN_HTTP: v.optional(v.picklist(["allow", "refuse"]), "refuse"),
   CORS_ORIGINS: v.optional(v.pipe(v.string(), v.transform(splitList), v.array(origin)), ""),
   SEALING_KEYS: v.optional(v.pipe(json, v.array(v.looseObject({ kty: v.string() })), v.maxLength(2)), "[]"),
-  EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
+  EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.nonEmpty(), v.maxLength(2)),
   STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
   STORE_CHECK_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{1,4}$/), v.transform(Number)), "5000"),
   LOG_SAMPLE: v.optional(part, "1"),

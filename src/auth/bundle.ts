@@ -37,9 +37,9 @@ const textOf = (part: TokenPart): string => (part.kind === "pod" ? part.jwt : ed
 export function parseToken(text: string): Result<Token, "malformed"> {
   if (!text.startsWith(bundlePrefix)) return isCompactJwt(text) ? ok({ kind: "bare", jwt: text }) : err("malformed");
   const texts = text.slice(bundlePrefix.length).split("~", MAX_PARTS + 1);
-  const parts = texts.flatMap((part) => parsePart(part) ?? []);
+  const parts = texts.map(parsePart).filter((part) => part !== null);
   const whole = parts.length === texts.length && parts.length <= MAX_PARTS;
-  const distinct = new Set(parts.map(({ pod }) => pod)).size === parts.length;
+  const distinct = parts.every(({ pod }, index) => parts.findIndex((part) => part.pod === pod) === index);
   return whole && distinct ? ok({ kind: "bundle", parts }) : err("malformed");
 }
 

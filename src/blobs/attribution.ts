@@ -11,12 +11,11 @@ export type Attribution = {
   readonly sizeBytes?: number;
 };
 
-const id = v.fallback(
-  v.pipe(
-    v.union([v.number(), v.pipe(v.string(), v.regex(/^[A-Za-z0-9_-]{1,64}$/))]),
-    v.transform((value) => String(value)),
-  ),
-  "",
+const isId = (value: unknown): value is string | number =>
+  typeof value === "number" || (typeof value === "string" && /^[A-Za-z0-9_-]{1,64}$/.test(value));
+const id = v.pipe(
+  v.unknown(),
+  v.transform((value) => (isId(value) ? String(value) : "")),
 );
 /** What GitLab's tokens say about a repository in addition to the rights to it. The tokens of other services do not say this. */
 const claims = v.object({

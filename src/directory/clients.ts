@@ -17,27 +17,42 @@ export type Client = {
  * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only
  * if there is a condition on it, because workerd makes `cf` from JSON, and `cf` has some hundred members.
  */
-export function readClient(request: Pick<Request, "headers" | "cf">): Client {
-  const seen = (name: string): unknown => (request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
-  const textOf = (name: string): string | null => textOrNull(seen(name));
-  return {
-    get country() {
-      return textOf("country");
-    },
-    get continent() {
-      return textOf("continent");
-    },
-    get asn() {
-      const asn = seen("asn");
-      return typeof asn === "number" ? asn : null;
-    },
-    get colo() {
-      return textOf("colo");
-    },
-    get ip() {
-      return request.headers.get("CF-Connecting-IP");
-    },
-  };
+export const readClient = (request: Asking): Client => new SeenClient(request);
+
+type Asking = Pick<Request, "headers" | "cf">;
+
+/** Its getters are defined once, because to define them for each request takes 3 µs. */
+class SeenClient implements Client {
+  readonly #request: Asking;
+
+  constructor(request: Asking) {
+    this.#request = request;
+  }
+
+  get country(): string | null {
+    return textOrNull(this.#seen("country"));
+  }
+
+  get continent(): string | null {
+    return textOrNull(this.#seen("continent"));
+  }
+
+  get asn(): number | null {
+    const asn = this.#seen("asn");
+    return typeof asn === "number" ? asn : null;
+  }
+
+  get colo(): string | null {
+    return textOrNull(this.#seen("colo"));
+  }
+
+  get ip(): string | null {
+    return this.#request.headers.get("CF-Connecting-IP");
+  }
+
+  #seen(name: string): unknown {
+    return (this.#request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
+  }
 }
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);

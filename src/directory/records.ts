@@ -1,5 +1,6 @@
 import * as v from "valibot";
-import { parseJson } from "../lib/json.ts";
+import { isOrigin } from "../lib/address.ts";
+import { isTexts, parseJson } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
@@ -18,11 +19,7 @@ const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, 
 /** The records of the directory in KV, one schema per kind. The Worker reads them, and operators' tools write them. */
 const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
-const origin = v.pipe(
-  v.string(),
-  v.url(),
-  v.check((text) => URL.canParse(text) && new URL(text).origin === text, "an origin: scheme, host and port, no path"),
-);
+const origin = v.pipe(v.string(), v.url(), v.check(isOrigin, "an origin: scheme, host and port, no path"));
 
 /** A public key, with the `kid` by which a token service's tokens name it. A record must never contain the key's private members. */
 const publicKey = v.pipe(
@@ -125,12 +122,6 @@ export const cellRecord = v.strictObject({ v: version, pod: podId });
 
 /** There is a limit, because the Worker holds all blocks in memory. */
 export const maxBlocks = 10_000;
-
-const isTexts = (input: unknown): input is object =>
-  typeof input === "object" &&
-  input !== null &&
-  !Array.isArray(input) &&
-  Object.values(input).every((text) => typeof text === "string");
 
 /** Every blocked prefix and digest with its text. We do not use `v.record`, because it would leave out a prefix such as "constructor". */
 export const blocksRecord = v.strictObject({

@@ -51,7 +51,7 @@ function recordOf(
     ...(digest === null ? {} : { digest }),
     // The body of a read is not sent to the Pod.
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
-    responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
+    responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, told.outcome),
     ...trace,
     ...askerOf(request),
     ms: Date.now() - startedAt.getTime(),
@@ -81,9 +81,10 @@ function askerOf(request: Request): Asker {
   };
 }
 
-/** Reads `body` only if nothing else tells the size, because workerd makes a stream as soon as `body` is read. */
-function bytesOf(response: Response): number | null {
-  if (response.status === 304) return 0;
+/** Reads headers and body only if nothing else tells the size, because workerd makes an object for each as soon as it is read. */
+function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
+  // A redirect of the edge's own has no body.
+  if (response.status === 304 || outcome === "redirected") return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
 

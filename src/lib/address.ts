@@ -7,6 +7,9 @@ export const hostCharacters = /^[\w.:[\]-]+$/;
 /** Whether a text is a name or an address, with or without a port. */
 export const isHost = (text: string): boolean => hostCharacters.test(text) && URL.canParse(`https://${text}`);
 
+/** Whether a text is exactly an origin: scheme, host and port, without a path. */
+export const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
+
 /** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
 export type PlainHttp = "everywhere" | "loopback" | "nowhere";
 

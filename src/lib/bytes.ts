@@ -1,6 +1,7 @@
 const encoder = new TextEncoder();
 
-export const utf8 = (text: string): Uint8Array<ArrayBuffer> => new Uint8Array(encoder.encode(text));
+/** The types allow shared memory here, but a TextEncoder never makes it. */
+export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text) as Uint8Array<ArrayBuffer>;
 
 export function hex(bytes: ArrayBuffer | Uint8Array): string {
   let out = "";

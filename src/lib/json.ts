@@ -12,8 +12,16 @@ export function parseJson(text: string): unknown {
 /** The members of a JSON object, or null if the text is anything else. */
 export function parseJsonObject(text: string): Readonly<Record<string, unknown>> | null {
   const json = parseJson(text);
-  return typeof json === "object" && json !== null && !Array.isArray(json) ? { ...json } : null;
+  return isObject(json) ? { ...json } : null;
 }
+
+/** Whether a JSON value is an object, and neither an array nor null. */
+export const isObject = (value: unknown): value is object =>
+  typeof value === "object" && value !== null && !Array.isArray(value);
+
+/** Whether a JSON value is an object whose members are all texts. */
+export const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
+  isObject(value) && Object.values(value).every((text) => typeof text === "string");
 
 /** Makes a JSON answer of the edge. We set `Content-Length`, so that an answer to HEAD has it too. No cache may keep the answer. */
 export function jsonResponse(

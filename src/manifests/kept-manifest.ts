@@ -1,4 +1,5 @@
 import * as v from "valibot";
+import { isTexts } from "../lib/json.ts";
 
 /** `pull`: the Pod gave the manifest, with all of its headers. `push`: the Pod took the manifest, so the headers of a pull are not known. */
 export type Source = "pull" | "push";
@@ -10,7 +11,11 @@ const detailsSchema = v.strictObject({
   /** The registry that the manifest came from. A Pod's record may name another registry later. */
   registry: v.string(),
   bytes: v.number(),
-  headers: v.record(v.string(), v.string()),
+  headers: v.pipe(
+    v.unknown(),
+    v.check(isTexts),
+    v.transform((headers) => headers as Readonly<Record<string, string>>),
+  ),
 });
 
 /** A manifest from the location's cache. Its body must be read or cancelled. */

@@ -1,3 +1,4 @@
+import { isObject } from "../lib/json.ts";
 import { type Digest, parseDigest } from "./digest.ts";
 import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
@@ -40,7 +41,7 @@ function isPlainObject<Member extends string>(
   value: unknown,
   members: readonly Member[],
 ): value is { readonly [name in Member]?: unknown } {
-  if (typeof value !== "object" || value === null || Array.isArray(value)) return false;
+  if (!isObject(value)) return false;
   const folded = new Set<string>(members.map(fold));
   return Object.keys(value).every((name) => !folded.has(fold(name)) || members.some((member) => member === name));
 }

@@ -62,8 +62,8 @@ export const secretEntries = {
     v.pipe(
       v.string(),
       v.isoTimestamp(),
+      v.check((text) => !Number.isNaN(Date.parse(text)), "a time"),
       v.transform((text) => new Date(text)),
-      v.date(),
     ),
   ),
 };

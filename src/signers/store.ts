@@ -1,5 +1,5 @@
 import * as v from "valibot";
-import { parseCidr } from "../lib/address.ts";
+import { isOrigin, parseCidr } from "../lib/address.ts";
 import { encodePath } from "./encode.ts";
 
 /** The clients that a store is for. A client must fit every member that is given. To fit a member, it must fit at least one entry of the member. */
@@ -53,10 +53,7 @@ export const sealed = nonEmpty;
 export const originUrl = v.pipe(
   v.string(),
   v.url(),
-  v.check(
-    (text) => URL.canParse(text) && new URL(text).origin === text,
-    "an origin: scheme, host and port (a path goes into `prefix`)",
-  ),
+  v.check(isOrigin, "an origin: scheme, host and port (a path goes into `prefix`)"),
 );
 
 /** `addressing` says where the URL has the bucket: in its path, before its host, or nowhere because the endpoint's host is bound to one bucket. */
