@@ -36,7 +36,7 @@ export class Repositories {
 
   /** Returns the names in distribution's order: names are compared part by part, so `a/b` comes before `a-b`. */
   names(): readonly RepositoryName[] {
-    const key = (name: string) => name.replaceAll("/", "\0");
-    return [...this.#repositories.keys()].sort((a, b) => (key(a) < key(b) ? -1 : 1));
+    const keyed = [...this.#repositories.keys()].map((name) => ({ name, key: name.replaceAll("/", "\0") }));
+    return keyed.sort((a, b) => (a.key < b.key ? -1 : 1)).map(({ name }) => name);
   }
 }
