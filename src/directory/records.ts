@@ -98,8 +98,14 @@ export const podRecord = v.strictObject({
   reason: v.optional(v.string()),
   ...podFields,
 });
+/** How a group is moved to another Pod: docs/moves.md says what each phase means, and `moves.ts` which Pod serves the group. */
+const move = v.strictObject({
+  to: podId,
+  phase: v.picklist(["copy", "freeze", "switch", "settle"]),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+});
 export const assignmentRecord = v.variant("state", [
-  v.strictObject({ v: version, pod: podId, revision, state: v.literal("active") }),
+  v.strictObject({ v: version, pod: podId, revision, state: v.literal("active"), move: v.optional(move) }),
 ]);
 export const directoryRecord = v.strictObject({
   v: version,

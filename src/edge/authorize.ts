@@ -1,6 +1,7 @@
 import type { Token } from "../auth/bundle.ts";
 import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
+import type { Moving } from "../directory/moves.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
@@ -24,7 +25,12 @@ export type Context = {
 };
 
 /** The Pod that a request may go to, and the request's grant there. Unless `G` says otherwise, the Pod may be called with this grant. */
-export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
+export type Authorized<G extends Grant = PodGrant> = {
+  readonly pod: AdmittedPod;
+  readonly grant: G;
+  /** Null if the request is about no repository whose group is being moved. */
+  readonly moving: Moving | null;
+};
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
 export async function authorize(
@@ -57,7 +63,7 @@ async function authorizeNameless(
   if (!located.ok) return located;
   const { pod, grant } = located.value;
   const admitted = passGate(method, { pod, blocked: null, stale: null });
-  return admitted.ok ? ok({ pod: admitted.value, grant }) : admitted;
+  return admitted.ok ? ok({ pod: admitted.value, grant, moving: null }) : admitted;
 }
 
 async function openDefault({ directory }: Services): Promise<Result<{ pod: Pod | null; grant: Grant }, Refusal>> {
@@ -73,19 +79,19 @@ async function authorizeName(
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
-  const { pod } = resolution.value;
+  const { pod, moving } = resolution.value;
   // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;
   const admitted = passGate(endpoint.method, resolution.value);
-  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value });
+  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value, moving });
   // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location. */
+/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
@@ -102,5 +108,5 @@ async function locate(
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { blocked, stale } = resolution.value;
-  return ok({ pod: found.value.pod, blocked, stale: stale ?? found.value.stale });
+  return ok({ pod: found.value.pod, moving: null, blocked, stale: stale ?? found.value.stale });
 }

@@ -63,7 +63,7 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
   const admitted = passGate(endpoint.method, { pod, blocked: null, stale: null });
   if (!admitted.ok) return admitted;
-  const reply = await forward(endpoint, context, { pod: admitted.value, grant });
+  const reply = await forward(endpoint, context, { pod: admitted.value, grant, moving: null });
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 

@@ -5,6 +5,7 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { Services } from "../services.ts";
 import { serveToken } from "../token-endpoint/serve.ts";
+import { askOtherPod } from "./ask-other-pod.ts";
 import { authorize, type Context } from "./authorize.ts";
 import { serveBase } from "./base.ts";
 import { serveCatalog } from "./catalog.ts";
@@ -56,18 +57,21 @@ export async function handle(
   // 5. `authorize` finds the name's Pod and what the token allows there. The request must also pass the gate before every registry.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { pod, grant } = authorized.value;
+  const { pod, grant, moving } = authorized.value;
 
   // 6. A grant that the edge itself gave is good only for what is held here, and never for a call to the Pod.
-  if (grant.kind === "edge") return conclude(await serveHeld(endpoint, context, { pod, grant }), pod.id);
+  if (grant.kind === "edge") return conclude(await serveHeld(endpoint, context, { pod, grant, moving }), pod.id);
 
   // 7. A blob GET with a grant and a proof is answered with a 307. A manifest that is asked for by its digest is served from here, if it is held here.
-  const granted = { pod, grant };
+  const granted = { pod, grant, moving };
   const held = (await redirectBlob(endpoint, context, granted)) ?? (await serveManifest(endpoint, context, granted));
 
   // 8. Every other request streams to the Pod, and the answer comes back rewritten.
-  const reply = held ?? (await forward(endpoint, context, granted));
+  const own = held ?? (await forward(endpoint, context, granted));
 
-  // 9. While the Pod fails, pulls are answered from what is held here.
+  // 9. While a group is being moved to another Pod, what its Pod lacks is looked for at the other Pod.
+  const reply = await askOtherPod(own, endpoint, { context, authorized: granted });
+
+  // 10. While the Pod fails, pulls are answered from what is held here.
   return conclude(await orStale(reply, endpoint, { context, authorized: granted }), pod.id);
 }

@@ -31,6 +31,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "blocked":
       return answer({ code: "DENIED", message: refusal.text }, "blocked");
     case "read-only":
+    case "moving":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
       return answer(uploadUnknown, "refused", refusal.reason);

@@ -1,5 +1,6 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
+import type { Assigned } from "../directory/moves.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
@@ -13,7 +14,8 @@ import { cellOf } from "./routable-token.ts";
 
 /**
  * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to this Pod. `decides`: the question is for more than pull,
- * so the client gets this Pod's refusal.
+ * so the client gets this Pod's refusal. While a group is being moved, both Pods of the move are asked for its scopes, and only the Pod that serves the
+ * group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -30,8 +32,14 @@ export type Plan = {
 
 export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
 
-type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
-type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
+type Scopes = {
+  /** The scopes of names that this Pod serves. */
+  readonly own: Access[];
+  /** The scopes of groups that are being moved to or from this Pod, while the other Pod serves them. */
+  readonly moving: Access[];
+};
+type Group = { readonly pod: Pod } & Readonly<Scopes>;
+type Grouped = { readonly scopesOf: ReadonlyMap<PodId, Scopes>; readonly isCut: boolean };
 
 const MAX_PODS = 5;
 /** Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were. */
@@ -64,8 +72,9 @@ export async function planQuestions(
   if (!assigned.ok) return assigned;
   const { scopesOf, isCut } = assigned.value;
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
-  if (scopesOf.size > most) {
-    const message = `scopes belong to ${scopesOf.size} registries; want at most ${most} in one token`;
+  const serving = [...scopesOf.values()].filter(({ own }) => own.length > 0).length;
+  if (serving > most) {
+    const message = `scopes belong to ${serving} registries; want at most ${most} in one token`;
     return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 400, message } });
   }
   const found = await findPods(scopesOf, directory);
@@ -83,8 +92,9 @@ export async function planQuestions(
 }
 
 /** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
-function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
-  if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
+function question({ pod, own, moving }: Group, withCredentials: boolean): readonly PodQuestion[] {
+  const scopes = [...own, ...moving];
+  if (withCredentials) return [{ pod, scopes, withCredentials, decides: own.some(writes) }];
   const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
@@ -134,25 +144,31 @@ type Lookup = {
 async function assignScopes(
   scopes: readonly Access[],
   { directory, record, bounds }: Lookup,
-): Promise<Result<Assigned, DirectoryFailure>> {
+): Promise<Result<Grouped, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
   const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
   if (!pods.ok) return pods;
   const fallback = record.default === undefined ? [] : [record.default];
-  const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
-    if (isCatalog(scope)) return record.pods ?? fallback;
-    if (scope.type === "registry") return fallback;
-    const pod = name === null ? null : pods.value.get(name);
-    return pod == null ? [] : [pod];
+  const assignedTo = (scope: Access, name: RepositoryName | null): readonly Assigned[] => {
+    const ofNoGroup = (pod: PodId) => ({ pod, moving: null });
+    if (isCatalog(scope)) return (record.pods ?? fallback).map(ofNoGroup);
+    if (scope.type === "registry") return fallback.map(ofNoGroup);
+    const assigned = name === null ? null : pods.value.get(name);
+    return assigned == null ? [] : [assigned];
   };
-  const scopesOf = new Map<PodId, Access[]>();
-  for (const { scope, name } of named) {
-    for (const pod of podsOf(scope, name)) {
-      const own = scopesOf.get(pod) ?? [];
-      own.push(scope);
-      scopesOf.set(pod, own);
-    }
+  const scopesOf = new Map<PodId, Scopes>();
+  const openScopes = (pod: PodId): Scopes => {
+    const scopes = scopesOf.get(pod) ?? { own: [], moving: [] };
+    scopesOf.set(pod, scopes);
+    return scopes;
+  };
+  const assigned = named.flatMap(({ scope, name }) => assignedTo(scope, name).map((to) => ({ scope, ...to })));
+  for (const { scope, pod } of assigned) openScopes(pod).own.push(scope);
+  for (const { scope, moving } of assigned) {
+    // A bundle with more parts would not be read.
+    const isRoom = moving !== null && (scopesOf.has(moving.other) || scopesOf.size < MAX_PARTS);
+    if (isRoom) openScopes(moving.other).moving.push(scope);
   }
   return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
 }
@@ -166,15 +182,15 @@ function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
 }
 
 async function findPods(
-  scopesOf: Assigned["scopesOf"],
+  scopesOf: Grouped["scopesOf"],
   directory: Directory,
 ): Promise<Result<readonly Group[], DirectoryFailure>> {
   const groups: Group[] = [];
   for (const [id, scopes] of scopesOf) {
     const pod = await directory.pod(id);
     if (!pod.ok) return pod;
-    if (pod.value !== null) groups.push({ pod: pod.value, scopes });
-    else if (scopes.some(isRepository)) {
+    if (pod.value !== null) groups.push({ pod: pod.value, ...scopes });
+    else if (scopes.own.some(isRepository)) {
       return directoryFailure(`an assignment names Pod "${id}", which has no record`);
     }
   }
