@@ -5,6 +5,7 @@ import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
+import { refuseMoving } from "../write/moving.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 
 type Options = TargetOptions & SmallChangeOptions;
@@ -23,7 +24,10 @@ export function assignCommand(): Command {
       const target = await openTarget(options);
       await refuseUnknownPod(target, pod);
       const key = routeKey(prefix);
-      const after = () => ({ pod, state: "active" });
+      const after = (before: string | null) => {
+        refuseMoving(key, before);
+        return { pod, state: "active" };
+      };
       await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
 }
@@ -40,7 +44,11 @@ export function unassignCommand(): Command {
     .action(async (text: string, options: Options) => {
       const prefix: Prefix = orFail(parsePrefix(text));
       const key = routeKey(prefix);
-      const wanted = { key, after: () => null, already: `there is no ${key}` };
+      const after = (before: string | null) => {
+        refuseMoving(key, before);
+        return null;
+      };
+      const wanted = { key, after, already: `there is no ${key}` };
       await makeSmallChange(await openTarget(options), wanted, options);
     });
 }
