@@ -1,14 +1,14 @@
 import type { TokenMemory } from "./auth/verify.ts";
-import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
+import type { ParsedCidrs } from "./directory/clients.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
-import type { Result } from "./lib/result.ts";
+import { err, type Result } from "./lib/result.ts";
 import { createManifests, type Manifests } from "./manifests/manifests.ts";
 import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import type { Departure } from "./net/departure.ts";
@@ -18,7 +18,7 @@ import { createTombstones, type Tombstones } from "./net/tombstones.ts";
 import { isRead } from "./oci/scope.ts";
 import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
-import { pingRequest } from "./pods/request.ts";
+import { gatewayPing, pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
 import type { Trace } from "./telemetry/log-line.ts";
@@ -33,6 +33,10 @@ export type Services = {
   /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
+  /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
+  readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
+  /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
+  readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
@@ -75,6 +79,12 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
+    callStorage: (request) =>
+      fetchWithin(
+        { ...request, signal: departure.listen() },
+        { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs: config.stallMs },
+      ),
+    callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
     tokens,
     proofs,
@@ -123,6 +133,29 @@ const createCallService =
       // With a query, such as a mirror's `?ns=`, a client may ask for something that fails at a Pod that is not down. So such a failure does not count
       // against the Pod.
       isOfClient: service === "registry" && request.url.includes("?"),
+      waitUntil,
+      clock: () => Date.now(),
+    });
+  };
+
+const createCallGateway =
+  ({ isolate: { breaker }, trace, waitUntil }: RequestPorts, { stallMs }: Config): Call<Pod> =>
+  async (pod, request) => {
+    const { id, gateway } = pod;
+    if (!gateway) return err({ reason: "misconfigured", text: `Pod "${id}" has no gateway` });
+    if (breaker.isOpen(`${id} registry`)) return err({ reason: "breaker-open", text: "its registry is down" });
+    const onSend = () => {
+      trace.podRequests += 1;
+    };
+    return callThroughBreaker(request, {
+      breaker,
+      service: `${id} gateway`,
+      send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs }),
+      ping: () => gatewayPing(gateway),
+      silenceMs: request.deadlineMs,
+      // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.
+      doWritesCount: true,
+      isOfClient: false,
       waitUntil,
       clock: () => Date.now(),
     });

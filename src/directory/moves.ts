@@ -14,8 +14,8 @@ export type Moving = {
   readonly other: PodId;
 };
 
-/** The Pod that serves a name. `moving` is null if its group is not being moved. */
-export type Assigned = { readonly pod: PodId; readonly moving: Moving | null };
+/** The Pod that serves a group. `moving` is null if the group is not being moved. */
+export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
  * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time, so neighbours never differ in both: either the Pod that
@@ -25,11 +25,11 @@ export type Assigned = { readonly pod: PodId; readonly moving: Moving | null };
  * - `switch`: the new Pod serves reads, and writes are refused.
  * - `settle`: the new Pod serves reads and writes.
  */
-export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Assigned {
-  if (move === undefined) return { pod, moving: null };
+export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Served {
+  if (move === undefined) return { id: pod, moving: null };
   const isMoved = move.phase === "switch" || move.phase === "settle";
   const [serving, other] = isMoved ? [move.to, pod] : [pod, move.to];
-  return { pod: serving, moving: { prefix, phase: move.phase, other } };
+  return { id: serving, moving: { prefix, phase: move.phase, other } };
 }
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */

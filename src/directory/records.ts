@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
+import { groupSettings } from "./group-settings.ts";
 import { parsePodId } from "./pod-id.ts";
 
 /** A text that `parse` accepts. The record then contains the parsed value. `wanted` completes "want …" in a message. */
@@ -98,14 +99,19 @@ export const podRecord = v.strictObject({
   reason: v.optional(v.string()),
   ...podFields,
 });
+
 /** How a group is moved to another Pod: docs/moves.md says what each phase means, and `moves.ts` which Pod serves the group. */
 const move = v.strictObject({
   to: podId,
   phase: v.picklist(["copy", "freeze", "switch", "settle"]),
   since: v.pipe(v.string(), v.isoTimestamp()),
 });
+const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
+/** Which Pod a group belongs to, and the group's own settings. Of several assignments that fit a name, only that of the longest prefix counts. */
 export const assignmentRecord = v.variant("state", [
-  v.strictObject({ v: version, pod: podId, revision, state: v.literal("active"), move: v.optional(move) }),
+  v.strictObject({ ...assigned, state: v.literal("active") }),
+  /** Writes are refused. `reason` is the text for a client whose write is refused. */
+  v.strictObject({ ...assigned, state: v.literal("read-only"), reason: v.optional(v.string()) }),
 ]);
 export const directoryRecord = v.strictObject({
   v: version,

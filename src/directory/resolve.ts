@@ -5,13 +5,22 @@ import type { DirectoryFailure } from "../refusal.ts";
 import { type Directory, directoryFailure, type Pod } from "./directory.ts";
 import { blocksKey, directoryKey, nameIn, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
-import { type Assigned, type Moving, servedBy } from "./moves.ts";
+import { type Moving, servedBy } from "./moves.ts";
 import { parseOnce } from "./parsed-records.ts";
-import { assignmentRecord, blocksRecord, type DirectoryRecord, directoryRecord } from "./records.ts";
+import type { PodId } from "./pod-id.ts";
+import {
+  type AssignmentRecord,
+  assignmentRecord,
+  blocksRecord,
+  type DirectoryRecord,
+  directoryRecord,
+} from "./records.ts";
 
 export type Resolution = {
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
+  /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
+  readonly assignment: AssignmentRecord | null;
   /** Null if the name's group is not being moved. `pod` is then the Pod that serves it in this phase. */
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
@@ -53,23 +62,30 @@ export async function resolvePod(
   if (!found.ok) return found;
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
+  const { assignment, id, moving } = assigned.value;
   const { textOf, stale } = found.value;
   const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
-  if (assigned.value === null) return ok({ pod: null, moving: null, blocked: blocked.value, stale });
-  const { pod: id, moving } = assigned.value;
+  if (id === null) return ok({ pod: null, assignment, moving, blocked: blocked.value, stale });
   const owner = await directory.findPod(id, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
     return directoryFailure(`an assignment of "${name}" names Pod "${id}", which has no record`);
   }
-  return ok({ pod, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
+  return ok({ pod, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
   /** How many keys the names may have in all, including keys that this isolate knows. */
   readonly maxKeys?: number;
+};
+
+/** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
+export type Assigned = {
+  readonly assignment: AssignmentRecord | null;
+  readonly id: PodId | null;
+  readonly moving: Moving | null;
 };
 
 /**
@@ -80,11 +96,11 @@ export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
   options: LookupOptions & NameBounds = {},
-): Promise<Result<ReadonlyMap<RepositoryName, Assigned | null>, DirectoryFailure>> {
+): Promise<Result<ReadonlyMap<RepositoryName, Assigned>, DirectoryFailure>> {
   const found = await findAssignments(directory, names, options);
   if (!found.ok) return found;
   const { keysOf, unread } = found.value;
-  const assigned = new Map<RepositoryName, Assigned | null>();
+  const assigned = new Map<RepositoryName, Assigned>();
   for (const [name, keys] of keysOf) {
     if (keys.some((key) => unread.has(key))) continue;
     const own = assignmentOf(directory, name, found.value);
@@ -144,14 +160,15 @@ function assignmentOf(
   { parsedRecords }: Directory,
   name: RepositoryName,
   { record, textOf }: Found,
-): Result<Assigned | null, DirectoryFailure> {
+): Result<Assigned, DirectoryFailure> {
   for (const key of prefixesOf(name, depthOf(record)).map(routeKey)) {
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok(servedBy(nameIn(key) as Prefix, assignment.value));
+    if (assignment.value !== null)
+      return ok({ assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
   }
-  return ok(record?.default === undefined ? null : { pod: record.default, moving: null });
+  return ok({ assignment: null, id: record?.default ?? null, moving: null });
 }
 
 /** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */

@@ -4,12 +4,13 @@ import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { covers, isRead, requiredAccess } from "../oci/scope.ts";
-import { passGate } from "../pods/gate.ts";
+import { passPod } from "../pods/gate.ts";
 import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import type { BlobEndpoint } from "./blob-url.ts";
 import { forward } from "./forward.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
-import { type BlobEndpoint, redirectBlob } from "./redirect-blob.ts";
+import { redirectBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
 
@@ -77,11 +78,16 @@ async function serveThere(endpoint: Item, { context, authorized }: Asked): Promi
   const other = authorized.moving?.other;
   const pod = other === undefined ? ok(null) : await services.directory.pod(other);
   if (!pod.ok) return pod;
-  const admitted = passGate(endpoint.method, { pod: pod.value, blocked: null, stale: null });
+  const admitted = passPod(endpoint.method, pod.value);
   if (!admitted.ok) return admitted;
   const grant = await grantThere(endpoint, context, { pod: admitted.value, services });
   if (!grant.ok) return grant;
-  const there: Authorized = { pod: admitted.value, grant: grant.value, moving: null };
+  const there: Authorized = {
+    pod: admitted.value,
+    grant: grant.value,
+    assignment: authorized.assignment,
+    moving: null,
+  };
   const held = (await redirectBlob(endpoint, context, there)) ?? (await serveManifest(endpoint, context, there));
   const reply = held ?? (await forward(endpoint, context, there));
   return reply.ok ? ok({ ...reply.value, pod: admitted.value.id }) : reply;

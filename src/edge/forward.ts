@@ -13,11 +13,12 @@ import { rewriteResponse } from "../pods/rewrite.ts";
 import { withTooLargeExplained } from "../pods/too-large.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { type BlobEndpoint, ownedBlob } from "./blob-url.ts";
 import { rewriteChallenge } from "./challenge.ts";
 import { chooseGateway } from "./choose-gateway.ts";
 import { writeAndForget } from "./forget.ts";
 import { passManifest } from "./record-manifest.ts";
-import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
+import { followRedirect, isPlain } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 import { restOf } from "./serve-manifest.ts";
 
@@ -46,12 +47,14 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 /** Turns a mount into a plain upload where the Pod must not mount. */
 async function settle(
   endpoint: RegistryEndpoint,
-  { request, services: { directory } }: Context,
+  context: Context,
   { pod, grant }: Authorized,
 ): Promise<Result<RegistryEndpoint, Refusal>> {
   if (!hasRepository(endpoint)) return ok(endpoint);
+  const { request, services } = context;
   return settleMount(endpoint, pod, {
-    directory,
+    directory: services.directory,
+    visit: context,
     chosenBy: grant.kind === "undecided" ? "stranger" : "directory",
     mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   });

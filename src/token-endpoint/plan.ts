@@ -1,6 +1,5 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
-import type { Assigned } from "../directory/moves.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { DirectoryRecord } from "../directory/records.ts";
 import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
@@ -8,6 +7,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
+import { refuseClient, type Visit } from "../pods/gate.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -39,7 +39,13 @@ type Scopes = {
   readonly moving: Access[];
 };
 type Group = { readonly pod: Pod } & Readonly<Scopes>;
-type Grouped = { readonly scopesOf: ReadonlyMap<PodId, Scopes>; readonly isCut: boolean };
+type Grouped = {
+  readonly scopesOf: ReadonlyMap<PodId, Scopes>;
+  /** The scopes of groups that this client may not use, each with the group's refusal. */
+  readonly denied: readonly { readonly scope: Access; readonly refusal: Refusal }[];
+  readonly isCut: boolean;
+};
+export type PlanPorts = { readonly directory: Directory; readonly visit: Visit };
 
 const MAX_PODS = 5;
 /** Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were. */
@@ -57,20 +63,24 @@ const noLogin: OciError = {
 
 /**
  * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without scopes.
+ * A scope of a group that the client may not use counts like a scope that a Pod refuses: it is the answer if it asks for more than pull, or if it is all.
  * `bounds` are those of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
-  directory: Directory,
+  { directory, visit }: PlanPorts,
   bounds: PlanBounds,
 ): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const assigned = await assignScopes(request.scopes, { directory, record: record.value, bounds });
+  const assigned = await assignScopes(request.scopes, { directory, visit, record: record.value, bounds });
   if (!assigned.ok) return assigned;
-  const { scopesOf, isCut } = assigned.value;
+  const { scopesOf, denied, isCut } = assigned.value;
+  const [first] = denied;
+  const refused = denied.find(({ scope }) => writes(scope)) ?? (scopesOf.size === 0 ? first : undefined);
+  if (refused !== undefined) return err(refused.refusal);
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
   const serving = [...scopesOf.values()].filter(({ own }) => own.length > 0).length;
   if (serving > most) {
@@ -134,43 +144,54 @@ async function ownerOf(
   return cell === null ? ok(null) : directory.podOfCell(cell);
 }
 
-type Lookup = {
-  readonly directory: Directory;
+type Lookup = PlanPorts & {
   readonly record: DirectoryRecord;
   readonly bounds: PlanBounds;
 };
 
-/** Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
+/**
+ * Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
+ * scope of a group that the client may not use.
+ */
 async function assignScopes(
   scopes: readonly Access[],
-  { directory, record, bounds }: Lookup,
+  { directory, visit, record, bounds }: Lookup,
 ): Promise<Result<Grouped, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
   const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
   if (!pods.ok) return pods;
   const fallback = record.default === undefined ? [] : [record.default];
-  const assignedTo = (scope: Access, name: RepositoryName | null): readonly Assigned[] => {
-    const ofNoGroup = (pod: PodId) => ({ pod, moving: null });
-    if (isCatalog(scope)) return (record.pods ?? fallback).map(ofNoGroup);
-    if (scope.type === "registry") return fallback.map(ofNoGroup);
-    const assigned = name === null ? null : pods.value.get(name);
-    return assigned == null ? [] : [assigned];
+  const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
+    if (isCatalog(scope)) return record.pods ?? fallback;
+    if (scope.type === "registry") return fallback;
+    const pod = name === null ? null : pods.value.get(name)?.id;
+    return pod == null ? [] : [pod];
   };
   const scopesOf = new Map<PodId, Scopes>();
   const openScopes = (pod: PodId): Scopes => {
-    const scopes = scopesOf.get(pod) ?? { own: [], moving: [] };
-    scopesOf.set(pod, scopes);
-    return scopes;
+    const opened = scopesOf.get(pod) ?? { own: [], moving: [] };
+    scopesOf.set(pod, opened);
+    return opened;
   };
-  const assigned = named.flatMap(({ scope, name }) => assignedTo(scope, name).map((to) => ({ scope, ...to })));
-  for (const { scope, pod } of assigned) openScopes(pod).own.push(scope);
-  for (const { scope, moving } of assigned) {
-    // A bundle with more parts would not be read.
-    const isRoom = moving !== null && (scopesOf.has(moving.other) || scopesOf.size < MAX_PARTS);
-    if (isRoom) openScopes(moving.other).moving.push(scope);
+  const moved: { readonly scope: Access; readonly other: PodId }[] = [];
+  const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
+  for (const { scope, name } of named) {
+    const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
+    const refusal = assignment === null ? null : refuseClient(assignment, visit);
+    if (refusal !== null) {
+      denied.push({ scope, refusal });
+      continue;
+    }
+    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(scope);
+    const moving = name === null ? null : (pods.value.get(name)?.moving ?? null);
+    if (moving !== null) moved.push({ scope, other: moving.other });
   }
-  return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
+  for (const { scope, other } of moved) {
+    // A bundle with more parts would not be read.
+    if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
+  }
+  return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
 /** Joins all scopes for the catalog into one, because every Pod is asked for the catalog. The joined scope has at most as many actions as a scope may have. */
