@@ -1,7 +1,8 @@
 import type { Env } from "./config.ts";
+import type { AttributedAnswer } from "./edge/attribute.ts";
 import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
-import { type AttributedAnswer, handle } from "./edge/handle.ts";
+import { handle } from "./edge/handle.ts";
 import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";

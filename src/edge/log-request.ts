@@ -7,7 +7,7 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 import { type Asker, plainText, type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
 import { drawSample, type Sampling } from "../telemetry/sample.ts";
-import type { AttributedAnswer } from "./handle.ts";
+import type { AttributedAnswer } from "./attribute.ts";
 
 type Logged = {
   readonly request: Request;

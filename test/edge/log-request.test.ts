@@ -1,5 +1,5 @@
 import { afterEach, describe, expect, test, vi } from "vitest";
-import type { AttributedAnswer } from "../../src/edge/handle.ts";
+import type { AttributedAnswer } from "../../src/edge/attribute.ts";
 import { createRequestLog } from "../../src/edge/log-request.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 

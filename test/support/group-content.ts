@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
 import { createClient, manifestTypes, pushBlob, sha256 } from "./client.ts";
-import { manifestText, manifestType } from "./image.ts";
+import { manifestType } from "./image.ts";
 
 const indexType = "application/vnd.oci.image.index.v1+json";
 
@@ -19,34 +19,41 @@ export async function push(stack: Stack, repository: string, reference: string |
   return digest;
 }
 
-/** Pushes an image of one layer with these tags, the first of which is its content too. */
+type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
+
+async function pushPart(stack: Stack, repository: string, mediaType: string, text: string): Promise<Descriptor> {
+  return { mediaType, digest: await pushBlob(stack, repository, text), size: Buffer.byteLength(text) };
+}
+
+/** Pushes a config and a layer, and gives the text of their manifest. */
+async function pushParts(stack: Stack, repository: string, config: string, layer: string): Promise<object> {
+  return {
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: await pushPart(stack, repository, "application/vnd.oci.image.config.v1+json", JSON.stringify({ config })),
+    layers: [await pushPart(stack, repository, "application/vnd.oci.image.layer.v1.tar", layer)],
+  };
+}
+
+/** Pushes an image with these tags, the first of which is its content too. */
 export async function pushTagged(stack: Stack, repository: string, ...tags: readonly string[]): Promise<string> {
-  const text = manifestText([
-    await pushBlob(stack, repository, `config ${tags[0]}`),
-    await pushBlob(stack, repository, `layer ${tags[0]}`),
-  ]);
+  const text = JSON.stringify(await pushParts(stack, repository, `config ${tags[0]}`, `layer ${tags[0]}`));
   let digest = "";
   for (const tag of tags) digest = await push(stack, repository, tag, text);
   return digest;
 }
 
-const descriptor = (digest: string, text: string) => ({
-  mediaType: manifestType,
-  digest,
-  size: Buffer.byteLength(text),
-});
-
 /** Pushes an index of two images that have no tag of their own. */
 export async function pushIndex(stack: Stack, repository: string, tag: string): Promise<string> {
   const manifests: object[] = [];
-  for (const platform of ["amd64", "arm64"]) {
-    const text = manifestText([
-      await pushBlob(stack, repository, `${platform} ${tag}`),
-      await pushBlob(stack, repository, "shared layer"),
-    ]);
+  for (const architecture of ["amd64", "arm64"]) {
+    const text = JSON.stringify(await pushParts(stack, repository, `${architecture} ${tag}`, "shared layer"));
+    const digest = await push(stack, repository, null, text);
     manifests.push({
-      ...descriptor(await push(stack, repository, null, text), text),
-      platform: { os: "linux", architecture: platform },
+      mediaType: manifestType,
+      digest,
+      size: Buffer.byteLength(text),
+      platform: { os: "linux", architecture },
     });
   }
   return push(stack, repository, tag, JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests }));
@@ -59,11 +66,10 @@ export async function pushReferrer(
   subject: string,
   tag: string | null,
 ): Promise<string> {
-  const config = await pushBlob(stack, repository, "{}");
-  const layer = await pushBlob(stack, repository, `signature of ${subject} ${tag}`);
-  const manifest = JSON.parse(manifestText([config, layer])) as object;
-  const refers = { ...manifest, artifactType: "application/vnd.example.signature", subject: descriptor(subject, "x") };
-  return push(stack, repository, tag, JSON.stringify(refers));
+  const parts = await pushParts(stack, repository, "signature", `signature of ${subject} ${tag}`);
+  const refers = { mediaType: manifestType, digest: subject, size: 1 };
+  const artifact = { ...parts, artifactType: "application/vnd.example.signature", subject: refers };
+  return push(stack, repository, tag, JSON.stringify(artifact));
 }
 
 /** Pushes what a group usually has: images, an image for two platforms, and signatures of both kinds. */
