@@ -61,7 +61,7 @@ function scenario(from: PodKind, to: PodKind): void {
   }
 
   const namesOf = (traffic: ReturnType<typeof createTraffic>) => [
-    ...new Set([...traffic.repositories(), `${group}/app`, `${group}/team/lib`]),
+    ...new Set([...traffic.repositories(), `${group}/app`, `${group}/real`, `${group}/team/lib`]),
   ];
 
   async function expectHeld(
@@ -76,7 +76,7 @@ function scenario(from: PodKind, to: PodKind): void {
     // Tags of the drill are compared one by one; the group's first images are compared by their names.
     expect(own.filter((name) => name.includes("/drill")).toSorted()).toEqual([...tags.keys()].toSorted());
     for (const [name, text] of tags) expect([name, content[name]]).toEqual([name, text]);
-    expect(own.filter((name) => !name.includes("/drill"))).toHaveLength(6);
+    expect(own.filter((name) => !name.includes("/drill"))).toHaveLength(7);
   }
 
   it("no pull fails and no push is lost, with two edges that differ, and podctl killed in each phase; then it goes back", {
@@ -89,14 +89,17 @@ function scenario(from: PodKind, to: PodKind): void {
     await traffic.start();
     const crane = craneIn(stage.dir);
     const pulling = new AbortController();
-    const craned = (async () => {
-      for (let count = 0; !pulling.signal.aborted; count += 1) {
+    const pullByCrane = async (): Promise<number> => {
+      let count = 0;
+      for (; !pulling.signal.aborted; count += 1) {
         const host = new URL(edges[count % 2] ?? "").host;
         await crane("auth", "login", host, "-u", "demo", "-p", "demo");
         await crane("pull", `${host}/${group}/app:multi`, `${stage.dir}/pulled`, "--platform", "linux/amd64");
         await sleep(500);
       }
-    })();
+      return count;
+    };
+    const craned = Promise.allSettled([pullByCrane()]);
     try {
       await move(["--to", "pod-b"], ["round 1", "freeze; pushes", "switch; pulls"]);
       // Until both edges have settled.
@@ -121,7 +124,7 @@ function scenario(from: PodKind, to: PodKind): void {
       pulling.abort();
       await traffic.stop();
     }
-    await craned;
+    expect(await craned).toEqual([{ status: "fulfilled", value: expect.any(Number) }]);
     await expectHeld("pod-a", traffic.tags(), namesOf(traffic));
     expect(JSON.parse((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`) ?? "")).toEqual({
       v: 1,
