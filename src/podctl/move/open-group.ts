@@ -2,7 +2,7 @@
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
-import { note, printJson } from "../output.ts";
+import { note, printJson, startProgress } from "../output.ts";
 import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
 import type { Group } from "./lists.ts";
@@ -10,6 +10,7 @@ import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
 import type { MovePorts, Way } from "./run-move.ts";
 import { openStateFile, type StateFile } from "./state-file.ts";
+import { completeStep } from "./write-step.ts";
 
 export type MoveOptions = {
   readonly jobs: number;
@@ -85,13 +86,19 @@ export async function withGroup(
   try {
     const live = await readAssignment(opened.kv, prefix);
     refuseOthers(prefix, live, { state, takeOver: options.takeOver === true });
+    await completeStep(opened.kv, prefix);
     const way = options.way(live, state);
     const group = await readGroup(opened.kv, prefix);
     const both = await openBoth(opened, way, options.jobs);
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
     const ports = { kv: opened.kv, prefix, state, waitMs: options.wait * 1_000, say };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
-    const copy = createGroupCopy({ ...both, group, jobs: options.jobs, progress: { saved, save: state.save } });
+    const copy = createGroupCopy({
+      ...both,
+      group,
+      jobs: options.jobs,
+      progress: { saved, save: state.save, onRepository: showRepositories(prefix) },
+    });
     try {
       return await work({ ports, way, group, both, live, copy });
     } finally {
@@ -100,6 +107,16 @@ export async function withGroup(
   } finally {
     await state.release();
   }
+}
+
+/** Shows how far a round is. Each round begins anew. */
+function showRepositories(prefix: Prefix): (done: number, all: number) => void {
+  let progress: ReturnType<typeof startProgress> | null = null;
+  return (done, all) => {
+    if (done === 1) progress = startProgress(`${prefix}: repositories`, all);
+    progress?.advance(1);
+    if (done === all) progress?.end();
+  };
 }
 
 function refuseOthers(

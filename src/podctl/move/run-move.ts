@@ -6,8 +6,9 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { GroupCopy } from "./copy-group.ts";
-import { type LiveAssignment, readAssignment, type Step, writeStep } from "./phases.ts";
+import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
 import type { StateFile } from "./state-file.ts";
+import { writeStep } from "./write-step.ts";
 
 export type MovePorts = {
   readonly kv: KvStore;
