@@ -88,13 +88,16 @@ function scenario(from: PodKind, to: PodKind): void {
     const traffic = createTraffic(stack, edges, { group, refusal });
     await traffic.start();
     const crane = craneIn(stage.dir);
+    // An image of the stack itself, which clients can unpack.
+    await crane("auth", "login", stage.host, "-u", "demo", "-p", "demo");
+    await crane("cp", `${stage.host}/acme/hello:1`, `${stage.host}/${group}/real:1`);
     const pulling = new AbortController();
     const pullByCrane = async (): Promise<number> => {
       let count = 0;
       for (; !pulling.signal.aborted; count += 1) {
         const host = new URL(edges[count % 2] ?? "").host;
         await crane("auth", "login", host, "-u", "demo", "-p", "demo");
-        await crane("pull", `${host}/${group}/app:multi`, `${stage.dir}/pulled`, "--platform", "linux/amd64");
+        await crane("pull", `${host}/${group}/real:1`, `${stage.dir}/pulled`);
         await sleep(500);
       }
       return count;

@@ -46,10 +46,11 @@ export async function startSecondEdge(
   await copy(await readStackKv(stack, ["directory", "blocks", "pod/pod-a", "pod/pod-b", ...keys]));
   const ending = new AbortController();
   const mirrored = (async () => {
-    let last = new Map<string, string | null>();
+    let last: ReadonlyMap<string, string | null> = new Map();
     const waiting: Promise<unknown>[] = [];
     while (!ending.signal.aborted) {
-      const now = new Map(await readStackKv(stack, keys));
+      // While the first edge restarts, KV does not answer.
+      const now: ReadonlyMap<string, string | null> = await readStackKv(stack, keys).catch(() => last);
       const changed = new Map([...now].filter(([key, text]) => last.get(key) !== text));
       last = now;
       if (changed.size > 0) waiting.push(sleep(lagMs).then(() => copy(changed)));

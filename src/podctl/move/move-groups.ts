@@ -44,6 +44,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
+      // What was copied on the way there says nothing about the way back.
+      if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
       if (isSettled) await runMove(group.ports, group.way, group.copy);
       else await giveUp(group.ports, group.way);
       await group.ports.state.remove();
