@@ -82,7 +82,14 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     callStorage: (request) =>
       fetchWithin(
         { ...request, signal: departure.listen() },
-        { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs: config.stallMs },
+        {
+          fetcher: globalThis,
+          waitUntil,
+          onSend: () => {},
+          mayRetry: () => false,
+          stallMs: config.stallMs,
+          ping: null,
+        },
       ),
     callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
@@ -109,7 +116,7 @@ const createCallService =
   async (pod, request) => {
     const left = departure.listen();
     const name = `${pod.id} ${service}`;
-    const send = async (sent: FetchRequest) => {
+    const send = async (sent: FetchRequest): ReturnType<Call<Pod>> => {
       const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
       if (!trusted.ok) return trusted;
       const { fetcher, request: own } = trusted.value;
@@ -122,6 +129,7 @@ const createCallService =
         },
         mayRetry: () => isolate.retries.take(name),
         stallMs: config.stallMs,
+        ping: (options) => send({ ...pingRequest(pod, service), ...options }),
       });
     };
     return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {
@@ -150,7 +158,8 @@ const createCallGateway =
     return callThroughBreaker(request, {
       breaker,
       service: `${id} gateway`,
-      send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs }),
+      send: (sent) =>
+        fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
       // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.

@@ -1,4 +1,5 @@
-import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerify } from "jose";
+import { decodeJwt, decodeProtectedHeader, importJWK, type JWK, jwtVerify } from "jose";
+import { JOSEError } from "jose/errors";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
@@ -133,7 +134,7 @@ async function verifyWith(
     const { exp, sub } = payload;
     return { exp, sub: typeof sub === "string" && sub !== "" ? sub : null, access: access.output };
   } catch (error) {
-    if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
+    if (error instanceof JOSEError || error instanceof TypeError) return null;
     throw error;
   }
 }

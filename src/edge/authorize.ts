@@ -1,6 +1,7 @@
 import type { Token } from "../auth/bundle.ts";
 import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
 import type { Moving } from "../directory/moves.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
@@ -41,9 +42,8 @@ export async function authorize(
   context: Context,
 ): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
-  const { token, services } = context;
-  const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
-  const chosenBy = isKnownUser ? "directory" : "stranger";
+  const { token } = context;
+  const chosenBy = whoChose(endpoint, context);
   // A write needs the current directory, so it waits for a slow KV. A read does not wait.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
@@ -52,6 +52,19 @@ export async function authorize(
   // the directory again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
+}
+
+/** Returns a function that says whether a known user or a stranger chose the name. It checks the token once, and only if the name must be looked up in KV. */
+function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
+  let chosenBy: Promise<ChosenBy> | null = null;
+  const find = async (): Promise<ChosenBy> => {
+    const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
+    return isKnownUser ? "directory" : "stranger";
+  };
+  return () => {
+    chosenBy ??= find();
+    return chosenBy;
+  };
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>

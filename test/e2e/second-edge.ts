@@ -5,6 +5,7 @@ import type { JWK } from "jose";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
 import type { Stack } from "../../src/local/stack.ts";
 import { Teardown } from "../../src/local/teardown.ts";
+import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
 import { startEdge } from "../../src/local/workerd/edge.ts";
 import { EdgeLog } from "../../src/local/workerd/edge-log.ts";
 import { readStackKv } from "../support/toy-stack.ts";
@@ -39,7 +40,17 @@ export async function startSecondEdge(
     ...env,
   };
   const stateDir = `${stack.stateDir}/second-edge`;
-  const edge = teardown.add(await startEdge({ port: 0, stateDir, vars, log, watchdog: teardown.watchdog }));
+  const edge = teardown.add(
+    await startEdge({
+      port: 0,
+      stateDir,
+      vars,
+      script: await bundleWorker(),
+      log,
+      watchdog: teardown.watchdog,
+      inspect: false,
+    }),
+  );
   const copy = async (entries: ReadonlyMap<string, string | null>) => {
     for (const [key, text] of entries) if (text !== null) await edge.kv.put(key, text, {});
   };
