@@ -276,11 +276,16 @@ describe("podctl and a group that is being moved", () => {
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
   });
 
-  test("assign, unassign and rollback refuse, and apply leaves it as it is", async () => {
+  test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export names its former Pod", async () => {
     const group = await startGroup("guarded");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
     const before = await liveOf(group);
-    for (const args of [["assign", group, "pod-a"], ["unassign", group], ["rollback"]]) {
+    for (const args of [
+      ["assign", group, "pod-a"],
+      ["unassign", group],
+      ["set", group, "delivery=stream"],
+      ["rollback"],
+    ]) {
       const refused = await podctl([...args, "--yes"], { env });
       expect([args[0], refused.code, refused.stderr]).toEqual([
         args[0],
@@ -294,6 +299,8 @@ describe("podctl and a group that is being moved", () => {
       expect.stringContaining(`"${group}" is being moved from pod-a to pod-b (settle since`),
     ]);
     expect(await liveOf(group)).toEqual(before);
+    const exported = await podctl(["export"], { env });
+    expect([exported.code, exported.stdout]).toEqual([0, expect.stringMatching(/^ {2}guarded: pod-a$/m)]);
   });
 
   test("a tag of the target that the move would overwrite is in its way", async () => {
