@@ -14,6 +14,7 @@ import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import type { Departure } from "./net/departure.ts";
 import { type Fetcher, type FetchRequest, fetchWithin } from "./net/fetch.ts";
 import { type CacheApi, createLocationCache } from "./net/location-cache.ts";
+import { createTombstones, type Tombstones } from "./net/tombstones.ts";
 import { isRead } from "./oci/scope.ts";
 import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
@@ -41,6 +42,8 @@ export type Services = {
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
+  /** What was deleted in groups that are being moved. */
+  readonly movedTombstones: Tombstones;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
   /** For work that goes on after the answer, and after the client has left. */
@@ -93,6 +96,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     tokens,
     proofs,
     manifests,
+    movedTombstones: createTombstones({ cache: createLocationCache(caches, "moves"), clock, waitUntil }),
     grants: createRememberedGrants({ cache: grantCache, edgeKeys: config.edgeKeys, clock }),
     parsedCidrs,
     signing,

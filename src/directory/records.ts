@@ -97,7 +97,13 @@ export const podRecord = v.strictObject({
   ...podFields,
 });
 
-const assigned = { v: version, pod: podId, revision, ...groupSettings };
+/** How a group is moved to another Pod: docs/moves.md says what each phase means, and `moves.ts` which Pod serves the group. */
+const move = v.strictObject({
+  to: podId,
+  phase: v.picklist(["copy", "freeze", "switch", "settle"]),
+  since: v.pipe(v.string(), v.isoTimestamp()),
+});
+const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
 /** Which Pod a group belongs to, and the group's own settings. Of several assignments that fit a name, only that of the longest prefix counts. */
 export const assignmentRecord = v.variant("state", [
   v.strictObject({ ...assigned, state: v.literal("active") }),

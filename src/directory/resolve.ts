@@ -1,10 +1,11 @@
 import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { MAX_PREFIX_COMPONENTS, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
+import { MAX_PREFIX_COMPONENTS, type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type Directory, directoryFailure, type Pod } from "./directory.ts";
-import { blocksKey, directoryKey, routeKey } from "./keys.ts";
+import { blocksKey, directoryKey, nameIn, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
+import { type Moving, servedBy } from "./moves.ts";
 import { parseOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
 import {
@@ -20,6 +21,8 @@ export type Resolution = {
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
   readonly assignment: AssignmentRecord | null;
+  /** Null if the name's group is not being moved. `pod` is then the Pod that serves it in this phase. */
+  readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
   /** Why KV does not answer. Null if KV answers and this comes from no older values. */
@@ -59,18 +62,18 @@ export async function resolvePod(
   if (!found.ok) return found;
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
-  const { assignment, id } = assigned.value;
+  const { assignment, id, moving } = assigned.value;
   const { textOf, stale } = found.value;
   const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
-  if (id === null) return ok({ pod: null, assignment, blocked: blocked.value, stale });
+  if (id === null) return ok({ pod: null, assignment, moving, blocked: blocked.value, stale });
   const owner = await directory.findPod(id, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
     return directoryFailure(`an assignment of "${name}" names Pod "${id}", which has no record`);
   }
-  return ok({ pod, assignment, blocked: blocked.value, stale: stale ?? owner.value.stale });
+  return ok({ pod, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
@@ -79,7 +82,11 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
 };
 
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
-export type Assigned = { readonly assignment: AssignmentRecord | null; readonly id: PodId | null };
+export type Assigned = {
+  readonly assignment: AssignmentRecord | null;
+  readonly id: PodId | null;
+  readonly moving: Moving | null;
+};
 
 /**
  * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
@@ -158,9 +165,10 @@ function assignmentOf(
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok({ assignment: assignment.value, id: assignment.value.pod });
+    if (assignment.value !== null)
+      return ok({ assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
   }
-  return ok({ assignment: null, id: record?.default ?? null });
+  return ok({ assignment: null, id: record?.default ?? null, moving: null });
 }
 
 /** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */

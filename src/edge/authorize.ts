@@ -2,6 +2,7 @@ import type { Token } from "../auth/bundle.ts";
 import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
+import type { Moving } from "../directory/moves.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -31,6 +32,8 @@ export type Authorized<G extends Grant = PodGrant> = {
   readonly grant: G;
   /** Null if the request is about no repository, or about one of the default Pod. */
   readonly assignment: AssignmentRecord | null;
+  /** Null if the request is about no repository whose group is being moved. */
+  readonly moving: Moving | null;
 };
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
@@ -76,7 +79,7 @@ async function authorizeNameless(
   if (!located.ok) return located;
   const { pod, grant } = located.value;
   const admitted = passPod(method, pod);
-  return admitted.ok ? ok({ pod: admitted.value, grant, assignment: null }) : admitted;
+  return admitted.ok ? ok({ pod: admitted.value, grant, assignment: null, moving: null }) : admitted;
 }
 
 async function openDefault({ directory }: Services): Promise<Result<{ pod: Pod | null; grant: Grant }, Refusal>> {
@@ -92,19 +95,22 @@ async function authorizeName(
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
-  const { pod, assignment } = resolution.value;
+  const { pod, assignment, moving } = resolution.value;
   // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;
   const admitted = passGate(endpoint.method, resolution.value, context);
-  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value, assignment });
+  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value, assignment, moving });
   // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, but the group's settings hold for it as they are now. */
+/**
+ * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the group's
+ * settings hold for it as they are now.
+ */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
@@ -121,5 +127,5 @@ async function locate(
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
   const { stale } = resolution.value;
-  return ok({ ...resolution.value, pod: found.value.pod, stale: stale ?? found.value.stale });
+  return ok({ ...resolution.value, pod: found.value.pod, moving: null, stale: stale ?? found.value.stale });
 }

@@ -3,6 +3,7 @@ import { ok } from "../lib/result.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import type { Services } from "../services.ts";
 import { serveToken } from "../token-endpoint/serve.ts";
+import { askOtherPod } from "./ask-other-pod.ts";
 import { type AttributedAnswer, attribute } from "./attribute.ts";
 import { authorize, type Context } from "./authorize.ts";
 import { serveBase } from "./base.ts";
@@ -61,8 +62,11 @@ export async function handle(
   const answered = held ?? (await mountAcross(endpoint, context, granted));
 
   // 9. Every other request streams to the Pod, and the answer comes back rewritten.
-  const reply = answered ?? (await forward(endpoint, context, granted));
+  const own = answered ?? (await forward(endpoint, context, granted));
 
-  // 10. While the Pod fails, pulls are answered from what is held here.
+  // 10. While a group is being moved to another Pod, what its Pod lacks is looked for at the other Pod.
+  const reply = await askOtherPod(own, endpoint, { context, authorized: granted });
+
+  // 11. While the Pod fails, pulls are answered from what is held here.
   return conclude(await orStale(reply, endpoint, { context, authorized: granted }), place.pod.id);
 }

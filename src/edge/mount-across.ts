@@ -93,12 +93,12 @@ async function authorizeSource(
   if (stale !== null) return err(stale);
   const admitted = passGate("GET", resolution.value, { request, services });
   if (!admitted.ok) return err(`the source: ${textOf(admitted.error)}`);
-  if (token === null) return ok({ pod: admitted.value, assignment, grant: { kind: "open" } });
+  if (token === null) return ok({ pod: admitted.value, assignment, moving: null, grant: { kind: "open" } });
   const grant = await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return err("the token does not allow a pull of the source");
   // A grant of another kind is not good for a signed URL, or not good for a call to the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
-  return ok({ pod: admitted.value, assignment, grant: grant.value });
+  return ok({ pod: admitted.value, assignment, moving: null, grant: grant.value });
 }
 
 /** Has the target's gateway copy the blob. Any answer but 201 means that the gateway has left nothing behind. */

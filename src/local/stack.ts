@@ -13,10 +13,10 @@ import { defaultStateDir } from "./paths.ts";
 import type { ServiceName } from "./pods/pod.ts";
 import {
   type BothPods,
+  bothPartsOf,
   findTap,
   type LocalPodId,
   type PodKind,
-  podPartsOf,
   type SigningKeys,
   startGateways,
   startPods,
@@ -34,7 +34,8 @@ import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
 import type { KvFault } from "./workerd/kv-faults.ts";
 
 export type StackOptions = {
-  readonly pods?: PodKind;
+  /** One kind for both Pods, or a kind for each. */
+  readonly pods?: PodKind | Readonly<Record<LocalPodId, PodKind>>;
   /** 0 means any free port. */
   readonly edgePort?: number;
   readonly stateDir?: string;
@@ -98,7 +99,7 @@ export async function startStack(options: StackOptions = {}): Promise<Stack> {
 async function start(options: StackOptions, teardown: Teardown): Promise<Omit<Stack, "stop">> {
   const port = options.edgePort ?? 8787;
   const stateDir = resolve(options.stateDir ?? defaultStateDir);
-  const parts = podPartsOf(options.pods ?? "toy", options.lenientManifests ?? false);
+  const parts = bothPartsOf(options.pods ?? "toy", options.lenientManifests ?? false);
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 

@@ -1,8 +1,25 @@
 import * as v from "valibot";
-import { type LocationCache, readCached } from "./location-cache.ts";
+import { type LocationCache, type LocationPorts, readCached } from "./location-cache.ts";
 
 /** A tombstone is kept for as long as any copy is kept, and for longer than any copy may be used. */
 const daySeconds = 24 * 3600;
+
+/** What was deleted while its group was being moved, by location. A location may lose entries, so the deletion itself must reach both Pods. */
+export type Tombstones = {
+  has(key: string): Promise<boolean>;
+  add(key: string): void;
+};
+
+/** A move is rarely left open for longer. */
+const weekSeconds = 7 * daySeconds;
+
+export const createTombstones = ({ cache, clock, waitUntil }: LocationPorts): Tombstones => ({
+  has: async (key) => {
+    const atMs = await deletedAtMs(cache, key);
+    return atMs !== "unreadable" && atMs > 0;
+  },
+  add: (key) => waitUntil(writeTombstone(cache, key, { atMs: clock().getTime(), keepSeconds: weekSeconds })),
+});
 
 const schema = v.strictObject({ atMs: v.number() });
 

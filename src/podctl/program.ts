@@ -7,6 +7,7 @@ import { doctorCommand } from "./commands/doctor.ts";
 import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
 import { keysCommand } from "./commands/keys.ts";
+import { moveCommand } from "./commands/move.ts";
 import { planCommand } from "./commands/plan.ts";
 import { pullsCommand } from "./commands/pulls.ts";
 import { replayCommand } from "./commands/replay.ts";
@@ -27,6 +28,7 @@ export const createProgram = (): Command =>
     .addCommand(rollbackCommand())
     .addCommand(assignCommand())
     .addCommand(unassignCommand())
+    .addCommand(moveCommand())
     .addCommand(setCommand())
     .addCommand(blockCommand())
     .addCommand(unblockCommand())

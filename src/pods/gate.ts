@@ -1,6 +1,7 @@
 import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ClientRules } from "../directory/group-settings.ts";
+import { type Moving, refusesWrites } from "../directory/moves.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
 import type { Resolution } from "../directory/resolve.ts";
 import type { Brand } from "../lib/brand.ts";
@@ -18,20 +19,22 @@ export type Visit = {
 };
 
 /**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or the
- * Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
+ * move, or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then
  * also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned after our copy
  * was read.
  */
 export function passGate(
   method: string,
-  { pod, assignment, blocked, stale }: Resolution,
+  { pod, assignment, moving, blocked, stale }: Resolution,
   visit: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
-  return refused === null ? passPod(method, pod) : err(refused);
+  if (refused !== null) return err(refused);
+  const passed = passPod(method, pod);
+  return passed.ok && moving !== null && !isRead(method) ? passMove(passed.value, moving) : passed;
 }
 
 /** The part of the gate for requests that are about no repository, and for token services: only the Pod's state counts. */
@@ -50,6 +53,11 @@ export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Re
   }
   return ok(pod as AdmittedPod);
 }
+
+const isBeingMoved = "is being moved to another registry; pushes work again in a few minutes";
+
+const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
+  refusesWrites(moving) ? err({ reason: "moving", text: `${moving.prefix} ${isBeingMoved}`, pod: pod.id }) : ok(pod);
 
 /** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint asks this too. */
 export function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {

@@ -14,7 +14,8 @@ import { cellOf } from "./routable-token.ts";
 
 /**
  * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to this Pod. `decides`: the question is for more than pull,
- * so the client gets this Pod's refusal.
+ * so the client gets this Pod's refusal. While a group is being moved, both Pods of the move are asked for its scopes, and only the Pod that serves the
+ * group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -33,9 +34,15 @@ export type Plan = {
 
 export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
 
-type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
-type Assigned = {
-  readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>;
+type Scopes = {
+  /** The scopes of names that this Pod serves. */
+  readonly own: Access[];
+  /** The scopes of groups that are being moved to or from this Pod, while the other Pod serves them. */
+  readonly moving: Access[];
+};
+type Group = { readonly pod: Pod } & Readonly<Scopes>;
+type Grouped = {
+  readonly scopesOf: ReadonlyMap<PodId, Scopes>;
   /** The scopes of groups that this client may not use, each with the group's refusal. */
   readonly denied: readonly { readonly scope: Access; readonly refusal: Refusal }[];
   readonly isCut: boolean;
@@ -78,8 +85,9 @@ export async function planQuestions(
   if (refused !== undefined) return err(refused.refusal);
   const isShared = owner.value === null && record.value.credentials === "shared";
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
-  if (scopesOf.size > most) {
-    const message = `scopes belong to ${scopesOf.size} registries; want at most ${most} in one token`;
+  const serving = [...scopesOf.values()].filter(({ own }) => own.length > 0).length;
+  if (serving > most) {
+    const message = `scopes belong to ${serving} registries; want at most ${most} in one token`;
     return err({ reason: "refused", error: { code: "UNSUPPORTED", status: 400, message } });
   }
   const found = await findPods(scopesOf, directory);
@@ -95,8 +103,9 @@ export async function planQuestions(
 }
 
 /** A Pod never gets another Pod's credentials. If the client has such credentials, the Pod is asked without them, and only for pull. */
-function question({ pod, scopes }: Group, withCredentials: boolean): readonly PodQuestion[] {
-  if (withCredentials) return [{ pod, scopes, withCredentials, decides: scopes.some(writes) }];
+function question({ pod, own, moving }: Group, withCredentials: boolean): readonly PodQuestion[] {
+  const scopes = [...own, ...moving];
+  if (withCredentials) return [{ pod, scopes, withCredentials, decides: own.some(writes) }];
   const pulls = scopes.flatMap((scope) => (isRepository(scope) ? { ...scope, actions: ["pull"] } : []));
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
@@ -148,7 +157,7 @@ type Lookup = PlanPorts & {
 async function assignScopes(
   scopes: readonly Access[],
   { directory, visit, record, bounds }: Lookup,
-): Promise<Result<Assigned, DirectoryFailure>> {
+): Promise<Result<Grouped, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
   const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
@@ -160,7 +169,13 @@ async function assignScopes(
     const pod = name === null ? null : pods.value.get(name)?.id;
     return pod == null ? [] : [pod];
   };
-  const scopesOf = new Map<PodId, Access[]>();
+  const scopesOf = new Map<PodId, Scopes>();
+  const openScopes = (pod: PodId): Scopes => {
+    const opened = scopesOf.get(pod) ?? { own: [], moving: [] };
+    scopesOf.set(pod, opened);
+    return opened;
+  };
+  const moved: { readonly scope: Access; readonly other: PodId }[] = [];
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
     const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
@@ -169,11 +184,13 @@ async function assignScopes(
       denied.push({ scope, refusal });
       continue;
     }
-    for (const pod of podsOf(scope, name)) {
-      const own = scopesOf.get(pod) ?? [];
-      own.push(scope);
-      scopesOf.set(pod, own);
-    }
+    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(scope);
+    const moving = name === null ? null : (pods.value.get(name)?.moving ?? null);
+    if (moving !== null) moved.push({ scope, other: moving.other });
+  }
+  for (const { scope, other } of moved) {
+    // A bundle with more parts would not be read.
+    if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
@@ -187,15 +204,15 @@ function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
 }
 
 async function findPods(
-  scopesOf: Assigned["scopesOf"],
+  scopesOf: Grouped["scopesOf"],
   directory: Directory,
 ): Promise<Result<readonly Group[], DirectoryFailure>> {
   const groups: Group[] = [];
   for (const [id, scopes] of scopesOf) {
     const pod = await directory.pod(id);
     if (!pod.ok) return pod;
-    if (pod.value !== null) groups.push({ pod: pod.value, scopes });
-    else if (scopes.some(isRepository)) {
+    if (pod.value !== null) groups.push({ pod: pod.value, ...scopes });
+    else if (scopes.own.some(isRepository)) {
       return directoryFailure(`an assignment names Pod "${id}", which has no record`);
     }
   }

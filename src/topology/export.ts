@@ -105,9 +105,9 @@ function podsOf(
 const inlineOf = (assignments: readonly (readonly [string, string | object])[]): object =>
   assignments.length === 0 ? {} : { assignments: Object.fromEntries(assignments) };
 
-/** Returns the Pod's id, or a mapping if the group has settings. */
+/** Returns the Pod's id, or a mapping if the group has settings. A move is no setting: an apply leaves it as it is. */
 function assignmentOf(record: AssignmentRecord): string | object {
-  const { v: _, revision: __, pod, state, ...settings } = record;
+  const { v: _, revision: __, move: ___, pod, state, ...settings } = record;
   if (state === "active" && Object.keys(settings).length === 0) return pod;
   return { pod, ...(state === "active" ? {} : { state }), ...settings };
 }

@@ -8,6 +8,7 @@ import { createIsolate } from "../../src/isolate.ts";
 import { ok } from "../../src/lib/result.ts";
 import { createManifests } from "../../src/manifests/manifests.ts";
 import { createLocationCache } from "../../src/net/location-cache.ts";
+import { createTombstones } from "../../src/net/tombstones.ts";
 import type { Services } from "../../src/services.ts";
 import { createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
 import { manifestTypes, sha256 } from "../support/client.ts";
@@ -88,6 +89,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
         memory: isolate.manifests,
         cache: createLocationCache(caches, "manifests"),
       }),
+      movedTombstones: createTombstones({ ...ports, cache: createLocationCache(caches, "moves") }),
       grants: createRememberedGrants({
         ...{ edgeKeys: [], clock: () => now },
         cache: createLocationCache(caches, "grants"),

@@ -76,6 +76,7 @@ function startEdge() {
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
       manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+      movedTombstones: { has: async () => false, add: () => undefined },
       grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     };
     return handle(new Request(`https://registry.test${path}`, { method }), services);

@@ -17,7 +17,21 @@ export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
 
-export function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
+/** What the Pods are made of. */
+export type BothParts = Readonly<Record<LocalPodId, PodParts>>;
+
+export function bothPartsOf(
+  kinds: PodKind | Readonly<Record<LocalPodId, PodKind>>,
+  lenientManifests: boolean,
+): BothParts {
+  const kindOf = (id: LocalPodId) => (typeof kinds === "string" ? kinds : kinds[id]);
+  return {
+    "pod-a": podPartsOf(kindOf("pod-a"), lenientManifests),
+    "pod-b": podPartsOf(kindOf("pod-b"), lenientManifests),
+  };
+}
+
+function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
   switch (kind) {
     case "toy":
       return toyParts(lenientManifests);
@@ -29,14 +43,14 @@ export function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
 }
 
 export async function startPods(
-  parts: PodParts,
+  parts: BothParts,
   { stateDir, signingKeys }: { readonly stateDir: string; readonly signingKeys: SigningKeys },
   teardown: Teardown,
 ): Promise<BothPods> {
   const startOne = async (id: LocalPodId) => {
     // The key must be extractable, because openssl makes a certificate for docker-registry from it.
     const key = signingKeys[id] ?? (await generateSigningKey(true));
-    return startPod(parts, { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
+    return startPod(parts[id], { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
   };
   return both(startOne("pod-a"), startOne("pod-b"));
 }

@@ -6,6 +6,7 @@ import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import type { Target } from "../target/target.ts";
+import { refuseMoving } from "../write/moving.ts";
 import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
 
 type Options = TargetOptions & SmallChangeOptions;
@@ -26,7 +27,10 @@ export function assignCommand(): Command {
       const target = await openTarget(options);
       await refuseUnknownPod(target, pod);
       const key = routeKey(prefix);
-      const after = (before: string | null) => ({ ...settingsIn(before), pod });
+      const after = (before: string | null) => {
+        refuseMoving(key, before);
+        return { ...settingsIn(before), pod };
+      };
       await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
 }
@@ -43,7 +47,11 @@ export function unassignCommand(): Command {
     .action(async (text: string, options: Options) => {
       const prefix: Prefix = orFail(parsePrefix(text));
       const key = routeKey(prefix);
-      const wanted = { key, after: () => null, already: `there is no ${key}` };
+      const after = (before: string | null) => {
+        refuseMoving(key, before);
+        return null;
+      };
+      const wanted = { key, after, already: `there is no ${key}` };
       await makeSmallChange(await openTarget(options), wanted, options);
     });
 }

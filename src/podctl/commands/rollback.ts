@@ -2,6 +2,7 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { refuseToUndoMove } from "../write/moving.ts";
 import { readLastWrite, undoWrite } from "../write/undo-write.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
@@ -15,7 +16,7 @@ export function rollbackCommand(): Command {
       "after",
       `
 KV keeps what the last ten writes replaced: each further rollback undoes one more write. A rollback also undoes an interrupted apply.
-If a rollback is interrupted, the next one completes it.`,
+If a rollback is interrupted, the next one completes it. A step of a move is not undone by a rollback: \`podctl move --back\` does that.`,
     )
     .action(async (options: Options) => {
       const target = await openTarget(options);
@@ -23,6 +24,7 @@ If a rollback is interrupted, the next one completes it.`,
       const last = await readLastWrite(kv);
       const { index, former, before } = last;
       const to = before.record?.revision ?? 0;
+      await refuseToUndoMove(kv, former);
       const records = former.size - 1;
       showWrite(
         [

@@ -89,6 +89,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+    movedTombstones: { has: async () => false, add: () => undefined },
     grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
     waitUntil,
     now,

@@ -12,6 +12,7 @@ import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
+import { describeMoving, movingIn } from "./moving.ts";
 
 export type Plan = {
   readonly directory: DirectoryInKv;
@@ -28,6 +29,8 @@ export type Plan = {
    * correct this.
    */
   readonly unfound: readonly string[];
+  /** The assignments of groups that are being moved. They stay as they are, whatever the topology says. */
+  readonly moving: readonly string[];
   /** The apply that began at this revision and was interrupted, if there is one. */
   readonly unfinished: HistoryIndex | null;
 };
@@ -35,7 +38,7 @@ export type Plan = {
 export const isEmpty = ({ changes, unfinished }: Plan): boolean => changes.length === 0 && unfinished === null;
 
 export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
-  const { changes, blocks, unfound, directoryText, fingerprint } = await compare(kv, topology);
+  const { changes, blocks, unfound, moving, directoryText, fingerprint } = await compare(kv, topology);
   const directory = directoryInKv(directoryText);
   return {
     directory,
@@ -44,6 +47,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
     keptBlocks: blocks.kept,
     lostBlocks: blocks.lost,
     unfound,
+    moving,
     unfinished: await readUnfinished(kv, directory.record),
   };
 }
@@ -54,6 +58,7 @@ async function compare(kv: KvStore, topology: Topology) {
   const seen = new Set<string>();
   const changes: Change[] = [];
   const unfound: string[] = [];
+  const moving: string[] = [];
   let blocks = mergeBlocks(null, topology);
   const hash = createHash("sha256");
   let directoryText: string | null = null;
@@ -66,6 +71,11 @@ async function compare(kv: KvStore, topology: Topology) {
       if (isUnfound(key, directoryText)) unfound.push(key);
       const asked = wanted.get(key);
       if (asked !== null) seen.add(key);
+      const moved = movingIn(key, text);
+      if (moved !== null) {
+        moving.push(describeMoving(key, moved));
+        continue;
+      }
       const change = changeFor(key, text, key === blocksKey ? blocks.after : asked);
       if (change !== null) changes.push(change);
     }
@@ -77,7 +87,7 @@ async function compare(kv: KvStore, topology: Topology) {
       if (!seen.has(key)) changes.push({ action: "add", key, before: null, after });
     }
   }
-  return { changes, blocks, unfound, directoryText, fingerprint: hash.digest("hex") };
+  return { changes, blocks, unfound, moving, directoryText, fingerprint: hash.digest("hex") };
 }
 
 type MergedBlocks = {

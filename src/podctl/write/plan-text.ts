@@ -107,11 +107,12 @@ export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["a
 }
 
 export function planLines(plan: Plan, target: string): readonly string[] {
-  const { state, changes, keptBlocks, lostBlocks, unfound, unfinished } = plan;
+  const { state, changes, keptBlocks, lostBlocks, unfound, moving, unfinished } = plan;
   const kept = [
     ...keptBlocks.map((name) => `  the block of ${name} is in KV only and stays; \`podctl unblock\` lifts it`),
     ...(lostBlocks === null ? [] : [`  ${lostBlocks}; an apply replaces it, and blocks that are only there are lost`]),
     ...unfoundLines(unfound),
+    ...moving.map((each) => `  ${each} and stays as it is until that move has ended`),
   ];
   const interrupted = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; \`podctl apply\` completes it.`];
   if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
@@ -141,12 +142,13 @@ function unfoundLines(keys: readonly string[]): readonly string[] {
   return left > 0 ? [...lines, `  and ${count(left)} more such assignments`] : lines;
 }
 
-export const planJson = ({ state, changes, keptBlocks, lostBlocks, unfound, unfinished }: Plan): object => ({
+export const planJson = ({ state, changes, keptBlocks, lostBlocks, unfound, moving, unfinished }: Plan): object => ({
   revision: state,
   summary: summaryOf(changes),
   changes: changes.map(viewOf),
   keptBlocks,
   lostBlocks,
   unfound,
+  moving,
   unfinished,
 });

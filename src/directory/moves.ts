@@ -1,0 +1,36 @@
+import type { Prefix } from "../oci/repository-name.ts";
+import type { PodId } from "./pod-id.ts";
+import type { AssignmentRecord } from "./records.ts";
+
+/** The step of a move that an assignment says it is in. */
+export type MovePhase = NonNullable<AssignmentRecord["move"]>["phase"];
+
+/** A move, as the edge sees it. */
+export type Moving = {
+  /** The prefix that is moved. */
+  readonly prefix: Prefix;
+  readonly phase: MovePhase;
+  /** The Pod of the move that does not serve the group in this phase. */
+  readonly other: PodId;
+};
+
+/** The Pod that serves a group. `moving` is null if the group is not being moved. */
+export type Served = { readonly id: PodId; readonly moving: Moving | null };
+
+/**
+ * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time, so neighbours never differ in both: either the Pod that
+ * serves stays the same, or both refuse writes.
+ * - `copy`: the old Pod serves reads and writes.
+ * - `freeze`: the old Pod serves reads, and writes are refused.
+ * - `switch`: the new Pod serves reads, and writes are refused.
+ * - `settle`: the new Pod serves reads and writes.
+ */
+export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Served {
+  if (move === undefined) return { id: pod, moving: null };
+  const isMoved = move.phase === "switch" || move.phase === "settle";
+  const [serving, other] = isMoved ? [move.to, pod] : [pod, move.to];
+  return { id: serving, moving: { prefix, phase: move.phase, other } };
+}
+
+/** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */
+export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";

@@ -1,0 +1,112 @@
+import { grantFor, type PodGrant } from "../auth/grant.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import { isOutage, isOutageStatus } from "../net/outage.ts";
+import type { Digest } from "../oci/digest.ts";
+import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { covers, isRead, requiredAccess } from "../oci/scope.ts";
+import { passPod } from "../pods/gate.ts";
+import type { Services } from "../services.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { BlobEndpoint } from "./blob-url.ts";
+import { forward } from "./forward.ts";
+import type { ManifestEndpoint } from "./record-manifest.ts";
+import { redirectBlob } from "./redirect-blob.ts";
+import type { Reply } from "./refuse.ts";
+import { serveManifest } from "./serve-manifest.ts";
+
+type Item = ManifestEndpoint | BlobEndpoint;
+type Asked = { readonly context: Context; readonly authorized: Authorized };
+
+/**
+ * Returns the reply for the client. While a group is being moved, what the Pod that serves it lacks is looked for at the other Pod, because manifests
+ * without a tag and late pushes may be only there. Once the new Pod takes writes, a deletion reaches both Pods. Otherwise what was deleted would come
+ * back from the old Pod.
+ */
+export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
+  if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
+  const { status } = reply.value.response;
+  if (isDeletedAtBoth(endpoint, asked) && (status === 404 || reply.value.response.ok)) {
+    return deleteThere(reply, endpoint, asked);
+  }
+  if (status !== 404 || !isLookedFor(endpoint, asked) || (await isDeleted(endpoint, asked))) return reply;
+  const found = await serveThere(endpoint, asked);
+  const isFound = found.ok && found.value.response.status < 400;
+  return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);
+}
+
+/** Whether the old Pod failed after the switch. It may have what the new Pod lacks, so a 404 could be wrong. */
+function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
+  const isAfterSwitch = moving?.phase === "switch" || moving?.phase === "settle";
+  return isAfterSwitch && (found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error));
+}
+
+/**
+ * Whether an item that is missing here is looked for at the other Pod. Tags are not: all of them were copied before the switch, so a missing tag was
+ * deleted. Only during the switch may a tag be missing that a late push brought to the old Pod. A pusher's HEAD must not find what is only at the
+ * other Pod, because the pusher would then not upload it here.
+ */
+function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
+  if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
+  if (digestOf(endpoint) === null && moving.phase !== "switch") return false;
+  if (endpoint.method === "GET") return true;
+  if (grant.kind !== "granted") return endpoint.kind === "manifest";
+  return !covers(grant.access, { type: "repository", name: endpoint.name, actions: ["push"] });
+}
+
+const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boolean =>
+  endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
+
+/** Deletes at the other Pod too. If only the other Pod had the item, its answer is the answer. */
+async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
+  const digest = digestOf(endpoint);
+  if (digest !== null) asked.context.services.movedTombstones.add(keyOf(endpoint, digest));
+  const there = await serveThere(endpoint, asked);
+  const isOnlyThere = reply.ok && !reply.value.response.ok && there.ok && there.value.response.ok;
+  return isOnlyThere ? dropped(reply, there) : dropped(there, reply);
+}
+
+async function isDeleted(endpoint: Item, { context }: Asked): Promise<boolean> {
+  const digest = digestOf(endpoint);
+  return digest !== null && context.services.movedTombstones.has(keyOf(endpoint, digest));
+}
+
+const keyOf = ({ kind, name }: Item, digest: Digest): string => `moved/${kind}/${name}/${digest}`;
+
+/** Answers from the other Pod, as if it served the group. Only a token that this Pod would take is good there. */
+async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
+  const { services } = context;
+  const other = authorized.moving?.other;
+  const pod = other === undefined ? ok(null) : await services.directory.pod(other);
+  if (!pod.ok) return pod;
+  const admitted = passPod(endpoint.method, pod.value);
+  if (!admitted.ok) return admitted;
+  const grant = await grantThere(endpoint, context, { pod: admitted.value, services });
+  if (!grant.ok) return grant;
+  const there: Authorized = {
+    pod: admitted.value,
+    grant: grant.value,
+    assignment: authorized.assignment,
+    moving: null,
+  };
+  const held = (await redirectBlob(endpoint, context, there)) ?? (await serveManifest(endpoint, context, there));
+  const reply = held ?? (await forward(endpoint, context, there));
+  return reply.ok ? ok({ ...reply.value, pod: admitted.value.id }) : reply;
+}
+
+async function grantThere(
+  endpoint: Item,
+  { token }: Context,
+  { pod, services }: { readonly pod: Authorized["pod"]; readonly services: Services },
+): Promise<Result<PodGrant, Extract<Reply, { readonly ok: false }>["error"]>> {
+  if (token === null) return ok({ kind: "open" });
+  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, services);
+  if (!grant.ok) return grant;
+  const { value } = grant;
+  return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
+}
+
+/** Returns `reply`, and cancels the body of the one that the client does not get. */
+async function dropped(unused: Reply, reply: Reply): Promise<Reply> {
+  if (unused.ok) await unused.value.response.body?.cancel();
+  return reply;
+}

@@ -1,0 +1,90 @@
+import { Command, InvalidArgumentError } from "commander";
+import { parsePodId } from "../../directory/pod-id.ts";
+import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { backMove, endMove, makeMove, showStatus } from "../move/move-groups.ts";
+import type { MoveOptions } from "../move/open-group.ts";
+import { planMove } from "../move/plan-groups.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+
+type Options = TargetOptions &
+  MoveOptions & {
+    readonly to?: string;
+    readonly plan?: boolean;
+    readonly back?: boolean;
+    readonly status?: boolean;
+    readonly done?: boolean;
+    readonly cleanup?: boolean;
+  };
+
+export function moveCommand(): Command {
+  return withTarget(new Command("move"))
+    .description("Moves groups to another Pod: copies their images and switches their assignments, while pulls go on.")
+    .argument("<prefix...>", "the groups, each by its prefix")
+    .option("--to <pod>", "the Pod that gets the groups")
+    .option("--plan", "show what would be copied and check both Pods, without a move")
+    .option("--status", "show which phase the groups are in, and what has been copied")
+    .option("--back", "return the groups to the Pod from which they came")
+    .option("--done", "end a move that has settled; what was not copied cannot be pulled any more")
+    .option(
+      "--cleanup",
+      "end a move that has settled, and delete the groups' manifests at the Pod from which they came",
+    )
+    .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
+    .option("--wait <seconds>", "how long each phase is given until every edge knows it", parseSeconds, 90)
+    .option("--state <folder>", "where the state of moves is saved", "moves")
+    .option("--overwrite", "remove or overwrite tags of the groups that the target has already")
+    .option("--take-over", "go on with a move that another operator has begun")
+    .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
+    .option("--yes", "do not ask for confirmation")
+    .option("--json", "the result as JSON")
+    .addHelpText(
+      "after",
+      `
+A move has four phases: copy, freeze, switch and settle. Pushes are refused during freeze and switch. If the command ends in the middle, the
+same command goes on where it was. The group then stays in settle until --done, --cleanup or --back. docs/moves.md tells the whole story.
+
+PODCTL_USER and PODCTL_PASSWORD are a user with all rights on the groups at both Pods, also for the catalog. If the Pods have different
+users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of these.
+
+  podctl move acme --to pod-b --plan
+  podctl move acme --to pod-b
+  podctl move acme --cleanup`,
+    )
+    .action(async (texts: readonly string[], options: Options) => {
+      const prefixes = texts.map((text): Prefix => orFail(parsePrefix(text)));
+      refuseNested(prefixes);
+      const target = await openTarget(options);
+      if (options.status) return showStatus(target, prefixes, options);
+      if (options.back) return backMove(target, prefixes, options);
+      if (options.done || options.cleanup)
+        return endMove(target, prefixes, { ...options, cleanup: options.cleanup === true });
+      if (options.to === undefined)
+        throw new CliFailure("want --to <pod>, or one of --status, --back, --done and --cleanup");
+      const to = orFail(parsePodId(options.to));
+      return options.plan
+        ? planMove(target, prefixes, { ...options, to })
+        : makeMove(target, prefixes, { ...options, to });
+    });
+}
+
+/** A repository must not be moved twice at the same time. */
+function refuseNested(prefixes: readonly Prefix[]): void {
+  const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
+  if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);
+}
+
+function parseCount(text: string): number {
+  if (/^[1-9]\d{0,2}$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Give a number from 1 to 999.");
+}
+
+function parseSeconds(text: string): number {
+  if (/^\d{1,5}(\.\d+)?$/.test(text)) return Number(text);
+  throw new InvalidArgumentError("Give a number of seconds, such as 90.");
+}
+
+function parseOrigin(text: string): URL {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
+  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
+}

@@ -1,0 +1,34 @@
+/** Deletes what a group left at its former Pod, once its new Pod is known to have all of it. */
+import pMap from "p-map";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import type { Both } from "./copy-blob.ts";
+import { type Group, listRepositories } from "./lists.ts";
+import { removeManifest } from "./remove.ts";
+import { headManifest, takeSnapshot } from "./snapshot.ts";
+
+type Options = Both & { readonly group: Group; readonly jobs: number };
+
+/** Returns the manifests of the former Pod that the new Pod does not have. */
+export async function missingManifests({ source, target, group, jobs }: Options): Promise<readonly string[]> {
+  const each = async (name: RepositoryName) => {
+    const { manifests } = await takeSnapshot(source, name, { jobs });
+    const missing = await pMap(
+      manifests,
+      async (digest) => ((await headManifest(target, name, digest)) === null ? [`${name}@${digest}`] : []),
+      { concurrency: jobs },
+    );
+    return missing.flat();
+  };
+  return (await pMap(await listRepositories(source, group), each, { concurrency: jobs })).flat();
+}
+
+/** Deletes every manifest of the group at the former Pod, with its tags. The registry's garbage collection then removes the blobs. Returns how many. */
+export async function deleteManifests({ source, group, jobs }: Options): Promise<number> {
+  const each = async (name: RepositoryName) => {
+    const { manifests } = await takeSnapshot(source, name, { jobs });
+    for (const digest of manifests) await removeManifest(source, name, digest);
+    return manifests.size;
+  };
+  const deleted = await pMap(await listRepositories(source, group), each, { concurrency: jobs });
+  return deleted.reduce((sum, some) => sum + some, 0);
+}

@@ -1,0 +1,110 @@
+/** Copies one blob from one registry to another. Its bytes are streamed, and a copy that breaks off is begun again. */
+import { setTimeout as sleep } from "node:timers/promises";
+import { err, ok, type Result } from "../../lib/result.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import type { Access } from "../../oci/scope.ts";
+import { CliFailure } from "../failure.ts";
+import { readBytes } from "./http-exchange.ts";
+import { pullScope } from "./lists.ts";
+import type { NamedBlob } from "./manifest-parts.ts";
+import { isOutage, pausesMs, type Registry } from "./registry.ts";
+
+export type Both = { readonly source: Registry; readonly target: Registry };
+
+/** `missing`: the source does not have the blob. */
+export type BlobCopied = "there" | "mounted" | "copied" | "missing";
+
+export const pushScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push"] });
+
+const maxAnswerBytes = 64 * 1024;
+
+/** `home` is a repository of the target that has the blob already, if one is known. */
+export async function copyBlob(
+  { source, target }: Both,
+  name: RepositoryName,
+  { blob, home }: { readonly blob: NamedBlob; readonly home: RepositoryName | null },
+): Promise<BlobCopied> {
+  const { digest } = blob;
+  const path = `/v2/${name}/blobs/${digest}`;
+  const head = await target.ask({ method: "HEAD", path, scopes: [pullScope(name)] });
+  if (head.status >= 200 && head.status < 400) return "there";
+  const from = home === null || home === name ? null : home;
+  let last = "";
+  for (const pauseMs of [...pausesMs, null]) {
+    const place = await startUpload(target, name, from === null ? null : { digest, from });
+    if (place === "mounted") return place;
+    const sent = await stream({ source, target }, { name, digest, place });
+    if (sent.ok) return sent.value;
+    last = sent.error;
+    if (pauseMs !== null) await sleep(pauseMs);
+  }
+  throw new CliFailure(
+    `blob ${digest} of "${name}" cannot be copied: ${last}; run the command again, it goes on where it was`,
+  );
+}
+
+/** OCI end-4a and end-11. Returns the path where the upload goes on. */
+async function startUpload(
+  target: Registry,
+  name: RepositoryName,
+  mount: { readonly digest: Digest; readonly from: RepositoryName } | null,
+): Promise<string> {
+  const query = mount === null ? "" : `?mount=${mount.digest}&from=${mount.from}`;
+  const scopes = mount === null ? [pushScope(name)] : [pushScope(name), pullScope(mount.from)];
+  const answer = await target.ask({
+    method: "POST",
+    path: `/v2/${name}/blobs/uploads/${query}`,
+    scopes,
+    body: new Uint8Array(),
+  });
+  if (answer.status === 201) return "mounted";
+  const { location } = answer.headers;
+  const { registry } = target.pod;
+  if (answer.status !== 202 || location === undefined || !URL.canParse(location, registry)) {
+    throw new CliFailure(
+      `Pod "${target.pod.id}" answers ${answer.status} to an upload in "${name}": ${textOf(answer.bytes)}`,
+    );
+  }
+  // The registry may believe that it has another host name, as the edge tells it.
+  const { pathname, search } = new URL(location, registry);
+  return pathname + search;
+}
+
+type Streaming = { readonly name: RepositoryName; readonly digest: Digest; readonly place: string };
+
+async function stream(
+  { source, target }: Both,
+  { name, digest, place }: Streaming,
+): Promise<Result<BlobCopied, string>> {
+  const got = await source.open({ path: `/v2/${name}/blobs/${digest}`, scopes: [pullScope(name)] });
+  if (!got.ok) return got;
+  const { status, headers, body } = got.value;
+  if (status !== 200) {
+    body.resume();
+    if (status === 404) return ok("missing");
+    return err(`Pod "${source.pod.id}" or its storage answers ${status}`);
+  }
+  const length = headers["content-length"];
+  const put = await target.open({
+    method: "PUT",
+    path: `${place}${place.includes("?") ? "&" : "?"}digest=${digest}`,
+    scopes: [pushScope(name)],
+    headers: {
+      "Content-Type": "application/octet-stream",
+      ...(length === undefined ? {} : { "Content-Length": length }),
+    },
+    body,
+  });
+  body.destroy();
+  if (!put.ok) return put;
+  const said = await readBytes(put.value.body, maxAnswerBytes);
+  if (put.value.status === 201) return ok("copied");
+  const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
+  // A registry that was restarted may have forgotten the upload.
+  if (isOutage(put.value.status) || [400, 404, 416].includes(put.value.status)) return err(text);
+  throw new CliFailure(text);
+}
+
+/** The beginning of what a registry said. */
+export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).slice(0, 300).trim();

@@ -1,0 +1,146 @@
+/** Copies the manifests of one repository, each with all that it names. */
+import { createHash } from "node:crypto";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import type { Reference, Tag } from "../../oci/reference.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import { type Both, copyBlob, pushScope, textOf } from "./copy-blob.ts";
+import type { Limit } from "./limit.ts";
+import type { NamedBlob } from "./manifest-parts.ts";
+import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
+
+/** What has been copied so far. */
+export type Copied = {
+  manifests: number;
+  tags: number;
+  blobs: number;
+  mounted: number;
+  bytes: number;
+  removed: number;
+};
+
+export const nothingCopied = (): Copied => ({ manifests: 0, tags: 0, blobs: 0, mounted: 0, bytes: 0, removed: 0 });
+
+export type CopyPorts = Both & {
+  readonly jobs: number;
+  readonly copied: Copied;
+  /** A repository of the target that has this blob, so that the registry can mount it. */
+  readonly homes: Map<Digest, RepositoryName>;
+  /** Runs at most `jobs` copies of blobs at once, over all repositories. */
+  readonly limit: Limit;
+  /** Says what cannot be copied. */
+  readonly complain: (problem: string) => void;
+};
+
+/** Each entry costs some 200 bytes. */
+const maxHomes = 500_000;
+
+type Place = CopyPorts & { readonly name: RepositoryName };
+
+export type ManifestCopy = {
+  /** Copies a manifest with its children and blobs. Returns whether the target has it then. */
+  readonly manifest: (digest: Digest) => Promise<boolean>;
+  /** Writes tags of a manifest, and copies the manifest if the target does not have it. */
+  readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
+  /** Writes the index of referrers under the tag that takes the place of the registry's list. */
+  readonly referrers: (digest: Digest, from: Snapshot) => Promise<void>;
+  /** Whether all that was asked for has been copied. */
+  readonly isWhole: () => boolean;
+};
+
+/** `before` is what the target held at the beginning. */
+export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy {
+  const { name, target, copied } = place;
+  const done = new Map<Digest, Promise<boolean>>();
+  let isWhole = true;
+  const parts = async ({ parts: { blobs, children }, digest }: Manifest): Promise<boolean> => {
+    // An index may name manifests that the source does not have, so a missing child is not counted.
+    for (const child of children) await manifest(child);
+    const copies = await Promise.all(blobs.map((blob) => copyNamedBlob(place, blob, digest)));
+    return copies.every((isThere) => isThere);
+  };
+  const copyOne = async (digest: Digest): Promise<boolean> => {
+    if (before.manifests.has(digest) || (await headManifest(target, name, digest)) !== null) return true;
+    const found = await readManifest(place, digest);
+    const isCopied = found !== null && (await parts(found)) && (await putManifest(place, found, digest));
+    isWhole &&= isCopied;
+    return isCopied;
+  };
+  const manifest = (digest: Digest): Promise<boolean> => {
+    const copying = done.get(digest) ?? copyOne(digest);
+    done.set(digest, copying);
+    return copying;
+  };
+  const tags = async (digest: Digest, names: readonly Tag[]): Promise<void> => {
+    const isThere = before.manifests.has(digest);
+    const found = await readManifest(place, digest);
+    const isReady = found !== null && (isThere || (await parts(found)));
+    isWhole &&= isReady;
+    if (found === null || !isReady) return;
+    // The first tag brings the manifest along.
+    if (!isThere) copied.manifests += 1;
+    for (const tag of names) isWhole = (await putManifest(place, found, tag)) && isWhole;
+  };
+  const referrers = async (digest: Digest, from: Snapshot): Promise<void> => {
+    const tag = fallbackTag(digest);
+    const bytes = referrersIndex((from.referrers.get(digest) ?? []).map(({ descriptor }) => descriptor));
+    if (before.tags.get(tag) !== digestOf(bytes)) await putManifest(place, { bytes, type: indexType }, tag);
+  };
+  return { manifest, tags, referrers, isWhole: () => isWhole };
+}
+
+/** Null if the source does not have the manifest any more, or gives other bytes than those of its digest. */
+async function readManifest({ source, name, complain }: Place, digest: Digest): Promise<Manifest | null> {
+  const found = await getManifest(source, name, digest);
+  if (found === null || found.digest === digest) return found;
+  complain(`${name}@${digest} has the digest ${found.digest} at Pod "${source.pod.id}", so it was not copied`);
+  return null;
+}
+
+async function putManifest(
+  { target, name, copied, complain }: Place,
+  { bytes, type }: Pick<Manifest, "bytes" | "type">,
+  reference: Reference,
+): Promise<boolean> {
+  const path = `/v2/${name}/manifests/${reference}`;
+  const headers = { "Content-Type": type };
+  const answer = await target.ask({ method: "PUT", path, scopes: [pushScope(name)], headers, body: bytes });
+  if (answer.status === 201) {
+    if (reference.includes(":")) copied.manifests += 1;
+    else copied.tags += 1;
+    return true;
+  }
+  complain(`Pod "${target.pod.id}" answers ${answer.status} to "${name}:${reference}": ${textOf(answer.bytes)}`);
+  return false;
+}
+
+/** Returns whether the target has the blob then, or need not have it. */
+function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
+  const { source, target, name, homes, copied, limit, complain } = place;
+  return limit(async () => {
+    const how = await copyBlob({ source, target }, name, { blob, home: homes.get(blob.digest) ?? null });
+    if (how === "missing") {
+      if (!blob.elsewhere)
+        complain(`${name}@${namedBy} names ${blob.digest}, which Pod "${source.pod.id}" does not have`);
+      return blob.elsewhere;
+    }
+    if (homes.size < maxHomes) homes.set(blob.digest, name);
+    if (how === "mounted") copied.mounted += 1;
+    if (how === "copied") {
+      copied.blobs += 1;
+      copied.bytes += blob.bytes;
+    }
+    return true;
+  });
+}
+const indexType = "application/vnd.oci.image.index.v1+json";
+
+function digestOf(bytes: Uint8Array): Digest | null {
+  const parsed = parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
+  return parsed.ok ? parsed.value : null;
+}
+
+/** The same referrers give the same bytes, whatever their order is. */
+function referrersIndex(descriptors: readonly object[]): Uint8Array {
+  const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
+  return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);
+}

@@ -1,0 +1,59 @@
+/** Makes one repository of the target hold what the source's holds. */
+import pMap from "p-map";
+import type { Digest } from "../../oci/digest.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import { type CopyPorts, createManifestCopy } from "./copy-manifest.ts";
+import { sizeOf, type Work, workOf } from "./differences.ts";
+import { removeManifest, removeTag } from "./remove.ts";
+import { headManifest, type Snapshot } from "./snapshot.ts";
+
+/** `isWhole`: the target now holds all that the snapshot of the source says. What was deleted at the source in the meantime is not whole. */
+export type RepositoryCopied = { readonly changes: number; readonly isWhole: boolean };
+
+export async function copyRepository(
+  name: RepositoryName,
+  [source, target]: readonly [Snapshot, Snapshot],
+  ports: CopyPorts,
+): Promise<RepositoryCopied> {
+  const work = workOf(source, target);
+  const copy = createManifestCopy({ ...ports, name }, target);
+  const tagsOf = Map.groupBy(work.tags, ([, digest]) => digest);
+  const { jobs } = ports;
+  await pMap(
+    work.manifests.filter((digest) => !tagsOf.has(digest)),
+    copy.manifest,
+    { concurrency: jobs },
+  );
+  await pMap(
+    tagsOf,
+    ([digest, tags]) =>
+      copy.tags(
+        digest,
+        tags.map(([tag]) => tag),
+      ),
+    { concurrency: jobs },
+  );
+  await pMap(work.fallbacks, (digest) => copy.referrers(digest, source), { concurrency: jobs });
+  await removeRest(name, target, work, ports);
+  return { changes: sizeOf(work), isWhole: copy.isWhole() };
+}
+
+/** Removes tags that the source does not have any more, and manifests that the source has deleted. */
+async function removeRest(
+  name: RepositoryName,
+  target: Snapshot,
+  { gone, dead }: Work,
+  ports: CopyPorts,
+): Promise<void> {
+  const deleted = await pMap(
+    dead,
+    async (digest) => ((await headManifest(ports.source, name, digest)) === null ? [digest] : []),
+    { concurrency: ports.jobs },
+  );
+  const isDeleted = new Set(deleted.flat());
+  // A manifest goes with its tags. A tag whose manifest stays is removed by itself.
+  for (const digest of isDeleted) await removeManifest(ports.target, name, digest);
+  const left = gone.filter((tag) => !isDeleted.has(target.tags.get(tag) as Digest));
+  for (const tag of left) await removeTag(ports.target, name, tag);
+  ports.copied.removed += isDeleted.size + left.length;
+}

@@ -1,0 +1,78 @@
+/** Decides what a repository's copy lacks and what it has too much, and says it in words. Pure. */
+import type { Digest } from "../../oci/digest.ts";
+import type { Tag } from "../../oci/reference.ts";
+import { fallbackTag, isFallbackTag, type Snapshot } from "./snapshot.ts";
+
+/** What must be done at the target, so that it holds what the source holds. */
+export type Work = {
+  /** Manifests to copy, whether a tag names them or not. */
+  readonly manifests: readonly Digest[];
+  /** Tags to write at the target. */
+  readonly tags: readonly (readonly [tag: Tag, digest: Digest])[];
+  /** Tags to remove from the target. */
+  readonly gone: readonly Tag[];
+  /** Manifests of the target to which nothing at the source leads. They are removed if the source does not have them at all. */
+  readonly dead: readonly Digest[];
+  /** Manifests whose referrers need a tag at the target, because only the source lists referrers. */
+  readonly fallbacks: readonly Digest[];
+};
+
+export function workOf(source: Snapshot, target: Snapshot): Work {
+  const made = madeTags(source, target);
+  const needsTags = source.listsReferrers && !target.listsReferrers;
+  return {
+    manifests: [...source.manifests].filter((digest) => !target.manifests.has(digest)),
+    tags: [...source.tags].filter(([tag, digest]) => target.tags.get(tag) !== digest),
+    gone: [...target.tags.keys()].filter((tag) => !source.tags.has(tag) && !made.has(tag)),
+    dead: [...target.manifests].filter((digest) => !source.manifests.has(digest) && !isMade(digest, target, made)),
+    fallbacks: needsTags ? [...source.referrers.keys()].filter((digest) => !source.tags.has(fallbackTag(digest))) : [],
+  };
+}
+
+/** The tags that a move makes at a registry without a list of referrers. The source does not have them. */
+function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
+  if (!source.listsReferrers || target.listsReferrers) return new Set();
+  const wanted = new Set([...source.referrers.keys()].map(fallbackTag));
+  return new Set(
+    [...target.tags.keys()].filter((tag) => isFallbackTag(tag) && wanted.has(tag) && !source.tags.has(tag)),
+  );
+}
+
+const isMade = (digest: Digest, target: Snapshot, made: ReadonlySet<Tag>): boolean =>
+  [...made].some((tag) => target.tags.get(tag) === digest);
+
+/** How much work there is. A round that did little is the last before the freeze. */
+export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;
+
+/** Says in what two copies of a repository differ, in one line for each difference. */
+export function differencesOf(
+  name: string,
+  [source, from]: readonly [Snapshot, string],
+  [target, to]: readonly [Snapshot, string],
+): readonly string[] {
+  const made = madeTags(source, target);
+  const tags = new Set([...source.tags.keys(), ...target.tags.keys()]);
+  const say = (digest: Digest | undefined) => digest ?? "nothing";
+  return [
+    ...[...tags]
+      .filter((tag) => source.tags.get(tag) !== target.tags.get(tag) && !made.has(tag))
+      .sort()
+      .map(
+        (tag) => `${name}:${tag} is ${say(source.tags.get(tag))} at ${from} and ${say(target.tags.get(tag))} at ${to}`,
+      ),
+    ...[...source.manifests]
+      .filter((digest) => !target.manifests.has(digest))
+      .map((digest) => `${name}@${digest} is at ${from} and not at ${to}`),
+    ...[...new Set([...source.referrers.keys(), ...target.referrers.keys()])].flatMap((digest) => {
+      const [one, other] = [source, target].map(({ referrers }) =>
+        (referrers.get(digest) ?? [])
+          .map((each) => each.digest)
+          .toSorted()
+          .join(" "),
+      );
+      return one === other
+        ? []
+        : [`the referrers of ${name}@${digest} are ${one || "none"} at ${from} and ${other || "none"} at ${to}`];
+    }),
+  ];
+}

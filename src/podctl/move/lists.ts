@@ -1,0 +1,122 @@
+/** What a registry lists: repositories, tags and referrers. */
+import { parseJsonObject } from "../../lib/json.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { parseTag, type Tag } from "../../oci/reference.ts";
+import { type Prefix, parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
+import type { Access } from "../../oci/scope.ts";
+import { CliFailure } from "../failure.ts";
+import type { Answer, Registry } from "./registry.ts";
+
+/** A group's repositories are those below its prefix, without those of a deeper assignment. */
+export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
+
+const isBelow = (name: string, prefix: string): boolean => name === prefix || name.startsWith(`${prefix}/`);
+export const isInGroup = (name: string, { prefix, without }: Group): boolean =>
+  isBelow(name, prefix) && !without.some((deeper) => isBelow(name, deeper));
+
+const pageEntries = 1_000;
+const catalogScope: Access = { type: "registry", name: "catalog", actions: ["*"] };
+export const pullScope = (name: string): Access => ({ type: "repository", name, actions: ["pull"] });
+
+/** Lists a group's repositories in order, by GitLab's own list where the registry has one, else by the catalog of the whole registry. */
+export async function listRepositories(registry: Registry, group: Group): Promise<readonly RepositoryName[]> {
+  const names = (await listByGitLab(registry, group)) ?? (await listByCatalog(registry));
+  const parsed = names.flatMap((text) => {
+    const name = parseRepositoryName(text);
+    return name.ok && isInGroup(name.value, group) ? [name.value] : [];
+  });
+  return [...new Set(parsed)].sort();
+}
+
+async function listByCatalog(registry: Registry): Promise<readonly string[]> {
+  const names: string[] = [];
+  for await (const answer of pages(registry, `/v2/_catalog?n=${pageEntries}`, [catalogScope])) {
+    if (answer.status !== 200) {
+      throw new CliFailure(
+        `Pod "${registry.pod.id}" answers its catalog with ${answer.status}; give podctl a user who may list it (registry:catalog:*)`,
+      );
+    }
+    names.push(...textsOf(bodyOf(answer)["repositories"]));
+  }
+  return names;
+}
+
+/** Null if the registry is not GitLab's, or does not list this group. */
+async function listByGitLab(registry: Registry, { prefix }: Group): Promise<readonly string[] | null> {
+  const scopes = [pullScope(prefix), pullScope(`${prefix}/*`)];
+  // Without a token GitLab's registry answers 401, with its version.
+  const base = await registry.ask({ path: "/gitlab/v1/", scopes: [] });
+  if (base.headers["gitlab-container-registry-version"] === undefined) return null;
+  const names: string[] = [];
+  const path = `/gitlab/v1/repository-paths/${prefix}/repositories/list/?n=${pageEntries}`;
+  for await (const answer of pages(registry, path, scopes)) {
+    if (answer.status !== 200) return null;
+    const listed: unknown = JSON.parse(new TextDecoder().decode(answer.bytes));
+    names.push(...(Array.isArray(listed) ? listed.map((each) => String(Object(each)["path"] ?? "")) : []));
+  }
+  return names;
+}
+
+/** Lists the tags of a repository. A repository that is not there has none. */
+export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
+  const tags: Tag[] = [];
+  for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {
+    if (answer.status === 404) return [];
+    if (answer.status !== 200) throw refused(registry, `the tags of "${name}"`, answer.status);
+    for (const text of textsOf(bodyOf(answer)["tags"])) {
+      const tag = parseTag(text);
+      if (tag.ok) tags.push(tag.value);
+    }
+  }
+  return tags;
+}
+
+/** A descriptor in a list of referrers, as the registry gives it. */
+export type Referrer = { readonly digest: Digest; readonly descriptor: object };
+
+/** Lists the manifests that refer to this one. Null if the registry has no such list (OCI end-12). */
+export async function listReferrers(
+  registry: Registry,
+  name: RepositoryName,
+  digest: Digest,
+): Promise<readonly Referrer[] | null> {
+  const referrers: Referrer[] = [];
+  for await (const answer of pages(registry, `/v2/${name}/referrers/${digest}`, [pullScope(name)])) {
+    if (answer.status !== 200 || !/json/.test(answer.headers["content-type"] ?? "")) return null;
+    const { manifests } = bodyOf(answer);
+    if (!Array.isArray(manifests)) return null;
+    for (const descriptor of manifests.map(Object)) {
+      const parsed = parseDigest(String(descriptor.digest));
+      if (parsed.ok) referrers.push({ digest: parsed.value, descriptor });
+    }
+  }
+  return referrers;
+}
+
+/** Follows `Link: <…>; rel="next"`, as long as it leads on. */
+async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
+  const seen = new Set<string>();
+  for (let path: string | null = first; path !== null; ) {
+    seen.add(path);
+    const answer: Answer = await registry.ask({ path, scopes });
+    yield answer;
+    const next: string | null = nextOf(answer, registry.pod.registry);
+    path = next !== null && !seen.has(next) ? next : null;
+  }
+}
+
+function nextOf({ headers }: Answer, origin: string): string | null {
+  const link = [headers["link"] ?? []].flat().join(", ");
+  const [, target] = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link) ?? [];
+  if (target === undefined || !URL.canParse(target, origin)) return null;
+  const { pathname, search } = new URL(target, origin);
+  return pathname + search;
+}
+
+const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>
+  parseJsonObject(new TextDecoder().decode(bytes)) ?? {};
+const textsOf = (value: unknown): readonly string[] =>
+  Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
+
+export const refused = ({ pod }: Registry, what: string, status: number): CliFailure =>
+  new CliFailure(`Pod "${pod.id}" answers ${status} for ${what}`);

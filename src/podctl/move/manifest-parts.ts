@@ -1,0 +1,56 @@
+/** What a manifest names. Pure. Unlike the edge, which proves nothing by a manifest that is odd in any way, a move copies all that it can read. */
+import { parseJsonObject } from "../../lib/json.ts";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+
+/** A blob that a manifest names. `elsewhere`: the manifest says where else it is, so a registry need not have it. */
+export type NamedBlob = { readonly digest: Digest; readonly bytes: number; readonly elsewhere: boolean };
+
+export type ManifestParts = {
+  readonly blobs: readonly NamedBlob[];
+  /** The manifests of an index. */
+  readonly children: readonly Digest[];
+  /** The manifest that this one refers to (OCI image spec, `subject`). */
+  readonly subject: Digest | null;
+};
+
+const nothing: ManifestParts = { blobs: [], children: [], subject: null };
+const manifestType = /manifest|index/i;
+
+/** Reads each kind of manifest: images, indexes, artifacts, and docker's first schema. */
+export function partsOf(bytes: Uint8Array): ManifestParts {
+  const manifest = parseJsonObject(new TextDecoder().decode(bytes));
+  if (manifest === null) return nothing;
+  const { config, layers, blobs, fsLayers, manifests, subject } = manifest;
+  const named = [config, ...listOf(layers), ...listOf(blobs)].flatMap(blobOf);
+  const first = listOf(fsLayers).flatMap((layer) => blobOf({ digest: Object(layer)["blobSum"] }));
+  const listed = listOf(manifests).map((each) => ({
+    ...blobOf(each)[0],
+    type: String(Object(each)["mediaType"] ?? ""),
+  }));
+  // An index of a build cache names its layers like manifests.
+  const [children, cached] = [listed.filter(isChild), listed.filter((each) => !isChild(each))];
+  return {
+    blobs: unique([...named, ...first, ...cached.flatMap((blob) => (isBlob(blob) ? [blob] : []))]),
+    children: [...new Set(children.flatMap(({ digest }) => digest ?? []))],
+    subject: blobOf(subject)[0]?.digest ?? null,
+  };
+}
+
+type Listed = Partial<NamedBlob> & { readonly type: string };
+
+const isChild = ({ type }: Listed): boolean => type === "" || manifestType.test(type);
+const isBlob = (blob: Listed): blob is Listed & NamedBlob => blob.digest !== undefined;
+const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
+
+function blobOf(descriptor: unknown): readonly NamedBlob[] {
+  const { digest, size, urls, mediaType } = Object(descriptor) as Readonly<Record<string, unknown>>;
+  const parsed = typeof digest === "string" ? parseDigest(digest) : null;
+  if (parsed === null || !parsed.ok) return [];
+  const elsewhere =
+    listOf(urls).length > 0 || (typeof mediaType === "string" && /foreign|nondistributable/i.test(mediaType));
+  return [{ digest: parsed.value, bytes: typeof size === "number" ? size : 0, elsewhere }];
+}
+
+const unique = (blobs: readonly NamedBlob[]): readonly NamedBlob[] => [
+  ...new Map(blobs.map((blob) => [blob.digest, blob])).values(),
+];

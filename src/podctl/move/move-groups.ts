@@ -1,0 +1,127 @@
+/** What `podctl move` does with each of its groups, all at the same time. */
+import type { PodId } from "../../directory/pod-id.ts";
+import { confirmWrite, showWrite } from "../confirm.ts";
+import { CliFailure } from "../failure.ts";
+import { counted, note, print, printJson } from "../output.ts";
+import type { Target } from "../target/target.ts";
+import { deleteManifests, missingManifests } from "./cleanup-group.ts";
+import { isInGroup } from "./lists.ts";
+import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
+import { openMoveTarget } from "./open-move.ts";
+import { type LiveAssignment, readAssignment } from "./phases.ts";
+import { refuseUnready } from "./plan-groups.ts";
+import { endSettled, giveUp, runMove, type Way } from "./run-move.ts";
+import { readState, type StateFile, stateFileOf } from "./state-file.ts";
+
+const maxShown = 20;
+
+export async function makeMove(
+  target: Target,
+  prefixes: Prefixes,
+  options: MoveOptions & { readonly to: PodId },
+): Promise<void> {
+  const { to } = options;
+  showWrite([`${prefixes.join(", ")} is moved to ${to}. Pushes are refused for some minutes at the end.`], options);
+  await confirmWrite(`Move this at ${target.name}?`, options.yes);
+  const opened = await openMoveTarget(target, options.edge);
+  await forEach(prefixes, options, async (prefix) => {
+    const way = (live: LiveAssignment): Way => ({ from: live.pod, to, way: "there" });
+    return withGroup(opened, prefix, { ...options, way }, async (group) => {
+      if (group.live.record?.move === undefined) {
+        await refuseUnready(opened, group, options);
+        await group.ports.state.reset();
+      }
+      await runMove(group.ports, group.way, group.copy);
+      return reportOf(group, "settle");
+    });
+  });
+}
+
+export async function backMove(target: Target, prefixes: Prefixes, options: MoveOptions): Promise<void> {
+  showWrite([`${prefixes.join(", ")} goes back to the Pod from which it came.`], options);
+  await confirmWrite(`Write this to ${target.name}?`, options.yes);
+  const opened = await openMoveTarget(target, options.edge);
+  await forEach(prefixes, options, async (prefix) =>
+    withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
+      const isSettled = group.way.way === "back";
+      // What was copied on the way there says nothing about the way back.
+      if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
+      if (isSettled) await runMove(group.ports, group.way, group.copy);
+      else await giveUp(group.ports, group.way);
+      await group.ports.state.remove();
+      return reportOf(group, null);
+    }),
+  );
+}
+
+/** A group that has settled, or is on its way back already, moves to the Pod from which it came. Any other group never left that Pod. */
+function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
+  const move = record?.move;
+  if (move === undefined) throw new CliFailure("the group is not being moved");
+  if (move.phase === "settle") return { from: move.to, to: pod, way: "back" };
+  return state.header?.way === "back"
+    ? { from: pod, to: move.to, way: "back" }
+    : { from: pod, to: move.to, way: "there" };
+}
+
+export async function endMove(
+  target: Target,
+  prefixes: Prefixes,
+  options: MoveOptions & { readonly cleanup: boolean },
+): Promise<void> {
+  const what = options.cleanup
+    ? "its manifests at the Pod from which it came are deleted"
+    : "what was not copied is out of reach";
+  showWrite([`The move of ${prefixes.join(", ")} ends: ${what}.`], options);
+  await confirmWrite(`Write this to ${target.name}?`, options.yes);
+  const opened = await openMoveTarget(target, options.edge);
+  const way = ({ record, pod }: LiveAssignment): Way => {
+    if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way: "there" };
+    throw new CliFailure("only a move that has settled can be ended");
+  };
+  await forEach(prefixes, options, async (prefix) =>
+    withGroup(opened, prefix, { ...options, way }, async (group) => {
+      if (options.cleanup) refuseProbe(group);
+      const scope = { ...group.both, group: group.group, jobs: options.jobs };
+      const missing = options.cleanup ? await missingManifests(scope) : [];
+      if (missing.length > 0) throw new CliFailure(missingText(group, missing));
+      await endSettled(group.ports, group.way, options.cleanup);
+      const deleted = options.cleanup ? await deleteManifests(scope) : 0;
+      await group.ports.state.remove();
+      if (options.cleanup) note(`${prefix}: ${counted(deleted, "manifest")} deleted at ${group.way.from}`);
+      return { ...reportOf(group, null), deleted };
+    }),
+  );
+}
+
+/** Without its probe blob, a Pod cannot be checked any more, neither by doctor nor by the edge. */
+function refuseProbe({ both, group }: OpenedGroup): void {
+  const { id, probe } = both.source.pod;
+  if (probe === undefined || !isInGroup(probe.repository, group)) return;
+  throw new CliFailure(
+    `the probe of Pod "${id}" is in "${probe.repository}", which --cleanup would delete; give the Pod another probe in the topology first`,
+  );
+}
+
+const missingText = ({ way, ports }: OpenedGroup, missing: readonly string[]): string =>
+  [
+    `"${ports.prefix}" has ${counted(missing.length, "manifest")} at ${way.from} that ${way.to} does not have, so nothing was deleted:`,
+    ...missing.slice(0, maxShown).map((each) => `  ${each}`),
+  ].join("\n");
+
+export async function showStatus(target: Target, prefixes: Prefixes, { state, json }: MoveOptions): Promise<void> {
+  const kv = target.openKv();
+  const all = await Promise.all(
+    prefixes.map(async (prefix) => {
+      const { record, pod } = await readAssignment(kv, prefix);
+      const { copied } = await readState(stateFileOf(state, prefix));
+      return { prefix, pod, move: record?.move ?? null, repositoriesCopied: copied.size };
+    }),
+  );
+  if (json) return printJson(all);
+  for (const { prefix, pod, move, repositoriesCopied } of all) {
+    const saved = `${counted(repositoriesCopied, "repository").replace("repositorys", "repositories")} copied by this folder's moves`;
+    if (move === null) print(`${prefix} is at ${pod}, and is not being moved.`);
+    else print(`${prefix} is being moved from ${pod} to ${move.to}: ${move.phase} since ${move.since}; ${saved}.`);
+  }
+}

@@ -1,0 +1,133 @@
+/** Opens each group of a command for this process alone. */
+import type { PodId } from "../../directory/pod-id.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
+import { note, printJson, startProgress } from "../output.ts";
+import type { Both } from "./copy-blob.ts";
+import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
+import type { Group } from "./lists.ts";
+import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
+import { type LiveAssignment, readAssignment } from "./phases.ts";
+import type { MovePorts, Way } from "./run-move.ts";
+import { openStateFile, type StateFile } from "./state-file.ts";
+import { completeStep } from "./write-step.ts";
+
+export type MoveOptions = {
+  readonly jobs: number;
+  /** In seconds. */
+  readonly wait: number;
+  readonly state: string;
+  readonly takeOver?: boolean;
+  readonly overwrite?: boolean;
+  readonly edge?: URL;
+  readonly yes?: boolean;
+  readonly json?: boolean;
+};
+
+export type Prefixes = readonly Prefix[];
+
+/** One group, with all that a move needs to go on with it. */
+export type OpenedGroup = {
+  readonly ports: MovePorts;
+  readonly way: Way;
+  readonly group: Group;
+  readonly both: Both;
+  readonly live: LiveAssignment;
+  readonly copy: GroupCopy;
+};
+
+export type Pods = { readonly from: PodId; readonly to: PodId };
+
+export async function openBoth(opened: MoveTarget, { from, to }: Pods, jobs: number): Promise<Both> {
+  const registries = await openRegistries(opened, { pods: [from, to], named: to, jobs });
+  const [source, target] = [registries.get(from), registries.get(to)];
+  if (source === undefined || target === undefined) throw new Error("both registries were opened");
+  return { source, target };
+}
+
+export const closeBoth = ({ source, target }: Both): void => {
+  source.close();
+  target.close();
+};
+
+export type Report = object;
+export const reportOf = ({ ports, way, copy }: OpenedGroup, phase: string | null): Report => ({
+  prefix: ports.prefix,
+  ...way,
+  phase,
+  copied: copy.copied,
+});
+
+/** Does the same with each group at the same time. One that fails does not end the others. */
+export async function forEach(
+  prefixes: Prefixes,
+  { json }: MoveOptions,
+  work: (prefix: Prefix) => Promise<Report>,
+): Promise<void> {
+  const ended = await Promise.allSettled(prefixes.map(work));
+  const reports = ended.flatMap((each) => (each.status === "fulfilled" ? [each.value] : []));
+  if (json) printJson(reports);
+  const failures = ended.flatMap((each) => (each.status === "rejected" ? [each.reason as Error] : []));
+  const unexpected = failures.find((failure) => !(failure instanceof CliFailure));
+  if (unexpected !== undefined) throw unexpected;
+  if (failures.length > 0) throw new CliFailure(failures.map(({ message }) => message).join("\n"));
+}
+
+type GroupOptions = MoveOptions & { readonly way: (live: LiveAssignment, state: StateFile) => Way };
+
+/** Opens a group for this process alone, and closes it again. */
+export async function withGroup(
+  opened: MoveTarget,
+  prefix: Prefix,
+  options: GroupOptions,
+  work: (group: OpenedGroup) => Promise<Report>,
+): Promise<Report> {
+  const state = await openStateFile(options.state, prefix);
+  try {
+    const live = await readAssignment(opened.kv, prefix);
+    refuseOthers(prefix, live, { state, takeOver: options.takeOver === true });
+    await completeStep(opened.kv, prefix);
+    const way = options.way(live, state);
+    const group = await readGroup(opened.kv, prefix);
+    const both = await openBoth(opened, way, options.jobs);
+    const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
+    const ports = { kv: opened.kv, prefix, state, waitMs: options.wait * 1_000, say };
+    const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
+    const copy = createGroupCopy({
+      ...both,
+      group,
+      jobs: options.jobs,
+      progress: { saved, save: state.save, onRepository: showRepositories(prefix) },
+    });
+    try {
+      return await work({ ports, way, group, both, live, copy });
+    } finally {
+      closeBoth(both);
+    }
+  } finally {
+    await state.release();
+  }
+}
+
+/** Shows how far a round is. Each round begins anew. */
+function showRepositories(prefix: Prefix): (done: number, all: number) => void {
+  let progress: ReturnType<typeof startProgress> | null = null;
+  return (done, all) => {
+    if (done === 1) progress = startProgress(`${prefix}: repositories`, all);
+    progress?.advance(1);
+    if (done === all) progress?.end();
+  };
+}
+
+function refuseOthers(
+  prefix: Prefix,
+  { record }: LiveAssignment,
+  { state, takeOver }: { readonly state: StateFile; readonly takeOver: boolean },
+): void {
+  const move = record?.move;
+  if (move === undefined || takeOver || state.sinces.has(move.since)) return;
+  throw new CliFailure(
+    `another operator is moving "${prefix}" to "${move.to}" (${move.phase} since ${move.since}); ` +
+      "if that operator has given up, go on with --take-over",
+  );
+}

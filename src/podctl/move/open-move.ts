@@ -1,0 +1,92 @@
+/** Opens what a move works on: the group, both registries, and the checks that both Pods must pass. */
+
+import type { Pod } from "../../directory/directory.ts";
+import { nameIn, routeKey } from "../../directory/keys.ts";
+import type { PodId } from "../../directory/pod-id.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import { checkDeployment } from "../doctor/check-deployment.ts";
+import type { Check } from "../doctor/findings.ts";
+import type { User } from "../doctor/pod-under-test.ts";
+import { CliFailure } from "../failure.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import type { EdgeAccess, Target } from "../target/target.ts";
+import { openDirectory, type TracedDirectory } from "../target/traced-directory.ts";
+import type { Group } from "./lists.ts";
+import { openRegistry, type Registry } from "./registry.ts";
+import { passwordVariable, userVariable } from "./tokens.ts";
+
+export type MoveTarget = {
+  readonly kv: KvStore;
+  readonly target: Target;
+  readonly access: EdgeAccess;
+  readonly directory: TracedDirectory["directory"];
+};
+
+export async function openMoveTarget(target: Target, edge: URL | undefined): Promise<MoveTarget> {
+  const kv = target.openKv();
+  return { kv, target, access: await target.openEdge(edge), directory: openDirectory(target, kv).directory };
+}
+
+/** A group has no repositories of a deeper assignment, because those belong to another Pod. */
+export async function readGroup(kv: KvStore, prefix: Prefix): Promise<Group> {
+  const without: Prefix[] = [];
+  for await (const page of kv.list(`${routeKey(prefix)}/`))
+    without.push(...page.map(({ key }) => nameIn(key) as Prefix));
+  return { prefix, without };
+}
+
+export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod> {
+  const pod = await directory.pod(id);
+  if (!pod.ok) throw new CliFailure(pod.error.text);
+  if (pod.value === null)
+    throw new CliFailure(`Pod "${id}" is not in KV; add it to the topology file and apply that first`);
+  return pod.value;
+}
+
+/**
+ * Returns the operator's login at a Pod: the Pod's own variables, else the login for all. With `credentials: own`, the login for all belongs to the default
+ * Pod and to the Pod that the operator names.
+ */
+export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
+  const { [userVariable(id)]: name, [passwordVariable(id)]: password } = process.env;
+  if (name && password) return { name, password };
+  const settings = await directory.record();
+  if (!settings.ok) throw new CliFailure(settings.error.text);
+  const { credentials, default: fallback } = settings.value;
+  return credentials === "shared" || fallback === id || isNamed ? access.user : null;
+}
+
+type Opening = { readonly pods: readonly PodId[]; readonly named: PodId; readonly jobs: number };
+
+export async function openRegistries(
+  opened: MoveTarget,
+  { pods, named, jobs }: Opening,
+): Promise<ReadonlyMap<PodId, Registry>> {
+  const registries = new Map<PodId, Registry>();
+  for (const id of new Set(pods)) {
+    const user = await userAt(opened, id, id === named);
+    registries.set(id, openRegistry(await readPod(opened, id), { user, jobs, auth: opened.target.auth }));
+  }
+  return registries;
+}
+
+/** Makes doctor's checks of a Pod, with those that write, because a move writes and deletes. */
+export async function checkPod(
+  { access, directory, target }: MoveTarget,
+  id: PodId,
+  user: User | null,
+): Promise<readonly Check[]> {
+  const { origin, probeToken } = access;
+  const edgeHosts = [...new Set([...target.edgeHosts, new URL(origin).hostname])];
+  const checks = await checkDeployment({
+    directory,
+    pods: [id],
+    named: true,
+    probeToken,
+    user,
+    edge: origin,
+    edgeHosts,
+    write: true,
+  });
+  return checks.filter(({ pod }) => pod === id);
+}

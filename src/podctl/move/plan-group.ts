@@ -1,0 +1,87 @@
+/** Says what a move would copy, and what is at the target already. Nothing is written. */
+import pMap from "p-map";
+import type { Digest } from "../../oci/digest.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import type { Both } from "./copy-blob.ts";
+import { workOf } from "./differences.ts";
+import { type Group, listRepositories } from "./lists.ts";
+import { getManifest, takeSnapshot } from "./snapshot.ts";
+
+export type GroupPlan = {
+  readonly repositories: number;
+  /** What the source holds. */
+  readonly tags: number;
+  readonly manifests: number;
+  /** What is left to copy. A blob that several manifests name counts once. */
+  readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
+  /** Tags of the target that the source does not have, or has for another manifest. A move would remove or overwrite them. */
+  readonly inTheWay: readonly string[];
+};
+
+type Options = Both & {
+  readonly group: Group;
+  readonly jobs: number;
+  /** Whether to read each manifest that is left to copy, because only that shows its size. */
+  readonly sizes: boolean;
+  readonly onRepository?: (done: number, all: number) => void;
+};
+
+export async function planGroup({
+  source,
+  target,
+  group,
+  jobs,
+  sizes: isSized,
+  onRepository,
+}: Options): Promise<GroupPlan> {
+  const lists = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
+  const names = [...new Set(lists.flat())].sort();
+  const blobs = new Set<Digest>();
+  let done = 0;
+  const each = async (name: RepositoryName) => {
+    const [held, there] = await Promise.all([source, target].map((registry) => takeSnapshot(registry, name, { jobs })));
+    if (held === undefined || there === undefined) throw new Error("there are two registries");
+    const work = workOf(held, there);
+    const sizes = await pMap(isSized ? work.manifests : [], (digest) => newBytes(name, digest, { source, blobs }), {
+      concurrency: jobs,
+    });
+    done += 1;
+    onRepository?.(done, names.length);
+    return {
+      tags: held.tags.size,
+      manifests: held.manifests.size,
+      toCopy: { tags: work.tags.length, manifests: work.manifests.length, bytes: sumOf(sizes) },
+      inTheWay: [
+        ...work.gone.map((tag) => `${name}:${tag} is only at ${target.pod.id}`),
+        ...work.tags
+          .filter(([tag]) => there.tags.has(tag))
+          .map(([tag]) => `${name}:${tag} is another manifest at ${target.pod.id}`),
+      ],
+    };
+  };
+  const plans = await pMap(names, each, { concurrency: jobs });
+  const sum = (count: (plan: (typeof plans)[number]) => number) => sumOf(plans.map(count));
+  return {
+    repositories: lists[0]?.length ?? 0,
+    tags: sum(({ tags }) => tags),
+    manifests: sum(({ manifests }) => manifests),
+    toCopy: {
+      tags: sum(({ toCopy }) => toCopy.tags),
+      manifests: sum(({ toCopy }) => toCopy.manifests),
+      bytes: sum(({ toCopy }) => toCopy.bytes),
+    },
+    inTheWay: plans.flatMap(({ inTheWay }) => inTheWay),
+  };
+}
+
+type Counting = { readonly source: Both["source"]; readonly blobs: Set<Digest> };
+
+async function newBytes(name: RepositoryName, digest: Digest, { source, blobs }: Counting): Promise<number> {
+  const manifest = await getManifest(source, name, digest);
+  if (manifest === null) return 0;
+  const fresh = manifest.parts.blobs.filter((blob) => !blobs.has(blob.digest));
+  for (const blob of fresh) blobs.add(blob.digest);
+  return manifest.bytes.byteLength + sumOf(fresh.map(({ bytes }) => bytes));
+}
+
+const sumOf = (numbers: readonly number[]): number => numbers.reduce((sum, number) => sum + number, 0);

@@ -1,0 +1,97 @@
+/** Says what a move would do, and refuses a move that cannot be made. */
+import type { PodId } from "../../directory/pod-id.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import { advice, type Check } from "../doctor/findings.ts";
+import { CliFailure } from "../failure.ts";
+import { count, counted, print, printJson, startProgress } from "../output.ts";
+import type { Target } from "../target/target.ts";
+import type { Group } from "./lists.ts";
+import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
+import { checkPod, type MoveTarget, openMoveTarget, readGroup, userAt } from "./open-move.ts";
+import { readAssignment } from "./phases.ts";
+import { type GroupPlan, planGroup } from "./plan-group.ts";
+
+export async function planMove(
+  target: Target,
+  prefixes: Prefixes,
+  options: MoveOptions & { readonly to: PodId },
+): Promise<void> {
+  const opened = await openMoveTarget(target, options.edge);
+  const plans = await Promise.all(
+    prefixes.map(async (prefix) => {
+      const { pod: from } = await readAssignment(opened.kv, prefix);
+      const group = await readGroup(opened.kv, prefix);
+      const checks = await checkBoth(opened, { from, to: options.to });
+      const isReady = checks.every(({ status }) => status !== "finding");
+      const plan = isReady ? await planOne(opened, { ...options, from, group, sizes: true }) : null;
+      return { prefix, from, to: options.to, plan, checks };
+    }),
+  );
+  const isRefused = plans.some(({ plan }) => plan === null || (plan.inTheWay.length > 0 && !options.overwrite));
+  if (options.json) printJson(plans.map((each) => ({ ...each, checks: each.checks.filter(isFinding) })));
+  else for (const each of plans) print([...planLines(each), ...findingLines(each.checks)].join("\n"));
+  if (isRefused) process.exitCode = 1;
+}
+
+const isFinding = ({ status }: Check): boolean => status === "finding";
+
+const findingLines = (checks: readonly Check[]): readonly string[] =>
+  checks.flatMap((check) =>
+    check.status === "finding" ? [`  ${check.pod}, ${check.check}: ${check.text}; ${advice[check.finding]}`] : [],
+  );
+
+type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: PodId; readonly plan: GroupPlan | null };
+
+function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
+  if (plan === null) return [`${prefix} cannot be moved from ${from} to ${to} until these findings are gone:`];
+  const { repositories, tags, manifests, toCopy, inTheWay } = plan;
+  return [
+    `${prefix} moves from ${from} to ${to}.`,
+    `  ${from} has ${counted(repositories, "tagged repository").replace("repositorys", "repositories")}, ${counted(tags, "tag")}, ${counted(manifests, "manifest")}`,
+    `  to copy: ${counted(toCopy.tags, "tag")}, ${counted(toCopy.manifests, "manifest")}, at most ${count(toCopy.bytes)} bytes`,
+    ...inTheWayLines(inTheWay, to),
+  ];
+}
+
+const maxShown = 20;
+
+const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
+  tags.length === 0
+    ? []
+    : [
+        `  ${to} has ${counted(tags.length, "tag")} that the move would remove or overwrite; it does so only with --overwrite:`,
+        ...tags.slice(0, maxShown).map((each) => `    ${each}`),
+      ];
+
+async function planOne(
+  opened: MoveTarget,
+  { from, to, group, jobs, sizes }: MoveOptions & { from: PodId; to: PodId; group: Group; sizes: boolean },
+): Promise<GroupPlan> {
+  const both = await openBoth(opened, { from, to }, jobs);
+  const progress = startProgress(`${group.prefix}: repositories looked at`, null);
+  const plan = await planGroup({ ...both, group, jobs, sizes, onRepository: () => progress.advance(1) });
+  progress.end();
+  closeBoth(both);
+  return plan;
+}
+
+async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readonly Check[]> {
+  if (from === to) throw new CliFailure(`the group is at Pod "${to}" already`);
+  const checks = [from, to].map(async (id) => checkPod(opened, id, await userAt(opened, id, id === to)));
+  return (await Promise.all(checks)).flat();
+}
+
+/** A move begins only if both Pods are well, and nothing at the target is in the way. */
+export async function refuseUnready(
+  opened: MoveTarget,
+  { way, group, ports }: OpenedGroup,
+  options: MoveOptions,
+): Promise<void> {
+  const checks = await checkBoth(opened, way);
+  const findings = findingLines(checks);
+  if (findings.length > 0)
+    throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
+  const { inTheWay } = await planOne(opened, { ...options, ...way, group, sizes: false });
+  if (inTheWay.length > 0 && !options.overwrite)
+    throw new CliFailure([`${ports.prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));
+}

@@ -1,0 +1,102 @@
+/** One Pod's registry, as a move reads and writes it. Failures that may end soon are tried again, and what goes on failing ends the command. */
+
+import type { Readable } from "node:stream";
+import { setTimeout as sleep } from "node:timers/promises";
+import type { Pod } from "../../directory/directory.ts";
+import { err, ok, type Result } from "../../lib/result.ts";
+import type { Access } from "../../oci/scope.ts";
+import type { User } from "../doctor/pod-under-test.ts";
+import { CliFailure } from "../failure.ts";
+import { type Connections, exchange, openConnections, type Received, readBytes } from "./http-exchange.ts";
+import { createLimit } from "./limit.ts";
+import { openTokens } from "./tokens.ts";
+
+export type Question = {
+  readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
+  /** A path with its query, or a URL that the registry itself named. */
+  readonly path: string;
+  readonly scopes: readonly Access[];
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: Uint8Array | Readable;
+};
+
+/** A whole answer, which may be a refusal. */
+export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
+
+export type Registry = {
+  readonly pod: Pod;
+  /** Asks until the registry answers with something else than an outage. */
+  readonly ask: (question: Question) => Promise<Answer>;
+  /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
+  readonly open: (question: Question) => Promise<Result<Received, string>>;
+  readonly close: () => void;
+};
+
+/** distribution takes manifests of at most 4 MiB. */
+const maxAnswerBytes = 16 * 1024 * 1024;
+/** A registry that is being restarted is asked again for about a minute. */
+export const pausesMs: readonly number[] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000];
+export const isOutage = (status: number): boolean => status === 429 || (status >= 500 && status !== 501);
+
+export type RegistryOptions = {
+  readonly user: User | null;
+  /** How many requests may be under way at once. */
+  readonly jobs: number;
+  readonly auth: "token" | "none";
+};
+
+export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): Registry {
+  const connections = openConnections(2 * jobs);
+  const tokens = openTokens(pod, user);
+  const isAllowed = createLimit(jobs);
+  const send = async (question: Question, fresh: boolean): Promise<Result<Received, string>> => {
+    const { method = "GET", path, scopes, headers = {}, body } = question;
+    const isOpen = auth === "none" || scopes.length === 0;
+    const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
+    const url = new URL(path, pod.registry);
+    return exchange(
+      { method, url, headers: { ...headers, ...authorization }, ...(body === undefined ? {} : { body }) },
+      connections,
+    );
+  };
+  const sendWhole = async (question: Question, fresh: boolean): Promise<Result<Answer, string>> => {
+    const received = await send(question, fresh);
+    if (!received.ok) return received;
+    const { body, ...head } = received.value;
+    const bytes = await readBytes(body, maxAnswerBytes);
+    return bytes.ok ? ok({ ...head, bytes: bytes.value }) : bytes;
+  };
+  return {
+    pod,
+    ask: (question) =>
+      isAllowed(async () => {
+        let last = "";
+        for (const pauseMs of [...pausesMs, null]) {
+          let answer = await sendWhole(question, false);
+          // A token may have ended in the meantime, or may be from before a restart of the token service.
+          if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
+          if (answer.ok && !isOutage(answer.value.status)) return answer.value;
+          last = answer.ok ? `it answers ${answer.value.status}` : answer.error;
+          if (pauseMs !== null) await sleep(pauseMs);
+        }
+        throw new CliFailure(
+          `the registry of Pod "${pod.id}" fails: ${last}; run the command again, it goes on where it was`,
+        );
+      }),
+    open: (question) => isAllowed(async () => follow(await send(question, false), { pod, connections })),
+    close: connections.close,
+  };
+}
+
+/** Follows one redirect, as clients do. The storage must not see the token. */
+async function follow(
+  received: Result<Received, string>,
+  { pod, connections }: { readonly pod: Pod; readonly connections: Connections },
+): Promise<Result<Received, string>> {
+  if (!received.ok || received.value.status < 300 || received.value.status > 308) return received;
+  const { headers, body } = received.value;
+  body.resume();
+  if (headers.location === undefined || !URL.canParse(headers.location, pod.registry))
+    return err("a redirect leads nowhere");
+  return exchange({ method: "GET", url: new URL(headers.location, pod.registry), headers: {} }, connections);
+}

@@ -1,0 +1,50 @@
+/** Removes tags and manifests from a registry. */
+import { createHash, randomUUID } from "node:crypto";
+import type { Digest } from "../../oci/digest.ts";
+import type { Tag } from "../../oci/reference.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import type { Access } from "../../oci/scope.ts";
+import { CliFailure } from "../failure.ts";
+import { pushScope, textOf } from "./copy-blob.ts";
+import type { Answer, Registry } from "./registry.ts";
+
+const deleteScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push", "delete"] });
+
+/** Removes a manifest and, at most registries, its tags. It may be gone already. */
+export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {
+  const path = `/v2/${name}/manifests/${digest}`;
+  const answer = await registry.ask({ method: "DELETE", path, scopes: [deleteScope(name)] });
+  if (![200, 202, 404].includes(answer.status)) throw refusedDelete(registry, `${name}@${digest}`, answer);
+}
+
+/**
+ * Removes a tag, and leaves its manifest. Some registries delete no tag by its name (docker-registry 2.8). There the tag is put on a manifest of its own,
+ * which is then deleted with it.
+ */
+export async function removeTag(registry: Registry, name: RepositoryName, tag: Tag): Promise<void> {
+  const path = `/v2/${name}/manifests/${tag}`;
+  const answer = await registry.ask({ method: "DELETE", path, scopes: [deleteScope(name)] });
+  if ([200, 202, 404].includes(answer.status)) return;
+  if (![400, 405].includes(answer.status)) throw refusedDelete(registry, `${name}:${tag}`, answer);
+  const bytes = Buffer.from(
+    JSON.stringify({
+      schemaVersion: 2,
+      mediaType: indexType,
+      manifests: [],
+      annotations: { "podctl.move": randomUUID() },
+    }),
+  );
+  const headers = { "Content-Type": indexType };
+  const put = await registry.ask({ method: "PUT", path, scopes: [pushScope(name)], headers, body: bytes });
+  if (put.status !== 201) throw refusedDelete(registry, `${name}:${tag}`, put);
+  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}` as Digest;
+  await removeManifest(registry, name, digest);
+}
+
+const indexType = "application/vnd.oci.image.index.v1+json";
+
+const refusedDelete = ({ pod }: Registry, what: string, { status, bytes }: Answer): CliFailure =>
+  new CliFailure(
+    `Pod "${pod.id}" answers ${status} to the deletion of "${what}", which the other Pod does not have any more: ${textOf(bytes)}; ` +
+      "turn on deletes in the registry (storage.delete.enabled) and run the command again",
+  );

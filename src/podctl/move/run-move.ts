@@ -1,0 +1,181 @@
+/** The steps of a move, from the phase in which the group is to the end. A step that was interrupted is done again. */
+import { setTimeout as sleep } from "node:timers/promises";
+import type { MovePhase } from "../../directory/moves.ts";
+import type { PodId } from "../../directory/pod-id.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import type { GroupCopy } from "./copy-group.ts";
+import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
+import type { StateFile } from "./state-file.ts";
+import { writeStep } from "./write-step.ts";
+
+export type MovePorts = {
+  readonly kv: KvStore;
+  readonly prefix: Prefix;
+  readonly state: StateFile;
+  /** How long a phase is given until every edge knows it. */
+  readonly waitMs: number;
+  readonly say: (text: string) => void;
+};
+
+/** The Pods of a move, in its direction. Back from `settle`, the group moves to the Pod from which it came. */
+export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
+
+/** A round that changed at most so much is the last one before writes are refused. */
+const smallRound = 20;
+/** A group that changes faster than it is copied would never be moved. */
+const maxRounds = 30;
+/** How often differences are looked for again. A push that began before the freeze may end during it. */
+const compareTries = 3;
+
+/** Writes the next step, and gives it the time until every edge knows it. */
+async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
+  const { kv, prefix, state } = ports;
+  const live = await readAssignment(kv, prefix);
+  const since = new Date().toISOString();
+  await state.write({ v: 1, from, to, way, since });
+  await writeStep(kv, prefix, { from: live, step, since });
+}
+
+export async function waitUntilSeen({ kv, prefix, waitMs, say }: MovePorts): Promise<void> {
+  const { record } = await readAssignment(kv, prefix);
+  const sinceMs = record?.move === undefined ? Date.now() : Date.parse(record.move.since);
+  const leftMs = sinceMs + waitMs - Date.now();
+  if (leftMs <= 0) return;
+  say(`${prefix}: waiting ${Math.ceil(leftMs / 1_000)} s until every edge knows the phase`);
+  await sleep(leftMs);
+}
+
+/** The step of a phase. Before the switch the old Pod is named first, whichever way the group moves. */
+const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
+
+/** Copies rounds until little changes. */
+async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<void> {
+  for (let round = 1; ; round += 1) {
+    const { changes, problems } = await copy.round();
+    refuse(prefix, problems, "cannot be copied");
+    say(`${prefix}: round ${round} copied ${changes} manifests and tags`);
+    if (changes <= smallRound) return;
+    if (round === maxRounds)
+      throw new CliFailure(`"${prefix}" still changes too fast after ${round} rounds; run the command again later`);
+  }
+}
+
+/** The last round, and the comparison of both Pods. Returns what differs. `isCompared`: both were equal before the last phase. */
+async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonly string[]> {
+  for (let left = compareTries; ; left -= 1) {
+    const { changes, problems } = await copy.round();
+    // Since the comparison, only an edge that is behind may have taken a push, and that would be a change.
+    if (isCompared && changes === 0 && problems.length === 0) return [];
+    const differences = problems.length > 0 ? problems : await copy.compare();
+    if (differences.length === 0 || left === 1) return differences;
+  }
+}
+
+/** Moves a group on to `settle`, or back to its former Pod. */
+export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
+  const { prefix, say } = ports;
+  // A run that begins in the middle compares once more.
+  let hasCompared = false;
+  for (;;) {
+    const phase = phaseOf(await readAssignment(ports.kv, prefix), way);
+    switch (phase) {
+      case "none":
+        await enter(ports, way, stepOf(way, "copy"));
+        say(`${prefix}: copy`);
+        break;
+      case "copy":
+        await copyRounds(copy, ports);
+        if (way.way === "there") await waitUntilSeen(ports);
+        await enter(ports, way, stepOf(way, "freeze"));
+        say(`${prefix}: freeze; pushes are refused`);
+        break;
+      case "freeze":
+        await waitUntilSeen(ports);
+        await compareOrLeave(ports, way, { copy, isCompared: false });
+        hasCompared = true;
+        await enter(ports, way, stepOf(way, "switch"));
+        say(`${prefix}: switch; pulls come from ${way.to}`);
+        break;
+      case "switch":
+        await waitUntilSeen(ports);
+        await compareOrLeave(ports, way, { copy, isCompared: hasCompared });
+        await enter(ports, way, way.way === "there" ? stepOf(way, "settle") : { pod: way.to, move: null });
+        say(`${prefix}: pushes go to ${way.to}`);
+        break;
+      case "done":
+        return;
+    }
+  }
+}
+
+/** What is to be done next. A way back begins in the `settle` of the way there, and copies without a phase of its own. */
+function phaseOf(
+  { record, pod }: LiveAssignment,
+  { from, to, way }: Way,
+): "none" | "copy" | "freeze" | "switch" | "done" {
+  const move = record?.move;
+  if (move === undefined) return pod === to ? "done" : "none";
+  if (way === "back" && move.to === from && move.phase === "settle") return "copy";
+  if (move.to !== to) throw new CliFailure(`the assignment names a move to "${move.to}", and not to "${to}"`);
+  return move.phase === "settle" ? "done" : move.phase;
+}
+
+/** If both Pods differ, the group goes back to where writes are taken, because they must not be refused for longer than a move needs. */
+async function compareOrLeave(
+  ports: MovePorts,
+  way: Way,
+  { copy, isCompared }: { readonly copy: GroupCopy; readonly isCompared: boolean },
+): Promise<void> {
+  const { prefix, say } = ports;
+  const differences = await settleData(copy, isCompared);
+  if (differences.length === 0) {
+    say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
+    return;
+  }
+  // The next run must look at the target again.
+  await ports.state.reset();
+  await leave(ports, way);
+  refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
+}
+
+/** Goes back to the phase in which the Pod that had the group takes writes. From `switch` this leads over `freeze`, so that no edge is two phases behind. */
+export async function leave(ports: MovePorts, way: Way): Promise<void> {
+  const { record } = await readAssignment(ports.kv, ports.prefix);
+  if (record?.move?.phase === "switch") {
+    await enter(ports, way, stepOf(way, "freeze"));
+    await waitUntilSeen(ports);
+  }
+  const there: Step = stepOf(way, "copy");
+  const back: Step = { pod: way.to, move: { to: way.from, phase: "settle" } };
+  await enter(ports, way, way.way === "there" ? there : back);
+}
+
+const maxShown = 20;
+
+function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
+  if (lines.length === 0) return;
+  const left = lines.length - maxShown;
+  throw new CliFailure(
+    [
+      `"${prefix}" ${what}:`,
+      ...lines.slice(0, maxShown).map((each) => `  ${each}`),
+      ...(left > 0 ? [`  and ${left} more`] : []),
+    ].join("\n"),
+  );
+}
+
+/** Ends a move whose data was not moved: the old Pod has the group as before. */
+export async function giveUp(ports: MovePorts, way: Way): Promise<void> {
+  await leave(ports, way);
+  await enter(ports, way, { pod: way.from, move: null });
+  ports.say(`${ports.prefix}: ${way.from} serves it as before`);
+}
+
+/** Ends a move that has settled: the new Pod has the group alone. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
+export async function endSettled(ports: MovePorts, way: Way, mustBeSeen: boolean): Promise<void> {
+  await enter(ports, way, { pod: way.to, move: null });
+  ports.say(`${ports.prefix}: ${way.to} has it alone`);
+  if (mustBeSeen) await waitUntilSeen(ports);
+}

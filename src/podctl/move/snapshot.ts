@@ -1,0 +1,174 @@
+/** What a repository holds at one registry: its tags, all manifests that can be reached from them, and who refers to whom. */
+import { createHash } from "node:crypto";
+import pMap from "p-map";
+import { type Digest, parseDigest } from "../../oci/digest.ts";
+import { mediaTypeOf } from "../../oci/manifest-types.ts";
+import type { Reference, Tag } from "../../oci/reference.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import { listReferrers, listTags, pullScope, type Referrer, refused } from "./lists.ts";
+import { type ManifestParts, partsOf } from "./manifest-parts.ts";
+import type { Registry } from "./registry.ts";
+
+export type Snapshot = {
+  readonly tags: ReadonlyMap<Tag, Digest>;
+  /** Every manifest that a tag, an index or a referrer leads to. */
+  readonly manifests: ReadonlySet<Digest>;
+  /** The manifests of each index. */
+  readonly children: ReadonlyMap<Digest, readonly Digest[]>;
+  /** The referrers of each manifest that has any, by the registry's list or else by the tag that takes its place. */
+  readonly referrers: ReadonlyMap<Digest, readonly Referrer[]>;
+  /** Whether the registry lists referrers (OCI end-12). */
+  readonly listsReferrers: boolean;
+};
+
+export const emptySnapshot: Snapshot = {
+  tags: new Map(),
+  manifests: new Set(),
+  children: new Map(),
+  referrers: new Map(),
+  listsReferrers: false,
+};
+
+/** What is known of a repository from before. A manifest never changes, so the children of an index are asked for once. */
+export type Known = Pick<Snapshot, "children">;
+
+export type ManifestHead = { readonly digest: Digest; readonly type: string };
+export type Manifest = ManifestHead & { readonly bytes: Uint8Array; readonly parts: ManifestParts };
+
+const accept = [
+  "application/vnd.oci.image.manifest.v1+json",
+  "application/vnd.oci.image.index.v1+json",
+  "application/vnd.docker.distribution.manifest.v2+json",
+  "application/vnd.docker.distribution.manifest.list.v2+json",
+  "application/vnd.oci.artifact.manifest.v1+json",
+  "application/vnd.docker.distribution.manifest.v1+prettyjws",
+  "*/*;q=0.1",
+].join(", ");
+
+/** Null if the repository has no such manifest. */
+export async function headManifest(
+  registry: Registry,
+  name: RepositoryName,
+  reference: Reference,
+): Promise<ManifestHead | null> {
+  const path = `/v2/${name}/manifests/${reference}`;
+  const answer = await registry.ask({ method: "HEAD", path, scopes: [pullScope(name)], headers: { Accept: accept } });
+  if (answer.status === 404) return null;
+  if (answer.status !== 200) throw refused(registry, `"${name}:${reference}"`, answer.status);
+  const digest = parseDigest(String(answer.headers["docker-content-digest"] ?? ""));
+  if (!digest.ok) return getManifest(registry, name, reference);
+  return { digest: digest.value, type: mediaTypeOf(answer.headers["content-type"] ?? null) };
+}
+
+/** Null if the repository has no such manifest. The digest is computed from the bytes. */
+export async function getManifest(
+  registry: Registry,
+  name: RepositoryName,
+  reference: Reference,
+): Promise<Manifest | null> {
+  const path = `/v2/${name}/manifests/${reference}`;
+  const answer = await registry.ask({ path, scopes: [pullScope(name)], headers: { Accept: accept } });
+  if (answer.status === 404) return null;
+  if (answer.status !== 200) throw refused(registry, `"${name}:${reference}"`, answer.status);
+  const { bytes } = answer;
+  const algorithm = reference.startsWith("sha512:") ? "sha512" : "sha256";
+  const digest = parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
+  if (!digest.ok) throw new Error("a hash is a digest");
+  return {
+    digest: digest.value,
+    type: mediaTypeOf(answer.headers["content-type"] ?? null),
+    bytes,
+    parts: partsOf(bytes),
+  };
+}
+
+/** The tag under which a registry without a list of referrers keeps an index of them (OCI distribution spec, "Referrers Tag Schema"). */
+export const fallbackTag = (digest: Digest): Tag => digest.replace(":", "-").slice(0, 128) as Tag;
+export const isFallbackTag = (tag: string): boolean => /^sha(256-[0-9a-f]{64}|512-[0-9a-f]{121,128})$/.test(tag);
+
+const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type);
+
+/** `jobs` is how many manifests are asked for at once. */
+export async function takeSnapshot(
+  registry: Registry,
+  name: RepositoryName,
+  { jobs, known }: { readonly jobs: number; readonly known?: Known | undefined },
+): Promise<Snapshot> {
+  const listed = await listTags(registry, name);
+  const heads = await pMap(listed, async (tag) => [tag, await headManifest(registry, name, tag)] as const, {
+    concurrency: jobs,
+  });
+  const tags = new Map(heads.flatMap(([tag, head]) => (head === null ? [] : [[tag, head.digest] as const])));
+  const walk = createWalk(registry, name, known);
+  const tagged = new Map(heads.flatMap(([, head]) => (head === null ? [] : [[head.digest, head] as const])));
+  for (let level = [...tagged.values()]; level.length > 0; ) {
+    level = (await pMap(level, walk.visit, { concurrency: jobs })).flat();
+  }
+  return { tags, ...walk.result(tags) };
+}
+
+function createWalk(registry: Registry, name: RepositoryName, known: Known | undefined) {
+  const manifests = new Set<Digest>();
+  const children = new Map<Digest, readonly Digest[]>();
+  const referrers = new Map<Digest, readonly Referrer[]>();
+  let listsReferrers = true;
+  const childrenOf = async ({ digest, type }: ManifestHead): Promise<readonly Digest[]> => {
+    if (!isIndexType(type)) return [];
+    const own = known?.children.get(digest) ?? (await getManifest(registry, name, digest))?.parts.children ?? [];
+    children.set(digest, own);
+    return own;
+  };
+  const referrersOf = async (digest: Digest): Promise<readonly Referrer[]> => {
+    if (!listsReferrers) return [];
+    const own = await listReferrers(registry, name, digest);
+    if (own === null) listsReferrers = false;
+    if (own !== null && own.length > 0) referrers.set(digest, own);
+    return own ?? [];
+  };
+  return {
+    /** Returns the manifests to which this one leads and that were not seen before. */
+    visit: async (head: ManifestHead): Promise<ManifestHead[]> => {
+      if (manifests.has(head.digest)) return [];
+      manifests.add(head.digest);
+      const next = [...(await childrenOf(head)), ...(await referrersOf(head.digest)).map(({ digest }) => digest)];
+      const unseen = next.filter((digest) => !manifests.has(digest));
+      const heads: (ManifestHead | null)[] = [];
+      // An index may name manifests that the registry does not have.
+      for (const digest of unseen) heads.push(await headManifest(registry, name, digest));
+      return heads.flatMap((each) => each ?? []);
+    },
+    result: (tags: Snapshot["tags"]): Omit<Snapshot, "tags"> => {
+      if (!listsReferrers) {
+        for (const digest of manifests) {
+          const index = tags.get(fallbackTag(digest));
+          const own = index === undefined ? undefined : children.get(index);
+          if (own !== undefined)
+            referrers.set(
+              digest,
+              own.map((each) => ({ digest: each, descriptor: {} })),
+            );
+        }
+      }
+      return { manifests, children, referrers, listsReferrers };
+    },
+  };
+}
+
+/** A text that changes with anything in the snapshot. It is saved in place of the snapshot. */
+export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string {
+  const hash = createHash("sha256");
+  for (const [tag, digest] of [...tags].sort(byFirst)) hash.update(`${tag} ${digest}\n`);
+  for (const digest of [...manifests].sort()) hash.update(`${digest}\n`);
+  for (const [digest, own] of [...referrers].sort(byFirst)) {
+    hash.update(
+      `${digest} ${own
+        .map((each) => each.digest)
+        .toSorted()
+        .join(" ")}\n`,
+    );
+  }
+  return hash.digest("hex");
+}
+
+const byFirst = ([one]: readonly [string, unknown], [other]: readonly [string, unknown]): number =>
+  one < other ? -1 : one > other ? 1 : 0;

@@ -1,0 +1,118 @@
+/** The saved state of a move: a file of lines, so that each repository costs one line, and a line that was cut is ignored. */
+import { appendFile, mkdir, open, readFile, rm } from "node:fs/promises";
+import { join } from "node:path";
+import * as v from "valibot";
+import { parseJson } from "../../lib/json.ts";
+import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
+
+/** The way of a move. `back` returns a group that has settled. */
+const way = v.picklist(["there", "back"]);
+
+const header = v.strictObject({
+  v: v.literal(1),
+  from: v.string(),
+  to: v.string(),
+  way,
+  /** When the phase was written. The line comes before the write, so a move that was killed in between knows the phase as its own. */
+  since: v.string(),
+});
+export type MoveHeader = v.InferOutput<typeof header>;
+
+const line = v.union([
+  v.strictObject({ move: header }),
+  v.strictObject({ copied: v.string(), fingerprint: v.string() }),
+  v.strictObject({ reset: v.literal(true) }),
+]);
+
+export type StateFile = {
+  /** What was written last. Null if there is no move. */
+  readonly header: MoveHeader | null;
+  /** The `since` of each phase that this move has written. They tell our own move from another operator's. */
+  readonly sinces: ReadonlySet<string>;
+  /** The fingerprints of the repositories that were copied whole. */
+  readonly copied: Map<RepositoryName, string>;
+  readonly write: (header: MoveHeader) => Promise<void>;
+  readonly save: (name: RepositoryName, fingerprint: string) => Promise<void>;
+  /** Forgets what was copied, because the target is no longer known to hold it. */
+  readonly reset: () => Promise<void>;
+  readonly remove: () => Promise<void>;
+  /** Lets another run of this move begin. */
+  readonly release: () => Promise<void>;
+};
+
+export const stateFileOf = (folder: string, prefix: Prefix): string =>
+  join(folder, `${encodeURIComponent(prefix)}.jsonl`);
+
+/** Opens the state of a move, for this process alone. */
+export async function openStateFile(folder: string, prefix: Prefix): Promise<StateFile> {
+  const path = stateFileOf(folder, prefix);
+  const lock = join(folder, `${encodeURIComponent(prefix)}.lock`);
+  await mkdir(folder, { recursive: true });
+  await takeLock(lock, prefix);
+  const state = await readState(path);
+  const append = (value: object) => appendFile(path, `${JSON.stringify(value)}\n`);
+  // The last line may have been cut when its process was killed. The next one must not be joined to it.
+  await appendFile(path, "\n");
+  return {
+    ...state,
+    write: async (move) => {
+      await append({ move });
+    },
+    save: async (name, fingerprint) => {
+      await append({ copied: name, fingerprint });
+    },
+    reset: async () => {
+      state.copied.clear();
+      await append({ reset: true });
+    },
+    remove: () => rm(path, { force: true }),
+    release: () => rm(lock, { force: true }),
+  };
+}
+
+/** Reads the state without the lock. */
+export async function readState(path: string): Promise<Pick<StateFile, "header" | "sinces" | "copied">> {
+  const text = await readFile(path, "utf8").catch(() => "");
+  const copied = new Map<RepositoryName, string>();
+  const sinces = new Set<string>();
+  let last: MoveHeader | null = null;
+  for (const each of text.split("\n")) {
+    const parsed = v.safeParse(line, parseJson(each));
+    if (!parsed.success) continue;
+    if ("move" in parsed.output) {
+      last = parsed.output.move;
+      sinces.add(last.since);
+    } else if ("reset" in parsed.output) copied.clear();
+    else copied.set(parsed.output.copied as RepositoryName, parsed.output.fingerprint);
+  }
+  return { header: last, sinces, copied };
+}
+
+/** A lock whose process has ended is taken over. */
+async function takeLock(path: string, prefix: Prefix): Promise<void> {
+  for (const isLastTry of [false, true]) {
+    try {
+      const file = await open(path, "wx");
+      await file.writeFile(String(process.pid));
+      await file.close();
+      return;
+    } catch (error) {
+      if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
+    }
+    const pid = Number(await readFile(path, "utf8").catch(() => ""));
+    if (isLastTry || isRunning(pid))
+      throw new CliFailure(`another podctl (process ${pid}) is moving "${prefix}"; wait for it`);
+    await rm(path, { force: true });
+  }
+}
+
+function isRunning(pid: number): boolean {
+  if (!Number.isInteger(pid) || pid <= 0) return false;
+  try {
+    process.kill(pid, 0);
+    return true;
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === "EPERM";
+  }
+}

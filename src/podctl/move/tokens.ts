@@ -1,0 +1,82 @@
+/** The operator's tokens for one Pod. They come from the Pod's own token service, because the edge gives none for the Pod that a group moves to. */
+import { decodeJwt } from "jose";
+import type { Pod } from "../../directory/directory.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { type Access, formatScope } from "../../oci/scope.ts";
+import type { User } from "../doctor/pod-under-test.ts";
+import { CliFailure } from "../failure.ts";
+import { call } from "../http-call.ts";
+
+export type Tokens = {
+  /** Returns a token for these scopes, a remembered one if it lives long enough. `fresh` asks for a new one, because a registry refused the last. */
+  readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
+};
+
+type Remembered = { readonly token: string; readonly untilMs: number };
+
+/** A group may have thousands of repositories, each with a token of its own. */
+const maxRemembered = 2_000;
+/** A token service that is being restarted is asked again. */
+const pausesMs = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
+
+export function openTokens(pod: Pod, user: User | null): Tokens {
+  /** Many requests for a repository begin at once, and share one question to the token service. */
+  const remembered = new Map<string, Promise<Remembered>>();
+  return {
+    get: async (scopes, { fresh = false } = {}) => {
+      const key = scopes.map(formatScope).join(" ");
+      const known = await remembered.get(key)?.catch(() => undefined);
+      if (!fresh && known !== undefined && Date.now() < known.untilMs) return known.token;
+      const asked = fetchToken(pod, user, scopes).then((token) => ({ token, untilMs: useUntilMs(token) }));
+      if (remembered.size >= maxRemembered) remembered.clear();
+      remembered.set(key, asked);
+      return (await asked).token;
+    },
+  };
+}
+
+async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]): Promise<string> {
+  const url = new URL(pod.token);
+  url.searchParams.set("service", pod.audience);
+  for (const scope of scopes) url.searchParams.append("scope", formatScope(scope));
+  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
+  const headers = basic === null ? {} : { Authorization: `Basic ${basic}` };
+  const who = user === null ? "a request without credentials" : `user "${user.name}"`;
+  for (const pauseMs of [...pausesMs, null]) {
+    const answer = await call(url, { headers });
+    const status = answer.ok ? answer.value.status : null;
+    if (answer.ok && status === 200) {
+      const { token, access_token: other } = parseJsonObject(answer.value.text) ?? {};
+      const found = token ?? other;
+      if (typeof found === "string") return found;
+      throw new CliFailure(`the token service of Pod "${pod.id}" answers without a token`);
+    }
+    if (status === 401 || status === 403) {
+      throw new CliFailure(
+        `the token service of Pod "${pod.id}" answers ${status} to ${who} for "${scopes.map(formatScope).join(" ")}"; ` +
+          `set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}, or PODCTL_USER and PODCTL_PASSWORD, to a user who may do this`,
+      );
+    }
+    if (pauseMs === null) {
+      throw new CliFailure(
+        `the token service of Pod "${pod.id}" fails: ${answer.ok ? status : answer.error}; run the command again`,
+      );
+    }
+    await new Promise((resolve) => setTimeout(resolve, pauseMs));
+  }
+  throw new Error("the last round always ends");
+}
+
+/** A token is used for the first part of its life only, because a long upload must end before the token does. */
+function useUntilMs(token: string): number {
+  try {
+    const { exp = 0 } = decodeJwt(token);
+    return Date.now() + (exp * 1_000 - Date.now()) * 0.6;
+  } catch {
+    return 0;
+  }
+}
+
+const nameOf = (pod: string): string => pod.toUpperCase().replaceAll("-", "_");
+export const userVariable = (pod: string): string => `PODCTL_USER_${nameOf(pod)}`;
+export const passwordVariable = (pod: string): string => `PODCTL_PASSWORD_${nameOf(pod)}`;

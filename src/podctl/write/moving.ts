@@ -1,0 +1,47 @@
+/** Keeps other writers of the directory away from a group that is being moved. */
+import * as v from "valibot";
+import { kindOf, nameIn } from "../../directory/keys.ts";
+import { type AssignmentRecord, assignmentRecord } from "../../directory/records.ts";
+import { CliFailure } from "../failure.ts";
+import type { KvStore } from "../target/kv-store.ts";
+
+const record = v.pipe(v.string(), v.parseJson(), assignmentRecord);
+
+/** The assignment in this record's text, if its group is being moved. Null for any other record. */
+export function movingIn(key: string, text: string | null): AssignmentRecord | null {
+  // Most assignments are not being moved, and a directory may have a million of them.
+  if (kindOf(key) !== "route" || text === null || !text.includes('"move"')) return null;
+  const parsed = v.safeParse(record, text);
+  return parsed.success && parsed.output.move !== undefined ? parsed.output : null;
+}
+
+export const describeMoving = (key: string, { pod, move }: AssignmentRecord): string =>
+  `"${nameIn(key)}" is being moved from ${pod} to ${move?.to} (${move?.phase} since ${move?.since})`;
+
+/** Refuses to change an assignment by hand while a move depends on it. */
+export function refuseMoving(key: string, text: string | null): void {
+  const moving = movingIn(key, text);
+  if (moving === null) return;
+  throw new CliFailure(
+    `${describeMoving(key, moving)}; go on with \`podctl move ${nameIn(key)} --to ${moving.move?.to}\`, or return it by \`podctl move ${nameIn(key)} --back\``,
+  );
+}
+
+/**
+ * Refuses to undo a step of a move. The step before it fits only the data as it was at that time, and no edge may be two steps behind. `former` is what the
+ * write replaced.
+ */
+export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
+  const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
+  // A step of a move is a write of one assignment, and an apply may be one of a million.
+  const live = await kv.read(keys.slice(0, 2));
+  for (const key of keys) {
+    const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);
+    if (moving === null) continue;
+    const name = nameIn(key);
+    throw new CliFailure(
+      `the last write is a step of the move of "${name}" from ${moving.pod} to ${moving.move?.to}, which a rollback would leave half done; ` +
+        `\`podctl move ${name} --back\` returns the group, and if the move has ended, \`podctl move ${name} --to ${moving.pod}\` moves it again`,
+    );
+  }
+}

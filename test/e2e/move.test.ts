@@ -1,0 +1,176 @@
+import { spawn } from "node:child_process";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, expect, it } from "vitest";
+import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
+import { contentOf, push, pushGroup, pushTagged } from "../support/group-content.ts";
+import { readStackKv } from "../support/toy-stack.ts";
+import { craneIn } from "./crane.ts";
+import { createTraffic } from "./move-traffic.ts";
+import { sharedSecrets, startSecondEdge } from "./second-edge.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs } from "./tools.ts";
+
+const both = [...needs.registryPods, ...needs.distributionPods, "crane"];
+describeWith(both, "move from docker-registry 2.8 to distribution v3", () => scenario("registry", "distribution-v3"));
+describeWith(both, "move from distribution v3 to docker-registry 2.8", () => scenario("distribution-v3", "registry"));
+
+const group = "moving";
+/** An isolate remembers an assignment for 30 s, and the second edge hears of each change later. */
+const lagMs = 10_000;
+const waitSeconds = 45;
+const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;
+
+function scenario(from: PodKind, to: PodKind): void {
+  let stage: Stage;
+  let secondEdge: Awaited<ReturnType<typeof startSecondEdge>>;
+  beforeAll(async () => {
+    const secrets = await sharedSecrets();
+    stage = await openStage({ "pod-a": from, "pod-b": to }, secrets);
+    await writeStackFile(stage.stack, `${stage.dir}/stack.json`);
+    await stage.stack.putKv(`route/${group}`, JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
+    secondEdge = await startSecondEdge(stage.stack, secrets, { keys: [`route/${group}`, "directory"], lagMs });
+  });
+  afterAll(async () => {
+    await secondEdge?.stop();
+    await stage?.close();
+  });
+
+  /** Runs podctl, and kills it at the first output that has each of these texts. It is then started again. */
+  async function move(args: readonly string[], killedAt: readonly string[]): Promise<string> {
+    const left = [...killedAt];
+    let said = "";
+    for (;;) {
+      const options = ["--yes", "--wait", String(waitSeconds), "--state", `${stage.dir}/moves`];
+      const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", group, ...args, ...options], {
+        env: { ...process.env, CLOUDFLARE_ENV: "", NO_COLOR: "1", PODCTL_STACK: `${stage.dir}/stack.json` },
+      });
+      child.stderr.on("data", (text: Buffer) => {
+        said += text;
+        const [next] = left;
+        if (next === undefined || !said.includes(next)) return;
+        left.shift();
+        child.kill("SIGKILL");
+      });
+      const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+      if (code !== null) {
+        expect([code, said]).toEqual([0, expect.any(String)]);
+        return said;
+      }
+    }
+  }
+
+  const namesOf = (traffic: ReturnType<typeof createTraffic>) => [
+    ...new Set([...traffic.repositories(), `${group}/app`, `${group}/real`, `${group}/team/lib`]),
+  ];
+
+  async function expectHeld(
+    pod: LocalPodId,
+    tags: ReadonlyMap<string, string>,
+    names: readonly string[],
+  ): Promise<void> {
+    const content = await contentOf(stage.stack, pod, names);
+    const own = Object.keys(content).filter(
+      (name) => names.some((each) => name.startsWith(`${each}:`)) && !name.includes(":sha256:"),
+    );
+    // Tags of the drill are compared one by one; the group's first images are compared by their names.
+    expect(own.filter((name) => name.includes("/drill")).toSorted()).toEqual([...tags.keys()].toSorted());
+    for (const [name, text] of tags) expect([name, content[name]]).toEqual([name, text]);
+    expect(own.filter((name) => !name.includes("/drill"))).toHaveLength(7);
+  }
+
+  it("no pull fails and no push is lost, with two edges that differ, and podctl killed in each phase; then it goes back", {
+    timeout: 900_000,
+  }, async () => {
+    const { stack } = stage;
+    await pushGroup(stack, group);
+    const edges = [stack.edge, secondEdge.url];
+    const traffic = createTraffic(stack, edges, { group, refusal });
+    await traffic.start();
+    const crane = craneIn(stage.dir);
+    // An image of the stack itself, which clients can unpack.
+    await crane("auth", "login", stage.host, "-u", "demo", "-p", "demo");
+    await crane("cp", `${stage.host}/acme/hello:1`, `${stage.host}/${group}/real:1`);
+    const pulling = new AbortController();
+    const pullByCrane = async (): Promise<number> => {
+      let count = 0;
+      for (; !pulling.signal.aborted; count += 1) {
+        const host = new URL(edges[count % 2] ?? "").host;
+        await crane("auth", "login", host, "-u", "demo", "-p", "demo");
+        await crane("pull", `${host}/${group}/real:1`, `${stage.dir}/pulled`);
+        await sleep(500);
+      }
+      return count;
+    };
+    const craned = Promise.allSettled([pullByCrane()]);
+    try {
+      await move(["--to", "pod-b"], ["round 1", "freeze; pushes", "switch; pulls"]);
+      // Until both edges have settled.
+      await sleep(waitSeconds * 1_000);
+      const there = await traffic.check();
+      expect(there.failedPulls).toEqual([]);
+      expect(there.pulls).toBeGreaterThan(200);
+      expect(there.refused).toBeGreaterThan(10);
+      expect(there.otherRefusals).toEqual([]);
+      // 45 s stand for the 90 s of a real move, so the limit is half of 240 s, and some seconds for a busy machine.
+      expect(there.refusedForMs).toBeLessThan(2 * waitSeconds * 1_000 + 40_000);
+      expect((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`)).toContain('"phase":"settle"');
+
+      const before = there.pushes;
+      await traffic.deleteOne();
+      while ((await traffic.check()).pushes < before + 20) await sleep(500);
+      await move(["--back"], ["freeze; pushes"]);
+      await sleep(waitSeconds * 1_000);
+      const back = await traffic.check();
+      expect([back.failedPulls, back.otherRefusals]).toEqual([[], []]);
+    } finally {
+      pulling.abort();
+      await traffic.stop();
+    }
+    expect(await craned).toEqual([{ status: "fulfilled", value: expect.any(Number) }]);
+    await expectHeld("pod-a", traffic.tags(), namesOf(traffic));
+    expect(JSON.parse((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`) ?? "")).toEqual({
+      v: 1,
+      revision: expect.any(Number),
+      pod: "pod-a",
+      state: "active",
+    });
+  });
+
+  it("a Pod that is down for a while delays the copy, and tags that were deleted or moved meanwhile are right", {
+    timeout: 400_000,
+  }, async () => {
+    const other = "delayed";
+    const { stack } = stage;
+    await stack.putKv(`route/${other}`, JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
+    await pushGroup(stack, other);
+    for (const pod of ["pod-a", "pod-b"] as const) {
+      setTimeout(() => void stack.setFault(pod, "registry", { mode: "refuse" }), 500);
+      setTimeout(() => void stack.setFault(pod, "registry", { mode: "none" }), 12_000);
+    }
+    const env = { ...process.env, CLOUDFLARE_ENV: "", NO_COLOR: "1", PODCTL_STACK: `${stage.dir}/stack.json` };
+    const run = (...args: readonly string[]) =>
+      new Promise<[number | null, string]>((resolve) => {
+        const options = ["--yes", "--wait", "1", "--state", `${stage.dir}/moves`];
+        const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", other, ...args, ...options], { env });
+        let said = "";
+        child.stderr.on("data", (text: Buffer) => {
+          said += text;
+        });
+        child.once("close", (code) => resolve([code, said]));
+      });
+    await sleep(14_000);
+    expect(await run("--to", "pod-b")).toEqual([0, expect.stringContaining("hold the same")]);
+    const names = [`${other}/app`, `${other}/team/lib`];
+    expect(await contentOf(stack, "pod-b", names)).toEqual(await contentOf(stack, "pod-a", names));
+    // Now the group is changed at its new Pod, and goes back.
+    await stack.restartEdge();
+    await pushTagged(stack, `${other}/app`, "newest", "latest");
+    await push(stack, `${other}/app`, "2", (await contentOf(stack, "pod-b", names))[`${other}/app:newest`] ?? "");
+    expect(await run("--back")).toEqual([0, expect.stringContaining("pushes go to pod-a")]);
+    expect(await contentOf(stack, "pod-a", names)).toEqual(await contentOf(stack, "pod-b", names));
+    expect(await run("--to", "pod-b")).toEqual([0, expect.any(String)]);
+    expect(await run("--cleanup")).toEqual([0, expect.stringMatching(/\d+ manifests deleted at pod-a/)]);
+    expect(await contentOf(stack, "pod-a", names)).toEqual({});
+  });
+}

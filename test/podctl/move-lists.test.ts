@@ -1,0 +1,70 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { expect, test } from "vitest";
+import type { Pod } from "../../src/directory/directory.ts";
+import { type Prefix, parseRepositoryName } from "../../src/oci/repository-name.ts";
+import { listRepositories, listTags } from "../../src/podctl/move/lists.ts";
+import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
+import { serveForTest } from "../support/toy-pod.ts";
+
+type Page = { readonly body: unknown; readonly next?: string; readonly headers?: Readonly<Record<string, string>> };
+
+/** A registry without tokens that has these pages, and answers 404 to everything else. */
+async function registryOf(pages: Readonly<Record<string, Page>>): Promise<Registry> {
+  const answer = ({ url = "" }: IncomingMessage, response: ServerResponse) => {
+    const page = pages[url];
+    if (page === undefined) return void response.writeHead(404).end();
+    const link = page.next === undefined ? {} : { Link: `<${page.next}>; rel="next"` };
+    response
+      .writeHead(200, { "Content-Type": "application/json", ...link, ...page.headers })
+      .end(JSON.stringify(page.body));
+  };
+  const port = await serveForTest(answer);
+  const pod = { id: "pod-a", registry: `http://127.0.0.1:${port}` } as unknown as Pod;
+  return openRegistry(pod, { user: null, jobs: 2, auth: "none" });
+}
+
+const group = { prefix: "acme" as Prefix, without: ["acme/secret" as Prefix] };
+
+test("a group's repositories come from all pages of the catalog, without those of others", async () => {
+  const registry = await registryOf({
+    "/v2/_catalog?n=1000": {
+      body: { repositories: ["acme/app", "acmecorp/app", "acme/secret/app"] },
+      next: "/v2/_catalog?last=x&n=1000",
+    },
+    "/v2/_catalog?last=x&n=1000": { body: { repositories: ["acme/zebra", "acme/app", "acme/Odd", 3] } },
+  });
+  expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/zebra"]);
+});
+
+test("GitLab's registry lists only the group's repositories, page by page", async () => {
+  const path = "/gitlab/v1/repository-paths/acme/repositories/list/?n=1000";
+  const registry = await registryOf({
+    "/gitlab/v1/": { body: {}, headers: { "Gitlab-Container-Registry-Version": "4.20.0" } },
+    [path]: {
+      body: [{ name: "app", path: "acme/app" }],
+      next: "/gitlab/v1/repository-paths/acme/repositories/list/?last=acme/app&n=1000",
+    },
+    "/gitlab/v1/repository-paths/acme/repositories/list/?last=acme/app&n=1000": {
+      body: [{ name: "b", path: "acme/team/b" }, {}],
+    },
+  });
+  expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/team/b"]);
+});
+
+test("if GitLab's registry does not list the group, the catalog does", async () => {
+  const registry = await registryOf({
+    "/gitlab/v1/": { body: {}, headers: { "Gitlab-Container-Registry-Version": "4.20.0" } },
+    "/v2/_catalog?n=1000": { body: { repositories: ["acme/app"] } },
+  });
+  expect(await listRepositories(registry, group)).toEqual(["acme/app"]);
+});
+
+test("a registry whose pages lead in a circle is read once", async () => {
+  const name = parseRepositoryName("acme/app");
+  if (!name.ok) throw new Error(name.error);
+  const registry = await registryOf({
+    "/v2/acme/app/tags/list?n=1000": { body: { tags: ["1"] }, next: "/v2/acme/app/tags/list?last=1" },
+    "/v2/acme/app/tags/list?last=1": { body: { tags: ["2", "not a tag"] }, next: "/v2/acme/app/tags/list?n=1000" },
+  });
+  expect(await listTags(registry, name.value)).toEqual(["1", "2"]);
+});

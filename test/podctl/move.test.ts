@@ -1,0 +1,360 @@
+import { spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { writeStackFile } from "../../src/local/stack-files.ts";
+import { createClient } from "../support/client.ts";
+import { contentOf, pushGroup, pushReferrer, pushTagged } from "../support/group-content.ts";
+import { podctl } from "../support/podctl.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
+
+// Most tests run several commands, and each of them is a process.
+vi.setConfig({ testTimeout: 240_000 });
+const stack = useStack();
+const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const env = { NO_COLOR: "1", PODCTL_ACTOR: "infra@test", PODCTL_STACK: "" };
+beforeAll(async () => {
+  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
+  await writeStackFile(stack.current, env.PODCTL_STACK);
+});
+
+/** A second edge does not exist here, so the phases need no time to be seen. */
+const options = ["--yes", "--wait", "0.2", "--state", folder];
+const move = (...args: readonly string[]) => podctl(["move", ...args, ...options], { env });
+const assign = (group: string, members: object) =>
+  stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+const namesOf = (group: string) => [`${group}/app`, `${group}/team/lib`];
+
+async function liveOf(group: string): Promise<Live> {
+  const text = (await readStackKv(stack.current, [`route/${group}`])).get(`route/${group}`);
+  return JSON.parse(text ?? "{}") as Live;
+}
+type Live = { readonly pod: string; readonly move?: { readonly to: string; readonly phase: string } };
+
+/** A new group of pod-a, with images. */
+async function startGroup(group: string): Promise<string> {
+  await assign(group, { pod: "pod-a" });
+  await pushGroup(stack.current, group);
+  return group;
+}
+
+/** Expects that both Pods hold the same, and that this is not nothing. */
+async function expectEqual(group: string): Promise<void> {
+  const [a, b] = [
+    await contentOf(stack.current, "pod-a", namesOf(group)),
+    await contentOf(stack.current, "pod-b", namesOf(group)),
+  ];
+  expect(b).toEqual(a);
+  expect(Object.keys(a).length).toBeGreaterThan(10);
+}
+
+async function histories(): Promise<readonly { by: string; revision: number }[]> {
+  const keys = Array.from({ length: 200 }, (_, index) => `history/${index + 1}`);
+  const read = [...(await readStackKv(stack.current, keys.slice(0, 100))).values()];
+  return read.flatMap((text) => (text === null ? [] : [JSON.parse(text) as { by: string; revision: number }]));
+}
+
+describe("podctl move", () => {
+  test("a group moves with its tags, indexes, signatures and referrers, and each phase is a line of the history", async () => {
+    const group = await startGroup("whole");
+    stack.current.clearSeen();
+    const moved = await move(group, "--to", "pod-b", "--json");
+    expect([moved.code, moved.stderr]).toEqual([0, expect.stringContaining("hold the same tags")]);
+    const [report] = JSON.parse(moved.stdout) as { copied: { tags: number; bytes: number } }[];
+    expect(report).toMatchObject({
+      prefix: group,
+      from: "pod-a",
+      to: "pod-b",
+      phase: "settle",
+      copied: { tags: 6, manifests: 8 },
+    });
+    await expectEqual(group);
+    const methods = stack.current.seen("pod-a", "registry").filter(({ path }) => path.startsWith(`/v2/${group}/`));
+    expect(methods.filter(({ method }) => method !== "GET" && method !== "HEAD")).toEqual([]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "settle" } });
+    const written = await histories();
+    expect(written.slice(-4).map(({ by }) => by)).toEqual(Array(4).fill("infra@test"));
+    await stack.current.restartEdge();
+    stack.current.clearSeen();
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${group}/app:pull`]);
+    expect((await client.get(`/v2/${group}/app/manifests/multi`, token)).status).toBe(200);
+    expect(stack.current.seen("pod-a", "registry")).toEqual([]);
+  });
+
+  test("--plan says what would be copied, and writes nothing of the group", async () => {
+    const group = await startGroup("planned");
+    stack.current.clearSeen();
+    const before = await readStackKv(stack.current, ["directory", `route/${group}`]);
+    const planned = await move(group, "--to", "pod-b", "--plan");
+    expect([planned.code, planned.stdout]).toEqual([
+      0,
+      expect.stringMatching(
+        /^planned moves from pod-a to pod-b\.\n.*2 tagged repositories, 6 tags, 8 manifests\n {2}to copy: 6 tags, 8 manifests, at most [\d,]+ bytes\n$/,
+      ),
+    ]);
+    expect(await readStackKv(stack.current, ["directory", `route/${group}`])).toEqual(before);
+    const seen = [...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")];
+    expect(
+      seen.filter(({ method, path }) => path.includes(`/${group}/`) && method !== "GET" && method !== "HEAD"),
+    ).toEqual([]);
+  });
+
+  test("what changes between two rounds is copied, and what is deleted in between does not come back", async () => {
+    const group = await startGroup("changing");
+    const app = `${group}/app`;
+    const [client, started] = [createClient(stack.current.edge), Promise.withResolvers<void>()];
+    const child = spawn(
+      process.execPath,
+      ["src/podctl/podctl.ts", "move", group, "--to", "pod-b", "--yes", "--wait", "4", "--state", folder],
+      {
+        env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+      },
+    );
+    child.stderr.on("data", (text) => String(text).includes("round 1") && started.resolve());
+    const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+    await started.promise;
+    // The edge still knows the assignment as it was, so it takes these.
+    const token = await client.token([`repository:${app}:pull,push,delete`]);
+    const second = (await client.get(`/v2/${app}/manifests/2`, token, { method: "HEAD" })).headers.get(
+      "Docker-Content-Digest",
+    );
+    expect((await client.get(`/v2/${app}/manifests/${second}`, token, { method: "DELETE" })).status).toBe(202);
+    const late = await pushTagged(stack.current, app, "late", "latest");
+    await pushReferrer(stack.current, app, late, null);
+    expect(await ended).toBe(0);
+    await expectEqual(group);
+    const content = await contentOf(stack.current, "pod-b", [app]);
+    expect(Object.keys(content)).not.toContain(`${app}:2`);
+    expect(content[`${app}:latest`]).toBe(content[`${app}:late`]);
+    // The deleted manifest is not there under its digest either.
+    expect(Object.keys(content)).not.toContain(`${app}:${second}`);
+  });
+
+  test("a group that has settled goes back with what was pushed and deleted since", async () => {
+    const group = await startGroup("returning");
+    const app = `${group}/app`;
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    await stack.current.restartEdge();
+    for (const tag of ["new", "newer"]) await pushTagged(stack.current, app, tag);
+    await pushTagged(stack.current, app, "other", "latest");
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,push,delete`]);
+    expect((await client.get(`/v2/${app}/manifests/1`, token, { method: "DELETE" })).status).toBe(202);
+    const back = await move(group, "--back");
+    expect([back.code, back.stderr]).toEqual([0, expect.stringContaining("pushes go to pod-a")]);
+    await expectEqual(group);
+    const tags = Object.keys(await contentOf(stack.current, "pod-a", [app]));
+    expect(tags).toEqual(expect.arrayContaining([`${app}:new`, `${app}:newer`, `${app}:other`, `${app}:latest`]));
+    expect(tags).not.toContain(`${app}:1`);
+    expect(await liveOf(group)).toEqual({ v: 1, revision: expect.any(Number), pod: "pod-a", state: "active" });
+  });
+
+  test("a group that is not yet switched goes back at once", async () => {
+    const group = await startGroup("doubtful");
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    for (const phase of ["copy", "freeze", "switch"]) {
+      const live = await liveOf(group);
+      await assign(group, {
+        ...live,
+        move: { ...live.move, phase, since: (live.move as unknown as { since: string }).since },
+      });
+      const back = await move(group, "--back", "--take-over");
+      expect([phase, back.code, back.stderr]).toEqual([phase, 0, expect.stringContaining("pod-a serves it as before")]);
+      const { move: left, pod } = await liveOf(group);
+      expect([pod, left]).toEqual(["pod-a", undefined]);
+      await assign(group, live);
+    }
+  });
+
+  test("a move that is killed at any point goes on where it was", async () => {
+    const group = await startGroup("killed");
+    for (let kills = 0; kills < 6; kills += 1) {
+      const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", group, "--to", "pod-b", ...options], {
+        env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+      });
+      const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
+      await Promise.race([sleep(700 + Math.random() * 2_500), ended]);
+      child.kill("SIGKILL");
+      await ended;
+    }
+    const last = await move(group, "--to", "pod-b");
+    expect([last.code, last.stderr]).toEqual([0, expect.any(String)]);
+    await expectEqual(group);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "settle" } });
+    // The directory is whole: the next command finds no interrupted write.
+    const assigned = await podctl(["assign", "elsewhere", "pod-b", "--yes"], { env });
+    expect([assigned.code, assigned.stderr]).toEqual([0, ""]);
+  });
+
+  test("ten groups move at once, in two commands", async () => {
+    const groups = Array.from({ length: 10 }, (_, index) => `many${index}`);
+    for (const group of groups) {
+      await assign(group, { pod: "pod-a" });
+      for (const name of namesOf(group)) await pushTagged(stack.current, name, "1", "2");
+    }
+    const halves = [groups.slice(0, 5), groups.slice(5)];
+    const moved = await Promise.all(halves.map((half) => move(...half, "--to", "pod-b")));
+    expect(moved.map(({ code, stderr }) => [code, code === 0 ? "" : stderr])).toEqual([
+      [0, ""],
+      [0, ""],
+    ]);
+    for (const group of groups) {
+      const [a, b] = [
+        await contentOf(stack.current, "pod-a", namesOf(group)),
+        await contentOf(stack.current, "pod-b", namesOf(group)),
+      ];
+      expect(b).toEqual(a);
+      expect(Object.keys(a)).toHaveLength(6);
+      expect((await liveOf(group)).move?.phase).toBe("settle");
+    }
+  });
+
+  test("--cleanup deletes the group at its former Pod once the new Pod is known to have all of it", async () => {
+    const group = await startGroup("cleaned");
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    const kept = await contentOf(stack.current, "pod-b", namesOf(group));
+    // A manifest that only the former Pod has keeps everything there.
+    await assign(`${group}-other`, { pod: "pod-a" });
+    const live = await liveOf(group);
+    await assign(group, { pod: "pod-a" });
+    await stack.current.restartEdge();
+    await pushTagged(stack.current, `${group}/app`, "only-here");
+    await assign(group, live);
+    const refused = await move(group, "--cleanup");
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        /has 1 manifest at pod-a that pod-b does not have, so nothing was deleted:\n {2}cleaned\/app@sha256:/,
+      ),
+    ]);
+    expect(Object.keys(await contentOf(stack.current, "pod-a", namesOf(group)))).not.toEqual([]);
+    const again = await move(group, "--back");
+    expect(again.code).toBe(0);
+    expect(await contentOf(stack.current, "pod-a", namesOf(group))).toEqual(kept);
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    const cleaned = await move(group, "--cleanup");
+    expect([cleaned.code, cleaned.stderr]).toEqual([0, expect.stringContaining("deleted at pod-a")]);
+    expect(await contentOf(stack.current, "pod-a", namesOf(group))).toEqual({});
+    expect(await contentOf(stack.current, "pod-b", namesOf(group))).toEqual(kept);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-b" });
+  });
+});
+
+describe("podctl and a group that is being moved", () => {
+  const since = "2026-11-26T12:00:00.000Z";
+  const begun = { pod: "pod-a", move: { to: "pod-b", phase: "copy", since } };
+
+  test("another operator does not go on with it, and does so with --take-over", async () => {
+    const group = await startGroup("foreign");
+    await assign(group, begun);
+    const refused = await move(group, "--to", "pod-b");
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining(`another operator is moving "foreign" to "pod-b" (copy since ${since})`),
+    ]);
+    expect(await liveOf(group)).toMatchObject(begun);
+    const status = await podctl(["move", group, "--status"], { env });
+    expect(status.stdout).toMatch(/^foreign is being moved from pod-a to pod-b: copy since 2026-11-26T12:00:00.000Z;/);
+    expect((await move(group, "--to", "pod-b", "--take-over")).code).toBe(0);
+    await expectEqual(group);
+  });
+
+  test("two runs on one machine do not move it at the same time", async () => {
+    const group = await startGroup("locked");
+    writeFileSync(join(folder, `${group}.lock`), String(process.pid));
+    const refused = await move(group, "--to", "pod-b");
+    expect([refused.code, refused.stderr]).toEqual([
+      1,
+      expect.stringContaining(`process ${process.pid}) is moving "locked"`),
+    ]);
+    // No process has this number.
+    writeFileSync(join(folder, `${group}.lock`), "999999999");
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+  });
+
+  test("assign, unassign, set and rollback refuse, apply leaves it as it is, and export names its former Pod", async () => {
+    const group = await startGroup("guarded");
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    const before = await liveOf(group);
+    for (const args of [
+      ["assign", group, "pod-a"],
+      ["unassign", group],
+      ["set", group, "delivery=stream"],
+      ["rollback"],
+    ]) {
+      const refused = await podctl([...args, "--yes"], { env });
+      expect([args[0], refused.code, refused.stderr]).toEqual([
+        args[0],
+        1,
+        expect.stringContaining(`podctl move ${group}`),
+      ]);
+    }
+    const applied = await podctl(["apply", "--yes"], { env });
+    expect([applied.code, applied.stdout + applied.stderr]).toEqual([
+      expect.any(Number),
+      expect.stringContaining(`"${group}" is being moved from pod-a to pod-b (settle since`),
+    ]);
+    expect(await liveOf(group)).toEqual(before);
+    const exported = await podctl(["export"], { env });
+    expect([exported.code, exported.stdout]).toEqual([0, expect.stringMatching(/^ {2}guarded: pod-a$/m)]);
+  });
+
+  test("a tag of the target that the move would overwrite is in its way", async () => {
+    const group = "crowded";
+    await assign(group, { pod: "pod-b" });
+    await pushTagged(stack.current, `${group}/app`, "mine");
+    await assign(group, { pod: "pod-a" });
+    await stack.current.restartEdge();
+    await pushTagged(stack.current, `${group}/app`, "1");
+    for (const args of [["--plan"], []]) {
+      const refused = await move(group, "--to", "pod-b", ...args);
+      expect([refused.code, refused.stdout + refused.stderr]).toEqual([
+        1,
+        expect.stringContaining("crowded/app:mine is only at pod-b"),
+      ]);
+    }
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a" });
+    expect(Object.keys(await contentOf(stack.current, "pod-b", [`${group}/app`]))).toContain(`${group}/app:mine`);
+    expect((await move(group, "--to", "pod-b", "--overwrite")).code).toBe(0);
+    const tags = Object.keys(await contentOf(stack.current, "pod-b", [`${group}/app`]));
+    expect(tags.filter((name) => !name.includes("sha256:"))).toEqual([`${group}/app:1`]);
+  });
+
+  test("a move to a Pod that is not well is refused with the finding of doctor", async () => {
+    const group = await startGroup("refused");
+    await stack.current.setFault("pod-b", "token", { mode: "refuse" });
+    const refused = await move(group, "--to", "pod-b", "--plan");
+    await stack.current.setFault("pod-b", "token", { mode: "none" });
+    expect([refused.code, refused.stdout]).toEqual([
+      1,
+      expect.stringMatching(
+        /^refused cannot be moved from pod-a to pod-b until these findings are gone:\n {2}pod-b, token: .*check that the token service runs/,
+      ),
+    ]);
+  });
+
+  test("an image whose layer the source has lost stops the move with its name, and pushes go on", async () => {
+    const group = await startGroup("broken");
+    const app = `${group}/app`;
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,push,delete`]);
+    const text =
+      Object.entries(await contentOf(stack.current, "pod-a", [app])).find(([name]) => name === `${app}:2`)?.[1] ?? "";
+    const lost = (JSON.parse(text) as { layers: { digest: string }[] }).layers[0]?.digest ?? "";
+    expect((await client.get(`/v2/${app}/blobs/${lost}`, token, { method: "DELETE" })).status).toBe(202);
+    const stopped = await move(group, "--to", "pod-b");
+    expect([stopped.code, stopped.stderr]).toEqual([
+      1,
+      expect.stringMatching(
+        new RegExp(
+          `"broken" cannot be copied:\\n  broken/app@sha256:\\w+ names ${lost}, which Pod "pod-a" does not have`,
+        ),
+      ),
+    ]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "copy" } });
+  });
+});

@@ -1,0 +1,128 @@
+import { expect } from "vitest";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import type { Stack } from "../../src/local/stack.ts";
+import { createClient, manifestTypes, pushBlob, sha256 } from "./client.ts";
+import { manifestType } from "./image.ts";
+
+const indexType = "application/vnd.oci.image.index.v1+json";
+
+/** Pushes a manifest through the edge, and gives its digest. */
+export async function push(stack: Stack, repository: string, reference: string | null, text: string): Promise<string> {
+  const digest = await sha256(new Uint8Array(Buffer.from(text)));
+  const client = createClient(stack.edge);
+  const token = await client.token([`repository:${repository}:pull,push`]);
+  const { mediaType } = JSON.parse(text) as { mediaType: string };
+  const path = `/v2/${repository}/manifests/${reference ?? digest}`;
+  const init = { method: "PUT", body: text, headers: { "Content-Type": mediaType } };
+  const answer = await client.get(path, token, init);
+  if (answer.status !== 201) throw new Error(`${reference} was answered ${answer.status}: ${await answer.text()}`);
+  return digest;
+}
+
+type Descriptor = { readonly mediaType: string; readonly digest: string; readonly size: number };
+
+async function pushPart(stack: Stack, repository: string, mediaType: string, text: string): Promise<Descriptor> {
+  return { mediaType, digest: await pushBlob(stack, repository, text), size: Buffer.byteLength(text) };
+}
+
+/** Pushes a config and a layer, and gives the text of their manifest. */
+async function pushParts(stack: Stack, repository: string, config: string, layer: string): Promise<object> {
+  return {
+    schemaVersion: 2,
+    mediaType: manifestType,
+    config: await pushPart(stack, repository, "application/vnd.oci.image.config.v1+json", JSON.stringify({ config })),
+    layers: [await pushPart(stack, repository, "application/vnd.oci.image.layer.v1.tar", layer)],
+  };
+}
+
+/** Pushes an image with these tags, the first of which is its content too. */
+export async function pushTagged(stack: Stack, repository: string, ...tags: readonly string[]): Promise<string> {
+  const text = JSON.stringify(await pushParts(stack, repository, `config ${tags[0]}`, `layer ${tags[0]}`));
+  let digest = "";
+  for (const tag of tags) digest = await push(stack, repository, tag, text);
+  return digest;
+}
+
+/** Pushes an index of two images that have no tag of their own. */
+export async function pushIndex(stack: Stack, repository: string, tag: string): Promise<string> {
+  const manifests: object[] = [];
+  for (const architecture of ["amd64", "arm64"]) {
+    const text = JSON.stringify(await pushParts(stack, repository, `${architecture} ${tag}`, "shared layer"));
+    const digest = await push(stack, repository, null, text);
+    manifests.push({
+      mediaType: manifestType,
+      digest,
+      size: Buffer.byteLength(text),
+      platform: { os: "linux", architecture },
+    });
+  }
+  return push(stack, repository, tag, JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests }));
+}
+
+/** Pushes a manifest that refers to another one. Without a tag, only a registry's list of referrers leads to it. */
+export async function pushReferrer(
+  stack: Stack,
+  repository: string,
+  subject: string,
+  tag: string | null,
+): Promise<string> {
+  const parts = await pushParts(stack, repository, "signature", `signature of ${subject} ${tag}`);
+  const refers = { mediaType: manifestType, digest: subject, size: 1 };
+  const artifact = { ...parts, artifactType: "application/vnd.example.signature", subject: refers };
+  return push(stack, repository, tag, JSON.stringify(artifact));
+}
+
+/** Pushes what a group usually has: images, an image for two platforms, and signatures of both kinds. */
+export async function pushGroup(stack: Stack, group: string): Promise<void> {
+  const app = `${group}/app`;
+  const first = await pushTagged(stack, app, "1", "latest");
+  await pushTagged(stack, app, "2");
+  const index = await pushIndex(stack, app, "multi");
+  await pushReferrer(stack, app, index, null);
+  await pushReferrer(stack, app, first, `${first.replace(":", "-")}.sig`);
+  await pushTagged(stack, `${group}/team/lib`, "1");
+}
+
+/** All that a Pod itself has of some repositories: each tag's and each manifest's bytes, and the digests of their blobs, each of which was read. */
+export async function contentOf(
+  stack: Stack,
+  pod: LocalPodId,
+  names: readonly string[],
+): Promise<Readonly<Record<string, string>>> {
+  const content: Record<string, string> = {};
+  const { registry, token } = stack.pods[pod];
+  for (const name of names) {
+    const query = new URLSearchParams({ service: `${pod}-registry`, scope: `repository:${name}:pull` });
+    const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+    const given = (await (await fetch(`${token.direct}/jwt/auth?${query}`, { headers })).json()) as { token: string };
+    const get = (path: string) =>
+      fetch(`${registry.direct}/v2/${name}/${path}`, {
+        headers: { Authorization: `Bearer ${given.token}`, Accept: manifestTypes },
+      });
+    const listed = await get("tags/list?n=1000");
+    const tags = listed.status === 200 ? (((await listed.json()) as { tags: string[] | null }).tags ?? []) : [];
+    const visit = async (reference: string): Promise<void> => {
+      const answer = await get(`manifests/${reference}`);
+      if (answer.status !== 200) return;
+      const text = await answer.text();
+      const digest = await sha256(new Uint8Array(Buffer.from(text)));
+      content[`${name}:${reference}`] = text;
+      if (reference !== digest && content[`${name}:${digest}`] === undefined) await visit(digest);
+      if (reference !== digest) return;
+      const { manifests = [], layers = [], config } = JSON.parse(text) as Parsed;
+      for (const blob of [...(config === undefined ? [] : [config]), ...layers]) {
+        const bytes = new Uint8Array(await (await get(`blobs/${blob.digest}`)).arrayBuffer());
+        expect(await sha256(bytes)).toBe(blob.digest);
+      }
+      for (const child of manifests) await visit(child.digest);
+      const referrers = await get(`referrers/${digest}`);
+      if (referrers.status !== 200) return;
+      for (const child of ((await referrers.json()) as Parsed).manifests ?? []) await visit(child.digest);
+    };
+    for (const tag of tags) await visit(tag);
+  }
+  return content;
+}
+
+type Named = { readonly digest: string };
+type Parsed = { readonly manifests?: readonly Named[]; readonly layers?: readonly Named[]; readonly config?: Named };

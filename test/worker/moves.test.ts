@@ -1,0 +1,270 @@
+import { describe, expect, test } from "vitest";
+import type { MovePhase } from "../../src/directory/moves.ts";
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
+import { createClient, pushBlob, sha256 } from "../support/client.ts";
+import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack({ seedImages: false });
+const podIds: readonly LocalPodId[] = ["pod-a", "pod-b"];
+let groups = 0;
+
+const known = new Set<string>();
+
+/** Assigns a group by the assignment's own members. The edge starts anew if it may know an earlier phase of the group. */
+async function assign(group: string, members: object): Promise<void> {
+  await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+  if (known.has(group)) await stack.current.restartEdge();
+  known.add(group);
+  stack.current.clearSeen();
+}
+
+/** Puts a group into a phase of its move from pod-a to pod-b. */
+const enter = (group: string, phase: MovePhase) =>
+  assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: new Date().toISOString() } });
+
+/** A new group that pod-a has, and each of these Pods holds its image `1`. */
+async function startGroup(...holders: readonly LocalPodId[]) {
+  groups += 1;
+  const group = `group${groups}`;
+  const repository = `${group}/app`;
+  let image = { digest: "", text: "", blobs: [] as readonly string[] };
+  for (const pod of holders) {
+    await assign(group, { pod });
+    image = await pushImage(stack.current, repository, 1);
+  }
+  return { group, repository, image };
+}
+
+const client = () => createClient(stack.current.edge);
+const tokenFor = (repository: string, actions = "pull") => client().token([`repository:${repository}:${actions}`]);
+const askedPods = () => podIds.filter((pod) => stack.current.seen(pod, "registry").length > 0);
+const refusal = (group: string) => ({
+  errors: [
+    {
+      code: "DENIED",
+      message: `${group} is being moved to another registry; pushes work again in a few minutes`,
+    },
+  ],
+});
+
+describe("group that is being moved", () => {
+  test.each<[MovePhase, LocalPodId, LocalPodId | "no Pod"]>([
+    ["copy", "pod-a", "pod-a"],
+    ["freeze", "pod-a", "no Pod"],
+    ["switch", "pod-b", "no Pod"],
+    ["settle", "pod-b", "pod-b"],
+  ])("during %s only %s is read, and %s is written to", async (phase, read, written) => {
+    const { group, repository } = await startGroup("pod-a", "pod-b");
+    await enter(group, phase);
+    const pulled = await client().get(`/v2/${repository}/manifests/1`, await tokenFor(repository));
+    expect(pulled.status).toBe(200);
+    expect(askedPods()).toEqual([read]);
+    stack.current.clearSeen();
+    const token = await tokenFor(repository, "pull,push,delete");
+    const started = await client().get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
+    const headers = { "Content-Type": manifestType };
+    const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: "{}", headers });
+    const deleted = await client().get(`/v2/${repository}/manifests/3`, token, { method: "DELETE" });
+    if (written === "no Pod") {
+      for (const answer of [started, put, deleted]) {
+        expect(answer.status).toBe(403);
+        expect(await answer.json()).toEqual(refusal(group));
+      }
+      expect(askedPods()).toEqual([]);
+    } else {
+      expect([started.status, put.status, deleted.status]).toEqual([202, 400, 404]);
+      expect(askedPods()).toEqual([written]);
+    }
+  });
+
+  test("an upload that has begun ends at the old Pod, and one that begins during the freeze is refused", async () => {
+    const { group, repository } = await startGroup("pod-a");
+    await enter(group, "copy");
+    const begun = await client().get(`/v2/${repository}/blobs/uploads/`, await tokenFor(repository, "pull,push"), {
+      method: "POST",
+    });
+    const location = begun.headers.get("Location") ?? "";
+    const body = new Uint8Array(Buffer.from("late"));
+    const digest = await sha256(body);
+    await enter(group, "freeze");
+    const token = await tokenFor(repository, "pull,push");
+    const patched = await client().get(location, token, { method: "PATCH", body });
+    expect(patched.status).toBe(202);
+    await enter(group, "switch");
+    const done = await client().get(`${patched.headers.get("Location")}&digest=${digest}`, token, { method: "PUT" });
+    expect(done.status).toBe(201);
+    expect(askedPods()).toEqual(["pod-a"]);
+    const late = await client().get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
+    expect(late.status).toBe(403);
+    expect(stack.current.seen("pod-b", "registry")).toEqual([]);
+  });
+
+  test.each<MovePhase>(["copy", "freeze", "switch", "settle"])("a token covers both Pods during %s", async (phase) => {
+    const { group, repository } = await startGroup("pod-a");
+    await enter(group, phase);
+    const token = await tokenFor(repository, "pull,push");
+    const [serving, other] = phase === "copy" || phase === "freeze" ? podIds : podIds.toReversed();
+    const pods = token.replace("pods.v1.", "").split("~");
+    expect(pods.map((part) => part.split("/")[0])).toEqual([serving, other]);
+    for (const pod of podIds) {
+      expect(stack.current.seen(pod, "token").map(({ path }) => decodeURIComponent(path))).toEqual([
+        expect.stringContaining(`repository:${repository}:pull,push`),
+      ]);
+    }
+  });
+
+  test.each<[string, LocalPodId, number, number]>([
+    ["refuses", "pod-b", 403, 200],
+    ["fails", "pod-b", 503, 200],
+    ["refuses", "pod-a", 403, 403],
+    ["fails", "pod-a", 503, 503],
+  ])(
+    "if the token service %s at %s (%d), a pusher's token request gets %d, because the Pod that serves decides",
+    async (_, pod, status, expected) => {
+      const { group, repository } = await startGroup("pod-a");
+      await enter(group, "copy");
+      await stack.current.setFault(pod, "token", { mode: "status", status });
+      try {
+        const query = `service=registry-edge&scope=repository:${repository}:pull,push`;
+        const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+        const answer = await fetch(`${stack.current.edge}/jwt/auth?${query}`, { headers });
+        expect(answer.status).toBe(expected);
+        if (expected !== 200) return;
+        const { token, expires_in } = (await answer.json()) as { token: string; expires_in: number };
+        expect(token).toMatch(/^pods\.v1\.pod-a\/[^~]+$/);
+        expect(expires_in <= 60).toBe(status === 503);
+      } finally {
+        await stack.current.setFault(pod, "token", { mode: "none" });
+      }
+    },
+  );
+});
+
+describe("what only the other Pod has", () => {
+  const get = async (path: string, repository: string, init: RequestInit = {}) =>
+    client().get(path, await tokenFor(repository), init as object);
+
+  test.each<[MovePhase, number, number]>([
+    ["copy", 200, 200],
+    ["freeze", 200, 200],
+    ["switch", 200, 200],
+    ["settle", 200, 404],
+  ])("an image that only the old Pod has: during %s its digest gets %d and its tag %d", async (phase, digest, tag) => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, phase);
+    for (const method of ["HEAD", "GET"]) {
+      const byDigest = await get(`/v2/${repository}/manifests/${image.digest}`, repository, { method });
+      expect(byDigest.status).toBe(digest);
+      if (method === "GET") expect(await byDigest.text()).toBe(image.text);
+      expect((await get(`/v2/${repository}/manifests/1`, repository, { method })).status).toBe(tag);
+    }
+    for (const blob of image.blobs) {
+      const redirected = await get(`/v2/${repository}/blobs/${blob}`, repository);
+      expect(redirected.status).toBe(307);
+      const bytes = new Uint8Array(await (await fetch(redirected.headers.get("Location") ?? "")).arrayBuffer());
+      expect(await sha256(bytes)).toBe(blob);
+    }
+    expect(stack.current.seen("pod-a", "storage").map(({ status }) => status)).toEqual(image.blobs.map(() => 200));
+    expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+  });
+
+  test("an image that only the new Pod has is not there before the freeze", async () => {
+    const { group, repository, image } = await startGroup("pod-b");
+    await enter(group, "copy");
+    expect((await get(`/v2/${repository}/manifests/${image.digest}`, repository)).status).toBe(404);
+    expect(askedPods()).toEqual(["pod-a"]);
+    await enter(group, "freeze");
+    expect((await get(`/v2/${repository}/manifests/1`, repository)).status).toBe(404);
+    expect(askedPods()).toEqual(["pod-a"]);
+    expect((await get(`/v2/${repository}/manifests/${image.digest}`, repository)).status).toBe(200);
+  });
+
+  test("a pusher's HEAD does not find it, so that the pusher uploads it to the new Pod", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const token = await tokenFor(repository, "pull,push");
+    for (const path of [`manifests/${image.digest}`, `blobs/${image.blobs[0]}`]) {
+      expect((await client().get(`/v2/${repository}/${path}`, token, { method: "HEAD" })).status).toBe(404);
+    }
+    expect(askedPods()).toEqual(["pod-b"]);
+    expect((await client().get(`/v2/${repository}/manifests/${image.digest}`, token)).status).toBe(200);
+  });
+
+  test("a token that the old Pod did not give finds nothing there", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 403 });
+    try {
+      expect((await get(`/v2/${repository}/manifests/${image.digest}`, repository)).status).toBe(404);
+    } finally {
+      await stack.current.setFault("pod-a", "token", { mode: "none" });
+    }
+    expect(askedPods()).toEqual(["pod-b"]);
+  });
+
+  test("while the old Pod is down, what may be there gets 503, and what the new Pod has is served", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await assign(group, { pod: "pod-b" });
+    await pushBlob(stack.current, repository, "new");
+    const text = manifestText([await pushBlob(stack.current, repository, "newer")]);
+    expect((await putManifest(stack.current, repository, "new", text)).status).toBe(201);
+    await enter(group, "settle");
+    await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
+    try {
+      const answer = await get(`/v2/${repository}/manifests/${image.digest}`, repository);
+      expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+      expect((await get(`/v2/${repository}/manifests/new`, repository)).status).toBe(200);
+      expect((await get(`/v2/${repository}/manifests/gone`, repository)).status).toBe(404);
+    } finally {
+      await stack.current.setFault("pod-a", "registry", { mode: "none" });
+    }
+  });
+});
+
+describe("deletion after the cutover", () => {
+  test("it reaches both Pods, so what was deleted does not come back at any edge", async () => {
+    const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await enter(group, "settle");
+    const token = await tokenFor(repository, "pull,delete");
+    const [blob] = image.blobs;
+    for (const path of [`manifests/${image.digest}`, `blobs/${blob}`]) {
+      const deleted = await client().get(`/v2/${repository}/${path}`, token, { method: "DELETE" });
+      expect(deleted.status).toBe(202);
+      for (const pod of podIds) {
+        const seen = stack.current.seen(pod, "registry").filter(({ method }) => method === "DELETE");
+        expect(seen.at(-1)).toMatchObject({ path: `/v2/${repository}/${path}`, status: 202 });
+      }
+      expect((await client().get(`/v2/${repository}/${path}`, token)).status).toBe(404);
+    }
+    // A new edge has none of the first one's memory.
+    await stack.current.restartEdge();
+    for (const path of [`manifests/${image.digest}`, "manifests/1", `blobs/${blob}`]) {
+      expect((await client().get(`/v2/${repository}/${path}`, token)).status).toBe(404);
+    }
+  });
+
+  test("what only the old Pod had is deleted there, and the client gets that Pod's answer", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const token = await tokenFor(repository, "pull,delete");
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    expect((await client().get(path, token, { method: "DELETE" })).status).toBe(202);
+    expect((await client().get(path, token)).status).toBe(404);
+    expect((await client().get(path, token, { method: "DELETE" })).status).toBe(404);
+  });
+
+  test("if the old Pod does not delete, a tombstone keeps the manifest from coming back", async () => {
+    const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await enter(group, "settle");
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    const token = await tokenFor(repository, "pull,delete");
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 405 });
+    expect((await client().get(path, token, { method: "DELETE" })).status).toBe(202);
+    await stack.current.setFault("pod-a", "registry", { mode: "none" });
+    await stack.current.edgeSettled();
+    stack.current.clearSeen();
+    expect((await client().get(path, token)).status).toBe(404);
+    expect(askedPods()).toEqual(["pod-b"]);
+  });
+});
