@@ -14,7 +14,8 @@ async function mount(
 ) {
   const client = createClient(stack.current.edge);
   const repository = `acme/${name}`;
-  const token = await client.token([`repository:${repository}:pull,push`, ...scopes]);
+  // With the right to delete, a registry lets the gateway remove an upload.
+  const token = await client.token([`repository:${repository}:pull,push,delete`, ...scopes]);
   stack.current.clearSeen();
   const query = `mount=${digest}&from=${from}`;
   const answer = await client.get(`/v2/${repository}/blobs/uploads/?${query}`, token, { method: "POST", headers });
