@@ -1,8 +1,8 @@
 import { createVerifiedTokens, type TokenMemory } from "./auth/verify.ts";
-import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import type { ProofMemory } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
+import type { ParsedCidrs } from "./directory/clients.ts";
 import type { ParsedPods } from "./directory/directory.ts";
 import { type KvCache, LookupBudget } from "./directory/kv-cache.ts";
 import { KvHealth } from "./directory/kv-health.ts";

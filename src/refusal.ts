@@ -15,6 +15,8 @@ export type Refusal =
   | { readonly reason: "blocked"; readonly text: string }
   /** The client sees the text. `pod` is the id of the Pod that is in this state. */
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
+  /** The client is where the operator lets no one use the group. The operator wrote the text, and the client sees it. */
+  | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
   /** The token service takes no POST. Clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */

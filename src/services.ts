@@ -1,9 +1,9 @@
 import type { TokenMemory } from "./auth/verify.ts";
-import type { ParsedCidrs } from "./blobs/choose-store.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
 import { type Config, type Env, parseConfig } from "./config.ts";
+import type { ParsedCidrs } from "./directory/clients.ts";
 import { createDirectory, type Directory, type Pod } from "./directory/directory.ts";
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
@@ -32,6 +32,8 @@ export type Services = {
   /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
+  /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
+  readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
   /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
   readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
@@ -74,6 +76,18 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
+    callStorage: (request) =>
+      fetchWithin(
+        { ...request, signal: departure.listen() },
+        {
+          fetcher: globalThis,
+          waitUntil,
+          onSend: () => {},
+          mayRetry: () => false,
+          stallMs: config.stallMs,
+          ping: null,
+        },
+      ),
     callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
     tokens,
@@ -98,7 +112,7 @@ const createCallService =
   async (pod, request) => {
     const left = departure.listen();
     const name = `${pod.id} ${service}`;
-    const send = async (sent: FetchRequest) => {
+    const send = async (sent: FetchRequest): ReturnType<Call<Pod>> => {
       const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
       if (!trusted.ok) return trusted;
       const { fetcher, request: own } = trusted.value;
@@ -111,6 +125,7 @@ const createCallService =
         },
         mayRetry: () => isolate.retries.take(name),
         stallMs: config.stallMs,
+        ping: (options) => send({ ...pingRequest(pod, service), ...options }),
       });
     };
     return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {
@@ -139,7 +154,8 @@ const createCallGateway =
     return callThroughBreaker(request, {
       breaker,
       service: `${id} gateway`,
-      send: (sent) => fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs }),
+      send: (sent) =>
+        fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
       // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.

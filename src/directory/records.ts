@@ -4,6 +4,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
+import { groupSettings } from "./group-settings.ts";
 import { parsePodId } from "./pod-id.ts";
 
 /** A text that `parse` accepts. The record then contains the parsed value. `wanted` completes "want …" in a message. */
@@ -98,8 +99,13 @@ export const podRecord = v.strictObject({
   reason: v.optional(v.string()),
   ...podFields,
 });
+
+const assigned = { v: version, pod: podId, revision, ...groupSettings };
+/** Which Pod a group belongs to, and the group's own settings. Of several assignments that fit a name, only that of the longest prefix counts. */
 export const assignmentRecord = v.variant("state", [
-  v.strictObject({ v: version, pod: podId, revision, state: v.literal("active") }),
+  v.strictObject({ ...assigned, state: v.literal("active") }),
+  /** Writes are refused. `reason` is the text for a client whose write is refused. */
+  v.strictObject({ ...assigned, state: v.literal("read-only"), reason: v.optional(v.string()) }),
 ]);
 export const directoryRecord = v.strictObject({
   v: version,

@@ -7,11 +7,19 @@ import { blocksKey, directoryKey, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
 import { parseOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
-import { assignmentRecord, blocksRecord, type DirectoryRecord, directoryRecord } from "./records.ts";
+import {
+  type AssignmentRecord,
+  assignmentRecord,
+  blocksRecord,
+  type DirectoryRecord,
+  directoryRecord,
+} from "./records.ts";
 
 export type Resolution = {
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
+  /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
+  readonly assignment: AssignmentRecord | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
   /** Why KV does not answer. Null if KV answers and this comes from no older values. */
@@ -49,25 +57,29 @@ export async function resolvePod(
 ): Promise<Result<Resolution, DirectoryFailure>> {
   const found = await findAssignments(directory, [name], options);
   if (!found.ok) return found;
-  const id = assignedPod(directory, name, found.value);
-  if (!id.ok) return id;
+  const assigned = assignmentOf(directory, name, found.value);
+  if (!assigned.ok) return assigned;
+  const { assignment, id } = assigned.value;
   const { textOf, stale } = found.value;
   const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
-  if (id.value === null) return ok({ pod: null, blocked: blocked.value, stale });
-  const owner = await directory.findPod(id.value, options);
+  if (id === null) return ok({ pod: null, assignment, blocked: blocked.value, stale });
+  const owner = await directory.findPod(id, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
-    return directoryFailure(`an assignment of "${name}" names Pod "${id.value}", which has no record`);
+    return directoryFailure(`an assignment of "${name}" names Pod "${id}", which has no record`);
   }
-  return ok({ pod, blocked: blocked.value, stale: stale ?? owner.value.stale });
+  return ok({ pod, assignment, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
   /** How many keys the names may have in all, including keys that this isolate knows. */
   readonly maxKeys?: number;
 };
+
+/** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
+export type Assigned = { readonly assignment: AssignmentRecord | null; readonly id: PodId | null };
 
 /**
  * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
@@ -77,16 +89,16 @@ export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
   options: LookupOptions & NameBounds = {},
-): Promise<Result<ReadonlyMap<RepositoryName, PodId | null>, DirectoryFailure>> {
+): Promise<Result<ReadonlyMap<RepositoryName, Assigned>, DirectoryFailure>> {
   const found = await findAssignments(directory, names, options);
   if (!found.ok) return found;
   const { keysOf, unread } = found.value;
-  const assigned = new Map<RepositoryName, PodId | null>();
+  const assigned = new Map<RepositoryName, Assigned>();
   for (const [name, keys] of keysOf) {
     if (keys.some((key) => unread.has(key))) continue;
-    const pod = assignedPod(directory, name, found.value);
-    if (!pod.ok) return pod;
-    assigned.set(name, pod.value);
+    const own = assignmentOf(directory, name, found.value);
+    if (!own.ok) return own;
+    assigned.set(name, own.value);
   }
   return ok(assigned);
 }
@@ -137,18 +149,18 @@ async function readAssignments(
   return record.ok ? ok({ ...read.value, record: record.value, keysOf }) : record;
 }
 
-function assignedPod(
+function assignmentOf(
   { parsedRecords }: Directory,
   name: RepositoryName,
   { record, textOf }: Found,
-): Result<PodId | null, DirectoryFailure> {
+): Result<Assigned, DirectoryFailure> {
   for (const key of prefixesOf(name, depthOf(record)).map(routeKey)) {
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
-    if (assignment.value !== null) return ok(assignment.value.pod);
+    if (assignment.value !== null) return ok({ assignment: assignment.value, id: assignment.value.pod });
   }
-  return ok(record?.default ?? null);
+  return ok({ assignment: null, id: record?.default ?? null });
 }
 
 /** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */

@@ -1,13 +1,15 @@
 import type { Token } from "../auth/bundle.ts";
 import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
+import type { AssignmentRecord } from "../directory/records.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
 import { isRead, requiredAccess } from "../oci/scope.ts";
-import { type AdmittedPod, passGate } from "../pods/gate.ts";
+import { type AdmittedPod, passGate, passPod } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
@@ -24,7 +26,12 @@ export type Context = {
 };
 
 /** The Pod that a request may go to, and the request's grant there. Unless `G` says otherwise, the Pod may be called with this grant. */
-export type Authorized<G extends Grant = PodGrant> = { readonly pod: AdmittedPod; readonly grant: G };
+export type Authorized<G extends Grant = PodGrant> = {
+  readonly pod: AdmittedPod;
+  readonly grant: G;
+  /** Null if the request is about no repository, or about one of the default Pod. */
+  readonly assignment: AssignmentRecord | null;
+};
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
 export async function authorize(
@@ -32,9 +39,8 @@ export async function authorize(
   context: Context,
 ): Promise<Result<Authorized<Grant>, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
-  const { token, services } = context;
-  const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
-  const chosenBy = isKnownUser ? "directory" : "stranger";
+  const { token } = context;
+  const chosenBy = whoChose(endpoint, context);
   // A write needs the current directory, so it waits for a slow KV. A read does not wait.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
@@ -43,6 +49,19 @@ export async function authorize(
   // the directory again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
+}
+
+/** Returns a function that says whether a known user or a stranger chose the name. It checks the token once, and only if the name must be looked up in KV. */
+function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
+  let chosenBy: Promise<ChosenBy> | null = null;
+  const find = async (): Promise<ChosenBy> => {
+    const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
+    return isKnownUser ? "directory" : "stranger";
+  };
+  return () => {
+    chosenBy ??= find();
+    return chosenBy;
+  };
 }
 
 const mayHaveMoved = (refusal: Refusal): boolean =>
@@ -56,8 +75,8 @@ async function authorizeNameless(
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
-  const admitted = passGate(method, { pod, blocked: null, stale: null });
-  return admitted.ok ? ok({ pod: admitted.value, grant }) : admitted;
+  const admitted = passPod(method, pod);
+  return admitted.ok ? ok({ pod: admitted.value, grant, assignment: null }) : admitted;
 }
 
 async function openDefault({ directory }: Services): Promise<Result<{ pod: Pod | null; grant: Grant }, Refusal>> {
@@ -73,19 +92,19 @@ async function authorizeName(
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
-  const { pod } = resolution.value;
+  const { pod, assignment } = resolution.value;
   // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
   const { own: wanted } = requiredAccess(endpoint);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;
-  const admitted = passGate(endpoint.method, resolution.value);
-  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value });
+  const admitted = passGate(endpoint.method, resolution.value, context);
+  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value, assignment });
   // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
-/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location. */
+/** Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, but the group's settings hold for it as they are now. */
 async function locate(
   endpoint: RepositoryEndpoint,
   { directory, config, now }: Services,
@@ -101,6 +120,6 @@ async function locate(
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
-  const { blocked, stale } = resolution.value;
-  return ok({ pod: found.value.pod, blocked, stale: stale ?? found.value.stale });
+  const { stale } = resolution.value;
+  return ok({ ...resolution.value, pod: found.value.pod, stale: stale ?? found.value.stale });
 }

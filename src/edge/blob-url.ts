@@ -1,9 +1,10 @@
 import { type Grant, jwtOf } from "../auth/grant.ts";
 import { attributionOf } from "../blobs/attribution.ts";
-import { type Client, chooseStores } from "../blobs/choose-store.ts";
+import { chooseStores } from "../blobs/choose-store.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
 import type { Owned } from "../blobs/proofs.ts";
 import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
+import type { Client } from "../directory/clients.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { checkHeaderCount } from "../net/headers.ts";
 import type { Digest } from "../oci/digest.ts";

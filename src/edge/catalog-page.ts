@@ -55,7 +55,7 @@ export async function readPage(
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const pods = await assignedPods(directory, names, { chosenBy: "pod" });
   if (!pods.ok) return pods;
-  const repositories = [...new Set(names)].filter((name) => pods.value.get(name) === pod);
+  const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
   return ok({ pod, after, repositories, end, hasMore });
 }
 

@@ -7,7 +7,7 @@ import { textWithin } from "../net/within.ts";
 import type { NamelessEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { requiredAccess } from "../oci/scope.ts";
-import { passGate } from "../pods/gate.ts";
+import { passPod } from "../pods/gate.ts";
 import { podRequest } from "../pods/request.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
@@ -61,9 +61,9 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
 
 /** The catalog of a fleet's only Pod needs no merging. */
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
-  const admitted = passGate(endpoint.method, { pod, blocked: null, stale: null });
+  const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
-  const reply = await forward(endpoint, context, { pod: admitted.value, grant });
+  const reply = await forward(endpoint, context, { pod: admitted.value, grant, assignment: null });
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 
@@ -107,7 +107,7 @@ async function askCatalog(
   { pod, grant }: Granted,
   { request, services }: Context,
 ): Promise<PodCatalog> {
-  const admitted = passGate(endpoint.method, { pod, blocked: null, stale: null });
+  const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return { kind: "down" };
   const place = parsePlaces(endpoint.query).get(pod.id);
   const last = place === undefined ? endpoint.last : place;

@@ -11,16 +11,16 @@ import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
 /**
- * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge. An upload stays if the Pod has no gateway, if the client
- * refuses to go to another host, or if the client would take another Pod's token there.
+ * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge. An upload stays if the Pod has no gateway, if the group's
+ * uploads stay on the edge, if the client refuses to go to another host, or if the client would take another Pod's token there.
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,
   { request, services, token }: Context,
-  { pod, grant }: Authorized,
+  { pod, grant, assignment }: Authorized,
 ): Promise<Result<PushGateway | null, Misconfigured>> {
   const { gateway } = pod;
-  if (endpoint.kind !== "upload-start" || !gateway) return ok(null);
+  if (endpoint.kind !== "upload-start" || !gateway || assignment?.uploads === "edge") return ok(null);
   const travel = travelOf(request.headers.get("User-Agent"));
   if (travel === "stays" || (travel === "goes-with-token" && hasSeveralParts(token))) return ok(null);
   const keys = await gatewayKeys(pod.id, gateway, services);

@@ -47,12 +47,14 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 /** Turns a mount into a plain upload where the Pod must not mount. */
 async function settle(
   endpoint: RegistryEndpoint,
-  { request, services: { directory } }: Context,
+  context: Context,
   { pod, grant }: Authorized,
 ): Promise<Result<RegistryEndpoint, Refusal>> {
   if (!hasRepository(endpoint)) return ok(endpoint);
+  const { request, services } = context;
   return settleMount(endpoint, pod, {
-    directory,
+    directory: services.directory,
+    visit: context,
     chosenBy: grant.kind === "undecided" ? "stranger" : "directory",
     mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   });

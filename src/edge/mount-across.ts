@@ -1,6 +1,6 @@
 import { grantFor, jwtOf } from "../auth/grant.ts";
-import type { Client } from "../blobs/choose-store.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
+import type { Client } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -81,23 +81,23 @@ const unknownPlace: Client = { country: null, continent: null, asn: null, colo: 
 /** Finds the source's Pod and what the token allows there, and asks the gate. A copy stays for ever, so blocks and assignments must be current. */
 async function authorizeSource(
   { blob: { name, digest }, target }: Mount,
-  { services, token }: Context,
+  { request, services, token }: Context,
 ): Promise<Result<Authorized, NotMounted>> {
   const question = { name, digest, chosenBy: "directory", mustBeCurrent: true } as const;
   const resolution = await resolvePod(services.directory, question);
   if (!resolution.ok) return err(resolution.error.text);
-  const { pod, stale } = resolution.value;
+  const { pod, assignment, stale } = resolution.value;
   if (pod === null || pod.id === target.pod.id) return err(null);
   if (stale !== null) return err(stale);
-  const admitted = passGate("GET", resolution.value);
+  const admitted = passGate("GET", resolution.value, { request, services });
   if (!admitted.ok) return err(`the source: ${textOf(admitted.error)}`);
-  if (token === null) return ok({ pod: admitted.value, grant: { kind: "open" } });
+  if (token === null) return ok({ pod: admitted.value, assignment, grant: { kind: "open" } });
   const wanted = { type: "repository", name, actions: ["pull"] };
   const grant = await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return err("the token does not allow a pull of the source");
   // A grant of another kind is not good for a signed URL, or not good for a call to the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
-  return ok({ pod: admitted.value, grant: grant.value });
+  return ok({ pod: admitted.value, assignment, grant: grant.value });
 }
 
 /** Has the target's gateway copy the blob. Any answer but 201 means that the gateway has left nothing behind. */

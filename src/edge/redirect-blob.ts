@@ -1,6 +1,6 @@
 import type { Grant } from "../auth/grant.ts";
-import { readClient } from "../blobs/choose-store.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
+import { readClient } from "../directory/clients.ts";
 import { err, ok } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -9,6 +9,7 @@ import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { type BlobEndpoint, isSignedFor, ownedBlob, prove, signUrl, storesOf } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";
+import { streamBlob } from "./stream-blob.ts";
 
 /**
  * Redirects a blob GET to a signed URL of the first store that fits the client, if it is proven that the blob is in this repository. Null if there is no
@@ -19,7 +20,7 @@ export async function redirectBlob(
   context: Context,
   authorized: Authorized,
 ): Promise<Reply | null> {
-  if (endpoint.kind !== "blob" || endpoint.method !== "GET") return null;
+  if (endpoint.kind !== "blob" || endpoint.method !== "GET" || isStreamed(authorized)) return null;
   const stores = await storesFor(endpoint.digest, context, authorized);
   if (!isSignedFor(stores)) return null;
   const proven = await prove(endpoint, context, authorized);
@@ -38,7 +39,7 @@ export async function redirectHeld(
 ): Promise<Reply | null> {
   const { method } = endpoint;
   const stores = await storesFor(endpoint.digest, context, authorized);
-  if (method === "DELETE" || !isSignedFor(stores)) return null;
+  if (method === "DELETE" || !isSignedFor(stores) || isStreamed(authorized)) return null;
   const { proofs, trace } = context.services;
   const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
   if (foundIn === null) return null;
@@ -56,7 +57,8 @@ export async function followRedirect(
   { context, authorized }: { readonly context: Context; readonly authorized: Authorized },
 ): Promise<Reply> {
   const { pod } = authorized;
-  const stores = endpoint.method === "HEAD" ? await storesFor(endpoint.digest, context, authorized) : [];
+  const isSigned = endpoint.method === "HEAD" && !isStreamed(authorized);
+  const stores = isSigned ? await storesFor(endpoint.digest, context, authorized) : [];
   const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
   const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { context, authorized, stores }) : null;
   if (signed !== null) return signed;
@@ -70,8 +72,11 @@ export async function followRedirect(
       text: `Pod "${pod.id}" redirects a blob to "${origin}"; want https and one of its record's blobs.hosts`,
     });
   }
-  return redirectTo(target.href, endpoint.digest);
+  return isStreamed(authorized) ? streamBlob(endpoint, target, context) : redirectTo(target.href, endpoint.digest);
 }
+
+/** Whether the group's users do not reach the Pod's storage, so that they are never redirected there. */
+const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
  * Whether a HEAD that the Pod redirects proves that the blob is in the repository. If the HEAD has a query, the Pod may redirect to something else, so the

@@ -30,6 +30,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
       return answer(nameUnknown, "refused", refusal.reason);
     case "blocked":
       return answer({ code: "DENIED", message: refusal.text }, "blocked");
+    case "client-denied":
     case "read-only":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":

@@ -1,21 +1,41 @@
+import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
+import type { ClientRules } from "../directory/group-settings.ts";
+import type { AssignmentRecord } from "../directory/records.ts";
 import type { Resolution } from "../directory/resolve.ts";
 import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { Refusal } from "../refusal.ts";
 
-/** A Pod whose registry may get this request. Only {@link passGate} makes such a value, and every call to a registry needs it. */
+/** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
+/** Who asks. Where the client is gets read only if the group has a rule about its clients. */
+export type Visit = {
+  readonly request: Pick<Request, "headers" | "cf">;
+  readonly services: { readonly parsedCidrs: ParsedCidrs };
+};
+
 /**
- * Every request passes this gate before it reaches a registry. The gate refuses requests because of a block or the Pod's state. While the directory is
- * outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name without a Pod then gets the same
- * error and not "name unknown", because the name may have been assigned since.
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or the
+ * Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then
+ * also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned after our copy
+ * was read.
  */
-export function passGate(method: string, { pod, blocked, stale }: Resolution): Result<AdmittedPod, Refusal> {
+export function passGate(
+  method: string,
+  { pod, assignment, blocked, stale }: Resolution,
+  visit: Visit,
+): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
+  const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
+  return refused === null ? passPod(method, pod) : err(refused);
+}
+
+/** The part of the gate for requests that are about no repository, and for token services: only the Pod's state counts. */
+export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Refusal> {
   if (pod === null) return err({ reason: "name-unknown" });
   const { id, state, reason } = pod;
   if (state === "down") {
@@ -29,4 +49,22 @@ export function passGate(method: string, { pod, blocked, stale }: Resolution): R
     });
   }
   return ok(pod as AdmittedPod);
+}
+
+/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint asks this too. */
+export function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {
+  if (clients === undefined || admits(clients, readClient(visit.request), visit.services.parsedCidrs)) return null;
+  return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
+}
+
+/** A client about whom the platform knows nothing is on neither list. */
+function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
+  const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
+  return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));
+}
+
+function refuseWrite(method: string, assignment: AssignmentRecord): Refusal | null {
+  if (assignment.state !== "read-only" || isRead(method)) return null;
+  const { reason: text = "this repository is read-only for now", pod } = assignment;
+  return { reason: "read-only", text, pod };
 }

@@ -6,17 +6,19 @@ import type { RepositoryEndpoint } from "../oci/endpoint.ts";
 import { withoutParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
+import { passGate, type Visit } from "./gate.ts";
 
 type MountSource = {
   readonly directory: Directory;
   readonly chosenBy: ChosenBy;
+  readonly visit: Visit;
   /** False if the client's token does not allow a pull of the source, and a 401 from the Pod would end the client's push. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib asks for no mount if it reads in its token that the right is missing, but
- * Jib can read only a plain token and not a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib does not try a mount if its token shows that it may not pull the source, but
+ * it cannot read a bundle, so with a bundle it tries anyway. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 
@@ -27,7 +29,7 @@ export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib
 export async function settleMount(
   endpoint: RepositoryEndpoint,
   pod: Pod,
-  { directory, chosenBy, mayPull }: MountSource,
+  { directory, chosenBy, visit, mayPull }: MountSource,
 ): Promise<Result<RepositoryEndpoint, DirectoryFailure>> {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null) return ok(endpoint);
   const { from } = endpoint.mount;
@@ -37,6 +39,7 @@ export async function settleMount(
   if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
   const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
-  // A mount must not make a blocked repository readable under another name.
-  return ok(source.value.pod?.id === pod.id && source.value.blocked === null ? endpoint : plain);
+  // A mount must not make a repository readable under another name if the gate refuses its reads.
+  const readable = passGate("GET", source.value, visit);
+  return ok(readable.ok && readable.value.id === pod.id ? endpoint : plain);
 }

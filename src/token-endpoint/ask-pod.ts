@@ -4,7 +4,7 @@ import { notAPage } from "../net/headers.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
-import { type AdmittedPod, passGate } from "../pods/gate.ts";
+import { type AdmittedPod, passPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";
@@ -37,7 +37,7 @@ export async function askPod(
 ): Promise<PodAnswer> {
   const { pod } = question;
   const unavailable = (failure: Refusal): PodAnswer => ({ kind: "unavailable", answer: err(failure) });
-  const admitted = passGate("GET", { pod, blocked: null, stale: null });
+  const admitted = passPod("GET", pod);
   if (!admitted.ok) return unavailable(admitted.error);
   const answer = await callTokenService(admitted.value, { ...tokenServiceRequest(request, question), signal });
   if (!answer.ok) return unavailable(answer.error);

@@ -7,6 +7,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
+import { refuseClient, type Visit } from "../pods/gate.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -31,7 +32,13 @@ export type Plan = {
 export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
 
 type Group = { readonly pod: Pod; readonly scopes: readonly Access[] };
-type Assigned = { readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>; readonly isCut: boolean };
+type Assigned = {
+  readonly scopesOf: ReadonlyMap<PodId, readonly Access[]>;
+  /** The scopes of groups that this client may not use, each with the group's refusal. */
+  readonly denied: readonly { readonly scope: Access; readonly refusal: Refusal }[];
+  readonly isCut: boolean;
+};
+export type PlanPorts = { readonly directory: Directory; readonly visit: Visit };
 
 const MAX_PODS = 5;
 /** Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were. */
@@ -49,20 +56,24 @@ const noLogin: OciError = {
 
 /**
  * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without scopes.
+ * A scope of a group that the client may not use counts like a scope that a Pod refuses: it is the answer if it asks for more than pull, or if it is all.
  * `bounds` are those of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
-  directory: Directory,
+  { directory, visit }: PlanPorts,
   bounds: PlanBounds,
 ): Promise<Result<Plan, Refusal>> {
   const record = await directory.record();
   if (!record.ok) return record;
   const owner = await ownerOf(request, directory);
   if (!owner.ok) return owner;
-  const assigned = await assignScopes(request.scopes, { directory, record: record.value, bounds });
+  const assigned = await assignScopes(request.scopes, { directory, visit, record: record.value, bounds });
   if (!assigned.ok) return assigned;
-  const { scopesOf, isCut } = assigned.value;
+  const { scopesOf, denied, isCut } = assigned.value;
+  const [first] = denied;
+  const refused = denied.find(({ scope }) => writes(scope)) ?? (scopesOf.size === 0 ? first : undefined);
+  if (refused !== undefined) return err(refused.refusal);
   const most = request.scopes.some(isCatalog) ? MAX_PARTS : MAX_PODS;
   if (scopesOf.size > most) {
     const message = `scopes belong to ${scopesOf.size} registries; want at most ${most} in one token`;
@@ -124,16 +135,18 @@ async function ownerOf(
   return cell === null ? ok(null) : directory.podOfCell(cell);
 }
 
-type Lookup = {
-  readonly directory: Directory;
+type Lookup = PlanPorts & {
   readonly record: DirectoryRecord;
   readonly bounds: PlanBounds;
 };
 
-/** Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. */
+/**
+ * Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
+ * scope of a group that the client may not use.
+ */
 async function assignScopes(
   scopes: readonly Access[],
-  { directory, record, bounds }: Lookup,
+  { directory, visit, record, bounds }: Lookup,
 ): Promise<Result<Assigned, DirectoryFailure>> {
   const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
   const names = named.flatMap(({ name }) => name ?? []);
@@ -143,18 +156,25 @@ async function assignScopes(
   const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
     if (isCatalog(scope)) return record.pods ?? fallback;
     if (scope.type === "registry") return fallback;
-    const pod = name === null ? null : pods.value.get(name);
+    const pod = name === null ? null : pods.value.get(name)?.id;
     return pod == null ? [] : [pod];
   };
   const scopesOf = new Map<PodId, Access[]>();
+  const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
+    const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
+    const refusal = assignment === null ? null : refuseClient(assignment, visit);
+    if (refusal !== null) {
+      denied.push({ scope, refusal });
+      continue;
+    }
     for (const pod of podsOf(scope, name)) {
       const own = scopesOf.get(pod) ?? [];
       own.push(scope);
       scopesOf.set(pod, own);
     }
   }
-  return ok({ scopesOf, isCut: names.some((name) => !pods.value.has(name)) });
+  return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
 /** Joins all scopes for the catalog into one, because every Pod is asked for the catalog. The joined scope has at most as many actions as a scope may have. */

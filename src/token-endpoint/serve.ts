@@ -1,3 +1,4 @@
+import type { ParsedCidrs } from "../directory/clients.ts";
 import type { Directory } from "../directory/directory.ts";
 import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -5,10 +6,19 @@ import type { Refusal } from "../refusal.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
 import { askWithGrace, type GracePorts, grantByEdge } from "./grace.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
-import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
+import {
+  type Plan,
+  type PlanPorts,
+  type PodQuestion,
+  planLogin,
+  planQuestions,
+  strangerBounds,
+  userBounds,
+} from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
+  readonly parsedCidrs: ParsedCidrs;
   readonly config: { readonly service: string };
   readonly directory: Directory;
 };
@@ -33,7 +43,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
       standIn: (question) => grantByEdge(question, parsed.value, own),
     });
   };
-  const plan = await planFor(parsed.value, ports.directory, ask);
+  const plan = await planFor(parsed.value, { directory: ports.directory, visit: { request, services: ports } }, ask);
   if (!plan.ok) return plan;
   const asked = await ask(plan.value.questions);
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);
@@ -54,15 +64,15 @@ type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
  * Plans within the bounds of a stranger. If the request has too many names for them, or strangers have spent their budget, we first ask a Pod whether the
  * credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
  */
-async function planFor(request: TokenRequest, directory: Directory, ask: Ask): Promise<Result<Plan, Refusal>> {
-  const plan = await planQuestions(request, directory, strangerBounds);
+async function planFor(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Plan, Refusal>> {
+  const plan = await planQuestions(request, ports, strangerBounds);
   const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
   if (isWhole || request.anonymous) return plan;
-  const login = await planLogin(request, directory);
+  const login = await planLogin(request, ports.directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, directory, userBounds) : plan;
+  return isGood ? planQuestions(request, ports, userBounds) : plan;
 }
 
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;

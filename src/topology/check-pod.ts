@@ -4,8 +4,9 @@ import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
 import { type Store, signerOf, storeOrigin } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
+import { maxTextCharacters } from "./settings.ts";
 import { storeMistakes } from "./store-mistakes.ts";
-import { maxTextCharacters, type Rules, type TopologyPod } from "./topology.ts";
+import type { Rules, TopologyPod } from "./topology.ts";
 
 export function* checkPod(id: string, pod: TopologyPod, rules: Rules): Generator<Mistake> {
   const path: Path = ["pods", id];

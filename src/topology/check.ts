@@ -8,10 +8,11 @@ import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
 import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
+import { type GroupSettings, maxTextCharacters, settingsMistakes } from "./settings.ts";
 import {
+  assignmentInFile,
   maxCidrs,
   maxPods,
-  maxTextCharacters,
   type Rules,
   type Topology,
   type TopologyPod,
@@ -33,8 +34,8 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
-  mistakes.push(...checkShared(pods), ...checkCidrs(pods), ...checkEdge(output.edge));
-  const assignments = assignmentsOf(given.assignments ?? {}, pods, mistakes);
+  const { assignments, settings } = assignmentsOf(given.assignments ?? {}, pods, mistakes);
+  mistakes.push(...checkShared(pods), ...checkCidrs(pods, settings), ...checkEdge(output.edge));
   const blocks = blocksOf(given.blocks ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
   if (defaultPod !== undefined && !pods.has(defaultPod as PodId)) {
@@ -44,6 +45,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   return ok({
     pods,
     assignments,
+    settings,
     assignmentsFile,
     blocks,
     default: defaultPod as PodId | undefined,
@@ -121,11 +123,14 @@ const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
     }),
   );
 
-function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>): readonly Mistake[] {
-  const stores = [...pods.values()].flatMap(({ blobs }) => blobs.stores);
-  const cidrs = stores.reduce((sum, { when }) => sum + (when?.cidrs?.length ?? 0), 0);
+function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>, settings: Topology["settings"]): readonly Mistake[] {
+  const conditions = [
+    ...[...pods.values()].flatMap(({ blobs }) => blobs.stores.map(({ when }) => when)),
+    ...[...settings.values()].flatMap(({ clients }) => [...(clients?.allow ?? []), ...(clients?.deny ?? [])]),
+  ];
+  const cidrs = conditions.reduce((sum, when) => sum + (when?.cidrs?.length ?? 0), 0);
   if (cidrs <= maxCidrs) return [];
-  const text = `have ${cidrs} CIDRs in their stores; want at most ${maxCidrs}, so name regions instead of whole clouds`;
+  const text = `have ${cidrs} CIDRs in their stores and groups; want at most ${maxCidrs}, so name regions instead of whole clouds`;
   return [{ path: ["pods"], at: "name", text }];
 }
 
@@ -141,17 +146,36 @@ function assignmentsOf(
   input: object,
   pods: ReadonlyMap<PodId, unknown>,
   mistakes: Mistake[],
-): ReadonlyMap<Prefix, PodId> {
+): Pick<Topology, "assignments" | "settings"> {
   const assignments = new Map<Prefix, PodId>();
-  for (const [text, pod] of Object.entries(input) as [string, unknown][]) {
+  const settings = new Map<Prefix, GroupSettings>();
+  for (const [text, given] of Object.entries(input) as [string, unknown][]) {
     const path = ["assignments", text];
     const prefix = parsePrefix(text);
     if (!prefix.ok) mistakes.push({ path, at: "name", text: prefix.error });
-    else if (typeof pod !== "string" || !pods.has(pod as PodId)) {
-      mistakes.push({ path, at: "value", text: unknownPod(String(pod), pods) });
-    } else assignments.set(prefix.value, pod as PodId);
+    else if (typeof given === "string") {
+      if (pods.has(given as PodId)) assignments.set(prefix.value, given as PodId);
+      else mistakes.push({ path, at: "value", text: unknownPod(given, pods) });
+    } else {
+      const own = withSettings(given, pods);
+      if (own.ok) {
+        assignments.set(prefix.value, own.value.pod);
+        settings.set(prefix.value, own.value.settings);
+      } else mistakes.push(...own.error.map((mistake) => ({ ...mistake, path: [...path, ...mistake.path] })));
+    }
   }
-  return assignments;
+  return { assignments, settings };
+}
+
+type WithSettings = { readonly pod: PodId; readonly settings: GroupSettings };
+
+function withSettings(input: unknown, pods: ReadonlyMap<PodId, unknown>): Result<WithSettings, readonly Mistake[]> {
+  const parsed = v.safeParse(assignmentInFile, input);
+  if (!parsed.success) return err(parsed.issues.map(mistakeOf));
+  const { pod, ...settings } = parsed.output;
+  const mistakes = [...settingsMistakes(settings)];
+  if (!pods.has(pod as PodId)) mistakes.push({ path: ["pod"], at: "value", text: unknownPod(pod, pods) });
+  return mistakes.length > 0 ? err(mistakes) : ok({ pod: pod as PodId, settings });
 }
 
 function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Digest, string> {

@@ -1,4 +1,4 @@
-/** Replaces the name of a cloud in a topology's store by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
+/** Replaces the name of a cloud in a condition of a topology by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
 import * as v from "valibot";
 import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -10,9 +10,9 @@ const regionName = v.pipe(v.string(), v.nonEmpty());
 
 /** The members of `when` that only a topology has. */
 export const cloudEntries = {
-  /** The store is for clients in this cloud. podctl replaces this member by `cidrs`, from the file that `clouds` names. */
+  /** The condition is for clients in this cloud. podctl replaces this member by `cidrs`, from the file that `clouds` names. */
   cloud: v.optional(v.picklist(cloudNames)),
-  /** One region or several, as the cloud's file calls them. The store is then only for clients in these regions. */
+  /** One region or several, as the cloud's file calls them. The condition is then only for clients in these regions. */
   region: v.optional(v.union([regionName, v.pipe(v.array(regionName), v.minLength(1))])),
 };
 const cloudCondition = v.object(cloudEntries);
@@ -34,8 +34,20 @@ export function fillClouds(input: unknown, files: CloudFiles): readonly Mistake[
   return mistakes;
 }
 
-/** Yields each store's `when` that is a mapping, with its path. The schema reports a `when` of any other form. */
+/**
+ * Yields each condition that is a mapping, with its path: the `when` of stores, and the clients of groups. The schema reports a condition of any other
+ * form.
+ */
 function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
+  for (const [prefix, assignment] of Object.entries(membersOf(membersOf(input)["assignments"]))) {
+    const clients = membersOf(membersOf(assignment)["clients"]);
+    for (const list of ["allow", "deny"]) {
+      const conditions = clients[list];
+      for (const [index, when] of (Array.isArray(conditions) ? conditions : []).entries()) {
+        if (isMapping(when)) yield [["assignments", prefix, "clients", list, index], when];
+      }
+    }
+  }
   for (const [id, pod] of Object.entries(membersOf(membersOf(input)["pods"]))) {
     const { stores } = membersOf(membersOf(pod)["blobs"]);
     for (const [index, store] of (Array.isArray(stores) ? stores : []).entries()) {

@@ -3,6 +3,7 @@ import type * as v from "valibot";
 import { stringify } from "yaml";
 import { kindOf, nameIn } from "../directory/keys.ts";
 import {
+  type AssignmentRecord,
   assignmentRecord,
   blocksRecord,
   cellRecord,
@@ -16,6 +17,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { LiveRecord } from "./difference.ts";
 
 export type ExportedTopology = {
+  /** The assignments that may be in a line file, because their groups have no settings. */
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
   /** The members of the topology file. They include all assignments if no line file is named. */
   readonly members: (assignmentsFile: string | undefined) => object;
@@ -36,12 +38,14 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
   if (!directory.ok) return directory;
   const [blocked] = blocks.value.map(([, only]) => only.blocks);
   const [record = null] = directory.value.map(([, only]) => only);
-  const assignments = routes.value.map(([prefix, { pod }]) => [prefix, pod] as const);
+  const assignments = routes.value.map(([prefix, route]) => [prefix, assignmentOf(route)] as const);
+  const withSettings = assignments.filter(([, assignment]) => typeof assignment !== "string");
   return ok({
-    assignments,
+    assignments: assignments.flatMap(([prefix, pod]) => (typeof pod === "string" ? [[prefix, pod] as const] : [])),
     members: (assignmentsFile) => ({
       pods: podsOf(pods.value, cells.value, record),
-      ...(assignmentsFile === undefined ? { assignments: Object.fromEntries(assignments) } : { assignmentsFile }),
+      ...inlineOf(assignmentsFile === undefined ? assignments : withSettings),
+      ...(assignmentsFile === undefined ? {} : { assignmentsFile }),
       ...(record?.default === undefined ? {} : { default: record.default }),
       credentials: record?.credentials ?? "own",
       ...(blocked === undefined || blocked.size === 0 ? {} : { blocks: Object.fromEntries(blocked) }),
@@ -86,6 +90,16 @@ function podsOf(
       ),
     ]),
   );
+}
+
+const inlineOf = (assignments: readonly (readonly [string, string | object])[]): object =>
+  assignments.length === 0 ? {} : { assignments: Object.fromEntries(assignments) };
+
+/** Returns the Pod's id, or a mapping if the group has settings. */
+function assignmentOf(record: AssignmentRecord): string | object {
+  const { v: _, revision: __, pod, state, ...settings } = record;
+  if (state === "active" && Object.keys(settings).length === 0) return pod;
+  return { pod, ...(state === "active" ? {} : { state }), ...settings };
 }
 
 function podOf(record: PodRecord | undefined, cells: readonly string[] | undefined): object {

@@ -108,10 +108,12 @@ const wantedByType: Readonly<Record<string, string>> = {
   non_empty: "text that is not empty",
 };
 
+/** Valibot's own names of types, in the text about a value that fits none of several types. */
+const wantedByName: Readonly<Record<string, string>> = { string: "text", Object: "a mapping", Array: "a list" };
+
 function wantedBy(issue: Issue): string {
   if (issue.type === "regex") return `a match of ${String(issue.requirement)}`;
   if (issue.type === "max_length") return `at most ${String(issue.requirement)}`;
-  return (
-    wantedByType[issue.type] ?? (issue.expected ?? issue.message).replace(/^\((.*)\)$/, "$1").replaceAll(" | ", " or ")
-  );
+  const expected = (issue.expected ?? issue.message).replace(/^\((.*)\)$/, "$1").split(" | ");
+  return wantedByType[issue.type] ?? expected.map((name) => wantedByName[name] ?? name).join(" or ");
 }

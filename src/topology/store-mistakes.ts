@@ -1,8 +1,6 @@
-import { parseCidr } from "../lib/address.ts";
-import { rangesCover, rangesOf } from "../lib/address-ranges.ts";
 import type { Store } from "../signers/index.ts";
 import type { When } from "../signers/store.ts";
-import { continentsOf } from "./continents.ts";
+import { conditionMistakes, covers, isOpen } from "./conditions.ts";
 
 /** `store` is the index of the store in its Pod's list. */
 type StoreMistake = { readonly store: number; readonly text: string };
@@ -10,7 +8,7 @@ type StoreMistake = { readonly store: number; readonly text: string };
 /** Returns what is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that no client reaches. */
 export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[] {
   return stores.flatMap(({ when = {} }, store) => {
-    const wrong = [...listMistakes(when), ...countryMistakes(when)].map((mistake) => `when.${mistake}`);
+    const wrong = conditionMistakes(when).map((mistake) => `when.${mistake}`);
     const earlier = stores.slice(0, store).findIndex((other) => hides(other, when));
     if (earlier >= 0) {
       const why = isOpen(stores[earlier]?.when ?? {}) ? "has no condition" : "fits all of its clients";
@@ -19,46 +17,6 @@ export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[]
     return wrong.map((text) => ({ store, text }));
   });
 }
-
-const members = ["countries", "continents", "asns", "colos", "cidrs"] as const;
-
-function listMistakes(when: When): readonly string[] {
-  return members.flatMap((member) => {
-    const entries: readonly (string | number)[] | undefined = when[member];
-    if (entries === undefined) return [];
-    if (entries.length === 0) return [`${member}: is empty, so it fits no client; leave it out to fit all`];
-    const repeated = [...Map.groupBy(entries, (entry) => entry)].filter(([, same]) => same.length > 1);
-    return [
-      ...repeated.map(([entry]) => `${member}: duplicate "${entry}"; remove one of the two`),
-      ...(member === "cidrs" ? (when.cidrs ?? []).flatMap(cidrMistake) : []),
-    ];
-  });
-}
-
-function cidrMistake(text: string): readonly string[] {
-  const cidr = parseCidr(text);
-  if (cidr === null) return [`cidrs: "${text}" is not an IPv4 or IPv6 block`];
-  const hostBits = text.includes("/") && parseCidr(text.split("/", 1)[0] ?? "")?.bits !== cidr.bits;
-  return hostBits ? [`cidrs: "${text}" has bits set after its prefix; want the block's first address`] : [];
-}
-
-/** Cloudflare's own code for Tor. A client of Tor may be on any continent. */
-const tor = "T1";
-
-function countryMistakes({ countries = [], continents }: When): readonly string[] {
-  return countries
-    .filter((country) => country !== tor)
-    .flatMap((country) => {
-      const possible = continentsOf(country);
-      if (possible.length === 0) return [`countries: "${country}" is not an ISO 3166-1 alpha-2 code`];
-      if (continents === undefined || possible.some((continent) => continents.includes(continent))) return [];
-      return [
-        `countries: "${country}" is on none of the store's continents (${continents.join(", ")}), so it fits no client`,
-      ];
-    });
-}
-
-const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
 /**
  * Whether `store` takes all clients of a later store, so that the later store is never used. If both are for exactly the same clients, the later
@@ -70,27 +28,3 @@ function hides(store: Store, later: When): boolean {
   const isReplaceable = store.scheme !== "pod" && covers(later, own);
   return covers(own, later) && !isReplaceable;
 }
-
-/** Whether all clients of `later` certainly fit `earlier` as well. */
-function covers(earlier: When, later: When): boolean {
-  return (
-    listCovers(earlier.countries, later.countries) &&
-    continentsCover(earlier.continents, later) &&
-    listCovers(earlier.asns, later.asns) &&
-    listCovers(earlier.colos, later.colos) &&
-    cidrsCover(earlier.cidrs, later.cidrs)
-  );
-}
-
-const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
-  earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
-
-/** Whether the continents include all clients of `later`. They include a list of countries if each country is certainly on one of them. */
-function continentsCover(earlier: When["continents"], later: When): boolean {
-  if (listCovers(earlier, later.continents)) return true;
-  const countries = later.countries?.map(continentsOf);
-  return countries?.every((possible) => possible.length > 0 && listCovers(earlier, possible)) ?? false;
-}
-
-const cidrsCover = (earlier: When["cidrs"], later: When["cidrs"]): boolean =>
-  earlier === undefined || (later !== undefined && rangesCover(rangesOf(earlier), rangesOf(later)));

@@ -1,5 +1,6 @@
 /** The topology file: its schema, its parsed value, and the records that it asks for. Pure. */
 import * as v from "valibot";
+import { groupSettings } from "../directory/group-settings.ts";
 import {
   blocksKey,
   cellKey,
@@ -16,6 +17,7 @@ import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
 import { componentsOf, type Prefix } from "../oci/repository-name.ts";
 import { cloudPaths } from "./cloud-formats.ts";
+import type { GroupSettings } from "./settings.ts";
 
 const pod = v.strictObject({
   state: v.optional(v.picklist(["active", "read-only", "down"]), "active"),
@@ -25,10 +27,18 @@ const pod = v.strictObject({
   ...podFields,
 });
 
+/** An assignment with settings of its group. Without settings, it is only the Pod's id. */
+export const assignmentInFile = v.strictObject({
+  pod: v.string(),
+  state: v.optional(v.picklist(["active", "read-only"]), "active"),
+  reason: v.optional(v.string()),
+  ...groupSettings,
+});
+
 /** `topology.yaml`: the infra team's own file, from which podctl makes the directory. */
 export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
-  assignments: v.optional(v.record(v.string(), v.string()), {}),
+  assignments: v.optional(v.record(v.string(), v.union([v.string(), assignmentInFile])), {}),
   /**
    * The path of the line file, relative to this file. The line file has a line `prefix<TAB>pod` for each assignment, because YAML is slow with very
    * many assignments.
@@ -62,8 +72,6 @@ export const maxPods = 500;
  * also stays far below KV's 25 MiB.
  */
 export const maxCidrs = 30_000;
-/** Texts that an operator writes have a limit, because clients get them in the message of an OCI error. */
-export const maxTextCharacters = 500;
 
 export type TopologyPod = v.InferOutput<typeof pod>;
 
@@ -71,6 +79,8 @@ export type TopologyPod = v.InferOutput<typeof pod>;
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
   readonly assignments: ReadonlyMap<Prefix, PodId>;
+  /** The settings of the groups that have any. Each of these prefixes has an assignment, too. */
+  readonly settings: ReadonlyMap<Prefix, GroupSettings>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";
@@ -79,8 +89,8 @@ export type Topology = {
 /** Yields every record that a topology asks for, with its key. The write adds the revision and the time. */
 export function* topologyRecords(topology: Topology): Generator<Entry> {
   yield* otherRecords(topology);
-  const routes = routesOf(topology);
-  for (const [prefix, id] of topology.assignments) yield [routeKey(prefix), routes.get(id) ?? {}];
+  const routeOf = createRouteOf(topology);
+  for (const prefix of topology.assignments.keys()) yield [routeKey(prefix), routeOf(prefix) ?? {}];
 }
 
 /** The records that a topology asks for, looked up by their keys. */
@@ -93,22 +103,27 @@ type WantedRecords = {
 /** Assignments are looked up in the topology itself, because a second map of a million keys takes seconds. */
 export function wantedRecords(topology: Topology): WantedRecords {
   const others = new Map(otherRecords(topology));
-  const routes = routesOf(topology);
-  const routeOf = (id: PodId | undefined) => (id === undefined ? undefined : routes.get(id));
+  const routeOf = createRouteOf(topology);
   return {
     size: others.size + topology.assignments.size,
     get: (key) => {
       const isRoute = key.startsWith(routePrefix);
-      return (isRoute ? routeOf(topology.assignments.get(nameIn(key) as Prefix)) : others.get(key)) ?? null;
+      return (isRoute ? routeOf(nameIn(key) as Prefix) : others.get(key)) ?? null;
     },
   };
 }
 
 type Entry = readonly [key: string, record: object];
 
-/** All assignments to one Pod have the same record. */
-const routesOf = ({ pods }: Topology): ReadonlyMap<PodId, object> =>
-  new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
+/** Returns the record of a prefix, undefined if it has no assignment. All assignments without settings to one Pod have the same record. */
+function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Prefix) => object | undefined {
+  const plain = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
+  const own = new Map([...settings].map(([prefix, group]) => [prefix, { pod: assignments.get(prefix), ...group }]));
+  return (prefix) => {
+    const id = assignments.get(prefix);
+    return id === undefined ? undefined : (own.get(prefix) ?? plain.get(id));
+  };
+}
 
 /** Returns at least 1, so that the edge finds a group (a prefix of one component) even if someone assigns it by hand in KV. */
 const depthOf = (prefixes: Iterable<Prefix>): number => {

@@ -1,6 +1,7 @@
 import * as v from "valibot";
 import { describe, expect, test } from "vitest";
-import { type Client, chooseStores, storesFor } from "../../src/blobs/choose-store.ts";
+import { chooseStores, storesFor } from "../../src/blobs/choose-store.ts";
+import type { Client } from "../../src/directory/clients.ts";
 import type { Directory, Pod } from "../../src/directory/directory.ts";
 import { freshValues } from "../../src/directory/kv.ts";
 import { createIsolate } from "../../src/isolate.ts";

@@ -104,6 +104,26 @@ describe("explain:", () => {
     expect(result(steps, "scopes")).toBe("repository:globex/team/app:pull");
   });
 
+  test("a group's settings are a step of their own, and the answer follows them", async () => {
+    const settings = { state: "read-only", reason: "Until Monday.", delivery: "stream", uploads: "edge" };
+    const clients = { deny: [{ countries: ["FR"] }], reason: "Not from France." };
+    await stack.current.putKv("route/hooli", JSON.stringify({ v: 1, pod: "pod-b", revision: 2, ...settings, clients }));
+    const group = "read-only; only for some clients; blobs come through the Pod; uploads stay on the edge";
+    const blob = await explain("GET", `/v2/hooli/app/blobs/${digest}`);
+    expect([result(blob, "group"), lines(blob, "look-ups")]).toEqual([
+      group,
+      expect.arrayContaining([`route/hooli  → pod-b, ${group}`]),
+    ]);
+    expect(result(blob, "answer")).toBe('forwarded to Pod "pod-b"');
+    const written = await explain("PUT", "/v2/hooli/app/manifests/1");
+    expect(result(written, "answer")).toBe("403 DENIED: Until Monday.");
+    const french = { client: { ...unknownPlace, country: "FR" } };
+    const token = "/jwt/auth?scope=repository:hooli/app:pull";
+    for (const path of ["/v2/hooli/app/manifests/1", token]) {
+      expect(result(await explain("GET", path, french), "answer")).toBe("403 DENIED: Not from France.");
+    }
+  });
+
   test("a mount from another Pod becomes an upload, and a mount from the same Pod stays", async () => {
     const mount = (from: string) => explain("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=${from}`);
     expect(lines(await mount("globex/app"), "answer")).toEqual([
@@ -254,6 +274,7 @@ describe("podctl as a command:", () => {
       state: "active",
       assignment: null,
       blocked: null,
+      group: null,
     });
     const wrong = await run(["resolve", "Acme"]);
     expect([wrong.code, wrong.stderr]).toEqual([1, expect.stringContaining("upper-case")]);

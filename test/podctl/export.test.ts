@@ -27,6 +27,26 @@ const prefix = fc.oneof(
 const podIds = fc.uniqueArray(fc.stringMatching(/^[a-z0-9]{1,6}(-[a-z0-9]{1,3})?$/), { minLength: 1, maxLength: 4 });
 const words = fc.string({ unit: "grapheme", maxLength: 40 });
 
+const conditions = fc.array(
+  fc.constantFrom({ countries: ["DE", "T1"] }, { cidrs: ["192.0.2.0/24"] }, { asns: [64500], colos: ["FRA"] }, {}),
+  { minLength: 1, maxLength: 3 },
+);
+/** An assignment with settings of its group. */
+const withSettings = (ids: readonly string[]) =>
+  fc
+    .record(
+      {
+        pod: fc.constantFrom(...ids),
+        state: fc.constantFrom("active", "read-only"),
+        reason: words,
+        clients: fc.record({ allow: conditions, deny: conditions, reason: words }, { requiredKeys: ["deny"] }),
+        delivery: fc.constant("stream"),
+        uploads: fc.constant("edge"),
+      },
+      { requiredKeys: ["pod"] },
+    )
+    .map(({ reason, ...rest }) => (rest.state === "read-only" && reason !== undefined ? { ...rest, reason } : rest));
+
 const topology = podIds.chain((ids) =>
   fc.record({
     pods: fc.tuple(
@@ -45,7 +65,7 @@ const topology = podIds.chain((ids) =>
         }),
       ),
     ),
-    assignments: fc.dictionary(prefix, fc.constantFrom(...ids)),
+    assignments: fc.dictionary(prefix, fc.oneof(fc.constantFrom(...ids), withSettings(ids))),
     blocks: fc.dictionary(fc.oneof(prefix, digest), words),
     default: fc.option(fc.constantFrom(...ids), { nil: undefined }),
     credentials: fc.constantFrom("own", "shared"),

@@ -107,8 +107,9 @@ describe("replay, two directories under the same traffic:", () => {
       common("GET", "/v2/hooli/app/manifests/1"),
       "noise",
     ];
-    const { lines: counts, differences, byMove } = await compare(lines, before, after);
-    expect(counts).toEqual({ same: 1, differs: 8, nameless: 0, refused: 0, unread: 1 });
+    const { lines: counts, requests, differences, byMove } = await compare(lines, before, after);
+    expect(counts).toEqual({ read: 9, unread: 1 });
+    expect(requests).toEqual({ same: 1, differs: 8, nameless: 0, refused: 0 });
     expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-b": 6, "pod-a → a block": 1, "pod-a → no Pod": 1 });
     expect(differences[0]).toEqual({
       name: "acme/moved",
@@ -117,6 +118,22 @@ describe("replay, two directories under the same traffic:", () => {
       requests: 6,
       examples: ["GET /v2/acme/moved/manifests/1", "HEAD /v2/acme/moved/manifests/2"],
     });
+  });
+
+  test("each line counts for as many requests as its rate says, whatever the request is", async () => {
+    const sampled = (path: string, sample: number) => JSON.stringify({ log: "edge", method: "GET", path, sample });
+    const [moved, stays] = ["/v2/acme/moved/manifests/1", "/v2/acme/stays/manifests/1"];
+    const lines = [
+      ...[sampled(moved, 0.05), sampled(moved, 0.05), sampled(moved, 1), common("GET", moved)],
+      ...[sampled(stays, 0.3), sampled(stays, 0.3), sampled("/v2/", 0.1), sampled("/v2/UPPER/tags/list", 0.5)],
+      ...[sampled(moved, 0), sampled(moved, 2), sampled(moved, -1)],
+    ];
+    const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" });
+    const { lines: counts, requests, differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), after);
+    expect(counts).toEqual({ read: 8, unread: 3 });
+    // Two lines at 0.3 are 6.67 requests.
+    expect(requests).toEqual({ same: 7, differs: 42, nameless: 10, refused: 2 });
+    expect([differences[0]?.requests, byMove.get("pod-a → pod-b")]).toEqual([42, 42]);
   });
 
   test("a mount from another Pod goes to the target's Pod, with a gateway and without", async () => {
@@ -128,8 +145,8 @@ describe("replay, two directories under the same traffic:", () => {
       "pod/pod-b": { ...pod, state: "active", blobs: { stores } },
     });
     const line = record("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=globex/base`);
-    const { lines: counts, differences } = await compare([line], mapOf(routes), after);
-    expect([counts.same, differences]).toEqual([1, []]);
+    const { requests, differences } = await compare([line], mapOf(routes), after);
+    expect([requests.same, differences]).toEqual([1, []]);
   });
 
   test("a read-only Pod differs only for writes", async () => {
@@ -141,6 +158,36 @@ describe("replay, two directories under the same traffic:", () => {
       after,
     );
     expect(differences).toMatchObject([{ from: "pod-a", to: "pod-a (read-only)", requests: 1 }]);
+  });
+
+  test("a group's settings differ for the writes, the clients and the blobs that they are about", async () => {
+    const routes = { acme: "pod-a" };
+    const changed = (settings: object) =>
+      mapOf(routes, { "route/acme": { pod: "pod-a", revision: 2, state: "active", ...settings } });
+    const get = (path: string, more: object) =>
+      JSON.stringify({ log: "edge", method: "GET", path, status: 200, ...more });
+    const manifest = "/v2/acme/app/manifests/1";
+    const lines = [
+      common("GET", manifest),
+      get(manifest, { client: "192.0.2.7", country: "DE", asn: 64500 }),
+      get("/jwt/auth?scope=repository:acme/app:pull", { country: "FR" }),
+      common("GET", `/v2/acme/app/blobs/${digest}`),
+      common("POST", "/v2/acme/app/blobs/uploads/"),
+      get(manifest, {}),
+    ];
+    const movesOf = async (settings: object) =>
+      Object.fromEntries((await compare(lines, mapOf(routes), changed(settings))).byMove);
+    expect(await movesOf({ state: "read-only" })).toEqual({ "pod-a → pod-a (read-only)": 1 });
+    expect(await movesOf({ delivery: "stream" })).toEqual({ "pod-a → pod-a, through the Pod": 1 });
+    expect(await movesOf({ uploads: "edge" })).toEqual({ "pod-a → pod-a, on the edge": 1 });
+    // The address of all lines in the common log format.
+    expect(await movesOf({ clients: { deny: [{ cidrs: ["198.51.100.0/24"] }] } })).toEqual({
+      "pod-a → pod-a (client-denied)": 3,
+    });
+    expect(await movesOf({ clients: { deny: [{ continents: ["EU"] }] } })).toEqual({
+      "pod-a → pod-a (client-denied)": 2,
+    });
+    expect(await movesOf({ clients: { allow: [{ asns: [64500] }] } })).toEqual({ "pod-a → pod-a (client-denied)": 5 });
   });
 
   test("at most 10,000 names that differ are kept, and all requests are counted", async () => {
@@ -190,7 +237,7 @@ describe("podctl replay:", () => {
     const json = JSON.parse(
       (await run(["-", "--json"], record("GET", "/v2/globex/hello/tags/list"))).stdout,
     ) as Comparison;
-    expect(json.lines).toMatchObject({ differs: 1 });
+    expect([json.lines, json.requests]).toMatchObject([{ read: 1 }, { differs: 1 }]);
   });
 
   test("a log without a readable line is a failure, not a log without differences", async () => {

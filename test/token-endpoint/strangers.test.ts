@@ -49,7 +49,8 @@ async function ask(scopes: readonly string[], bounds: PlanBounds = strangerBound
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
   const before = readKeys;
-  const plan = await planQuestions(request.value, isolate.directory(), bounds);
+  const visit = { request: new Request("https://edge.test"), services: { parsedCidrs: new WeakMap() } };
+  const plan = await planQuestions(request.value, { directory: isolate.directory(), visit }, bounds);
   return { plan, keys: readKeys - before };
 }
 const pull = (names: readonly string[]) => names.map((name) => `repository:${name}:pull`);

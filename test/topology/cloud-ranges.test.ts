@@ -147,7 +147,9 @@ describe("a mistake about clouds has its place:", () => {
     }));
     write("large.json", { ...awsFile, prefixes, ipv6_prefixes: [] });
     expect(await mistakesOf("{ aws: large.json }", { cloud: "aws" }, null)).toEqual([
-      expect.stringMatching(/^topology\.yaml:1:1: pods: have 30001 CIDRs in their stores; want at most 30000/),
+      expect.stringMatching(
+        /^topology\.yaml:1:1: pods: have 30001 CIDRs in their stores and groups; want at most 30000/,
+      ),
     ]);
   });
 });

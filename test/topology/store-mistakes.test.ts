@@ -70,7 +70,7 @@ describe("a store is reported if it", () => {
     [
       "has a country on another continent",
       [{ countries: ["DE"], continents: ["NA"] }],
-      'countries: "DE" is on none of the store\'s continents (NA)',
+      'countries: "DE" is on none of the continents (NA)',
     ],
   ])("%s", (_, whens, mistake) => {
     expect(mistakesOf(stores(...whens)).join("\n")).toContain(mistake);

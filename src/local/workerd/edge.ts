@@ -26,12 +26,15 @@ type EdgeOptions = {
   readonly vars: Readonly<Record<string, string>>;
   readonly log: EdgeLog;
   readonly watchdog: Watchdog;
+  readonly inspect: boolean;
 };
 
 type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
   readonly kv: ApiKv;
+  /** The address of workerd's inspector. Rejects if the stack was not started with `inspect`. */
+  inspectorUrl(): Promise<URL>;
   /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   /** Runs the Worker's cron trigger once, and resolves when that run has ended. */
@@ -62,6 +65,7 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       await edge.setKvFault(next);
       fault = next;
     },
+    inspectorUrl: () => edge.inspectorUrl(),
     runCron: () => edge.runCron(),
     stop: () => edge.stop(),
     restart: async (caches = "empty") => {
@@ -76,10 +80,19 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
 }
 
 async function startOnce(options: EdgeOptions): Promise<Edge> {
-  const { port, vars, log, watchdog } = options;
+  const { port, vars, log, watchdog, inspect } = options;
   const [config, script, kvScript] = await Promise.all([readWorkerConfig(), bundleWorker(), bundleWorker(kvWorker)]);
   const onLogLine: EdgeLog["receive"] = (line) => log.receive(line);
-  const settings = { config, script, kvScript, vars, port, persistencePath: persistencePath(options), onLogLine };
+  const settings = {
+    config,
+    script,
+    kvScript,
+    vars,
+    port,
+    persistencePath: persistencePath(options),
+    onLogLine,
+    inspect,
+  };
   const { miniflare, workerdPid, setKvFault, stop } = startMiniflare(settings);
   try {
     const url = await miniflare.unsafeGetDirectURL();
@@ -89,7 +102,8 @@ async function startOnce(options: EdgeOptions): Promise<Edge> {
       const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
       if (outcome !== "ok") throw new Error(`the cron trigger ended with "${outcome}"`);
     };
-    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, setKvFault, runCron, stop };
+    const inspectorUrl = () => miniflare.getInspectorURL();
+    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, inspectorUrl, setKvFault, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw isAddressInUse(error) ? portInUse(port) : error;

@@ -19,6 +19,8 @@ export type WorkerSettings = {
   /** The folder where Miniflare keeps KV and the cache. */
   readonly persistencePath: string;
   readonly onLogLine: (line: { readonly level: string; readonly message: string }) => void;
+  /** Whether workerd has an inspector, which shows each Worker's heap. */
+  readonly inspect?: boolean;
 };
 
 type RunningMiniflare = {
@@ -56,7 +58,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
 export const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
-  const { config, script, kvScript, port, persistencePath, onLogLine } = settings;
+  const { config, script, kvScript, port, persistencePath, onLogLine, inspect = false } = settings;
   const vars = Object.entries({ ...config.vars, ...settings.vars });
   const text = Object.fromEntries(vars.map(([name, value]) => [name, { type: "text" as const, value }] as const));
   const namespaces = Object.fromEntries(
@@ -75,6 +77,7 @@ function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
     log: new Log(LogLevel.ERROR),
     handleStructuredLogs: onLogLine,
     resourcePersistencePath: persistencePath,
+    ...(inspect ? { inspectorPort: 0 } : {}),
     workers: [
       {
         config: { ...moduleOf(settings, script), env: { ...text, ...(kvScript === undefined ? namespaces : faulty) } },

@@ -1,6 +1,7 @@
 import { Command } from "commander";
 import { podKey, routeKey } from "../../directory/keys.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
+import { assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { type Prefix, parsePrefix } from "../../oci/repository-name.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
@@ -11,7 +12,9 @@ type Options = TargetOptions & SmallChangeOptions;
 
 export function assignCommand(): Command {
   return withTarget(new Command("assign"))
-    .description("Assigns a prefix of repository names to a Pod, at once and without a topology file.")
+    .description(
+      "Assigns a prefix of repository names to a Pod, at once and without a topology file. The group keeps its settings.",
+    )
     .argument("<prefix>", "whole components of a name, such as acme or acme/team")
     .argument("<pod>", "a Pod that is in KV already")
     .option("--yes", "do not ask for confirmation")
@@ -23,7 +26,7 @@ export function assignCommand(): Command {
       const target = await openTarget(options);
       await refuseUnknownPod(target, pod);
       const key = routeKey(prefix);
-      const after = () => ({ pod, state: "active" });
+      const after = (before: string | null) => ({ ...settingsIn(before), pod });
       await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
 }
@@ -45,7 +48,15 @@ export function unassignCommand(): Command {
     });
 }
 
-const inFileToo = `
+/** The group's settings stay, whichever Pod it belongs to. Text that is not an assignment has none. */
+function settingsIn(text: string | null): object {
+  const record = text === null ? null : parseRecord("", text, assignmentRecord);
+  if (record?.ok !== true) return { state: "active" };
+  const { v: _, revision: __, ...settings } = record.value;
+  return settings;
+}
+
+export const inFileToo = `
 Make the same change in the topology file. Otherwise the next \`podctl apply\` undoes it.`;
 
 async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {

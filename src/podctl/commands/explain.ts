@@ -1,5 +1,5 @@
 import { Command, InvalidArgumentError } from "commander";
-import type { Client } from "../../blobs/choose-store.ts";
+import type { Client } from "../../directory/clients.ts";
 import { explainRequest } from "../explain/explain-request.ts";
 import { formatSteps } from "../explain/step.ts";
 import { CliFailure } from "../failure.ts";
@@ -21,7 +21,7 @@ type Options = TargetOptions & {
 export function explainCommand(): Command {
   return withTarget(new Command("explain"))
     .description(
-      "Shows step by step how the edge would answer a request. The Worker's own code runs on the target's KV.",
+      "Shows step by step how the edge would answer a request. podctl runs the Worker's own code on this machine and reads KV.",
     )
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")

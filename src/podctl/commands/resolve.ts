@@ -1,8 +1,9 @@
 import { Command } from "commander";
 import { kindOf, nameIn } from "../../directory/keys.ts";
+import type { AssignmentRecord } from "../../directory/records.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
-import { describePod, lookupLines } from "../explain/describe.ts";
+import { describePod, describeSettings, lookupLines } from "../explain/describe.ts";
 import { formatSteps } from "../explain/step.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
@@ -23,12 +24,16 @@ export function resolveCommand(): Command {
       await learnDepth(directory);
       const resolution = await resolvePod(directory, { name });
       if (!resolution.ok) throw new CliFailure(resolution.error.text);
-      const { pod, blocked } = resolution.value;
+      const { pod, assignment, blocked } = resolution.value;
       const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);
       const by = route === undefined ? null : nameIn(route.key);
       if (pod === null) process.exitCode = 1;
       if (json)
-        return printJson({ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked });
+        return printJson({
+          ...{ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked },
+          group: assignment === null ? null : groupOf(assignment),
+        });
+      const settings = describeSettings(assignment);
       const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([
@@ -36,8 +41,15 @@ export function resolveCommand(): Command {
           { step: "look-ups", result: `${lookups.length} keys`, lines: lookupLines(lookups) },
           { step: "Pod", result: whose },
           { step: "by", result: by ?? (pod === null ? "–" : "default") },
+          ...(settings === null ? [] : [{ step: "group", result: settings }]),
           ...(blocked === null ? [] : [{ step: "blocked", result: blocked }]),
         ]),
       );
     });
+}
+
+/** Returns the group's settings. */
+function groupOf(assignment: AssignmentRecord): object {
+  const { v: _, pod: __, revision: ___, ...settings } = assignment;
+  return settings;
 }

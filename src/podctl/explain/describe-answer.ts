@@ -1,6 +1,6 @@
 /** Describes the last steps of an explanation: the Worker's answer and the calls that it made for the answer. */
 import { parseToken } from "../../auth/bundle.ts";
-import type { AttributedAnswer } from "../../edge/handle.ts";
+import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Endpoint, hasRepository } from "../../oci/endpoint.ts";
 import { countParameter } from "../../oci/query.ts";

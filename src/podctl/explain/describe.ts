@@ -5,6 +5,7 @@ import { partsOf } from "../../auth/grant.ts";
 import { keyId, type VerifyPorts, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
+import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
 import { counted } from "../output.ts";
@@ -12,6 +13,19 @@ import type { Lookup } from "../target/traced-directory.ts";
 
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
+
+/** Says in a few words what an assignment sets for its group. Null if it sets nothing. */
+export function describeSettings(assignment: AssignmentRecord | null): string | null {
+  if (assignment === null) return null;
+  const { state, clients, delivery, uploads } = assignment;
+  const words = [
+    ...(state === "active" ? [] : [state]),
+    ...(clients === undefined ? [] : ["only for some clients"]),
+    ...(delivery === undefined ? [] : ["blobs come through the Pod"]),
+    ...(uploads === undefined ? [] : ["uploads stay on the edge"]),
+  ];
+  return words.length === 0 ? null : words.join("; ");
+}
 
 /** Returns one line for each record that was looked up. The line says whether the record exists. Assignments of longer prefixes come first. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
@@ -21,10 +35,16 @@ export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
 function summaryOf(key: string, text: string): string {
   const record = parseJsonObject(text) ?? {};
   const kind = kindOf(key);
-  if (kind === "route") return `→ ${textOf(record["pod"])}`;
+  if (kind === "route") return routeText(text, record["pod"]);
   if (kind === "directory") return `default ${textOf(record["default"])}${depthText(record["depth"])}`;
   if (kind === "blocks") return counted(Object.keys(record["blocks"] ?? {}).length, "block");
   return "found";
+}
+
+function routeText(text: string, pod: unknown): string {
+  const record = parseRecord("", text, assignmentRecord);
+  const settings = record.ok ? describeSettings(record.value) : null;
+  return `→ ${textOf(pod)}${settings === null ? "" : `, ${settings}`}`;
 }
 
 const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");

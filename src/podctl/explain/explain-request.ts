@@ -4,7 +4,8 @@
  */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
-import { type Client, chooseStores } from "../../blobs/choose-store.ts";
+import { chooseStores } from "../../blobs/choose-store.ts";
+import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -14,7 +15,7 @@ import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { ownParameters } from "../../pods/push-location.ts";
 import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
-import { describePod, lookupLines, tokenLines } from "./describe.ts";
+import { describePod, describeSettings, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
 import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
@@ -83,6 +84,7 @@ async function explainRepository(
   const { directory } = open();
   const resolution = await resolvePod(directory, { name: endpoint.name });
   const pod = resolution.ok ? resolution.value.pod : null;
+  const settings = resolution.ok ? describeSettings(resolution.value.assignment) : null;
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
@@ -97,6 +99,7 @@ async function explainRepository(
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
     ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
+    ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
     ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
     ...(recorded.answer.outcome === "redirected" && pod !== null
@@ -120,7 +123,7 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] } };
+  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] }, trace: {} };
   const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";

@@ -1,11 +1,12 @@
 /** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
-import type { Client } from "../../blobs/choose-store.ts";
 import { createProofs } from "../../blobs/proofs.ts";
+import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
-import { type AttributedAnswer, handle } from "../../edge/handle.ts";
+import type { AttributedAnswer } from "../../edge/attribute.ts";
+import { handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
-import { ok } from "../../lib/result.ts";
+import { err, ok } from "../../lib/result.ts";
 import { createManifests } from "../../manifests/manifests.ts";
 import type { FetchRequest } from "../../net/fetch.ts";
 import { parseScopes } from "../../oci/scope.ts";
@@ -78,10 +79,12 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       probeToken: null,
       stallMs: 60_000,
       storeCheckMs: 5_000,
+      logSample: 1,
     },
     directory,
     callRegistry: record("registry", () => ""),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
+    callStorage: async () => err({ reason: "unreachable", text: "podctl calls no storage" }),
     callGateway: record("gateway", () => "", 201),
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),

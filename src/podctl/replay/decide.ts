@@ -1,7 +1,9 @@
 /** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
-import { createDirectory } from "../../directory/directory.ts";
+import type { Client } from "../../directory/clients.ts";
+import { createDirectory, type Directory } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
+import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
 import { ok } from "../../lib/result.ts";
 import { recordText } from "../../topology/record-text.ts";
@@ -34,7 +36,7 @@ export function textsOf(topology: Topology): Texts {
 export function createDecide(
   texts: Texts,
   { plainHttp }: Pick<Target, "plainHttp">,
-): (subject: Subject) => Promise<string> {
+): (subject: Subject, client: Client) => Promise<string> {
   const { parsedPods, parsedRecords } = createIsolate();
   const directory = createDirectory({
     readKv: async () => ok(freshValues(texts)),
@@ -42,19 +44,27 @@ export function createDecide(
     parsedPods,
     parsedRecords,
   });
-  return async ({ method, path }) => {
-    const request = requestFrom(unknownPlace, {
+  return async (subject, client) => {
+    const { method, path } = subject;
+    const request = requestFrom(client, {
       method,
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
     // With `auth: "none"`, everything passes that a token could grant. With status 404 no Pod has a blob, so every Pod that may have it is asked.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
-    return wordsFor(await runHandle(request, assumed));
+    const recorded = await runHandle(request, assumed);
+    return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };
 }
 
-const unknownPlace = { ip: null, country: null, continent: null, asn: null, colo: null };
+/** Says which way the bytes of a blob go, if the group's settings and not the Pod's record decide it. */
+async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
+  const resolution = await resolvePod(directory, { name });
+  const assignment = resolution.ok ? resolution.value.assignment : null;
+  if (method === "POST" && path.includes("/blobs/uploads/") && assignment?.uploads === "edge") return ", on the edge";
+  return method === "GET" && path.includes("/blobs/") && assignment?.delivery === "stream" ? ", through the Pod" : "";
+}
 
 function wordsFor({ answer, calls }: Recorded): string {
   const { outcome, cause, pod } = answer;

@@ -1,8 +1,11 @@
 /** Formats a plan as text and as JSON, with one line for each change. A value of a Pod record is never shown, because it may be a secret. */
-import { kindOf } from "../../directory/keys.ts";
+import * as v from "valibot";
+import { kindOf, nameIn } from "../../directory/keys.ts";
+import { assignmentRecord } from "../../directory/records.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
 import { type Change, stampMembers } from "../../topology/difference.ts";
+import { whyLockedOut } from "../../topology/settings.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
@@ -12,7 +15,7 @@ type ChangeView = {
   readonly key: string;
   /** The Pod that the record names before and after the change; null if it names none. */
   readonly pod?: { readonly from: string | null; readonly to: string | null };
-  /** The members of a changed record that differ. */
+  /** The members of a changed record that differ, or the settings of an assignment that change. */
   readonly members?: readonly string[];
   readonly blocks?: BlockChanges;
 };
@@ -21,7 +24,9 @@ export function viewOf({ action, key, before, after }: Change): ChangeView {
   const from = before === null ? null : parseJsonObject(before);
   const kind = kindOf(key);
   if (kind === "route" || kind === "key" || kind === "cell") {
-    return { action, key, pod: { from: podOf(from), to: podOf(after) } };
+    const members = kind === "route" && after !== null ? changedSettings(from, after) : [];
+    const settings = members.length > 0 ? { members } : {};
+    return { action, key, pod: { from: podOf(from), to: podOf(after) }, ...settings };
   }
   if (kind === "blocks")
     return { action, key, blocks: blockChanges(blocksOf(before), blocksOf(JSON.stringify(after))) };
@@ -45,6 +50,10 @@ function changedMembers(from: object | null, to: object | null): readonly string
   return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
 }
 
+/** A new assignment that is active has no setting worth a word. */
+const changedSettings = (from: object | null, to: object): readonly string[] =>
+  changedMembers(from ?? { state: "active" }, to).filter((name) => name !== "pod");
+
 const signs = { add: "+", change: "~", delete: "-" } as const;
 const paints = { add: colors.green, change: colors.yellow, delete: colors.red } as const;
 const maxShownOfKind = 20;
@@ -61,8 +70,8 @@ export function changeLines(changes: readonly Change[]): readonly string[] {
 function changeLine(change: Change): string {
   const { action, key, pod, members, blocks } = viewOf(change);
   if (blocks !== undefined) return paints[action](`  ${signs[action]} ${key}: ${blocksText(blocks)}`);
-  const what =
-    pod === undefined ? (members ?? []).join(", ") : [pod.from, pod.to].filter((id) => id !== null).join(" → ");
+  const pods = pod === undefined ? [] : [...new Set([pod.from, pod.to])].filter((id) => id !== null);
+  const what = [...(pods.length === 0 ? [] : [pods.join(" → ")]), ...(members ?? [])].join(", ");
   return paints[action](`  ${signs[action]} ${key}${what === "" ? "" : `: ${what}`}`);
 }
 
@@ -75,6 +84,21 @@ function blocksText({ added, changed, lifted }: BlockChanges): string {
   const left = all.length - maxShownOfKind;
   return [...all.slice(0, maxShownOfKind), ...(left > 0 ? [`and ${count(left)} more`] : [])].join(", ");
 }
+
+/** Says which groups no client could use any more after these changes. */
+export const lockoutLines = (changes: readonly Change[]): readonly string[] =>
+  changes.flatMap(({ key, after }) => {
+    if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
+    const record = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...after });
+    const why = record.success ? whyLockedOut(record.output.clients) : null;
+    return why === null ? [] : [colors.red(`  ! no client could use ${nameIn(key)} any more: ${why}`)];
+  });
+
+/** The question before a write. It names the lockout, because the operator may have overlooked a line of the plan. */
+export const writeQuestion = (target: string, changes: readonly Change[]): string =>
+  lockoutLines(changes).length === 0
+    ? `Write this to ${target}?`
+    : `Lock out every client of a group, and write this to ${target}?`;
 
 export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
   const summary = { add: 0, change: 0, delete: 0 };
@@ -96,6 +120,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
     `${target} is at revision ${state}.`,
     ...interrupted,
     ...changeLines(changes),
+    ...lockoutLines(changes),
     ...kept,
     `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
   ];

@@ -12,7 +12,7 @@ import { print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
-import { changeLines, viewOf } from "./plan-text.ts";
+import { changeLines, lockoutLines, viewOf, writeQuestion } from "./plan-text.ts";
 import { writeDirectory } from "./write-directory.ts";
 
 export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
@@ -41,8 +41,8 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
       `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
     );
   }
-  showWrite(changeLines(changes), options);
-  await confirmWrite(`Write this to ${target.name}?`, options.yes);
+  showWrite([...changeLines(changes), ...lockoutLines(changes)], options);
+  await confirmWrite(writeQuestion(target.name, changes), options.yes);
   const revision = await writeDirectory(kv, { directory, changes }, () => {});
   if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);

@@ -1,0 +1,24 @@
+import * as v from "valibot";
+import { when } from "../signers/store.ts";
+
+/**
+ * Who may use a group: the clients on `allow`, or all clients if there is no such list, but never the clients on `deny`. A client is on a list if it fits
+ * one of the conditions.
+ */
+const clients = v.strictObject({
+  allow: v.optional(v.array(when)),
+  deny: v.optional(v.array(when)),
+  /** The text for a client that is refused. */
+  reason: v.optional(v.string()),
+});
+
+/** The settings of a group that do not depend on its state. They are members of its assignment. */
+export const groupSettings = {
+  clients: v.optional(clients),
+  /** Blobs come through the Pod, for users whose network does not reach the Pod's storage. Without it, clients are redirected. */
+  delivery: v.optional(v.literal("stream")),
+  /** Uploads stay on the edge, even if the Pod has a gateway. */
+  uploads: v.optional(v.literal("edge")),
+};
+
+export type ClientRules = v.InferOutput<typeof clients>;

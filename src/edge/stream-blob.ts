@@ -1,0 +1,48 @@
+import { err, ok } from "../lib/result.ts";
+import { notAPage } from "../net/headers.ts";
+import { apiVersionHeader } from "../oci/errors.ts";
+import { registryDeadlineMs } from "../pods/deadlines.ts";
+import type { Context } from "./authorize.ts";
+import type { BlobEndpoint } from "./blob-url.ts";
+import type { Reply } from "./refuse.ts";
+
+/** The client's headers that a storage gets. Everything else, above all the token, is for the edge and the Pod only. */
+const sent = ["Range", "If-Range"];
+const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified"];
+/** The whole blob, a part of it, or no such part. Any other answer is an error of the storage, in a form that no registry client knows. */
+const passedStatuses = [200, 206, 416];
+
+/**
+ * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users do not reach the
+ * storage.
+ */
+export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request, services }: Context): Promise<Reply> {
+  const headers = new Headers({ "Accept-Encoding": "identity" });
+  for (const name of sent) {
+    const value = request.headers.get(name);
+    if (value !== null) headers.set(name, value);
+  }
+  const { method } = endpoint;
+  const deadlineMs = registryDeadlineMs(endpoint);
+  const answer = await services.callStorage({
+    url: target.href,
+    method,
+    headers,
+    body: null,
+    bodyBytes: 0,
+    deadlineMs,
+  });
+  if (!answer.ok) return answer;
+  const { status, body } = answer.value;
+  if (!passedStatuses.includes(status)) {
+    await body?.cancel();
+    return err({ reason: "bad-answer", text: `storage "${target.host}" answered ${status}` });
+  }
+  const own = { "Content-Type": "application/octet-stream", "Docker-Content-Digest": endpoint.digest };
+  const answered = new Headers({ ...apiVersionHeader, ...own, ...notAPage, "Cache-Control": "no-store" });
+  for (const name of passed) {
+    const value = answer.value.headers.get(name);
+    if (value !== null) answered.set(name, value);
+  }
+  return ok({ response: new Response(body, { status, headers: answered }), outcome: "streamed" });
+}

@@ -1,0 +1,50 @@
+import { Command } from "commander";
+import { routeKey } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { parsePrefix } from "../../oci/repository-name.ts";
+import { changeSettings } from "../../topology/change-settings.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { makeSmallChange, type SmallChangeOptions } from "../write/small-change.ts";
+import { inFileToo } from "./assign.ts";
+
+type Options = TargetOptions & SmallChangeOptions;
+
+export function setCommand(): Command {
+  return withTarget(new Command("set"))
+    .description(
+      "Changes the settings of a group: who may use it, whether it takes writes, and which way its bytes go.",
+    )
+    .argument("<prefix>", "the group's prefix, exactly as it was assigned")
+    .argument("<key=value...>", "the settings to change; `key=` removes one")
+    .option("--yes", "do not ask for confirmation")
+    .option("--json", "the change as JSON")
+    .addHelpText(
+      "after",
+      `
+  podctl set acme state=read-only reason="We move house. Pushes work again on Monday."
+  podctl set acme state=
+  podctl set acme clients.allow.countries=DE,CH clients.reason="Only from Germany and Switzerland."
+  podctl set acme clients.deny='[{asns: [64500]}, {cidrs: [192.0.2.0/24]}]'
+  podctl set acme clients=
+  podctl set acme delivery=stream uploads=edge
+
+docs/directory-schema.md says what each setting does.
+${inFileToo.trimStart()}`,
+    )
+    .action(async (text: string, changes: readonly string[], options: Options) => {
+      const prefix = orFail(parsePrefix(text));
+      const after = (before: string | null) => {
+        if (before !== null) return orFail(changeSettings(contentOf(before), changes));
+        throw new CliFailure(`"${prefix}" is not assigned; run \`podctl assign ${prefix} <pod>\` first`);
+      };
+      const key = routeKey(prefix);
+      await makeSmallChange(await openTarget(options), { key, after, already: `${key} says so already` }, options);
+    });
+}
+
+/** Returns the members of an assignment that a write does not add by itself. */
+function contentOf(text: string): Readonly<Record<string, unknown>> {
+  const { v: _, revision: __, ...content } = parseJsonObject(text) ?? {};
+  return content;
+}

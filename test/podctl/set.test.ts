@@ -1,0 +1,102 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, expect, test } from "vitest";
+import { parseJson } from "../../src/lib/json.ts";
+import { accountEnv, podctl } from "../support/podctl.ts";
+import { topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-set-"));
+const { server } = await useCloudflareKv();
+const env = { ...accountEnv(dir, server), NO_COLOR: "1" };
+const file = join(dir, "topology.yaml");
+const settings = '{ pod: pod-a, clients: { deny: [{ countries: [FR] }], reason: "Not from France." } }';
+writeFileSync(file, topologyText(["pod-a", "pod-b"], `assignments: { acme: ${settings}, globex: pod-b }`));
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const run = (...args: readonly string[]) => podctl([...args, "--env", "production"], { env });
+const clients = { deny: [{ countries: ["FR"] }], reason: "Not from France." };
+const inKv = (prefix: string) => {
+  const { revision: _, ...record } = parseJson(server.data.get(`route/${prefix}`)?.value ?? "") as { revision: number };
+  return record;
+};
+
+beforeEach(async () => {
+  expect(await run("apply", file, "--yes")).toMatchObject({ code: 0 });
+});
+
+test("podctl set changes single settings of a group, shows which, and leaves the others", async () => {
+  const set = await run("set", "acme", "state=read-only", "reason=We move house.", "uploads=edge", "--yes");
+  expect([set.code, set.stdout]).toEqual([
+    0,
+    expect.stringContaining("  ~ route/acme: pod-a, state, reason, uploads\n"),
+  ]);
+  expect(inKv("acme")).toEqual({
+    ...{ v: 1, pod: "pod-a", state: "read-only", reason: "We move house.", uploads: "edge", clients },
+  });
+  expect((await run("set", "acme", "state=", "uploads=", "--yes")).code).toBe(0);
+  expect(inKv("acme")).toEqual({ v: 1, pod: "pod-a", state: "active", clients });
+  const again = await run("set", "acme", "uploads=", "--yes");
+  expect(again.stdout).toBe("Nothing to do: route/acme says so already.\n");
+});
+
+test("podctl set as JSON names the settings that changed, and rollback undoes them", async () => {
+  const set = await run("set", "globex", "delivery=stream", "--yes", "--json");
+  const change = { action: "change", key: "route/globex", pod: { from: "pod-b", to: "pod-b" }, members: ["delivery"] };
+  expect(JSON.parse(set.stdout)).toMatchObject({ changes: [change] });
+  expect((await run("rollback", "--yes")).code).toBe(0);
+  expect(inKv("globex")).toEqual({ v: 1, pod: "pod-b", state: "active" });
+});
+
+test("podctl assign moves a group with its settings", async () => {
+  const assigned = await run("assign", "acme", "pod-b", "--yes");
+  expect([assigned.code, assigned.stdout]).toEqual([0, expect.stringContaining("  ~ route/acme: pod-a → pod-b\n")]);
+  expect(inKv("acme")).toEqual({ v: 1, pod: "pod-b", state: "active", clients });
+});
+
+test.each([
+  [["set", "initech", "delivery=stream"], '"initech" is not assigned; run `podctl assign initech <pod>` first'],
+  [["set", "acme/team", "delivery=stream"], '"acme/team" is not assigned'],
+  [["set", "acme", "delivery=fast"], 'delivery: "fast" is wrong; want "stream"'],
+  [["set", "acme", "colour=blue"], '"colour" is not a setting; want one of state, reason,'],
+  [["set", "Acme", "delivery=stream"], 'prefix "Acme" has upper-case letters'],
+])("podctl %j is refused, and nothing is written", async (args, message) => {
+  const before = new Map(server.data);
+  const refused = await run(...args, "--yes");
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(message)]);
+  expect(server.data).toEqual(before);
+});
+
+test("a setting that would lock out everyone is named before the question, and without a yes nothing is written", async () => {
+  const before = new Map(server.data);
+  const set = await run("set", "acme", "clients.allow=[]");
+  const line = "! no client could use acme any more: clients.allow is empty";
+  expect([set.code, set.stdout]).toEqual([1, expect.stringContaining(line)]);
+  writeFileSync(
+    join(dir, "locked.yaml"),
+    topologyText(["pod-a"], "assignments: { acme: { pod: pod-a, clients: { deny: [{}] } } }"),
+  );
+  const planned = await run("plan", join(dir, "locked.yaml"));
+  expect(planned.stdout).toContain("! no client could use acme any more: clients.deny has every client");
+  const applied = await run("apply", join(dir, "locked.yaml"));
+  expect([applied.code, applied.stdout]).toEqual([1, expect.stringContaining("! no client could use acme any more")]);
+  expect(server.data).toEqual(before);
+  expect((await run("set", "acme", "clients.allow=[]", "--yes")).code).toBe(0);
+  expect(inKv("acme")).toMatchObject({ clients: { allow: [] } });
+});
+
+test("plan names the settings that a file changes, and an export with a line file keeps them in the topology", async () => {
+  writeFileSync(
+    file.replace(".yaml", "-2.yaml"),
+    topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, globex: { pod: pod-b, state: read-only } }"),
+  );
+  const planned = await run("plan", file.replace(".yaml", "-2.yaml"));
+  expect(planned.stdout).toContain("  ~ route/acme: pod-a, clients\n  ~ route/globex: pod-b, state\n");
+  const lines = join(dir, "lines.tsv");
+  const exported = await run("export", "--assignments-file", lines);
+  expect(exported.stdout).toContain("assignments:\n  acme:\n    pod: pod-a\n    clients:\n");
+  expect(exported.stdout).not.toContain("globex:");
+  writeFileSync(join(dir, "exported.yaml"), exported.stdout);
+  expect(await run("plan", join(dir, "exported.yaml"))).toMatchObject({ code: 0 });
+});
