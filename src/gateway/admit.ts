@@ -23,7 +23,7 @@ export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 type Asked = { readonly method: string; readonly url: URL; readonly keys: GatewayKeys; readonly now: Date };
 
 /** The answer to every bad grant. Registries give the same answer for an upload that they do not know. */
-const uploadUnknown: OciError = {
+export const uploadUnknown: OciError = {
   code: "BLOB_UPLOAD_UNKNOWN",
   message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
 };
