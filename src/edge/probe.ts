@@ -8,8 +8,10 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parameter } from "../oci/query.ts";
+import { grantParameter, sealGrant } from "../pods/upload-grant.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
+import { gatewayKeys } from "./choose-gateway.ts";
 import type { Reply } from "./refuse.ts";
 
 const signedUrl = v.pipe(v.string(), v.url());
@@ -29,6 +31,9 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
+/** The push location of an upload that never began, with a grant that has no token: its holder can write and read nothing. */
+const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
+
 /** The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV. */
 export const probed = v.strictObject({
   pod: v.string(),
@@ -36,6 +41,7 @@ export const probed = v.strictObject({
   repository: v.string(),
   digest: v.string(),
   stores: v.array(probedStore),
+  gateway: v.optional(probedGateway),
 });
 
 export type ProbedStore = v.InferOutput<typeof probedStore>;
@@ -83,7 +89,22 @@ async function probe(text: string, services: Services): Promise<Result<Probed, R
   }
   const { repository, digest } = pod.probe;
   const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
-  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores });
+  const gateway = pod.gateway ? { gateway: await probeGateway(pod, pod.gateway, services) } : {};
+  return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores, ...gateway });
+}
+
+async function probeGateway(
+  { id, registry, probe }: Pod,
+  gateway: NonNullable<Pod["gateway"]>,
+  services: Services,
+): Promise<NonNullable<Probed["gateway"]>> {
+  const keys = await gatewayKeys(id, gateway, services);
+  if (!keys.ok) return { error: keys.error.text };
+  if (probe === undefined) return { error: `Pod "${id}" has no probe in its record` };
+  const { repository } = probe;
+  const grant = { pod: id, repository, upload: "doctor", query: "", token: null, pin: "", edge: registry, registry };
+  const sealed = await sealGrant(grant, { keys: keys.value, now: services.now });
+  return { location: `${gateway.url}/v2/${repository}/blobs/uploads/doctor?${grantParameter}=${sealed}` };
 }
 
 async function probeStore(pod: Pod, index: number, digest: Digest, services: Services): Promise<ProbedStore> {

@@ -30,7 +30,7 @@ type Asked = {
 };
 
 /** The answer to every bad grant. Registries give the same answer for an upload that they do not know. */
-const uploadUnknown: OciError = {
+export const uploadUnknown: OciError = {
   code: "BLOB_UPLOAD_UNKNOWN",
   message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
 };

@@ -11,14 +11,11 @@ type Place = { readonly path: string; readonly query: string };
 type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
 
 type Asked = {
-  readonly method: "POST" | "GET" | "PATCH" | "PUT" | "DELETE";
+  readonly method: "POST" | "PATCH" | "PUT" | "DELETE";
   readonly target: string;
   readonly body?: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
 };
-
-/** No content has this digest. */
-const digestOfNothing = `sha256:${"0".repeat(64)}`;
 
 /** An upload that the gateway itself makes at its registry, with the token of an order. */
 export class RegistryUpload {
@@ -67,17 +64,11 @@ export class RegistryUpload {
   }
 
   /**
-   * Removes the upload with its bytes. For a DELETE, registries ask for the right to delete (distribution, `appendAccessRecords`), which the token of a push
-   * lacks. They also remove an upload whose last PUT has a wrong digest (distribution, `PutBlobUploadComplete`), and for this the token is enough.
+   * Removes the upload with its bytes, if the token has the right to delete, which registries ask for here, too (distribution, `appendAccessRecords`).
+   * Without it the upload stays, as one that a client has broken off, until the registry purges it. It never becomes a blob.
    */
   async cancel(signal: AbortSignal): Promise<void> {
-    // A request that broke off may have changed the upload's state, so it is read anew.
-    const now = await this.#ask({ method: "GET", target: this.#target(), signal });
-    if (now.ok && now.value.status === 404) return;
-    if (now.ok) this.#goOn("GET", now.value);
-    const deleted = await this.#ask({ method: "DELETE", target: this.#target(), signal });
-    if (deleted.ok && deleted.value.status === 204) return;
-    await this.#ask({ method: "PUT", target: this.#target({ digest: digestOfNothing }), signal });
+    await this.#ask({ method: "DELETE", target: this.#target(), signal });
   }
 
   #target(added: Readonly<Record<string, string>> = {}): string {
@@ -86,7 +77,7 @@ export class RegistryUpload {
   }
 
   /** Takes over the place that an answer names. False if the answer names none of this upload. */
-  #goOn(method: "POST" | "GET" | "PATCH", { status, location }: Answer): boolean {
+  #goOn(method: "POST" | "PATCH", { status, location }: Answer): boolean {
     const { repository: name, edge, registry } = this.#order;
     const about = { name, query: "" };
     const endpoint: RegistryEndpoint =

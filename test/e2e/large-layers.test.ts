@@ -1,6 +1,7 @@
 import { mkdir } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
+import { withStores } from "../support/toy-stack.ts";
 import { clients } from "./clients.ts";
 import { succeed } from "./command.ts";
 import { dockerIn } from "./docker.ts";
@@ -23,7 +24,9 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
   describeWith([...tools, ...travelling, "oras"], "by stock clients", () => {
     let stage: Stage;
     beforeAll(async () => {
-      stage = await openStage(kind, { gateways: true, bodyLimitBytes: limitBytes });
+      // A store to which the Pod itself redirects gives no mount across Pods, so every client has to push its layer.
+      const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
+      stage = await openStage(kind, { gateways: true, bodyLimitBytes: limitBytes, topology });
     });
     afterAll(() => stage?.close());
 

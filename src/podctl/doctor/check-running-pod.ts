@@ -1,5 +1,6 @@
 import { ok } from "../../lib/result.ts";
 import { Clocks } from "./check-clock.ts";
+import { checkGateway } from "./check-gateway.ts";
 import { signsByManifests } from "./check-manifest-proofs.ts";
 import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
 import { checkBlobHosts, checkStores } from "./check-stores.ts";
@@ -15,6 +16,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const clocks = new Clocks(tested.deployment.edgeAheadSeconds);
   checkBlobHosts(tested);
   const found = await checkServices(tested, clocks);
+  if (pod.gateway) await checkGateway(tested, pod.gateway.url, clocks.of("the gateway"));
   if (probe === null) {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);

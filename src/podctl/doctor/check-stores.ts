@@ -13,7 +13,7 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 const pausesMs = [250, 500, 1_000];
 
 /** Returns the URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
-async function askProbe(
+export async function askProbe(
   deployment: Deployment,
   pod: string,
 ): Promise<Result<Probed, { status: number; text: string }>> {

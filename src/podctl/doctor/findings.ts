@@ -35,6 +35,11 @@ export const advice = {
   "store-wrong": "check what is in front of the storage: a proxy may have answered instead of the blob",
   "blob-host-under-edge":
     "serve blobs from a host name that is neither the edge's nor below it: Go clients send their token to such a host",
+  "gateway-unreachable": "check that the gateway runs, and that `gateway.url` is its address as clients reach it",
+  "gateway-wrong": "check that `gateway.url` leads to a gateway and that no proxy answers for it",
+  "gateway-sealed": "seal the gateway's key again, for this Pod and this `gateway.url`",
+  "gateway-key": "give the gateway the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
+  "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
   "push-refused": "look in the registry's log: the registry refuses uploads",
   "location-foreign":
     "let the registry trust X-Forwarded-Host or set its own `http.host`: for any other host the edge answers 502",

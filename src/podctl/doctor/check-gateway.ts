@@ -1,0 +1,56 @@
+import { uploadUnknown } from "../../gateway/admit.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { grantParameter } from "../../pods/upload-grant.ts";
+import { type Called, call } from "../http-call.ts";
+import { askProbe } from "./check-stores.ts";
+import type { PodUnderTest } from "./pod-under-test.ts";
+
+/**
+ * Checks a Pod's gateway as a client reaches it: it is there, refuses a forged grant, opens a grant of the edge, and reaches its registry. The grant is for an
+ * upload that never began, so nothing is written.
+ */
+export async function checkGateway(
+  tested: PodUnderTest,
+  url: string,
+  seeClock: (called: Called) => void,
+): Promise<void> {
+  const { checks, probe } = tested;
+  const health = await call(`${url}/-/health`);
+  if (!health.ok) return checks.found("gateway", "gateway-unreachable", health.error);
+  seeClock(health.value);
+  const isGateway = health.value.status === 200 && parseJsonObject(health.value.text)?.["status"] === "ok";
+  if (!isGateway) return checks.found("gateway", "gateway-wrong", `/-/health answers ${health.value.status}`);
+  const upload = `/v2/${probe?.repository ?? "probe"}/blobs/uploads/doctor`;
+  const forged = await call(`${url}${upload}?${grantParameter}=forged`);
+  if (!forged.ok) return checks.found("gateway", "gateway-unreachable", forged.error);
+  if (!isOwnRefusal(forged.value)) {
+    return checks.found("gateway", "gateway-wrong", `it answers ${forged.value.status} to a forged grant`);
+  }
+  await checkGrant(tested);
+}
+
+async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Promise<void> {
+  if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
+  if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
+  const probed = await askProbe(deployment, pod.id);
+  // The check of the stores says why there is no answer.
+  if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
+  const { gateway } = probed.value;
+  if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");
+  if ("error" in gateway) return checks.found("gateway", "gateway-sealed", gateway.error);
+  const status = await call(gateway.location);
+  if (!status.ok) return checks.found("gateway", "gateway-unreachable", status.error);
+  if (isOwnRefusal(status.value)) {
+    return checks.found("gateway", "gateway-key", "it does not open what the edge seals for it");
+  }
+  if (status.value.status >= 500) {
+    return checks.found("gateway", "gateway-registry", `it answers ${status.value.status} for its registry`);
+  }
+  checks.ok("gateway", "opens the edge's grants, refuses a forged one, reaches its registry");
+}
+
+/** Whether the gateway itself refuses a grant. A registry that does not know an upload says so in other words. */
+function isOwnRefusal({ status, text }: Called): boolean {
+  const [error] = (parseJsonObject(text)?.["errors"] ?? []) as readonly { readonly message?: unknown }[];
+  return status === 404 && error?.message === uploadUnknown.message;
+}

@@ -1,0 +1,177 @@
+import { mkdir, readdir } from "node:fs/promises";
+import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
+import type { Digest } from "../../src/oci/digest.ts";
+import { mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
+import { createClient, pushBlob } from "../support/client.ts";
+import { edgeOrigin, repositoryName, startTestGateway } from "../support/gateway.ts";
+import { basic, serveForTest, sha256, type ToyPod } from "../support/toy-pod.ts";
+import { clients } from "./clients.ts";
+import { run, succeed } from "./command.ts";
+import { dockerIn } from "./docker.ts";
+import { makeImage, megabyte } from "./images.ts";
+import { skopeoIn } from "./skopeo.ts";
+import { openStage, type Stage } from "./stage.ts";
+import { describeWith, needs, realPods, toolPath } from "./tools.ts";
+
+const baseBytes = 5 * megabyte;
+/** Each asks for a mount in its own way: containers/image with a HEAD before, crane with `origin`, and all with other tokens. */
+const copying = ["regctl", "crane", "skopeo", "podman", "oras"] as const;
+
+describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, tools) => {
+  describeWith([...tools, ...copying], "by stock clients", () => {
+    let stage: Stage;
+    beforeAll(async () => {
+      stage = await openStage(kind, { gateways: true, bodyLimitBytes: megabyte });
+    });
+    afterEach(async () => {
+      for (const pod of ["pod-a", "pod-b"] as const) {
+        for (const service of ["storage", "gateway"] as const)
+          await stage.stack.setFault(pod, service, { mode: "none" });
+      }
+    });
+    afterAll(() => stage?.close());
+
+    /** Puts an image with a base layer of its own into Pod A. */
+    async function seed(name: string): Promise<string> {
+      const [layout, image] = [`${stage.dir}/${name}/seed`, `acme/base-${name}:1`];
+      await mkdir(layout, { recursive: true });
+      await makeImage(layout, [baseBytes]);
+      const to = `docker://${stage.host}/${image}`;
+      await skopeoIn(stage.dir)("copy", "--dest-creds", "demo:demo", `oci:${layout}:image`, to);
+      return image;
+    }
+
+    /** The base layer was mounted: only Pod A's storage and Pod B's gateway and registry saw its bytes. */
+    async function expectMounted(): Promise<void> {
+      const { stack } = stage;
+      await stack.edgeSettled();
+      const mounted = stack.edgeSeen().filter(({ outcome }) => outcome === "mounted");
+      expect(mounted.length).toBeGreaterThan(0);
+      expect(Math.max(...stack.edgeSeen().map(({ requestBytes }) => requestBytes ?? 0))).toBeLessThan(megabyte / 2);
+      const atGateway = stack.seen("pod-b", "gateway");
+      expect(atGateway.filter(({ method, status }) => method === "POST" && status === 201)).toHaveLength(
+        mounted.length,
+      );
+      expect(Math.max(...atGateway.map(({ requestBytes }) => requestBytes))).toBeLessThan(megabyte / 2);
+      const fetched = stack.seen("pod-a", "storage").filter(({ responseBytes }) => responseBytes > baseBytes * 0.9);
+      expect(fetched).toMatchObject([{ method: "GET", status: 200, authorization: "none" }]);
+      const copied = stack.seen("pod-b", "registry").filter(({ requestBytes }) => requestBytes > baseBytes * 0.9);
+      expect(copied).toMatchObject([{ method: "PATCH", status: 202 }]);
+    }
+
+    /** No upload of this repository is open in the bucket of Pod B. Of a deleted one, distribution leaves the state of an empty hash. */
+    async function expectNoUploadIn(repository: string): Promise<void> {
+      const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
+      const below = `${bucket}/docker/registry/v2/repositories/${repository}/_uploads`;
+      const open = async () =>
+        (await readdir(below, { recursive: true }).catch(() => [])).filter((path) => /\/(startedat|data)$/.test(path));
+      await expect.poll(open).toEqual([]);
+    }
+
+    it.each(copying)("%s gets 201, and no byte of the layer passes through it or the edge", async (name) => {
+      const image = await seed(name);
+      const client = clients[name](stage.host, `${stage.dir}/${name}`);
+      await succeed(client.login("demo"), `${name} login`);
+      // podman copies by a pull and a push, so it has the layer, but does not send it.
+      const pulled = name === "podman" ? (await client.pull(image)).code : 0;
+      expect(pulled).toBe(0);
+      stage.stack.clearSeen();
+      await succeed(client.copy(image, `globex/by-${name}:1`), `${name} copy`);
+      await expectMounted();
+      await succeed(client.pull(`globex/by-${name}:1`), `${name} pull`);
+      await expectNoUploadIn(`globex/by-${name}`);
+    });
+
+    it.each([
+      ["the store has lost the layer", "pod-a", "storage", { mode: "status", status: 404 }],
+      ["the store cuts the copy", "pod-a", "storage", { mode: "reset" }],
+      ["the gateway is down", "pod-b", "gateway", { mode: "refuse" }],
+    ] as const)("if %s, an ordinary upload follows, and no other upload is left", async (what, pod, service, fault) => {
+      const { stack } = stage;
+      const [source, target] = [`acme/failed-${fault.mode}`, `globex/failed-${fault.mode}`];
+      const text = `a layer, but ${what} `.repeat(10_000);
+      const digest = await pushBlob(stack, source, text);
+      const client = createClient(stack.edge);
+      // With the right to delete, the registry lets the gateway remove an upload.
+      const token = await client.token([`repository:${target}:pull,push,delete`, `repository:${source}:pull`]);
+      await stack.setFault(pod, service, fault);
+      const asked = await client.get(`/v2/${target}/blobs/uploads/?mount=${digest}&from=${source}`, token, {
+        method: "POST",
+        headers: { "User-Agent": "oras" },
+      });
+      await stack.setFault(pod, service, { mode: "none" });
+      await stack.edgeSettled();
+      expect(stack.edgeSeen().at(-1)).toMatchObject({ outcome: "forwarded", status: 202 });
+      expect(stack.edgeLines().at(-1)).toContain('"notMounted":"the gateway');
+      const location = `${asked.headers.get("Location")}&digest=${digest}`;
+      const done = await client.get(location, token, { method: "PUT", body: text });
+      expect(done.status).toBe(201);
+      const blob = await client.get(`/v2/${target}/blobs/${digest}`, token, { redirect: "follow" });
+      expect(await blob.text()).toBe(text);
+      await expectNoUploadIn(target);
+    });
+
+    it.each([
+      ["leaves no upload with the right to delete", "pull,push,delete", "DELETE 204"],
+      ["leaves an upload that is no blob without it", "pull,push", "DELETE 401"],
+    ])("a copy that breaks off in the middle %s", async (_, actions, removal) => {
+      const { registry, token } = stage.stack.pods["pod-b"];
+      const repository = repositoryName(`globex/half-${actions.length}`);
+      const query = `service=pod-b-registry&scope=repository:${repository}:${actions}`;
+      const headers = { Authorization: basic("demo", "demo") };
+      const granted = await fetch(`${token.url}/jwt/auth?${query}`, { headers });
+      const { token: ofPod } = (await granted.json()) as { token: string };
+      const gateway = await startTestGateway({ pod: { registry: registry.url } as ToyPod });
+      const layer = Buffer.alloc(baseBytes, `a layer for ${actions}`);
+      const port = await serveForTest((_request, response) => {
+        response.writeHead(200, { "Content-Length": baseBytes }).write(layer.subarray(0, baseBytes / 2));
+        setTimeout(() => response.socket?.destroy(), 500);
+      });
+      const order = {
+        ...{ pod: "pod-b", repository, digest: sha256(layer) as Digest, token: ofPod },
+        ...{ url: `http://127.0.0.1:${port}/`, registry: registry.url, edge: edgeOrigin, copyMs: mountLimits.copyMs },
+      };
+      const body = await sealOrder(order, { keys: gateway.config.keys, now: new Date() });
+      const answer = await fetch(`${gateway.url}/v2/${repository}/blobs/uploads/`, { method: "POST", body });
+      expect([answer.status, await answer.text()]).toEqual([
+        409,
+        expect.stringContaining("the source broke off after"),
+      ]);
+      const asked = gateway.tap.seen().map(({ method, status }) => `${method} ${status}`);
+      expect(asked).toEqual(["POST 202", "PATCH 202", removal]);
+      if (removal === "DELETE 204") await expectNoUploadIn(repository);
+      const blob = `${registry.url}/v2/${repository}/blobs/${order.digest}`;
+      const head = await fetch(blob, { method: "HEAD", headers: { Authorization: `Bearer ${ofPod}` } });
+      expect(head.status).toBe(404);
+    });
+
+    describeWith(needs.dockerd, "by dockerd", () => {
+      it("`docker push` and `ctr push` of an image with its base in the other Pod mount the base", async () => {
+        const docker = await dockerIn(stage.dir);
+        try {
+          const image = `${stage.host}/${await seed("docker")}`;
+          await docker("login", "-u", "demo", "-p", "demo", stage.host);
+          await docker("pull", image);
+          await docker("tag", image, `${stage.host}/globex/by-docker:1`);
+          stage.stack.clearSeen();
+          await docker("push", `${stage.host}/globex/by-docker:1`);
+          await expectMounted();
+          await expectNoUploadIn("globex/by-docker");
+          const ofCtr = `${stage.host}/${await seed("ctr")}`;
+          const login = ["--plain-http", "--user", "demo:demo"];
+          const ctr = (command: string, ...args: readonly string[]) =>
+            succeed(
+              run(toolPath("ctr"), ["-a", docker.containerd, "images", command, ...login, ...args]),
+              `ctr ${command}`,
+            );
+          await ctr("pull", "--snapshotter", "native", ofCtr);
+          stage.stack.clearSeen();
+          await ctr("push", `${stage.host}/globex/by-ctr:1`, ofCtr);
+          await expectMounted();
+        } finally {
+          await docker.stop();
+        }
+      });
+    });
+  });
+});

@@ -1,0 +1,90 @@
+import { readFile } from "node:fs/promises";
+import { describe, expect, test } from "vitest";
+import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
+import { checkDeployment } from "../../src/podctl/doctor/check-deployment.ts";
+import { directoryOf, findings, passed } from "../support/doctor.ts";
+import { gatewayKey, startTestGateway } from "../support/gateway.ts";
+import { closedOrigin } from "../support/proxy.ts";
+import type { ToyPod } from "../support/toy-pod.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
+
+const sealingKeys = await generateSealingKeys();
+const stack = useStack({ gateways: true, sealingKeys });
+const recordKey = "pod/pod-b";
+
+async function check() {
+  const { edge, stateDir } = stack.current;
+  const texts = await readStackKv(stack.current, ["directory", "route/globex", recordKey]);
+  return checkDeployment({
+    directory: directoryOf(new Map([...texts].map(([key, text]) => [key, text ?? ""]))),
+    pods: ["pod-b"],
+    named: true,
+    user: { name: "demo", password: "demo" },
+    edge,
+    edgeHosts: [new URL(edge).hostname],
+    probeToken: await readFile(`${stateDir}/probe-token`, "utf8"),
+    write: false,
+  });
+}
+
+type Gateway = { readonly url: string; readonly key: string; readonly sealedFor?: string };
+
+/** Checks Pod B with another gateway in its record. */
+async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
+  const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
+  const place = { pod: sealedFor, field: "gateway.key", scheme: "gateway", target: url };
+  const gateway = { url, key: await seal(key, place, sealingKeys.publicJwk) };
+  await stack.current.putKv(recordKey, JSON.stringify({ ...(JSON.parse(text) as object), gateway }));
+  await stack.current.restartEdge("empty");
+  try {
+    return findings(await check());
+  } finally {
+    await stack.current.putKv(recordKey, text);
+    await stack.current.restartEdge("empty");
+  }
+}
+
+const startGateway = (env: Readonly<Record<string, string>>) =>
+  startTestGateway({ pod: { registry: stack.current.pods["pod-b"].registry.url } as ToyPod, env });
+
+describe("doctor of a Pod's gateway", () => {
+  test("a healthy one passes, and its registry is only asked about an upload that never began", async () => {
+    stack.current.clearSeen();
+    const checks = await check();
+    expect(findings(checks)).toEqual([]);
+    expect(passed(checks, "pod-b")).toContain("gateway");
+    expect(stack.current.seen("pod-b", "gateway").map(({ method, status }) => [method, status])).toEqual([
+      ["GET", 404],
+      ["GET", 401],
+    ]);
+    const asked = stack.current.seen("pod-b", "registry").filter(({ path }) => path.includes("/uploads/"));
+    expect(asked).toMatchObject([{ method: "GET", status: 401, authorization: "none" }]);
+  });
+
+  test("one that does not run is found", async () => {
+    const url = await closedOrigin();
+    expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-unreachable"]);
+  });
+
+  test("another server in its place is found", async () => {
+    const { url } = stack.current.pods["pod-a"].storage;
+    expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-wrong"]);
+  });
+
+  test("another key is found", async () => {
+    const { url } = await startGateway({ GATEWAY_KEY: gatewayKey() });
+    expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-key"]);
+  });
+
+  test("a key that is sealed for another Pod is found", async () => {
+    const key = gatewayKey();
+    const { url } = await startGateway({ GATEWAY_KEY: key });
+    expect(await checkWith({ url, key, sealedFor: "pod-a" })).toEqual(["pod-b: gateway-sealed"]);
+  });
+
+  test("one that does not reach its registry is found", async () => {
+    const key = gatewayKey();
+    const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: await closedOrigin() });
+    expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-registry"]);
+  });
+});
