@@ -63,7 +63,7 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
-  const reply = await forward(endpoint, context, { pod: admitted.value, grant, assignment: null });
+  const reply = await forward(endpoint, context, { pod: admitted.value, grant, assignment: null, oldName: null });
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 

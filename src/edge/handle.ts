@@ -56,18 +56,19 @@ export async function handle(
   // 5. `authorize` finds the name's Pod and what the token allows there. The request must also pass the gate before every registry.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { pod, grant, assignment } = authorized.value;
+  const { endpoint: own, pod, grant, assignment, oldName } = authorized.value;
 
   // 6. A grant that the edge itself gave is good only for what is held here, and never for a call to the Pod.
-  if (grant.kind === "edge") return conclude(await serveHeld(endpoint, context, { pod, grant, assignment }), pod.id);
+  if (grant.kind === "edge")
+    return conclude(await serveHeld(own, context, { pod, grant, assignment, oldName }), pod.id);
 
   // 7. A blob GET with a grant and a proof is answered with a 307. A manifest that is asked for by its digest is served from here, if it is held here.
-  const granted = { pod, grant, assignment };
-  const held = (await redirectBlob(endpoint, context, granted)) ?? (await serveManifest(endpoint, context, granted));
+  const granted = { pod, grant, assignment, oldName };
+  const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
 
   // 8. Every other request streams to the Pod, and the answer comes back rewritten.
-  const reply = held ?? (await forward(endpoint, context, granted));
+  const reply = held ?? (await forward(own, context, granted));
 
   // 9. While the Pod fails, pulls are answered from what is held here.
-  return conclude(await orStale(reply, endpoint, { context, authorized: granted }), pod.id);
+  return conclude(await orStale(reply, own, { context, authorized: granted }), pod.id);
 }

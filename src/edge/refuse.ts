@@ -32,6 +32,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
       return answer({ code: "DENIED", message: refusal.text }, "blocked");
     case "client-denied":
     case "read-only":
+    case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
       return answer(uploadUnknown, "refused", refusal.reason);

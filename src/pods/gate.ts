@@ -1,3 +1,4 @@
+import type { Renamed } from "../directory/aliases.ts";
 import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ClientRules } from "../directory/group-settings.ts";
@@ -18,19 +19,20 @@ export type Visit = {
 };
 
 /**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or the
- * Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings, an old
+ * name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name
  * without a Pod then gets the same error and not "name unknown", because the name may have been assigned since.
  */
 export function passGate(
   method: string,
-  { pod, assignment, blocked, stale }: Resolution,
+  { pod, renamed, assignment, blocked, stale }: Resolution,
   visit: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
-  return refused === null ? passPod(method, pod) : err(refused);
+  if (refused !== null) return err(refused);
+  return renamed !== null && !isRead(method) ? err(refuseRenamed(renamed, pod)) : passPod(method, pod);
 }
 
 /** The part of the gate for requests that are about no repository, and for token services: only the Pod's state counts. */
@@ -61,6 +63,12 @@ function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: Parse
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));
 }
+
+const refuseRenamed = ({ from, to }: Renamed, pod: Pod | null): Refusal => ({
+  reason: "renamed",
+  text: `"${from}" is now "${to}"; push to that name`,
+  ...(pod === null ? {} : { pod: pod.id }),
+});
 
 function refuseWrite(method: string, assignment: AssignmentRecord): Refusal | null {
   if (assignment.state !== "read-only" || isRead(method)) return null;

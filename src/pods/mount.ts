@@ -36,10 +36,12 @@ export async function settleMount(
   if (from.kind === "absent") return ok(endpoint);
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
-  if (from.kind === "unusable" || !mayPull(from.name)) return ok(plain);
+  if (from.kind === "unusable") return ok(plain);
   const source = await resolvePod(directory, { name: from.name, chosenBy });
   if (!source.ok) return source;
   // A mount must not make a repository readable under another name if the gate refuses its reads.
   const readable = passGate("GET", source.value, visit);
-  return ok(readable.ok && readable.value.id === pod.id ? endpoint : plain);
+  const name = source.value.renamed?.to ?? from.name;
+  if (!readable.ok || readable.value.id !== pod.id || !mayPull(name)) return ok(plain);
+  return ok({ ...endpoint, mount: { ...endpoint.mount, from: { kind: "name", name } } });
 }

@@ -141,7 +141,7 @@ type Lookup = PlanPorts & {
 };
 
 /**
- * Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
+ * Groups the scopes by Pod, in request order, each under the name that the repository has at its Pod. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
  * scope of a group that the client may not use.
  */
 async function assignScopes(
@@ -162,16 +162,17 @@ async function assignScopes(
   const scopesOf = new Map<PodId, Access[]>();
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
-    const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
+    const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
     const refusal = assignment === null ? null : refuseClient(assignment, visit);
     if (refusal !== null) {
       denied.push({ scope, refusal });
       continue;
     }
+    const own = renamed === null ? scope : { ...scope, name: renamed.to };
     for (const pod of podsOf(scope, name)) {
-      const own = scopesOf.get(pod) ?? [];
-      own.push(scope);
-      scopesOf.set(pod, own);
+      const scopesOfPod = scopesOf.get(pod) ?? [];
+      scopesOfPod.push(own);
+      scopesOf.set(pod, scopesOfPod);
     }
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
