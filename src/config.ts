@@ -22,6 +22,8 @@ export type Config = {
   readonly stallMs: number;
   /** How long a store may take to answer a check, and how long the edge then pauses before the next check. Only tests set another time than 5 s. */
   readonly storeCheckMs: number;
+  /** The part of the ordinary requests that get a log line, from 0 to 1. Faults always get one. */
+  readonly logSample: number;
 };
 
 export type Env = { readonly DIRECTORY: BulkKv & KvWriter } & Readonly<Record<string, unknown>>;
@@ -38,6 +40,14 @@ const origin = v.pipe(
   v.string(),
   v.check((text) => URL.canParse(text) && new URL(text).origin === text && isHost(new URL(text).host), "an origin"),
 );
+/** A number in wrangler.toml may have quotes or not. */
+const part = v.pipe(
+  v.union([v.string(), v.number()]),
+  v.transform(String),
+  v.regex(/^[01](\.\d{1,6})?$/),
+  v.transform(Number),
+  v.maxValue(1),
+);
 const schema = v.object({
   SERVICE: v.pipe(v.string(), v.regex(/^[A-Za-z0-9._:/-]+$/)),
   REALM: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.url(), v.regex(/^[^"\s]+$/))]), ""),
@@ -48,6 +58,7 @@ const schema = v.object({
   EDGE_KEYS: v.pipe(json, v.array(edgeKey), v.minLength(1), v.maxLength(2)),
   STALL_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{2,5}$/), v.transform(Number)), "60000"),
   STORE_CHECK_MS: v.optional(v.pipe(v.string(), v.regex(/^[1-9]\d{1,4}$/), v.transform(Number)), "5000"),
+  LOG_SAMPLE: v.optional(part, "1"),
   // The token has the form of a Bearer token (RFC 6750 §2.1), and is too long to be guessed.
   PROBE_TOKEN: v.optional(v.union([v.literal(""), v.pipe(v.string(), v.regex(/^[A-Za-z0-9._~+/-]{32,}=*$/))]), ""),
 });
@@ -73,5 +84,6 @@ export function parseConfig(env: Env): Config {
     probeToken: PROBE_TOKEN === "" ? null : PROBE_TOKEN,
     stallMs: parsed.output.STALL_MS,
     storeCheckMs: parsed.output.STORE_CHECK_MS,
+    logSample: parsed.output.LOG_SAMPLE,
   };
 }

@@ -8,7 +8,7 @@ import { createDirectory, type Directory, type Pod } from "./directory/directory
 import { type BulkKv, createReadKv } from "./directory/kv.ts";
 import { createOpenSecret, type OpenSecret } from "./directory/secrets.ts";
 import type { Isolate } from "./isolate.ts";
-import type { Result } from "./lib/result.ts";
+import { err, type Result } from "./lib/result.ts";
 import { createManifests, type Manifests } from "./manifests/manifests.ts";
 import { callThroughBreaker } from "./net/call-through-breaker.ts";
 import type { Departure } from "./net/departure.ts";
@@ -17,7 +17,7 @@ import { type CacheApi, createLocationCache } from "./net/location-cache.ts";
 import { isRead } from "./oci/scope.ts";
 import { silenceMs } from "./pods/deadlines.ts";
 import type { AdmittedPod } from "./pods/gate.ts";
-import { pingRequest } from "./pods/request.ts";
+import { gatewayPing, pingRequest } from "./pods/request.ts";
 import { type FindBinding, trustedRequest } from "./pods/trust.ts";
 import type { Misconfigured, PodFailure } from "./refusal.ts";
 import type { Trace } from "./telemetry/log-line.ts";
@@ -34,6 +34,8 @@ export type Services = {
   readonly callTokenService: Call<AdmittedPod>;
   /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
   readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
+  /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
+  readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
   readonly proofs: Proofs;
@@ -77,8 +79,16 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     callStorage: (request) =>
       fetchWithin(
         { ...request, signal: departure.listen() },
-        { fetcher: globalThis, waitUntil, onSend: () => {}, mayRetry: () => false, stallMs: config.stallMs },
+        {
+          fetcher: globalThis,
+          waitUntil,
+          onSend: () => {},
+          mayRetry: () => false,
+          stallMs: config.stallMs,
+          ping: null,
+        },
       ),
+    callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
     tokens,
     proofs,
@@ -102,7 +112,7 @@ const createCallService =
   async (pod, request) => {
     const left = departure.listen();
     const name = `${pod.id} ${service}`;
-    const send = async (sent: FetchRequest) => {
+    const send = async (sent: FetchRequest): ReturnType<Call<Pod>> => {
       const trusted = await trustedRequest(pod, sent, { openSecret, findBinding: findBinding(env) });
       if (!trusted.ok) return trusted;
       const { fetcher, request: own } = trusted.value;
@@ -115,6 +125,7 @@ const createCallService =
         },
         mayRetry: () => isolate.retries.take(name),
         stallMs: config.stallMs,
+        ping: (options) => send({ ...pingRequest(pod, service), ...options }),
       });
     };
     return callThroughBreaker(isRead(request.method) ? { ...request, signal: either(request.signal, left) } : request, {
@@ -126,6 +137,30 @@ const createCallService =
       // With a query, such as a mirror's `?ns=`, a client may ask for something that fails at a Pod that is not down. So such a failure does not count
       // against the Pod.
       isOfClient: service === "registry" && request.url.includes("?"),
+      waitUntil,
+      clock: () => Date.now(),
+    });
+  };
+
+const createCallGateway =
+  ({ isolate: { breaker }, trace, waitUntil }: RequestPorts, { stallMs }: Config): Call<Pod> =>
+  async (pod, request) => {
+    const { id, gateway } = pod;
+    if (!gateway) return err({ reason: "misconfigured", text: `Pod "${id}" has no gateway` });
+    if (breaker.isOpen(`${id} registry`)) return err({ reason: "breaker-open", text: "its registry is down" });
+    const onSend = () => {
+      trace.podRequests += 1;
+    };
+    return callThroughBreaker(request, {
+      breaker,
+      service: `${id} gateway`,
+      send: (sent) =>
+        fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
+      ping: () => gatewayPing(gateway),
+      silenceMs: request.deadlineMs,
+      // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.
+      doWritesCount: true,
+      isOfClient: false,
       waitUntil,
       clock: () => Date.now(),
     });

@@ -1,7 +1,8 @@
 import type { Env } from "./config.ts";
+import type { AttributedAnswer } from "./edge/attribute.ts";
 import { checkStores } from "./edge/check-stores.ts";
 import { answerPreflight, openTo } from "./edge/cors.ts";
-import { type AttributedAnswer, handle } from "./edge/handle.ts";
+import { handle } from "./edge/handle.ts";
 import { clientLeft, createRequestLog, withBodyEnd } from "./edge/log-request.ts";
 import { serveProbe } from "./edge/probe.ts";
 import { refuse } from "./edge/refuse.ts";
@@ -14,12 +15,13 @@ import { isRead } from "./oci/scope.ts";
 import type { Refusal } from "./refusal.ts";
 import { buildServices, type RequestPorts, type Services } from "./services.ts";
 import type { Trace } from "./telemetry/log-line.ts";
+import type { Sampling } from "./telemetry/sample.ts";
 
 export default {
   async fetch(request, env, context): Promise<Response> {
     const [startedAt, url] = [new Date(), readUrl(request)];
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
-    const write = createRequestLog({ request, url, trace, startedAt });
+    const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
     // Until the answer's last byte, the platform reports that a client has left. workerd by itself notices a reset, but it notices an orderly close only when
     // it writes.
@@ -47,6 +49,9 @@ export default {
     await checkStores(services, { kv: env.DIRECTORY, minute: Math.floor(scheduledTime / 60_000) });
   },
 } satisfies ExportedHandler<Env>;
+
+/** Until a request has parsed the configuration, all requests get a line. */
+const sampling: Sampling = { rate: () => isolate.config?.logSample ?? 1, random: () => Math.random() };
 
 type Passing = {
   readonly write: (answer: AttributedAnswer) => void;

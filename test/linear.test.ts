@@ -21,7 +21,7 @@ import { parseReference, parseTag } from "../src/oci/reference.ts";
 import { parsePrefix, parseRepositoryName } from "../src/oci/repository-name.ts";
 import { isRepository, parseScopes } from "../src/oci/scope.ts";
 import { readLocation, rewriteLink } from "../src/pods/targets.ts";
-import { redactPath } from "../src/telemetry/log-line.ts";
+import { plainText, redactPath } from "../src/telemetry/log-line.ts";
 import { parseTokenAnswer } from "../src/token-endpoint/answer.ts";
 import { parseTokenRequest } from "../src/token-endpoint/request.ts";
 import { cellOf, routingText } from "../src/token-endpoint/routable-token.ts";
@@ -87,6 +87,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
+  plainText: (text) => plainText(text, text.length),
   parseTokenAnswer: (text) => parseTokenAnswer(JSON.stringify({ token: `a.${text}` }), new Date(0)),
   "parseTokenRequest, of Basic credentials": (text) => {
     const headers = headersWith("Authorization", `Basic ${text}`);

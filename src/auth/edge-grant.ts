@@ -1,6 +1,8 @@
-import { EncryptJWT, errors, jwtDecrypt } from "jose";
+import { CompactEncrypt, jwtDecrypt } from "jose";
+import { JOSEError } from "jose/errors";
 import * as v from "valibot";
 import type { PodId } from "../directory/pod-id.ts";
+import { utf8 } from "../lib/bytes.ts";
 import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { Access } from "../oci/scope.ts";
 
@@ -24,10 +26,9 @@ export async function sealEdgeGrant(
   { edgeKeys: [edgeKey] }: Pick<Ports, "edgeKeys">,
 ): Promise<string> {
   if (edgeKey === undefined) throw new Error("no edge key is configured");
-  return new EncryptJWT({ repositories: [...repositories] })
+  const payload = { repositories, aud: pod, exp: Math.floor(endsAt.getTime() / 1_000) };
+  return new CompactEncrypt(utf8(JSON.stringify(payload)))
     .setProtectedHeader({ alg: keyManagement, enc: encryption })
-    .setAudience(pod)
-    .setExpirationTime(endsAt)
     .encrypt(await deriveAesKey(edgeKey, keyLabel));
 }
 
@@ -65,7 +66,7 @@ async function decrypt(
     });
     return payload;
   } catch (error) {
-    if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
+    if (error instanceof JOSEError || error instanceof TypeError) return null;
     throw error;
   }
 }

@@ -3,6 +3,7 @@ import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, covers } from "../oci/scope.ts";
 import type { DirectoryFailure, Refusal, Unauthorized } from "../refusal.ts";
+import type { Trace } from "../telemetry/log-line.ts";
 import { type EdgePart, parseToken, type Token, type TokenPart } from "./bundle.ts";
 import { openEdgeGrant } from "./edge-grant.ts";
 import { keyId, type VerifyPorts, verifyToken } from "./verify.ts";
@@ -27,6 +28,7 @@ export const jwtOf = (grant: PodGrant): string | null => (grant.kind === "open" 
 export type GrantPorts = VerifyPorts & {
   readonly directory: Directory;
   readonly config: { readonly edgeKeys: EdgeKeys };
+  readonly trace: Pick<Trace, "subject">;
 };
 
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
@@ -91,7 +93,7 @@ export async function isAllowedAnywhere(token: Token, wanted: Access, ports: Gra
 
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
-/** Returns what a part grants at its Pod. If the directory knows the token's key as another Pod's, the token is invalid here, so this Pod never gets it. */
+/** Returns what a part grants at its Pod, and notes its subject for the log. If the directory knows the token's key as another Pod's, the token is invalid here, so this Pod never gets it. */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
     const access = await openPart(part, pod, ports);
@@ -100,7 +102,10 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   const { jwt } = part;
   const verdict = await verifyToken(jwt, pod, ports);
   if (verdict.kind === "invalid") return ok("invalid");
-  if (verdict.kind === "verified") return ok({ kind: "granted", jwt, access: verdict.access });
+  if (verdict.kind === "verified") {
+    if (verdict.subject !== null) ports.trace.subject = verdict.subject;
+    return ok({ kind: "granted", jwt, access: verdict.access });
+  }
   const owner = verdict.kid === null ? ok(null) : await ports.directory.podOfKey(verdict.kid);
   if (!owner.ok) return owner;
   return ok(owner.value === null || owner.value === pod.id ? { kind: "undecided", jwt } : "invalid");

@@ -1,21 +1,26 @@
-import { decodeJwt, decodeProtectedHeader, errors, importJWK, type JWK, jwtVerify } from "jose";
+import { decodeJwt, decodeProtectedHeader, importJWK, type JWK, jwtVerify } from "jose";
+import { JOSEError } from "jose/errors";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
 import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, formatScope } from "../oci/scope.ts";
+import { plainText } from "../telemetry/log-line.ts";
+
+/** What a verified token says. `subject` is its `sub`, fit for the log, or null for an anonymous token. Nothing but the log reads `subject`. */
+type Claims = { readonly access: readonly Access[]; readonly subject: string | null };
 
 /** What the edge can say about a Pod's token. `kid` is null if the token names no key. */
 export type Verdict =
-  | { readonly kind: "verified"; readonly access: readonly Access[] }
+  | ({ readonly kind: "verified" } & Claims)
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
 type Verified = {
   readonly pod: Pod;
   readonly expiresAtMs: number;
-  readonly access: readonly Access[];
+  readonly claims: Claims;
   /** About how much memory the entry takes, including the whole token as its key. */
   readonly bytes: number;
 };
@@ -37,6 +42,8 @@ export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
+/** GitLab's user names have at most 255 characters. */
+const maxSubjectCharacters = 255;
 
 export const createVerifiedTokens = (): TokenMemory["verified"] =>
   new BoundedMap(2_000, { maxBytes: maxBytesOfAll, bytesOf: ({ bytes }) => bytes });
@@ -58,20 +65,27 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   const cacheKey = `${pod.id}/${jwt}`;
   const known = tokens.verified.get(cacheKey);
   if (known !== undefined && known.pod === pod && known.expiresAtMs > now.getTime()) {
-    return { kind: "verified", access: known.access };
+    return { kind: "verified", ...known.claims };
   }
   const named = keyId(jwt);
   if (!named.ok) return { kind: "invalid" };
   const publicKey = pod.keys.find(({ kid }) => kid === named.value);
   if (publicKey === undefined) return { kind: "unknown-key", kid: named.value };
   const key = await importKey(publicKey, tokens);
-  const claims = await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
-  if (claims === null) return { kind: "invalid" };
-  const access = differentEntries(claims.access);
-  const bytes = cacheKey.length + access.reduce((sum, entry) => sum + bytesPerEntry + formatScope(entry).length, 0);
-  const expiresAtMs = (claims.exp + leewaySeconds) * 1000;
-  if (bytes <= maxBytesOfOne) tokens.verified.set(cacheKey, { pod, expiresAtMs, access, bytes });
-  return { kind: "verified", access };
+  const payload = await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
+  if (payload === null) return { kind: "invalid" };
+  const access = differentEntries(payload.access);
+  const claims: Claims = {
+    access,
+    subject: payload.sub === null ? null : plainText(payload.sub, maxSubjectCharacters),
+  };
+  const bytes =
+    cacheKey.length +
+    (payload.sub?.length ?? 0) +
+    access.reduce((sum, entry) => sum + bytesPerEntry + formatScope(entry).length, 0);
+  const expiresAtMs = (payload.exp + leewaySeconds) * 1000;
+  if (bytes <= maxBytesOfOne) tokens.verified.set(cacheKey, { pod, expiresAtMs, claims, bytes });
+  return { kind: "verified", ...claims };
 }
 
 /** Removes equal entries. A token of 8 KB can name thousands of them, and each takes more memory than it has characters. */
@@ -104,7 +118,7 @@ type Check = { readonly key: ImportedKey; readonly algorithm: string; readonly p
 async function verifyWith(
   jwt: string,
   { key, algorithm, pod, now }: Check,
-): Promise<{ exp: number; access: readonly Access[] } | null> {
+): Promise<{ exp: number; sub: string | null; access: readonly Access[] } | null> {
   try {
     const { payload } = await jwtVerify(jwt, key, {
       algorithms: [algorithm],
@@ -117,9 +131,10 @@ async function verifyWith(
     const access = v.safeParse(accessClaim, payload["access"]);
     if (!access.success || payload.exp === undefined) return null;
     if (Array.isArray(payload.aud) && payload.aud.length > MAX_AUDIENCES) return null;
-    return { exp: payload.exp, access: access.output };
+    const { exp, sub } = payload;
+    return { exp, sub: typeof sub === "string" && sub !== "" ? sub : null, access: access.output };
   } catch (error) {
-    if (error instanceof errors.JOSEError || error instanceof TypeError) return null;
+    if (error instanceof JOSEError || error instanceof TypeError) return null;
     throw error;
   }
 }

@@ -91,16 +91,27 @@ export function remember(
   if (cache.get(key) !== entry) cache.set(key, entry);
 }
 
-/** Whether the entry need not be read again. */
-export function isCurrent(
+/** An entry is read again behind a request once this part of its time is over. So a name that is in use never waits for KV, whatever KV does. */
+const agingShare = 2 / 3;
+
+type Limits = { readonly nowMs: number } & MaxAges;
+
+/** Whether the entry can be used as it is. */
+export const isCurrent = (key: string, entry: Entry, limits: Limits): boolean =>
+  limits.nowMs - entry.readAtMs <= maxAgeMs(key, entry, limits);
+
+/** Whether the entry will soon not be current any more. */
+export const isAging = (key: string, entry: Entry, limits: Limits): boolean =>
+  limits.nowMs - entry.readAtMs > agingShare * maxAgeMs(key, entry, limits);
+
+function maxAgeMs(
   key: string,
-  { text, readAtMs }: Entry,
-  { nowMs, assignmentMaxAgeMs = hitTtlMs, directoryMaxAgeMs = hitTtlMs }: { readonly nowMs: number } & MaxAges,
-): boolean {
-  const ageMs = nowMs - readAtMs;
-  if (ageMs >= (text === null ? missTtlMs : hitTtlMs)) return false;
-  if (key === directoryKey) return ageMs <= directoryMaxAgeMs;
-  return kindOf(key) !== "route" || ageMs <= assignmentMaxAgeMs;
+  { text }: Entry,
+  { assignmentMaxAgeMs = hitTtlMs, directoryMaxAgeMs = hitTtlMs }: Limits,
+): number {
+  const ttlMs = text === null ? missTtlMs : hitTtlMs;
+  if (key === directoryKey) return Math.min(ttlMs, directoryMaxAgeMs);
+  return kindOf(key) === "route" ? Math.min(ttlMs, assignmentMaxAgeMs) : ttlMs;
 }
 
 /** Returns the last values of all keys. Null if one of the keys has no usable value, because a part of the values would be a guess. */

@@ -5,6 +5,7 @@ import {
   type ChosenBy,
   type Entries,
   type Entry,
+  isAging,
   isCurrent,
   isShared,
   type KvCache,
@@ -45,7 +46,8 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  readonly chosenBy?: ChosenBy;
+  /** A function is called only if the keys are not in memory, because it may have to check a token. */
+  readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** How many keys may be read although no known user chose them before. */
   readonly maxNewKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */
@@ -54,11 +56,13 @@ export type ReadOptions = MaxAges & {
 
 export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise<Result<KvValues, string>>;
 
+const noKeys: ReadonlySet<string> = new Set();
+
 /** Makes values that are all current. */
 export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues => ({
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
-  unread: new Set(),
+  unread: noKeys,
 });
 
 type KvPorts = {
@@ -72,40 +76,60 @@ type KvPorts = {
 
 /** Reads keys through the isolate's cache. All keys that the cache lacks are read at once, mostly by one bulk read. */
 export function createReadKv(ports: KvPorts): ReadKv {
-  const { cache, now, trace } = ports;
   return async (keys, options = {}) => {
-    const nowMs = now().getTime();
-    const kept = keptValues(cache, keys, { nowMs, ...options });
-    if (kept !== null) return ok(kept);
-    const { chosenBy = "directory", maxNewKeys = unlimited, mustBeCurrent = false, ...maxAges } = options;
-    // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
-    const isDoubted = mustBeCurrent && cache.health.failure !== null;
-    const found = new Map<string, Entry>();
-    const missing = new Set<string>();
-    const added = new Set<string>();
-    for (const key of keys) {
-      const kept = cache.kept.get(key);
-      const entry = kept ?? cache.passing.get(key);
-      if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
-      else missing.add(key);
-      if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
+    const nowMs = ports.now().getTime();
+    const kept = keptValues(ports.cache, keys, { nowMs, ...options });
+    if (kept !== null) {
+      readAhead(ports, keys, { nowMs, ...options });
+      return ok(kept);
     }
-    const unread = new Set([...added].slice(maxNewKeys));
-    const budget = chosenBy === "directory" || chosenBy === "pod" ? null : cache.budgets[chosenBy];
-    const charged = added.size - unread.size;
-    if (charged > 0 && budget?.take(charged, nowMs) === false) {
-      return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
-    }
-    const due = [...missing].filter((key) => !unread.has(key));
-    const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
-    const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
-    if (!read.ok) return read;
-    const { entries, stale } = read.value;
-    for (const [key, entry] of entries) found.set(key, entry);
-    for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
-    if (stale !== null) trace.kvFailure = stale;
-    return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
+    const { chosenBy = "directory" } = options;
+    return readMissing(ports, keys, {
+      ...options,
+      chosenBy: typeof chosenBy === "function" ? await chosenBy() : chosenBy,
+    });
   };
+}
+
+async function readMissing(
+  ports: KvPorts,
+  keys: readonly string[],
+  {
+    chosenBy,
+    maxNewKeys = unlimited,
+    mustBeCurrent = false,
+    ...maxAges
+  }: Omit<ReadOptions, "chosenBy"> & { readonly chosenBy: ChosenBy },
+): Promise<Result<KvValues, string>> {
+  const { cache, now, trace } = ports;
+  const nowMs = now().getTime();
+  // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
+  const isDoubted = mustBeCurrent && cache.health.failure !== null;
+  const found = new Map<string, Entry>();
+  const missing = new Set<string>();
+  const added = new Set<string>();
+  for (const key of keys) {
+    const kept = cache.kept.get(key);
+    const entry = kept ?? cache.passing.get(key);
+    if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
+    else missing.add(key);
+    if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
+  }
+  const unread = new Set([...added].slice(maxNewKeys));
+  const budget = chosenBy === "directory" || chosenBy === "pod" ? null : cache.budgets[chosenBy];
+  const charged = added.size - unread.size;
+  if (charged > 0 && budget?.take(charged, nowMs) === false) {
+    return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
+  }
+  const due = [...missing].filter((key) => !unread.has(key));
+  const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
+  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
+  if (!read.ok) return read;
+  const { entries, stale } = read.value;
+  for (const [key, entry] of entries) found.set(key, entry);
+  for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
+  if (stale !== null) trace.kvFailure = stale;
+  return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
 }
 
 /** The fast path of a warm request. Null unless known users chose all of the keys, all values are current, and KV answers. */
@@ -122,6 +146,23 @@ function keptValues(
     texts.set(key, entry.text);
   }
   return freshValues(texts);
+}
+
+/** Reads again, behind a request that has its values, those which it will soon have to wait for. If KV is slow with this read, no request waits to find out. */
+function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
+  const { cache, now, waitUntil } = ports;
+  const { nowMs } = limits;
+  const aging = keys.filter((key) => {
+    const entry = cache.kept.get(key);
+    return entry !== undefined && isAging(key, entry, limits) && !isAsked(entry, nowMs);
+  });
+  if (aging.length === 0) return;
+  const reading = readAll(ports, aging, "directory");
+  const watched = within(reading, patienceMs).then((read) => {
+    if (read === "late") cache.health.noteSlow(nowMs, now().getTime());
+    return reading;
+  });
+  waitUntil(watched);
 }
 
 const unlimited = Number.POSITIVE_INFINITY;

@@ -3,6 +3,7 @@ import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from
 import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { directoryKey } from "../directory/keys.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -46,10 +47,8 @@ export async function authorize(
   context: Context,
 ): Promise<Result<AuthorizedEndpoint, Refusal>> {
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint, context);
-  const { token, services } = context;
-  const own = lastKnownOf(endpoint, services);
-  const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(own).own, services));
-  const chosenBy = isKnownUser ? "directory" : "stranger";
+  const { token } = context;
+  const chosenBy = whoChose(endpoint, context);
   // A write needs the current directory, so it waits for a slow KV. A read does not wait.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
@@ -58,6 +57,20 @@ export async function authorize(
   // the directory again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
+}
+
+/** Returns a function that says whether a known user or a stranger chose the name. It checks the token once, and only if the name must be looked up in KV. */
+function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
+  let chosenBy: Promise<ChosenBy> | null = null;
+  const find = async (): Promise<ChosenBy> => {
+    const { own: wanted } = requiredAccess(lastKnownOf(endpoint, services));
+    const isKnownUser = token === null || (await isAllowedAnywhere(token, wanted, services));
+    return isKnownUser ? "directory" : "stranger";
+  };
+  return () => {
+    chosenBy ??= find();
+    return chosenBy;
+  };
 }
 
 /** Returns the endpoint under the name that this isolate last knew for it. A token for an old name allows only the new name. */

@@ -1,11 +1,13 @@
 import type { Token } from "../auth/bundle.ts";
 import { jwtOf } from "../auth/grant.ts";
+import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
-import { parseGatewayKeys } from "../pods/gateway-keys.ts";
+import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 import type { PushGateway } from "../pods/push-location.ts";
 import { travelOf } from "../pods/upload-clients.ts";
 import type { Misconfigured } from "../refusal.ts";
+import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
 /**
@@ -21,13 +23,20 @@ export async function chooseGateway(
   if (endpoint.kind !== "upload-start" || !gateway || assignment?.uploads === "edge") return ok(null);
   const travel = travelOf(request.headers.get("User-Agent"));
   if (travel === "stays" || (travel === "goes-with-token" && hasSeveralParts(token))) return ok(null);
-  const { url, key } = gateway;
-  const place = { pod: pod.id, field: "gateway.key", scheme: "gateway", target: url };
-  const secret = await services.openSecret(key, place);
+  const keys = await gatewayKeys(pod.id, gateway, services);
+  return keys.ok ? ok({ url: gateway.url, keys: keys.value, token: jwtOf(grant) }) : keys;
+}
+
+/** Opens the keys that the edge shares with a Pod's gateway. */
+export async function gatewayKeys(
+  pod: string,
+  { url, key }: NonNullable<Pod["gateway"]>,
+  { openSecret }: Pick<Services, "openSecret">,
+): Promise<Result<GatewayKeys, Misconfigured>> {
+  const secret = await openSecret(key, { pod, field: "gateway.key", scheme: "gateway", target: url });
   if (!secret.ok) return secret;
   const keys = parseGatewayKeys(secret.value);
-  if (!keys.ok) return err({ reason: "misconfigured", text: `"gateway.key" of Pod "${pod.id}" ${keys.error}` });
-  return ok({ url, keys: keys.value, token: jwtOf(grant) });
+  return keys.ok ? keys : err({ reason: "misconfigured", text: `"gateway.key" of Pod "${pod}" ${keys.error}` });
 }
 
 const hasSeveralParts = (token: Token | null): boolean => token?.kind === "bundle" && token.parts.length > 1;

@@ -6,7 +6,8 @@ import { isDigest, isTag } from "../oci/reference.ts";
 import type { AdmittedPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
-import { isPlain, ownedBlob } from "./redirect-blob.ts";
+import { ownedBlob } from "./blob-url.ts";
+import { isPlain } from "./redirect-blob.ts";
 
 type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
 

@@ -13,11 +13,12 @@ import { rewriteResponse } from "../pods/rewrite.ts";
 import { withTooLargeExplained } from "../pods/too-large.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { type BlobEndpoint, ownedBlob } from "./blob-url.ts";
 import { rewriteChallenge } from "./challenge.ts";
 import { chooseGateway } from "./choose-gateway.ts";
 import { writeAndForget } from "./forget.ts";
 import { passManifest } from "./record-manifest.ts";
-import { type BlobEndpoint, followRedirect, isPlain, ownedBlob } from "./redirect-blob.ts";
+import { followRedirect, isPlain } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
 import { restOf } from "./serve-manifest.ts";
 

@@ -1,21 +1,18 @@
 import { readToken } from "../auth/grant.ts";
 import { ok } from "../lib/result.ts";
-import { hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
-import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { Services } from "../services.ts";
 import { serveToken } from "../token-endpoint/serve.ts";
+import { type AttributedAnswer, attribute } from "./attribute.ts";
 import { authorize, type Context } from "./authorize.ts";
 import { serveBase } from "./base.ts";
 import { serveCatalog } from "./catalog.ts";
 import { forward } from "./forward.ts";
+import { mountAcross } from "./mount-across.ts";
 import { redirectBlob } from "./redirect-blob.ts";
-import { type Answer, type Reply, refuse } from "./refuse.ts";
+import { type Reply, refuse } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
 import { orStale, serveHeld } from "./serve-stale.ts";
-
-/** An answer, and what the log says about the request. `pod` names every Pod that was asked. */
-export type AttributedAnswer = Answer & { readonly endpoint: string; readonly repository?: string };
 
 /** Handles a request from top to bottom. Each step gives a value for the next step, or a refusal that becomes the answer. */
 export async function handle(
@@ -33,12 +30,7 @@ export async function handle(
     return { ...refused, endpoint: "unknown" };
   }
   const endpoint = parsed.value;
-  const conclude = (reply: Reply, pod?: string): AttributedAnswer => ({
-    ...(pod === undefined ? {} : { pod }),
-    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
-    endpoint: endpoint.kind,
-    ...(hasRepository(endpoint) ? { repository: endpoint.name } : {}),
-  });
+  const conclude = (reply: Reply, pod?: string) => attribute(reply, endpoint, { ...challenger, pod });
 
   // 2. The token endpoint finds the Pods of the requested scopes, and asks each of these Pods for a token.
   if (endpoint.kind === "token") return conclude(await serveToken(request, services));
@@ -56,19 +48,21 @@ export async function handle(
   // 5. `authorize` finds the name's Pod and what the token allows there. The request must also pass the gate before every registry.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { endpoint: own, pod, grant, assignment, oldName } = authorized.value;
+  const { endpoint: own, grant, ...place } = authorized.value;
 
   // 6. A grant that the edge itself gave is good only for what is held here, and never for a call to the Pod.
-  if (grant.kind === "edge")
-    return conclude(await serveHeld(own, context, { pod, grant, assignment, oldName }), pod.id);
+  if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...place, grant }), place.pod.id);
 
   // 7. A blob GET with a grant and a proof is answered with a 307. A manifest that is asked for by its digest is served from here, if it is held here.
-  const granted = { pod, grant, assignment, oldName };
+  const granted = { ...place, grant };
   const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
 
-  // 8. Every other request streams to the Pod, and the answer comes back rewritten.
-  const reply = held ?? (await forward(own, context, granted));
+  // 8. A blob of another Pod is mounted by the gateway of this Pod, if there is one.
+  const answered = held ?? (await mountAcross(own, context, granted));
 
-  // 9. While the Pod fails, pulls are answered from what is held here.
-  return conclude(await orStale(reply, own, { context, authorized: granted }), pod.id);
+  // 9. Every other request streams to the Pod, and the answer comes back rewritten.
+  const reply = answered ?? (await forward(own, context, granted));
+
+  // 10. While the Pod fails, pulls are answered from what is held here.
+  return conclude(await orStale(reply, own, { context, authorized: granted }), place.pod.id);
 }

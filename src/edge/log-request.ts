@@ -1,10 +1,13 @@
+import { readClient } from "../directory/clients.ts";
 import { announcedBytes, contentLength } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
-import { hasRepository } from "../oci/endpoint.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import { digestOf, hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { isRead } from "../oci/scope.ts";
-import { type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
-import type { AttributedAnswer } from "./handle.ts";
+import { type Asker, plainText, type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
+import { drawSample, type Sampling } from "../telemetry/sample.ts";
+import type { AttributedAnswer } from "./attribute.ts";
 
 type Logged = {
   readonly request: Request;
@@ -12,31 +15,69 @@ type Logged = {
   readonly url: URL | null;
   readonly trace: Trace;
   readonly startedAt: Date;
+  readonly sampling: Sampling;
 };
 
 /**
- * Returns a function that writes the request's one log line. Only its first call writes: once a client's leaving is logged, the answer is not logged any
- * more.
+ * Returns a function that writes the request's one log line, if the sampling gives the request a line. Only its first call counts: once a client's leaving
+ * is logged, the answer is not logged any more.
  */
-export function createRequestLog({ request, url, trace, startedAt }: Logged): (answer: AttributedAnswer) => void {
-  let isWritten = false;
-  return ({ response, ...told }) => {
-    if (isWritten) return;
-    isWritten = true;
-    const record: RequestRecord = {
-      log: "edge",
-      at: startedAt.toISOString(),
-      method: request.method,
-      path: url === null ? "" : redactPath(url),
-      status: response.status,
-      ...told,
-      // The body of a read is not sent to the Pod.
-      requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
-      responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
-      ...trace,
-      ms: Date.now() - startedAt.getTime(),
-    };
-    console.log(JSON.stringify(record));
+export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
+  let isDecided = false;
+  return (answer) => {
+    if (isDecided) return;
+    isDecided = true;
+    const { outcome, cause } = answer;
+    const answered = { status: answer.response.status, outcome, ...(cause === undefined ? {} : { cause }) };
+    const sample = drawSample(answered, logged.sampling);
+    if (sample !== null) console.log(JSON.stringify(recordOf(answer, logged, sample)));
+  };
+}
+
+function recordOf(
+  { response, digest: asked, ...told }: AttributedAnswer,
+  { request, url, trace, startedAt }: Logged,
+  sample: number,
+): RequestRecord {
+  const digest = told.repository === undefined ? null : (asked ?? digestIn(response));
+  return {
+    log: "edge",
+    at: startedAt.toISOString(),
+    sample,
+    method: request.method,
+    path: url === null ? "" : redactPath(url),
+    status: response.status,
+    ...told,
+    ...(digest === null ? {} : { digest }),
+    // The body of a read is not sent to the Pod.
+    requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
+    responseBytes: request.method === "HEAD" ? 0 : bytesOf(response),
+    ...trace,
+    ...askerOf(request),
+    ms: Date.now() - startedAt.getTime(),
+  };
+}
+
+/** The digest that an answer names, such as that of a tag's manifest. A Pod may write anything there. */
+function digestIn({ headers }: Response): Digest | null {
+  const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
+  return digest.ok ? digest.value : null;
+}
+
+const maxUserAgentCharacters = 256;
+/** An address has at most 45 characters, and a ray id 20. Only on the local stack can a client set them. */
+const maxIdCharacters = 64;
+
+/** Reads what the platform adds to a request only for a line, because workerd makes `cf` from JSON. */
+function askerOf(request: Request): Asker {
+  const { ip, country, asn } = readClient(request);
+  const [userAgent, ray] = [request.headers.get("User-Agent"), request.headers.get("CF-Ray")];
+  return {
+    ...(ip === null ? {} : { client: plainText(ip, maxIdCharacters) }),
+    ...(country === null ? {} : { country: plainText(country, maxIdCharacters) }),
+    ...(asn === null ? {} : { asn }),
+    ...(userAgent === null ? {} : { userAgent: plainText(userAgent, maxUserAgentCharacters) }),
+    ...(ray === null ? {} : { ray: plainText(ray, maxIdCharacters) }),
   };
 }
 
@@ -69,6 +110,8 @@ export function clientLeft({ method }: Request, url: URL | null): AttributedAnsw
     response: new Response(null, { status: 499 }),
     outcome: "client-left",
     endpoint: endpoint?.ok === true ? endpoint.value.kind : "unknown",
-    ...(endpoint?.ok === true && hasRepository(endpoint.value) ? { repository: endpoint.value.name } : {}),
+    ...(endpoint?.ok === true && hasRepository(endpoint.value)
+      ? { repository: endpoint.value.name, digest: digestOf(endpoint.value) }
+      : {}),
   };
 }

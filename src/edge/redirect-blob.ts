@@ -1,24 +1,15 @@
-import { type Grant, jwtOf } from "../auth/grant.ts";
-import { attributionOf } from "../blobs/attribution.ts";
-import { chooseStores } from "../blobs/choose-store.ts";
+import type { Grant } from "../auth/grant.ts";
 import { provesBlob, redirectTarget } from "../blobs/head-proof.ts";
-import type { Owned } from "../blobs/proofs.ts";
-import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
 import { readClient } from "../directory/clients.ts";
-import { err, ok, type Result } from "../lib/result.ts";
-import { checkHeaderCount } from "../net/headers.ts";
+import { err, ok } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
-import { podRequest } from "../pods/request.ts";
-import type { Refusal } from "../refusal.ts";
-import type { Services } from "../services.ts";
 import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { type BlobEndpoint, isSignedFor, ownedBlob, prove, signUrl, storesOf } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
-
-export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
 /**
  * Redirects a blob GET to a signed URL of the first store that fits the client, if it is proven that the blob is in this repository. Null if there is no
@@ -30,7 +21,7 @@ export async function redirectBlob(
   authorized: Authorized,
 ): Promise<Reply | null> {
   if (endpoint.kind !== "blob" || endpoint.method !== "GET" || isStreamed(authorized)) return null;
-  const stores = await storesOf(endpoint.digest, context, authorized);
+  const stores = await storesFor(endpoint.digest, context, authorized);
   if (!isSignedFor(stores)) return null;
   const proven = await prove(endpoint, context, authorized);
   if (!proven.ok) return proven;
@@ -47,7 +38,7 @@ export async function redirectHeld(
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
   const { method } = endpoint;
-  const stores = await storesOf(endpoint.digest, context, authorized);
+  const stores = await storesFor(endpoint.digest, context, authorized);
   if (method === "DELETE" || !isSignedFor(stores) || isStreamed(authorized)) return null;
   const { proofs, trace } = context.services;
   const foundIn = await proofs.findStale(ownedBlob(authorized.pod, endpoint));
@@ -67,7 +58,7 @@ export async function followRedirect(
 ): Promise<Reply> {
   const { pod } = authorized;
   const isSigned = endpoint.method === "HEAD" && !isStreamed(authorized);
-  const stores = isSigned ? await storesOf(endpoint.digest, context, authorized) : [];
+  const stores = isSigned ? await storesFor(endpoint.digest, context, authorized) : [];
   const mayBeSigned = isSignedFor(stores) && (await isProven(endpoint, redirect, { context, authorized }));
   const signed = mayBeSigned ? await redirectToStore("HEAD", endpoint, { context, authorized, stores }) : null;
   if (signed !== null) return signed;
@@ -107,63 +98,12 @@ async function isProven(
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
-export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
-  pod,
-  repository: name,
-  digest,
-});
-
-/**
- * Returns the stores that this client may be sent to, in their order. There are none for a token that only the Pod can judge, or for a blob whose place only
- * the Pod knows.
- */
-async function storesOf(
+/** Returns the stores that this client may be sent to, in their order. */
+const storesFor = (
   digest: Digest,
   { services, request }: Context,
-  { pod, grant }: Authorized<Grant>,
-): Promise<readonly Store[]> {
-  if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
-  const { stores, passedOver } = await chooseStores(pod, readClient(request), services);
-  if (passedOver !== null) notePassedOver(services, passedOver);
-  return stores;
-}
-
-function notePassedOver({ trace }: Services, why: string): void {
-  // If the Pod fails, the stores are chosen a second time, so the same reason may come twice.
-  if (trace.passedOver?.includes(why)) return;
-  trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
-}
-
-/** Whether the edge signs the URL of the redirect. If it does not, the Pod redirects. */
-const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
-
-/** Whether it is proven that the blob is in the repository. If the edge remembers no proof, it sends one HEAD to the Pod. */
-async function prove(
-  endpoint: BlobEndpoint,
-  { request, services }: Context,
-  { pod, grant }: Authorized,
-): Promise<Result<boolean, Refusal>> {
-  const blob = ownedBlob(pod, endpoint);
-  const foundIn = await services.proofs.find(blob);
-  if (foundIn !== null) {
-    services.trace.proof = foundIn;
-    return ok(true);
-  }
-  const counted = checkHeaderCount(request.headers);
-  if (!counted.ok) return counted;
-  const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
-  // These headers are meant for the store. The proof is about the whole blob.
-  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
-  const answer = await services.callRegistry(pod, head);
-  if (!answer.ok) return answer;
-  const isProven = provesBlob(answer.value, blob.digest, pod);
-  if (answer.value.status === 404) await services.proofs.forgetMissing(blob);
-  if (isProven) {
-    services.trace.proof = "head";
-    services.proofs.record(blob, services.now);
-  }
-  return ok(isProven);
-}
+  authorized: Authorized<Grant>,
+): Promise<readonly Store[]> => storesOf(digest, readClient(request), { ...authorized, services });
 
 type Redirecting = {
   readonly context: Context;
@@ -171,28 +111,14 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/**
- * Redirects to the first store for which a URL can be signed. For some stores this fails, because their secret has expired. Null if the next store is one to
- * which the Pod itself redirects.
- */
+/** Redirects to the first store for which a URL can be signed. Null if the next store is one to which the Pod itself redirects. */
 async function redirectToStore(
   method: "GET" | "HEAD",
-  { name, digest }: BlobEndpoint,
-  { context, authorized, stores }: Redirecting,
+  endpoint: BlobEndpoint,
+  { context: { services }, authorized, stores }: Redirecting,
 ): Promise<Reply | null> {
-  const { services } = context;
-  const { pod, grant } = authorized;
-  const jwt = grant.kind === "granted" ? grant.jwt : null;
-  let failed: Reply | null = null;
-  for (const store of stores) {
-    if (failed !== null && !failed.ok && "text" in failed.error) notePassedOver(services, failed.error.text ?? "");
-    if (store.scheme === "pod") return null;
-    const attribution = store.attribution === true ? attributionOf(name, jwt) : {};
-    const url = await signBlobUrl({ method, digest, pod, store, attribution }, services);
-    if (url.ok) return redirectTo(url.value, digest);
-    failed = url;
-  }
-  return failed;
+  const url = await signUrl(method, endpoint, { services, authorized, stores });
+  return url === null || !url.ok ? url : redirectTo(url.value, endpoint.digest);
 }
 
 /** Redirects to an absolute URL. Clients must not keep the redirect, because its URL expires, and then they have to ask here again. */

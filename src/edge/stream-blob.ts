@@ -3,7 +3,7 @@ import { notAPage } from "../net/headers.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { registryDeadlineMs } from "../pods/deadlines.ts";
 import type { Context } from "./authorize.ts";
-import type { BlobEndpoint } from "./redirect-blob.ts";
+import type { BlobEndpoint } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";
 
 /** The client's headers that a storage gets. Everything else, above all the token, is for the edge and the Pod only. */

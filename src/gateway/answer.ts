@@ -2,11 +2,12 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import { ownParameters } from "../pods/push-location.ts";
-import { readLocation } from "../pods/targets.ts";
 import { tooLarge } from "../pods/too-large.ts";
 import { pinParameter } from "../pods/upload-pin.ts";
+import { bytesOfRange, sizeParameter } from "../pods/upload-size.ts";
 import type { Admitted } from "./admit.ts";
 import type { GatewayConfig } from "./config.ts";
+import { readRegistryLocation } from "./registry-location.ts";
 import type { RegistryAnswer } from "./relay.ts";
 
 /**
@@ -38,7 +39,7 @@ export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Resu
   const headers = passedHeaders(answer);
   const { location } = answer.headers;
   if (location !== undefined) {
-    const place = locationOnEdge(location, status, context);
+    const place = locationOnEdge(location, answer, context);
     if (place === null) return err(`Location of a ${status} leads away from the upload`);
     headers.set("Location", place);
   }
@@ -57,17 +58,21 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
 }
 
 /** Returns the client's next URL, on the edge. An upload's URL gets its pin. Null unless `Location` names this upload, or the blob that the upload became. */
-function locationOnEdge(text: string, status: number, { admitted, config }: AnswerContext): string | null {
+function locationOnEdge(
+  text: string,
+  { status, headers }: RegistryAnswer,
+  { admitted, config }: AnswerContext,
+): string | null {
   const { grant, endpoint } = admitted;
   const edge = config.edges.find((each) => each === grant.edge) ?? config.edges[0];
-  // In `Location`, a registry may use the address that this program has for it, or its public address.
-  const target = [config.registry, grant.registry]
-    .map((registry) => readLocation(text, status, { pod: { registry }, endpoint, edgeOrigin: grant.edge }))
-    .find((each) => each !== null);
-  if (!target) return null;
+  const registries = [config.registry, grant.registry];
+  const target = readRegistryLocation(text, status, { registries, endpoint, edgeOrigin: grant.edge });
+  if (target === null) return null;
   const { path, query } = target;
   if (target.endpoint.kind !== "upload") return edge + path + (query === "" ? "" : `?${query}`);
   if (target.endpoint.upload !== grant.upload) return null;
   const state = withoutParameters(query, ownParameters);
-  return `${edge}${path}?${withParameters(state, { [pinParameter]: grant.pin })}`;
+  const uploadedBytes = bytesOfRange(headers.range ?? null);
+  const size = uploadedBytes === null ? {} : { [sizeParameter]: String(uploadedBytes) };
+  return `${edge}${path}?${withParameters(state, { [pinParameter]: grant.pin, ...size })}`;
 }

@@ -1,13 +1,19 @@
 import type { IncomingMessage, RequestListener } from "node:http";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
+import type { Digest } from "../oci/digest.ts";
 import { errorResponse } from "../oci/errors.ts";
+import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { mountLimits } from "../pods/mount-order.ts";
 import type { GatewayConfig } from "./config.ts";
 import type { GatewayRecord, WriteLog } from "./log.ts";
 import type { RelayLimits } from "./relay.ts";
+import { type MountLimits, serveMount } from "./serve-mount.ts";
 import { type Served, serveUpload } from "./serve-upload.ts";
 
-const usualLimits: RelayLimits = { stallMs: 60_000, answerMs: 300_000 };
+export type GatewayLimits = RelayLimits & MountLimits;
+
+const usualLimits: GatewayLimits = { stallMs: 60_000, answerMs: 300_000, ...mountLimits };
 
 export type Gateway = {
   readonly listener: RequestListener;
@@ -15,12 +21,14 @@ export type Gateway = {
   readonly drain: () => void;
 };
 
-/** Creates the gateway's whole service: uploads by grant, and a health check. */
+/** Creates the gateway's whole service: uploads by grant, mounts by order, and a health check. */
 export function createGateway(
   config: GatewayConfig,
   writeLog: WriteLog,
-  { limits = usualLimits }: { readonly limits?: RelayLimits } = {},
+  given: { readonly limits?: Partial<GatewayLimits> } = {},
 ): Gateway {
+  const limits = { ...usualLimits, ...given.limits };
+  const copying = new Set<Digest>();
   let isDraining = false;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (c, next) => {
@@ -35,9 +43,15 @@ export function createGateway(
     const onBytes = (bytes: number) => {
       requestBytes += bytes;
     };
+    // A client that has left has no address any more.
+    const client = incoming.socket.remoteAddress ?? "";
     const request = { url: new URL(c.req.url), incoming, now, onBytes };
-    const served = await serveUpload(request, { ...config, limits }).catch(bug);
-    writeLog(recordOf(request, served, requestBytes));
+    const endpoint = parseEndpoint(incoming.method ?? "", request.url);
+    const served = await (endpoint.ok && endpoint.value.kind === "upload-start"
+      ? serveMount({ incoming, now, repository: endpoint.value.name }, { config, limits, copying })
+      : serveUpload(request, { ...config, limits })
+    ).catch(bug);
+    writeLog(recordOf({ ...request, client, requestBytes }, served));
     return served.response;
   });
   const listen = getRequestListener(app.fetch, { overrideGlobalObjects: false });
@@ -49,10 +63,17 @@ export function createGateway(
   };
 }
 
+type Received = {
+  readonly url: URL;
+  readonly incoming: IncomingMessage;
+  readonly now: Date;
+  readonly client: string;
+  readonly requestBytes: number;
+};
+
 function recordOf(
-  { url, incoming, now }: { readonly url: URL; readonly incoming: IncomingMessage; readonly now: Date },
+  { url, incoming, now, client, requestBytes }: Received,
   { response, ...told }: Served,
-  requestBytes: number,
 ): GatewayRecord {
   return {
     log: "gateway",
@@ -62,7 +83,7 @@ function recordOf(
     status: response.status,
     ...told,
     requestBytes,
-    client: incoming.socket.remoteAddress ?? "",
+    client,
     ms: Date.now() - now.getTime(),
   };
 }

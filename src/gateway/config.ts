@@ -1,4 +1,4 @@
-import { allowsPlainHttp } from "../lib/address.ts";
+import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 
@@ -9,6 +9,8 @@ export type GatewayConfig = {
   /** The origins under which clients call the edge; the first is the usual one. */
   readonly edges: readonly [string, ...string[]];
   readonly keys: GatewayKeys;
+  /** Where another Pod's store may be without TLS. */
+  readonly plainHttp: PlainHttp;
   readonly listen: { readonly host: string; readonly port: number };
   /** Paths of PEM files; null if a proxy terminates TLS. */
   readonly tls: { readonly certificate: string; readonly key: string } | null;
@@ -26,6 +28,8 @@ export function parseGatewayConfig(env: Environment): Result<GatewayConfig, stri
   if (!edges.ok) return edges;
   const keys = parseGatewayKeys(env["GATEWAY_KEY"] ?? "");
   if (!keys.ok) return err(`GATEWAY_KEY ${keys.error}`);
+  const plain = env["PLAIN_HTTP"] || "refuse";
+  if (plain !== "allow" && plain !== "refuse") return err(`PLAIN_HTTP "${plain}" is unknown; want "allow" or "refuse"`);
   const listen = parseListen(env["LISTEN"] || defaultListen);
   if (listen === null) return err(`LISTEN "${env["LISTEN"]}" is not an address; want one like "${defaultListen}"`);
   const [certificate, key] = [env["TLS_CERT"] || null, env["TLS_KEY"] || null];
@@ -33,7 +37,8 @@ export function parseGatewayConfig(env: Environment): Result<GatewayConfig, stri
     return err("TLS_CERT and TLS_KEY go together; want the paths of both PEM files, or neither");
   }
   const tls = certificate === null || key === null ? null : { certificate, key };
-  return ok({ registry, edges: edges.value, keys: keys.value, listen, tls });
+  const plainHttp = plain === "allow" ? "everywhere" : "loopback";
+  return ok({ registry, edges: edges.value, keys: keys.value, plainHttp, listen, tls });
 }
 
 function parseEdges(text: string): Result<GatewayConfig["edges"], string> {

@@ -1,5 +1,13 @@
 /** One word that says how a request ended. */
-export type GatewayOutcome = "forwarded" | "refused" | "unavailable" | "client-left" | "failed";
+export type GatewayOutcome =
+  | "forwarded"
+  /** A blob was copied from another Pod's store. */
+  | "mounted"
+  | "not-mounted"
+  | "refused"
+  | "unavailable"
+  | "client-left"
+  | "failed";
 
 /** The log line of one request. The path has no query, because the grant in the query is as good as a password. */
 export type GatewayRecord = {
@@ -13,6 +21,9 @@ export type GatewayRecord = {
   readonly pod?: string;
   readonly repository?: string;
   readonly cause?: string;
+  readonly digest?: string;
+  /** How many bytes of a blob were copied from another Pod's store. */
+  readonly copiedBytes?: number;
   /** How many bytes of the request's body have come. */
   readonly requestBytes: number;
   readonly client: string;

@@ -13,6 +13,8 @@ export type Served = {
   readonly pod?: string;
   readonly repository?: string;
   readonly cause?: string;
+  readonly digest?: string;
+  readonly copiedBytes?: number;
 };
 
 type UploadRequest = {

@@ -1,5 +1,3 @@
-import ipaddr from "ipaddr.js";
-
 /**
  * The characters of a host: a name or an address, and a port. `URL` would also accept quotes, commas and more (URL standard, "forbidden host code
  * point").
@@ -31,8 +29,9 @@ export function parseIp(text: string): Ip | null {
 }
 
 export function formatIp({ family, bits }: Ip): string {
-  if (family === 4) return new ipaddr.IPv4(partsOf(bits, 8n).slice(-4)).toString();
-  return new ipaddr.IPv6(partsOf(bits, 16n)).toString();
+  if (family === 4) return partsOf(bits, 8n).slice(-4).join(".");
+  const groups = partsOf(bits, 16n).map((group) => group.toString(16));
+  return new URL(`https://[${groups.join(":")}]`).hostname.slice(1, -1);
 }
 
 /** Parses `<address>/<length>`. An address without a length is a block of one address. Null if the text is not a block. */
@@ -49,21 +48,29 @@ export function parseCidr(text: string): Cidr | null {
 }
 
 /**
- * Accepts only four decimal numbers. Programs read the octal, hexadecimal and shortened forms of inet_aton differently, so we refuse these forms,
- * although ipaddr.js would take them.
+ * Four decimal numbers from 0 to 255. Programs read the octal, hexadecimal and shortened forms of inet_aton differently, so these forms are not addresses
+ * here.
  */
-function parseIpv4(text: string): bigint | null {
-  if (!ipaddr.IPv4.isValidFourPartDecimal(text)) return null;
-  return joined(ipaddr.IPv4.parse(text).octets, 8n) | mapped;
+const fourDecimals = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|$)){4}$/;
+
+const parseIpv4 = (text: string): bigint | null =>
+  fourDecimals.test(text) ? joined(text.split(".").map(Number), 8n) | mapped : null;
+
+/**
+ * Reads an address by `URL`, which takes exactly the forms of RFC 4291 §2.2 and writes each as hexadecimal groups with at most one `::` (URL standard, "IPv6
+ * parser" and "IPv6 serializer").
+ */
+function parseIpv6(text: string): bigint | null {
+  const url = `https://[${text}]`;
+  if (!/^[\da-f:.]+$/i.test(text) || !URL.canParse(url)) return null;
+  const [before = "", after = ""] = new URL(url).hostname.slice(1, -1).split("::");
+  const [first, last] = [groupsOf(before), groupsOf(after)];
+  const zeros = Array.from({ length: 8 - first.length - last.length }, () => 0);
+  return joined([...first, ...zeros, ...last], 16n);
 }
 
-function parseIpv6(text: string): bigint | null {
-  const tail = text.slice(text.lastIndexOf(":") + 1);
-  if (text.includes("%") || (tail.includes(".") && parseIpv4(tail) === null)) return null;
-  // ipaddr.js would read `::192.0.2.1` (RFC 4291 §2.5.5.1) as the mapped address `::ffff:192.0.2.1`, so we give it `::0:192.0.2.1`.
-  const plain = text.replace(/^::(?=\d+\.)/, "::0:");
-  return ipaddr.IPv6.isValid(plain) ? joined(ipaddr.IPv6.parse(plain).parts, 16n) : null;
-}
+const groupsOf = (text: string): readonly number[] =>
+  text === "" ? [] : text.split(":").map((group) => Number.parseInt(group, 16));
 
 const joined = (parts: readonly number[], partBits: bigint): bigint =>
   parts.reduce((bits, part) => (bits << partBits) | BigInt(part), 0n);

@@ -28,6 +28,7 @@ import { portInUse } from "./start-failure.ts";
 import type { Fault } from "./taps/faults.ts";
 import type { SeenRequest } from "./taps/seen-requests.ts";
 import { Teardown } from "./teardown.ts";
+import { bundleWorker } from "./workerd/bundle-worker.ts";
 import { type RestartableEdge, startEdge } from "./workerd/edge.ts";
 import { EdgeLog, type EdgeRecord } from "./workerd/edge-log.ts";
 import type { KvFault } from "./workerd/kv-faults.ts";
@@ -37,6 +38,8 @@ export type StackOptions = {
   /** 0 means any free port. */
   readonly edgePort?: number;
   readonly stateDir?: string;
+  /** The Worker as one module. Without `script`, the stack bundles this tree's own. */
+  readonly script?: string;
   /** These override the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;
   /** The stack uses these keys instead of fresh ones. */
@@ -52,6 +55,8 @@ export type StackOptions = {
   readonly bodyLimitBytes?: number;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
+  /** Whether workerd has an inspector, which shows each Worker's heap. */
+  readonly inspect?: boolean;
 };
 
 export type Stack = RunningStack & {
@@ -68,6 +73,8 @@ export type Stack = RunningStack & {
   putKv(key: string, value: string): Promise<void>;
   deleteKv(key: string): Promise<void>;
   workerdPid(): number;
+  /** The address of workerd's inspector. Rejects if the stack was not started with `inspect`. */
+  inspectorUrl(): Promise<URL>;
   /** Kills a Pod's gateway as a crash does, and starts it again. */
   restartGateway(pod: LocalPodId): Promise<void>;
   /** Runs the Worker's cron trigger once. */
@@ -110,9 +117,10 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
 
   const sealingKeys = options.sealingKeys ?? (await generateSealingKeys());
   const vars = await workerVariables(options, sealingKeys.privateJwk, stateDir);
-  const { bodyLimitBytes } = options;
+  const { bodyLimitBytes, script = await bundleWorker(), inspect = false } = options;
   const workerPort = bodyLimitBytes === undefined ? port : 0;
-  const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, log, watchdog: teardown.watchdog }));
+  const { watchdog } = teardown;
+  const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, script, log, watchdog, inspect }));
   const edge =
     bodyLimitBytes === undefined ? worker : await limitBodies(worker, { port, limitBytes: bodyLimitBytes }, teardown);
   if (options.gateways) {
@@ -191,6 +199,7 @@ function viewOf(pods: BothPods, edge: RestartableEdge, log: EdgeLog): Omit<Stack
     putKv: (key, value) => edge.kv.put(key, value, { metadata: metadataOf(value) }),
     deleteKv: (key) => edge.kv.delete(key),
     workerdPid: edge.workerdPid,
+    inspectorUrl: () => edge.inspectorUrl(),
     restartGateway: async (pod) => pods[pod].gateway?.restart(),
     runCron: () => edge.runCron(),
     restartEdge: edge.restart,

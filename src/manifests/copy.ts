@@ -28,7 +28,7 @@ export function copyBody({ body, headers }: Request | Response, largeCopies: Byt
     return largeCopies.take(bytes)
       ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
       : null;
-  // `tee` reads at the pace of its faster reader, so at most `smallBytes` wait for a slow one. If the stream is longer, the copy ends there.
+  // `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `smallBytes`, so no more is kept.
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
 }

@@ -37,6 +37,11 @@ export class Breaker {
     return { kind: "probe", why };
   }
 
+  /** Whether the service counts as down. This admits no probe. */
+  isOpen(service: string): boolean {
+    return (this.#states.get(service)?.failuresInARow ?? 0) >= mostFailuresInARow;
+  }
+
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;

@@ -19,6 +19,8 @@ export type BreakerPorts = {
   readonly ping: () => FetchRequest;
   /** A call that has no answer after this time counts as a failure. Null if such silence says nothing about the service. */
   readonly silenceMs: number | null;
+  /** Whether a write that fails counts against the service, too. */
+  readonly doWritesCount?: boolean;
   /** Whether a failure may come from what the client asks for. Such a failure does not count against the service. */
   readonly isOfClient: boolean;
   readonly waitUntil: (work: Promise<unknown>) => void;
@@ -26,11 +28,11 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. Only failed reads count against the service, because a write may fail for its content:
- * a layer may be too large for a proxy, or its digest may take long.
+ * Calls a service, unless the breaker says that the service is down. Usually only failed reads count against the service, because a write may fail for its
+ * content: a layer may be too large for a proxy, or its digest may take long.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
-  const { breaker, service, send, silenceMs, isOfClient, clock } = ports;
+  const { breaker, service, send, silenceMs, isOfClient, doWritesCount = false, clock } = ports;
   const admission = breaker.admit(service, clock());
   const isOpen = admission.kind === "refused" || (admission.kind === "probe" && !(await answersPing(ports)));
   if (isOpen) return err({ reason: "breaker-open", text: `not called, because it has just failed: ${admission.why}` });
@@ -45,7 +47,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
   if (isAnswered(answer)) breaker.answered(service, clock());
-  else if (isRead(request.method)) {
+  else if (isRead(request.method) || doWritesCount) {
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }

@@ -3,6 +3,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { isRead } from "../oci/scope.ts";
 import type { PodFailure } from "../refusal.ts";
 import { tooLongHeader } from "./headers.ts";
+import { type Ping, watchService } from "./lost-write.ts";
 import { type BodyEnd, countBytes, moveBody, openPipe } from "./move-body.ts";
 import { within } from "./within.ts";
 
@@ -38,6 +39,8 @@ export type FetchPorts = {
   readonly mayRetry: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
+  /** While a write waits for its answer, such pings show whether the service is still there. Null for calls that only read or whose deadline is short. */
+  readonly ping: Ping | null;
 };
 
 /** Calls a Pod and follows no redirects. A read is sent once more if its connection breaks. */
@@ -51,8 +54,8 @@ export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Pro
 const unread: PodFailure = { reason: "client-left", text: "its answer has no reader any more" };
 
 async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
-  const { fetcher, waitUntil, onSend, stallMs } = ports;
-  const deadline = startDeadline(request, stallMs);
+  const { fetcher, waitUntil, onSend } = ports;
+  const deadline = startDeadline(request, ports);
   onSend();
   const answered = fetcher.fetch(request.url, {
     method: request.method,
@@ -89,13 +92,13 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 /**
  * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A write is
  * not ended, because a Pod would then stop half way: distribution deletes a manifest and leaves most of its tags. For a write only our wait ends: `passed`
- * resolves.
+ * resolves. This also happens once the service seems to have lost the write.
  */
-function startDeadline(request: FetchRequest, stallMs: number) {
+function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();
   const passed = Promise.withResolvers<PodFailure>();
   const { body, sent, sentBytes } = streamBody(request, stallMs);
-  let timer: ReturnType<typeof setTimeout> | null = null;
+  let disarm = () => {};
   let ended = false;
   const giveUp = (failure: PodFailure) => {
     if (!ended) abort.abort(failure);
@@ -103,7 +106,13 @@ function startDeadline(request: FetchRequest, stallMs: number) {
   const arm = () => {
     const ms = Math.min(request.deadlineMs, request.shorterMs?.(sentBytes()) ?? request.deadlineMs);
     const silent: PodFailure = { reason: "silent", text: `no answer within ${ms} ms` };
-    if (!ended) timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, ms, silent);
+    if (ended) return;
+    const timer = setTimeout(isRead(request.method) ? giveUp : passed.resolve, ms, silent);
+    const unwatch = ping === null || isRead(request.method) ? null : watchService(ping, passed.resolve);
+    disarm = () => {
+      clearTimeout(timer);
+      unwatch?.();
+    };
   };
   const bodyBroke: PodFailure = {
     reason: "unreachable",
@@ -125,7 +134,7 @@ function startDeadline(request: FetchRequest, stallMs: number) {
   else void sent.then(onBodyEnd);
   const end = () => {
     ended = true;
-    if (timer !== null) clearTimeout(timer);
+    disarm();
   };
   return { body, signal: abort.signal, passed: passed.promise, isSending: () => isSending, end };
 }

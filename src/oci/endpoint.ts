@@ -118,13 +118,14 @@ function formatQuery(endpoint: RegistryEndpoint): string {
     case "catalog":
       return withParameters(endpoint.query, { n: endpoint.n, last: endpoint.last });
     case "upload-start":
-      return withParameters(endpoint.query, { digest: endpoint.digest, ...formatMount(endpoint.mount) });
+      return withParameters(endpoint.query, { digest: endpoint.digest, ...mountParameters(endpoint.mount) });
     default:
       return endpoint.query;
   }
 }
 
-function formatMount(mount: Mount | null): Readonly<Record<string, string | null>> {
+/** The parameters that ask for this mount. */
+export function mountParameters(mount: Mount | null): Readonly<Record<string, string | null>> {
   // A mount whose source cannot be a repository is left out, so that the Pod answers 202 and the client uploads (end-11).
   if (mount === null || mount.from.kind === "unusable") return {};
   return { mount: mount.digest, from: mount.from.kind === "name" ? mount.from.name : null };

@@ -8,6 +8,7 @@ import { explainCommand } from "./commands/explain.ts";
 import { exportCommand } from "./commands/export.ts";
 import { keysCommand } from "./commands/keys.ts";
 import { planCommand } from "./commands/plan.ts";
+import { pullsCommand } from "./commands/pulls.ts";
 import { replayCommand } from "./commands/replay.ts";
 import { resolveCommand } from "./commands/resolve.ts";
 import { rollbackCommand } from "./commands/rollback.ts";
@@ -33,6 +34,7 @@ export const createProgram = (): Command =>
     .addCommand(resolveCommand())
     .addCommand(explainCommand())
     .addCommand(replayCommand())
+    .addCommand(pullsCommand())
     .addCommand(schemaCommand())
     .addCommand(storesCommand())
     .addCommand(doctorCommand())
@@ -42,8 +44,8 @@ export const createProgram = (): Command =>
       "after",
       `
 You describe the directory in a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would
-change, and \`apply\` writes it to KV. Without --env and $CLOUDFLARE_ENV, all commands work on the running local stack (\`npm start\`). With --env they work on the KV namespace that
-[env.<name>] of wrangler.toml names, by the API token in PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and
+change, and \`apply\` writes it to KV. Without --env and $CLOUDFLARE_ENV, all commands work on the running local stack (\`npm start\`). With --env they work on the KV namespace in
+[env.<name>] of wrangler.toml, with the API token in PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and
 docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();

@@ -20,8 +20,9 @@ export type Visit = {
 
 /**
  * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings, an old
- * name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. A name
- * without a Pod then gets the same error and not "name unknown", because the name may have been assigned since.
+ * name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be
+ * lost. It then also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned
+ * after our copy was read.
  */
 export function passGate(
   method: string,

@@ -17,8 +17,8 @@ type MountSource = {
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib asks for no mount if it reads in its token that the right is missing, but
- * Jib can read only a plain token and not a bundle. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib does not try a mount if its token shows that it may not pull the source, but
+ * it cannot read a bundle, so with a bundle it tries anyway. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 

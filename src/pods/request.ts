@@ -59,6 +59,16 @@ export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchReque
   deadlineMs: registryDeadlineMs(base),
 });
 
+/** Makes a read that shows whether a Pod's gateway is there. */
+export const gatewayPing = ({ url }: NonNullable<Pod["gateway"]>): FetchRequest => ({
+  url: `${url}/-/health`,
+  method: "GET",
+  headers: new Headers(),
+  body: null,
+  bodyBytes: 0,
+  deadlineMs: registryDeadlineMs(base),
+});
+
 const base = { kind: "base", method: "GET", query: "" } as const;
 
 function podHeaders(request: Request, jwt: string | null): Headers {

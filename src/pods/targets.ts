@@ -1,6 +1,7 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Endpoint, formatPath, hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { type Endpoint, formatPath, hasRepository, mountParameters, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
+import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
 /** What a client asked for, and which Pod it asked. The places that the answer names are checked against both. */
@@ -28,9 +29,19 @@ export function readLocation(text: string, status: number, asked: Asked): Target
   const { kind, method } = asked.endpoint;
   const isRedirect = status >= 300 && status < 400;
   // Clients follow a redirect with the method of their request (RFC 9110 §15.4.8). In any other answer, `Location` names a resource to read.
-  if (isRedirect) return readTarget(text, { method, kinds: [kind] }, asked);
+  if (isRedirect) return withOwnMount(readTarget(text, { method, kinds: [kind] }, asked), asked);
   const isUpload = kind === "upload-start" || kind === "upload";
   return readTarget(text, { method: "GET", kinds: isUpload ? ["upload", "blob"] : [kind] }, asked);
+}
+
+/**
+ * Gives a redirect of an upload the client's own `mount` and `from` instead of the Pod's. Otherwise a Pod could have a blob copied to it from any repository
+ * that the client may pull, because the client follows the redirect with its whole token.
+ */
+function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
+  if (target === null || endpoint.kind !== "upload-start") return target;
+  const others = withoutParameters(target.query, ["mount", "from"]);
+  return { ...target, query: withParameters(others, mountParameters(endpoint.mount)) };
 }
 
 /**

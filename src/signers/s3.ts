@@ -4,7 +4,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, type PresignRequest, presign, scopedHmac } from "./sigv4.ts";
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** An access key, as AWS hands it out. A session's key also has a token and an end. */
+/** An access key, as AWS hands it out. A temporary key also has a session token and an expiry time. */
 export const accessKey = v.object({
   ...secretEntries,
   accessKeyId: nonEmpty,

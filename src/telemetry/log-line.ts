@@ -9,6 +9,8 @@ export type Outcome =
   | "redirected"
   | "forwarded"
   | "streamed"
+  /** The Pod's gateway copied a blob from another Pod's store. */
+  | "mounted"
   /** The edge answered with its own copy of a manifest, which it keeps for as long as a proof lives. */
   | "kept"
   /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
@@ -40,8 +42,15 @@ export type Trace = {
   completed?: true;
   /** The Pods for which the edge itself granted a pull because their token service failed, or for which such a grant was used. */
   grace?: string;
+  /** Why a blob of another Pod was not mounted, and an upload began instead. */
+  notMounted?: string;
   /** The stores that fit the client but were passed over, each with its reason. */
   passedOver?: string;
+  /**
+   * The `sub` of the verified token: the user's name, as the Pod that issued the token knows it. Pods do not trust each other, so two Pods may mean two
+   * users by one name. A token without a `sub` is an anonymous one.
+   */
+  subject?: string;
 };
 
 /**
@@ -51,6 +60,8 @@ export type Trace = {
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
+  /** The part of all such requests that get a line, above 0 and at most 1. The line counts for `1 / sample` requests. */
+  readonly sample: number;
   readonly method: string;
   readonly path: string;
   /** 499: the client left before there was an answer. */
@@ -58,6 +69,8 @@ export type RequestRecord = {
   readonly outcome: Outcome;
   readonly endpoint: string;
   readonly repository?: string;
+  /** What the request is about: the digest that it names, or else the one that the answer names for a tag. */
+  readonly digest?: string;
   readonly pod?: string;
   /** The real reason, if the answer is vague on purpose. It names keys and Pods, never a secret. */
   readonly cause?: string;
@@ -65,7 +78,27 @@ export type RequestRecord = {
   readonly responseBytes: number | null;
   /** Milliseconds until the answer or, if the body came from a Pod, until the end of the body. */
   readonly ms: number;
-} & Readonly<Trace>;
+} & Readonly<Trace> &
+  Asker;
+
+/** Who sent a request, as far as the platform and the client say. What is not known is left out. */
+export type Asker = {
+  /** The client's address. */
+  readonly client?: string;
+  /** ISO 3166-1 alpha-2, or `T1` for Tor. */
+  readonly country?: string;
+  readonly asn?: number;
+  readonly userAgent?: string;
+  /** Cloudflare's id of the request, by which its support and its other logs find it. */
+  readonly ray?: string;
+};
+
+/**
+ * Makes foreign text fit for a line: cuts it, and replaces each character that a terminal or an editor would obey instead of show (control and format
+ * characters, line ends, halves of a character).
+ */
+export const plainText = (text: string, maxCharacters: number): string =>
+  text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");
 
 /**
  * In the registry API and in token requests, these parameters hold no credential. A parameter with any other name may hold one: it may belong to a

@@ -3,6 +3,7 @@ import { grantFor, identify, readToken } from "../../src/auth/grant.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
+import type { Trace } from "../../src/telemetry/log-line.ts";
 import { type Forge, signFor } from "../support/hostile-tokens.ts";
 import { startIsolate, startKv } from "../support/isolate.ts";
 
@@ -29,8 +30,9 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Pro
 }
 
 const directory = () => isolate.directory();
+const trace: Pick<Trace, "subject"> = {};
 const config = { edgeKeys: [crypto.getRandomValues(new Uint8Array(32))] };
-const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs), config });
+const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs), config, trace });
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 

@@ -66,6 +66,42 @@ describe("KV that answers in time", () => {
   });
 });
 
+describe("name that is in use", () => {
+  test("a third of the time before it expires, one read refreshes it behind the requests", async () => {
+    await resolve("acme/app");
+    const reads = isolate.trace.kvReads;
+    isolate.nowMs += 9_000;
+    await resolve("acme/app");
+    expect(isolate.trace.kvReads).toBe(reads);
+    await assign("acme", "pod-b");
+    // Keys without a value, such as the blocks here, have expired by now. The assignment and the Pod's record have not.
+    isolate.nowMs += 12_000;
+    await resolve("acme/app");
+    state = { slowMs: 100 };
+    const asked = isolate.trace.kvKeys;
+    for (let count = 0; count < 5; count += 1) expect(await resolve("acme/app")).toMatchObject({ pod: "pod-a" });
+    expect(isolate.trace.kvKeys - asked).toBe(1);
+    await readsEnded();
+    expect(await resolve("acme/app")).toMatchObject({ pod: "pod-b" });
+  });
+
+  test.each(["silent", "failing", { slowMs: 1_000 }] as const)(
+    "it never waits for KV, not even when KV begins to be %j",
+    async (fault) => {
+      await resolve("acme/app");
+      state = fault;
+      for (let count = 0; count < 10; count += 1) {
+        isolate.nowMs += 4_000;
+        const told = await resolve("acme/app");
+        expect(told.pod).toBe("pod-a");
+        expect(told.ms).toBeLessThan(atOnceMs);
+        await sleep(patienceMs + 50);
+      }
+    },
+    20_000,
+  );
+});
+
 describe("KV that is slow", () => {
   test("a known name waits for a quarter of a second, the next ones not at all, and what is read behind is used then", async () => {
     await resolve("acme/app");

@@ -27,7 +27,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     stage.stack.seen("pod-a", "registry").filter((request) => request.method === method).length;
 
   // A registry that hangs loses what it is asked for, and the next requests after these are lost. docker repeats a layer, but not an image's config and
-  // manifest, which come last.
+  // manifest, which come last. The edge does not repeat them either, because writes are sent once.
   it.each([
     ["POST", 1],
     ["POST", 3],
@@ -54,4 +54,31 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     },
     400_000,
   );
+
+  it("its push ends within 30 s after the registry is back if the manifest was lost, and the next push completes", async () => {
+    const registrySeen = () => stage.stack.seen("pod-a", "registry");
+    const image = (tag: string) => `${stage.host}/acme/lost:${tag}`;
+    await buildImage(docker, image("1"), { dir: stage.dir, layerSizes: [megabyte] });
+    await docker("push", image("1"));
+    for (const tag of ["2", "3"]) await docker("tag", image("1"), image(tag));
+    stage.stack.clearSeen();
+    // The registry has all blobs, so these pushes send only the manifest.
+    await docker("push", image("2"));
+    const before = registrySeen().findIndex(({ method }) => method === "PUT");
+    stage.stack.clearSeen();
+    const pushed = docker.attempt("push", image("3"));
+    await expect.poll(() => registrySeen().length, { timeout: 20_000, interval: 1 }).toBeGreaterThanOrEqual(before);
+    await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
+    await sleep(hangMs);
+    await stage.stack.setFault("pod-a", "registry", { mode: "none" });
+    const backAtMs = performance.now();
+    const { code, stderr } = await pushed;
+    const ms = performance.now() - backAtMs;
+    console.log(`the push ended ${(ms / 1000).toFixed(1)} s after the registry was back`);
+    const lost = registrySeen().filter(({ status }) => status === null);
+    expect(lost.map(({ method, path }) => `${method} ${path}`)).toContain("PUT /v2/acme/lost/manifests/3");
+    expect([code, stderr]).toEqual([1, expect.stringContaining("503 Service Unavailable")]);
+    expect(ms).toBeLessThan(completeWithinMs);
+    await docker("push", image("3"));
+  }, 400_000);
 });

@@ -72,7 +72,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       ...{ now, waitUntil, trace, callRegistry },
       config: {
         ...{ service: "s", realm: null, auth: "none", plainHttp: "nowhere", corsOrigins: [], sealingKeys: [] },
-        ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000 },
+        ...{ edgeKeys: [new Uint8Array(32)], probeToken: null, stallMs: 60_000, storeCheckMs: 5_000, logSample: 1 },
       },
       directory: createDirectory({
         readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),
@@ -80,6 +80,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       }),
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),
+      callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ ...ports, memory: isolate.proofs, cache: createProofCache(caches) }),
       manifests: createManifests({

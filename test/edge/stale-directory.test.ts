@@ -50,6 +50,7 @@ function startEdge() {
     probeToken: null,
     stallMs: 60_000,
     storeCheckMs: 5_000,
+    logSample: 1,
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
@@ -71,6 +72,7 @@ function startEdge() {
       },
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),
+      callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
       proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
       manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),

@@ -11,6 +11,7 @@ describe("gateway's environment", () => {
       value: {
         registry: "http://127.0.0.1:5000",
         edges: ["https://registry.example.com"],
+        plainHttp: "loopback",
         listen: { host: "127.0.0.1", port: 5080 },
         tls: null,
       },
@@ -54,6 +55,7 @@ describe("gateway's environment", () => {
     ["LISTEN", "5080", 'LISTEN "5080" is not an address'],
     ["LISTEN", "127.0.0.1:99999", 'LISTEN "127.0.0.1:99999" is not an address'],
     ["TLS_CERT", "/c.pem", "TLS_CERT and TLS_KEY go together"],
+    ["PLAIN_HTTP", "yes", 'PLAIN_HTTP "yes" is unknown'],
   ])("a wrong %s is named, with what would do: %j", (name, value, message) => {
     const config = parseGatewayConfig({ ...good, [name]: value });
     expect(config).toMatchObject({ ok: false, error: expect.stringContaining(message) });

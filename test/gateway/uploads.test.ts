@@ -31,7 +31,7 @@ describe("gateway", () => {
     expect(patched.headers.get("Docker-Upload-UUID")).toBe(upload);
     const next = new URL(patched.headers.get("Location") ?? "");
     expect([next.origin, next.pathname, next.searchParams.get("_pod")]).toEqual([edgeOrigin, path, "the-pin"]);
-    expect([...next.searchParams.keys()]).toEqual(["_state", "_pod"]);
+    expect([...next.searchParams.keys()]).toEqual(["_state", "_pod", "_pod_bytes"]);
     // What the edge would send to the Pod.
     const closing = `${path}?_state=${encodeURIComponent(next.searchParams.get("_state") ?? "")}&digest=${digest}`;
     expect((await gateway.pod.ask("PUT", closing, "repository:acme/patch:pull,push")).status).toBe(201);

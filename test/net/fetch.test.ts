@@ -48,6 +48,7 @@ const worker = `
         onSend: () => {},
         mayRetry: () => true,
         stallMs: 60_000,
+        ping: null,
       });
       return result.ok ? result.value : Response.json(result.error, { status: 599 });
     },

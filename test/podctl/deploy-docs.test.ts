@@ -31,20 +31,38 @@ describe("the topology of docs/deploy.md", () => {
   });
 });
 
-describe("the routes of docs/deploy.md", () => {
-  const dir = mkdtempSync(join(tmpdir(), "registry-edge-routes-"));
+describe("the wrangler.toml of docs/deploy.md", async () => {
+  const dir = mkdtempSync(join(tmpdir(), "registry-edge-toml-"));
   afterAll(() => rmSync(dir, { recursive: true }));
+  const { unstable_readConfig } = await import("wrangler");
+  const path = join(dir, "wrangler.toml");
+  const read = (block: string) => {
+    writeFileSync(path, block);
+    return unstable_readConfig({ config: path, env: block.startsWith("[env.") ? "production" : "" });
+  };
+  const configs = blocksOf("toml").map(read);
 
-  test("are routes and variables that wrangler reads", async () => {
-    const { unstable_readConfig } = await import("wrangler");
-    const path = join(dir, "wrangler.toml");
-    const read = (block: string) => {
-      writeFileSync(path, block);
-      return unstable_readConfig({ config: path, env: block.startsWith("[env.") ? "production" : "" });
-    };
-    const configs = blocksOf("toml").map(read);
-    expect(configs.map(({ routes = [] }) => routes.length)).toEqual([1, 2, 2, 0]);
-    expect(configs.at(-1)?.vars).toHaveProperty("REALM");
+  test("has routes and variables that wrangler reads", () => {
+    expect(configs.map(({ routes = [] }) => routes.length)).toEqual([1, 2, 2, 0, 0, 0]);
+    expect(configs[3]?.vars).toHaveProperty("REALM");
+  });
+
+  test("has two ways to keep every line, and neither pays for Workers Logs as well", () => {
+    const [byOtlp, byLogpush] = configs.slice(4);
+    const logs = { enabled: true, invocation_logs: false, head_sampling_rate: 1 };
+    expect(byOtlp?.observability).toMatchObject({
+      ...{ enabled: true, redact_query_string: true },
+      logs: { ...logs, destinations: ["registry-logs"], persist: false },
+    });
+    expect([byLogpush?.logpush, byLogpush?.observability.enabled]).toEqual([true, false]);
+  });
+
+  test("begins with a log that costs little and loses no error", () => {
+    const { observability, vars } = unstable_readConfig({ config: "wrangler.toml", env: "production" });
+    expect(observability).toMatchObject({ enabled: true, redact_query_string: true });
+    expect(observability.logs).toEqual({ enabled: true, invocation_logs: false, head_sampling_rate: 1 });
+    expect(Number(vars["LOG_SAMPLE"])).toBe(0.05);
+    expect(page).toContain("begins with 0.05");
   });
 });
 

@@ -158,6 +158,28 @@ describe("explain:", () => {
     expect(lines(await mount("acme/other"), "answer")).toEqual([expect.stringContaining("&from=acme%2Fother")]);
   });
 
+  test("a mount from another Pod is told with its calls if there is a gateway, and else with the reason", async () => {
+    const key = "pod/pod-a";
+    const record = (await readKv([key])).get(key) ?? "";
+    const gateway = { url: "http://127.0.0.1:1", key: "sealed" };
+    await stack.current.putKv(key, JSON.stringify({ ...(JSON.parse(record) as object), gateway }));
+    const path = `/v2/acme/app/blobs/uploads/?mount=${digest}&from=globex/app`;
+    try {
+      const mounted = await explain("POST", path);
+      expect(result(mounted, "answer")).toMatch(/^201: the gateway of Pod "pod-a" copies the blob/);
+      expect(lines(mounted, "answer")).toEqual([
+        expect.stringMatching(/^HEAD http:\S+\/v2\/globex\/app\/blobs\/sha256:/),
+        "POST http://127.0.0.1:1/v2/acme/app/blobs/uploads/",
+      ]);
+      expect(lines(await explain("POST", path, { podStatus: 404 }), "answer")).toEqual([
+        expect.stringMatching(/^POST http:\S+\/v2\/acme\/app\/blobs\/uploads\/$/),
+        "not mounted from another Pod, so an upload begins (202): the source does not have the blob",
+      ]);
+    } finally {
+      await stack.current.putKv(key, record);
+    }
+  });
+
   test("a token request goes to each Pod of its scopes", async () => {
     const scopes = "scope=repository:acme/app:pull,push&scope=repository:globex/app:pull";
     const steps = await explain("GET", `/jwt/auth?service=registry-edge&${scopes}`);

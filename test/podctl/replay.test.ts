@@ -107,8 +107,9 @@ describe("replay, two directories under the same traffic:", () => {
       common("GET", "/v2/hooli/app/manifests/1"),
       "noise",
     ];
-    const { lines: counts, differences, byMove } = await compare(lines, before, after);
-    expect(counts).toEqual({ same: 1, differs: 8, nameless: 0, refused: 0, unread: 1 });
+    const { lines: counts, requests, differences, byMove } = await compare(lines, before, after);
+    expect(counts).toEqual({ read: 9, unread: 1 });
+    expect(requests).toEqual({ same: 1, differs: 8, nameless: 0, refused: 0 });
     expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-b": 6, "pod-a → a block": 1, "pod-a → no Pod": 1 });
     expect(differences[0]).toEqual({
       name: "acme/moved",
@@ -117,6 +118,35 @@ describe("replay, two directories under the same traffic:", () => {
       requests: 6,
       examples: ["GET /v2/acme/moved/manifests/1", "HEAD /v2/acme/moved/manifests/2"],
     });
+  });
+
+  test("each line counts for as many requests as its rate says, whatever the request is", async () => {
+    const sampled = (path: string, sample: number) => JSON.stringify({ log: "edge", method: "GET", path, sample });
+    const [moved, stays] = ["/v2/acme/moved/manifests/1", "/v2/acme/stays/manifests/1"];
+    const lines = [
+      ...[sampled(moved, 0.05), sampled(moved, 0.05), sampled(moved, 1), common("GET", moved)],
+      ...[sampled(stays, 0.3), sampled(stays, 0.3), sampled("/v2/", 0.1), sampled("/v2/UPPER/tags/list", 0.5)],
+      ...[sampled(moved, 0), sampled(moved, 2), sampled(moved, -1)],
+    ];
+    const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" });
+    const { lines: counts, requests, differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), after);
+    expect(counts).toEqual({ read: 8, unread: 3 });
+    // Two lines at 0.3 are 6.67 requests.
+    expect(requests).toEqual({ same: 7, differs: 42, nameless: 10, refused: 2 });
+    expect([differences[0]?.requests, byMove.get("pod-a → pod-b")]).toEqual([42, 42]);
+  });
+
+  test("a mount from another Pod goes to the target's Pod, with a gateway and without", async () => {
+    const routes = { acme: "pod-a", globex: "pod-b" };
+    const stores = [{ scheme: "public", baseUrl: "https://cdn.test" }];
+    const withGateway = { ...pod, state: "active", gateway: { url: "https://g.test", key: "sealed" } };
+    const after = mapOf(routes, {
+      "pod/pod-a": withGateway,
+      "pod/pod-b": { ...pod, state: "active", blobs: { stores } },
+    });
+    const line = record("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=globex/base`);
+    const { requests, differences } = await compare([line], mapOf(routes), after);
+    expect([requests.same, differences]).toEqual([1, []]);
   });
 
   test("a read-only Pod differs only for writes", async () => {
@@ -214,7 +244,7 @@ describe("podctl replay:", () => {
     const json = JSON.parse(
       (await run(["-", "--json"], record("GET", "/v2/globex/hello/tags/list"))).stdout,
     ) as Comparison;
-    expect(json.lines).toMatchObject({ differs: 1 });
+    expect([json.lines, json.requests]).toMatchObject([{ read: 1 }, { differs: 1 }]);
   });
 
   test("a log without a readable line is a failure, not a log without differences", async () => {

@@ -1,8 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { onTestFinished } from "vitest";
-import { createGateway } from "../../src/gateway/app.ts";
+import { createGateway, type GatewayLimits } from "../../src/gateway/app.ts";
 import { type GatewayConfig, parseGatewayConfig } from "../../src/gateway/config.ts";
-import type { RelayLimits } from "../../src/gateway/relay.ts";
 import { serve } from "../../src/local/http-server.ts";
 import { startTap, type Tap } from "../../src/local/taps/tap.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
@@ -23,7 +22,7 @@ export type TestGateway = {
 
 type GatewayOptions = {
   readonly env?: Readonly<Record<string, string>>;
-  readonly limits?: RelayLimits;
+  readonly limits?: Partial<GatewayLimits>;
   readonly pod?: ToyPod;
 };
 

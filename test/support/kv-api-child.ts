@@ -1,24 +1,30 @@
-/** The stack's KV API in a process of its own, so that a test can limit it. It writes a bulk of keys, reads some and deletes all. */
-import { type ApiKv, createKvApi } from "../../src/local/workerd/kv-api.ts";
-import { startKv } from "./isolate.ts";
+/** A stack in a process of its own, so that a test can limit it. It writes a bulk of keys by the KV API, reads some and deletes all. */
+import { mkdtemp, rm } from "node:fs/promises";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { startStack } from "../../src/local/stack.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
 
-const { kv, stop } = await startKv();
+const dir = await mkdtemp(join(tmpdir(), "registry-edge-kv-api-"));
+const stack = await startStack({ edgePort: 0, stateDir: join(dir, "state"), seedImages: false });
 try {
-  const api = createKvApi(Promise.resolve(kv as unknown as ApiKv));
+  const { account, namespace } = kvApiNames;
+  const api = `${stack.control}${kvApiPath}/accounts/${account}/storage/kv/namespaces/${namespace}`;
   const call = async (method: string, path: string, body?: unknown) => {
-    const answer = await api.request(path, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
+    const answer = await fetch(api + path, { method, ...(body === undefined ? {} : { body: JSON.stringify(body) }) });
     const { result, errors } = (await answer.json()) as { result: unknown; errors: unknown };
     console.log(`${method} ${path} ${answer.status} ${JSON.stringify(result ?? errors)}`);
   };
-  const keys = Array.from({ length: 1_000 }, (_, index) => `route/group-${index}`);
+  const keys = Array.from({ length: 1_000 }, (_, index) => `many/group-${index}`);
   await call(
     "PUT",
     "/bulk",
     keys.map((key) => ({ key, value: key.slice(-4) })),
   );
-  await call("POST", "/bulk/get", { keys: [keys[7], keys.at(-1), "route/none"] });
+  await call("POST", "/bulk/get", { keys: [keys[7], keys.at(-1), "many/none"] });
   await call("POST", "/bulk/delete", keys);
-  await call("GET", "/keys");
+  await call("GET", "/keys?prefix=many/");
 } finally {
-  await stop();
+  await stack.stop();
+  await rm(dir, { recursive: true });
 }

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { redactPath } from "../../src/telemetry/log-line.ts";
+import { plainText, redactPath } from "../../src/telemetry/log-line.ts";
 
 const logged = (path: string): string => redactPath(new URL(path, "http://edge"));
 
@@ -47,4 +47,22 @@ test("the log says only that a query has more parameters than any endpoint takes
   const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("n").join("&")}`));
   expect(path(300)).toBe(`/-/health?${"n&".repeat(299)}n`);
   expect(path(301)).toBe("/-/health?more-than-300-parameters");
+});
+
+test.each([
+  ["a\nb\r\tc\u0000d", "a\ufffdb\ufffd\ufffdc\ufffdd"],
+  ["\u001b[2J\u009b2J", "\ufffd[2J\ufffd2J"],
+  ["ab\u202ecd\u200b\u2028e", "ab\ufffdcd\ufffd\ufffde"],
+  ["half \ud83d", "half \ufffd"],
+  [
+    "docker/27.3.1 go/go1.22 (linux) \\(Docker-Client; é 🐳)",
+    "docker/27.3.1 go/go1.22 (linux) \\(Docker-Client; é 🐳)",
+  ],
+])("foreign text in a line has nothing that a terminal obeys: %j", (text, shown) => {
+  expect(plainText(text, 100)).toBe(shown);
+});
+
+test("foreign text in a line is cut, and is never half a character", () => {
+  expect(plainText("🐳🐳", 3)).toBe("🐳\ufffd");
+  expect(plainText("x".repeat(10_000), 255)).toHaveLength(255);
 });

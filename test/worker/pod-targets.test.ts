@@ -109,6 +109,28 @@ describe("a Pod's Location that leads on within what was asked for", () => {
   });
 });
 
+describe("a Pod's redirect of a new upload", () => {
+  const uploads = "/v2/globex/app/blobs/uploads/";
+  const own = `mount=${digest.replace(":", "%3A")}&from=globex%2Fb`;
+  const across = own.replace("globex%2Fb", "acme%2Fprivate");
+  const secret = `mount=${digest}&from=acme/private`;
+
+  test.each([
+    ["a mount is not added", uploads, `${uploads}?${secret}&x=1`, `${uploads}?x=1`],
+    ["a mount is not added by an escaped name", uploads, `${uploads}?%6dount=${digest}&fro%6d=acme/private`, uploads],
+    ["a mount is not changed", `${uploads}?${own}`, `${uploads}?x=1&${secret}`, `${uploads}?x=1&${own}`],
+    ["a mount is not left out", `${uploads}?${own}`, `${uploads}?x=1`, `${uploads}?x=1&${own}`],
+    ["a mount that the Pod did not see is kept", `${uploads}?${across}`, `${uploads}?x=1`, `${uploads}?x=1&${across}`],
+  ])("%s: %s with 307 to %s", async (_, path, location, wanted) => {
+    const { answer } = await ask(`POST ${path}`, 307, { Location: pod.url + location });
+    expect([answer.status, answer.headers.get("Location")]).toEqual([307, wanted]);
+  });
+
+  test("two mounts become 502", async () => {
+    expectRefused(await ask(`POST ${uploads}`, 307, { Location: `${uploads}?${own}&${secret}` }));
+  });
+});
+
 describe("a Pod's Link", () => {
   const tags = "/v2/globex/app/tags/list";
 

@@ -5,12 +5,14 @@ import { parseJsonObject } from "../../lib/json.ts";
 /** The Worker's own line about a request. This type names only the members that the stack and its tests read, but a record has all of them. */
 export type EdgeRecord = {
   readonly at: string;
+  readonly sample: number;
   readonly method: string;
   readonly path: string;
   readonly status: number;
   readonly outcome: string;
   readonly endpoint: string;
   readonly repository?: string;
+  readonly digest?: string;
   readonly pod?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
@@ -21,6 +23,10 @@ export type EdgeRecord = {
   readonly proof?: "memory" | "cache" | "manifest" | "head";
   /** Set if the Pod broke off a manifest and the edge completed it. */
   readonly completed?: true;
+  readonly subject?: string;
+  readonly client?: string;
+  readonly userAgent?: string;
+  readonly ray?: string;
   readonly ms: number;
 };
 
@@ -74,7 +80,7 @@ export class EdgeLog {
     this.#messages = [];
   }
 
-  /** Returns the number of KV reads since the start. `clear` does not reset this number. */
+  /** Returns the number of KV reads since the start, of the requests that have a line. `clear` does not reset this number. */
   kvReads(): number {
     return this.#kvReads;
   }

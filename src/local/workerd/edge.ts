@@ -13,7 +13,8 @@ import { bundleWorker } from "./bundle-worker.ts";
 import type { EdgeLog } from "./edge-log.ts";
 import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
-import { kvWorkerName, startMiniflare } from "./miniflare.ts";
+import type { KvSocket } from "./kv-socket.ts";
+import { startMiniflare } from "./miniflare.ts";
 
 const kvWorker = `${root}src/local/workerd/kv-worker.ts`;
 /** If our port is not free again yet, we wait this long before the second try. */
@@ -24,29 +25,36 @@ type EdgeOptions = {
   readonly port: number;
   readonly stateDir: string;
   readonly vars: Readonly<Record<string, string>>;
+  /** The Worker as `bundleWorker` gives it. */
+  readonly script: string;
   readonly log: EdgeLog;
   readonly watchdog: Watchdog;
+  readonly inspect: boolean;
 };
 
 type Edge = {
   readonly url: string;
   readonly workerdPid: () => number;
-  readonly kv: ApiKv;
-  /** Resolves when the fault is in force. */
-  readonly setKvFault: (fault: KvFault) => Promise<void>;
+  readonly kv: KvSocket;
+  /** The address of workerd's inspector. Rejects if the stack was not started with `inspect`. */
+  inspectorUrl(): Promise<URL>;
   /** Runs the Worker's cron trigger once, and resolves when that run has ended. */
   runCron(): Promise<void>;
   stop(): Promise<void>;
 };
 
-export type RestartableEdge = Edge & {
+export type RestartableEdge = Omit<Edge, "kv"> & {
+  readonly kv: ApiKv;
+  /** Resolves when the fault is in force. */
+  readonly setKvFault: (fault: KvFault) => Promise<void>;
   /** Restarts the edge on the same port and directory. With `empty` caches it acts as in a new location. With `kept` caches only the isolate is new. */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };
 
 /** Starts an edge that can be restarted. A restart ends the isolate, as a deployment does, and can also empty the caches, as in a new location. */
 export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> {
-  let edge = await startOnce(options);
+  const kvScript = await bundleWorker(kvWorker);
+  let edge = await startOnce({ ...options, kvScript });
   const port = Number(new URL(edge.url).port);
   let fault: KvFault = { mode: "none" };
   return {
@@ -59,37 +67,48 @@ export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> 
       delete: (key) => edge.kv.delete(key),
     },
     setKvFault: async (next) => {
-      await edge.setKvFault(next);
+      await edge.kv.setFault(next);
       fault = next;
     },
+    inspectorUrl: () => edge.inspectorUrl(),
     runCron: () => edge.runCron(),
     stop: () => edge.stop(),
     restart: async (caches = "empty") => {
       await edge.stop();
       if (caches === "empty") await rm(`${persistencePath(options)}/cache`, { recursive: true, force: true });
-      const again = () => startOnce({ ...options, port });
+      const again = () => startOnce({ ...options, kvScript, port });
       // The first try can fail, because an outgoing connection may use this port for a moment.
       edge = await again().catch(() => sleep(portRetryMs).then(again));
-      await edge.setKvFault(fault);
+      await edge.kv.setFault(fault);
     },
   };
 }
 
-async function startOnce(options: EdgeOptions): Promise<Edge> {
-  const { port, vars, log, watchdog } = options;
-  const [config, script, kvScript] = await Promise.all([readWorkerConfig(), bundleWorker(), bundleWorker(kvWorker)]);
+async function startOnce(options: EdgeOptions & { readonly kvScript: string }): Promise<Edge> {
+  const { port, vars, script, kvScript, log, watchdog, inspect } = options;
+  const config = await readWorkerConfig();
   const onLogLine: EdgeLog["receive"] = (line) => log.receive(line);
-  const settings = { config, script, kvScript, vars, port, persistencePath: persistencePath(options), onLogLine };
-  const { miniflare, workerdPid, setKvFault, stop } = startMiniflare(settings);
+  const settings = {
+    config,
+    script,
+    kvScript,
+    vars,
+    port,
+    persistencePath: persistencePath(options),
+    onLogLine,
+    inspect,
+  };
+  const { miniflare, workerdPid, openKv, stop } = startMiniflare(settings);
   try {
     const url = await miniflare.unsafeGetDirectURL();
     watchdog.watch(workerdPid());
-    const kv = await miniflare.getKVNamespace("DIRECTORY", kvWorkerName);
+    const kv = await openKv();
     const runCron = async () => {
       const { outcome } = await (await miniflare.getWorker()).scheduled({ scheduledTime: new Date() });
       if (outcome !== "ok") throw new Error(`the cron trigger ended with "${outcome}"`);
     };
-    return { url: url.origin, workerdPid, kv: kv as unknown as ApiKv, setKvFault, runCron, stop };
+    const inspectorUrl = () => miniflare.getInspectorURL();
+    return { url: url.origin, workerdPid, kv, inspectorUrl, runCron, stop };
   } catch (error) {
     await stop().catch(() => {});
     throw isAddressInUse(error) ? portInUse(port) : error;

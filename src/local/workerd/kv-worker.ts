@@ -1,17 +1,19 @@
 /**
  * A Worker between the edge and its KV namespace. The edge calls this Worker as it calls KV. The Worker passes the calls on, and
- * can play the faults of a KV that is down or slow. Only Miniflare calls `fetch`, which sets the fault.
+ * can play the faults of a KV that is down or slow. The stack calls `fetch`, which sets the fault, or reads and writes KV without it.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { BulkKv, KvWriter } from "../../directory/kv.ts";
+import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
+import type { KvCommand } from "./kv-socket.ts";
 
 /** All calls share this state. `met` is the sum by which `meets` spreads the fault evenly. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
 /** Longer than any caller waits. A promise without a timer would look like a hang to workerd, which would end it. */
 const endlessMs = 3_600_000;
 
-export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvWriter }> {
+export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvWriter & ApiKv }> {
   async get(...read: Parameters<BulkKv["get"]>): ReturnType<BulkKv["get"]> {
     await playFault();
     return this.env.DIRECTORY.get(...read);
@@ -23,8 +25,29 @@ export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvW
   }
 
   async fetch(request: Request): Promise<Response> {
-    Object.assign(current, { fault: await request.json(), met: 0 });
-    return new Response(null, { status: 204 });
+    try {
+      const result = await this.#run((await request.json()) as KvCommand);
+      return Response.json(result ?? null);
+    } catch (error) {
+      return new Response(error instanceof Error ? error.message : String(error), { status: 500 });
+    }
+  }
+
+  #run(command: KvCommand): Promise<unknown> | null {
+    const { DIRECTORY: kv } = this.env;
+    switch (command.do) {
+      case "fault":
+        Object.assign(current, { fault: command.fault, met: 0 });
+        return null;
+      case "list":
+        return kv.list(command.options);
+      case "get":
+        return kv.get(command.key);
+      case "put":
+        return kv.put(command.key, command.value, command.options);
+      case "delete":
+        return kv.delete(command.key);
+    }
   }
 }
 

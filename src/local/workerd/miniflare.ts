@@ -5,7 +5,7 @@ import diagnosticsChannel from "node:diagnostics_channel";
 import { Log, LogLevel, Miniflare, type MiniflareOptions } from "miniflare";
 import { loopback } from "../ports.ts";
 import type { WorkerConfig } from "../wrangler-config.ts";
-import type { KvFault } from "./kv-faults.ts";
+import { type KvSocket, openKv } from "./kv-socket.ts";
 
 export type WorkerSettings = {
   readonly config: WorkerConfig;
@@ -19,12 +19,14 @@ export type WorkerSettings = {
   /** The folder where Miniflare keeps KV and the cache. */
   readonly persistencePath: string;
   readonly onLogLine: (line: { readonly level: string; readonly message: string }) => void;
+  /** Whether workerd has an inspector, which shows each Worker's heap. */
+  readonly inspect?: boolean;
 };
 
 type RunningMiniflare = {
   readonly miniflare: Miniflare;
   /** Works only if the settings have a `kvScript`. */
-  readonly setKvFault: (fault: KvFault) => Promise<void>;
+  readonly openKv: () => Promise<KvSocket>;
   readonly workerdPid: () => number;
   readonly stop: () => Promise<void>;
 };
@@ -40,10 +42,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   const miniflare = withoutSignalHandlers(() => own.run(true, () => new Miniflare(miniflareOptions(settings))));
   return {
     miniflare,
-    setKvFault: async (fault) => {
-      const kvWorker = await miniflare.getWorker(kvWorkerName);
-      await kvWorker.fetch("http://kv/", { method: "PUT", body: JSON.stringify(fault) });
-    },
+    openKv: async () => openKv(await miniflare.unsafeGetDirectURL(kvWorkerName)),
     workerdPid: () => processes.at(-1)?.pid ?? 0,
     stop: async () => {
       diagnosticsChannel.unsubscribe("child_process", onSpawn);
@@ -53,10 +52,10 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
 }
 
 /** The name of the Worker of `kvScript`. That Worker has the namespaces, under the binding names that `script` uses. */
-export const kvWorkerName = "kv";
+const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
-  const { config, script, kvScript, port, persistencePath, onLogLine } = settings;
+  const { config, script, kvScript, port, persistencePath, onLogLine, inspect = false } = settings;
   const vars = Object.entries({ ...config.vars, ...settings.vars });
   const text = Object.fromEntries(vars.map(([name, value]) => [name, { type: "text" as const, value }] as const));
   const namespaces = Object.fromEntries(
@@ -75,6 +74,7 @@ function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
     log: new Log(LogLevel.ERROR),
     handleStructuredLogs: onLogLine,
     resourcePersistencePath: persistencePath,
+    ...(inspect ? { inspectorPort: 0 } : {}),
     workers: [
       {
         config: { ...moduleOf(settings, script), env: { ...text, ...(kvScript === undefined ? namespaces : faulty) } },
@@ -82,7 +82,12 @@ function miniflareOptions(settings: WorkerSettings): MiniflareOptions {
       },
       ...(kvScript === undefined
         ? []
-        : [{ config: { ...moduleOf(settings, kvScript), name: kvWorkerName, env: namespaces } }]),
+        : [
+            {
+              config: { ...moduleOf(settings, kvScript), name: kvWorkerName, env: namespaces },
+              dev: { unsafeDirectSockets: [{ host: loopback, port: 0 }] },
+            },
+          ]),
     ],
   };
 }

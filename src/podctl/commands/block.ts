@@ -15,7 +15,7 @@ export function blockCommand(): Command {
       "Blocks a prefix or a digest: within a minute, every request for it gets 403 DENIED. Use this for a leaked or illegal image.",
     )
     .argument("<prefix|digest>", "a prefix or a digest, such as acme/leaked or sha256:…")
-    .requiredOption("--why <text>", "the reason, which clients are shown (required)")
+    .requiredOption("--why <text>", "the reason; clients see this text (required)")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the change as JSON")
     .addHelpText(

@@ -21,7 +21,7 @@ type Options = TargetOptions & {
 export function explainCommand(): Command {
   return withTarget(new Command("explain"))
     .description(
-      "Shows step by step how the edge would answer a request. The Worker's own code runs on the target's KV.",
+      "Shows step by step how the edge would answer a request. podctl runs the Worker's own code on this machine and reads KV.",
     )
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")

@@ -72,7 +72,7 @@ rotation need it. Then take the second member out of each list and upload the se
 
 function importCommand(): Command {
   return new Command("import")
-    .description("Prints the public keys of a token service in the form of a Pod's `keys`.")
+    .description("Prints the public keys of a token service as lines for `keys:` of a Pod in the topology.")
     .argument("<file>", "certificates or public keys in PEM, or a JWK set in JSON")
     .addOption(
       new Option(

@@ -20,7 +20,7 @@ export function planCommand(): Command {
     .addHelpText(
       "after",
       `
-An apply deletes records that the file does not ask for, except blocks. The revision that \`podctl plan\` prints names the state of KV.
+An apply deletes records that the file does not ask for, except blocks. \`podctl plan\` prints a revision, which identifies the current state of KV.
 \`podctl apply --expect <revision>\` refuses to write if KV has changed since the plan.`,
     )
     .action(async (file: string | undefined, { json, ...options }: Options) => {

@@ -1,13 +1,12 @@
-import { createReadStream } from "node:fs";
 import { Command } from "commander";
 import { blocksKey } from "../../directory/keys.ts";
 import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { recordText } from "../../topology/record-text.ts";
 import { CliFailure, orFail } from "../failure.ts";
-import { counted, print, printJson, startProgress } from "../output.ts";
+import { count, counted, print, printJson, startProgress } from "../output.ts";
 import { type Comparison, compareTraffic } from "../replay/comparison.ts";
 import { addRecord, createDecide, type Texts, textsOf } from "../replay/decide.ts";
-import { linesOf } from "../replay/lines.ts";
+import { readLog, unreadable } from "../replay/lines.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { readTopology } from "../target/read-topology.ts";
 import type { Target } from "../target/target.ts";
@@ -33,7 +32,8 @@ export function replayCommand(): Command {
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
   podctl replay access.log topology.yaml --from before.yaml   the same, but between two files and without KV
 
-The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
+The edge gives a log line to only a part of the ordinary requests (LOG_SAMPLE), and each line says to which part. podctl counts the
+requests by it. The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);
@@ -42,25 +42,14 @@ The log is read as a stream. Applying a file keeps blocks that are only in KV, s
       const before =
         from === undefined ? await readLiveTexts(target) : textsOf((await readTopology(from, target)).topology);
       if (from === undefined) keepBlocks(before, after);
-      const comparison = await compareTraffic(
-        readLines(log),
-        createDecide(before, target),
-        createDecide(after, target),
-      );
+      const comparison = await compareTraffic(readLog(log), createDecide(before, target), createDecide(after, target));
       if (json) printJson({ ...comparison, byMove: Object.fromEntries(comparison.byMove) });
       else print(formatComparison(comparison));
-      if (comparison.lines.differs > 0) process.exitCode = differsExitCode;
-      if (isUnread(comparison)) {
-        throw new CliFailure(
-          `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`,
-        );
-      }
+      const { lines, requests } = comparison;
+      if (requests.differs > 0) process.exitCode = differsExitCode;
+      if (lines.read === 0 && lines.unread > 0) throw new CliFailure(unreadable(log));
     });
 }
-
-/** Whether no line of the log could be read. The command must not report such a log as one without differences. */
-const isUnread = ({ lines: { unread, ...read } }: Comparison): boolean =>
-  unread > 0 && Object.values(read).every((lines) => lines === 0);
 
 async function readLiveTexts(target: Target): Promise<Texts> {
   const [texts, shared]: [Texts, Map<string, string>] = [new Map(), new Map()];
@@ -79,20 +68,11 @@ function keepBlocks(live: Texts, wanted: Texts): void {
   if (record !== null) wanted.set(blocksKey, recordText(blocksKey, record, { revision: 1, appliedAt: new Date(0) }));
 }
 
-async function* readLines(log: string): AsyncGenerator<string | null> {
-  const progress = startProgress("lines read", null);
-  const stream = log === "-" ? process.stdin.setEncoding("utf8") : createReadStream(log, { encoding: "utf8" });
-  for await (const line of linesOf(stream as AsyncIterable<string>)) {
-    progress.advance(1);
-    yield line;
-  }
-  progress.end();
-}
-
-function formatComparison({ lines, byMove, differences }: Comparison): string {
-  const { same, differs, nameless, refused, unread } = lines;
-  const all = counted(same + differs + nameless + refused + unread, "line");
-  const summary = `${all}: ${same} the same, ${differs} different, ${nameless} without a repository, ${refused} refused either way, ${unread} not read`;
+function formatComparison({ lines, requests, byMove, differences }: Comparison): string {
+  const { same, differs, nameless, refused } = requests;
+  const all = `${counted(lines.read, "line")} for ${counted(same + differs + nameless + refused, "request")}`;
+  const kinds = `${count(same)} the same, ${count(differs)} different, ${count(nameless)} without a repository, ${count(refused)} refused either way`;
+  const summary = `${all}: ${kinds}; ${counted(lines.unread, "line")} not read`;
   const moves = [...byMove]
     .toSorted(([, one], [, other]) => other - one)
     .map(([move, requests]) => `${move}: ${counted(requests, "request")}`);

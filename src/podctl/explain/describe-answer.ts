@@ -1,6 +1,6 @@
 /** Describes the last steps of an explanation: the Worker's answer and the calls that it made for the answer. */
 import { parseToken } from "../../auth/bundle.ts";
-import type { AttributedAnswer } from "../../edge/handle.ts";
+import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Endpoint, hasRepository } from "../../oci/endpoint.ts";
 import { countParameter } from "../../oci/query.ts";
@@ -12,8 +12,9 @@ import type { Step } from "./step.ts";
 export async function answerSteps(
   question: Question,
   endpoint: Endpoint | null,
-  { answer, calls }: Recorded,
+  recorded: Recorded,
 ): Promise<readonly Step[]> {
+  const { answer, calls } = recorded;
   const step = (result: string, lines: readonly string[] = []): Step => ({ step: "answer", result, lines });
   const assumed: Step = { step: "assumed", result: `every Pod answers with ${question.podStatus} (--pod-status)` };
   const { outcome, pod } = answer;
@@ -22,8 +23,12 @@ export async function answerSteps(
     const last = calls.slice(-1);
     return [
       assumed,
-      step(`forwarded to Pod "${pod}"`, [...last.map(registryLine), ...notes(question, endpoint, last)]),
+      step(`forwarded to Pod "${pod}"`, [...last.map(registryLine), ...notes(question, endpoint, recorded)]),
     ];
+  }
+  if (outcome === "mounted") {
+    const copied = `201: the gateway of Pod "${pod}" copies the blob from the source's store`;
+    return [assumed, step(`${copied}; an upload begins (202) if it cannot`, calls.map(registryLine))];
   }
   if (outcome === "merged") return [assumed, step("one list, merged from those of all Pods", calls.map(registryLine))];
   if (outcome === "token" && endpoint?.kind === "token") {
@@ -48,12 +53,14 @@ function tokenLine({ pod, request }: Call): string {
   return `${pod.id} at ${pod.token}, ${as}: ${scopes}`;
 }
 
-function notes({ url }: Question, endpoint: Endpoint | null, [call]: readonly Call[]): readonly string[] {
+function notes({ url }: Question, endpoint: Endpoint | null, { calls, notMounted }: Recorded): readonly string[] {
+  const call = calls.at(-1);
   const isMount = endpoint?.kind === "upload-start" && endpoint.mount !== null;
   const isPlain = isMount && call !== undefined && !new URL(call.request.url).searchParams.has("mount");
   const isPinned = endpoint?.kind === "upload" && countParameter(url.search.slice(1), pinParameter) > 0;
   return [
-    ...(isPlain ? ["the mount's source is not this Pod's: an upload begins (202)"] : []),
+    ...(isPlain && notMounted === undefined ? ["the mount's source is not this Pod's: an upload begins (202)"] : []),
+    ...(notMounted === undefined ? [] : [`not mounted from another Pod, so an upload begins (202): ${notMounted}`]),
     ...(isPinned
       ? [`an upload with ${pinParameter} stays with the Pod that it names, which only the Worker can read`]
       : []),

@@ -126,7 +126,7 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] } };
+  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] }, trace: {} };
   const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";

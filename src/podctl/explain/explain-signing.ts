@@ -37,9 +37,12 @@ const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>
 const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
-/** Returns the stand-in secret as the JSON text of an object. The object is empty for a scheme without secrets. */
+/**
+ * Returns the stand-in secret: a key of a Pod's gateway as it is, and a secret of a store as the JSON text of an object. The object is empty for a scheme
+ * without secrets.
+ */
 export const standInSecret = (scheme: string): string =>
-  JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
+  scheme === "gateway" ? base64 : JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});
 
 export async function explainSigning(
   method: "GET" | "HEAD",

@@ -3,7 +3,8 @@ import { UnsecuredJWT } from "jose";
 import { createProofs } from "../../blobs/proofs.ts";
 import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
-import { type AttributedAnswer, handle } from "../../edge/handle.ts";
+import type { AttributedAnswer } from "../../edge/attribute.ts";
+import { handle } from "../../edge/handle.ts";
 import { createIsolate } from "../../isolate.ts";
 import { err, ok } from "../../lib/result.ts";
 import { createManifests } from "../../manifests/manifests.ts";
@@ -29,7 +30,7 @@ export type Question = {
 
 /** A call that the Worker would make. */
 export type Call = {
-  readonly service: "registry" | "token service";
+  readonly service: "registry" | "token service" | "gateway";
   readonly pod: Pod;
   readonly request: FetchRequest;
   readonly assumedStatus: number;
@@ -37,13 +38,20 @@ export type Call = {
 
 export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { readonly directory: Directory };
 
-export type Recorded = { readonly answer: AttributedAnswer; readonly calls: readonly Call[] };
+export type Recorded = {
+  readonly answer: AttributedAnswer;
+  readonly calls: readonly Call[];
+  /** Why a blob of another Pod would not be mounted. */
+  readonly notMounted?: string;
+};
 
 /** Returns what `handle()` answers, and the calls that it made. Nothing leaves this process. */
 export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
   const calls: Call[] = [];
-  const answer = await handle(request, recordingServices(request, assumptions, calls));
-  return { answer, calls };
+  const services = recordingServices(request, assumptions, calls);
+  const answer = await handle(request, services);
+  const { notMounted } = services.trace;
+  return { answer, calls, ...(notMounted === undefined ? {} : { notMounted }) };
 }
 
 function recordingServices(request: Request, assumptions: Assumptions, calls: Call[]): Services {
@@ -51,11 +59,11 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
   const isolate = createIsolate();
   const waitUntil = (work: Promise<unknown>) => void work.catch(() => undefined);
   const cache = { read: async () => null, write: async () => undefined };
-  const record = (service: Call["service"], bodyOf: (sent: FetchRequest) => string) => {
+  const record = (service: Call["service"], bodyOf: (sent: FetchRequest) => string, status = podStatus) => {
     return async (pod: Pod, sent: FetchRequest) => {
-      calls.push({ service, pod, request: sent, assumedStatus: podStatus });
-      const isBodyless = sent.method === "HEAD" || [204, 304].includes(podStatus);
-      return ok(new Response(isBodyless ? null : bodyOf(sent), { status: podStatus }));
+      calls.push({ service, pod, request: sent, assumedStatus: status });
+      const isBodyless = sent.method === "HEAD" || [204, 304].includes(status);
+      return ok(new Response(isBodyless ? null : bodyOf(sent), { status }));
     };
   };
   return {
@@ -71,11 +79,13 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
       probeToken: null,
       stallMs: 60_000,
       storeCheckMs: 5_000,
+      logSample: 1,
     },
     directory,
     callRegistry: record("registry", () => ""),
     callTokenService: record("token service", (sent) => assumedToken(sent, now)),
     callStorage: async () => err({ reason: "unreachable", text: "podctl calls no storage" }),
+    callGateway: record("gateway", () => "", 201),
     openSecret: async (_, { scheme }) => ok(standInSecret(scheme)),
     proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
     manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),

@@ -13,8 +13,10 @@ export type Difference = {
   readonly examples: string[];
 };
 
+/** All requests are counted by the rate of their lines, so these numbers are estimates if the log has only a part of the requests. */
 export type Comparison = {
-  readonly lines: Record<"same" | "differs" | "nameless" | "refused" | "unread", number>;
+  readonly lines: Record<"read" | "unread", number>;
+  readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
   /** The first names that differ, at most {@link maxNames}. The requests for later names are only counted in `byMove`. */
   readonly differences: readonly Difference[];
   readonly byMove: ReadonlyMap<string, number>;
@@ -29,14 +31,17 @@ export async function compareTraffic(
   before: Decide,
   after: Decide,
 ): Promise<Comparison> {
-  const counts = { same: 0, differs: 0, nameless: 0, refused: 0, unread: 0 };
+  const read = { read: 0, unread: 0 };
+  const counts = { same: 0, differs: 0, nameless: 0, refused: 0 };
   const differences = new Map<string, Difference>();
   const byMove = new Map<string, number>();
   for await (const line of lines) {
     if (line === "") continue;
     const logged = line === null ? ({ kind: "unread" } as const) : parseLogLine(line);
+    read[logged.kind === "unread" ? "unread" : "read"] += 1;
+    if (logged.kind === "unread") continue;
     if (logged.kind !== "about") {
-      counts[logged.kind] += 1;
+      counts[logged.kind] += logged.requests;
       continue;
     }
     const client = clientOf(line ?? "");
@@ -46,19 +51,36 @@ export async function compareTraffic(
       if (from === to) continue;
       differs = true;
       const move = `${from} → ${to}`;
-      byMove.set(move, (byMove.get(move) ?? 0) + 1);
-      note(differences, { name: subject.name, from, to, requests: 0, examples: [] }, logged.request);
+      byMove.set(move, (byMove.get(move) ?? 0) + logged.requests);
+      note(differences, { name: subject.name, from, to, requests: 0, examples: [] }, logged);
     }
-    counts[differs ? "differs" : "same"] += 1;
+    counts[differs ? "differs" : "same"] += logged.requests;
   }
-  return { lines: counts, byMove, differences: [...differences.values()].toSorted((a, b) => b.requests - a.requests) };
+  return {
+    lines: read,
+    requests: rounded(counts),
+    byMove: new Map([...byMove].map(([move, requests]) => [move, Math.round(requests)])),
+    differences: [...differences.values()]
+      .map((each) => ({ ...each, requests: Math.round(each.requests) }))
+      .toSorted((a, b) => b.requests - a.requests),
+  };
 }
 
-function note(differences: Map<string, Difference>, fresh: Difference, request: string): void {
+/** Only the sums are rounded, because a line may count for a number of requests that is not whole. */
+const rounded = ({ same, differs, nameless, refused }: Comparison["requests"]): Comparison["requests"] => ({
+  same: Math.round(same),
+  differs: Math.round(differs),
+  nameless: Math.round(nameless),
+  refused: Math.round(refused),
+});
+
+type Request = { readonly request: string; readonly requests: number };
+
+function note(differences: Map<string, Difference>, fresh: Difference, { request, requests }: Request): void {
   const key = `${fresh.name} ${fresh.from} ${fresh.to}`;
   const known = differences.get(key) ?? (differences.size < maxNames ? fresh : null);
   if (known === null) return;
   differences.set(key, known);
-  known.requests += 1;
+  known.requests += requests;
   if (known.examples.length < maxExamples && !known.examples.includes(request)) known.examples.push(request);
 }

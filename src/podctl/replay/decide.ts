@@ -69,7 +69,8 @@ async function wayOf({ name, method, path }: Subject, directory: Directory): Pro
 
 function wordsFor({ answer, calls }: Recorded): string {
   const { outcome, cause, pod } = answer;
-  const [call] = calls;
+  // Before the last call, the Pod of a mount's source may be asked for the blob.
+  const call = calls.at(-1);
   if (call !== undefined) return call.pod.id;
   if (outcome === "blocked") return "a block";
   if (pod !== undefined) return `${pod} (${cause})`;

@@ -1,3 +1,6 @@
+import { createReadStream } from "node:fs";
+import { startProgress } from "../output.ts";
+
 /** A URL has at most 16 KB, so a request line of a log is never as long as this. */
 const maxLineCharacters = 64 * 1024;
 
@@ -19,4 +22,28 @@ export async function* linesOf(chunks: AsyncIterable<string>): AsyncGenerator<st
   }
   if (tooLong) yield null;
   else if (rest !== "") yield rest;
+}
+
+/** Yields the lines of a log file, or of standard input if the name is `-`. For a line that is too long, yields null. */
+export async function* readLog(log: string): AsyncGenerator<string | null> {
+  const progress = startProgress("lines read", null);
+  const stream = log === "-" ? process.stdin.setEncoding("utf8") : createReadStream(log, { encoding: "utf8" });
+  for await (const line of linesOf(stream as AsyncIterable<string>)) {
+    progress.advance(1);
+    yield line;
+  }
+  progress.end();
+}
+
+/** What to say about a log of which no line could be read. Such a log must not pass for one in which nothing was found. */
+export const unreadable = (log: string): string =>
+  `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
+
+/**
+ * How many requests a line of the edge's log counts for. The edge gives only a part of the ordinary requests a line, and the line names this part as
+ * `sample`. Without `sample`, a line counts for one request. Null if `sample` is not a part.
+ */
+export function requestsOf(sample: unknown): number | null {
+  if (sample === undefined) return 1;
+  return typeof sample === "number" && sample > 0 && sample <= 1 ? 1 / sample : null;
 }

@@ -5,39 +5,52 @@ import { formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oc
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
+import { requestsOf } from "./lines.ts";
 
 /** A name that a logged request is about, with a request that shows where the edge sends this name. */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
-  | { readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] }
-  /**
-   * `nameless`: the request names no repository, such as `/v2/`. `refused`: the edge refuses the request before any look-up. `unread`: the line is
-   * not from an access log.
-   */
-  | { readonly kind: "nameless" | "refused" | "unread" };
+  | ({ readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] } & Weighted)
+  /** `nameless`: the request names no repository, such as `/v2/`. `refused`: the edge refuses the request before any look-up. */
+  | ({ readonly kind: "nameless" | "refused" } & Weighted)
+  /** The line is not from an access log. */
+  | { readonly kind: "unread" };
+
+/** How many requests the line counts for. */
+type Weighted = { readonly requests: number };
 
 /** Matches Apache's common log format and its extensions: the request line in quotes, then the status. */
 const commonFormat = /"([A-Z]+) (\S+) HTTP\/[\d.]+" \d{3}\b/;
 const maxRequestCharacters = 200;
 
 export function parseLogLine(line: string): LoggedRequest {
-  const [method, path] = line.startsWith("{") ? ofRecord(line) : (commonFormat.exec(line)?.slice(1) ?? []);
-  if (method === undefined || path === undefined || !URL.canParse(path, "https://edge.invalid"))
-    return { kind: "unread" };
+  const read = line.startsWith("{") ? ofRecord(line) : ofCommonFormat(line);
+  if (read === null || !URL.canParse(read.path, "https://edge.invalid")) return { kind: "unread" };
+  const { method, path, requests } = read;
   const url = new URL(path, "https://edge.invalid");
   const endpoint = parseEndpoint(method, url);
-  if (!endpoint.ok) return { kind: "refused" };
+  if (!endpoint.ok) return { kind: "refused", requests };
   const subjects = subjectsOf(endpoint.value, url);
-  if (subjects.length === 0) return { kind: "nameless" };
+  if (subjects.length === 0) return { kind: "nameless", requests };
   // The query may hold secrets, so only the path is printed.
-  return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects };
+  return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects, requests };
 }
 
+type ReadLine = { readonly method: string; readonly path: string } & Weighted;
+
 /** Reads a line of the Worker's own log (telemetry/log-line.ts). */
-function ofRecord(line: string): readonly string[] {
-  const { method, path } = parseJsonObject(line) ?? {};
-  return typeof method === "string" && typeof path === "string" ? [method, path] : [];
+function ofRecord(line: string): ReadLine | null {
+  const { method, path, sample } = parseJsonObject(line) ?? {};
+  const requests = requestsOf(sample);
+  return typeof method === "string" && typeof path === "string" && requests !== null
+    ? { method, path, requests }
+    : null;
+}
+
+function ofCommonFormat(line: string): ReadLine | null {
+  const [, method, path] = commonFormat.exec(line) ?? [];
+  return method === undefined || path === undefined ? null : { method, path, requests: 1 };
 }
 
 type Parsed = Extract<ReturnType<typeof parseEndpoint>, { readonly ok: true }>["value"];

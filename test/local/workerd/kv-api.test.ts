@@ -10,8 +10,8 @@ test("the KV API serves a bulk call of 1,000 keys in a process that may have onl
   const served = { successful_key_count: 1_000, unsuccessful_keys: [] };
   expect(stdout.trim().split("\n")).toEqual([
     `PUT /bulk 200 ${JSON.stringify(served)}`,
-    `POST /bulk/get 200 ${JSON.stringify({ values: { "route/group-7": "up-7", "route/group-999": "-999", "route/none": null } })}`,
+    `POST /bulk/get 200 ${JSON.stringify({ values: { "many/group-7": "up-7", "many/group-999": "-999", "many/none": null } })}`,
     `POST /bulk/delete 200 ${JSON.stringify(served)}`,
-    "GET /keys 200 []",
+    "GET /keys?prefix=many/ 200 []",
   ]);
 });

@@ -5,7 +5,7 @@ import { afterAll, expect, test } from "vitest";
 import { root } from "../../../src/local/paths.ts";
 import { bundleWorker } from "../../../src/local/workerd/bundle-worker.ts";
 import type { KvFault } from "../../../src/local/workerd/kv-faults.ts";
-import { kvWorkerName, startMiniflare } from "../../../src/local/workerd/miniflare.ts";
+import { startMiniflare } from "../../../src/local/workerd/miniflare.ts";
 import { readWorkerConfig } from "../../../src/local/wrangler-config.ts";
 
 /** A Worker that reads KV as the edge does. */
@@ -16,7 +16,7 @@ const script = `export default {
   },
 };`;
 const folder = mkdtempSync(join(tmpdir(), "registry-edge-kv-"));
-const { miniflare, setKvFault, stop } = startMiniflare({
+const { miniflare, openKv, stop } = startMiniflare({
   config: await readWorkerConfig(),
   script,
   kvScript: await bundleWorker(`${root}src/local/workerd/kv-worker.ts`),
@@ -26,8 +26,8 @@ const { miniflare, setKvFault, stop } = startMiniflare({
   onLogLine: () => {},
 });
 const { origin } = await miniflare.unsafeGetDirectURL();
-const kv = await miniflare.getKVNamespace("DIRECTORY", kvWorkerName);
-await kv.put("a", "1");
+const kv = await openKv();
+await kv.put("a", "1", {});
 afterAll(async () => {
   await stop();
   rmSync(folder, { recursive: true, force: true });
@@ -47,7 +47,7 @@ test.each<[KvFault, unknown, number, number]>([
   [{ mode: "hang", share: 1 }, "no answer", 990, 3_000],
   [{ mode: "none" }, values, 0, 900],
 ])("KV with the fault %j gives a Worker %j after %i to %i ms", async (fault, expected, leastMs, mostMs) => {
-  await setKvFault(fault);
+  await kv.setFault(fault);
   const startedAtMs = performance.now();
   expect(await read()).toEqual(expected);
   const ms = performance.now() - startedAtMs;
@@ -56,7 +56,7 @@ test.each<[KvFault, unknown, number, number]>([
 });
 
 test("a fault of nine tenths of KV's reads lets each tenth read pass", async () => {
-  await setKvFault({ mode: "fail", share: 0.9 });
+  await kv.setFault({ mode: "fail", share: 0.9 });
   const failed: boolean[] = [];
   for (let count = 0; count < 30; count += 1) failed.push((await read()) === failure);
   expect(failed.filter(Boolean)).toHaveLength(27);

@@ -1,0 +1,26 @@
+import type { Digest } from "../oci/digest.ts";
+import { digestOf, type Endpoint, hasRepository } from "../oci/endpoint.ts";
+import { accessList, requiredAccess } from "../oci/scope.ts";
+import type { OwnChallenge } from "./challenge.ts";
+import { type Answer, type Reply, refuse } from "./refuse.ts";
+
+/** An answer, and what the log says about the request. `pod` names every Pod that was asked. `digest` is the one that the request names, if any. */
+export type AttributedAnswer = Answer & {
+  readonly endpoint: string;
+  readonly repository?: string;
+  readonly digest?: Digest | null;
+};
+
+/** Makes the answer of a request that has an endpoint. A refusal says which rights the request needs. The answer's own `pod` comes before the given one. */
+export function attribute(
+  reply: Reply,
+  endpoint: Endpoint,
+  { pod, ...challenger }: Omit<OwnChallenge, "access"> & { readonly pod: string | undefined },
+): AttributedAnswer {
+  return {
+    ...(pod === undefined ? {} : { pod }),
+    ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
+    endpoint: endpoint.kind,
+    ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),
+  };
+}

@@ -1,0 +1,107 @@
+import { type Grant, jwtOf } from "../auth/grant.ts";
+import { attributionOf } from "../blobs/attribution.ts";
+import { chooseStores } from "../blobs/choose-store.ts";
+import { provesBlob } from "../blobs/head-proof.ts";
+import type { Owned } from "../blobs/proofs.ts";
+import { hasObjectKey, signBlobUrl } from "../blobs/sign.ts";
+import type { Client } from "../directory/clients.ts";
+import { ok, type Result } from "../lib/result.ts";
+import { checkHeaderCount } from "../net/headers.ts";
+import type { Digest } from "../oci/digest.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { podRequest } from "../pods/request.ts";
+import type { Misconfigured, Refusal } from "../refusal.ts";
+import type { Services } from "../services.ts";
+import type { Store } from "../signers/index.ts";
+import type { Authorized, Context } from "./authorize.ts";
+
+/** The two steps before the edge gives away a blob's URL: it proves that the blob is in the repository, and it signs. */
+
+export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
+
+export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Owned => ({
+  pod,
+  repository: name,
+  digest,
+});
+
+/**
+ * Returns the stores that a client at this place may be sent to, in their order. There are none for a token that only the Pod can judge, or for a blob whose
+ * place only the Pod knows.
+ */
+export async function storesOf(
+  digest: Digest,
+  client: Client,
+  { services, pod, grant }: Authorized<Grant> & { readonly services: Services },
+): Promise<readonly Store[]> {
+  if (grant.kind === "undecided" || !hasObjectKey(digest)) return [];
+  const { stores, passedOver } = await chooseStores(pod, client, services);
+  if (passedOver !== null) notePassedOver(services, passedOver);
+  return stores;
+}
+
+function notePassedOver({ trace }: Services, why: string): void {
+  // If the Pod fails, the stores are chosen a second time, so the same reason may come twice.
+  if (trace.passedOver?.includes(why)) return;
+  trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
+}
+
+/** Whether the edge signs the blob's URL. If it does not, the Pod redirects. */
+export const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
+
+/** Whether it is proven that the blob is in the repository. If the edge remembers no proof, it sends one HEAD to the Pod. */
+export async function prove(
+  endpoint: BlobEndpoint,
+  { request, services }: Pick<Context, "request" | "services">,
+  { pod, grant }: Authorized,
+): Promise<Result<boolean, Refusal>> {
+  const blob = ownedBlob(pod, endpoint);
+  const foundIn = await services.proofs.find(blob);
+  if (foundIn !== null) {
+    services.trace.proof = foundIn;
+    return ok(true);
+  }
+  const counted = checkHeaderCount(request.headers);
+  if (!counted.ok) return counted;
+  const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
+  // These headers are meant for the store. The proof is about the whole blob.
+  for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
+  const answer = await services.callRegistry(pod, head);
+  if (!answer.ok) return answer;
+  const isProven = provesBlob(answer.value, blob.digest, pod);
+  if (answer.value.status === 404) await services.proofs.forgetMissing(blob);
+  if (isProven) {
+    services.trace.proof = "head";
+    services.proofs.record(blob, services.now);
+  }
+  return ok(isProven);
+}
+
+/**
+ * Signs a URL for the first store for which this works. For some stores it fails, because their secret has expired. Null if the next store is one to which the
+ * Pod itself redirects.
+ */
+export async function signUrl(
+  method: "GET" | "HEAD",
+  { name, digest }: BlobEndpoint,
+  { services, authorized, stores }: Signing,
+): Promise<Result<string, Misconfigured> | null> {
+  const { pod, grant } = authorized;
+  const jwt = grant.kind === "granted" ? grant.jwt : null;
+  let failed: Result<string, Misconfigured> | null = null;
+  for (const store of stores) {
+    if (failed !== null && !failed.ok) notePassedOver(services, failed.error.text);
+    if (store.scheme === "pod") return null;
+    const attribution = store.attribution === true ? attributionOf(name, jwt) : {};
+    const url = await signBlobUrl({ method, digest, pod, store, attribution }, services);
+    if (url.ok) return url;
+    failed = url;
+  }
+  return failed;
+}
+
+type Signing = {
+  readonly services: Services;
+  readonly authorized: Authorized<Grant>;
+  readonly stores: readonly Store[];
+};

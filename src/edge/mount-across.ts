@@ -1,0 +1,164 @@
+import { grantFor, jwtOf } from "../auth/grant.ts";
+import { hasObjectKey } from "../blobs/sign.ts";
+import type { Client } from "../directory/clients.ts";
+import { resolvePod } from "../directory/resolve.ts";
+import { parseJsonObject } from "../lib/json.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { FetchRequest } from "../net/fetch.ts";
+import { textWithin } from "../net/within.ts";
+import { parseDigest } from "../oci/digest.ts";
+import { formatPath, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
+import { apiVersionHeader } from "../oci/errors.ts";
+import { passGate } from "../pods/gate.ts";
+import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob-url.ts";
+import { gatewayKeys } from "./choose-gateway.ts";
+import type { Reply } from "./refuse.ts";
+
+/** A blob of one repository that is to be in another one, too. */
+type Mount = {
+  readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
+  /** The blob in the source repository. */
+  readonly blob: BlobEndpoint;
+  readonly target: Authorized;
+};
+
+/** Why a blob is not mounted. The text is for the log. Null if both repositories are of one Pod, which mounts by itself, or if the source has no Pod. */
+type NotMounted = string | null;
+
+/**
+ * Mounts a blob of another Pod (end-11): the target's gateway copies it from the source's store, and no byte of it passes through the edge or the client.
+ * Null if this cannot be done or fails half-way. Then an upload begins, because any other answer ends a push in some clients.
+ */
+export async function mountAcross(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  target: Authorized,
+): Promise<Reply | null> {
+  // The edge signs nothing by a token that only the Pod can judge.
+  if (!target.pod.gateway || target.grant.kind === "undecided") return null;
+  const mount = readMount(endpoint, target);
+  if (mount === null) return null;
+  const url = await sourceUrl(mount, context);
+  const copied = url.ok ? await orderCopy(mount, url.value, context) : url;
+  if (copied.ok) return mounted(mount);
+  if (copied.error !== null) context.services.trace.notMounted = copied.error;
+  return null;
+}
+
+/** Returns the mount that a request asks for. Null if it names no source, or a digest under which no store keeps a blob. */
+function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null {
+  if (endpoint.kind !== "upload-start" || endpoint.mount === null || endpoint.digest !== null) return null;
+  const { digest: text, from } = endpoint.mount;
+  const digest = parseDigest(text);
+  if (from.kind !== "name" || !digest.ok || !hasObjectKey(digest.value)) return null;
+  return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" }, target };
+}
+
+/** Signs a URL of the source's store, on the same conditions as for a GET of the blob there. */
+async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
+  const { services, request } = context;
+  const source = await authorizeSource(mount, context);
+  if (!source.ok) return source;
+  const { blob, authorized } = source.value;
+  const stores = await storesOf(blob.digest, unknownPlace, { ...authorized, services });
+  if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
+  // The body of the client's request is not for the source.
+  const bodyless = new Request(request.url, { headers: request.headers });
+  const proven = await prove(blob, { request: bodyless, services }, authorized);
+  if (!proven.ok) return err(`the source: ${textOf(proven.error)}`);
+  if (!proven.value) return err("the source does not have the blob");
+  const url = await signUrl("GET", blob, { services, authorized, stores });
+  if (url === null) return err("the source's next store is the Pod's own");
+  return url.ok ? url : err(url.error.text);
+}
+
+/** A store's conditions are about the client, but here the gateway comes to the store, and the edge does not know where the gateway is. */
+const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
+
+/** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
+type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
+
+/** Finds the source's Pod and what the token allows there, and asks the gate. A copy stays for ever, so blocks and assignments must be current. */
+async function authorizeSource(
+  { blob: asked, target }: Mount,
+  { request, services, token }: Context,
+): Promise<Result<Source, NotMounted>> {
+  const { name, digest } = asked;
+  const question = { name, digest, chosenBy: "directory", mustBeCurrent: true } as const;
+  const resolution = await resolvePod(services.directory, question);
+  if (!resolution.ok) return err(resolution.error.text);
+  const { pod, renamed, assignment, stale } = resolution.value;
+  if (pod === null || pod.id === target.pod.id) return err(null);
+  if (stale !== null) return err(stale);
+  const admitted = passGate("GET", resolution.value, { request, services });
+  if (!admitted.ok) return err(`the source: ${textOf(admitted.error)}`);
+  const blob = { ...asked, name: renamed?.to ?? name };
+  const place = { pod: admitted.value, assignment, oldName: renamed?.from ?? null };
+  if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
+  const wanted = { type: "repository", name: blob.name, actions: ["pull"] };
+  const grant = await grantFor(token, { pod, wanted }, services);
+  if (!grant.ok) return err("the token does not allow a pull of the source");
+  // A grant of another kind is not good for a signed URL, or not good for a call to the Pod.
+  if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
+  return ok({ blob, authorized: { ...place, grant: grant.value } });
+}
+
+/** Has the target's gateway copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
+async function orderCopy(mount: Mount, url: string, context: Context): Promise<Result<null, NotMounted>> {
+  const { services } = context;
+  const { pod } = mount.target;
+  const order = await orderRequest(mount, url, context);
+  if (!order.ok) return order;
+  const answer = await services.callGateway(pod, order.value);
+  if (!answer.ok) return err(`the gateway: ${textOf(answer.error)}`);
+  const { status } = answer.value;
+  const [error] = (parseJsonObject((await textWithin(answer.value, MAX_ANSWER_BYTES)) ?? "")?.["errors"] ?? []) as {
+    readonly message?: unknown;
+  }[];
+  return status === 201 ? ok(null) : err(`the gateway answered ${status}: ${String(error?.message).slice(0, 300)}`);
+}
+
+const MAX_ANSWER_BYTES = 16 * 1024;
+/** The time for the way to the gateway and back. */
+const wayMs = 3_000;
+
+async function orderRequest(
+  { endpoint, blob, target: { pod, grant } }: Mount,
+  url: string,
+  { request, origin, services }: Context,
+): Promise<Result<FetchRequest, NotMounted>> {
+  if (!pod.gateway) return err(`Pod "${pod.id}" has no gateway`);
+  const keys = await gatewayKeys(pod.id, pod.gateway, services);
+  if (!keys.ok) return err(keys.error.text);
+  const copyMs = copyMsFor(request.headers.get("User-Agent"));
+  const to = { pod: pod.id, repository: endpoint.name, token: jwtOf(grant), registry: pod.registry };
+  const order = { ...to, digest: blob.digest, url, edge: origin, copyMs };
+  const body = await sealOrder(order, { keys: keys.value, now: services.now });
+  return ok({
+    url: pod.gateway.url + formatPath(endpoint),
+    method: "POST",
+    headers: new Headers({ "Content-Type": "application/jose" }),
+    body,
+    bodyBytes: body.length,
+    deadlineMs: copyMs + mountLimits.cleanUpMs + wayMs,
+  });
+}
+
+const mounted = ({ endpoint, blob }: Mount): Reply =>
+  ok({
+    response: new Response(null, {
+      status: 201,
+      headers: {
+        ...apiVersionHeader,
+        Location: formatPath({ ...blob, name: endpoint.name }),
+        "Docker-Content-Digest": blob.digest,
+        "Cache-Control": "no-store",
+      },
+    }),
+    outcome: "mounted",
+  });
+
+const textOf = (refusal: Refusal): string => ("text" in refusal ? (refusal.text ?? refusal.reason) : refusal.reason);

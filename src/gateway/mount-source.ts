@@ -1,0 +1,78 @@
+import { allowsPlainHttp, type PlainHttp, parseIp } from "../lib/address.ts";
+import { rangesHold, rangesOf } from "../lib/address-ranges.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+
+/** Clouds give each machine its credentials under a link-local address (169.254.169.254), and no storage has such an address. */
+const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
+
+type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
+
+/** A blob in the other Pod's store, as its bytes come. */
+export type MountSource = {
+  /**
+   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the registry's request ends in good
+   * order. `failure` then says why.
+   */
+  readonly pieces: () => AsyncIterable<Uint8Array>;
+  readonly failure: () => string | null;
+  readonly copiedBytes: () => number;
+  readonly close: () => void;
+};
+
+/** Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and has nothing of the URL. */
+export async function openSource(
+  url: string,
+  { plainHttp, maxBytes, signal }: SourceOptions,
+): Promise<Result<MountSource, string>> {
+  const wrong = wrongUrl(url, plainHttp);
+  if (wrong !== null) return err(`the order's URL ${wrong}`);
+  // A store that compresses on the way would change the bytes under the digest.
+  const headers = { "Accept-Encoding": "identity", Connection: "close" };
+  const closing = new AbortController();
+  const close = () => closing.abort();
+  const ending = AbortSignal.any([signal, closing.signal]);
+  const answer = await fetch(url, { headers, redirect: "manual", signal: ending }).catch(() => null);
+  if (answer === null) return err("the source gave no answer");
+  const { status } = answer;
+  const why = status === 200 ? tooLong(Number(answer.headers.get("Content-Length")), maxBytes) : `answered ${status}`;
+  if (why === null) return ok(sourceOf(answer, maxBytes, close));
+  close();
+  return err(`the source ${why}`);
+}
+
+/** Says what is wrong with a URL. Null if the gateway may fetch it. */
+function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
+  if (!URL.canParse(text)) return "does not parse";
+  const { protocol, hostname, username } = new URL(text);
+  const isAllowed = protocol === "https:" || (protocol === "http:" && allowsPlainHttp(plainHttp, hostname));
+  if (!isAllowed) return "is not https";
+  const ip = parseIp(hostname.replace(/^\[|\]$/g, ""));
+  if (ip !== null && rangesHold(linkLocal, ip)) return "is a link-local address";
+  return username === "" ? null : "has a user's name";
+}
+
+const tooLong = (bytes: number, maxBytes: number): string | null =>
+  bytes > maxBytes ? `has more than ${maxBytes} bytes` : null;
+
+/** It keeps the answer and not only its body, because Node ends the body of an answer that is no longer used (undici, `streamRegistry`). */
+function sourceOf(answer: Response, maxBytes: number, close: () => void): MountSource {
+  let [copiedBytes, failure]: [number, string | null] = [0, null];
+  async function* pieces() {
+    try {
+      for await (const piece of answer.body ?? []) {
+        failure = tooLong(copiedBytes + piece.byteLength, maxBytes);
+        if (failure !== null) return;
+        copiedBytes += piece.byteLength;
+        yield piece;
+      }
+    } catch {
+      failure = `broke off after ${copiedBytes} bytes`;
+    }
+  }
+  return {
+    pieces,
+    failure: () => (failure === null ? null : `the source ${failure}`),
+    copiedBytes: () => copiedBytes,
+    close,
+  };
+}

@@ -1,0 +1,129 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { withParameters } from "../oci/query.ts";
+import type { MountOrder } from "../pods/mount-order.ts";
+import type { GatewayConfig } from "./config.ts";
+import { readRegistryLocation } from "./registry-location.ts";
+
+/** Where an upload goes on: path and query on the registry. */
+type Place = { readonly path: string; readonly query: string };
+
+type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
+
+type Asked = {
+  readonly method: "POST" | "GET" | "PATCH" | "PUT" | "DELETE";
+  readonly target: string;
+  readonly body?: AsyncIterable<Uint8Array>;
+  readonly signal: AbortSignal;
+};
+
+/** No content has this digest. */
+const digestOfNothing = `sha256:${"0".repeat(64)}`;
+
+/** An upload that the gateway itself makes at its registry, with the token of an order. */
+export class RegistryUpload {
+  readonly #order: MountOrder;
+  readonly #config: GatewayConfig;
+  #place: Place;
+
+  private constructor(order: MountOrder, config: GatewayConfig, place: Place) {
+    this.#order = order;
+    this.#config = config;
+    this.#place = place;
+  }
+
+  /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */
+  static async begin(
+    order: MountOrder,
+    config: GatewayConfig,
+    signal: AbortSignal,
+  ): Promise<Result<RegistryUpload, string>> {
+    const path = `/v2/${order.repository}/blobs/uploads/`;
+    const upload = new RegistryUpload(order, config, { path, query: "" });
+    const answer = await upload.#ask({ method: "POST", target: path, signal });
+    if (!answer.ok) return answer;
+    if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to a new upload`);
+    const isBegun = upload.#goOn("POST", answer.value);
+    return isBegun ? ok(upload) : err("the registry's Location of a new upload leads away from it");
+  }
+
+  /** Appends a body. It is sent in chunks, so that its end is only the end of this request, and never makes a blob. */
+  async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
+    const answer = await this.#ask({ method: "PATCH", target: this.#target(), body, signal });
+    if (!answer.ok) return answer;
+    if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to the blob's bytes`);
+    return this.#goOn("PATCH", answer.value)
+      ? ok(null)
+      : err("the registry's Location of an upload leads away from it");
+  }
+
+  /** Ends the upload. The registry checks that the bytes have the digest. */
+  async finish(signal: AbortSignal): Promise<Result<null, string>> {
+    const { digest } = this.#order;
+    const answer = await this.#ask({ method: "PUT", target: this.#target({ digest }), signal });
+    if (!answer.ok) return answer;
+    const isWhole = answer.value.status === 201 && (answer.value.digest ?? digest) === digest;
+    return isWhole ? ok(null) : err(`the registry answered ${answer.value.status} to the blob's digest`);
+  }
+
+  /**
+   * Removes the upload with its bytes. For a DELETE, registries ask for the right to delete (distribution, `appendAccessRecords`), which the token of a push
+   * lacks. They also remove an upload whose last PUT has a wrong digest (distribution, `PutBlobUploadComplete`), and for this the token is enough.
+   */
+  async cancel(signal: AbortSignal): Promise<void> {
+    // A request that broke off may have changed the upload's state, so it is read anew.
+    const now = await this.#ask({ method: "GET", target: this.#target(), signal });
+    if (now.ok && now.value.status === 404) return;
+    if (now.ok) this.#goOn("GET", now.value);
+    const deleted = await this.#ask({ method: "DELETE", target: this.#target(), signal });
+    if (deleted.ok && deleted.value.status === 204) return;
+    await this.#ask({ method: "PUT", target: this.#target({ digest: digestOfNothing }), signal });
+  }
+
+  #target(added: Readonly<Record<string, string>> = {}): string {
+    const query = withParameters(this.#place.query, added);
+    return query === "" ? this.#place.path : `${this.#place.path}?${query}`;
+  }
+
+  /** Takes over the place that an answer names. False if the answer names none of this upload. */
+  #goOn(method: "POST" | "GET" | "PATCH", { status, location }: Answer): boolean {
+    const { repository: name, edge, registry } = this.#order;
+    const about = { name, query: "" };
+    const endpoint: RegistryEndpoint =
+      method === "POST"
+        ? { kind: "upload-start", method, digest: null, mount: null, ...about }
+        : { kind: "upload", method, upload: "", ...about };
+    const registries = [this.#config.registry, registry];
+    const target =
+      location === null ? null : readRegistryLocation(location, status, { registries, endpoint, edgeOrigin: edge });
+    if (target === null || target.endpoint.kind !== "upload") return false;
+    this.#place = target;
+    return true;
+  }
+
+  async #ask({ method, target, body, signal }: Asked): Promise<Result<Answer, string>> {
+    const { token, edge } = this.#order;
+    const { host, protocol } = new URL(edge);
+    const headers = {
+      // A kept connection may be closed just when it is used again, and a body cannot be sent twice.
+      Connection: "close",
+      "Accept-Encoding": "identity",
+      "X-Forwarded-Host": host,
+      "X-Forwarded-Proto": protocol.slice(0, -1),
+      ...(body === undefined ? {} : { "Content-Type": "application/octet-stream" }),
+      ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+    };
+    // Node's `fetch` takes an iterable, and pulls its next piece only when the registry has taken the last one.
+    const sent = body === undefined ? {} : { body: body as unknown as BodyInit, duplex: "half" };
+    try {
+      const init: RequestInit = { method, headers, redirect: "manual", signal, ...sent };
+      const answer = await fetch(this.#config.registry + target, init);
+      // The rest is not read: these answers have no body, or an error that the client does not see.
+      void answer.body?.cancel().catch(() => {});
+      const { status, headers: got } = answer;
+      return ok({ status, location: got.get("Location"), digest: got.get("Docker-Content-Digest") });
+    } catch {
+      return err(`the registry gave no answer to a ${method}`);
+    }
+  }
+}

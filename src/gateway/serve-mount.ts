@@ -1,0 +1,123 @@
+import type { IncomingMessage } from "node:http";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { Digest } from "../oci/digest.ts";
+import { apiVersionHeader, errorResponse } from "../oci/errors.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
+import { MAX_ORDER_CHARACTERS, type MountOrder, type mountLimits, openOrder } from "../pods/mount-order.ts";
+import type { GatewayConfig } from "./config.ts";
+import { openSource } from "./mount-source.ts";
+import { RegistryUpload } from "./registry-upload.ts";
+import type { Served } from "./serve-upload.ts";
+
+/** A copy takes a few hundred kilobytes of memory. */
+const mostCopies = 50;
+const orderMs = 10_000;
+/** When the time is over, the source is cut first, and then the registry has this long to answer what it got. */
+const lastAnswerMs = 1_000;
+
+export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;
+
+export type MountContext = {
+  readonly config: GatewayConfig;
+  readonly limits: MountLimits;
+  /** The digests that are being copied by this process. */
+  readonly copying: Set<Digest>;
+};
+
+type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; readonly repository: RepositoryName };
+
+/**
+ * Carries out an order of the edge: copies a blob from another Pod's store into this Pod's registry. Every answer but 201 means that the blob was not
+ * mounted. 409 is for what may happen to any blob, so that the edge does not take it for an outage of this program.
+ */
+export async function serveMount(
+  { incoming, now, repository }: OrderedMount,
+  { config, limits, copying }: MountContext,
+): Promise<Served> {
+  const text = await readOrder(incoming);
+  const order = text === null ? err("no order came") : await openOrder(text, { keys: config.keys, now });
+  if (!order.ok) return badOrder(order.error);
+  if (order.value.repository !== repository) return badOrder("the mount-order is for another repository");
+  const { pod, digest } = order.value;
+  const about = { pod, repository, digest };
+  const copied = await copyOnce(order.value, { config, limits, copying });
+  if (!copied.ok) return { ...notMounted(copied.error), ...about };
+  const headers = { ...apiVersionHeader, "Docker-Content-Digest": digest, "Cache-Control": "no-store" };
+  return {
+    response: new Response(null, { status: 201, headers }),
+    outcome: "mounted",
+    ...about,
+    copiedBytes: copied.value,
+  };
+}
+
+const badOrder = (cause: string): Served => ({
+  response: errorResponse({
+    code: "UNSUPPORTED",
+    status: 404,
+    message: `uploads begin at the edge and not here: ${cause}`,
+  }),
+  outcome: "refused",
+  cause,
+});
+
+const notMounted = (cause: string): Served => ({
+  response: errorResponse({ code: "UNSUPPORTED", status: 409, message: cause }),
+  outcome: "not-mounted",
+  cause,
+});
+
+/** Returns the request's body. Null if it is too long or does not end in time. Its rest is then not waited for. */
+async function readOrder(incoming: IncomingMessage): Promise<string | null> {
+  const { promise, resolve } = Promise.withResolvers<string | null>();
+  const timer = setTimeout(() => resolve(null), orderMs);
+  let text = "";
+  incoming
+    .on("data", (piece: Buffer) => {
+      text += piece.toString("latin1");
+      if (text.length > MAX_ORDER_CHARACTERS) resolve(null);
+    })
+    .once("end", () => resolve(text))
+    .once("close", () => resolve(null));
+  const whole = await promise;
+  clearTimeout(timer);
+  incoming.removeAllListeners("data").pause();
+  return whole;
+}
+
+/** Copies a blob unless it is being copied already. Returns the blob's length. */
+async function copyOnce(order: MountOrder, { config, limits, copying }: MountContext): Promise<Result<number, string>> {
+  const { digest } = order;
+  if (copying.has(digest)) return err("this blob is being copied already");
+  if (copying.size >= mostCopies) return err(`${mostCopies} blobs are being copied already`);
+  copying.add(digest);
+  try {
+    return await copyBlob(order, config, limits);
+  } finally {
+    copying.delete(digest);
+  }
+}
+
+async function copyBlob(
+  order: MountOrder,
+  config: GatewayConfig,
+  { maxBytes, copyMs: mostMs, cleanUpMs }: MountLimits,
+): Promise<Result<number, string>> {
+  const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
+  const signal = AbortSignal.timeout(copyMs);
+  const source = await openSource(order.url, { plainHttp: config.plainHttp, maxBytes, signal });
+  if (!source.ok) return source;
+  const { pieces, failure, copiedBytes, close } = source.value;
+  const upload = await RegistryUpload.begin(order, config, signal);
+  if (!upload.ok) {
+    close();
+    return upload;
+  }
+  const sent = await upload.value.append(pieces(), AbortSignal.timeout(copyMs + lastAnswerMs));
+  close();
+  const why = failure();
+  const done = why !== null ? err(why) : sent.ok ? await upload.value.finish(signal) : sent;
+  if (done.ok) return ok(copiedBytes());
+  await upload.value.cancel(AbortSignal.timeout(cleanUpMs));
+  return err(signal.aborted ? `the copy did not end within ${copyMs} ms` : done.error);
+}

@@ -1,0 +1,80 @@
+import { Command, InvalidArgumentError } from "commander";
+import { parseDigest } from "../../oci/digest.ts";
+import { CliFailure, orFail } from "../failure.ts";
+import { count, counted, inOneLine, print, printJson } from "../output.ts";
+import { countPulls, maxPullers, type Puller, type Pulls } from "../pulls/count-pulls.ts";
+import { readLog, unreadable } from "../replay/lines.ts";
+
+type Options = { readonly since?: Date; readonly json?: boolean };
+
+const maxShown = 100;
+
+export function pullsCommand(): Command {
+  return new Command("pulls")
+    .description("Shows who pulled a digest, by the edge's log: user, address, client, repository, and when.")
+    .argument("<digest>", "the digest of a manifest, an image index or a blob, such as sha256:…")
+    .argument("<log...>", "files with the edge's own JSON lines; - is standard input")
+    .option("--since <time>", "leave out what was before, such as 2026-11-23 or 2026-11-23T08:00:00Z", parseTime)
+    .option("--json", "the result as JSON")
+    .addHelpText(
+      "after",
+      `
+  podctl pulls sha256:… access.log --since 2026-11-23
+  zcat logs/*.gz | podctl pulls sha256:… -
+
+A pull by tag counts for the digest of the manifest that the tag led to. For an image of several platforms, a client first pulls the
+image index and then the manifest of its platform, so ask for either. The user is the \`sub\` of the token. A pull without a user is
+anonymous, or its token was one that only the Pod could check.
+
+The edge gives a log line to only a part of the pulls (LOG_SAMPLE), and each line says to which part. podctl counts the pulls by it, but
+a client that pulled only a few times may have no line. docs/deploy.md shows how to keep a line for every request.`,
+    )
+    .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
+      const digest = orFail(parseDigest(text));
+      const files = logs.map((name) => ({ name, lines: readLog(name) }));
+      const pulls = await countPulls(files, { digest, since: since ?? null });
+      if (json) printJson(pulls);
+      else print(formatPulls(pulls));
+      const { unread, ...read } = pulls.lines;
+      if (unread > 0 && read.pulls + read.other === 0) throw new CliFailure(unreadable(logs.join('", "')));
+    });
+}
+
+/** A time needs its zone, because the machine's own zone is not the log's. A day begins at 00:00 UTC. */
+function parseTime(text: string): Date {
+  const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
+  const time = new Date(text);
+  if (isTime && !Number.isNaN(time.getTime())) return time;
+  throw new InvalidArgumentError(`"${text}" is not a day such as 2026-11-23, or a time such as 2026-11-23T08:00:00Z`);
+}
+
+function formatPulls({ digest, pulls, pullers, lines, unreadAt, sample }: Pulls): string {
+  const about = sample < 1 ? "about " : "";
+  const all = counted(lines.pulls + lines.other + lines.unread, "line");
+  const left = lines.unread - unreadAt.length;
+  const where = [...unreadAt.map(inOneLine), ...(left > 0 ? [`${count(left)} more`] : [])].join(", ");
+  const unread = lines.unread === 0 ? "" : `; ${counted(lines.unread, "line")} not read: ${where}`;
+  const shown = pullers.slice(0, maxShown).flatMap((puller) => describe(puller, about));
+  const further = pullers.length - maxShown;
+  const clients =
+    pullers.length === maxPullers ? `at least ${count(maxPullers)} clients` : counted(pullers.length, "client");
+  return [
+    `${digest}: ${about}${counted(pulls, "pull")} by ${clients}, in ${all}${unread}`,
+    ...shown,
+    ...(further > 0 ? [`and ${counted(further, "more client")}; --json has them`] : []),
+    ...(sample < 1
+      ? [`Not every pull has a line (sample ${sample}), so a client that pulled only a few times may be missing.`]
+      : []),
+  ].join("\n");
+}
+
+/** Each of these texts came from a client at some time, so none may begin a line of its own. */
+function describe({ subject, client, country, asn, userAgent, repository, first, last, pulls }: Puller, about: string) {
+  const place = [country, asn === null ? null : `AS${asn}`].filter((part) => part !== null).join(", ");
+  const who = `${subject ?? "(no user)"} at ${client ?? "(no address)"}${place === "" ? "" : ` (${place})`}`;
+  const times = first === last ? first : `${first} to ${last}`;
+  return [
+    `${who}, ${userAgent ?? "(no user agent)"}`,
+    `  ${repository}: ${about}${counted(pulls, "pull")}, ${times}`,
+  ].map(inOneLine);
+}

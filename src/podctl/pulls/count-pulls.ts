@@ -1,0 +1,83 @@
+import type { Digest } from "../../oci/digest.ts";
+import { type PullLine, readPullLine, type Who } from "./pull-line.ts";
+
+/** One client that pulled the digest from one repository. `pulls` is an estimate if not every request has a line. */
+export type Puller = Who & {
+  readonly repository: string;
+  readonly first: string;
+  readonly last: string;
+  readonly pulls: number;
+};
+
+export type Pulls = {
+  readonly digest: Digest;
+  /** All pulls of the digest, also those of clients that are not among `pullers`. */
+  readonly pulls: number;
+  /** The clients with the most pulls come first. At most {@link maxPullers}; of the others, only the pulls are counted. */
+  readonly pullers: readonly Puller[];
+  readonly lines: Record<"pulls" | "other" | "unread", number>;
+  /** Where the first lines are that could not be read, as `file:line`. */
+  readonly unreadAt: readonly string[];
+  /** The lowest rate that a line names. If it is below 1, some pulls have no line. */
+  readonly sample: number;
+};
+
+export type LogFile = { readonly name: string; readonly lines: AsyncIterable<string | null> };
+type Wanted = { readonly digest: Digest; readonly since: Date | null };
+type Counted = { readonly line: PullLine; firstMs: number; lastMs: number; requests: number };
+
+export const maxPullers = 10_000;
+const maxUnreadShown = 5;
+
+/** Counts who pulled a digest. Longer logs need no more memory. */
+export async function countPulls(logs: readonly LogFile[], { digest, since }: Wanted): Promise<Pulls> {
+  const lines = { pulls: 0, other: 0, unread: 0 };
+  const pullers = new Map<string, Counted>();
+  const unreadAt: string[] = [];
+  let [requests, lowest] = [0, 1];
+  for (const log of logs) {
+    let number = 0;
+    for await (const line of log.lines) {
+      number += 1;
+      if (line === "") continue;
+      const read = line === null ? ({ kind: "unread" } as const) : readPullLine(line);
+      if (read.kind === "unread") {
+        lines.unread += 1;
+        if (unreadAt.length < maxUnreadShown) unreadAt.push(`${log.name}:${number}`);
+        continue;
+      }
+      lowest = Math.min(lowest, read.sample);
+      const isWanted = read.kind === "pull" && read.pull.digest === digest && isSince(read.pull, since);
+      lines[isWanted ? "pulls" : "other"] += 1;
+      if (!isWanted) continue;
+      requests += read.pull.requests;
+      note(pullers, read.pull);
+    }
+  }
+  const sorted = [...pullers.values()].toSorted((one, other) => other.requests - one.requests).map(toPuller);
+  return { digest, pulls: Math.round(requests), pullers: sorted, lines, unreadAt, sample: lowest };
+}
+
+const isSince = ({ atMs }: PullLine, since: Date | null): boolean => since === null || atMs >= since.getTime();
+
+function note(pullers: Map<string, Counted>, line: PullLine): void {
+  const key = JSON.stringify([line.repository, ...Object.values(line.who)]);
+  const known = pullers.get(key);
+  if (known === undefined) {
+    if (pullers.size < maxPullers)
+      pullers.set(key, { line, firstMs: line.atMs, lastMs: line.atMs, requests: line.requests });
+    return;
+  }
+  // The lines of several files, and of a Worker's many isolates, are in no order.
+  known.firstMs = Math.min(known.firstMs, line.atMs);
+  known.lastMs = Math.max(known.lastMs, line.atMs);
+  known.requests += line.requests;
+}
+
+const toPuller = ({ line, firstMs, lastMs, requests }: Counted): Puller => ({
+  ...line.who,
+  repository: line.repository,
+  first: new Date(firstMs).toISOString(),
+  last: new Date(lastMs).toISOString(),
+  pulls: Math.round(requests),
+});

@@ -1,0 +1,66 @@
+import { err, ok, type Result } from "../lib/result.ts";
+import { type Digest, parseDigest } from "../oci/digest.ts";
+import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
+import type { GatewayKeys } from "./gateway-keys.ts";
+import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
+
+/** The bounds of a mount across Pods. A blob beyond them is uploaded by its client. */
+export const mountLimits = {
+  maxBytes: 2 * 1024 ** 3,
+  /** From the order to the registry's last answer. */
+  copyMs: 60_000,
+  /** What the gateway may take after that, to remove an upload that it has begun. */
+  cleanUpMs: 5_000,
+} as const;
+
+/** A form that is not longer holds a token of 32 KB, which is the longest that the edge takes. */
+export const MAX_ORDER_CHARACTERS = 96 * 1024;
+
+/** Orders a Pod's gateway to copy one blob from another Pod's store into its own registry. */
+export type MountOrder = {
+  readonly pod: string;
+  /** The repository that gets the blob. */
+  readonly repository: RepositoryName;
+  readonly digest: Digest;
+  /** The URL that the edge has signed for the blob in the other Pod's store. The gateway fetches no other URL. */
+  readonly url: string;
+  /** The client's token for this Pod. Null if this fleet asks for no tokens. */
+  readonly token: string | null;
+  /** The origin under which the client called the edge. */
+  readonly edge: string;
+  /** The registry's origin as the edge knows it. A registry may write this origin into its `Location`. */
+  readonly registry: string;
+  /** How long the copy may take. */
+  readonly copyMs: number;
+};
+
+/** A gateway begins its work when the order comes. The rest is for clocks that differ. */
+const lifeSeconds = 300;
+const kind = "mount-order";
+
+type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
+
+export const sealOrder = (order: MountOrder, sealing: Sealing): Promise<string> =>
+  sealForGateway(order, lifeSeconds, { kind, ...sealing });
+
+/** Opens an order. The error is for the log and says why the order is not good. */
+export async function openOrder(text: string, sealing: Sealing): Promise<Result<MountOrder, string>> {
+  const claims = await openAtGateway(text, { kind, ...sealing });
+  if (!claims.ok) return claims;
+  const { pod, repository, digest, url, token, edge, registry, copyMs } = claims.value;
+  const name = parseRepositoryName(isText(repository) ? repository : "");
+  const parsed = parseDigest(isText(digest) ? digest : "");
+  const isWhole = isText(pod) && isText(url) && isText(edge) && isText(registry) && typeof copyMs === "number";
+  if (!isWhole || !name.ok || !parsed.ok || !(token === null || isText(token)))
+    return err(`the ${kind} lacks a member`);
+  return ok({ pod, repository: name.value, digest: parsed.value, url, token, edge, registry, copyMs });
+}
+
+const isText = (value: unknown): value is string => typeof value === "string";
+
+/** containerd ends a push if a registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for it must end earlier. */
+const impatientMs = 20_000;
+
+/** Returns how long a copy for this client may take. */
+export const copyMsFor = (userAgent: string | null): number =>
+  /\bcontainerd\//i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;

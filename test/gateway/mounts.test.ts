@@ -1,0 +1,295 @@
+import type http from "node:http";
+import { setTimeout as sleep } from "node:timers/promises";
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+import { describe, expect, test } from "vitest";
+import { parseDigest } from "../../src/oci/digest.ts";
+import { type MountOrder, mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
+import { edgeOrigin, repositoryName, startTestGateway, type TestGateway } from "../support/gateway.ts";
+import { serveForTest, sha256 } from "../support/toy-pod.ts";
+
+const repository = repositoryName("acme/target");
+const uploads = `/v2/${repository}/blobs/uploads/`;
+const blob = Buffer.alloc(300_000, "a blob of another Pod ");
+
+const digestOf = (body: Uint8Array) => {
+  const digest = parseDigest(sha256(body));
+  if (!digest.ok) throw new Error(digest.error);
+  return digest.value;
+};
+
+/** Another Pod's store, with what it was asked. */
+async function startSource(answer: http.RequestListener) {
+  const seen: string[] = [];
+  const port = await serveForTest((request, response) => {
+    seen.push(`${request.method} ${request.url} ${request.headers.authorization ?? "without a token"}`);
+    answer(request, response);
+  });
+  return { seen, url: `http://127.0.0.1:${port}/pod-b/data?X-Amz-Signature=secret` };
+}
+
+const sends =
+  (body: Uint8Array): http.RequestListener =>
+  (_, response) =>
+    void response.writeHead(200, { "Content-Length": body.byteLength }).end(body);
+
+const scope = (...actions: readonly string[]) => `repository:${repository}:${actions.join(",")}`;
+
+async function orderOf({ pod }: TestGateway, url: string, changed: Partial<MountOrder> = {}): Promise<MountOrder> {
+  const token = await pod.token(scope("pull", "push"));
+  const to = { pod: "pod-a", repository, token, registry: pod.registry, edge: edgeOrigin };
+  return { ...to, digest: digestOf(blob), url, copyMs: mountLimits.copyMs, ...changed };
+}
+
+const send = (gateway: TestGateway, order: string): Promise<Response> =>
+  fetch(gateway.url + uploads, { method: "POST", body: order });
+
+async function mount(gateway: TestGateway, order: MountOrder): Promise<Response> {
+  return send(gateway, await sealOrder(order, { keys: gateway.config.keys, now: new Date() }));
+}
+
+const statusesAt = ({ tap }: TestGateway) => tap.seen().map(({ method, status }) => `${method} ${status}`);
+
+/** Neither the blob is there, nor an upload that the gateway began. */
+async function expectNothingLeft({ pod, tap }: TestGateway): Promise<void> {
+  const head = await pod.ask("HEAD", `/v2/${repository}/blobs/${digestOf(blob)}`, scope("pull"));
+  expect(head.status).toBe(404);
+  const begun = tap.seen().flatMap(({ path }) => path.split("?")[0]?.split("/uploads/")[1] || []);
+  for (const upload of new Set(begun)) {
+    expect((await pod.ask("GET", uploads + upload, scope("pull"))).status).toBe(404);
+  }
+}
+
+async function causeOf(answer: Response): Promise<string> {
+  const { errors } = (await answer.json()) as { errors: { message: string }[] };
+  return errors[0]?.message ?? "";
+}
+
+describe("mount by order", () => {
+  test("the gateway copies the blob from the order's URL into its registry, and keeps the URL and the token to itself", async () => {
+    const gateway = await startTestGateway();
+    const source = await startSource(sends(blob));
+    const order = await orderOf(gateway, source.url);
+    const answer = await mount(gateway, order);
+    const { headers } = answer;
+    expect([answer.status, headers.get("Docker-Content-Digest"), await answer.text()]).toEqual([201, order.digest, ""]);
+    expect(source.seen).toEqual(["GET /pod-b/data?X-Amz-Signature=secret without a token"]);
+    expect(statusesAt(gateway)).toEqual(["POST 202", "PATCH 202", "PUT 201"]);
+    const copy = await gateway.pod.ask("GET", `/v2/${repository}/blobs/${order.digest}`, scope("pull"));
+    expect((await (await fetch(copy.headers.get("Location") ?? "")).arrayBuffer()).byteLength).toBe(blob.byteLength);
+    await expect
+      .poll(() => gateway.lines)
+      .toMatchObject([
+        {
+          outcome: "mounted",
+          status: 201,
+          pod: "pod-a",
+          repository,
+          digest: order.digest,
+          copiedBytes: blob.byteLength,
+        },
+      ]);
+    expect(JSON.stringify(gateway.lines)).not.toMatch(/Signature|secret|eyJ/);
+  });
+
+  test("an empty blob is copied, too", async () => {
+    const gateway = await startTestGateway();
+    const source = await startSource(sends(Buffer.alloc(0)));
+    const order = await orderOf(gateway, source.url, { digest: digestOf(Buffer.alloc(0)) });
+    expect((await mount(gateway, order)).status).toBe(201);
+  });
+
+  test("a blob is copied at the pace of the registry", async () => {
+    const reads = Promise.withResolvers<void>();
+    const port = await serveForTest((request, response) => {
+      const answer = () =>
+        void response.writeHead(request.method === "PUT" ? 201 : 202, { Location: `${uploads}1` }).end();
+      if (request.method === "PATCH") void reads.promise.then(() => request.resume().once("end", answer));
+      else answer();
+    });
+    const registry = `http://127.0.0.1:${port}`;
+    const gateway = await startTestGateway({ env: { REGISTRY: registry } });
+    const [piece, pieces] = [Buffer.alloc(1024 * 1024), 64];
+    let sentPieces = 0;
+    const source = await startSource((_, response) => {
+      response.writeHead(200, { "Content-Length": piece.byteLength * pieces });
+      const more = () => {
+        while (sentPieces < pieces) {
+          sentPieces += 1;
+          if (!response.write(piece)) return void response.once("drain", more);
+        }
+        response.end();
+      };
+      more();
+    });
+    const answer = mount(gateway, await orderOf(gateway, source.url, { registry }));
+    await expect.poll(() => sentPieces).toBeGreaterThan(0);
+    await sleep(500);
+    // The rest waits in the source, and neither in the gateway nor in the connections' buffers.
+    expect(sentPieces).toBeLessThan(pieces / 2);
+    reads.resolve();
+    expect((await answer).status).toBe(201);
+  });
+
+  test("no byte is lost if memory is cleared while the registry begins the upload", async () => {
+    setFlagsFromString("--expose-gc");
+    const clear = runInNewContext("gc") as () => void;
+    let bytes = 0;
+    const port = await serveForTest((request, response) => {
+      const answer = () =>
+        void response.writeHead(request.method === "PUT" ? 201 : 202, { Location: `${uploads}1` }).end();
+      if (request.method === "POST") {
+        clear();
+        setTimeout(answer, 100);
+      } else {
+        request.on("data", (piece: Buffer) => {
+          bytes += piece.byteLength;
+        });
+        request.once("end", answer);
+      }
+    });
+    const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
+    const source = await startSource(sends(blob));
+    expect((await mount(gateway, await orderOf(gateway, source.url))).status).toBe(201);
+    expect(bytes).toBe(blob.byteLength);
+  });
+
+  const wrongBytes = Buffer.from(blob).fill("x", 0, 1);
+  const cases: readonly (readonly [string, http.RequestListener, string, readonly string[]])[] = [
+    ["is gone", (_, response) => void response.writeHead(404).end("no such key"), "the source answered 404", []],
+    [
+      "refuses the URL",
+      (_, response) => void response.writeHead(403).end("<Error>expired</Error>"),
+      "the source answered 403",
+      [],
+    ],
+    [
+      "redirects to a link-local address",
+      (_, response) => void response.writeHead(302, { Location: "http://169.254.169.254/latest/meta-data/" }).end(),
+      "the source answered 302",
+      [],
+    ],
+    [
+      "closes the connection at once",
+      (_, response) => void response.socket?.destroy(),
+      "the source gave no answer",
+      [],
+    ],
+    [
+      "has more bytes than are allowed",
+      (_, response) => void response.writeHead(200, { "Content-Length": 1_000_001 }).write("x"),
+      "the source has more than 1000000 bytes",
+      [],
+    ],
+    [
+      "sends more bytes than are allowed without saying it first",
+      (_, response) => void response.writeHead(200).end(Buffer.alloc(1_500_000)),
+      "the source has more than 1000000 bytes",
+      ["POST 202", "PATCH 202", "GET 204", "DELETE 401", "PUT 400"],
+    ],
+    [
+      "breaks off in the middle",
+      (_, response) => {
+        response.writeHead(200, { "Content-Length": blob.byteLength }).write(blob.subarray(0, 100_000));
+        setTimeout(() => response.socket?.destroy(), 200);
+      },
+      "the source broke off after 100000 bytes",
+      ["POST 202", "PATCH 202", "GET 204", "DELETE 401", "PUT 400"],
+    ],
+    [
+      "stops in the middle",
+      (_, response) =>
+        void response.writeHead(200, { "Content-Length": blob.byteLength }).write(blob.subarray(0, 100_000)),
+      "the copy did not end within 1000 ms",
+      ["POST 202", "PATCH 202", "GET 204", "DELETE 401", "PUT 400"],
+    ],
+    ["never answers", () => {}, "the source gave no answer", []],
+    [
+      "sends other bytes",
+      sends(wrongBytes),
+      "the registry answered 400 to the blob's digest",
+      ["POST 202", "PATCH 202", "PUT 400", "GET 404"],
+    ],
+  ];
+  test.each(cases)(
+    "if the source %s, nothing is mounted and nothing is left at the registry",
+    async (_, answer, cause, asked) => {
+      const gateway = await startTestGateway({ limits: { maxBytes: 1_000_000, copyMs: 1_000 } });
+      const source = await startSource(answer);
+      const refused = await mount(gateway, await orderOf(gateway, source.url));
+      expect([refused.status, await causeOf(refused)]).toEqual([409, cause]);
+      expect(source.seen).toHaveLength(1);
+      expect(statusesAt(gateway)).toEqual(asked);
+      await expectNothingLeft(gateway);
+      await expect.poll(() => gateway.lines).toMatchObject([{ outcome: "not-mounted", status: 409, cause }]);
+    },
+  );
+
+  test("a token with the right to delete removes the half upload by DELETE", async () => {
+    const gateway = await startTestGateway({ limits: { copyMs: 1_000 } });
+    const source = await startSource(
+      (_, response) => void response.writeHead(200, { "Content-Length": blob.byteLength }).write("half"),
+    );
+    const token = await gateway.pod.token(scope("pull", "push", "delete"));
+    const refused = await mount(gateway, await orderOf(gateway, source.url, { token }));
+    expect(refused.status).toBe(409);
+    expect(statusesAt(gateway)).toEqual(["POST 202", "PATCH 202", "GET 204", "DELETE 204"]);
+    await expectNothingLeft(gateway);
+  });
+
+  test.each([
+    ["refuses a new upload", "POST", 403, []],
+    ["is full", "PATCH", 507, ["GET", "DELETE"]],
+    ["fails at the end", "PUT", 503, ["GET", "DELETE"]],
+  ])("if the registry %s, nothing is mounted, and the upload is deleted", async (_, failing, status, removing) => {
+    const asked: string[] = [];
+    const port = await serveForTest((request, response) => {
+      asked.push(request.method ?? "");
+      request.resume().once("end", () => {
+        const usual = { POST: 202, PATCH: 202, PUT: 201, GET: 204, DELETE: 204 }[request.method ?? ""] ?? 500;
+        response.writeHead(request.method === failing ? status : usual, { Location: `${uploads}1?_state=s` }).end();
+      });
+    });
+    const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
+    const source = await startSource(sends(blob));
+    const refused = await mount(gateway, await orderOf(gateway, source.url));
+    expect([refused.status, await causeOf(refused)]).toEqual([
+      409,
+      expect.stringContaining(`the registry answered ${status}`),
+    ]);
+    const until = ["POST", "PATCH", "PUT"];
+    expect(asked).toEqual([...until.slice(0, until.indexOf(failing) + 1), ...removing]);
+  });
+
+  test("a registry whose Location leads elsewhere gets none of the blob's bytes, and no other place is asked", async () => {
+    const elsewhere = await startSource((_, response) => void response.end());
+    const port = await serveForTest(
+      (_, response) => void response.writeHead(202, { Location: new URL(`${uploads}1`, elsewhere.url).href }).end(),
+    );
+    const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
+    const source = await startSource(sends(blob));
+    expect((await mount(gateway, await orderOf(gateway, source.url))).status).toBe(409);
+    expect(elsewhere.seen).toEqual([]);
+  });
+
+  test("one blob is copied once at a time, and other blobs are copied meanwhile", async () => {
+    const gateway = await startTestGateway();
+    const held = Promise.withResolvers<void>();
+    const source = await startSource((_, response) => {
+      response.writeHead(200, { "Content-Length": blob.byteLength }).flushHeaders();
+      void held.promise.then(() => response.end(blob));
+    });
+    const other = Buffer.from("another blob");
+    const order = await orderOf(gateway, source.url);
+    const first = mount(gateway, order);
+    await expect.poll(() => source.seen.length).toBe(1);
+    const second = await mount(gateway, order);
+    expect([second.status, await causeOf(second)]).toEqual([409, "this blob is being copied already"]);
+    const ofOther = await startSource(sends(other));
+    const third = await mount(gateway, await orderOf(gateway, ofOther.url, { digest: digestOf(other) }));
+    expect(third.status).toBe(201);
+    held.resolve();
+    expect((await first).status).toBe(201);
+    expect((await mount(gateway, order)).status).toBe(201);
+  });
+});
