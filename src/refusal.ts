@@ -19,6 +19,8 @@ export type Refusal =
   | { readonly reason: "moving"; readonly text: string; readonly pod: string }
   /** The client is where the operator lets no one use the group. The operator wrote the text, and the client sees it. */
   | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
+  /** A write to a repository under its old name. The client sees the text, which names the new one. */
+  | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
   /** The token service takes no POST. Clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */

@@ -5,6 +5,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
+import { aliases } from "./aliases.ts";
 import { groupSettings } from "./group-settings.ts";
 import { parsePodId } from "./pod-id.ts";
 
@@ -118,6 +119,7 @@ export const directoryRecord = v.strictObject({
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
+  aliases: v.optional(aliases),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   /** Who applied this revision, so that other operators can see it. */

@@ -2,6 +2,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
+import { type Renamed, renamed } from "./aliases.ts";
 import { type Directory, directoryFailure, type Pod } from "./directory.ts";
 import { blocksKey, directoryKey, nameIn, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
@@ -17,6 +18,8 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
+  /** The repository's name at its Pod, if the name that was asked for is an old one. `pod` and `assignment` are those of the new name. */
+  readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
@@ -62,18 +65,19 @@ export async function resolvePod(
   if (!found.ok) return found;
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
-  const { assignment, id, moving } = assigned.value;
+  const { assignment, id, moving, renamed } = assigned.value;
   const { textOf, stale } = found.value;
-  const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
+  const names = renamed === null ? [name] : [name, renamed.to];
+  const blocked = blockOf(directory, { names, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
-  if (id === null) return ok({ pod: null, assignment, moving, blocked: blocked.value, stale });
+  if (id === null) return ok({ pod: null, renamed, assignment, moving, blocked: blocked.value, stale });
   const owner = await directory.findPod(id, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
     return directoryFailure(`an assignment of "${name}" names Pod "${id}", which has no record`);
   }
-  return ok({ pod, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
+  return ok({ pod, renamed, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
@@ -82,11 +86,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
 };
 
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
-export type Assigned = {
-  readonly assignment: AssignmentRecord | null;
-  readonly id: PodId | null;
-  readonly moving: Moving | null;
-};
+export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
 /**
  * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
@@ -113,39 +113,45 @@ export async function assignedPods(
 /** What KV says about some names. */
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** The keys of each name's assignments, for the names that are within the bounds. */
+  /** The keys of each name's assignments, longest prefix first, for the names that are within the bounds. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
-const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
+/** What decides which keys are read for a name. */
+type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
+
+const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. How long an assigned prefix may be depends on the directory's `depth`. We use the last depth that this
- * isolate saw, and read assignments again in the rare case that the depth has grown since. A new isolate reads all prefixes, which are few, so that its
- * first request does not wait for the depth.
+ * Reads directory, blocks and assignments at once. How long an assigned prefix may be depends on the directory's `depth`, and which name is assigned on its
+ * `aliases`. We use the last ones that this isolate saw, and read assignments again in the rare case that the depth has grown since, or one of the names was
+ * renamed. A new isolate reads all prefixes, which are few, so that its first request does not wait for the depth.
  */
 async function findAssignments(
   directory: Directory,
   names: readonly RepositoryName[],
   options: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
-  const depth = depthOf(directory.parsedRecords.directory.get(directoryKey)?.record ?? null);
-  const found = await readAssignments(directory, { names, depth }, options);
-  if (!found.ok) return found;
-  const grown = depthOf(found.value.record);
-  return grown > depth ? readAssignments(directory, { names, depth: grown }, options) : found;
+  const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const found = await readAssignments(directory, { names, known }, options);
+  if (!found.ok || found.value.record === known) return found;
+  const { record } = found.value;
+  const isRead = (name: RepositoryName) => renamed(record, name)?.to === renamed(known, name)?.to;
+  return depthOf(record) <= depthOf(known) && names.every(isRead)
+    ? found
+    : readAssignments(directory, { names, known: record }, options);
 }
 
 async function readAssignments(
   { readKv, parsedRecords }: Directory,
-  { names, depth }: { readonly names: readonly RepositoryName[]; readonly depth: number },
+  { names, known }: { readonly names: readonly RepositoryName[]; readonly known: Known },
   { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set<string>();
   for (const name of names) {
     if (keys.size >= maxKeys) break;
-    const own = prefixesOf(name, depth).map(routeKey);
+    const own = prefixesOf(renamed(known, name)?.to ?? name, depthOf(known)).map(routeKey);
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }
@@ -161,27 +167,28 @@ function assignmentOf(
   name: RepositoryName,
   { record, textOf }: Found,
 ): Result<Assigned, DirectoryFailure> {
-  for (const key of prefixesOf(name, depthOf(record)).map(routeKey)) {
+  const alias = renamed(record, name);
+  for (const key of prefixesOf(alias?.to ?? name, depthOf(record)).map(routeKey)) {
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
     if (assignment.value !== null)
-      return ok({ assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
+      return ok({ renamed: alias, assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
   }
-  return ok({ assignment: null, id: record?.default ?? null, moving: null });
+  return ok({ renamed: alias, assignment: null, id: record?.default ?? null, moving: null });
 }
 
-/** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */
+/** Returns the text of the digest's block, otherwise of a name's longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */
 function blockOf(
   { parsedRecords }: Directory,
-  { name, digest }: { readonly name: RepositoryName; readonly digest: Digest | null },
+  { names, digest }: { readonly names: readonly RepositoryName[]; readonly digest: Digest | null },
   text: string | null,
 ): Result<string | null, DirectoryFailure> {
   const record = parseOnce(parsedRecords.blocks, blocksKey, { text, schema: blocksRecord });
   if (!record.ok) return record;
   const blocks = record.value?.blocks;
   if (blocks === undefined || blocks.size === 0) return ok(null);
-  for (const blocked of [...(digest === null ? [] : [digest]), ...prefixesOf(name)]) {
+  for (const blocked of [...(digest === null ? [] : [digest]), ...names.flatMap((name) => prefixesOf(name))]) {
     const why = blocks.get(blocked);
     if (why !== undefined) return ok(why);
   }

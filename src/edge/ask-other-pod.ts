@@ -82,12 +82,7 @@ async function serveThere(endpoint: Item, { context, authorized }: Asked): Promi
   if (!admitted.ok) return admitted;
   const grant = await grantThere(endpoint, context, { pod: admitted.value, services });
   if (!grant.ok) return grant;
-  const there: Authorized = {
-    pod: admitted.value,
-    grant: grant.value,
-    assignment: authorized.assignment,
-    moving: null,
-  };
+  const there: Authorized = { ...authorized, pod: admitted.value, grant: grant.value, moving: null };
   const held = (await redirectBlob(endpoint, context, there)) ?? (await serveManifest(endpoint, context, there));
   const reply = held ?? (await forward(endpoint, context, there));
   return reply.ok ? ok({ ...reply.value, pod: admitted.value.id }) : reply;

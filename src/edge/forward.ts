@@ -63,6 +63,7 @@ function settle(
 async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
   const { request, services, origin } = context;
+  const { oldName } = authorized;
   const gateway = answer.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
   if (!gateway.ok) {
     await answer.body?.cancel();
@@ -73,6 +74,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   const rewritten = await rewriteResponse(said, {
     pod: authorized.pod,
     endpoint,
+    oldName,
     edgeOrigin: origin,
     edgeKeys: services.config.edgeKeys,
     now: services.now,
@@ -84,12 +86,19 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   }
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {
-    response.headers.set("WWW-Authenticate", rewriteChallenge(endpoint, challenge, context.challenger));
+    response.headers.set(
+      "WWW-Authenticate",
+      rewriteChallenge(asAsked(endpoint, oldName), challenge, context.challenger),
+    );
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   const rest = restOf(endpoint, response, asked);
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
+
+/** A client asks for a token under the name that it used. */
+const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
+  oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>

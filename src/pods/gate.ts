@@ -1,3 +1,4 @@
+import type { Renamed } from "../directory/aliases.ts";
 import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ClientRules } from "../directory/group-settings.ts";
@@ -19,20 +20,21 @@ export type Visit = {
 };
 
 /**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
- * move, or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then
- * also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned after our copy
- * was read.
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or move,
+ * an old name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday
+ * would be lost. It then also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been
+ * assigned after our copy was read.
  */
 export function passGate(
   method: string,
-  { pod, assignment, moving, blocked, stale }: Resolution,
+  { pod, renamed, assignment, moving, blocked, stale }: Resolution,
   visit: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
   if (refused !== null) return err(refused);
+  if (renamed !== null && !isRead(method)) return err(refuseRenamed(renamed, pod));
   const passed = passPod(method, pod);
   return passed.ok && moving !== null && !isRead(method) ? passMove(passed.value, moving) : passed;
 }
@@ -70,6 +72,12 @@ function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: Parse
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));
 }
+
+const refuseRenamed = ({ from, to }: Renamed, pod: Pod | null): Refusal => ({
+  reason: "renamed",
+  text: `"${from}" is now "${to}"; push to that name`,
+  ...(pod === null ? {} : { pod: pod.id }),
+});
 
 function refuseWrite(method: string, assignment: AssignmentRecord): Refusal | null {
   if (assignment.state !== "read-only" || isRead(method)) return null;

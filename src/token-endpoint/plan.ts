@@ -151,8 +151,8 @@ type Lookup = PlanPorts & {
 };
 
 /**
- * Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
- * scope of a group that the client may not use.
+ * Groups the scopes by Pod, in request order, each under the name that the repository has at its Pod. A scope that is malformed or has no Pod is left out,
+ * as a token service leaves out what it denies. So is a scope of a group that the client may not use.
  */
 async function assignScopes(
   scopes: readonly Access[],
@@ -178,15 +178,16 @@ async function assignScopes(
   const moved: { readonly scope: Access; readonly other: PodId }[] = [];
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
-    const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
+    const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
     const refusal = assignment === null ? null : refuseClient(assignment, visit);
     if (refusal !== null) {
       denied.push({ scope, refusal });
       continue;
     }
-    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(scope);
+    const own = renamed === null ? scope : { ...scope, name: renamed.to };
+    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(own);
     const moving = name === null ? null : (pods.value.get(name)?.moving ?? null);
-    if (moving !== null) moved.push({ scope, other: moving.other });
+    if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
     // A bundle with more parts would not be read.

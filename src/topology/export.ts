@@ -48,6 +48,7 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
       ...(assignmentsFile === undefined ? {} : { assignmentsFile }),
       ...(record?.default === undefined ? {} : { default: record.default }),
       credentials: record?.credentials ?? "own",
+      ...(record?.aliases === undefined ? {} : { aliases: record.aliases }),
       ...(blocked === undefined || blocked.size === 0 ? {} : { blocks: Object.fromEntries(blocked) }),
     }),
   });

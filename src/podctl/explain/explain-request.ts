@@ -84,6 +84,8 @@ async function explainRepository(
   const { directory } = open();
   const resolution = await resolvePod(directory, { name: endpoint.name });
   const pod = resolution.ok ? resolution.value.pod : null;
+  const renamed = resolution.ok ? resolution.value.renamed : null;
+  const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   const settings = resolution.ok ? describeSettings(resolution.value.assignment) : null;
   const traced = open();
   await learnDepth(traced.directory);
@@ -99,11 +101,12 @@ async function explainRepository(
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
     ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
+    ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
-    ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
+    ...(await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory })),
     ...(recorded.answer.outcome === "redirected" && pod !== null
-      ? await explainRedirect(question, endpoint, { pod, recorded, directory })
+      ? await explainRedirect(question, own, { pod, recorded, directory })
       : []),
     ...(await answerSteps(question, endpoint, recorded)),
   ];

@@ -58,10 +58,11 @@ export function createDecide(
   };
 }
 
-/** Says which way the bytes of a blob go, if the group's settings and not the Pod's record decide it. */
+/** Says under which new name a request goes on, or which way the bytes of a blob go if the group's settings decide it. */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const resolution = await resolvePod(directory, { name });
-  const assignment = resolution.ok ? resolution.value.assignment : null;
+  const { assignment = null, renamed = null } = resolution.ok ? resolution.value : {};
+  if (renamed !== null) return `, as ${renamed.to}`;
   if (method === "POST" && path.includes("/blobs/uploads/") && assignment?.uploads === "edge") return ", on the edge";
   return method === "GET" && path.includes("/blobs/") && assignment?.delivery === "stream" ? ", through the Pod" : "";
 }
