@@ -13,8 +13,9 @@ const isNames = (input: unknown): boolean =>
   );
 
 /**
- * The new names of renamed repositories, by their old names. They are in the directory record, which every request for a repository needs anyway. So a
- * name that was not renamed costs no KV read more than before. We do not use `v.record`, because it would leave out a name such as "constructor".
+ * The new names of renamed repositories, by their old names. They are in the directory record, which is read for every request for a repository
+ * anyway, so no request needs another KV read to learn whether its name is an old one. We do not use `v.record`, because it would leave out a name
+ * such as "constructor".
  */
 export const aliases = v.pipe(
   v.custom<Readonly<Record<string, RepositoryName>>>(isNames, "repository names by repository names"),

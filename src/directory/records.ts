@@ -115,7 +115,7 @@ export const directoryRecord = v.strictObject({
   v: version,
   /** The largest number of components of an assigned prefix; longer prefixes are not looked up. */
   depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_PREFIX_COMPONENTS))),
-  /** Every Pod. A request for the catalog asks each of them, and a bundle may name each of them. */
+  /** Every Pod. A request for the catalog asks all of them, and a bundle may name any of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
@@ -145,7 +145,7 @@ export const blocksRecord = v.strictObject({
 
 const verdict = {
   pod: podId,
-  /** A store's host and path, because its index changes when the list of stores does. */
+  /** The store's host and path. We do not name the store by its index, because an index changes with the list of stores. */
   place: v.pipe(v.string(), v.nonEmpty()),
   since: v.pipe(v.string(), v.isoTimestamp()),
 };

@@ -28,7 +28,7 @@ export type Resolution = {
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** Why KV does not answer. Null if KV answers and this comes from no older values. */
+  /** Why KV does not answer. Null if KV answers and no older value was used. */
   readonly stale: string | null;
 };
 
@@ -39,8 +39,8 @@ export type ResolveQuestion = {
 } & LookupOptions;
 
 /**
- * How old an assignment and the depth may be, whether older values may be used while KV is slow or fails, and who chose the name. By default this isolate's
- * cache decides how old they may be.
+ * How old an assignment and the directory record may be, whether older values may be used while KV is slow or fails, and who chose the name. By
+ * default the ages of this isolate's cache count.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -48,14 +48,16 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * How old an assignment may be at the token endpoint, and at the second look before a refusal. Isolates remember assignments for longer, each from its own
- * read on. With this short age, a name that moved is served by its new Pod at once.
+ * How old an assignment may be at the token endpoint, and when the edge looks a second time before it refuses a request. For other look-ups an
+ * isolate uses an assignment for longer, so it may still know the old Pod of a name that moved. With this short age, the new Pod serves the name at
+ * once.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its own,
- * because all blocks are in one record. The isolate mostly has the directory record, the blocks, and the assignments and Pod records that names share.
+ * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its
+ * own, because all blocks are in one record. Most of the records need no read of KV, because the isolate remembers the directory record, the blocks,
+ * and the assignments and Pod records that names share.
  */
 export async function resolvePod(
   directory: Directory,
@@ -123,9 +125,10 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. How long an assigned prefix may be depends on the directory's `depth`, and which name is assigned on its
- * `aliases`. We use the last ones that this isolate saw, and read assignments again in the rare case that the depth has grown since, or one of the names was
- * renamed. A new isolate reads all prefixes, which are few, so that its first request does not wait for the depth.
+ * Reads directory, blocks and assignments at once. The directory decides which assignments must be read: its `depth` says how long a prefix may be,
+ * and its `aliases` may give a name its new name. We use the last `depth` and `aliases` that this isolate saw. In the rare case that the depth has
+ * grown since then, or that one of the names was renamed, we read the assignments again. A new isolate reads all prefixes of a name, which are few,
+ * so that its first request does not wait for the depth.
  */
 async function findAssignments(
   directory: Directory,
@@ -178,7 +181,10 @@ function assignmentOf(
   return ok({ renamed: alias, assignment: null, id: record?.default ?? null, moving: null });
 }
 
-/** Returns the text of the digest's block, otherwise of a name's longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */
+/**
+ * Returns the text of the digest's block, or else the text of a name's longest blocked prefix. We look at all prefixes, because a blocked prefix may
+ * be longer than any assigned prefix.
+ */
 function blockOf(
   { parsedRecords }: Directory,
   { names, digest }: { readonly names: readonly RepositoryName[]; readonly digest: Digest | null },
