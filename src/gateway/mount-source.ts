@@ -7,11 +7,11 @@ const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
 
-/** A blob in the other Pod's store, as its bytes come. */
+/** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the registry's request ends in good
-   * order. `failure` then says why.
+   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the gateway's request to
+   * the registry ends in good order. `failure` then says why.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -54,7 +54,9 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 const tooLong = (bytes: number, maxBytes: number): string | null =>
   bytes > maxBytes ? `has more than ${maxBytes} bytes` : null;
 
-/** It keeps the answer and not only its body, because Node ends the body of an answer that is no longer used (undici, `streamRegistry`). */
+/**
+ * The source keeps the whole answer and not only its body, because Node ends the body once the answer object is garbage (undici, `streamRegistry`).
+ */
 function sourceOf(answer: Response, maxBytes: number, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {
