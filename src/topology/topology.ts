@@ -90,7 +90,7 @@ export type Topology = {
   readonly credentials: "own" | "shared";
 };
 
-/** Yields every record that a topology asks for, with its key. The write adds the revision and the time. */
+/** Yields every record that a topology asks for, with its key. The revision and the time are added when the records are written. */
 export function* topologyRecords(topology: Topology): Generator<Entry> {
   yield* otherRecords(topology);
   const routeOf = createRouteOf(topology);
