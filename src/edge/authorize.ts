@@ -33,15 +33,15 @@ export type Context = {
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or about one of the default Pod. */
+  /** Null if the request is about no repository, or about one that no assignment covers, which is at the default Pod. */
   readonly assignment: AssignmentRecord | null;
-  /** Null if the request is about no repository whose group is being moved. */
+  /** Null unless the request is about a repository whose group is being moved. */
   readonly moving: Moving | null;
-  /** The old name under which the client asks. What the Pod gets has the new one. Null if the repository was not renamed. */
+  /** The old name under which the client asks. The Pod is asked under the new name. Null if the repository was not renamed. */
   readonly oldName: RepositoryName | null;
 };
 
-/** What a request may do, and the endpoint as its Pod has it: under the repository's name there. */
+/** What a request may do, and the endpoint with the name that the repository has at its Pod. */
 type AuthorizedEndpoint = Authorized<Grant> & { readonly endpoint: RegistryEndpoint };
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
@@ -76,7 +76,10 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
   };
 }
 
-/** Returns the endpoint under the name that this isolate last knew for it. A token for an old name allows only the new name. */
+/**
+ * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. A client that asks for a token for an old
+ * name gets one that allows only the new name.
+ */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(known, endpoint.name);
@@ -129,8 +132,8 @@ async function authorizeName(
 }
 
 /**
- * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the group's
- * settings hold for it as they are now.
+ * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the
+ * group's current settings apply to the upload.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

@@ -24,7 +24,9 @@ import { restOf } from "./serve-manifest.ts";
 
 type PodReply = Result<Response, Refusal>;
 
-/** Streams a request to the Pod, and the Pod's answer back to the client. The places that the answer names become places on the edge. */
+/**
+ * Streams a request to the Pod, and the Pod's answer back to the client. The URLs that the answer names lead to the edge, or to the Pod's gateway.
+ */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;

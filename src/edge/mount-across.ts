@@ -37,7 +37,7 @@ export async function mountAcross(
   context: Context,
   target: Authorized,
 ): Promise<Reply | null> {
-  // The edge signs nothing by a token that only the Pod can judge.
+  // The edge signs no URL for a token that only the Pod can judge.
   if (!target.pod.gateway || target.grant.kind === "undecided") return null;
   const mount = readMount(endpoint, target);
   if (mount === null) return null;
@@ -75,7 +75,9 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   return url.ok ? url : err(url.error.text);
 }
 
-/** A store's conditions are about the client, but here the gateway comes to the store, and the edge does not know where the gateway is. */
+/**
+ * A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
+ */
 const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 
 /** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
@@ -102,12 +104,12 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, services);
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // A grant of another kind is not good for a signed URL, or not good for a call to the Pod.
+  // An `undecided` grant is not good for a signed URL, and an `edge` grant is not good for a call to the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }
 
-/** Has the target's gateway copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
+/** Orders the target's gateway to copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
 async function orderCopy(mount: Mount, url: string, context: Context): Promise<Result<null, NotMounted>> {
   const { services } = context;
   const { pod } = mount.target;

@@ -13,17 +13,17 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** Who asks. Where the client is gets read only if the group has a rule about its clients. */
+/** Who asks. The client's place is read only if the group has a rule about its clients. */
 export type Visit = {
   readonly request: Pick<Request, "headers" | "cf">;
   readonly services: { readonly parsedCidrs: ParsedCidrs };
 };
 
 /**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or move,
- * an old name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday
- * would be lost. It then also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been
- * assigned after our copy was read.
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
+ * move, an old name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name
+ * yesterday would be lost. It then also refuses every request for a name without a Pod, and says that the directory cannot be read. The answer "name
+ * unknown" could be wrong, because the name may have been assigned after our copy was read.
  */
 export function passGate(
   method: string,
@@ -61,7 +61,7 @@ const isBeingMoved = "is being moved to another registry; pushes work again in a
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
   refusesWrites(moving) ? err({ reason: "moving", text: `${moving.prefix} ${isBeingMoved}`, pod: pod.id }) : ok(pod);
 
-/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint asks this too. */
+/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint uses this function too. */
 export function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {
   if (clients === undefined || admits(clients, readClient(visit.request), visit.services.parsedCidrs)) return null;
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };

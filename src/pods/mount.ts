@@ -37,7 +37,7 @@ export async function settleMount(
   if (from.kind === "unusable") return plain;
   const source = await resolvePod(directory, { name: from.name, chosenBy: chosenBy(from.name) });
   if (!source.ok) return plain;
-  // A mount must not make a repository readable under another name if the gate refuses its reads.
+  // If the gate refuses reads of the source, a mount must not make its blobs readable in another repository.
   const readable = passGate("GET", source.value, visit);
   const name = source.value.renamed?.to ?? from.name;
   if (!readable.ok || readable.value.id !== pod.id || !mayPull(name)) return plain;
