@@ -14,7 +14,7 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function resolveCommand(): Command {
   return withTarget(new Command("resolve"))
-    .description("Shows which Pod owns a repository name, and by which assignment. Exits with 1 if no Pod does.")
+    .description("Shows which Pod owns a repository name, and by which assignment. Exits with 1 if no Pod owns it.")
     .argument("<name>", "a repository name, such as acme/app")
     .option("--json", "the answer as JSON")
     .action(async (text: string, { json, ...options }: Options) => {

@@ -90,8 +90,8 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // If the operator gave no token, we show what happens with a token that grants all that the request needs. In `handle()`, the auth "none" does the
-  // same.
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. The auth
+  // "none" has this effect in `handle()`.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

@@ -51,14 +51,15 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, everything passes that a token could grant. With status 404 no Pod has a blob, so every Pod that may have it is asked.
+    // With `auth: "none"`, every request passes that some token could grant. With status 404, no Pod has the blob of a mount, so `handle()` asks every
+    // Pod that may have the blob.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };
 }
 
-/** Says under which new name a request goes on, or which way the bytes of a blob go if the group's settings decide it. */
+/** Returns words to add after the Pod: the new name if the repository was renamed, or the way of a blob's bytes if the group's settings choose it. */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const resolution = await resolvePod(directory, { name });
   const { assignment = null, renamed = null } = resolution.ok ? resolution.value : {};
@@ -69,7 +70,7 @@ async function wayOf({ name, method, path }: Subject, directory: Directory): Pro
 
 function wordsFor({ answer, calls }: Recorded): string {
   const { outcome, cause, pod } = answer;
-  // Before the last call, the Pod of a mount's source may be asked for the blob.
+  // The last call goes to the Pod of the request. For a mount, an earlier call may have asked the Pod of the mount's source for the blob.
   const call = calls.at(-1);
   if (call !== undefined) return call.pod.id;
   if (outcome === "blocked") return "a block";
