@@ -1,7 +1,8 @@
 /** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
+import { renamed } from "../../directory/aliases.ts";
 import type { Client } from "../../directory/clients.ts";
 import { createDirectory, type Directory } from "../../directory/directory.ts";
-import { kindOf } from "../../directory/keys.ts";
+import { directoryKey, kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -61,11 +62,15 @@ export function createDecide(
 
 /** Returns words to add after the Pod: the new name if the repository was renamed, or the way of a blob's bytes if the group's settings choose it. */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
+  const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const alias = renamed(record, name);
+  if (alias !== null) return `, as ${alias.to}`;
+  // Most lines are about no blob, and a look-up for each line would make a long log take longer.
+  if (!path.includes("/blobs/")) return "";
   const resolution = await resolvePod(directory, { name });
-  const { assignment = null, renamed = null } = resolution.ok ? resolution.value : {};
-  if (renamed !== null) return `, as ${renamed.to}`;
-  if (method === "POST" && path.includes("/blobs/uploads/") && assignment?.uploads === "edge") return ", on the edge";
-  return method === "GET" && path.includes("/blobs/") && assignment?.delivery === "stream" ? ", through the Pod" : "";
+  const assignment = resolution.ok ? resolution.value.assignment : null;
+  if (method === "POST" && assignment?.uploads === "edge") return ", on the edge";
+  return method === "GET" && assignment?.delivery === "stream" ? ", through the Pod" : "";
 }
 
 function wordsFor({ answer, calls }: Recorded): string {
