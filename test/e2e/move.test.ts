@@ -1,6 +1,6 @@
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, expect, it } from "vitest";
+import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { LocalPodId, PodKind } from "../../src/local/pods/start-pods.ts";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { contentOf, push, pushGroup, pushTagged } from "../support/group-content.ts";
@@ -12,8 +12,11 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const both = [...needs.registryPods, ...needs.distributionPods, "crane"];
-describeWith(both, "move from docker-registry 2.8 to distribution v3", () => scenario("registry", "distribution-v3"));
-describeWith(both, "move from distribution v3 to docker-registry 2.8", () => scenario("distribution-v3", "registry"));
+// A drill waits most of its time, so both run at once.
+describe.concurrent("move of a group", () => {
+  describeWith(both, "from docker-registry 2.8 to distribution v3", () => scenario("registry", "distribution-v3"));
+  describeWith(both, "from distribution v3 to docker-registry 2.8", () => scenario("distribution-v3", "registry"));
+});
 
 const group = "moving";
 /** An isolate remembers an assignment for 30 s, and the second edge hears of each change later. */
@@ -81,6 +84,7 @@ function scenario(from: PodKind, to: PodKind): void {
 
   it("no pull fails and no push is lost, with two edges that differ, and podctl killed in each phase; then it goes back", {
     timeout: 900_000,
+    concurrent: false,
   }, async () => {
     const { stack } = stage;
     await pushGroup(stack, group);
@@ -139,6 +143,7 @@ function scenario(from: PodKind, to: PodKind): void {
 
   it("a Pod that is down for a while delays the copy, and tags that were deleted or moved meanwhile are right", {
     timeout: 400_000,
+    concurrent: false,
   }, async () => {
     const other = "delayed";
     const { stack } = stage;
