@@ -32,11 +32,13 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * - KV texts: 4 MB kept (350 bytes each), and 6 MB passing (400 bytes each, because strangers' names are long).
+ * - KV texts: 4 MB in `kept` (350 bytes each), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
  * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, 30,000 by podctl's limit).
- * - Blocks: 4 MB (400 bytes each with their text, at most 10,000). Assignments: 1 MB (200 bytes each).
- * - Verdicts on stores: 1 MB (500 bytes each, with their text, of 2,000 stores).
- * - Secrets: 0.4 MB (2 KB each, opened and parsed). Verified tokens: 13 MB (12 MB as they are counted).
+ * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names: 0.3 MB (300 bytes each, at most 1,000).
+ * - Assignments: 1 MB (200 bytes each).
+ * - Verdicts on stores: 1 MB (500 bytes for each of 2,000 stores, with the KV text).
+ * - Secrets: 0.4 MB (2 KB each, opened and parsed).
+ * - Verified tokens: 13 MB (the map estimates the size of each, and holds at most 12 MB by this estimate).
  * - Proofs: 16 MB (660 bytes each in all three maps).
  * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).

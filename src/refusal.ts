@@ -2,8 +2,8 @@ import type { ChallengeError } from "./oci/challenge.ts";
 import type { OciError } from "./oci/errors.ts";
 
 /**
- * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns each reason into an OCI error. A `text` names Pods and keys of the directory,
- * so only the log gets it. If the client sees a `text`, its comment says so.
+ * Every reason why a request is refused. One switch, in `edge/refuse.ts`, turns each reason into an OCI error. The comment of a reason says if the
+ * client sees its `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
  */
 export type Refusal =
   /** The request itself is wrong, or asks for what this registry does not do. `error` tells this to the client. */
@@ -19,6 +19,8 @@ export type Refusal =
   | { readonly reason: "moving"; readonly text: string; readonly pod: string }
   /** The client is where the operator lets no one use the group. The operator wrote the text, and the client sees it. */
   | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
+  /** A write to a repository under its old name. The client sees the text, which says the new name. */
+  | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
   /** The token service takes no POST. Clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */

@@ -159,7 +159,7 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway answers an order that it cannot carry out, whatever the reason is, so no answer means that it is down.
+      // A gateway answers every order, even one that it cannot carry out. So if no answer comes, the gateway is down.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

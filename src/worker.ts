@@ -23,8 +23,8 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
-    // Until the answer's last byte, the platform reports that a client has left. workerd by itself notices a reset, but it notices an orderly close only when
-    // it writes.
+    // Cloudflare reports a client that leaves at any time before the answer's last byte. workerd outside Cloudflare reports a reset, but reports an
+    // orderly close only when it next writes to the client.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
@@ -77,7 +77,7 @@ async function passOn(
   }
   const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
-    // The edge may still be reading a copy of the body, to record it. That copy must not keep the Pod's connection.
+    // The edge may still be reading a copy of the body, to record it. That copy must not keep the connection to the Pod open.
     if (end !== "whole") departure.endCalls();
   });
   waitUntil(written);
@@ -88,8 +88,9 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
   method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
 
 /**
- * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because the host is written into challenges and into what Pods are told. The host
- * is checked in the raw text, because `URL` would read a fragment or a user's name there as something else. `URL` throws if a port is too high.
+ * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the `X-Forwarded-Host`
+ * that Pods get. The host is checked in the raw text, because `URL` would read a fragment or a user's name there as something else. `URL` throws if a
+ * port is too high.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);

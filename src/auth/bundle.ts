@@ -24,7 +24,10 @@ const MAX_JWT_CHARACTERS = 32 * 1024;
 export const isCompactJwt = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 
-/** Whether the text has the form of a JWE without an encrypted key (RFC 7516 §3.1). No JWT has this form, with the prefix or without. */
+/**
+ * Whether the text has the form of a JWE without an encrypted key (RFC 7516 §3.1). A Pod's JWT never has this form, because it has three parts and
+ * none of them is empty.
+ */
 const isSealed = (text: string): boolean =>
   text.length <= MAX_JWT_CHARACTERS && /^[A-Za-z0-9_-]+\.\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+$/.test(text);
 

@@ -12,7 +12,7 @@ import type { Access } from "../oci/scope.ts";
  */
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
-/** This is how long a Pod's own token lives at GitLab. So a revoked right lives no longer with a grant of the edge than with such a token. */
+/** GitLab's own tokens live this long. So a user who has lost a right can use it no longer with a grant of the edge than with GitLab's token. */
 export const edgeGrantSeconds = 300;
 
 type Ports = { readonly edgeKeys: EdgeKeys; readonly now: Date };

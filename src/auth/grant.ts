@@ -76,9 +76,10 @@ export async function grantFor(
   if (!verified.ok) return verified;
   const allowedElsewhere = covers(verified.value.flat(), wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // Only a bundle can lack a part; a bare JWT of another Pod is not a token of this Pod.
+  // A bundle, or a token of this Pod, is of the right kind and only lacks the right. A bare JWT of another Pod is not a token for this name at all.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // One part that does not verify makes the whole token invalid. Otherwise a made-up part would show which names its Pod has and which are free.
+  // One part that does not verify makes the whole token invalid. Otherwise a stranger could make up a part for a Pod: names of that Pod would get
+  // `invalid_token`, and names without a Pod `insufficient_scope`. So the stranger would learn which names the Pod has.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });

@@ -88,7 +88,10 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   return { kind: "verified", ...claims };
 }
 
-/** Removes equal entries. A token of 8 KB can name thousands of them, and each takes more memory than it has characters. */
+/**
+ * Keeps one of each set of equal entries. A token of 8 KB can have thousands of short entries, and each takes more bytes of memory than it has
+ * characters.
+ */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];

@@ -9,13 +9,19 @@ export type StoreChoice = {
    * gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
-  /** The stores that would have come first if they were not out, each with its reason. Null if no store is passed over. */
+  /**
+   * Says which stores would have come before the first one if their checks had not failed, and how each check failed. Null if no store is passed
+   * over.
+   */
   readonly passedOver: string | null;
 };
 
 type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
 
-/** Returns the stores that fit the client: first those that are in, then those that are out, each in the record's order. */
+/**
+ * Returns the stores that fit the client: first those whose verdict is not `out`, then those whose verdict is `out`. Both groups keep the record's
+ * order.
+ */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
   // The key `health` is read only if there is a choice.

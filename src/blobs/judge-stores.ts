@@ -42,8 +42,9 @@ const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If all stores of the Pod would be out, none is taken out, because then the checks are probably wrong, and there
- * is no better store. `redirectsItself`: the Pod's own redirect is always left.
+ * Returns the verdicts on one Pod's stores. If all stores of the Pod would be out, none is taken out, because then the checks are probably wrong, and
+ * there is no better store. `redirectsItself`: the Pod may also redirect clients by itself. That redirect is never out, so all other stores of the
+ * Pod may be out.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],

@@ -46,7 +46,7 @@ type FoundIn = "memory" | "cache" | "manifest";
 /** What one isolate remembers between requests: values, never promises. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
-  /** Proofs that came from manifests and are not yet compared with the location's cache, which may know better. */
+  /** Proofs that came from manifests and are not yet compared with the location's cache, which may know that a blob was deleted. */
   readonly fromManifests: BoundedMap<string, Proof>;
   /** When a manifest's blobs were recorded, so that the manifest is not read again while these proofs are valid. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
@@ -71,7 +71,7 @@ export type Proofs = {
 
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
-  /** What was heard last; null if nothing was. `unreadable`: the cache cannot say, so there may be a tombstone. */
+  /** What was heard last; null if nothing was heard. `unreadable`: the cache cannot say, so there may be a tombstone. */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
 };

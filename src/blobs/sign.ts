@@ -30,7 +30,7 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
-  /** Where the registry keeps its objects in the store. The default is what the store says, and only `/-/probe` tries another root. */
+  /** Where the registry keeps its objects in the store. The default is what the store's record says, and only `/-/probe` tries another root. */
   readonly root?: StoreRoot;
 };
 

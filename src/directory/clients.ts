@@ -14,14 +14,14 @@ export type Client = {
 };
 
 /**
- * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. A value is read only
- * if there is a condition on it, because workerd makes `cf` from JSON, and `cf` has some hundred members.
+ * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. We read a value
+ * only if there is a condition on it. At the first read of `cf`, workerd parses JSON with about a hundred members.
  */
 export const readClient = (request: Asking): Client => new SeenClient(request);
 
 type Asking = Pick<Request, "headers" | "cf">;
 
-/** Its getters are defined once, because to define them for each request takes 3 µs. */
+/** This is a class, so that its getters are defined only once. An object literal would define them for each request, which takes 3 µs. */
 class SeenClient implements Client {
   readonly #request: Asking;
 
@@ -60,7 +60,7 @@ const textOrNull = (value: unknown): string | null => (typeof value === "string"
 /** The parsed and sorted CIDRs of records. Each list is parsed only once, because a cloud's list has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
-/** Whether the client fits every given member. What is not known about a client fits nothing. */
+/** Whether the client fits every given member. If a value of the client is not known, a member that asks for this value does not fit. */
 export function fits(
   { countries, continents, asns, colos, cidrs }: When,
   client: Client,

@@ -54,7 +54,10 @@ type DirectoryPorts = {
   readonly parsedRecords: ParsedRecords;
 };
 
-/** One bulk read gets the records of this many Pods. In a larger fleet, each token key is looked up by its `kid`. */
+/**
+ * We look for a token key in the records of at most this many Pods, because one bulk read gets these records. In a larger fleet, each token key is
+ * looked up by its `kid`.
+ */
 const maxScannedPods = 100;
 
 export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
@@ -79,14 +82,16 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
     return found.ok ? ok(found.value.pod) : found;
   };
   const record = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
-    // The blocks are read too, because every request for a repository needs both records.
+    // We read the blocks in the same bulk read, because every request for a repository needs both records.
     const values = await readKv([directoryKey, blocksKey]);
     if (!values.ok) return directoryFailure(values.error);
     const stored = { text: values.value.textOf(directoryKey), schema: directoryRecord };
     const found = parseOnce(parsedRecords.directory, directoryKey, stored);
     return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
-  /** Returns the listed Pod whose record has the key. Only a record that contains the `kid` is parsed, because parsing all takes long. */
+  /**
+   * Returns the listed Pod whose record has the key. Only a record whose text contains the `kid` is parsed, because parsing all records takes long.
+   */
   const holderOf = async (kid: string, listed: readonly PodId[]): Promise<PodId | null> => {
     if (listed.length > maxScannedPods) return null;
     const values = await readKv(listed.map(podKey));

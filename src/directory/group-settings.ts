@@ -15,7 +15,10 @@ const clients = v.strictObject({
 /** The settings of a group that do not depend on its state. They are members of its assignment. */
 export const groupSettings = {
   clients: v.optional(clients),
-  /** Blobs come through the Pod, for users whose network does not reach the Pod's storage. Without it, clients are redirected. */
+  /**
+   * Clients get blobs through the Pod and the edge. This is for users whose network does not reach the Pod's storage. If the setting is missing,
+   * clients are redirected.
+   */
   delivery: v.optional(v.literal("stream")),
   /** Uploads stay on the edge, even if the Pod has a gateway. */
   uploads: v.optional(v.literal("edge")),

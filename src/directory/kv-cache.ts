@@ -13,9 +13,15 @@ export type Entries = ReadonlyMap<string, Entry>;
 
 /** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
 export type KvCache = {
-  /** Entries whose keys the directory or known users chose. These users depend on the entries while KV fails, so no key that a stranger chose is put here. */
+  /**
+   * Entries whose keys the directory or known users chose. Users depend on these entries while KV fails. A key that a stranger chose is never put
+   * here, because it could displace one of them.
+   */
   readonly kept: BoundedMap<string, Entry>;
-  /** Entries whose keys only strangers or Pods chose. There is room for at least all that the strangers' budget lets them read before it expires. */
+  /**
+   * Entries whose keys only strangers or Pods chose. It has room for at least as many entries as the strangers' budget allows before the first of
+   * them expires.
+   */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
   readonly health: KvHealth;
@@ -29,22 +35,22 @@ export type KvCache = {
  * - `user`: a request whose credentials a Pod found good, although they may not allow the name.
  * - `cell`: a password that names a cell.
  * - `claim`: a token that says something about itself.
- * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. A key counts against the budget if
- * no known user chose it before. When the budget is spent, the read of a name fails, but a claim reads as absent: an error would tell a name that has a Pod
- * from a name that has none.
+ * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. A key counts against the
+ * budget if no known user chose it before. When a budget is spent, the read fails. Only for a `claim`, the keys read as absent instead, because an
+ * error would show a stranger whether a name has a Pod.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted;
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
-/** How old values may be. By default this isolate's cache decides. */
+/** How old values may be. By default the cache's own times count. */
 export type MaxAges = {
   /** An assignment that was read longer ago is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
-  /** The same for the directory record. */
+  /** A directory record that was read longer ago is read again, unless KV fails or is slow. */
   readonly directoryMaxAgeMs?: number;
 };
 
-/** For how long a value counts as current. KV has a delay of its own, so a change is seen only after both times together. */
+/** For how long a value counts as current. A change may be seen only after this time and KV's own delay together. */
 const hitTtlMs = 30_000;
 /** A missing value is read again earlier, because a name that was just assigned must not wait as long as a name that was moved. */
 const missTtlMs = 15_000;
@@ -80,7 +86,10 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
 /** Every request needs these keys, so they count as chosen by the directory. */
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
-/** A key that known users chose once stays in `kept`. A cell that exists is put there too, because a fleet has few cells and every login needs one. */
+/**
+ * A key that known users chose once stays in `kept`. A cell that exists is put into `kept` too, because a fleet has few cells and every login needs
+ * one.
+ */
 export function remember(
   { kept, passing }: KvCache,
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
@@ -91,7 +100,10 @@ export function remember(
   if (cache.get(key) !== entry) cache.set(key, entry);
 }
 
-/** An entry is read again behind a request once this part of its time is over. So a name that is in use never waits for KV, whatever KV does. */
+/**
+ * Once this part of an entry's time is over, a request that uses the entry also reads it again in the background. So a request for a name that is in
+ * use never waits for KV, however slow KV is.
+ */
 const agingShare = 2 / 3;
 
 type Limits = { readonly nowMs: number } & MaxAges;
@@ -114,7 +126,9 @@ function maxAgeMs(
   return kindOf(key) === "route" ? Math.min(ttlMs, assignmentMaxAgeMs) : ttlMs;
 }
 
-/** Returns the last values of all keys. Null if one of the keys has no usable value, because a part of the values would be a guess. */
+/**
+ * Returns the last values of all keys. Null if one of the keys has no usable value, because an answer from only some of the values would be a guess.
+ */
 export function lastEntries(cache: KvCache, keys: readonly string[], nowMs: number): Entries | null {
   const entries = new Map<string, Entry>();
   for (const key of keys) {

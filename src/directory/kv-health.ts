@@ -1,10 +1,10 @@
 /** If a read takes longer, KV counts as slow. A read of a hot key takes a tenth of this time, and a read of a cold key mostly takes less than this time. */
 export const patienceMs = 250;
-/** For how long KV counts as slow. After this time the values that KV gave slowly expire and are read again. */
+/** For how long KV counts as slow. After this time, the values of the slow read are no longer current and are read again. */
 const slowForMs = 30_000;
 /** While KV fails, one read in each such pause checks whether KV is back. */
 const pauseMs = 1_000;
-/** After this many failures in a row, a write no longer causes a read of its own. */
+/** After this many failures in a row, a request that only KV's answer helps (such as a write) no longer causes a read of its own. */
 const lastingRow = 3;
 
 type ReadEnd = {

@@ -21,7 +21,7 @@ const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that needs KV's answer waits this long. */
 const failingDeadlineMs = 1_000;
-/** While KV is slow but answers, older values are not used: the request waits for KV. */
+/** While KV is slow but answers, a value that was read longer ago is not used: the request waits for KV. */
 const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
@@ -46,9 +46,9 @@ export type KvValues = {
 };
 
 export type ReadOptions = MaxAges & {
-  /** A function is called only if the keys are not in memory, because it may have to check a token. */
+  /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** How many keys may be read although no known user chose them before. */
+  /** How many keys that no known user chose before may be read. */
   readonly maxNewKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */
   readonly mustBeCurrent?: boolean;
@@ -148,7 +148,10 @@ function keptValues(
   return freshValues(texts);
 }
 
-/** Reads again, behind a request that has its values, those which it will soon have to wait for. If KV is slow with this read, no request waits to find out. */
+/**
+ * Called for a request that has all of its values. Reads again, in the background, those of the values that will soon not be current. So no later
+ * request waits for KV, or waits to find out that KV is slow.
+ */
 function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
   const { cache, now, waitUntil } = ports;
   const { nowMs } = limits;
@@ -172,9 +175,9 @@ export const budgetSpent = "more names were asked for than strangers may have lo
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
- * Reads keys whose values are not current. If the last values may not be used, the request waits for KV. If they may, the request uses them at once when KV
- * is known to be slow, and otherwise after a moment without an answer; the read then goes on in the background. While KV fails, few reads are made, and a
- * request does not wait for the reads of other requests.
+ * Reads keys whose values are not current. A request that may not use the last values waits for KV. A request that may use the last values does so at
+ * once if KV is known to be slow, and otherwise if KV has not answered after a moment. In both cases the read goes on in the background. While KV
+ * fails, only few requests make a read, and the other requests do not wait for it.
  */
 async function refresh(
   ports: KvPorts,

@@ -2,7 +2,7 @@ import type { Prefix } from "../oci/repository-name.ts";
 import type { PodId } from "./pod-id.ts";
 import type { AssignmentRecord } from "./records.ts";
 
-/** The step of a move that an assignment says it is in. */
+/** The step that a move is in, as the group's assignment says. */
 export type MovePhase = NonNullable<AssignmentRecord["move"]>["phase"];
 
 /** A move, as the edge sees it. */
@@ -18,8 +18,8 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time, so neighbours never differ in both: either the Pod that
- * serves stays the same, or both refuse writes.
+ * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time. So in any two neighbouring phases, either the same
+ * Pod serves, or both phases refuse writes.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused.
  * - `switch`: the new Pod serves reads, and writes are refused.

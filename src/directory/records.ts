@@ -5,6 +5,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { parseDigest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, parseRepositoryName } from "../oci/repository-name.ts";
 import { storeSchema } from "../signers/index.ts";
+import { aliases } from "./aliases.ts";
 import { groupSettings } from "./group-settings.ts";
 import { parsePodId } from "./pod-id.ts";
 
@@ -114,10 +115,11 @@ export const directoryRecord = v.strictObject({
   v: version,
   /** The largest number of components of an assigned prefix; longer prefixes are not looked up. */
   depth: v.optional(v.pipe(v.number(), v.integer(), v.minValue(1), v.maxValue(MAX_PREFIX_COMPONENTS))),
-  /** Every Pod. A request for the catalog asks each of them, and a bundle may name each of them. */
+  /** Every Pod. A request for the catalog asks all of them, and a bundle may name any of them. */
   pods: v.optional(v.array(podId)),
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
+  aliases: v.optional(aliases),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   /** Who applied this revision, so that other operators can see it. */
@@ -143,7 +145,7 @@ export const blocksRecord = v.strictObject({
 
 const verdict = {
   pod: podId,
-  /** A store's host and path, because its index changes when the list of stores does. */
+  /** The store's host and path. We do not name the store by its index, because an index changes with the list of stores. */
   place: v.pipe(v.string(), v.nonEmpty()),
   since: v.pipe(v.string(), v.isoTimestamp()),
 };

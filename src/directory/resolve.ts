@@ -2,6 +2,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
 import { MAX_PREFIX_COMPONENTS, type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
+import { type Renamed, renamed } from "./aliases.ts";
 import { type Directory, directoryFailure, type Pod } from "./directory.ts";
 import { blocksKey, directoryKey, nameIn, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
@@ -17,6 +18,8 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
+  /** The repository's name at its Pod, if the name that was asked for is an old one. `pod` and `assignment` are those of the new name. */
+  readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
@@ -25,7 +28,7 @@ export type Resolution = {
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;
-  /** Why KV does not answer. Null if KV answers and this comes from no older values. */
+  /** Why KV does not answer. Null if KV answers and no older value was used. */
   readonly stale: string | null;
 };
 
@@ -36,8 +39,8 @@ export type ResolveQuestion = {
 } & LookupOptions;
 
 /**
- * How old an assignment and the depth may be, whether older values may be used while KV is slow or fails, and who chose the name. By default this isolate's
- * cache decides how old they may be.
+ * How old an assignment and the directory record may be, whether older values may be used while KV is slow or fails, and who chose the name. By
+ * default the ages of this isolate's cache count.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -45,14 +48,16 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * How old an assignment may be at the token endpoint, and at the second look before a refusal. Isolates remember assignments for longer, each from its own
- * read on. With this short age, a name that moved is served by its new Pod at once.
+ * How old an assignment may be at the token endpoint, and when the edge looks a second time before it refuses a request. For other look-ups an
+ * isolate uses an assignment for longer, so it may still know the old Pod of a name that moved. With this short age, the new Pod serves the name at
+ * once.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its own,
- * because all blocks are in one record. The isolate mostly has the directory record, the blocks, and the assignments and Pod records that names share.
+ * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its
+ * own, because all blocks are in one record. Most of the records need no read of KV, because the isolate remembers the directory record, the blocks,
+ * and the assignments and Pod records that names share.
  */
 export async function resolvePod(
   directory: Directory,
@@ -62,18 +67,19 @@ export async function resolvePod(
   if (!found.ok) return found;
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
-  const { assignment, id, moving } = assigned.value;
+  const { assignment, id, moving, renamed } = assigned.value;
   const { textOf, stale } = found.value;
-  const blocked = blockOf(directory, { name, digest }, textOf(blocksKey));
+  const names = renamed === null ? [name] : [name, renamed.to];
+  const blocked = blockOf(directory, { names, digest }, textOf(blocksKey));
   if (!blocked.ok) return blocked;
-  if (id === null) return ok({ pod: null, assignment, moving, blocked: blocked.value, stale });
+  if (id === null) return ok({ pod: null, renamed, assignment, moving, blocked: blocked.value, stale });
   const owner = await directory.findPod(id, options);
   if (!owner.ok) return owner;
   const { pod } = owner.value;
   if (pod === null) {
     return directoryFailure(`an assignment of "${name}" names Pod "${id}", which has no record`);
   }
-  return ok({ pod, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
+  return ok({ pod, renamed, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
@@ -82,11 +88,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
 };
 
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
-export type Assigned = {
-  readonly assignment: AssignmentRecord | null;
-  readonly id: PodId | null;
-  readonly moving: Moving | null;
-};
+export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
 /**
  * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
@@ -113,39 +115,46 @@ export async function assignedPods(
 /** What KV says about some names. */
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** The keys of each name's assignments, for the names that are within the bounds. */
+  /** The keys of each name's assignments, longest prefix first, for the names that are within the bounds. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 
-const depthOf = (record: DirectoryRecord | null): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
+/** What decides which keys are read for a name. */
+type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
+
+const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. How long an assigned prefix may be depends on the directory's `depth`. We use the last depth that this
- * isolate saw, and read assignments again in the rare case that the depth has grown since. A new isolate reads all prefixes, which are few, so that its
- * first request does not wait for the depth.
+ * Reads directory, blocks and assignments at once. The directory decides which assignments must be read: its `depth` says how long a prefix may be,
+ * and its `aliases` may give a name its new name. We use the last `depth` and `aliases` that this isolate saw. In the rare case that the depth has
+ * grown since then, or that one of the names was renamed, we read the assignments again. A new isolate reads all prefixes of a name, which are few,
+ * so that its first request does not wait for the depth.
  */
 async function findAssignments(
   directory: Directory,
   names: readonly RepositoryName[],
   options: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
-  const depth = depthOf(directory.parsedRecords.directory.get(directoryKey)?.record ?? null);
-  const found = await readAssignments(directory, { names, depth }, options);
-  if (!found.ok) return found;
-  const grown = depthOf(found.value.record);
-  return grown > depth ? readAssignments(directory, { names, depth: grown }, options) : found;
+  const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const found = await readAssignments(directory, { names, known }, options);
+  if (!found.ok || found.value.record === known) return found;
+  const { record } = found.value;
+  const isRead = (name: RepositoryName) => renamed(record, name)?.to === renamed(known, name)?.to;
+  return depthOf(record) <= depthOf(known) && names.every(isRead)
+    ? found
+    : readAssignments(directory, { names, known: record }, options);
 }
 
 async function readAssignments(
   { readKv, parsedRecords }: Directory,
-  { names, depth }: { readonly names: readonly RepositoryName[]; readonly depth: number },
+  { names, known }: { readonly names: readonly RepositoryName[]; readonly known: Known },
   { maxKeys = Number.POSITIVE_INFINITY, ...options }: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
   const keysOf = new Map<RepositoryName, readonly string[]>();
   const keys = new Set<string>();
   for (const name of names) {
     if (keys.size >= maxKeys) break;
-    const own = prefixesOf(name, depth).map(routeKey);
+    const own = prefixesOf(renamed(known, name)?.to ?? name, depthOf(known)).map(routeKey);
     keysOf.set(name, own);
     for (const key of own) keys.add(key);
   }
@@ -161,27 +170,31 @@ function assignmentOf(
   name: RepositoryName,
   { record, textOf }: Found,
 ): Result<Assigned, DirectoryFailure> {
-  for (const key of prefixesOf(name, depthOf(record)).map(routeKey)) {
+  const alias = renamed(record, name);
+  for (const key of prefixesOf(alias?.to ?? name, depthOf(record)).map(routeKey)) {
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
     if (assignment.value !== null)
-      return ok({ assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
+      return ok({ renamed: alias, assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
   }
-  return ok({ assignment: null, id: record?.default ?? null, moving: null });
+  return ok({ renamed: alias, assignment: null, id: record?.default ?? null, moving: null });
 }
 
-/** Returns the text of the digest's block, otherwise of the longest blocked prefix. A blocked prefix may be longer than any assigned prefix. */
+/**
+ * Returns the text of the digest's block, or else the text of a name's longest blocked prefix. We look at all prefixes, because a blocked prefix may
+ * be longer than any assigned prefix.
+ */
 function blockOf(
   { parsedRecords }: Directory,
-  { name, digest }: { readonly name: RepositoryName; readonly digest: Digest | null },
+  { names, digest }: { readonly names: readonly RepositoryName[]; readonly digest: Digest | null },
   text: string | null,
 ): Result<string | null, DirectoryFailure> {
   const record = parseOnce(parsedRecords.blocks, blocksKey, { text, schema: blocksRecord });
   if (!record.ok) return record;
   const blocks = record.value?.blocks;
   if (blocks === undefined || blocks.size === 0) return ok(null);
-  for (const blocked of [...(digest === null ? [] : [digest]), ...prefixesOf(name)]) {
+  for (const blocked of [...(digest === null ? [] : [digest]), ...names.flatMap((name) => prefixesOf(name))]) {
     const why = blocks.get(blocked);
     if (why !== undefined) return ok(why);
   }

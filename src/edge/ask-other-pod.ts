@@ -18,7 +18,7 @@ type Item = ManifestEndpoint | BlobEndpoint;
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Returns the reply for the client. While a group is being moved, what the Pod that serves it lacks is looked for at the other Pod, because manifests
+ * Returns the reply for the client. While a group is being moved, the edge asks the other Pod for what the serving Pod lacks, because manifests
  * without a tag and late pushes may be only there. Once the new Pod takes writes, a deletion reaches both Pods. Otherwise what was deleted would come
  * back from the old Pod.
  */
@@ -34,7 +34,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);
 }
 
-/** Whether the old Pod failed after the switch. It may have what the new Pod lacks, so a 404 could be wrong. */
+/** Whether the old Pod failed while the new Pod serves the group. The old Pod may have what the new Pod lacks, so a 404 could be wrong. */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   const isAfterSwitch = moving?.phase === "switch" || moving?.phase === "settle";
   return isAfterSwitch && (found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error));
@@ -42,8 +42,8 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 
 /**
  * Whether an item that is missing here is looked for at the other Pod. Tags are not: all of them were copied before the switch, so a missing tag was
- * deleted. Only during the switch may a tag be missing that a late push brought to the old Pod. A pusher's HEAD must not find what is only at the
- * other Pod, because the pusher would then not upload it here.
+ * deleted. During the switch, a missing tag is looked for too, because a late push may have brought it to the old Pod. A pusher's HEAD must not find
+ * what is only at the other Pod, because the pusher would then not upload it here.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
@@ -72,7 +72,9 @@ async function isDeleted(endpoint: Item, { context }: Asked): Promise<boolean> {
 
 const keyOf = ({ kind, name }: Item, digest: Digest): string => `moved/${kind}/${name}/${digest}`;
 
-/** Answers from the other Pod, as if it served the group. Only a token that this Pod would take is good there. */
+/**
+ * Answers from the other Pod, as if it served the group. The token must be one that the other Pod would take. A grant of the edge is not good there.
+ */
 async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
   const { services } = context;
   const other = authorized.moving?.other;
@@ -82,12 +84,7 @@ async function serveThere(endpoint: Item, { context, authorized }: Asked): Promi
   if (!admitted.ok) return admitted;
   const grant = await grantThere(endpoint, context, { pod: admitted.value, services });
   if (!grant.ok) return grant;
-  const there: Authorized = {
-    pod: admitted.value,
-    grant: grant.value,
-    assignment: authorized.assignment,
-    moving: null,
-  };
+  const there: Authorized = { ...authorized, pod: admitted.value, grant: grant.value, moving: null };
   const held = (await redirectBlob(endpoint, context, there)) ?? (await serveManifest(endpoint, context, there));
   const reply = held ?? (await forward(endpoint, context, there));
   return reply.ok ? ok({ ...reply.value, pod: admitted.value.id }) : reply;
@@ -105,7 +102,7 @@ async function grantThere(
   return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
 }
 
-/** Returns `reply`, and cancels the body of the one that the client does not get. */
+/** Returns `reply`, and cancels the body of `unused`, which the client does not get. */
 async function dropped(unused: Reply, reply: Reply): Promise<Reply> {
   if (unused.ok) await unused.value.response.body?.cancel();
   return reply;

@@ -11,7 +11,10 @@ export type AttributedAnswer = Answer & {
   readonly digest?: Digest | null;
 };
 
-/** Makes the answer of a request that has an endpoint. A refusal says which rights the request needs. The answer's own `pod` comes before the given one. */
+/**
+ * Makes the answer of a request that has an endpoint. A refusal says which rights the request needs. If the answer names its own `pod`, the log has
+ * that one instead of the given one.
+ */
 export function attribute(
   reply: Reply,
   endpoint: Endpoint,

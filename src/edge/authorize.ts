@@ -1,6 +1,8 @@
 import type { Token } from "../auth/bundle.ts";
 import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
+import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
+import { directoryKey } from "../directory/keys.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
 import type { Moving } from "../directory/moves.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
@@ -9,6 +11,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Challenge } from "../oci/challenge.ts";
 import { digestOf, hasRepository, type RegistryEndpoint, type RepositoryEndpoint } from "../oci/endpoint.ts";
 import { countParameter, parameter } from "../oci/query.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 import { isRead, requiredAccess } from "../oci/scope.ts";
 import { type AdmittedPod, passGate, passPod } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
@@ -30,18 +33,23 @@ export type Context = {
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or about one of the default Pod. */
+  /** Null if the request is about no repository, or about one that no assignment covers, which is at the default Pod. */
   readonly assignment: AssignmentRecord | null;
-  /** Null if the request is about no repository whose group is being moved. */
+  /** Null unless the request is about a repository whose group is being moved. */
   readonly moving: Moving | null;
+  /** The old name under which the client asks. The Pod is asked under the new name. Null if the repository was not renamed. */
+  readonly oldName: RepositoryName | null;
 };
+
+/** What a request may do, and the endpoint with the name that the repository has at its Pod. */
+type AuthorizedEndpoint = Authorized<Grant> & { readonly endpoint: RegistryEndpoint };
 
 /** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
 export async function authorize(
   endpoint: RegistryEndpoint,
   context: Context,
-): Promise<Result<Authorized<Grant>, Refusal>> {
-  if (!hasRepository(endpoint)) return authorizeNameless(endpoint.method, context);
+): Promise<Result<AuthorizedEndpoint, Refusal>> {
+  if (!hasRepository(endpoint)) return authorizeNameless(endpoint, context);
   const { token } = context;
   const chosenBy = whoChose(endpoint, context);
   // A write needs the current directory, so it waits for a slow KV. A read does not wait.
@@ -58,7 +66,8 @@ export async function authorize(
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
   const find = async (): Promise<ChosenBy> => {
-    const isKnownUser = token === null || (await isAllowedAnywhere(token, requiredAccess(endpoint).own, services));
+    const { own: wanted } = requiredAccess(lastKnownOf(endpoint, services));
+    const isKnownUser = token === null || (await isAllowedAnywhere(token, wanted, services));
     return isKnownUser ? "directory" : "stranger";
   };
   return () => {
@@ -67,19 +76,30 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
   };
 }
 
+/**
+ * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. A client that asks for a token for an old
+ * name gets one that allows only the new name.
+ */
+function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
+  const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const alias = renamed(known, endpoint.name);
+  return alias === null ? endpoint : { ...endpoint, name: alias.to };
+}
+
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
 /** A request without a repository goes to the token's own Pod. In a fleet without tokens, it goes to the default Pod. */
 async function authorizeNameless(
-  method: string,
+  endpoint: RegistryEndpoint,
   { token, services }: Context,
-): Promise<Result<Authorized<Grant>, Refusal>> {
+): Promise<Result<AuthorizedEndpoint, Refusal>> {
   const located = token === null ? await openDefault(services) : await identify(token, services);
   if (!located.ok) return located;
   const { pod, grant } = located.value;
-  const admitted = passPod(method, pod);
-  return admitted.ok ? ok({ pod: admitted.value, grant, assignment: null, moving: null }) : admitted;
+  const admitted = passPod(endpoint.method, pod);
+  if (!admitted.ok) return admitted;
+  return ok({ pod: admitted.value, grant, assignment: null, moving: null, oldName: null, endpoint });
 }
 
 async function openDefault({ directory }: Services): Promise<Result<{ pod: Pod | null; grant: Grant }, Refusal>> {
@@ -91,25 +111,29 @@ async function authorizeName(
   endpoint: RepositoryEndpoint,
   context: Context,
   options: LookupOptions,
-): Promise<Result<Authorized<Grant>, Refusal>> {
+): Promise<Result<AuthorizedEndpoint, Refusal>> {
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
-  const { pod, assignment, moving } = resolution.value;
+  const { pod, assignment, moving, renamed } = resolution.value;
+  const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
-  const { own: wanted } = requiredAccess(endpoint);
+  const { own: wanted } = requiredAccess(own);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
   if (!grant.ok) return grant;
   const admitted = passGate(endpoint.method, resolution.value, context);
-  if (admitted.ok) return ok({ pod: admitted.value, grant: grant.value, assignment, moving });
+  if (admitted.ok) {
+    const oldName = renamed?.from ?? null;
+    return ok({ pod: admitted.value, grant: grant.value, assignment, moving, oldName, endpoint: own });
+  }
   // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
 /**
- * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the group's
- * settings hold for it as they are now.
+ * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the
+ * group's current settings apply to the upload.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

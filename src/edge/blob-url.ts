@@ -64,7 +64,7 @@ export async function prove(
   const counted = checkHeaderCount(request.headers);
   if (!counted.ok) return counted;
   const head = podRequest(pod, { ...endpoint, method: "HEAD", query: "" }, { jwt: jwtOf(grant), request });
-  // These headers are meant for the store. The proof is about the whole blob.
+  // We leave these headers out, because the client means them for the blob's bytes, which the store sends. The proof is about the whole blob.
   for (const name of ["Range", "If-None-Match", "If-Modified-Since", "If-Range"]) head.headers.delete(name);
   const answer = await services.callRegistry(pod, head);
   if (!answer.ok) return answer;

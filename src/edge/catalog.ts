@@ -63,7 +63,8 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
-  const reply = await forward(endpoint, context, { pod: admitted.value, grant, assignment: null, moving: null });
+  const nameless = { assignment: null, moving: null, oldName: null };
+  const reply = await forward(endpoint, context, { pod: admitted.value, grant, ...nameless });
   return reply.ok ? ok({ ...reply.value, pod: pod.id }) : reply;
 }
 

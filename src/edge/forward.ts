@@ -24,7 +24,9 @@ import { restOf } from "./serve-manifest.ts";
 
 type PodReply = Result<Response, Refusal>;
 
-/** Streams a request to the Pod, and the Pod's answer back to the client. The places that the answer names become places on the edge. */
+/**
+ * Streams a request to the Pod, and the Pod's answer back to the client. The URLs that the answer names lead to the edge, or to the Pod's gateway.
+ */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
@@ -63,6 +65,7 @@ function settle(
 async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
   const { request, services, origin } = context;
+  const { oldName } = authorized;
   const gateway = answer.status === 202 ? await chooseGateway(endpoint, context, authorized) : ok(null);
   if (!gateway.ok) {
     await answer.body?.cancel();
@@ -73,6 +76,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   const rewritten = await rewriteResponse(said, {
     pod: authorized.pod,
     endpoint,
+    oldName,
     edgeOrigin: origin,
     edgeKeys: services.config.edgeKeys,
     now: services.now,
@@ -84,12 +88,19 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   }
   const response = rewritten.value;
   if (response.headers.has("WWW-Authenticate")) {
-    response.headers.set("WWW-Authenticate", rewriteChallenge(endpoint, challenge, context.challenger));
+    response.headers.set(
+      "WWW-Authenticate",
+      rewriteChallenge(asAsked(endpoint, oldName), challenge, context.challenger),
+    );
   }
   const isStreamed = endpoint.kind === "blob" && endpoint.method === "GET" && response.ok;
   const rest = restOf(endpoint, response, asked);
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
+
+/** A client asks for a token under the name that it used. */
+const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
+  oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>

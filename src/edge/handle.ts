@@ -49,24 +49,24 @@ export async function handle(
   // 5. `authorize` finds the name's Pod and what the token allows there. The request must also pass the gate before every registry.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
-  const { grant, ...place } = authorized.value;
+  const { endpoint: own, grant, ...place } = authorized.value;
 
   // 6. A grant that the edge itself gave is good only for what is held here, and never for a call to the Pod.
-  if (grant.kind === "edge") return conclude(await serveHeld(endpoint, context, { ...place, grant }), place.pod.id);
+  if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...place, grant }), place.pod.id);
 
   // 7. A blob GET with a grant and a proof is answered with a 307. A manifest that is asked for by its digest is served from here, if it is held here.
   const granted = { ...place, grant };
-  const held = (await redirectBlob(endpoint, context, granted)) ?? (await serveManifest(endpoint, context, granted));
+  const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
 
   // 8. A blob of another Pod is mounted by the gateway of this Pod, if there is one.
-  const answered = held ?? (await mountAcross(endpoint, context, granted));
+  const answered = held ?? (await mountAcross(own, context, granted));
 
   // 9. Every other request streams to the Pod, and the answer comes back rewritten.
-  const own = answered ?? (await forward(endpoint, context, granted));
+  const passed = answered ?? (await forward(own, context, granted));
 
   // 10. While a group is being moved to another Pod, what its Pod lacks is looked for at the other Pod.
-  const reply = await askOtherPod(own, endpoint, { context, authorized: granted });
+  const reply = await askOtherPod(passed, own, { context, authorized: granted });
 
   // 11. While the Pod fails, pulls are answered from what is held here.
-  return conclude(await orStale(reply, endpoint, { context, authorized: granted }), place.pod.id);
+  return conclude(await orStale(reply, own, { context, authorized: granted }), place.pod.id);
 }

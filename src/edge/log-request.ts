@@ -49,7 +49,7 @@ function recordOf(
     status: response.status,
     ...told,
     ...(digest === null ? {} : { digest }),
-    // The body of a read is not sent to the Pod.
+    // The body of a read counts as empty, because it is not sent to the Pod.
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
     responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, told.outcome),
     ...trace,
@@ -65,10 +65,10 @@ function digestIn({ headers }: Response): Digest | null {
 }
 
 const maxUserAgentCharacters = 256;
-/** An address has at most 45 characters, and a ray id 20. Only on the local stack can a client set them. */
+/** An address has at most 45 characters, and a ray id 20. They can be longer only on the local stack, where the client itself can set them. */
 const maxIdCharacters = 64;
 
-/** Reads what the platform adds to a request only for a line, because workerd makes `cf` from JSON. */
+/** Reads who asks. We call this only if a line is written, because workerd parses JSON as soon as `cf` is read. */
 function askerOf(request: Request): Asker {
   const { ip, country, asn } = readClient(request);
   const [userAgent, ray] = [request.headers.get("User-Agent"), request.headers.get("CF-Ray")];

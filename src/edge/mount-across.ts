@@ -37,7 +37,7 @@ export async function mountAcross(
   context: Context,
   target: Authorized,
 ): Promise<Reply | null> {
-  // The edge signs nothing by a token that only the Pod can judge.
+  // The edge signs no URL for a token that only the Pod can judge.
   if (!target.pod.gateway || target.grant.kind === "undecided") return null;
   const mount = readMount(endpoint, target);
   if (mount === null) return null;
@@ -60,48 +60,56 @@ function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null
 /** Signs a URL of the source's store, on the same conditions as for a GET of the blob there. */
 async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
   const { services, request } = context;
-  const { blob } = mount;
   const source = await authorizeSource(mount, context);
   if (!source.ok) return source;
-  const stores = await storesOf(blob.digest, unknownPlace, { ...source.value, services });
+  const { blob, authorized } = source.value;
+  const stores = await storesOf(blob.digest, unknownPlace, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
   // The body of the client's request is not for the source.
   const bodyless = new Request(request.url, { headers: request.headers });
-  const proven = await prove(blob, { request: bodyless, services }, source.value);
+  const proven = await prove(blob, { request: bodyless, services }, authorized);
   if (!proven.ok) return err(`the source: ${textOf(proven.error)}`);
   if (!proven.value) return err("the source does not have the blob");
-  const url = await signUrl("GET", blob, { services, authorized: source.value, stores });
+  const url = await signUrl("GET", blob, { services, authorized, stores });
   if (url === null) return err("the source's next store is the Pod's own");
   return url.ok ? url : err(url.error.text);
 }
 
-/** A store's conditions are about the client, but here the gateway comes to the store, and the edge does not know where the gateway is. */
+/**
+ * A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
+ */
 const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
+
+/** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
+type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
 /** Finds the source's Pod and what the token allows there, and asks the gate. A copy stays for ever, so blocks and assignments must be current. */
 async function authorizeSource(
-  { blob: { name, digest }, target }: Mount,
+  { blob: asked, target }: Mount,
   { request, services, token }: Context,
-): Promise<Result<Authorized, NotMounted>> {
+): Promise<Result<Source, NotMounted>> {
+  const { name, digest } = asked;
   const wanted = { type: "repository", name, actions: ["pull"] };
   const isUsers = token === null || (await isAllowedAnywhere(token, wanted, services));
   const chosenBy = isUsers ? "directory" : "user";
   const resolution = await resolvePod(services.directory, { name, digest, chosenBy, mustBeCurrent: true });
   if (!resolution.ok) return err(resolution.error.text);
-  const { pod, assignment, stale } = resolution.value;
+  const { pod, renamed, assignment, stale } = resolution.value;
   if (pod === null || pod.id === target.pod.id) return err(null);
   if (stale !== null) return err(stale);
   const admitted = passGate("GET", resolution.value, { request, services });
   if (!admitted.ok) return err(`the source: ${textOf(admitted.error)}`);
-  if (token === null) return ok({ pod: admitted.value, assignment, moving: null, grant: { kind: "open" } });
-  const grant = await grantFor(token, { pod, wanted }, services);
+  const blob = { ...asked, name: renamed?.to ?? name };
+  const place = { pod: admitted.value, assignment, moving: null, oldName: renamed?.from ?? null };
+  if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
+  const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, services);
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // A grant of another kind is not good for a signed URL, or not good for a call to the Pod.
+  // An `undecided` grant is not good for a signed URL, and an `edge` grant is not good for a call to the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
-  return ok({ pod: admitted.value, assignment, moving: null, grant: grant.value });
+  return ok({ blob, authorized: { ...place, grant: grant.value } });
 }
 
-/** Has the target's gateway copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
+/** Orders the target's gateway to copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
 async function orderCopy(mount: Mount, url: string, context: Context): Promise<Result<null, NotMounted>> {
   const { services } = context;
   const { pod } = mount.target;

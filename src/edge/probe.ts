@@ -17,8 +17,8 @@ import type { Reply } from "./refuse.ts";
 const signedUrl = v.pipe(v.string(), v.url());
 
 /**
- * One store's part of the answer. If the Pod redirects by itself, there is no URL of ours. An Azure store has two possible roots. `otherRoot` is a URL for a
- * HEAD below the root that the record does not name. This HEAD tells a wrong root from a missing blob.
+ * One store's part of the answer. If the Pod redirects by itself, the edge signs no URL. An Azure store has two possible roots. `otherRoot` is a URL
+ * for a HEAD below the root that the record does not name. This HEAD tells a wrong root from a missing blob.
  */
 const probedStore = v.union([
   v.strictObject({

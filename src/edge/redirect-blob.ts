@@ -75,7 +75,7 @@ export async function followRedirect(
   return isStreamed(authorized) ? streamBlob(endpoint, target, context) : redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether the group's users do not reach the Pod's storage, so that they are never redirected there. */
+/** Whether blobs are streamed through the edge, because the group's users cannot reach the Pod's storage. */
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**

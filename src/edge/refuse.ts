@@ -33,6 +33,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "client-denied":
     case "read-only":
     case "moving":
+    case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
       return answer(uploadUnknown, "refused", refusal.reason);

@@ -13,8 +13,8 @@ const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Las
 const passedStatuses = [200, 206, 416];
 
 /**
- * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users do not reach the
- * storage.
+ * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users cannot
+ * reach the storage.
  */
 export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request, services }: Context): Promise<Reply> {
   const headers = new Headers({ "Accept-Encoding": "identity" });

@@ -43,7 +43,8 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 export async function admit({ method, url, pod, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
-    // `parseEndpoint` redirects a path with too many slashes, as registries do. No client makes such a path of a push location, so it is refused here.
+    // `parseEndpoint` redirects a path with too many slashes, as registries do. No client turns a push location into such a path, so we refuse it
+    // here.
     const isMoved = endpoint.error.status === 301;
     return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
   }

@@ -57,7 +57,10 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
   return kept;
 }
 
-/** Returns the client's next URL, on the edge. An upload's URL gets its pin. Null unless `Location` names this upload, or the blob that the upload became. */
+/**
+ * Returns the client's next URL, on the edge. The URL of an upload gets the pin from the grant. Null unless `Location` names this upload, or the blob
+ * that the upload became.
+ */
 function locationOnEdge(
   text: string,
   { status, headers }: RegistryAnswer,

@@ -11,7 +11,7 @@ export type GatewayConfig = {
   /** The origins under which clients call the edge; the first is the usual one. */
   readonly edges: readonly [string, ...string[]];
   readonly keys: GatewayKeys;
-  /** Where another Pod's store may be without TLS. */
+  /** On which hosts another Pod's store may be reached without TLS. */
   readonly plainHttp: PlainHttp;
   readonly listen: { readonly host: string; readonly port: number };
   /** Paths of PEM files; null if a proxy terminates TLS. */

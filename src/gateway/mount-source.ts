@@ -9,11 +9,11 @@ const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
 
-/** A blob in the other Pod's store, as its bytes come. */
+/** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the registry's request ends in good
-   * order. `failure` then says why.
+   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the gateway's request to
+   * the registry ends in good order. `failure` then says why.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;

@@ -5,7 +5,7 @@ type Registries = Omit<Asked, "pod"> & {
   readonly registries: readonly string[];
 };
 
-/** Returns where a registry's `Location` leads. Null unless this is the upload that was asked for, or the blob that it became. */
+/** Returns where a registry's `Location` leads. Null unless it leads to the upload that was asked for, or to the blob that the upload became. */
 export const readRegistryLocation = (
   text: string,
   status: number,

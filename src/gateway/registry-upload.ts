@@ -45,7 +45,9 @@ export class RegistryUpload {
     return isBegun ? ok(upload) : err("the registry's Location of a new upload leads away from it");
   }
 
-  /** Appends a body. It is sent in chunks, so that its end is only the end of this request, and never makes a blob. */
+  /**
+   * Appends a body. We do not announce its length (chunked), so if it ends too early, only this request ends. No body makes a blob before `finish`.
+   */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await this.#ask({ method: "PATCH", target: this.#target(), body, signal });
     if (!answer.ok) return answer;
@@ -65,8 +67,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Removes the upload with its bytes, if the token has the right to delete, which registries ask for here, too (distribution, `appendAccessRecords`).
-   * Without it the upload stays, as one that a client has broken off, until the registry purges it. It never becomes a blob.
+   * Removes the upload with its bytes. Registries allow this only if the token has the right to delete (distribution, `appendAccessRecords`).
+   * Otherwise the upload stays until the registry purges it, like an upload that a client has broken off. It never becomes a blob.
    */
   async cancel(signal: AbortSignal): Promise<void> {
     await this.#ask({ method: "DELETE", target: this.#target(), signal });
@@ -77,7 +79,7 @@ export class RegistryUpload {
     return query === "" ? this.#place.path : `${this.#place.path}?${query}`;
   }
 
-  /** Takes over the place that an answer names. False if the answer names none of this upload. */
+  /** Remembers where the upload goes on, as an answer's `Location` says. False if the `Location` is missing or does not belong to this upload. */
   #goOn(method: "POST" | "PATCH", { status, location }: Answer): boolean {
     const { repository: name, edge, registry } = this.#order;
     const about = { name, query: "" };

@@ -12,7 +12,7 @@ import type { Served } from "./serve-upload.ts";
 /** A copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
 const orderMs = 10_000;
-/** When the time is over, the source is cut first, and then the registry has this long to answer what it got. */
+/** When the time for a copy is over, we first cut the source. The registry then has this long to answer the bytes that it got. */
 const lastAnswerMs = 1_000;
 
 export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;
@@ -28,7 +28,7 @@ type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; re
 
 /**
  * Carries out an order of the edge: copies a blob from another Pod's store into this Pod's registry. Every answer but 201 means that the blob was not
- * mounted. 409 is for what may happen to any blob, so that the edge does not take it for an outage of this program.
+ * mounted. A copy that failed is answered with 409 and not with a 5xx, so that the edge does not take it for an outage of this program.
  */
 export async function serveMount(
   { incoming, now, repository }: OrderedMount,
@@ -68,7 +68,7 @@ const notMounted = (cause: string): Served => ({
   cause,
 });
 
-/** Returns the request's body. Null if it is too long or does not end in time. Its rest is then not waited for. */
+/** Returns the request's body. Null if the body is too long or does not end in time. We then do not wait for its rest. */
 async function readOrder(incoming: IncomingMessage): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
   const timer = setTimeout(() => resolve(null), orderMs);

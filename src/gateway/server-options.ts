@@ -14,8 +14,8 @@ export type HeaderLimits = {
 const usualLimits: HeaderLimits = { headersMs: 30_000, checkMs: 10_000 };
 
 /**
- * A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move. Without a limit for requests, Node has
- * none for headers either, and a client that sends half a header would keep its connection for ever.
+ * A request has no time limit, because a large body takes long. The gateway itself cuts a body that does not move. If requests have no limit, Node by
+ * default has no limit for headers either. So we set one, because a client that sends half a header would keep its connection for ever.
  */
 export const serverOptions = ({ headersMs, checkMs }: HeaderLimits = usualLimits): ServerOptions => ({
   maxHeaderSize,

@@ -3,7 +3,7 @@
  * Networks cut a body into longer chunks than this.
  */
 const minBytesPerChunk = 512;
-/** So many chunks may be shorter. A client sends its form in one piece, but a Pod may write its list name by name. */
+/** A body may have this many chunks more than its length allows. A client sends its form in one piece, but a Pod may write its list name by name. */
 const spareChunks = { request: 32, answer: 1_000 };
 
 type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };

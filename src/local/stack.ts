@@ -39,7 +39,7 @@ export type StackOptions = {
   /** 0 means any free port. */
   readonly edgePort?: number;
   readonly stateDir?: string;
-  /** The Worker as one module. Without `script`, the stack bundles this tree's own. */
+  /** The Worker as one module. Without `script`, the stack bundles the Worker of this source tree. */
   readonly script?: string;
   /** These override the Worker's variables. */
   readonly env?: Readonly<Record<string, string>>;

@@ -14,14 +14,20 @@ export type ManifestMemory = BoundedMap<string, Heard>;
  * only this Worker can write under that key, and the Worker hashes each manifest before it writes.
  */
 export type KeptManifests = {
-  /** Finds a pulled copy that is no older than a proof may be. The Pod would still answer with the same manifest, as far as a proof can be relied on. */
+  /**
+   * Finds a copy from a pull that is not older than `proofTtlSeconds`. For this time we assume that the Pod still has the manifest, as we do for a
+   * blob with a proof.
+   */
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
-   * Finds a copy while the Pod fails, until the Pod's `staleSeconds` are over. The copy may have expired, or may have been pushed and not pulled since.
-   * With `taggedAtMs`, finds nothing if the manifest was deleted after that time, because its tags were deleted with it.
+   * Finds a copy while the Pod fails, until the Pod's `staleSeconds` are over. The copy may be older than `proofTtlSeconds`, and may come from a
+   * push. With `taggedAtMs`, finds nothing if the manifest was deleted after that time, because its tags were deleted with it.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
-  /** Whether a copy from this source should be kept now, because the location has no copy yet, or one that is worse or has aged. */
+  /**
+   * Whether a copy from this source should be kept now, because the location has no copy yet, has a copy that has aged, or has only a copy from a
+   * push and this source is a pull.
+   */
   isDue(manifest: Owned, source: Source): boolean;
   keep(manifest: Owned, copy: ManifestCopy): void;
   /** Records that the manifest was deleted, so that no earlier copy counts. */
@@ -34,7 +40,10 @@ type Ports = LocationPorts & { readonly memory: ManifestMemory };
 
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
-/** A copy in use is written again early, so that it does not expire while its tag is pulled. */
+/**
+ * The Pod answers a GET by tag. Once a quarter of the copy's time is over, such a GET writes the copy again, so that the copy does not expire while
+ * clients still pull the tag.
+ */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
 /** Neither a Pod id nor a digest has a slash, so no two manifests share a key. */
@@ -115,7 +124,7 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // The location has lost the copy that this isolate knew of, so the next copy that passes is kept.
+  // If the location has lost the copy that this isolate knew of, the isolate forgets that copy, so that the next one that passes is kept.
   if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
   if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;

@@ -42,7 +42,7 @@ export type SeenTags = {
 
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
-/** An unchanged tag is written again after this part of its life, so that it does not expire while it is pulled. */
+/** After this part of its life, an unchanged tag is written again when it is pulled. So a tag that clients go on pulling does not expire. */
 const renewedAfter = 1 / 8;
 
 /** Neither a Pod id nor a tag has a slash, so no two tags share a key. */

@@ -13,7 +13,7 @@ const maxServices = 1_000;
 
 type State = {
   failuresInARow: number;
-  /** When the first of these failed calls began. */
+  /** When the first of the calls that failed in a row began. */
   downSinceMs: number;
   answeredAtMs: number;
   /** Whether a ping has failed too. */
@@ -49,7 +49,7 @@ export class Breaker {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
     state.answeredAtMs = nowMs;
-    // If the service fails again, no pause of an outage that is over puts off its ping.
+    // The outage is over, so its pause must not delay the ping that decides about a new outage.
     if (state.isDown) state.nextPingAtMs = nowMs;
     state.isDown = false;
   }

@@ -28,8 +28,9 @@ export type BreakerPorts = {
 };
 
 /**
- * Calls a service, unless the breaker says that the service is down. Usually only failed reads count against the service, because a write may fail for its
- * content: a layer may be too large for a proxy, or its digest may take long. A read may fail for its client or its URL too, so a ping decides.
+ * Calls a service, unless the breaker says that the service is down. Usually only failed reads count against the service. A write may also fail
+ * because of its content: a layer may be too large for a proxy, or its digest may take long. A read may fail because of its client or its URL, so a
+ * ping decides whether the service is down.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;
@@ -53,7 +54,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
-  // A client that has seen three failures finds the service judged when it asks again.
+  // We wait for the ping here, so that the breaker has decided by the time a client that has seen three failures asks again.
   await judged;
   return answer;
 }
@@ -72,7 +73,7 @@ async function judge(ports: BreakerPorts): Promise<void> {
   if (!(await answersPing(ports, pingWaitMs))) breaker.failedPing(service, { startedAtMs, nowMs: clock() });
 }
 
-/** Whether the service answers a ping within this time. An answer opens the way for all, also if it is late or if the client leaves meanwhile. */
+/** Whether the service answers a ping within this time. An answer lets all later requests through, even if it is late or the client has left. */
 async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts, waitMs: number) {
   const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));

@@ -39,7 +39,10 @@ export type FetchPorts = {
   readonly mayRetry: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
-  /** While a write waits for its answer, such pings show whether the service is still there. Null for calls that only read or whose deadline is short. */
+  /**
+   * While a write waits for its answer, these pings show whether the service is still there. Null for calls that only read or whose deadline is
+   * short.
+   */
   readonly ping: Ping | null;
 };
 
@@ -79,7 +82,7 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
     if (response.status >= 200 && response.status <= 599) {
       return ok(response.status >= 400 && deadline.isSending() ? await wholeAnswer(response) : response);
     }
-    // RFC 9110 §15: no other status can be passed on; 101 would answer an upgrade that was never asked for.
+    // RFC 9110 §15: only statuses from 200 to 599 can be passed on. A 101 would answer an upgrade that was never asked for.
     return err({ reason: "bad-answer", text: `answered with status ${response.status}` });
   } catch (error) {
     if (deadline.signal.aborted) return err(deadline.signal.reason as PodFailure);

@@ -34,7 +34,7 @@ export function dropHopByHop(headers: Headers, isDropped: (name: string) => bool
   }
 }
 
-/** Clients send about ten headers, and proxies add a few. Each one costs a Pod request several microseconds. */
+/** Clients send about ten headers, and proxies add a few. Each header costs a request to a Pod several microseconds. */
 const MAX_HEADERS = 200;
 
 /** RFC 6585 §5: refuses a request with too many headers for a Pod. Only requests to Pods are checked: counting takes a tenth of a redirect's time. */

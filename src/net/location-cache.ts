@@ -16,7 +16,7 @@ export type LocationCache = {
   put(path: string, response: Response, keepSeconds: number): Promise<void>;
 };
 
-/** What everything that remembers in a location's cache works with. */
+/** The ports of all code that keeps values in a location's cache. */
 export type LocationPorts = {
   readonly cache: LocationCache;
   readonly clock: () => Date;
@@ -24,8 +24,8 @@ export type LocationPorts = {
 };
 
 /**
- * One host serves all hostnames of the edge, because a deletion under one hostname must count under all. This host can never be a site's host (RFC 2606 §2), and
- * each zone has a cache of its own.
+ * The host in the URLs of all cache entries. It is the same for all hostnames of the edge, because a deletion under one hostname must count under
+ * all. It can never be a site's host (RFC 2606 §2). Zones do not share entries, because each zone has a cache of its own.
  */
 export const locationCacheHost = "https://proofs.invalid";
 

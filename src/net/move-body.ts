@@ -23,10 +23,11 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * Moves a body, and watches that its bytes keep moving. workerd's own pipe reports nothing until it ends, so the bytes pass through JavaScript, in few and
- * large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down). Pieces of 1 MB would save 0.2
- * ms but need four times the memory. Waiting for full pieces would save 0.1 ms but cut slow bodies. Pieces of the default reader cost 10–12 ms, a
- * TransformStream 17–19 ms, and a digest of a second branch 6–7 ms.
+ * Moves a body, and watches that its bytes keep moving. workerd's own pipe reports nothing until it ends, so the bytes pass through JavaScript, in
+ * few and large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down). Other ways have
+ * other costs per MB. Pieces of 1 MB would save 0.2 ms but need four times the memory. Waiting for full pieces would save 0.1 ms but cut slow bodies.
+ * The pieces of the default reader would cost 10–12 ms, a TransformStream 17–19 ms, and a digest that is made from a second branch of the body 6–7
+ * ms.
  *
  * If the body is not whole, the rest of `source` is cancelled. `sink` is left open, because only its owner knows what closing it would mean.
  */
@@ -127,7 +128,7 @@ type WatchLimits = Limits & {
 /** An answer for the client. `ended` says how its body ends; null if the body is not watched. */
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
-/** A manifest mostly comes in one piece with its head. To pass on that piece costs 150 µs of CPU time less than a pipe. */
+/** A manifest mostly comes in one piece, together with the answer's headers. Passing on that piece takes 150 µs of CPU time less than a pipe. */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
 

@@ -4,7 +4,10 @@ import { type LocationCache, type LocationPorts, readCached } from "./location-c
 /** A tombstone is kept for as long as any copy is kept, and for longer than any copy may be used. */
 const daySeconds = 24 * 3600;
 
-/** What was deleted while its group was being moved, by location. A location may lose entries, so the deletion itself must reach both Pods. */
+/**
+ * What was deleted while its group was being moved, as one location remembers it. A location may lose entries, so the deletion itself must reach both
+ * Pods.
+ */
 export type Tombstones = {
   has(key: string): Promise<boolean>;
   add(key: string): void;

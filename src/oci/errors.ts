@@ -49,7 +49,7 @@ export const unavailable = (message: string): OciError => ({
   message,
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
-/** The edge and a Pod's gateway tell clients the same about a registry that fails. */
+/** The edge and the Pods' gateways share these two errors for a registry that fails. */
 export const noAnswer = unavailable("the registry of this repository does not answer; try again");
 export const wrongAnswer: OciError = {
   code: "UNKNOWN",

@@ -115,8 +115,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // Without `mount`, `from` is dropped: it means nothing to a registry, but would demand a right on one more repository. Without `from`, `mount` is
-      // dropped: a registry may search all of its repositories (end-11), also those that are blocked here. The client then uploads.
+      // A `from` without `mount` is dropped, because it means nothing to a registry but would need a right on one more repository. A `mount` without
+      // `from` is dropped, because a registry may then search all of its repositories (end-11), also those that are blocked here. Without `mount`,
+      // the client uploads the blob.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

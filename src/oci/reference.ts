@@ -5,7 +5,10 @@ import { type Digest, isDigestLike, parseDigest } from "./digest.ts";
 /** A `<tag>` of the distribution spec. Only {@link parseTag} makes one. */
 export type Tag = Brand<string, "Tag">;
 
-/** A text that looks like a digest but is malformed. Registries answer it with 400, 404 or 500, so the Pod is asked. */
+/**
+ * A text that looks like a digest but is malformed. Some registries answer it with 400, others with 404 or 500, so the edge passes it on and lets the
+ * Pod answer.
+ */
 export type DigestLike = Brand<string, "DigestLike">;
 
 /** The last segment of a manifest's path, `<tag-or-digest>`. A text with a colon is not a tag, because no tag contains one. */

@@ -59,8 +59,8 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 }
 
 /**
- * What a token must grant for an endpoint. `own` is the right to what the endpoint names, or null if no right is needed. `also` is the right to what the
- * request reads elsewhere, such as the source of a mount. The edge refuses no request because the token lacks `also`.
+ * What a token must grant for an endpoint. `own` is the right to what the endpoint names, or null if no right is needed. `also` is the right to what
+ * the request reads elsewhere, such as the source of a mount. The edge never refuses a request only because its token lacks `also`.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;

@@ -1,7 +1,7 @@
 /** Prints what commands have to say: results on standard output, progress and errors on standard error. Only a terminal gets colours. */
 import picocolors from "picocolors";
 
-/** Colours for text on standard output. We test for a terminal ourselves, because picocolors would take the variable `CI` as a sign of one. */
+/** Colours for text on standard output. We test for a terminal ourselves, because picocolors would take the variable `CI` as a sign of a terminal. */
 export const colors = picocolors.createColors(process.stdout.isTTY === true && !process.env["NO_COLOR"]);
 
 export const print = (text: string): void => void process.stdout.write(`${printable(text)}\n`);
@@ -21,13 +21,13 @@ export const note = (text: string): void =>
  */
 const invisible = "\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{DI}";
 
-/** Matches each colour that commands use, and each invisible character. Colours may stay, even in foreign text; the others are escaped. */
+/** Matches each colour that commands use, and each invisible character. Colours may stay, even in foreign text. Invisible characters are escaped. */
 const colourOrInvisible = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|(?![\\n\\t])[${invisible}]`, "gu");
 const anyInvisible = new RegExp(`[${invisible}]`, "gu");
 
 /**
  * Foreign text (a KV value, a token's claim, a Pod's answer) must not move the cursor, clear the screen or write to the clipboard of the operator's
- * terminal (CWE-150), and must not read as other text than it is. We escape as JSON and YAML do, so a printed file still says the same.
+ * terminal (CWE-150), and must not look like a different text. We escape as JSON and YAML do, so a topology that podctl prints keeps its values.
  */
 const printable = (text: string): string =>
   text.replaceAll(colourOrInvisible, (found) =>
@@ -45,7 +45,7 @@ export const inOneLine = (text: string): string =>
 
 /** Formats `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");
-/** `1 key`, `2 keys`. */
+/** Returns a number with its noun, such as `1 key` or `2 keys`. */
 export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
 
 type Progress = {
@@ -54,7 +54,7 @@ type Progress = {
   readonly end: () => void;
 };
 
-/** Work that is done sooner shows no progress. */
+/** Work that takes less time than this shows no progress. */
 const firstLineMs = 1_500;
 const lineEveryMs = 2_000;
 const barEveryMs = 100;

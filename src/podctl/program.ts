@@ -45,9 +45,9 @@ export const createProgram = (): Command =>
     .addHelpText(
       "after",
       `
-You describe the directory in a file (topology.yaml) that you keep in a repository of your own. \`plan\` shows what applying it would
-change, and \`apply\` writes it to KV. Without --env and $CLOUDFLARE_ENV, all commands work on the running local stack (\`npm start\`). With --env they work on the KV namespace in
-[env.<name>] of wrangler.toml, with the API token in PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and
-docs/deploy.md lists the variables that podctl reads.`,
+You describe the directory in a topology file (topology.yaml), which you keep in a repository of your own. \`apply\` writes this file
+to KV, and \`plan\` shows beforehand what \`apply\` would change. Without --env and $CLOUDFLARE_ENV, all commands work on the running
+local stack (\`npm start\`). With --env they work on the KV namespace in [env.<name>] of wrangler.toml, with the API token in
+PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();

@@ -40,7 +40,10 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
   return bytesBefore === null ? null : (bytes) => leastUploadMs + Math.ceil((bytesBefore + bytes) / uploadBytesPerMs);
 }
 
-/** The ping that then decides takes up to a second, so the service is judged when the deadline of a read passes. */
+/**
+ * After the third failure in a row, the edge pings the service for up to a second before it judges. So it has judged when the deadline of a read
+ * passes.
+ */
 const silentAfterMs = deadlinesMs.read - 1_000;
 
 /** Returns after how many milliseconds of silence a call counts as a failure of the service. Null means never, because a list or a write may take long. */

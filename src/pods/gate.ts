@@ -1,3 +1,4 @@
+import type { Renamed } from "../directory/aliases.ts";
 import { type Client, fits, type ParsedCidrs, readClient } from "../directory/clients.ts";
 import type { Pod } from "../directory/directory.ts";
 import type { ClientRules } from "../directory/group-settings.ts";
@@ -12,7 +13,7 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** Who asks. Where the client is gets read only if the group has a rule about its clients. */
+/** Who asks. The client's place is read only if the group has a rule about its clients. */
 export type Visit = {
   readonly request: Pick<Request, "headers" | "cf">;
   readonly services: { readonly parsedCidrs: ParsedCidrs };
@@ -20,19 +21,20 @@ export type Visit = {
 
 /**
  * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
- * move, or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name yesterday would be lost. It then
- * also refuses all requests for a name without a Pod as "directory". "Name unknown" could be wrong, because the name may have been assigned after our copy
- * was read.
+ * move, an old name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name
+ * yesterday would be lost. It then also refuses every request for a name without a Pod, and says that the directory cannot be read. The answer "name
+ * unknown" could be wrong, because the name may have been assigned after our copy was read.
  */
 export function passGate(
   method: string,
-  { pod, assignment, moving, blocked, stale }: Resolution,
+  { pod, renamed, assignment, moving, blocked, stale }: Resolution,
   visit: Visit,
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
   const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
   if (refused !== null) return err(refused);
+  if (renamed !== null && !isRead(method)) return err(refuseRenamed(renamed, pod));
   const passed = passPod(method, pod);
   return passed.ok && moving !== null && !isRead(method) ? passMove(passed.value, moving) : passed;
 }
@@ -59,7 +61,7 @@ const isBeingMoved = "is being moved to another registry; pushes work again in a
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
   refusesWrites(moving) ? err({ reason: "moving", text: `${moving.prefix} ${isBeingMoved}`, pod: pod.id }) : ok(pod);
 
-/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint asks this too. */
+/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint uses this function too. */
 export function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {
   if (clients === undefined || admits(clients, readClient(visit.request), visit.services.parsedCidrs)) return null;
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
@@ -70,6 +72,12 @@ function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: Parse
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));
 }
+
+const refuseRenamed = ({ from, to }: Renamed, pod: Pod | null): Refusal => ({
+  reason: "renamed",
+  text: `"${from}" is now "${to}"; push to that name`,
+  ...(pod === null ? {} : { pod: pod.id }),
+});
 
 function refuseWrite(method: string, assignment: AssignmentRecord): Refusal | null {
   if (assignment.state !== "read-only" || isRead(method)) return null;

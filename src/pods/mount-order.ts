@@ -13,7 +13,7 @@ export const mountLimits = {
   cleanUpMs: 5_000,
 } as const;
 
-/** A form that is not longer holds a token of 32 KB, which is the longest that the edge takes. */
+/** A sealed order of this length has room for a token of 32 KB, the longest that the edge takes. */
 export const MAX_ORDER_CHARACTERS = 96 * 1024;
 
 /** Orders a Pod's gateway to copy one blob from another Pod's store into its own registry. */
@@ -34,7 +34,7 @@ export type MountOrder = {
   readonly copyMs: number;
 };
 
-/** A gateway begins its work when the order comes. The rest is for clocks that differ. */
+/** A gateway begins its work when the order comes, so seconds would be enough. The rest allows for clocks that differ. */
 const lifeSeconds = 300;
 const kind = "mount-order";
 

@@ -34,10 +34,12 @@ export async function settleMount(
   const { from } = endpoint.mount;
   // `origin` is a hint that go-containerregistry sends together with `from`.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
-  if (from.kind === "unusable" || !mayPull(from.name)) return plain;
+  if (from.kind === "unusable") return plain;
   const source = await resolvePod(directory, { name: from.name, chosenBy: chosenBy(from.name) });
   if (!source.ok) return plain;
-  // A mount must not make a repository readable under another name if the gate refuses its reads.
+  // If the gate refuses reads of the source, a mount must not make its blobs readable in another repository.
   const readable = passGate("GET", source.value, visit);
-  return readable.ok && readable.value.id === pod.id ? endpoint : plain;
+  const name = source.value.renamed?.to ?? from.name;
+  if (!readable.ok || readable.value.id !== pod.id || !mayPull(name)) return plain;
+  return { ...endpoint, mount: { ...endpoint.mount, from: { kind: "name", name } } };
 }

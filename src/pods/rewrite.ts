@@ -3,6 +3,7 @@ import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { dropHopByHop, notAPage } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PushGateway, pushLocation } from "./push-location.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
@@ -11,6 +12,8 @@ import { bytesOfRange } from "./upload-size.ts";
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
+  /** The old name under which the client knows the repository. Null if it has only one name. */
+  readonly oldName: RepositoryName | null;
   /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;

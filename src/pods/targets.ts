@@ -1,7 +1,8 @@
 import type { Pod } from "../directory/directory.ts";
-import { type Endpoint, hasRepository, mountParameters, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { type Endpoint, formatPath, hasRepository, mountParameters, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
+import type { RepositoryName } from "../oci/repository-name.ts";
 
 /** What a client asked for, and which Pod it asked. The places that the answer names are checked against both. */
 export type Asked = {
@@ -9,6 +10,8 @@ export type Asked = {
   readonly endpoint: RegistryEndpoint;
   /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
   readonly edgeOrigin: string;
+  /** The old name under which the client knows the repository. Absent if it has only one name. */
+  readonly oldName?: RepositoryName | null;
 };
 
 /** Where a URL in an answer leads, as path and query on the edge. */
@@ -76,8 +79,12 @@ function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Targ
   const parsed = parseEndpoint(method, url);
   if (!parsed.ok || !kinds.includes(parsed.value.kind)) return null;
   if (nameOf(parsed.value) !== nameOf(asked.endpoint)) return null;
-  return { path: url.pathname, query: url.search.slice(1), endpoint: parsed.value };
+  return { path: pathFor(parsed.value, url, asked), query: url.search.slice(1), endpoint: parsed.value };
 }
+
+/** A client that asked for an old name goes on with that name, because its token request is for that name. */
+const pathFor = (endpoint: Endpoint, { pathname }: URL, { oldName = null }: Asked): string =>
+  oldName === null || !hasRepository(endpoint) ? pathname : formatPath({ ...endpoint, name: oldName });
 
 const nameOf = (endpoint: Endpoint): string | null => (hasRepository(endpoint) ? endpoint.name : null);
 

@@ -8,8 +8,8 @@ type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
 /** The first row that fits counts. Each row says what the client's own code does. */
 const clients: readonly Row[] = [
-  // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older versions sent their token
-  // there.
+  // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older versions sent their
+  // token to that host.
   { userAgent: /\boras(-go)?\b/i, travel: "stays" },
   // Helm ≥ 3.21.1 and ≥ 4.2.1 use such an oras-go, but their User-Agent does not name it.
   { userAgent: /^helm\//i, travel: "stays" },
@@ -21,7 +21,7 @@ const clients: readonly Row[] = [
   { userAgent: /\bcontainerd\/|^buildkit\//i, travel: "goes" },
   // go-containerregistry (pkg/v1/remote/transport/bearer.go) sends its token only to the registry's own host. crane, kaniko, ko and cosign use it.
   { userAgent: /\bgo-containerregistry\b/i, travel: "goes" },
-  // regclient (internal/reghttp) asks for credentials per host.
+  // regclient (internal/reghttp) asks for credentials per host, so it sends a registry's token to no other host.
   { userAgent: /^regclient\//i, travel: "goes" },
 ];
 

@@ -8,7 +8,7 @@ import { epochSeconds } from "./window.ts";
 
 /**
  * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The rule says how long a token lives, so the time in the token
- * is the end of the URL minus the rule's lifetime.
+ * is the time when the URL expires minus that lifetime.
  */
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {

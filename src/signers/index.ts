@@ -44,7 +44,10 @@ export type Store = v.InferOutput<typeof storeSchema>;
 /** A store that the edge makes URLs for. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
-/** Returns the signer of a store's scheme. The types do not show that signer and store fit, but the schema of the same scheme parsed the store. */
+/**
+ * Returns the signer of a store's scheme. The types cannot show that the signer fits the store. It does fit, because the schema of the same scheme
+ * has parsed the store.
+ */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
 /** The scheme, host and port that the clients of a store connect to; null if the Pod's own redirect says where. */

@@ -3,8 +3,8 @@ export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 /** Within one window, a blob is signed with the same URL again, so parallel ranges and retries share the URL. */
 const windowMs = 600_000;
 /**
- * A URL lives at least this long after it is handed out. This is as long as a registry's own URL lives in all. A slow client queues its layers,
- * Dragonfly keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
+ * A URL lives at least this long after it is handed out. A registry's own URL lives for the same time. Clients need this time: a slow client queues
+ * its layers, Dragonfly keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
  */
 const minLifeMs = 1_200_000;
 

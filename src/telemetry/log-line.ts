@@ -60,7 +60,7 @@ export type Trace = {
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
-  /** The part of all such requests that get a line, above 0 and at most 1. The line counts for `1 / sample` requests. */
+  /** The share of requests like this one that get a line, above 0 and at most 1. The line counts for `1 / sample` requests. */
   readonly sample: number;
   readonly method: string;
   readonly path: string;

@@ -1,8 +1,8 @@
 import type { Outcome } from "./log-line.ts";
 
-/** By what chance an ordinary request gets a line. */
+/** How probable it is that an ordinary request gets a line. */
 export type Sampling = {
-  /** The part of the ordinary requests that get a line, from 0 to 1. */
+  /** The share of the ordinary requests that get a line, from 0 to 1. */
   readonly rate: () => number;
   /** A new number for each request, from 0 up to but not including 1. */
   readonly random: () => number;
@@ -24,8 +24,9 @@ export function drawSample(answered: Answered, { rate, random }: Sampling): numb
 const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"];
 
 /**
- * Whether an answer would not have been given if all were well. The challenge that starts every pull and the 404 that comes before every push are ordinary. A
- * refusal is ordinary if its client was told all of the reason, because anyone can send a wrong request. If only the log gets the cause, it always gets it.
+ * Whether an answer shows that something is wrong. The challenge that starts every pull and the 404 that comes before every push are ordinary. A
+ * refusal is ordinary if its client was told all of the reason, because anyone can send a wrong request. A refusal whose cause only the log gets is a
+ * fault, so that the log always has the cause.
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
   status >= 500 || faults.includes(outcome) || (outcome === "refused" && cause !== undefined);

@@ -22,7 +22,7 @@ export type GracePorts = Omit<AskPorts, "signal"> & {
   readonly maxRepositories: number;
 };
 
-/** docker gives up after 15 s, so a token service counts as failing if it has not answered after this time. */
+/** If a token service has not answered after this time, it counts as failing. The time is shorter than the 15 s after which docker gives up. */
 const silentAfterMs = 10_000;
 
 /**
@@ -56,7 +56,7 @@ export async function grantByEdge(
 ): Promise<PodAnswer | null> {
   const { grants, config, now, trace, maxRepositories } = ports;
   const asker = askerOf(question, request, ports);
-  // Only a Pod may let anyone write.
+  // The edge itself never grants a write. Only the Pod may do that.
   if (asker === null || question.decides) return null;
   const { pod } = question;
   const found = await grants.find(asker, pulled(question.scopes).slice(0, maxRepositories));

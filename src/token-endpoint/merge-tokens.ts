@@ -9,7 +9,7 @@ import type { TokenRequest } from "./request.ts";
 
 /** A token lacks a Pod's part if that Pod is down, or if the request has too many names. Such a token lives only this long, so that clients ask again soon. */
 const incompleteLifeSeconds = 60;
-/** A bundle lives as long as its first part, so a part that ends sooner than this would make clients ask again for all of them. */
+/** A bundle ends when the first of its parts ends. So a part that ends sooner than this would make clients ask again for all parts. */
 const leastLifeSeconds = 30;
 
 /**
@@ -23,9 +23,10 @@ const wrongCredentials: OciError = {
 };
 
 /**
- * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses more than pull, its refusal is the answer; of several such
- * Pods, the first in request order decides. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a second
- * name). So are pulls that end within seconds, unless nothing else is granted. If nothing is granted, the first refusal is the answer.
+ * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses more than pull, its refusal is the answer; of several
+ * such Pods, the first in request order decides. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a
+ * second name). Granted pulls whose part ends within seconds are left out too, unless nothing else is granted. If nothing is granted, the first
+ * refusal is the answer.
  */
 export async function mergeTokens(
   asked: readonly Asked[],

@@ -50,7 +50,10 @@ type Grouped = {
 export type PlanPorts = { readonly directory: Directory; readonly visit: Visit };
 
 const MAX_PODS = 5;
-/** Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were. */
+/**
+ * Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were pulled here
+ * before.
+ */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxKeys: 400 };
 /** Enough for 200 names of five components. */
 export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
@@ -64,9 +67,9 @@ const noLogin: OciError = {
 };
 
 /**
- * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without scopes.
- * A scope of a group that the client may not use counts like a scope that a Pod refuses: it is the answer if it asks for more than pull, or if it is all.
- * `bounds` are those of a user if the credentials are known to be good.
+ * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without
+ * scopes. A scope of a group that the client may not use counts like a scope that a Pod refuses: the group's refusal is the answer if the scope asks
+ * for more than pull, or if no other scope has a Pod. `bounds` are those of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
@@ -125,8 +128,8 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we asked no
- * Pod then, a made-up password would show which names have no Pod.
+ * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we
+ * asked no Pod in that case, a made-up password would show which names have no Pod.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
@@ -151,8 +154,8 @@ type Lookup = PlanPorts & {
 };
 
 /**
- * Groups the scopes by Pod, in request order. A scope that is malformed or has no Pod is left out, as a token service leaves out what it denies. So is a
- * scope of a group that the client may not use.
+ * Groups the scopes by Pod, in request order, each under the name that the repository has at its Pod. A scope that is malformed or has no Pod is left
+ * out, as a token service leaves out what it denies. A scope of a group that the client may not use goes into `denied`.
  */
 async function assignScopes(
   scopes: readonly Access[],
@@ -178,18 +181,19 @@ async function assignScopes(
   const moved: { readonly scope: Access; readonly other: PodId }[] = [];
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
-    const assignment = name === null ? null : (pods.value.get(name)?.assignment ?? null);
+    const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
     const refusal = assignment === null ? null : refuseClient(assignment, visit);
     if (refusal !== null) {
       denied.push({ scope, refusal });
       continue;
     }
-    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(scope);
+    const own = renamed === null ? scope : { ...scope, name: renamed.to };
+    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(own);
     const moving = name === null ? null : (pods.value.get(name)?.moving ?? null);
-    if (moving !== null) moved.push({ scope, other: moving.other });
+    if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
-    // A bundle with more parts would not be read.
+    // The edge would not read a bundle with more parts.
     if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });

@@ -74,7 +74,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {
         const path = await pathOf(asker, repository);
-        // Strangers can ask for endless names, so their refusals are kept only if the grant is remembered, or may be.
+        // Strangers can ask for endless names, so their refusals are kept only if a grant is remembered, or if the cache cannot say whether one is.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
         // The grant itself is overwritten too, because the cache may lose the tombstone first.
         await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
@@ -94,8 +94,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
 type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
 /**
- * JSON keeps the fields apart, whatever they contain. The token service's URL is one of them, because another token service of the Pod has granted nothing
- * yet.
+ * JSON keeps the fields apart, whatever they contain. The token service's URL is one of them, because a Pod that gets another token service has no
+ * grants from that service yet.
  */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);

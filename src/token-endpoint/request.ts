@@ -20,7 +20,10 @@ export type TokenRequest = {
   readonly forwarded: Readonly<Record<string, string>>;
 };
 
-/** Some clients ask for every repository that they have touched (regclient). A URL has room for fewer, because Cloudflare's limit is 16 KB. */
+/**
+ * Some clients ask for every repository that they have touched (regclient). A URL has room for fewer names than this, because Cloudflare's limit is
+ * 16 KB.
+ */
 const MAX_SCOPES = 200;
 const MAX_FORM_BYTES = 64 * 1024;
 const passedByGet = ["account", "client_id"];
@@ -61,7 +64,7 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   // Some token services fail at a control character, which would tell a stranger that there was a Pod to ask.
   const passed = [...parameters].filter(([name, value]) => passedNames.includes(name) && isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));
-  // A password in a query does not count, because no Pod is sent it.
+  // A password in a query does not count, because the edge sends it to no Pod.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;
   const anonymous = authorization === null && formSecret === null;
   const secret = passwordOf(authorization) ?? formSecret;
@@ -69,7 +72,9 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   return ok({ method: isForm ? "POST" : "GET", scopes, anonymous, authorization, secret, passed, forwarded });
 }
 
-/** They only describe the client. A proxy may answer 502 to a longer URL, and Pods need no more of them. */
+/**
+ * These parameters only describe the client, so a Pod can do without them. We leave a longer value out, because a proxy may answer 502 to a long URL.
+ */
 const describing = ["account", "client_id"];
 const MAX_DESCRIBING_CHARACTERS = 256;
 

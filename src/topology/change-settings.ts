@@ -35,7 +35,7 @@ function changeOne(assignment: Members, change: string): Result<Members, string>
   const value = text === "" ? ok(undefined) : parseValue(key, text);
   if (!value.ok) return value;
   if (key === "state" && value.value !== "read-only") {
-    // The reason is about the state that ends.
+    // The old reason is dropped, because it is about the state that ends.
     const { reason: _, ...rest } = assignment;
     return ok({ ...rest, state: value.value ?? "active" });
   }
@@ -82,7 +82,7 @@ function withMember(members: Members, name: string, value: unknown): Members {
 }
 
 function checked(assignment: Members): Result<Members, string> {
-  // The schema would only say that an active group has no such member.
+  // We check this before the schema does, because the schema would only say that an active group has no such member.
   if ("reason" in assignment && assignment["state"] === "active") return err(`reason: ${needlessReason}`);
   const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...assignment });
   const [mistake] = parsed.success ? settingsMistakes(parsed.output) : parsed.issues.map(mistakeOf);

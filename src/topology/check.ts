@@ -1,10 +1,11 @@
 /** Parses a topology's plain values: names must fit their grammar, and references must name Pods of the file. Pure. */
 import * as v from "valibot";
+import { maxAliases } from "../directory/aliases.ts";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";
 import { maxBlocks } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
-import { type Prefix, parsePrefix } from "../oci/repository-name.ts";
+import { type Prefix, parsePrefix, parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
 import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
@@ -31,12 +32,13 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
   const edgeHosts = [...rules.edgeHosts, ...(output.edge === undefined ? [] : [output.edge])];
   const mistakes: Mistake[] = [];
   // The names are read from the input, because valibot skips names like "constructor".
-  const given = input as Readonly<Record<"pods" | "assignments" | "blocks", object | undefined>>;
+  const given = input as Readonly<Record<"pods" | "assignments" | "blocks" | "aliases", object | undefined>>;
   const pods = podsOf(Object.keys(given.pods ?? {}), output.pods, mistakes);
   for (const [id, pod] of pods) mistakes.push(...checkPod(id, pod, { ...rules, edgeHosts }));
   const { assignments, settings } = assignmentsOf(given.assignments ?? {}, pods, mistakes);
   mistakes.push(...checkShared(pods), ...checkCidrs(pods, settings), ...checkEdge(output.edge));
   const blocks = blocksOf(given.blocks ?? {}, mistakes);
+  const aliases = aliasesOf(given.aliases ?? {}, mistakes);
   const { default: defaultPod, credentials, assignmentsFile } = output;
   if (defaultPod !== undefined && !pods.has(defaultPod as PodId)) {
     mistakes.push({ path: ["default"], at: "value", text: unknownPod(defaultPod, pods) });
@@ -48,6 +50,7 @@ export function checkTopology(input: unknown, rules: Rules): Result<CheckedTopol
     settings,
     assignmentsFile,
     blocks,
+    aliases,
     default: defaultPod as PodId | undefined,
     credentials,
   });
@@ -194,6 +197,26 @@ function blocksOf(input: object, mistakes: Mistake[]): ReadonlyMap<Prefix | Dige
     } else blocks.set(blocked.value, why);
   }
   return blocks;
+}
+
+function aliasesOf(input: object, mistakes: Mistake[]): Topology["aliases"] {
+  const entries = Object.entries(input) as [string, unknown][];
+  const aliases = new Map<RepositoryName, RepositoryName>();
+  const wrong = (name: string, at: Mistake["at"], text: string) => mistakes.push({ path: ["aliases", name], at, text });
+  if (entries.length > maxAliases) {
+    mistakes.push({ path: ["aliases"], at: "name", text: `has ${entries.length} names; want at most ${maxAliases}` });
+    return aliases;
+  }
+  for (const [text, given] of entries) {
+    const from = parseRepositoryName(text);
+    const to = typeof given === "string" ? parseRepositoryName(given) : err("is not a text; want a repository name");
+    if (!from.ok) wrong(text, "name", from.error);
+    else if (!to.ok) wrong(text, "value", to.error);
+    else if (Object.hasOwn(input, to.value)) {
+      wrong(text, "value", `${quote(to.value, [])} is an old name itself; want the name that the Pod has`);
+    } else aliases.set(from.value, to.value);
+  }
+  return aliases;
 }
 
 export const parseBlocked = (text: string): Result<Prefix | Digest, string> =>

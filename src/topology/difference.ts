@@ -15,7 +15,7 @@ export type Change =
 
 /**
  * Returns the change from the text in KV to the wanted record, or null if nothing has to change. `before` is null if KV has no such record. `after`
- * is null if none is wanted.
+ * is null if KV should have no such record.
  */
 export function changeOf(key: string, before: string | null, after: object | null): Change | null {
   if (after === null) return before === null ? null : { action: "delete", key, before, after };

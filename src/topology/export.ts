@@ -48,14 +48,15 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
       ...(assignmentsFile === undefined ? {} : { assignmentsFile }),
       ...(record?.default === undefined ? {} : { default: record.default }),
       credentials: record?.credentials ?? "own",
+      ...(record?.aliases === undefined ? {} : { aliases: record.aliases }),
       ...(blocked === undefined || blocked.size === 0 ? {} : { blocks: Object.fromEntries(blocked) }),
     }),
   });
 }
 
 /**
- * Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. A text with
- * other characters than ASCII's is in double quotes, so that whoever prints it may write any of them as an escape.
+ * Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. A text
+ * with other characters than ASCII's is in double quotes, because a program that prints the text may then write such a character as an escape.
  */
 export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });

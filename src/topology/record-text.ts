@@ -36,7 +36,7 @@ export function metadataOf(value: string): unknown {
 }
 
 /** The content of a directory record, without when and by whom it was written. */
-export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials" | "depth">;
+export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials" | "aliases" | "depth">;
 
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
@@ -78,9 +78,7 @@ const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] 
 /** Whether the edge looks up prefixes of this many components. */
 export const isWithin = (components: number, { depth = MAX_PREFIX_COMPONENTS }: Depth): boolean => components <= depth;
 
-export const contentOf = ({ pods, default: defaultPod, credentials, depth }: DirectoryContent): DirectoryContent => ({
-  pods,
-  default: defaultPod,
-  credentials,
-  depth,
-});
+export const contentOf = (directory: DirectoryContent): DirectoryContent => {
+  const { pods, default: defaultPod, credentials, aliases, depth } = directory;
+  return { pods, default: defaultPod, credentials, ...(aliases === undefined ? {} : { aliases }), depth };
+};

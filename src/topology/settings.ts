@@ -81,7 +81,10 @@ function fitsAll(when: When): boolean {
 const membersOf = (when: When): readonly string[] =>
   Object.entries(when).flatMap(([member, entries]) => (entries === undefined ? [] : [member]));
 
-/** Joins the conditions on the same single member into one, because two halves of all addresses are all addresses. */
+/**
+ * Joins the conditions that have only one member, and the same one, into one condition. Two conditions may each have half of all addresses, and
+ * together they have all.
+ */
 function joined(list: readonly When[]): readonly When[] {
   const single = Map.groupBy(list, (when) => membersOf(when).join());
   return [...single].flatMap(([members, some]): readonly When[] => {

@@ -15,7 +15,7 @@ import type { PodId } from "../directory/pod-id.ts";
 import { podFields } from "../directory/records.ts";
 import type { PlainHttp } from "../lib/address.ts";
 import type { Digest } from "../oci/digest.ts";
-import { componentsOf, type Prefix } from "../oci/repository-name.ts";
+import { componentsOf, type Prefix, type RepositoryName } from "../oci/repository-name.ts";
 import { cloudPaths } from "./cloud-formats.ts";
 import type { GroupSettings } from "./settings.ts";
 
@@ -48,6 +48,8 @@ export const topologySchema = v.strictObject({
   clouds: v.optional(cloudPaths, {}),
   default: v.optional(v.string()),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
+  /** The new names of renamed repositories, by their old names. */
+  aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
   /** The edge's host name, needed to check the blob hosts if wrangler.toml has no route. */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
@@ -82,11 +84,13 @@ export type Topology = {
   /** The settings of the groups that have any. Each of these prefixes has an assignment, too. */
   readonly settings: ReadonlyMap<Prefix, GroupSettings>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
+  /** The new names of renamed repositories, by their old names. */
+  readonly aliases: ReadonlyMap<RepositoryName, RepositoryName>;
   readonly default?: PodId | undefined;
   readonly credentials: "own" | "shared";
 };
 
-/** Yields every record that a topology asks for, with its key. The write adds the revision and the time. */
+/** Yields every record that a topology asks for, with its key. The revision and the time are added when the records are written. */
 export function* topologyRecords(topology: Topology): Generator<Entry> {
   yield* otherRecords(topology);
   const routeOf = createRouteOf(topology);
@@ -132,7 +136,8 @@ const depthOf = (prefixes: Iterable<Prefix>): number => {
   return depth;
 };
 
-function* otherRecords({ pods, assignments, blocks, default: defaultPod, credentials }: Topology): Generator<Entry> {
+function* otherRecords(topology: Topology): Generator<Entry> {
+  const { pods, assignments, blocks, aliases, default: defaultPod, credentials } = topology;
   for (const [id, { cells, ...pod }] of pods) {
     yield [podKey(id), pod];
     for (const key of pod.keys) yield [tokenKeyKey(key.kid), { pod: id }];
@@ -141,6 +146,12 @@ function* otherRecords({ pods, assignments, blocks, default: defaultPod, credent
   if (blocks.size > 0) yield [blocksKey, { blocks: Object.fromEntries(blocks) }];
   yield [
     directoryKey,
-    { pods: [...pods.keys()], default: defaultPod, credentials, depth: depthOf(assignments.keys()) },
+    {
+      pods: [...pods.keys()],
+      default: defaultPod,
+      credentials,
+      ...(aliases.size === 0 ? {} : { aliases: Object.fromEntries(aliases) }),
+      depth: depthOf(assignments.keys()),
+    },
   ];
 }

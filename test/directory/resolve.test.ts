@@ -111,6 +111,55 @@ describe("resolvePod", () => {
     expect(await resolve("acme/team/app")).toBe("pod-a");
   });
 
+  describe("renamed repository", () => {
+    const renamedTo = (aliases: Readonly<Record<string, string>>) => ({
+      ...records,
+      directory: { v: 1, revision: 1, depth: 2, aliases },
+    });
+
+    test("an old name resolves to the Pod of its new name, whatever its own prefix says", async () => {
+      await put(renamedTo({ "acme/team/app": "acme/app", "hooli/app": "acme/team/app2", hooli: "nowhere/app" }));
+      expect(
+        await Promise.all(["acme/team/app", "hooli/app", "hooli", "acme/team/app/sub"].map((name) => resolve(name))),
+      ).toEqual([...["pod-a", "pod-b", null, "pod-b"]]);
+    });
+
+    test("a name that was not renamed reads the same keys as without old names", async () => {
+      await put({ ...records, directory: { v: 1, revision: 1, depth: 2 } });
+      await resolve("acme/app");
+      const { kvReads, kvKeys } = isolate.trace;
+      isolate = startIsolate(kv.kv);
+      await put(renamedTo({ "acme/old": "acme/new" }));
+      expect([await resolve("acme/app"), isolate.trace]).toEqual(["pod-a", { kvReads, kvKeys }]);
+    });
+
+    test("an old name costs one read more only when the isolate first sees that it was renamed", async () => {
+      await put(renamedTo({ "hooli/old": "acme/app" }));
+      expect([await resolve("hooli/old"), isolate.trace.kvReads]).toEqual(["pod-a", 3]);
+      isolate.nowMs += 31_000;
+      expect([await resolve("hooli/old"), isolate.trace.kvReads]).toEqual(["pod-a", 5]);
+    });
+
+    test("a new name is found as soon as the isolate sees it, and no longer once it is gone", async () => {
+      await put({ ...records, directory: { v: 1, revision: 1, depth: 2 } });
+      expect(await resolve("hooli/old")).toBeNull();
+      await put(renamedTo({ "hooli/old": "acme/team/new" }));
+      isolate.nowMs += 31_000;
+      expect(await resolve("hooli/old")).toBe("pod-b");
+      await put(renamedTo({ "hooli/old": "acme/new" }));
+      isolate.nowMs += 31_000;
+      expect(await resolve("hooli/old")).toBe("pod-a");
+      await put(renamedTo({}));
+      isolate.nowMs += 31_000;
+      expect(await resolve("hooli/old")).toBeNull();
+    });
+
+    test("a name that JavaScript has as a property of all objects is an old name only if the record says so", async () => {
+      await put({ ...records, directory: '{"v":1,"revision":1,"aliases":{"constructor":"acme/app"}}' });
+      expect([await resolve("constructor"), await resolve("valueof")]).toEqual(["pod-a", null]);
+    });
+  });
+
   test("a block of a prefix that JavaScript has as a property of all objects holds, and no other such name is blocked", async () => {
     await put({
       ...records,
@@ -138,6 +187,12 @@ describe("resolvePod", () => {
     ["a later schema", { "route/acme": { ...active("pod-a"), v: 2 } }, /"route\/acme" is wrong at/],
     ["an unknown state", { "route/acme": { ...active("pod-a"), state: "gone" } }, /"route\/acme" is wrong at "state"/],
     ["a depth of 0", { directory: { v: 1, revision: 1, depth: 0 } }, /"directory" is wrong at "depth"/],
+    ["an old name that is none", { directory: { v: 1, revision: 1, aliases: { Acme: "acme" } } }, /wrong at "aliases"/],
+    [
+      "a new name that is none",
+      { directory: { v: 1, revision: 1, aliases: { acme: "acme//app" } } },
+      /wrong at "aliases"/,
+    ],
     ["a block without a text", { blocks: { v: 1, revision: 1, blocks: { acme: 1 } } }, /"blocks" is wrong at "blocks"/],
     [
       "more blocks than 10,000",

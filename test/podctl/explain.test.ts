@@ -124,6 +124,31 @@ describe("explain:", () => {
     }
   });
 
+  test("an old name shows its new one, by which the Pod gets the request and the token is read", async () => {
+    const directory = {
+      v: 1,
+      revision: 2,
+      pods: ["pod-a", "pod-b"],
+      default: "pod-a",
+      credentials: "shared",
+      depth: 1,
+    };
+    await stack.current.putKv(
+      "directory",
+      JSON.stringify({ ...directory, aliases: { "hooli/old": "globex/private" } }),
+    );
+    const token = await createClient(stack.current.edge).token(["repository:globex/private:pull"]);
+    const steps = await explain("GET", "/v2/hooli/old/tags/list", { token });
+    expect([result(steps, "renamed"), result(steps, "grant")]).toEqual([
+      "to globex/private, and so the Pod gets it",
+      "covers the scopes",
+    ]);
+    expect(lines(steps, "answer")).toEqual([expect.stringContaining("/v2/globex/private/tags/list")]);
+    const written = await explain("PUT", "/v2/hooli/old/manifests/1");
+    expect(result(written, "answer")).toBe('403 DENIED: "hooli/old" is now "globex/private"; push to that name');
+    await stack.current.putKv("directory", JSON.stringify(directory));
+  });
+
   test("a mount from another Pod becomes an upload, and a mount from the same Pod stays", async () => {
     const mount = (from: string) => explain("POST", `/v2/acme/app/blobs/uploads/?mount=${digest}&from=${from}`);
     expect(lines(await mount("globex/app"), "answer")).toEqual([
@@ -274,6 +299,7 @@ describe("podctl as a command:", () => {
       state: "active",
       assignment: null,
       blocked: null,
+      renamedTo: null,
       group: null,
     });
     const wrong = await run(["resolve", "Acme"]);

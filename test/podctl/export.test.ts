@@ -67,6 +67,11 @@ const topology = podIds.chain((ids) =>
     ),
     assignments: fc.dictionary(prefix, fc.oneof(fc.constantFrom(...ids), withSettings(ids))),
     blocks: fc.dictionary(fc.oneof(prefix, digest), words),
+    aliases: fc.dictionary(
+      repositoryName.map((name) => `old/${name}`.slice(0, 255)).filter((name) => !name.endsWith("/")),
+      repositoryName.filter((name) => !name.startsWith("old/")),
+      { maxKeys: 5 },
+    ),
     default: fc.option(fc.constantFrom(...ids), { nil: undefined }),
     credentials: fc.constantFrom("own", "shared"),
   }),

@@ -190,6 +190,13 @@ describe("replay, two directories under the same traffic:", () => {
     expect(await movesOf({ clients: { allow: [{ asns: [64500] }] } })).toEqual({ "pod-a → pod-a (client-denied)": 5 });
   });
 
+  test("a renamed repository differs by the name under which its Pod gets it, and its writes are refused", async () => {
+    const after = mapOf({ acme: "pod-a" }, { directory: { revision: 2, aliases: { "acme/app": "acme/new" } } });
+    const lines = [common("GET", "/v2/acme/app/manifests/1"), common("PUT", "/v2/acme/app/manifests/1")];
+    const { byMove } = await compare(lines, mapOf({ acme: "pod-a" }), after);
+    expect(Object.fromEntries(byMove)).toEqual({ "pod-a → pod-a, as acme/new": 1, "pod-a → pod-a (renamed)": 1 });
+  });
+
   test("at most 10,000 names that differ are kept, and all requests are counted", async () => {
     const lines = Array.from({ length: 12_000 }, (_, index) => common("GET", `/v2/acme/app${index}/manifests/1`));
     const { differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), mapOf({ acme: "pod-b" }));

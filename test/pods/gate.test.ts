@@ -19,7 +19,11 @@ const visitFrom = (place: Place) => ({
 });
 const ask = (method: string, settings: object, place: Place = {}) => {
   const assignment = v.parse(assignmentRecord, { v: 1, pod: "pod-a", revision: 1, state: "active", ...settings });
-  return passGate(method, { pod, assignment, moving: null, blocked: null, stale: null }, visitFrom(place));
+  return passGate(
+    method,
+    { pod, renamed: null, assignment, moving: null, blocked: null, stale: null },
+    visitFrom(place),
+  );
 };
 
 const office = [{ cidrs: ["192.0.2.0/24", "2001:db8:1::/48"] }];
@@ -98,7 +102,7 @@ test("a block comes before a group's settings, and they come before the Pod's st
   });
   const down = { ...pod, state: "down" } as Pod;
   const gate = (blocked: string | null) =>
-    passGate("GET", { pod: down, assignment, moving: null, blocked, stale: null }, visitFrom({}));
+    passGate("GET", { pod: down, renamed: null, assignment, moving: null, blocked, stale: null }, visitFrom({}));
   expect(gate("leaked")).toMatchObject({ error: { reason: "blocked" } });
   expect(gate(null)).toMatchObject({ error: { reason: "client-denied" } });
 });

@@ -110,6 +110,37 @@ describe("mount from another Pod", () => {
     expect((await mount({ name: "public", digest: layer?.digest ?? "", from: "globex/hello" })).status).toBe(201);
   });
 
+  test("a source under its old name is mounted, and neither Pod sees that name", async () => {
+    const digest = await pushBlob(stack.current, "globex/source", "a layer of a renamed repository");
+    await withRecord(
+      "directory",
+      (record) => ({ ...record, aliases: { "hooli/source": "globex/source" } }),
+      async () => {
+        expect((await mount({ name: "from-old", digest, from: "hooli/source" })).status).toBe(201);
+        const seen = [...stack.current.seen("pod-a", "registry"), ...stack.current.seen("pod-b", "registry")];
+        expect(seen.map(({ path }) => path).join()).not.toContain("hooli");
+      },
+    );
+  });
+
+  test("a source in a group that the client may not use is not mounted", async () => {
+    const text = "a layer for the office";
+    const digest = await pushBlob(stack.current, "globex/source", text);
+    const outside = { "User-Agent": oras, "CF-Connecting-IP": "198.51.100.7" };
+    await withRecord(
+      "route/globex",
+      (record) => ({ ...record, clients: { allow: [{ cidrs: ["192.0.2.0/24"] }] } }),
+      async () => {
+        const mounted = await mount({ name: "outside", digest }, ["repository:globex/source:pull"], outside);
+        expect(await lastLine()).toMatchObject({
+          notMounted: "the source: this repository may not be used from your network",
+        });
+        await expectOrdinaryUpload(mounted, text);
+        expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+      },
+    );
+  });
+
   test("a source in a read-only Pod is mounted", async () => {
     const digest = await pushBlob(stack.current, "globex/source", "a layer of a read-only Pod");
     await withRecord(

@@ -17,7 +17,7 @@ export type SigningKeys = Readonly<Partial<Record<LocalPodId, SigningKey>>>;
 
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const satisfies Record<LocalPodId, string>;
 
-/** What the Pods are made of. */
+/** The storage and the registry of each Pod, as functions that start them. */
 export type BothParts = Readonly<Record<LocalPodId, PodParts>>;
 
 export function bothPartsOf(

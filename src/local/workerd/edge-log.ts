@@ -1,4 +1,4 @@
-/** The Worker's log. Every line is kept, and lines about requests also as records. Of the other lines, warnings and errors are printed. */
+/** The Worker's log. It keeps every line, and each line about a request also as a record. Of the other lines, it prints warnings and errors. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
 
@@ -80,7 +80,7 @@ export class EdgeLog {
     this.#messages = [];
   }
 
-  /** Returns the number of KV reads since the start, of the requests that have a line. `clear` does not reset this number. */
+  /** Returns how many KV reads the logged requests have made since the start. `clear` does not reset this number. */
   kvReads(): number {
     return this.#kvReads;
   }

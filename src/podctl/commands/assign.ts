@@ -14,7 +14,7 @@ type Options = TargetOptions & SmallChangeOptions;
 export function assignCommand(): Command {
   return withTarget(new Command("assign"))
     .description(
-      "Assigns a prefix of repository names to a Pod, at once and without a topology file. The group keeps its settings.",
+      "Assigns a prefix of repository names to a Pod, at once and without a topology file. If the prefix was assigned before, it keeps its settings.",
     )
     .argument("<prefix>", "whole components of a name, such as acme or acme/team")
     .argument("<pod>", "a Pod that is in KV already")
@@ -56,7 +56,7 @@ export function unassignCommand(): Command {
     });
 }
 
-/** The group's settings stay, whichever Pod it belongs to. Text that is not an assignment has none. */
+/** Returns the settings in an assignment, because they stay when the Pod changes. If the text is not an assignment, the group is only active. */
 function settingsIn(text: string | null): object {
   const record = text === null ? null : parseRecord("", text, assignmentRecord);
   if (record?.ok !== true) return { state: "active" };
@@ -65,7 +65,7 @@ function settingsIn(text: string | null): object {
 }
 
 export const inFileToo = `
-Make the same change in the topology file. Otherwise the next \`podctl apply\` undoes it.`;
+Make this change in the topology file, too. Otherwise the next \`podctl apply\` undoes it.`;
 
 async function refuseUnknownPod(target: Target, pod: PodId): Promise<void> {
   const kv = target.openKv();

@@ -21,8 +21,8 @@ export function blockCommand(): Command {
     .addHelpText(
       "after",
       `
-If you block the digest of a manifest, pulls by that digest end, but pulls by tag still work. To end those too, block the digests
-of the image's layers or the name of the repository. Signed URLs that clients already have stay valid for at most 30 minutes.
+If you block the digest of a manifest, pulls by that digest end, but pulls by tag still work. To end pulls by tag, too, block the
+digests of the image's layers or the name of the repository. Signed URLs that clients already have stay valid for at most 30 minutes.
 \`podctl apply\` never lifts a block; only \`podctl unblock\` does.`,
     )
     .action(async (text: string, { why, ...options }: Options & { readonly why: string }) => {

@@ -22,10 +22,11 @@ export function doctorCommand(): Command {
     .addHelpText(
       "after",
       `
-The edge signs the URLs for the storage checks. For this, podctl sends a token: set PODCTL_PROBE_TOKEN to the Worker's secret PROBE_TOKEN.
+To check the storage, podctl asks the edge for signed URLs and proves by a token that it may have them: set PODCTL_PROBE_TOKEN to the
+Worker's secret PROBE_TOKEN.
 PODCTL_USER and PODCTL_PASSWORD are the login of a user with the right to pull from each Pod's probe repository and, for --write, to push
 and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod and to the Pods that you
-name. On the local stack you do not need to set any of these variables.
+name in the command. On the local stack you do not need to set any of these variables.
 
   podctl doctor                    all Pods of the local stack
   podctl doctor pod-b --write      one Pod, with the checks that write

@@ -26,7 +26,10 @@ export function explainCommand(): Command {
     .argument("<method>", "GET, HEAD, PUT, …")
     .argument("<url>", "the request's URL, or only its path and query")
     .option("--token <token>", "the Bearer token that the client sends (or PODCTL_TOKEN); never printed")
-    .option("--country <code>", "the client's country, such as DE; the client's place decides which store serves it")
+    .option(
+      "--country <code>",
+      "the client's country, such as DE; a client's place decides which store serves the client",
+    )
     .option("--continent <code>", "the client's continent, such as EU")
     .option("--asn <number>", "the number of the client's network, such as 64500", parseAsn)
     .option("--colo <code>", "the client's Cloudflare location, such as FRA")
@@ -40,8 +43,8 @@ export function explainCommand(): Command {
   podctl explain POST '/v2/globex/app/blobs/uploads/?mount=sha256:…&from=acme/app'
   podctl explain GET '/jwt/auth?service=registry-edge&scope=repository:acme/app:pull'
 
-podctl sends nothing to a Pod; it assumes the Pod's answer (--pod-status). It needs no secret. The steps show the text that
-the edge would sign, with a placeholder for each secret in the text.`,
+podctl sends nothing to a Pod. It assumes that every Pod answers with the status of --pod-status. podctl needs no secret: the steps show
+the text that the edge would sign, with a placeholder for each secret in the text.`,
     )
     .action(async (method: string, text: string, options: Options) => {
       const target = await openTarget(options);

@@ -17,7 +17,7 @@ export function exportCommand(): Command {
     .description("Prints the directory in KV as a topology file. If you apply that file, nothing changes.")
     .option(
       "--assignments-file <path>",
-      "write the assignments to this file, one per line, and name it in the topology",
+      "write the assignments to this file, one per line, and name that file in the topology",
     )
     .option("--json", "the topology as JSON")
     .addHelpText(
@@ -25,7 +25,8 @@ export function exportCommand(): Command {
       `
   podctl export > topology.yaml
 
-The same KV always gives the same file. Its secrets are sealed. It does not have the comments of the file that was applied.`,
+As long as KV does not change, podctl prints the same file. The secrets in it are sealed. KV does not keep the comments of a topology
+file, so they are not printed.`,
     )
     .action(async ({ json, assignmentsFile, ...options }: Options) => {
       const target = await openTarget(options);

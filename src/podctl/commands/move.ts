@@ -31,9 +31,14 @@ export function moveCommand(): Command {
       "end a move that has settled, and delete the groups' manifests at the Pod from which they came",
     )
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
-    .option("--wait <seconds>", "how long each phase is given until every edge knows it", parseSeconds, 90)
+    .option(
+      "--wait <seconds>",
+      "how long podctl waits in each phase, so that every edge knows the phase",
+      parseSeconds,
+      90,
+    )
     .option("--state <folder>", "where the state of moves is saved", "moves")
-    .option("--overwrite", "remove or overwrite tags of the groups that the target has already")
+    .option("--overwrite", "remove or overwrite the tags at the new Pod that differ from those of the groups")
     .option("--take-over", "go on with a move that another operator has begun")
     .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
     .option("--yes", "do not ask for confirmation")
@@ -41,11 +46,12 @@ export function moveCommand(): Command {
     .addHelpText(
       "after",
       `
-A move has four phases: copy, freeze, switch and settle. Pushes are refused during freeze and switch. If the command ends in the middle, the
-same command goes on where it was. The group then stays in settle until --done, --cleanup or --back. docs/moves.md tells the whole story.
+A move has four phases: copy, freeze, switch and settle. Pushes are refused during freeze and switch. If the command is interrupted, run it
+again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. docs/moves.md tells the whole story.
 
-PODCTL_USER and PODCTL_PASSWORD are a user with all rights on the groups at both Pods, also for the catalog. If the Pods have different
-users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of these.
+PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
+have different users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of
+these variables.
 
   podctl move acme --to pod-b --plan
   podctl move acme --to pod-b

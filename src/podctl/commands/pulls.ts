@@ -14,7 +14,7 @@ export function pullsCommand(): Command {
     .description("Shows who pulled a digest, by the edge's log: user, address, client, repository, and when.")
     .argument("<digest>", "the digest of a manifest, an image index or a blob, such as sha256:…")
     .argument("<log...>", "files with the edge's own JSON lines; - is standard input")
-    .option("--since <time>", "leave out what was before, such as 2026-11-23 or 2026-11-23T08:00:00Z", parseTime)
+    .option("--since <time>", "leave out pulls before this time, such as 2026-11-23 or 2026-11-23T08:00:00Z", parseTime)
     .option("--json", "the result as JSON")
     .addHelpText(
       "after",
@@ -23,11 +23,11 @@ export function pullsCommand(): Command {
   zcat logs/*.gz | podctl pulls sha256:… -
 
 A pull by tag counts for the digest of the manifest that the tag led to. For an image of several platforms, a client first pulls the
-image index and then the manifest of its platform, so ask for either. The user is the \`sub\` of the token. A pull without a user is
-anonymous, or its token was one that only the Pod could check.
+image index and then the manifest of its platform, so you can ask for either digest. The user is the \`sub\` of the token. A pull has no
+user if it was anonymous, or if only the Pod could check its token.
 
-The edge gives a log line to only a part of the pulls (LOG_SAMPLE), and each line says to which part. podctl counts the pulls by it, but
-a client that pulled only a few times may have no line. docs/deploy.md shows how to keep a line for every request.`,
+The edge writes log lines for only a share of the pulls (LOG_SAMPLE), and each line names this share. From the shares podctl estimates the
+number of all pulls, but a client that pulled only a few times may have no line. docs/deploy.md shows how to log every request.`,
     )
     .action(async (text: string, logs: readonly string[], { since, json }: Options) => {
       const digest = orFail(parseDigest(text));

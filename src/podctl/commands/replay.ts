@@ -20,7 +20,7 @@ const maxShown = 20;
 export function replayCommand(): Command {
   return withTarget(new Command("replay"))
     .description(
-      "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if any would.",
+      "Shows which requests of an access log would go elsewhere under another topology. Exits with 2 if there are such requests.",
     )
     .argument("<log>", "the access log: the edge's own JSON lines, or the common log format; - is standard input")
     .argument("[file]", "the topology to try; topology.example.yaml by default on the local stack")
@@ -32,8 +32,8 @@ export function replayCommand(): Command {
   podctl replay access.log topology.yaml                      what applying the file would change for this traffic
   podctl replay access.log topology.yaml --from before.yaml   the same, but between two files and without KV
 
-The edge gives a log line to only a part of the ordinary requests (LOG_SAMPLE), and each line says to which part. podctl counts the
-requests by it. The log is read as a stream. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
+The edge writes log lines for only a share of the ordinary requests (LOG_SAMPLE), and each line names this share. From the shares podctl
+estimates the number of all requests. The log may have any size. Applying a file keeps blocks that are only in KV, so replay keeps them too.`,
     )
     .action(async (log: string, file: string | undefined, { json, from, ...options }: Options) => {
       const target = await openTarget(options);

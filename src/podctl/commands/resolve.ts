@@ -14,7 +14,7 @@ type Options = TargetOptions & { readonly json?: boolean };
 
 export function resolveCommand(): Command {
   return withTarget(new Command("resolve"))
-    .description("Shows which Pod owns a repository name, and by which assignment. Exits with 1 if no Pod does.")
+    .description("Shows which Pod owns a repository name, and by which assignment. Exits with 1 if no Pod owns it.")
     .argument("<name>", "a repository name, such as acme/app")
     .option("--json", "the answer as JSON")
     .action(async (text: string, { json, ...options }: Options) => {
@@ -24,13 +24,14 @@ export function resolveCommand(): Command {
       await learnDepth(directory);
       const resolution = await resolvePod(directory, { name });
       if (!resolution.ok) throw new CliFailure(resolution.error.text);
-      const { pod, assignment, blocked } = resolution.value;
+      const { pod, renamed, assignment, blocked } = resolution.value;
       const route = lookups.find((lookup) => kindOf(lookup.key) === "route" && lookup.text !== null);
       const by = route === undefined ? null : nameIn(route.key);
       if (pod === null) process.exitCode = 1;
       if (json)
         return printJson({
           ...{ name: text, pod: pod?.id ?? null, state: pod?.state ?? null, assignment: by, blocked },
+          renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });
       const settings = describeSettings(assignment);
@@ -39,6 +40,7 @@ export function resolveCommand(): Command {
         formatSteps([
           { step: "name", result: text },
           { step: "look-ups", result: `${lookups.length} keys`, lines: lookupLines(lookups) },
+          ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}` }]),
           { step: "Pod", result: whose },
           { step: "by", result: by ?? (pod === null ? "–" : "default") },
           ...(settings === null ? [] : [{ step: "group", result: settings }]),

@@ -16,7 +16,7 @@ export function rollbackCommand(): Command {
       "after",
       `
 KV keeps what the last ten writes replaced: each further rollback undoes one more write. A rollback also undoes an interrupted apply.
-If a rollback is interrupted, the next one completes it. A step of a move is not undone by a rollback: \`podctl move --back\` does that.`,
+If a rollback is interrupted, the next one completes it. A rollback does not undo a step of a move. Use \`podctl move --back\` for that.`,
     )
     .action(async (options: Options) => {
       const target = await openTarget(options);

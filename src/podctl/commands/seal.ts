@@ -30,9 +30,9 @@ export function sealCommand(): Command {
       `
   podctl seal topology.yaml pod-a blobs.stores.0.credentials < pod-a-credentials.json
 
-The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The other secrets are only
-text: the one of \`trust\`, by which a Pod recognizes the edge, and the key of a gateway. The sealed value works only in the field that it was sealed for: the Worker refuses a copy in
-another Pod, member, bucket, registry or gateway.`,
+The secret of a store is JSON; docs/directory-schema.md lists its members for each scheme. The secret of \`trust\`, by which a Pod
+recognizes the edge, and the key of a gateway are text, not JSON. The sealed value works only in the field that it was sealed for: the
+Worker refuses a copy in another Pod, member, bucket, registry or gateway.`,
     )
     .action(async (file: string, pod: string, field: string, { key }: { readonly key?: string }) => {
       const place = sealedPlace(await readFile(file, "utf8"), { pod, field });

@@ -14,7 +14,7 @@ type Options = TargetOptions & SmallChangeOptions;
 export function setCommand(): Command {
   return withTarget(new Command("set"))
     .description(
-      "Changes the settings of a group: who may use it, whether it takes writes, and which way its bytes go.",
+      "Changes the settings of a group (the repositories below a prefix): who may use it, whether it takes writes, and which way its bytes go.",
     )
     .argument("<prefix>", "the group's prefix, exactly as it was assigned")
     .argument("<key=value...>", "the settings to change; `key=` removes one")
@@ -45,7 +45,7 @@ ${inFileToo.trimStart()}`,
     });
 }
 
-/** Returns the members of an assignment that a write does not add by itself. */
+/** Returns the members of an assignment, without `v` and `revision`, which each write sets by itself. */
 function contentOf(text: string): Readonly<Record<string, unknown>> {
   const { v: _, revision: __, ...content } = parseJsonObject(text) ?? {};
   return content;

@@ -42,8 +42,8 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // We ask for the probe's blob first, because the edge has its proof already. Meanwhile the edge remembers the manifest, which proves the other
-  // blobs.
+  // We ask for the probe's blob first, because the edge already has the proof of that blob. This gives the edge time to remember the manifest that we
+  // have read, which is the proof of the other blobs.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);

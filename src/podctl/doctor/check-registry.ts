@@ -71,7 +71,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
   }
-  // We do not judge a redirect here: `checkRedirect` sends a GET and looks at where that is redirected to.
+  // We do not judge a redirect here: `checkRedirect` sends a GET and looks where the GET is redirected to.
   if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);

@@ -21,7 +21,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);
   }
-  // A store is not at fault for a blob that the registry does not have either.
+  // If the registry does not have the blob, a store that lacks the blob is not at fault.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
   if (!checks.healthy || found === "unknown") return;

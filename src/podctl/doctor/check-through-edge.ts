@@ -3,7 +3,7 @@ import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./ch
 import { fetchToken } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Why the edge cannot be asked for this Pod's probe; null if it can. */
+/** Why the edge cannot be asked for this Pod's probe; null if it can be asked. */
 export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): string | null {
   if (!deployment.answers) return "the edge does not answer";
   return ownsProbe ? null : "the directory assigns the probe repository to another Pod";

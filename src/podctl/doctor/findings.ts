@@ -1,4 +1,4 @@
-/** What each finding tells the operator to do. The names stay the same, because scripts and the runbook use them. */
+/** What each finding tells the operator to do. We never rename a finding, because scripts and the runbook use the names. */
 export const advice = {
   "record-wrong": "correct the Pod in the topology and apply it: no request reaches a Pod whose record does not parse",
   "assignment-unfound":

@@ -10,7 +10,7 @@ export type DescribedStore = {
   /** The index in `blobs.stores`. */
   readonly store: number;
   readonly scheme: string;
-  /** Host and path; null if the Pod's own redirect says where. */
+  /** The store's host and path; null if only the Pod's own redirect names them. */
   readonly place: string | null;
   /** `new`: the store has never answered a check. */
   readonly state: "in" | "out" | "new" | "unchecked";

@@ -84,12 +84,14 @@ async function explainRepository(
   const { directory } = open();
   const resolution = await resolvePod(directory, { name: endpoint.name });
   const pod = resolution.ok ? resolution.value.pod : null;
+  const renamed = resolution.ok ? resolution.value.renamed : null;
+  const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   const settings = resolution.ok ? describeSettings(resolution.value.assignment) : null;
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // If the operator gave no token, we show what happens with a token that grants all that the request needs. In `handle()`, the auth "none" does the
-  // same.
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. The auth
+  // "none" has this effect in `handle()`.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);
@@ -99,11 +101,12 @@ async function explainRepository(
     { step: "repository", result: endpoint.name },
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
     ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
+    ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
-    ...(await explainToken(question, held?.value ?? null, { endpoint, pod, directory })),
+    ...(await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory })),
     ...(recorded.answer.outcome === "redirected" && pod !== null
-      ? await explainRedirect(question, endpoint, { pod, recorded, directory })
+      ? await explainRedirect(question, own, { pod, recorded, directory })
       : []),
     ...(await answerSteps(question, endpoint, recorded)),
   ];

@@ -18,9 +18,9 @@ import { standInSecret } from "./explain-signing.ts";
 export type Question = {
   readonly method: string;
   readonly url: URL;
-  /** `none`: a fleet whose requests need no token. */
+  /** `none`: no Pod of the deployment needs a token. */
   readonly auth: "token" | "none";
-  /** As the client sends it; never printed. */
+  /** The token as the client sends it. It is never printed. */
   readonly token: string | null;
   readonly client: Client;
   /** The status that registries and token services are assumed to answer with. */

@@ -22,7 +22,7 @@ export async function missingManifests({ source, target, group, jobs }: Options)
   return (await pMap(await listRepositories(source, group), each, { concurrency: jobs })).flat();
 }
 
-/** Deletes every manifest of the group at the former Pod, with its tags. The registry's garbage collection then removes the blobs. Returns how many. */
+/** Deletes the group's manifests and tags at the former Pod. Returns how many manifests. The registry's garbage collection removes the blobs later. */
 export async function deleteManifests({ source, group, jobs }: Options): Promise<number> {
   const each = async (name: RepositoryName) => {
     const { manifests } = await takeSnapshot(source, name, { jobs });

@@ -66,7 +66,7 @@ async function startUpload(
       `Pod "${target.pod.id}" answers ${answer.status} to an upload in "${name}": ${textOf(answer.bytes)}`,
     );
   }
-  // The registry may believe that it has another host name, as the edge tells it.
+  // A registry may be configured with the edge's host name and put it into the Location, so we take only the path and the query.
   const { pathname, search } = new URL(location, registry);
   return pathname + search;
 }
@@ -101,7 +101,7 @@ async function stream(
   const said = await readBytes(put.value.body, maxAnswerBytes);
   if (put.value.status === 201) return ok("copied");
   const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
-  // A registry that was restarted may have forgotten the upload.
+  // A registry that was restarted may have forgotten the upload. The caller begins again after an `err`.
   if (isOutage(put.value.status) || [400, 404, 416].includes(put.value.status)) return err(text);
   throw new CliFailure(text);
 }

@@ -36,7 +36,7 @@ type Options = Both & { readonly group: Group; readonly jobs: number; readonly p
 
 export function createGroupCopy({ source, target, group, jobs, progress }: Options): GroupCopy {
   const copied = nothingCopied();
-  /** What the target holds, as far as this run knows. Between rounds nobody else writes there. */
+  /** What the target holds, as far as this run knows. We do not read it again between rounds, because no one else writes to the group there. */
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
@@ -50,7 +50,7 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
     const now = await takeSnapshot(source, name, { jobs, known });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
-    // Another run has copied exactly this.
+    // An earlier run has copied the repository in exactly this state.
     if (known === undefined && progress.saved.get(name) === fingerprint) {
       held.set(name, now);
       return 0;
@@ -92,7 +92,7 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
   };
 }
 
-/** What the target holds after a copy: what the source held, and the target's own way to list referrers. */
+/** What the target holds after a copy: all that the source held. Whether the target lists referrers does not change. */
 const heldAfter = (source: Snapshot, target: Snapshot): Snapshot => ({
   ...source,
   listsReferrers: target.listsReferrers,

@@ -23,7 +23,7 @@ export const nothingCopied = (): Copied => ({ manifests: 0, tags: 0, blobs: 0, m
 export type CopyPorts = Both & {
   readonly jobs: number;
   readonly copied: Copied;
-  /** A repository of the target that has this blob, so that the registry can mount it. */
+  /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
   readonly homes: Map<Digest, RepositoryName>;
   /** Runs at most `jobs` copies of blobs at once, over all repositories. */
   readonly limit: Limit;
@@ -31,17 +31,17 @@ export type CopyPorts = Both & {
   readonly complain: (problem: string) => void;
 };
 
-/** Each entry costs some 200 bytes. */
+/** Each entry costs some 200 bytes, so all cost at most 100 MB. */
 const maxHomes = 500_000;
 
 type Place = CopyPorts & { readonly name: RepositoryName };
 
 export type ManifestCopy = {
-  /** Copies a manifest with its children and blobs. Returns whether the target has it then. */
+  /** Copies a manifest with its children and blobs. Returns whether the target has the manifest afterwards. */
   readonly manifest: (digest: Digest) => Promise<boolean>;
   /** Writes tags of a manifest, and copies the manifest if the target does not have it. */
   readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
-  /** Writes the index of referrers under the tag that takes the place of the registry's list. */
+  /** Writes an index of the manifest's referrers under a tag, because the target's registry has no list of referrers. */
   readonly referrers: (digest: Digest, from: Snapshot) => Promise<void>;
   /** Whether all that was asked for has been copied. */
   readonly isWhole: () => boolean;
@@ -53,7 +53,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   const done = new Map<Digest, Promise<boolean>>();
   let isWhole = true;
   const parts = async ({ parts: { blobs, children }, digest }: Manifest): Promise<boolean> => {
-    // An index may name manifests that the source does not have, so a missing child is not counted.
+    // An index may name manifests that the source does not have, so a missing child does not keep us from copying the index.
     for (const child of children) await manifest(child);
     const copies = await Promise.all(blobs.map((blob) => copyNamedBlob(place, blob, digest)));
     return copies.every((isThere) => isThere);
@@ -76,7 +76,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
     const isReady = found !== null && (isThere || (await parts(found)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
-    // The first tag brings the manifest along.
+    // The PUT of the first tag also brings the manifest to the target, so we count the manifest here.
     if (!isThere) copied.manifests += 1;
     for (const tag of names) isWhole = (await putManifest(place, found, tag)) && isWhole;
   };
@@ -88,7 +88,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   return { manifest, tags, referrers, isWhole: () => isWhole };
 }
 
-/** Null if the source does not have the manifest any more, or gives other bytes than those of its digest. */
+/** Null if the source does not have the manifest any more, or if the bytes that it gives have another digest. */
 async function readManifest({ source, name, complain }: Place, digest: Digest): Promise<Manifest | null> {
   const found = await getManifest(source, name, digest);
   if (found === null || found.digest === digest) return found;
@@ -113,7 +113,7 @@ async function putManifest(
   return false;
 }
 
-/** Returns whether the target has the blob then, or need not have it. */
+/** Returns whether the target has the blob afterwards, or need not have it. */
 function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
   const { source, target, name, homes, copied, limit, complain } = place;
   return limit(async () => {

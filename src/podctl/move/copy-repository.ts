@@ -1,4 +1,4 @@
-/** Makes one repository of the target hold what the source's holds. */
+/** Copies one repository, so that the target holds what the source holds. */
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
@@ -7,7 +7,7 @@ import { sizeOf, type Work, workOf } from "./differences.ts";
 import { removeManifest, removeTag } from "./remove.ts";
 import { headManifest, type Snapshot } from "./snapshot.ts";
 
-/** `isWhole`: the target now holds all that the snapshot of the source says. What was deleted at the source in the meantime is not whole. */
+/** `isWhole`: the target now holds all that the snapshot of the source says. It does not if the source has deleted a part meanwhile. */
 export type RepositoryCopied = { readonly changes: number; readonly isWhole: boolean };
 
 export async function copyRepository(
@@ -51,7 +51,7 @@ async function removeRest(
     { concurrency: ports.jobs },
   );
   const isDeleted = new Set(deleted.flat());
-  // A manifest goes with its tags. A tag whose manifest stays is removed by itself.
+  // When a manifest is removed, its tags are removed, too. If the manifest stays, only the tag is removed.
   for (const digest of isDeleted) await removeManifest(ports.target, name, digest);
   const left = gone.filter((tag) => !isDeleted.has(target.tags.get(tag) as Digest));
   for (const tag of left) await removeTag(ports.target, name, tag);

@@ -1,4 +1,4 @@
-/** Decides what a repository's copy lacks and what it has too much, and says it in words. Pure. */
+/** Finds out what the copy of a repository lacks and what it must lose, and describes the differences in words. Pure. */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import { fallbackTag, isFallbackTag, type Snapshot } from "./snapshot.ts";
@@ -11,9 +11,9 @@ export type Work = {
   readonly tags: readonly (readonly [tag: Tag, digest: Digest])[];
   /** Tags to remove from the target. */
   readonly gone: readonly Tag[];
-  /** Manifests of the target to which nothing at the source leads. They are removed if the source does not have them at all. */
+  /** Manifests of the target that no tag, index or referrer of the source leads to. A move removes each of them that the source has deleted. */
   readonly dead: readonly Digest[];
-  /** Manifests whose referrers need a tag at the target, because only the source lists referrers. */
+  /** Manifests whose referrers need a tag at the target, because the source has a list of referrers (OCI end-12) but the target has none. */
   readonly fallbacks: readonly Digest[];
 };
 
@@ -29,7 +29,7 @@ export function workOf(source: Snapshot, target: Snapshot): Work {
   };
 }
 
-/** The tags that a move makes at a registry without a list of referrers. The source does not have them. */
+/** The tags that a move makes at a registry without a list of referrers. The source does not have these tags. */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();
   const wanted = new Set([...source.referrers.keys()].map(fallbackTag));
@@ -41,7 +41,7 @@ function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
 const isMade = (digest: Digest, target: Snapshot, made: ReadonlySet<Tag>): boolean =>
   [...made].some((tag) => target.tags.get(tag) === digest);
 
-/** How much work there is. A round that did little is the last before the freeze. */
+/** How many changes the work makes. If a round made few changes, the freeze comes next. */
 export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;
 
 /** Says in what two copies of a repository differ, in one line for each difference. */

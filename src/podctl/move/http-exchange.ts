@@ -19,7 +19,7 @@ export type Received = {
   readonly body: Readable;
 };
 
-/** A connection on which nothing moves for so long is given up. */
+/** We give up a connection on which no byte moves for this long. */
 const idleMs = 60_000;
 
 /** Connections that are kept open between requests. */
@@ -71,7 +71,7 @@ function reasonOf(error: Error): string {
   return code ?? error.message;
 }
 
-/** Reads a whole body. Null if it is longer than `maxBytes`. */
+/** Reads a whole body. A body that is longer than `maxBytes` is an error. */
 export async function readBytes(body: Readable, maxBytes: number): Promise<Result<Uint8Array, string>> {
   const chunks: Buffer[] = [];
   let bytes = 0;

@@ -1,4 +1,4 @@
-/** Runs a piece of work as soon as fewer than the limit's others are under way. */
+/** Runs a piece of work as soon as fewer pieces are under way than the limit allows. */
 export type Limit = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function createLimit(most: number): Limit {

@@ -44,7 +44,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
 /** Null if the registry is not GitLab's, or does not list this group. */
 async function listByGitLab(registry: Registry, { prefix }: Group): Promise<readonly string[] | null> {
   const scopes = [pullScope(prefix), pullScope(`${prefix}/*`)];
-  // Without a token GitLab's registry answers 401, with its version.
+  // We need no token here: GitLab's registry answers 401, and this answer has the header with its version, too.
   const base = await registry.ask({ path: "/gitlab/v1/", scopes: [] });
   if (base.headers["gitlab-container-registry-version"] === undefined) return null;
   const names: string[] = [];
@@ -74,7 +74,7 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
 /** A descriptor in a list of referrers, as the registry gives it. */
 export type Referrer = { readonly digest: Digest; readonly descriptor: object };
 
-/** Lists the manifests that refer to this one. Null if the registry has no such list (OCI end-12). */
+/** Lists the manifests that refer to this manifest. Null if the registry has no such list (OCI end-12). */
 export async function listReferrers(
   registry: Registry,
   name: RepositoryName,
@@ -93,7 +93,7 @@ export async function listReferrers(
   return referrers;
 }
 
-/** Follows `Link: <…>; rel="next"`, as long as it leads on. */
+/** Yields the pages of a list. Each page names the next by `Link: <…>; rel="next"`. We stop if it names none, or one that we have read. */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
   for (let path: string | null = first; path !== null; ) {

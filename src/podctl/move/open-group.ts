@@ -1,4 +1,4 @@
-/** Opens each group of a command for this process alone. */
+/** Opens each group of a command, and keeps other podctls of this machine from working on the group at the same time. */
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
@@ -58,7 +58,7 @@ export const reportOf = ({ ports, way, copy }: OpenedGroup, phase: string | null
   copied: copy.copied,
 });
 
-/** Does the same with each group at the same time. One that fails does not end the others. */
+/** Does the work for all groups at the same time. If it fails for one group, it still goes on for the others. */
 export async function forEach(
   prefixes: Prefixes,
   { json }: MoveOptions,
@@ -75,7 +75,7 @@ export async function forEach(
 
 type GroupOptions = MoveOptions & { readonly way: (live: LiveAssignment, state: StateFile) => Way };
 
-/** Opens a group for this process alone, and closes it again. */
+/** Opens and locks a group, does the work, and closes the group again. */
 export async function withGroup(
   opened: MoveTarget,
   prefix: Prefix,
@@ -109,7 +109,7 @@ export async function withGroup(
   }
 }
 
-/** Shows how far a round is. Each round begins anew. */
+/** Shows how many repositories a round has done. Each round begins at 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

@@ -44,8 +44,8 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
 }
 
 /**
- * Returns the operator's login at a Pod: the Pod's own variables, else the login for all. With `credentials: own`, the login for all belongs to the default
- * Pod and to the Pod that the operator names.
+ * Returns the operator's login at a Pod: from the Pod's own variables, else from the variables for all Pods. With `credentials: own`, the login for
+ * all Pods goes only to the default Pod and to the Pod that the operator names.
  */
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
   const { [userVariable(id)]: name, [passwordVariable(id)]: password } = process.env;

@@ -29,5 +29,5 @@ export async function readAssignment(kv: KvStore, prefix: Prefix): Promise<LiveA
   return { record: null, pod: directory.default };
 }
 
-/** The state that a step of a move writes: in a phase, or at one Pod again. */
+/** The state of a group that a step of a move writes. `move` is null if the group belongs to only one Pod again. */
 export type Step = { readonly pod: PodId; readonly move: { readonly to: PodId; readonly phase: MovePhase } | null };

@@ -9,8 +9,9 @@ import { getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
   readonly repositories: number;
-  /** What the source holds. */
+  /** How many tags the source holds. */
   readonly tags: number;
+  /** How many manifests the source holds. */
   readonly manifests: number;
   /** What is left to copy. A blob that several manifests name counts once. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
@@ -21,7 +22,7 @@ export type GroupPlan = {
 type Options = Both & {
   readonly group: Group;
   readonly jobs: number;
-  /** Whether to read each manifest that is left to copy, because only that shows its size. */
+  /** Whether the plan counts bytes. If so, we read each manifest that is left to copy, because only the manifest names the sizes of its blobs. */
   readonly sizes: boolean;
   readonly onRepository?: (done: number, all: number) => void;
 };

@@ -1,4 +1,4 @@
-/** One Pod's registry, as a move reads and writes it. Failures that may end soon are tried again, and what goes on failing ends the command. */
+/** One Pod's registry, as a move reads and writes it. A request that meets an outage is sent again. If the outage goes on, the command ends. */
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -25,14 +25,14 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
   readonly pod: Pod;
-  /** Asks until the registry answers with something else than an outage. */
+  /** Asks again while the registry cannot be reached or answers with an outage. Throws a CliFailure if this does not end. */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
   readonly close: () => void;
 };
 
-/** distribution takes manifests of at most 4 MiB. */
+/** This is enough for every manifest, because distribution takes manifests of at most 4 MiB. */
 const maxAnswerBytes = 16 * 1024 * 1024;
 /** A registry that is being restarted is asked again for about a minute. */
 export const pausesMs: readonly number[] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000];
@@ -73,7 +73,7 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
         let last = "";
         for (const pauseMs of [...pausesMs, null]) {
           let answer = await sendWhole(question, false);
-          // A token may have ended in the meantime, or may be from before a restart of the token service.
+          // The token may have expired in the meantime, or the token service may have been restarted with another key.
           if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
           if (answer.ok && !isOutage(answer.value.status)) return answer.value;
           last = answer.ok ? `it answers ${answer.value.status}` : answer.error;

@@ -18,8 +18,8 @@ export async function removeManifest(registry: Registry, name: RepositoryName, d
 }
 
 /**
- * Removes a tag, and leaves its manifest. Some registries delete no tag by its name (docker-registry 2.8). There the tag is put on a manifest of its own,
- * which is then deleted with it.
+ * Removes a tag, and leaves its manifest. Some registries cannot delete a tag by its name (docker-registry 2.8). There we first point the tag to a new
+ * manifest, and then delete this manifest, which removes the tag, too.
  */
 export async function removeTag(registry: Registry, name: RepositoryName, tag: Tag): Promise<void> {
   const path = `/v2/${name}/manifests/${tag}`;

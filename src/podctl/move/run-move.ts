@@ -1,4 +1,4 @@
-/** The steps of a move, from the phase in which the group is to the end. A step that was interrupted is done again. */
+/** The steps of a move, from the group's current phase to the end. A step that was interrupted is done again. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { MovePhase } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
@@ -14,22 +14,22 @@ export type MovePorts = {
   readonly kv: KvStore;
   readonly prefix: Prefix;
   readonly state: StateFile;
-  /** How long a phase is given until every edge knows it. */
+  /** How long we wait after the write of a phase, so that every edge knows the phase. */
   readonly waitMs: number;
   readonly say: (text: string) => void;
 };
 
-/** The Pods of a move, in its direction. Back from `settle`, the group moves to the Pod from which it came. */
+/** The Pods of a move, in the direction in which the group moves now. `back` leads from `settle` to the Pod from which the group came. */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
-/** A round that changed at most so much is the last one before writes are refused. */
+/** If a round changed at most this many manifests and tags, the freeze comes next. */
 const smallRound = 20;
-/** A group that changes faster than it is copied would never be moved. */
+/** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
 const maxRounds = 30;
-/** How often differences are looked for again. A push that began before the freeze may end during it. */
+/** How many times we copy and compare before we report differences. A push that began before the freeze may end during the freeze. */
 const compareTries = 3;
 
-/** Writes the next step, and gives it the time until every edge knows it. */
+/** Writes the next step. Its time goes to the state file first, so that a later run knows the step as its own. */
 async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
   const { kv, prefix, state } = ports;
   const live = await readAssignment(kv, prefix);
@@ -47,7 +47,7 @@ export async function waitUntilSeen({ kv, prefix, waitMs, say }: MovePorts): Pro
   await sleep(leftMs);
 }
 
-/** The step of a phase. Before the switch the old Pod is named first, whichever way the group moves. */
+/** The step of a phase. `pod` is the Pod that the group leaves and `move.to` is the Pod that it goes to, on the way back as on the way there. */
 const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
 
 /** Copies rounds until little changes. */
@@ -62,11 +62,11 @@ async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<
   }
 }
 
-/** The last round, and the comparison of both Pods. Returns what differs. `isCompared`: both were equal before the last phase. */
+/** Makes the last round, compares both Pods, and returns what differs. `isCompared`: this run has found both Pods equal in the phase before. */
 async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonly string[]> {
   for (let left = compareTries; ; left -= 1) {
     const { changes, problems } = await copy.round();
-    // Since the comparison, only an edge that is behind may have taken a push, and that would be a change.
+    // Since the comparison, only an edge that is behind may have taken a push. This round would have counted that push as a change.
     if (isCompared && changes === 0 && problems.length === 0) return [];
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0 || left === 1) return differences;
@@ -76,7 +76,7 @@ async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonl
 /** Moves a group on to `settle`, or back to its former Pod. */
 export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
   const { prefix, say } = ports;
-  // A run that begins in the middle compares once more.
+  // A run that begins in `switch` has not compared the Pods itself, so it does that there.
   let hasCompared = false;
   for (;;) {
     const phase = phaseOf(await readAssignment(ports.kv, prefix), way);
@@ -110,7 +110,7 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
   }
 }
 
-/** What is to be done next. A way back begins in the `settle` of the way there, and copies without a phase of its own. */
+/** Returns the phase whose work comes next. A way back does the work of `copy` while the directory still has the `settle` of the way there. */
 function phaseOf(
   { record, pod }: LiveAssignment,
   { from, to, way }: Way,
@@ -122,7 +122,7 @@ function phaseOf(
   return move.phase === "settle" ? "done" : move.phase;
 }
 
-/** If both Pods differ, the group goes back to where writes are taken, because they must not be refused for longer than a move needs. */
+/** If the Pods differ, the group returns to the phase that takes pushes, because pushes must not be refused for longer than a move needs. */
 async function compareOrLeave(
   ports: MovePorts,
   way: Way,
@@ -140,7 +140,7 @@ async function compareOrLeave(
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
-/** Goes back to the phase in which the Pod that had the group takes writes. From `switch` this leads over `freeze`, so that no edge is two phases behind. */
+/** Returns to the phase in which the Pod that the group leaves takes pushes, from `switch` by way of `freeze`, so that no edge is two phases behind. */
 export async function leave(ports: MovePorts, way: Way): Promise<void> {
   const { record } = await readAssignment(ports.kv, ports.prefix);
   if (record?.move?.phase === "switch") {
@@ -166,14 +166,14 @@ function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
   );
 }
 
-/** Ends a move whose data was not moved: the old Pod has the group as before. */
+/** Ends a move that has not settled. The old Pod has the group, as before the move. */
 export async function giveUp(ports: MovePorts, way: Way): Promise<void> {
   await leave(ports, way);
   await enter(ports, way, { pod: way.from, move: null });
   ports.say(`${ports.prefix}: ${way.from} serves it as before`);
 }
 
-/** Ends a move that has settled: the new Pod has the group alone. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
+/** Ends a move that has settled: from now on only the new Pod has the group. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
 export async function endSettled(ports: MovePorts, way: Way, mustBeSeen: boolean): Promise<void> {
   await enter(ports, way, { pod: way.to, move: null });
   ports.say(`${ports.prefix}: ${way.to} has it alone`);

@@ -15,7 +15,7 @@ export type Snapshot = {
   readonly manifests: ReadonlySet<Digest>;
   /** The manifests of each index. */
   readonly children: ReadonlyMap<Digest, readonly Digest[]>;
-  /** The referrers of each manifest that has any, by the registry's list or else by the tag that takes its place. */
+  /** The referrers of each manifest that has any. They are from the registry's list or, if it has no list, from the {@link fallbackTag}. */
   readonly referrers: ReadonlyMap<Digest, readonly Referrer[]>;
   /** Whether the registry lists referrers (OCI end-12). */
   readonly listsReferrers: boolean;
@@ -154,7 +154,7 @@ function createWalk(registry: Registry, name: RepositoryName, known: Known | und
   };
 }
 
-/** A text that changes with anything in the snapshot. It is saved in place of the snapshot. */
+/** Returns a hash that changes if anything in the snapshot changes. We save it in place of the snapshot, which may be large. */
 export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string {
   const hash = createHash("sha256");
   for (const [tag, digest] of [...tags].sort(byFirst)) hash.update(`${tag} ${digest}\n`);

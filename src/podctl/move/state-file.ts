@@ -1,4 +1,4 @@
-/** The saved state of a move: a file of lines, so that each repository costs one line, and a line that was cut is ignored. */
+/** The saved state of a move: a file of lines, so that each repository costs one line. A line that was cut off is ignored. */
 import { appendFile, mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
@@ -14,7 +14,7 @@ const header = v.strictObject({
   from: v.string(),
   to: v.string(),
   way,
-  /** When the phase was written. The line comes before the write, so a move that was killed in between knows the phase as its own. */
+  /** When the phase was written to KV. We save this time before that write, so a move that was killed after the write knows the phase as its own. */
   since: v.string(),
 });
 export type MoveHeader = v.InferOutput<typeof header>;
@@ -26,9 +26,9 @@ const line = v.union([
 ]);
 
 export type StateFile = {
-  /** What was written last. Null if there is no move. */
+  /** The header that was written last. Null if there is no move. */
   readonly header: MoveHeader | null;
-  /** The `since` of each phase that this move has written. They tell our own move from another operator's. */
+  /** The `since` of each phase that this move has written. By them we tell our own move from another operator's. */
   readonly sinces: ReadonlySet<string>;
   /** The fingerprints of the repositories that were copied whole. */
   readonly copied: Map<RepositoryName, string>;
@@ -37,14 +37,14 @@ export type StateFile = {
   /** Forgets what was copied, because the target is no longer known to hold it. */
   readonly reset: () => Promise<void>;
   readonly remove: () => Promise<void>;
-  /** Lets another run of this move begin. */
+  /** Removes the lock, so that another run of this move can begin. */
   readonly release: () => Promise<void>;
 };
 
 export const stateFileOf = (folder: string, prefix: Prefix): string =>
   join(folder, `${encodeURIComponent(prefix)}.jsonl`);
 
-/** Opens the state of a move, for this process alone. */
+/** Opens the state of a move and locks it, so that no other process can open it. */
 export async function openStateFile(folder: string, prefix: Prefix): Promise<StateFile> {
   const path = stateFileOf(folder, prefix);
   const lock = join(folder, `${encodeURIComponent(prefix)}.lock`);
@@ -52,7 +52,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   await takeLock(lock, prefix);
   const state = await readState(path);
   const append = (value: object) => appendFile(path, `${JSON.stringify(value)}\n`);
-  // The last line may have been cut when its process was killed. The next one must not be joined to it.
+  // The last line may have been cut when its process was killed. We end that line, so that the next line is not joined to it.
   await appendFile(path, "\n");
   return {
     ...state,
@@ -89,7 +89,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
   return { header: last, sinces, copied };
 }
 
-/** A lock whose process has ended is taken over. */
+/** Takes the lock, also if another process holds it that has ended. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
     try {

@@ -14,13 +14,13 @@ export type Tokens = {
 
 type Remembered = { readonly token: string; readonly untilMs: number };
 
-/** A group may have thousands of repositories, each with a token of its own. */
+/** We remember at most this many tokens, because a group may have thousands of repositories, each with a token of its own. */
 const maxRemembered = 2_000;
-/** A token service that is being restarted is asked again. */
+/** The pauses after which we ask a failing token service again. It may be in the middle of a restart. */
 const pausesMs = [500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000];
 
 export function openTokens(pod: Pod, user: User | null): Tokens {
-  /** Many requests for a repository begin at once, and share one question to the token service. */
+  /** The values are promises, so that requests for a repository can wait for a token that another request has asked for already. */
   const remembered = new Map<string, Promise<Remembered>>();
   return {
     get: async (scopes, { fresh = false } = {}) => {
@@ -67,7 +67,7 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   throw new Error("the last round always ends");
 }
 
-/** A token is used for the first part of its life only, because a long upload must end before the token does. */
+/** We use a token only for the first part of its life, because a long upload must end before the token expires. */
 function useUntilMs(token: string): number {
   try {
     const { exp = 0 } = decodeJwt(token);

@@ -1,4 +1,4 @@
-/** Writes the steps of a move to the directory, next to other writers. */
+/** Writes the steps of a move to the directory, while other podctls may write to the directory, too. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { directoryKey, kindOf, routeKey } from "../../directory/keys.ts";
 import { assignmentRecord, parseRecord } from "../../directory/records.ts";
@@ -14,15 +14,15 @@ import { movingIn } from "../write/moving.ts";
 import { writeDirectory } from "../write/write-directory.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
 
-/** Other writers of the directory may be at work at the same time, such as other moves. */
+/** We try this often, because another writer of the directory, such as another move, may keep us from writing. */
 const tries = 150;
 const mostPauseMs = 600;
-/** A step takes seconds. One that is not complete after this time was interrupted. */
+/** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
 
 type Writing = { readonly from: LiveAssignment; readonly step: Step; readonly since: string };
 
-/** Writes a step if the assignment still is as it was read. */
+/** Writes a step, but only if the assignment is still the one that we have read (`from`). */
 export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, since }: Writing): Promise<void> {
   const key = routeKey(prefix);
   const { v: _, revision: __, move: ___, ...own } = from.record ?? { v: 1, revision: 0, state: "active" as const };
@@ -37,7 +37,7 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, since
 
 type Trying = { readonly key: string; readonly prefix: Prefix; readonly after: object; readonly from: LiveAssignment };
 
-/** Null once the step is written; else why another writer kept it from being written. */
+/** Returns null if the step is written. Otherwise returns a text that says how another writer kept us from writing. */
 async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Promise<string | null> {
   const read = await kv.read([directoryKey, key]);
   const directory = directoryInKv(read.get(directoryKey) ?? null);
@@ -64,8 +64,8 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 }
 
 /**
- * Whether an interrupted write may be completed: it is a step of this group's move, or a step of another group's move whose podctl was killed. The next write
- * completes it, because it counts as done once the directory record has a newer revision.
+ * Whether we may complete an interrupted write. We may if it is a step of this group's move, or a step of another group's move whose podctl was
+ * killed. Our next write completes it, because a write counts as complete when the directory record has its revision.
  */
 async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<boolean> {
   const former = await readFormer(kv, unfinished);
@@ -77,7 +77,7 @@ async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): 
   return isStep !== null && Date.parse(unfinished.at) + abandonedAfterMs < Date.now();
 }
 
-/** Completes a step of this group that was interrupted after its phase was written. Without this, the last step of a move would stay incomplete. */
+/** Completes a step of this group that was interrupted after its phase was written. After the last step of a move, no other step would do so. */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);
   const unfinished = await readUnfinished(kv, directory.record);
@@ -85,12 +85,12 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   try {
     await writeDirectory(kv, { directory, changes: [] }, () => {});
   } catch (error) {
-    // Another move has written at the same time, and so has completed the step.
+    // Another move has written to the directory at the same time. Its write has also completed our step.
     if (!(error instanceof CliFailure)) throw error;
   }
 }
 
-/** A prefix of the default Pod may be deeper than what the edge looks up. */
+/** Returns the change that raises the directory's depth to the prefix's, or null if none is needed. The edge does not look up deeper prefixes. */
 function raisedDepth(key: string, prefix: Prefix, { record, text }: DirectoryInKv): Change | null {
   if (kindOf(key) !== "route" || record === null || text === null || isWithin(componentsOf(prefix), record))
     return null;

@@ -13,12 +13,12 @@ export type Pulls = {
   readonly digest: Digest;
   /** All pulls of the digest, also those of clients that are not among `pullers`. */
   readonly pulls: number;
-  /** The clients with the most pulls come first. At most {@link maxPullers}; of the others, only the pulls are counted. */
+  /** At most {@link maxPullers} clients, those with the most pulls first. Of all other clients, only the pulls are counted. */
   readonly pullers: readonly Puller[];
   readonly lines: Record<"pulls" | "other" | "unread", number>;
-  /** Where the first lines are that could not be read, as `file:line`. */
+  /** The places of the first few lines that could not be read, as `file:line`. */
   readonly unreadAt: readonly string[];
-  /** The lowest rate that a line names. If it is below 1, some pulls have no line. */
+  /** The lowest `sample` of all lines. If it is below 1, some pulls have no line. */
   readonly sample: number;
 };
 

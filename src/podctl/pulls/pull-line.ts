@@ -21,8 +21,8 @@ export type Who = {
 };
 
 /**
- * `other`: a request that is no pull, or one of the Worker's other lines. `unread`: the line is not from the edge's log. `sample` is the rate of the line's
- * kind of requests.
+ * `other`: a request that is no pull, or one of the Worker's other lines. `unread`: the line is not from the edge's log. `sample` is the
+ * share of requests of this kind that get a line.
  */
 export type LoggedPull =
   | { readonly kind: "pull"; readonly sample: number; readonly pull: PullLine }
@@ -46,8 +46,8 @@ const schema = v.object({
 });
 
 /**
- * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with the way to it, even if its body broke off later. A HEAD
- * is none, because the client only asks what is there.
+ * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect to it, even if its body broke off later.
+ * A HEAD is not a pull, because the client only asks what is there.
  */
 export function readPullLine(line: string): LoggedPull {
   const json = parseJsonObject(line);

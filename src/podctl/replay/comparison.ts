@@ -13,7 +13,7 @@ export type Difference = {
   readonly examples: string[];
 };
 
-/** All requests are counted by the rate of their lines, so these numbers are estimates if the log has only a part of the requests. */
+/** A line counts for several requests if its `sample` is below 1, so these numbers are estimates if the log has only a part of the requests. */
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;

@@ -1,7 +1,8 @@
 /** Decides where a request goes, by the Worker's own `handle()`. The directory is held in memory, because every line of a log needs look-ups. */
+import { renamed } from "../../directory/aliases.ts";
 import type { Client } from "../../directory/clients.ts";
 import { createDirectory, type Directory } from "../../directory/directory.ts";
-import { kindOf } from "../../directory/keys.ts";
+import { directoryKey, kindOf } from "../../directory/keys.ts";
 import { freshValues } from "../../directory/kv.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { createIsolate } from "../../isolate.ts";
@@ -51,24 +52,30 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, everything passes that a token could grant. With status 404 no Pod has a blob, so every Pod that may have it is asked.
+    // With `auth: "none"`, every request passes that some token could grant. With status 404, no Pod has the blob of a mount, so `handle()` asks every
+    // Pod that may have the blob.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };
 }
 
-/** Says which way the bytes of a blob go, if the group's settings and not the Pod's record decide it. */
+/** Returns words to add after the Pod: the new name if the repository was renamed, or the way of a blob's bytes if the group's settings choose it. */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
+  const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const alias = renamed(record, name);
+  if (alias !== null) return `, as ${alias.to}`;
+  // Most lines are about no blob, and a look-up for each line would make a long log take longer.
+  if (!path.includes("/blobs/")) return "";
   const resolution = await resolvePod(directory, { name });
   const assignment = resolution.ok ? resolution.value.assignment : null;
-  if (method === "POST" && path.includes("/blobs/uploads/") && assignment?.uploads === "edge") return ", on the edge";
-  return method === "GET" && path.includes("/blobs/") && assignment?.delivery === "stream" ? ", through the Pod" : "";
+  if (method === "POST" && assignment?.uploads === "edge") return ", on the edge";
+  return method === "GET" && assignment?.delivery === "stream" ? ", through the Pod" : "";
 }
 
 function wordsFor({ answer, calls }: Recorded): string {
   const { outcome, cause, pod } = answer;
-  // Before the last call, the Pod of a mount's source may be asked for the blob.
+  // The last call goes to the Pod of the request. For a mount, an earlier call may have asked the Pod of the mount's source for the blob.
   const call = calls.at(-1);
   if (call !== undefined) return call.pod.id;
   if (outcome === "blocked") return "a block";

@@ -13,7 +13,7 @@ const record = v.object({
 
 const unknown: Client = { ip: null, country: null, continent: null, asn: null, colo: null };
 
-/** Returns what a line says about its client. What it does not say is null, as for a client about whom the platform knows nothing. */
+/** Returns what a line says about its client. Other members are null, as in the Worker if Cloudflare does not know them. */
 export function clientOf(line: string): Client {
   // In the common log format, a line begins with the client's address.
   if (!line.startsWith("{")) return { ...unknown, ip: /^\S+/.exec(line)?.[0] ?? null };

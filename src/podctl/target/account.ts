@@ -50,8 +50,8 @@ async function readSection(configPath: string, env: string): Promise<WorkerConfi
 }
 
 /**
- * Refuses a top level with another namespace. A deploy without `--env` uploads a Worker that reads the top level's namespace, and such a Worker would
- * never see what podctl writes.
+ * Refuses a wrangler.toml whose top level names another namespace than the section. A deploy without `--env` uploads a Worker that reads the top
+ * level's namespace, and such a Worker would never see what podctl writes.
  */
 function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, env: string): void {
   const [used, other] = [namespaceOf(section), namespaceOf(topLevel)];

@@ -16,7 +16,7 @@ export type KvStore = {
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
   /** Writes at most {@link maxBulkKeys} keys in one call. If a value fits into its key's metadata, it is repeated there. */
   write(entries: readonly KvEntry[]): Promise<void>;
-  /** Deletes at most {@link maxBulkKeys} in one call. */
+  /** Deletes at most {@link maxBulkKeys} keys in one call. */
   remove(keys: readonly string[]): Promise<void>;
 };
 
@@ -24,7 +24,7 @@ export type KvStore = {
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;
-/** How many times podctl sends a key that each bulk call reports as left out. */
+/** podctl sends a key at most this many times, if each bulk call reports the key as left out. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 

@@ -9,7 +9,7 @@ const record = v.pipe(v.string(), v.parseJson(), assignmentRecord);
 
 /** The assignment in this record's text, if its group is being moved. Null for any other record. */
 export function movingIn(key: string, text: string | null): AssignmentRecord | null {
-  // Most assignments are not being moved, and a directory may have a million of them.
+  // We search the text before we parse it, because a directory may have a million assignments, and most groups are not being moved.
   if (kindOf(key) !== "route" || text === null || !text.includes('"move"')) return null;
   const parsed = v.safeParse(record, text);
   return parsed.success && parsed.output.move !== undefined ? parsed.output : null;
@@ -28,12 +28,12 @@ export function refuseMoving(key: string, text: string | null): void {
 }
 
 /**
- * Refuses to undo a step of a move. The step before it fits only the data as it was at that time, and no edge may be two steps behind. `former` is what the
- * write replaced.
+ * Refuses to undo a step of a move. The former phase may no longer fit the data at both Pods, and an edge could be two phases behind, because a
+ * rollback does not wait for the edges. `former` is what the write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move is a write of one assignment, and an apply may be one of a million.
+  // A step of a move writes only one assignment, so two are enough to read. An apply may have written a million.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -50,7 +50,7 @@ function changedMembers(from: object | null, to: object | null): readonly string
   return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
 }
 
-/** A new assignment that is active has no setting worth a word. */
+/** Returns the settings that change. For a new assignment, `state` is one of them only if it is not `active`. */
 const changedSettings = (from: object | null, to: object): readonly string[] =>
   changedMembers(from ?? { state: "active" }, to).filter((name) => name !== "pod");
 
