@@ -1,6 +1,8 @@
+import type { IncomingMessage } from "node:http";
 import { allowsPlainHttp, type PlainHttp, parseIp } from "../lib/address.ts";
 import { rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
+import { send } from "./send.ts";
 
 /** Clouds give each machine its credentials under a link-local address (169.254.169.254), and no storage has such an address. */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
@@ -27,14 +29,14 @@ export async function openSource(
   const wrong = wrongUrl(url, plainHttp);
   if (wrong !== null) return err(`the order's URL ${wrong}`);
   // A store that compresses on the way would change the bytes under the digest.
-  const headers = { "Accept-Encoding": "identity", Connection: "close" };
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
-  const answer = await fetch(url, { headers, redirect: "manual", signal: ending }).catch(() => null);
+  // A store that compresses on the way would change the bytes under the digest.
+  const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
   if (answer === null) return err("the source gave no answer");
-  const { status } = answer;
-  const why = status === 200 ? tooLong(Number(answer.headers.get("Content-Length")), maxBytes) : `answered ${status}`;
+  const { statusCode: status, headers } = answer;
+  const why = status === 200 ? tooLong(Number(headers["content-length"]), maxBytes) : `answered ${status}`;
   if (why === null) return ok(sourceOf(answer, maxBytes, close));
   close();
   return err(`the source ${why}`);
@@ -54,14 +56,11 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 const tooLong = (bytes: number, maxBytes: number): string | null =>
   bytes > maxBytes ? `has more than ${maxBytes} bytes` : null;
 
-/**
- * The source keeps the whole answer and not only its body, because Node ends the body once the answer object is garbage (undici, `streamRegistry`).
- */
-function sourceOf(answer: Response, maxBytes: number, close: () => void): MountSource {
+function sourceOf(answer: IncomingMessage, maxBytes: number, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {
     try {
-      for await (const piece of answer.body ?? []) {
+      for await (const piece of answer as AsyncIterable<Buffer>) {
         failure = tooLong(copiedBytes + piece.byteLength, maxBytes);
         if (failure !== null) return;
         copiedBytes += piece.byteLength;

@@ -4,6 +4,7 @@ import { withParameters } from "../oci/query.ts";
 import type { MountOrder } from "../pods/mount-order.ts";
 import type { GatewayConfig } from "./config.ts";
 import { readRegistryLocation } from "./registry-location.ts";
+import { send } from "./send.ts";
 
 /** Where an upload goes on: path and query on the registry. */
 type Place = { readonly path: string; readonly query: string };
@@ -98,25 +99,18 @@ export class RegistryUpload {
     const { token, edge } = this.#order;
     const { host, protocol } = new URL(edge);
     const headers = {
-      // A kept connection may be closed just when it is used again, and a body cannot be sent twice.
-      Connection: "close",
       "Accept-Encoding": "identity",
       "X-Forwarded-Host": host,
       "X-Forwarded-Proto": protocol.slice(0, -1),
       ...(body === undefined ? {} : { "Content-Type": "application/octet-stream" }),
       ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
     };
-    // Node's `fetch` takes an iterable, and pulls its next piece only when the registry has taken the last one.
-    const sent = body === undefined ? {} : { body: body as unknown as BodyInit, duplex: "half" };
-    try {
-      const init: RequestInit = { method, headers, redirect: "manual", signal, ...sent };
-      const answer = await fetch(this.#config.registry + target, init);
-      // We do not read the body, because it is empty, or an error that the client does not see.
-      void answer.body?.cancel().catch(() => {});
-      const { status, headers: got } = answer;
-      return ok({ status, location: got.get("Location"), digest: got.get("Docker-Content-Digest") });
-    } catch {
-      return err(`the registry gave no answer to a ${method}`);
-    }
+    const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
+    const answer = await send(this.#config.registry + target, sent);
+    if (answer === null) return err(`the registry gave no answer to a ${method}`);
+    // These answers have no body, or an error that the client does not see.
+    answer.resume();
+    const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
+    return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });
   }
 }

@@ -121,7 +121,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const headers = { Authorization: basic("demo", "demo") };
       const granted = await fetch(`${token.url}/jwt/auth?${query}`, { headers });
       const { token: ofPod } = (await granted.json()) as { token: string };
-      const gateway = await startTestGateway({ pod: { registry: registry.url } as ToyPod });
+      const gateway = await startTestGateway({ pod: { registry: registry.url } as ToyPod, env: { POD: "pod-b" } });
       const layer = Buffer.alloc(baseBytes, `a layer for ${actions}`);
       const port = await serveForTest((_request, response) => {
         response.writeHead(200, { "Content-Length": baseBytes }).write(layer.subarray(0, baseBytes / 2));

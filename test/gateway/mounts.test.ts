@@ -1,7 +1,5 @@
 import type http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
-import { setFlagsFromString } from "node:v8";
-import { runInNewContext } from "node:vm";
 import { describe, expect, test } from "vitest";
 import { parseDigest } from "../../src/oci/digest.ts";
 import { type MountOrder, mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
@@ -131,27 +129,25 @@ describe("mount by order", () => {
     expect((await answer).status).toBe(201);
   });
 
-  test("no byte is lost if memory is cleared while the registry begins the upload", async () => {
-    setFlagsFromString("--expose-gc");
-    const clear = runInNewContext("gc") as () => void;
-    let bytes = 0;
+  test.each([
+    ["ends its answer and its connection", 201],
+    ["breaks off its answer", 409],
+  ])("a source that %s while the registry is slow harms nothing else", async (what, status) => {
     const port = await serveForTest((request, response) => {
       const answer = () =>
         void response.writeHead(request.method === "PUT" ? 201 : 202, { Location: `${uploads}1` }).end();
-      if (request.method === "POST") {
-        clear();
-        setTimeout(answer, 100);
-      } else {
-        request.on("data", (piece: Buffer) => {
-          bytes += piece.byteLength;
-        });
-        request.once("end", answer);
-      }
+      setTimeout(() => request.resume().once("end", answer), 700);
     });
     const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
-    const source = await startSource(sends(blob));
-    expect((await mount(gateway, await orderOf(gateway, source.url))).status).toBe(201);
-    expect(bytes).toBe(blob.byteLength);
+    // So much is in the buffers of Node's `fetch` when it reads no more. With it, this end was an uncaught error (undici, `assert(!this.paused)`).
+    const small = blob.subarray(0, 70_000);
+    const source = await startSource((_, response) => {
+      const length = what.startsWith("ends") ? small.byteLength : small.byteLength + 1;
+      response.writeHead(200, { "Content-Length": length }).write(small, () => response.socket?.end());
+    });
+    const order = await orderOf(gateway, source.url, { digest: digestOf(small) });
+    expect((await mount(gateway, order)).status).toBe(status);
+    expect((await fetch(`${gateway.url}/-/health`)).status).toBe(200);
   });
 
   const wrongBytes = Buffer.from(blob).fill("x", 0, 1);

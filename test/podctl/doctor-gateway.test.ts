@@ -45,7 +45,10 @@ async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
 }
 
 const startGateway = (env: Readonly<Record<string, string>>) =>
-  startTestGateway({ pod: { registry: stack.current.pods["pod-b"].registry.url } as ToyPod, env });
+  startTestGateway({
+    pod: { registry: stack.current.pods["pod-b"].registry.url } as ToyPod,
+    env: { POD: "pod-b", ...env },
+  });
 
 describe("doctor of a Pod's gateway", () => {
   test("a healthy one passes, and its registry is only asked about an upload that never began", async () => {
@@ -74,6 +77,12 @@ describe("doctor of a Pod's gateway", () => {
   test("another key is found", async () => {
     const { url } = await startGateway({ GATEWAY_KEY: gatewayKey() });
     expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-key"]);
+  });
+
+  test("another Pod's gateway is found", async () => {
+    const key = gatewayKey();
+    const { url } = await startGateway({ GATEWAY_KEY: key, POD: "pod-a" });
+    expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-key"]);
   });
 
   test("a key that is sealed for another Pod is found", async () => {

@@ -38,7 +38,8 @@ export const advice = {
   "gateway-unreachable": "check that the gateway runs, and that `gateway.url` is its address as clients reach it",
   "gateway-wrong": "check that `gateway.url` leads to a gateway and that no proxy answers for it",
   "gateway-sealed": "seal the gateway's key again, for this Pod and this `gateway.url`",
-  "gateway-key": "give the gateway the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
+  "gateway-key":
+    "give the gateway this Pod's id (POD) and the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
   "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
   "push-refused": "look in the registry's log: the registry refuses uploads",
   "location-foreign":

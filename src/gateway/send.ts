@@ -1,0 +1,41 @@
+import http from "node:http";
+import https from "node:https";
+import { Readable } from "node:stream";
+import { pipeline } from "node:stream/promises";
+
+type Request = {
+  readonly method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly headers: Readonly<Record<string, string>>;
+  /** Sent in chunks, and no faster than it is taken. */
+  readonly body?: AsyncIterable<Uint8Array>;
+  /** Ends the request, and its answer too. */
+  readonly signal: AbortSignal;
+};
+
+/**
+ * Sends a request on a connection of its own, because a kept connection may be closed just when it is used again, and a body cannot be sent twice. Resolves
+ * with the answer once its headers are there, and with null if there is no answer. No redirect is followed.
+ *
+ * Node's `fetch` does not serve here. If a server closes its connection while the answer is not yet read, it throws outside of any call (undici,
+ * `assert(!this.paused)`), which ends this program with all its uploads.
+ */
+export function send(url: string, { method, headers, body, signal }: Request): Promise<http.IncomingMessage | null> {
+  const { promise, resolve } = Promise.withResolvers<http.IncomingMessage | null>();
+  const { request } = url.startsWith("https:") ? https : http;
+  const framing = body === undefined ? { "Content-Length": "0" } : { "Transfer-Encoding": "chunked" };
+  const outgoing = request(url, {
+    method,
+    headers: { ...headers, ...(method === "GET" ? {} : framing) },
+    agent: false,
+    signal,
+  });
+  outgoing.once("response", (answer) => {
+    // The reader of the answer sees its error, too. Without a listener, an answer that has no reader yet would end this program.
+    answer.on("error", () => {});
+    resolve(answer);
+  });
+  outgoing.on("error", () => resolve(null));
+  if (body === undefined) outgoing.end();
+  else void pipeline(Readable.from(body), outgoing).catch(() => resolve(null));
+  return promise;
+}
