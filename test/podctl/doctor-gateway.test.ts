@@ -65,8 +65,7 @@ describe("doctor of a Pod's gateway", () => {
   });
 
   test("one that does not run is found", async () => {
-    const url = await closedOrigin();
-    expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-unreachable"]);
+    expect(await checkWith({ url: closedOrigin, key: gatewayKey() })).toEqual(["pod-b: gateway-unreachable"]);
   });
 
   test("another server in its place is found", async () => {
@@ -93,7 +92,7 @@ describe("doctor of a Pod's gateway", () => {
 
   test("one that does not reach its registry is found", async () => {
     const key = gatewayKey();
-    const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: await closedOrigin() });
+    const { url } = await startGateway({ GATEWAY_KEY: key, REGISTRY: closedOrigin });
     expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-registry"]);
   });
 });

@@ -23,14 +23,14 @@ const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/doc
 
 /** Each row is a Pod with one fault: its id, the finding that names the fault, and what makes the Pod have it. */
 const seeded: readonly Seeded[] = [
-  ["registry-down", "registry-unreachable", async () => ({ registry: await closedOrigin() })],
+  ["registry-down", "registry-unreachable", async () => ({ registry: closedOrigin })],
   ["registry-elsewhere", "registry-wrong", () => ({ registry: new URL(healthy("pod-b").token).origin })],
   [
     "web-page",
     "registry-wrong",
     () => onlyRegistry(() => ({ inPlace: 200, headers: { "Content-Type": "text/html; charset=utf-8" } })),
   ],
-  ["token-down", "token-unreachable", async () => ({ token: `${await closedOrigin()}/jwt/auth` })],
+  ["token-down", "token-unreachable", async () => ({ token: `${closedOrigin}/jwt/auth` })],
   ["token-elsewhere", "token-wrong", () => ({ token: `${healthy("pod-b").token}/v1` })],
   ["other-key", "key-unknown", () => ({ keys: healthy("pod-a").keys })],
   [
@@ -89,12 +89,12 @@ const seeded: readonly Seeded[] = [
     "store-missing",
     () => azureStore({ pod: "azure-without-the-blob", path: /never/ }, sealingKeys),
   ],
-  ["storage-down", "store-unreachable", async () => ({ store: { endpoint: onLocalhost(await closedOrigin()) } })],
+  ["storage-down", "store-unreachable", async () => ({ store: { endpoint: onLocalhost(closedOrigin) } })],
   [
     "second-store",
     "store-unreachable",
     async () => ({
-      moreStores: [{ scheme: "public", baseUrl: onLocalhost(await closedOrigin()), when: { countries: ["DE"] } }],
+      moreStores: [{ scheme: "public", baseUrl: onLocalhost(closedOrigin), when: { countries: ["DE"] } }],
     }),
   ],
   [
@@ -153,7 +153,7 @@ test.each([
 
 describe("doctor reports an edge", () => {
   test("that does not answer or has another probe token", async () => {
-    expect(findings(await check({ edge: await closedOrigin() }))).toEqual(["edge: edge-unreachable"]);
+    expect(findings(await check({ edge: closedOrigin }))).toEqual(["edge: edge-unreachable"]);
     expect(findings(await check({ probeToken: "x".repeat(43) }))).toEqual(["edge: probe-refused"]);
     const without = await check({ probeToken: null });
     expect(findings(without)).toEqual([]);
@@ -171,8 +171,8 @@ describe("doctor and a Pod that only the edge may reach:", () => {
   test("the Pod is checked through the edge, and its faults are found there, too", async () => {
     await addTrusting("trusting", {});
     await addTrusting("trusting-other-issuer", { issuer: "somebody" });
-    await addTrusting("trusting-registry-down", { registry: await closedOrigin() });
-    await addTrusting("trusting-token-down", { token: `${await closedOrigin()}/jwt/auth` });
+    await addTrusting("trusting-registry-down", { registry: closedOrigin });
+    await addTrusting("trusting-token-down", { token: `${closedOrigin}/jwt/auth` });
     const pods = ["trusting", "trusting-other-issuer", "trusting-registry-down", "trusting-token-down"];
     for (const id of pods) await mountProbe(id);
     const checks = await check({ pods, write: true });
@@ -201,10 +201,7 @@ test("doctor finds a Pod that answers podctl but not the edge", async () => {
   await put("route/split", { pod: "split", ...active });
   await put("pod/split", { ...active, ...record });
   // The edge cannot reach the registry, but podctl can.
-  await stack.current.putKv(
-    "pod/split",
-    JSON.stringify({ v: 1, ...active, ...record, registry: await closedOrigin() }),
-  );
+  await stack.current.putKv("pod/split", JSON.stringify({ v: 1, ...active, ...record, registry: closedOrigin }));
   expect(findings(await check({ pods: ["split"] }))).toEqual(["split: edge-differs"]);
 });
 
