@@ -11,8 +11,6 @@ export default defineConfig({
     // A fresh copy of all modules for each file would cost half as much CPU time on top.
     isolate: false,
     sequence: { sequencer: SlowFirst },
-    // The tests start podctl more than a hundred times, and each start would compile its modules anew.
-    env: { NODE_COMPILE_CACHE: `${import.meta.dirname}/.local/compile-cache` },
     testTimeout: 30_000,
     hookTimeout: 60_000,
     reporters: [process.env["CI"] ? "minimal" : "default", new SummaryReporter()],
