@@ -19,7 +19,7 @@ try {
   const { npm_lifecycle_event: script, INIT_CWD: calledIn } = process.env;
   if (script === "podctl" && calledIn) process.chdir(calledIn);
   const { createProgram } = await import("./program.ts");
-  await createProgram().parseAsync();
+  await (await createProgram(process.argv.slice(2))).parseAsync();
 } catch (error) {
   note(`podctl: ${error instanceof Error ? error.message : "unknown error"}`);
   process.exitCode = error instanceof CliFailure ? error.exitCode : 1;

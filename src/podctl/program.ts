@@ -1,47 +1,38 @@
 /** All commands of podctl; each has its own file. */
 import { Command } from "commander";
-import { applyCommand } from "./commands/apply.ts";
-import { assignCommand, unassignCommand } from "./commands/assign.ts";
-import { blockCommand, unblockCommand } from "./commands/block.ts";
-import { doctorCommand } from "./commands/doctor.ts";
-import { explainCommand } from "./commands/explain.ts";
-import { exportCommand } from "./commands/export.ts";
-import { keysCommand } from "./commands/keys.ts";
-import { moveCommand } from "./commands/move.ts";
-import { planCommand } from "./commands/plan.ts";
-import { pullsCommand } from "./commands/pulls.ts";
-import { replayCommand } from "./commands/replay.ts";
-import { resolveCommand } from "./commands/resolve.ts";
-import { rollbackCommand } from "./commands/rollback.ts";
-import { schemaCommand } from "./commands/schema.ts";
-import { sealCommand } from "./commands/seal.ts";
-import { setCommand } from "./commands/set.ts";
-import { storesCommand } from "./commands/stores.ts";
-import { validateCommand } from "./commands/validate.ts";
 
-export const createProgram = (): Command =>
-  new Command("podctl")
+const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
+  ["validate", async () => (await import("./commands/validate.ts")).validateCommand()],
+  ["plan", async () => (await import("./commands/plan.ts")).planCommand()],
+  ["apply", async () => (await import("./commands/apply.ts")).applyCommand()],
+  ["rollback", async () => (await import("./commands/rollback.ts")).rollbackCommand()],
+  ["assign", async () => (await import("./commands/assign.ts")).assignCommand()],
+  ["unassign", async () => (await import("./commands/assign.ts")).unassignCommand()],
+  ["move", async () => (await import("./commands/move.ts")).moveCommand()],
+  ["set", async () => (await import("./commands/set.ts")).setCommand()],
+  ["block", async () => (await import("./commands/block.ts")).blockCommand()],
+  ["unblock", async () => (await import("./commands/block.ts")).unblockCommand()],
+  ["export", async () => (await import("./commands/export.ts")).exportCommand()],
+  ["resolve", async () => (await import("./commands/resolve.ts")).resolveCommand()],
+  ["explain", async () => (await import("./commands/explain.ts")).explainCommand()],
+  ["replay", async () => (await import("./commands/replay.ts")).replayCommand()],
+  ["pulls", async () => (await import("./commands/pulls.ts")).pullsCommand()],
+  ["schema", async () => (await import("./commands/schema.ts")).schemaCommand()],
+  ["stores", async () => (await import("./commands/stores.ts")).storesCommand()],
+  ["doctor", async () => (await import("./commands/doctor.ts")).doctorCommand()],
+  ["keys", async () => (await import("./commands/keys.ts")).keysCommand()],
+  ["seal", async () => (await import("./commands/seal.ts")).sealCommand()],
+]);
+
+/**
+ * Loads only the command that `args` name first, because the modules of all commands take longer to load than a short command
+ * runs. Without a command's name, as for `--help`, the program has all commands.
+ */
+export async function createProgram(args: readonly string[] = []): Promise<Command> {
+  const named = commands.get(args[0] ?? "");
+  const loads = named === undefined ? [...commands.values()] : [named];
+  const program = new Command("podctl")
     .description("Manages the directory of a registry-edge deployment: which Pod owns which repository names.")
-    .addCommand(validateCommand())
-    .addCommand(planCommand())
-    .addCommand(applyCommand())
-    .addCommand(rollbackCommand())
-    .addCommand(assignCommand())
-    .addCommand(unassignCommand())
-    .addCommand(moveCommand())
-    .addCommand(setCommand())
-    .addCommand(blockCommand())
-    .addCommand(unblockCommand())
-    .addCommand(exportCommand())
-    .addCommand(resolveCommand())
-    .addCommand(explainCommand())
-    .addCommand(replayCommand())
-    .addCommand(pullsCommand())
-    .addCommand(schemaCommand())
-    .addCommand(storesCommand())
-    .addCommand(doctorCommand())
-    .addCommand(keysCommand())
-    .addCommand(sealCommand())
     .addHelpText(
       "after",
       `
@@ -51,3 +42,6 @@ local stack (\`npm start\`). With --env they work on the KV namespace in [env.<n
 PODCTL_API_TOKEN. docs/podctl.md shows each command at work, and docs/deploy.md lists the variables that podctl reads.`,
     )
     .showHelpAfterError();
+  for (const command of await Promise.all(loads.map((load) => load()))) program.addCommand(command);
+  return program;
+}

@@ -6,7 +6,8 @@ export type Cost = { readonly seconds: number; readonly maxRssBytes: number; rea
 
 await import("wrangler");
 const startedMs = performance.now();
-await createProgram().parseAsync(process.argv.slice(2), { from: "user" });
+const args = process.argv.slice(2);
+await (await createProgram(args)).parseAsync(args, { from: "user" });
 const cost: Cost = {
   seconds: (performance.now() - startedMs) / 1_000,
   maxRssBytes: process.resourceUsage().maxRSS * 1_024,

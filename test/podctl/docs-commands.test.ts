@@ -27,8 +27,8 @@ const linesOf = (page: string): readonly string[] =>
   });
 
 /** Parses the words as podctl does, without running the command. */
-function parse(words: readonly string[]): void {
-  const program = createProgram();
+async function parse(words: readonly string[]): Promise<void> {
+  const program = await createProgram(words);
   const quiet = (command: Command): void => {
     command.exitOverride().configureOutput({ writeErr: () => {}, writeOut: () => {} });
     if (command.commands.length === 0) command.action(() => {});
@@ -47,22 +47,32 @@ const calls = pages.flatMap((page) =>
 
 describe("podctl", () => {
   test.each(calls)("accepts the command that %s shows: %s", (_page, _line, words) =>
-    expect(() => parse(words)).not.toThrow(),
+    expect(parse(words)).resolves.toBeUndefined(),
   );
 
-  test("refuses wrong commands, and the docs show more than thirty right ones", () => {
+  test("refuses wrong commands, and the docs show more than thirty right ones", async () => {
     expect(calls.length).toBeGreaterThan(30);
     for (const wrong of [["doctr"], ["doctor", "--wirte"], ["assign", "acme"], ["keys", "import"]]) {
-      expect(() => parse(wrong)).toThrow();
+      await expect(parse(wrong)).rejects.toThrow();
     }
+  });
+
+  test("loads only the command that is named first, and all commands if none is", async () => {
+    const namesWith = async (args: readonly string[]) =>
+      (await createProgram(args)).commands.map((each) => each.name());
+    const all = await namesWith(["--help"]);
+    expect(all.length).toBeGreaterThan(15);
+    expect(await namesWith(["help", "plan"])).toEqual(all);
+    for (const name of all) expect(await namesWith([name, "--help"])).toEqual([name]);
   });
 });
 
-test.each(pages)("podctl has every command that the text of %s names", (page) => {
+test.each(pages)("podctl has every command that the text of %s names", async (page) => {
   const named = [...read(page).matchAll(/`(?:podctl|npm run (?:--silent )?podctl --) ([a-z][^`]*)`/g)];
   const paths = named.map(([, text = ""]) => text.split(" ").filter((word) => /^[a-z]+$/.test(word)));
+  const { commands } = await createProgram();
   const unknown = paths.filter(([name = "", sub = ""]) => {
-    const command = createProgram().commands.find((each) => each.name() === name);
+    const command = commands.find((each) => each.name() === name);
     if (command === undefined) return true;
     return command.commands.length > 0 && !command.commands.some((each) => each.name() === sub);
   });

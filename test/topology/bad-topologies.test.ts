@@ -26,7 +26,8 @@ test.each(badTopologies)(
     const file = join(dir, "topology.yaml");
     writeFileSync(file, text);
     if (lines !== undefined) writeFileSync(join(dir, "assignments.tsv"), lines);
-    const run = createProgram().parseAsync(["apply", file, "--yes", "--env", "production"], { from: "user" });
+    const args = ["apply", file, "--yes", "--env", "production"];
+    const run = (await createProgram(args)).parseAsync(args, { from: "user" });
     const failure: unknown = await run.then(
       () => null,
       (thrown: unknown) => thrown,
