@@ -9,7 +9,7 @@ import { openSource } from "./mount-source.ts";
 import { RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
-/** A copy takes a few hundred kilobytes of memory. */
+/** No more blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
 const orderMs = 10_000;
 /** When the time for a copy is over, we first cut the source. The registry then has this long to answer the bytes that it got. */
