@@ -1,4 +1,4 @@
-/** Checks that the edge finds every assignment. It looks up only prefixes of at most `depth` components, so it would not find a deeper assignment. */
+/** Checks that the edge finds every assignment. The edge looks up only prefixes of at most `depth` components, so it would not find a deeper one. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";

@@ -47,7 +47,7 @@ function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
 const isMade = (digest: Digest, target: Snapshot, made: ReadonlySet<Tag>): boolean =>
   [...made].some((tag) => target.tags.get(tag) === digest);
 
-/** How many changes the work makes. If a round made few changes, the freeze comes next. */
+/** How many changes the work makes. If a round made few changes, the move goes on from `copy` to `freeze`. */
 export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;
 
 /** Says in what two copies of a repository differ, in one line for each difference. */

@@ -34,7 +34,9 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** Writes the index after the chunks, because chunks without an index are ignored. */
+/**
+ * Writes the chunks first and the index last. If this run is interrupted before the index, the chunks are ignored, so no one reads half a history.
+ */
 export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
   let chunks = 0;
   for (const entry of historyChunks(index.revision, all)) {
@@ -44,7 +46,7 @@ export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | 
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
 }
 
-/** Removes the index before the chunks, because chunks without an index are ignored. */
+/** Removes the indexes first and the chunks last. If this run is interrupted in between, the chunks are ignored, so no one reads half a history. */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {
