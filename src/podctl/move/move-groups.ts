@@ -44,7 +44,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
-      // What the state file has from the way there is about the new Pod. The way back copies to the old Pod, so it begins with an empty state.
+      // The state file of the way there says what the new Pod holds. The way back must know what the old Pod holds, so it begins with an empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
       if (isSettled) await runMove(group.ports, group.way, group.copy);
       else await giveUp(group.ports, group.way);

@@ -41,7 +41,7 @@ export const unreadable = (log: string): string =>
 
 /**
  * How many requests a line of the edge's log counts for. The edge gives only a part of the ordinary requests a line, and the line names this part as
- * `sample`. Without `sample`, a line counts for one request. Null if `sample` is 0, less than 0 or more than 1.
+ * `sample`. Without `sample`, a line counts for one request. Null if `sample` is not a number, is 0 or less, or is more than 1.
  */
 export function requestsOf(sample: unknown): number | null {
   if (sample === undefined) return 1;

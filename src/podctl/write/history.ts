@@ -35,7 +35,7 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
 }
 
 /**
- * Writes the chunks first and the index last. If this run is interrupted before the index, the chunks are ignored, so no one reads half a history.
+ * Writes the chunks first and the index last, because chunks without an index are ignored. So no one reads half a history if this run is interrupted.
  */
 export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
   let chunks = 0;
@@ -46,7 +46,10 @@ export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | 
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
 }
 
-/** Removes the indexes first and the chunks last. If this run is interrupted in between, the chunks are ignored, so no one reads half a history. */
+/**
+ * Removes the indexes first and the chunks last, because chunks without an index are ignored. So no one reads half a history if this run is
+ * interrupted.
+ */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

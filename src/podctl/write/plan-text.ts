@@ -96,7 +96,7 @@ export const lockoutLines = (changes: readonly Change[]): readonly string[] =>
 
 /**
  * Returns the question before a write. If the write locks out all clients of a group, the question says so, because the operator may have overlooked
- * that line.
+ * the line of the plan that says it.
  */
 export const writeQuestion = (target: string, changes: readonly Change[]): string =>
   lockoutLines(changes).length === 0
