@@ -74,7 +74,7 @@ these variables.
     });
 }
 
-/** A repository must not be moved twice at the same time. */
+/** Refuses a prefix that is named twice, because a group must not be moved twice at the same time. A deeper prefix is another group. */
 function refuseNested(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
   if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);
