@@ -5,6 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import { readBytes } from "./http-exchange.ts";
 import { pullScope } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
@@ -107,4 +108,4 @@ async function stream(
 }
 
 /** The beginning of what a registry said. */
-export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).slice(0, 300).trim();
+export const textOf = (bytes: Uint8Array): string => inOneLine(new TextDecoder().decode(bytes).slice(0, 300).trim());

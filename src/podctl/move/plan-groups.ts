@@ -67,7 +67,7 @@ async function planOne(
   opened: MoveTarget,
   { from, to, group, jobs, sizes }: MoveOptions & { from: PodId; to: PodId; group: Group; sizes: boolean },
 ): Promise<GroupPlan> {
-  const both = await openBoth(opened, { from, to }, jobs);
+  const both = await openBoth(opened, { from, to }, { named: to, jobs });
   const progress = startProgress(`${group.prefix}: repositories looked at`, null);
   const plan = await planGroup({ ...both, group, jobs, sizes, onRepository: () => progress.advance(1) });
   progress.end();

@@ -2,6 +2,7 @@
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { redirectTarget } from "../../blobs/head-proof.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import type { Access } from "../../oci/scope.ts";
@@ -54,6 +55,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
     const isOpen = auth === "none" || scopes.length === 0;
     const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
     const url = new URL(path, pod.registry);
+    // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
+    if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);
     return exchange(
       { method, url, headers: { ...headers, ...authorization }, ...(body === undefined ? {} : { body }) },
       connections,
@@ -88,7 +91,7 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
   };
 }
 
-/** Follows one redirect, as clients do. The storage must not see the token. */
+/** Follows one redirect, as clients do, but only to the Pod's blob hosts, because podctl may reach hosts that a Pod does not. The storage must not see the token. */
 async function follow(
   received: Result<Received, string>,
   { pod, connections }: { readonly pod: Pod; readonly connections: Connections },
@@ -96,7 +99,7 @@ async function follow(
   if (!received.ok || received.value.status < 300 || received.value.status > 308) return received;
   const { headers, body } = received.value;
   body.resume();
-  if (headers.location === undefined || !URL.canParse(headers.location, pod.registry))
-    return err("a redirect leads nowhere");
-  return exchange({ method: "GET", url: new URL(headers.location, pod.registry), headers: {} }, connections);
+  const url = redirectTarget(headers.location ?? null, pod);
+  if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
+  return exchange({ method: "GET", url, headers: {} }, connections);
 }
