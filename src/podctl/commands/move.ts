@@ -25,10 +25,7 @@ export function moveCommand(): Command {
     .option("--plan", "show what would be copied and check both Pods, without a move")
     .option("--status", "show which phase the groups are in, and what has been copied")
     .option("--back", "return the groups to the Pod from which they came")
-    .option(
-      "--done",
-      "end a move in the phase settle: clients then get nothing more from the old Pod, such as manifests without a tag",
-    )
+    .option("--done", "end a move in the phase settle; until then, clients can still pull what only the old Pod has")
     .option(
       "--cleanup",
       "end a move in the phase settle, and delete the groups' manifests at the Pod from which they came",

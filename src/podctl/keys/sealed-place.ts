@@ -30,7 +30,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // We leave out the store's `when`, because a secret is not bound to it, and because a `when` that names a cloud would not pass the schema.
+  // We leave out the store's `when`. A secret is not bound to it, and `storeSchema` below would reject one that still names a cloud by its name.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);
