@@ -87,6 +87,7 @@ describe("mount from another Pod", () => {
     expect(
       stack.current.seen("pod-a", "registry").map(({ method, status, requestBytes }) => [method, status, requestBytes]),
     ).toEqual([
+      ["HEAD", 404, 0],
       ["POST", 202, 0],
       ["PATCH", 202, text.length],
       ["PUT", 201, 0],
