@@ -20,8 +20,8 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time. So in any two neighbouring phases, either the same
- * Pod serves, or both phases refuse writes.
+ * Returns which Pod serves a group. One edge may already know the next phase while another edge does not. So that no write goes to a Pod which the
+ * other edge no longer reads, in any two neighbouring phases either the same Pod serves, or both phases refuse writes.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused.
  * - `switch`: the new Pod serves reads, and writes are refused.

@@ -78,6 +78,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
 
 /**
  * A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
+ * So only a store without conditions fits.
  */
 const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 

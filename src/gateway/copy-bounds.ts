@@ -2,7 +2,7 @@ import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { MountOrder } from "../pods/mount-order.ts";
 
-/** A copy takes a few hundred kilobytes of memory. */
+/** No more blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
 const mostOfOneRepository = 4;
 /** After this many failures within this time, a repository gets no copy until the first of them is older. */

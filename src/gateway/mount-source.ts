@@ -4,7 +4,10 @@ import { rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
-/** Clouds give each machine its credentials under a link-local address (169.254.169.254), and no storage has such an address. */
+/**
+ * An order must not lead to a link-local address: clouds give each machine its credentials under such an address (169.254.169.254), and no storage
+ * has one.
+ */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
@@ -21,7 +24,10 @@ export type MountSource = {
   readonly close: () => void;
 };
 
-/** Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and has nothing of the URL. */
+/**
+ * Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and contains no part of
+ * the URL, because the URL is as good as a password.
+ */
 export async function openSource(
   url: string,
   { plainHttp, maxBytes, signal }: SourceOptions,
@@ -31,7 +37,7 @@ export async function openSource(
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
-  // A store that compresses on the way would change the bytes under the digest.
+  // We ask for no encoding, because the bytes of a compressed answer would not have the blob's digest.
   const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
   if (answer === null) return err("the source gave no answer");
   const why = wrongAnswer(answer, maxBytes);

@@ -58,7 +58,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body. We do not announce its length (chunked), so if it ends too early, only this request ends. No body makes a blob before `finish`.
+   * Appends a body. We do not announce the body's length (chunked), so a body that ends too early still makes a whole request, and the upload can be
+   * cancelled after it. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await this.#ask({ method: "PATCH", target: this.#target(), body, signal });
@@ -120,7 +121,7 @@ export class RegistryUpload {
     const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
     const answer = await send(this.#config.registry + target, sent);
     if (answer === null) return err(`the registry gave no answer to a ${method}`);
-    // These answers have no body, or an error that the client does not see.
+    // We drop the answer's body. It is empty, or an error that the client does not see.
     answer.resume();
     const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
     return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });

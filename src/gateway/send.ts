@@ -30,7 +30,7 @@ export function send(url: string, { method, headers, body, signal }: Request): P
     signal,
   });
   outgoing.once("response", (answer) => {
-    // The reader of the answer sees its error, too. Without a listener, an answer that has no reader yet would end this program.
+    // An error that no listener gets would end this program, and the answer may break before it has a reader. A later reader gets the error too.
     answer.on("error", () => {});
     resolve(answer);
   });
