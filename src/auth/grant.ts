@@ -31,6 +31,9 @@ export type GrantPorts = VerifyPorts & {
   readonly trace: Pick<Trace, "subject">;
 };
 
+/** The same ports for a second grant of a request, such as a mount's source needs. The log line keeps the subject of the request's own grant. */
+export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
+
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
 export function readToken(authorization: string | null): Result<Token, Unauthorized> {
   const [scheme = "", value = "", ...rest] = (authorization ?? "").split(" ");

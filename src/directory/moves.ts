@@ -10,6 +10,8 @@ export type Moving = {
   /** The prefix that is moved. */
   readonly prefix: Prefix;
   readonly phase: MovePhase;
+  /** When this phase began, as the assignment says. */
+  readonly since: string;
   /** The Pod of the move that does not serve the group in this phase. */
   readonly other: PodId;
 };
@@ -29,7 +31,7 @@ export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Serve
   if (move === undefined) return { id: pod, moving: null };
   const isMoved = move.phase === "switch" || move.phase === "settle";
   const [serving, other] = isMoved ? [move.to, pod] : [pod, move.to];
-  return { id: serving, moving: { prefix, phase: move.phase, other } };
+  return { id: serving, moving: { prefix, phase: move.phase, since: move.since, other } };
 }
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */

@@ -1,4 +1,5 @@
-import { grantFor, type PodGrant } from "../auth/grant.ts";
+import { grantFor, type PodGrant, withoutSubject } from "../auth/grant.ts";
+import type { Moving } from "../directory/moves.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -62,18 +63,28 @@ const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boo
 /** Deletes at the other Pod too. If only the other Pod had the item, the client gets that Pod's answer. */
 async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
   const digest = digestOf(endpoint);
-  if (digest !== null) asked.context.services.movedTombstones.add(keyOf(endpoint, digest));
+  if (digest !== null) asked.context.services.movedTombstones.add(tombstoneKey(endpoint, digest, asked.authorized));
   const there = await serveThere(endpoint, asked);
   const isOnlyThere = reply.ok && !reply.value.response.ok && there.ok && there.value.response.ok;
   return isOnlyThere ? dropped(reply, there) : dropped(there, reply);
 }
 
-async function isDeleted(endpoint: Item, { context }: Asked): Promise<boolean> {
+async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
   const digest = digestOf(endpoint);
-  return digest !== null && context.services.movedTombstones.has(keyOf(endpoint, digest));
+  return (
+    digest !== null && asked.context.services.movedTombstones.has(tombstoneKey(endpoint, digest, asked.authorized))
+  );
 }
 
-const keyOf = ({ kind, name }: Item, digest: Digest): string => `moved/${kind}/${name}/${digest}`;
+/** A deletion counts only in its own move. After that, the same content may be pushed again, and the group may be moved again. */
+export function tombstoneKey(
+  { kind, name }: Pick<Item, "kind" | "name">,
+  digest: Digest,
+  { pod, moving }: { readonly pod: { readonly id: string }; readonly moving: Pick<Moving, "since" | "other"> | null },
+): string {
+  const pods = [pod.id, moving?.other ?? ""].toSorted().join("/");
+  return `moved/${moving?.since ?? ""}/${pods}/${kind}/${name}/${digest}`;
+}
 
 /**
  * Answers from the other Pod, as if that Pod served the group. The client's token must allow the request at that Pod. A grant that the edge itself
@@ -100,7 +111,7 @@ async function grantThere(
   { pod, services }: { readonly pod: Authorized["pod"]; readonly services: Services },
 ): Promise<Result<PodGrant, Extract<Reply, { readonly ok: false }>["error"]>> {
   if (token === null) return ok({ kind: "open" });
-  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, services);
+  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, withoutSubject(services));
   if (!grant.ok) return grant;
   const { value } = grant;
   return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);

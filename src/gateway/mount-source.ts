@@ -15,8 +15,8 @@ type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number;
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the gateway's request to
-   * the registry ends in good order. `failure` then says why.
+   * The blob's bytes. They end, without an error, where the store breaks off, so that the gateway's request to the registry ends in good order.
+   * `failure` then says why.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -40,9 +40,8 @@ export async function openSource(
   // We ask for no encoding, because the bytes of a compressed answer would not have the blob's digest.
   const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
   if (answer === null) return err("the source gave no answer");
-  const { statusCode: status, headers } = answer;
-  const why = status === 200 ? tooLong(Number(headers["content-length"]), maxBytes) : `answered ${status}`;
-  if (why === null) return ok(sourceOf(answer, maxBytes, close));
+  const why = wrongAnswer(answer, maxBytes);
+  if (why === null) return ok(sourceOf(answer, close));
   close();
   return err(`the source ${why}`);
 }
@@ -58,16 +57,25 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
   return username === "" ? null : "has a user's name";
 }
 
-const tooLong = (bytes: number, maxBytes: number): string | null =>
-  bytes > maxBytes ? `has more than ${maxBytes} bytes` : null;
+/**
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. Without a length, or with an encoding that a
+ * program on the way undoes, a few bytes of an evil store could fill the registry's disk, because a token to push cannot delete a half upload.
+ */
+function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
+  if (status !== 200) return `answered ${status}`;
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity") return "encodes the blob";
+  const length = headers["content-length"] ?? "";
+  if (!/^\d+$/.test(length) || headers["transfer-encoding"] !== undefined) return "does not say how long the blob is";
+  return Number(length) > maxBytes ? `has more than ${maxBytes} bytes` : null;
+}
 
-function sourceOf(answer: IncomingMessage, maxBytes: number, close: () => void): MountSource {
+/** Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before it. */
+function sourceOf(answer: IncomingMessage, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {
     try {
       for await (const piece of answer as AsyncIterable<Buffer>) {
-        failure = tooLong(copiedBytes + piece.byteLength, maxBytes);
-        if (failure !== null) return;
         copiedBytes += piece.byteLength;
         yield piece;
       }

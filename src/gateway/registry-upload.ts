@@ -12,7 +12,7 @@ type Place = { readonly path: string; readonly query: string };
 type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
 
 type Asked = {
-  readonly method: "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly method: "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly target: string;
   readonly body?: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
@@ -28,6 +28,18 @@ export class RegistryUpload {
     this.#order = order;
     this.#config = config;
     this.#place = place;
+  }
+
+  /** Whether the repository has the blob already, and the order's token may read it there. A registry looks for a blob before it redirects to its storage. */
+  static async isThere(order: MountOrder, config: GatewayConfig, signal: AbortSignal): Promise<boolean> {
+    const { repository, digest } = order;
+    const target = `/v2/${repository}/blobs/${digest}`;
+    const answer = await new RegistryUpload(order, config, { path: target, query: "" }).#ask({
+      method: "HEAD",
+      target,
+      signal,
+    });
+    return answer.ok && [200, 302, 307].includes(answer.value.status) && (answer.value.digest ?? digest) === digest;
   }
 
   /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */

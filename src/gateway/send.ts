@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 type Request = {
-  readonly method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly headers: Readonly<Record<string, string>>;
   /** Sent in chunks, and no faster than it is taken. */
   readonly body?: AsyncIterable<Uint8Array>;
@@ -25,7 +25,7 @@ export function send(url: string, { method, headers, body, signal }: Request): P
   const framing = body === undefined ? { "Content-Length": "0" } : { "Transfer-Encoding": "chunked" };
   const outgoing = request(url, {
     method,
-    headers: { ...headers, ...(method === "GET" ? {} : framing) },
+    headers: { ...headers, ...(method === "GET" || method === "HEAD" ? {} : framing) },
     agent: false,
     signal,
   });
