@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
-import { refuseClient, type Visit } from "../pods/gate.ts";
+import { createClientGate, type Visit } from "../pods/gate.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -178,11 +178,12 @@ async function assignScopes(
     scopesOf.set(pod, opened);
     return opened;
   };
+  const refuseClient = createClientGate(visit);
   const moved: { readonly scope: Access; readonly other: PodId }[] = [];
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
     const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
-    const refusal = assignment === null ? null : refuseClient(assignment, visit);
+    const refusal = assignment === null ? null : refuseClient(assignment);
     if (refusal !== null) {
       denied.push({ scope, refusal });
       continue;

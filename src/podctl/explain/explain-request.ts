@@ -186,7 +186,7 @@ async function explainRedirect(
   ];
 }
 
-function describeClient(client: Client): string {
+function describeClient(client: Omit<Client, "address">): string {
   const known = Object.entries(client).flatMap(([name, value]) => (value === null ? [] : [`${name} ${value}`]));
   return known.length === 0 ? "a client of unknown place" : known.join(", ");
 }
