@@ -1,8 +1,8 @@
-import { parseIp } from "../lib/address.ts";
+import { type Ip, parseIp } from "../lib/address.ts";
 import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { When } from "../signers/store.ts";
 
-/** Where a client is, as the platform saw it; null where that is not known. */
+/** Where a client is, as the platform saw it. A value is null if the platform does not know it. */
 export type Client = {
   /** ISO 3166-1 alpha-2, or `T1` for Tor. */
   readonly country: string | null;
@@ -11,11 +11,13 @@ export type Client = {
   /** IATA code of the Cloudflare location. */
   readonly colo: string | null;
   readonly ip: string | null;
+  /** The parsed `ip`, if this client keeps it, because a request may meet hundreds of conditions. */
+  readonly address?: Ip | null;
 };
 
 /**
  * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. We read a value
- * only if there is a condition on it. At the first read of `cf`, workerd parses JSON with about a hundred members.
+ * only if a condition asks for it, because the first read of `cf` makes workerd parse JSON with about a hundred members.
  */
 export const readClient = (request: Asking): Client => new SeenClient(request);
 
@@ -24,6 +26,7 @@ type Asking = Pick<Request, "headers" | "cf">;
 /** This is a class, so that its getters are defined only once. An object literal would define them for each request, which takes 3 µs. */
 class SeenClient implements Client {
   readonly #request: Asking;
+  #address: Ip | null | undefined;
 
   constructor(request: Asking) {
     this.#request = request;
@@ -50,6 +53,11 @@ class SeenClient implements Client {
     return this.#request.headers.get("CF-Connecting-IP");
   }
 
+  get address(): Ip | null {
+    if (this.#address === undefined) this.#address = parsedIp(this);
+    return this.#address;
+  }
+
   #seen(name: string): unknown {
     return (this.#request.cf as Readonly<Record<string, unknown>> | undefined)?.[name];
   }
@@ -60,28 +68,36 @@ const textOrNull = (value: unknown): string | null => (typeof value === "string"
 /** The parsed and sorted CIDRs of records. Each list is parsed only once, because a cloud's list has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
-/** Whether the client fits every given member. If a value of the client is not known, a member that asks for this value does not fit. */
+/**
+ * Whether the client fits every member that the condition has. If a value of the client is not known, the client does not fit a member that asks for
+ * this value.
+ */
 export function fits(
   { countries, continents, asns, colos, cidrs }: When,
   client: Client,
   parsedCidrs: ParsedCidrs,
 ): boolean {
   return (
-    isListed(countries, client.country) &&
-    isListed(continents, client.continent) &&
-    isListed(asns, client.asn) &&
-    isListed(colos, client.colo) &&
-    (cidrs === undefined || contains(parse(cidrs, parsedCidrs), client.ip))
+    isListed(countries, () => client.country) &&
+    isListed(continents, () => client.continent) &&
+    isListed(asns, () => client.asn) &&
+    isListed(colos, () => client.colo) &&
+    (cidrs === undefined || contains(parse(cidrs, parsedCidrs), client))
   );
 }
 
-const isListed = <T>(entries: readonly T[] | undefined, known: T | null): boolean =>
-  entries === undefined || (known !== null && entries.includes(known));
-
-function contains(ranges: AddressRanges, address: string | null): boolean {
-  const ip = address === null ? null : parseIp(address);
-  return ip !== null && rangesHold(ranges, ip);
+function isListed<T>(entries: readonly T[] | undefined, read: () => T | null): boolean {
+  if (entries === undefined) return true;
+  const known = read();
+  return known !== null && entries.includes(known);
 }
+
+function contains(ranges: AddressRanges, client: Client): boolean {
+  const address = client.address === undefined ? parsedIp(client) : client.address;
+  return address !== null && rangesHold(ranges, address);
+}
+
+const parsedIp = ({ ip }: Pick<Client, "ip">): Ip | null => (ip === null ? null : parseIp(ip));
 
 function parse(cidrs: readonly string[], parsedCidrs: ParsedCidrs): AddressRanges {
   const ranges = parsedCidrs.get(cidrs) ?? rangesOf(cidrs);

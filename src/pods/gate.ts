@@ -32,7 +32,11 @@ export function passGate(
 ): Result<AdmittedPod, Refusal> {
   if (blocked !== null) return err({ reason: "blocked", text: blocked });
   if (stale !== null && (pod === null || !isRead(method))) return err({ reason: "directory", text: stale });
-  const refused = assignment === null ? null : (refuseClient(assignment, visit) ?? refuseWrite(method, assignment));
+  const refused =
+    assignment === null
+      ? null
+      : (refuseClient(assignment, readClient(visit.request), visit.services.parsedCidrs) ??
+        refuseWrite(method, assignment));
   if (refused !== null) return err(refused);
   if (renamed !== null && !isRead(method)) return err(refuseRenamed(renamed, pod));
   const passed = passPod(method, pod);
@@ -61,13 +65,31 @@ const isBeingMoved = "is being moved to another registry; pushes work again in a
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
   refusesWrites(moving) ? err({ reason: "moving", text: `${moving.prefix} ${isBeingMoved}`, pod: pod.id }) : ok(pod);
 
-/** Returns the refusal of a client that may not use the group. Null if the client may use it. The token endpoint uses this function too. */
-export function refuseClient({ clients, pod }: AssignmentRecord, visit: Visit): Refusal | null {
-  if (clients === undefined || admits(clients, readClient(visit.request), visit.services.parsedCidrs)) return null;
+type JudgeClient = (assignment: AssignmentRecord) => Refusal | null;
+
+/**
+ * Returns a function that judges the client for many assignments, as the token endpoint does. It judges each assignment once, because a stranger may
+ * name hundreds of repositories of one group.
+ */
+export function createClientGate(visit: Visit): JudgeClient {
+  const client = readClient(visit.request);
+  const judged = new Map<AssignmentRecord, Refusal | null>();
+  return (assignment) => {
+    const known = judged.get(assignment);
+    if (known !== undefined) return known;
+    const refusal = refuseClient(assignment, client, visit.services.parsedCidrs);
+    judged.set(assignment, refusal);
+    return refusal;
+  };
+}
+
+/** Returns the refusal of a client that may not use the group. Null if the client may use it. */
+function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsedCidrs: ParsedCidrs): Refusal | null {
+  if (clients === undefined || admits(clients, client, parsedCidrs)) return null;
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
 }
 
-/** A client about whom the platform knows nothing is on neither list. */
+/** A client about whom the platform knows nothing is on neither list, so only a list `allow` keeps it out. */
 function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));

@@ -7,7 +7,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
-import { refuseClient, type Visit } from "../pods/gate.ts";
+import { createClientGate, type Visit } from "../pods/gate.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
@@ -129,7 +129,7 @@ export async function planLogin(
 
 /**
  * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we
- * asked no Pod in that case, a made-up password would show which names have no Pod.
+ * asked no Pod in that case, a made-up password would be refused for a name with a Pod, and not in the same way for a name without one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();
@@ -178,11 +178,12 @@ async function assignScopes(
     scopesOf.set(pod, opened);
     return opened;
   };
+  const refuseClient = createClientGate(visit);
   const moved: { readonly scope: Access; readonly other: PodId }[] = [];
   const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
   for (const { scope, name } of named) {
     const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
-    const refusal = assignment === null ? null : refuseClient(assignment, visit);
+    const refusal = assignment === null ? null : refuseClient(assignment);
     if (refusal !== null) {
       denied.push({ scope, refusal });
       continue;

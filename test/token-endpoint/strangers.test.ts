@@ -44,12 +44,16 @@ const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
 /** What a token request for these scopes leads to, and how many keys it reads. */
-async function ask(scopes: readonly string[], bounds: PlanBounds = strangerBounds) {
+async function ask(
+  scopes: readonly string[],
+  bounds: PlanBounds = strangerBounds,
+  asker = new Request("https://edge.test"),
+) {
   const query = new URLSearchParams(scopes.map((scope) => ["scope", scope]));
   const request = await parseTokenRequest(new Request(`https://edge.test/jwt/auth?${query}`), "registry-edge");
   if (!request.ok) throw new Error(request.error.message);
   const before = readKeys;
-  const visit = { request: new Request("https://edge.test"), services: { parsedCidrs: new WeakMap() } };
+  const visit = { request: asker, services: { parsedCidrs: new WeakMap() } };
   const plan = await planQuestions(request.value, { directory: isolate.directory(), visit }, bounds);
   return { plan, keys: readKeys - before };
 }
@@ -164,4 +168,24 @@ test("when strangers have spent their budget, a user with good credentials and t
   isolate.nowMs += 31_000;
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`y${cell}`);
   expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });
+});
+
+test("token request for 200 repositories of one group: the group's conditions are judged once", async () => {
+  const deny = Array.from({ length: 50 }, (_, index) => ({ asns: [index + 1] }));
+  records.set("route/guarded", { v: 1, pod: "pod-1", revision: 1, state: "active", clients: { deny } });
+  let reads = 0;
+  const request = Object.defineProperty(new Request("https://edge.test"), "cf", {
+    get: () => {
+      reads += 1;
+      return { asn: 64_500 };
+    },
+  });
+  await resolvePod(isolate.directory(), { name: nameOf("guarded/known") });
+  records.set("directory", { ...directoryRecord, depth: 1 });
+  isolate.nowMs += 60_000;
+  const scopes = pull(Array.from({ length: 200 }, (_, index) => `guarded/app-${index}`));
+  const { plan } = await ask(scopes, strangerBounds, request);
+  records.set("directory", directoryRecord);
+  expect(plan).toMatchObject({ ok: true, value: { questions: [{ scopes: { length: 200 } }] } });
+  expect(reads).toBe(50);
 });

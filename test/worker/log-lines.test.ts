@@ -119,6 +119,9 @@ describe("LOG_SAMPLE of 0", async () => {
     for (const path of [blob, "/v2/", "/v2/acme/private/manifests/absent", "/v2/UPPER/tags/list", "/-/health"]) {
       await client.get(path, token);
     }
+    // A stranger made up both the token and the upload.
+    const madeUp = "/v2/acme/private/blobs/uploads/x?_pod=x";
+    expect((await client.get(madeUp, "made.up.token")).status).toBe(404);
     await stack.current.edgeSettled();
     expect(stack.current.edgeLines()).toEqual([]);
 

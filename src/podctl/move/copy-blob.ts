@@ -102,7 +102,7 @@ async function stream(
   const said = await readBytes(put.value.body, maxAnswerBytes);
   if (put.value.status === 201) return ok("copied");
   const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
-  // A registry that was restarted may have forgotten the upload. The caller begins again after an `err`.
+  // These statuses may mean that the registry was restarted and has forgotten the upload. We return an `err`, so that the caller begins a new upload.
   if (isOutage(put.value.status) || [400, 404, 416].includes(put.value.status)) return err(text);
   throw new CliFailure(text);
 }

@@ -117,7 +117,7 @@ export async function withGroup(
   }
 }
 
-/** Shows how many repositories a round has done. Each round begins at 1. */
+/** Shows how many repositories a round has done. In each round, `done` begins at 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

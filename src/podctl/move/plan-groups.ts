@@ -81,7 +81,7 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
   return (await Promise.all(checks)).flat();
 }
 
-/** A move begins only if both Pods are well, and nothing at the target is in the way. */
+/** Refuses to begin a move if a check of either Pod has a finding, or if tags of the target are in the way and --overwrite is not given. */
 export async function refuseUnready(
   opened: MoveTarget,
   { way, group, ports }: OpenedGroup,

@@ -26,7 +26,7 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
   readonly pod: Pod;
-  /** Asks again while the registry cannot be reached or answers with an outage. Throws a CliFailure if this does not end. */
+  /** Asks again for about a minute while the registry cannot be reached or answers with an outage. Then throws a CliFailure. */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
@@ -76,7 +76,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
         let last = "";
         for (const pauseMs of [...pausesMs, null]) {
           let answer = await sendWhole(question, false);
-          // The token may have expired in the meantime, or the token service may have been restarted with another key.
+          // The token may have expired in the meantime, or the token service may have been restarted with another key, so we try again with a fresh
+          // token.
           if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
           if (answer.ok && !isOutage(answer.value.status)) return answer.value;
           last = answer.ok ? `it answers ${answer.value.status}` : answer.error;
@@ -91,7 +92,10 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
   };
 }
 
-/** Follows one redirect, as clients do, but only to the Pod's blob hosts, because podctl may reach hosts that a Pod does not. The storage must not see the token. */
+/**
+ * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from hosts that podctl reaches but
+ * the Pod does not. We send no token, because the storage must not see it.
+ */
 async function follow(
   received: Result<Received, string>,
   { pod, connections }: { readonly pod: Pod; readonly connections: Connections },
