@@ -1,19 +1,25 @@
 import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** The files that take longest, most of them because they wait for deadlines and cache times. */
+/** The files that take longest. Most files of the Worker wait for deadlines, and those of podctl start many processes, so they take turns. */
 const slowest = [
   "test/worker/stale-pulls.test.ts",
+  "test/podctl/move.test.ts",
   "test/worker/store-health.test.ts",
+  "test/podctl/docs.test.ts",
   "test/worker/grace.test.ts",
+  "test/podctl/set.test.ts",
   "test/worker/breaker.test.ts",
+  "test/worker/mounts-across.test.ts",
   "test/worker/any-revocation.test.ts",
+  "test/podctl/moves-docs.test.ts",
   "test/worker/any-outage.test.ts",
+  "test/podctl/depth.test.ts",
   "test/worker/blocks.test.ts",
+  "test/worker/group-settings.test.ts",
   "test/worker/pod-outage.test.ts",
   "test/worker/catalog.test.ts",
   "test/worker/slow-and-broken-connections.test.ts",
-  "test/podctl/docs.test.ts",
   "test/directory/slow-kv.test.ts",
   "test/worker/token-endpoint-pods.test.ts",
   "test/net/fetch.test.ts",
