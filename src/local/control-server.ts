@@ -3,10 +3,11 @@ import type http from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
 import type { Result } from "../lib/result.ts";
+import { kvApiNames, kvApiPath } from "./stack-files.ts";
 import { parseFault } from "./taps/faults.ts";
 import type { Tap } from "./taps/tap.ts";
 import type { EdgeLog } from "./workerd/edge-log.ts";
-import { type ApiKv, createKvApi, kvApiNames, kvApiPath } from "./workerd/kv-api.ts";
+import { type ApiKv, createKvApi } from "./workerd/kv-api.ts";
 import { type KvFault, parseKvFault } from "./workerd/kv-faults.ts";
 
 type ControlOptions = {

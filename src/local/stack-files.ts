@@ -15,6 +15,10 @@ export type RunningStack = {
   readonly pods: Readonly<Record<LocalPodId, PodServices>>;
 };
 
+/** The paths of the control server's KV calls begin with this, as those of Cloudflare's API do. */
+export const kvApiPath = "/client/v4";
+export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
+
 type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
 
 /** Writes the file by a rename, so that a reader finds the whole file or no file. The file exists only while the stack is usable. */

@@ -3,7 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { startStack } from "../../src/local/stack.ts";
-import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/stack-files.ts";
 
 const dir = await mkdtemp(join(tmpdir(), "registry-edge-kv-api-"));
 const stack = await startStack({ edgePort: 0, stateDir: join(dir, "state"), seedImages: false });

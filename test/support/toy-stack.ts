@@ -5,9 +5,9 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { type Stack, type StackOptions, startStack } from "../../src/local/stack.ts";
+import { kvApiNames, kvApiPath } from "../../src/local/stack-files.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
-import { kvApiNames, kvApiPath } from "../../src/local/workerd/kv-api.ts";
 import { createClient } from "./client.ts";
 
 /** The stacks of a test process share these, because new ones take a quarter of a second of CPU time. */

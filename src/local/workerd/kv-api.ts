@@ -6,10 +6,6 @@ import { Hono } from "hono";
 import pMap from "p-map";
 import * as v from "valibot";
 
-/** The paths of the control server's KV calls begin with this, as those of Cloudflare's API do. */
-export const kvApiPath = "/client/v4";
-export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
-
 /** The namespace that the API serves. Miniflare's namespaces have this type. */
 export type ApiKv = {
   list(options: { prefix?: string; cursor?: string; limit: number }): Promise<ApiListing>;

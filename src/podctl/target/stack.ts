@@ -1,7 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { exampleFile, root, stackFileInUse } from "../../local/paths.ts";
-import { type RunningStack, readStackFile } from "../../local/stack-files.ts";
-import { kvApiNames, kvApiPath } from "../../local/workerd/kv-api.ts";
+import { kvApiNames, kvApiPath, type RunningStack, readStackFile } from "../../local/stack-files.ts";
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
 import { openKvStore } from "./kv-store.ts";
