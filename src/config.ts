@@ -14,7 +14,7 @@ export type Config = {
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
-  /** The edge derives all its other keys from these. */
+  /** The edge derives from these every key that only it uses: for upload pins, for its own grants, and for the grants that it remembers. */
   readonly edgeKeys: EdgeKeys;
   /** Null if this deployment has no `/-/probe`. */
   readonly probeToken: string | null;

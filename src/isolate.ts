@@ -51,10 +51,12 @@ export const createIsolate = (): Isolate => ({
     kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
     budgets: {
-      // An isolate needs only a handful of new claims, after a key was rotated or a Pod was added. Strangers can make up any number of claims.
+      // A token claims a Pod and a key. An isolate looks up only a handful of new claims, after a key was rotated or a Pod was added. Strangers can
+      // make up any number of claims, so this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // At 3 keys for each name, each of these budgets allows some 300 names a second that were not pulled here before.
+      // A budget is for 10 seconds, and a name costs some 3 keys. So each of these two budgets allows some 300 names a second. Only names that were
+      // not pulled here before count.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },

@@ -21,7 +21,7 @@ export type Refusal =
   | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
   /** A write to a repository under its old name. The client sees the text, which says the new name. */
   | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
-  /** The token service takes no POST. Clients then ask again with GET. */
+  /** A Pod's token service takes no POST. The edge answers 404, after which clients ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */
   | { readonly reason: "upload-unknown" }
@@ -56,5 +56,8 @@ export type PodFailure = {
   readonly text: string;
 };
 
-/** A record and the deployment do not fit together. The text names the place, never a value. */
+/**
+ * A record and the deployment do not fit together, as when the deployment has no key that opens a sealed value. The text says which record and which
+ * field, never a value.
+ */
 export type Misconfigured = { readonly reason: "misconfigured"; readonly text: string };

@@ -42,7 +42,7 @@ export type Services = {
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
-  /** What was deleted in groups that are being moved. */
+  /** Notes what clients deleted in groups that are being moved, so that the edge does not serve it from the other Pod. */
   readonly movedTombstones: Tombstones;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
@@ -56,7 +56,10 @@ export type RequestPorts = {
   readonly isolate: Isolate;
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
-  /** Once the client has left, the request's reads end, because their answers have no reader any more. A write goes on, as far as the platform lets it. */
+  /**
+   * Once the client has left, the reads that the edge has sent for it end, because no one will get their answers. A write goes on, as long as the
+   * platform lets it.
+   */
   readonly departure: Pick<Departure, "listen">;
 };
 
@@ -159,7 +162,8 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A gateway answers every order, even one that it cannot carry out. So if no answer comes, the gateway is down.
+      // Usually a write that fails does not count, because the failure may come from its content. An order is a write, but a gateway answers every
+      // order, even one that it cannot carry out. So if no answer comes, the gateway is down.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

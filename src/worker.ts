@@ -23,12 +23,14 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
-    // Cloudflare reports a client that leaves at any time before the answer's last byte. workerd outside Cloudflare reports a reset, but reports an
-    // orderly close only when it next writes to the client.
+    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. In workerd outside Cloudflare, the
+    // signal comes at once only if the client resets the connection. If the client closes it in order, workerd learns that only when it writes to the
+    // client.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // A request with a body waits for that body first, so we listen for the client's leaving from the start.
+    // We listen for the client's leaving only before the first wait (see `Departure`). The first wait of a write may be for its own body, so for a
+    // write we listen from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
@@ -59,7 +61,10 @@ type Passing = {
   readonly waitUntil: Services["waitUntil"];
 };
 
-/** Returns the answer for the client. A body that comes from a Pod is logged only at its end, because only then it is known whether the body was whole. */
+/**
+ * Returns the answer for the client. If its body comes from a Pod, the request is logged only at the body's end, because only then it is known
+ * whether the body was whole.
+ */
 async function passOn(
   request: Request,
   answer: AttributedAnswer,
@@ -89,8 +94,8 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
 
 /**
  * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the `X-Forwarded-Host`
- * that Pods get. The host is checked in the raw text, because `URL` would read a fragment or a user's name there as something else. `URL` throws if a
- * port is too high.
+ * that Pods get. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the end of
+ * a user's name. A port that is too high makes `URL` throw, so then the host counts as malformed too.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
@@ -112,8 +117,9 @@ const wrongHost: Refusal = {
 };
 
 /**
- * The refusal of plain HTTP. A challenge with an http realm would make clients send their password in the clear, and a redirect would hide that a client is
- * set up for http. The scheme is the one that the platform saw, because a client can write anything into `X-Forwarded-Proto`.
+ * The refusal of plain HTTP. It is not a challenge, because with an http realm clients would send their password in the clear. It is not a redirect,
+ * because that would hide that a client is set up for http. The scheme is the one that the platform saw, because a client can write anything into
+ * `X-Forwarded-Proto`.
  */
 const plainHttp: Refusal = {
   reason: "refused",
@@ -165,7 +171,7 @@ async function answerRequest(
   }
 }
 
-/** Answers registry traffic. Scripts of another site may take part only if the operator lists that site. */
+/** Answers registry traffic. A browser lets scripts of another site read the answer only if the operator lists that site. */
 async function answerRegistry(request: Request, url: URL, services: Services): Promise<AttributedAnswer> {
   const { corsOrigins } = services.config;
   const preflight = answerPreflight(request, corsOrigins);

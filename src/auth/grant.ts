@@ -33,6 +33,9 @@ export type GrantPorts = VerifyPorts & {
   readonly trace: Pick<Trace, "subject">;
 };
 
+/** The same ports for a second grant of a request, such as a mount's source needs. The log line keeps the subject of the request's own grant. */
+export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
+
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
 export function readToken(authorization: string | null): Result<Token, Unauthorized> {
   const [scheme = "", value = "", ...rest] = (authorization ?? "").split(" ");
@@ -79,7 +82,8 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // A bundle, or a token of this Pod, is of the right kind and only lacks the right. A bare JWT of another Pod is not a token for this name at all.
+  // A bundle, and a token of this Pod, may only lack the right (`insufficient_scope`). A bare JWT of another Pod is no token for this name at all
+  // (`invalid_token`).
   const lacksRight = token.kind === "bundle" || own !== undefined;
   // One part that does not verify makes the whole token invalid. Otherwise a stranger could make up a part for a Pod: names of that Pod would get
   // `invalid_token`, and names without a Pod `insufficient_scope`. So the stranger would learn which names the Pod has.
@@ -102,7 +106,10 @@ export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts)
 
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
-/** Returns what a part grants at its Pod, and notes its subject for the log. If the directory knows the token's key as another Pod's, the token is invalid here, so this Pod never gets it. */
+/**
+ * Returns what a part grants at its Pod, and notes its subject for the log. If the directory says that the token's key belongs to another Pod, the
+ * token is invalid here, so this Pod never gets it.
+ */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
     const access = await openPart(part, pod, ports);

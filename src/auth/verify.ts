@@ -29,8 +29,8 @@ type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 /** What an isolate remembers about tokens. */
 export type TokenMemory = {
   /**
-   * Verified tokens. The key is the Pod id and the whole token, so that no shorter text passes for a token. If a Pod's record changes, its tokens are
-   * verified again.
+   * Verified tokens. The key is the Pod id and the whole token, so that no other text passes for a verified token. If a Pod's record changes, its
+   * tokens are verified again.
    */
   readonly verified: BoundedMap<string, Verified>;
   readonly keys: WeakMap<PublicKey, ImportedKey>;
@@ -106,7 +106,10 @@ export function claimedAccess(jwt: string): readonly Access[] | null {
   }
 }
 
-/** Returns the `kid` of a token's header, or null if it has none. The header's `jwk`, `x5c` and `jku` are never read, because the sender chooses their key. */
+/**
+ * Returns the `kid` of a token's header, or null if it has none. The header's `jwk`, `x5c` and `jku` are never read, because the sender of a forged
+ * token could put a key of its own there.
+ */
 export function keyId(jwt: string): Result<string | null, "malformed"> {
   try {
     const kid: unknown = decodeProtectedHeader(jwt).kid;

@@ -5,8 +5,8 @@ import { healthOrNone, verdictOf } from "./store-health.ts";
 
 export type StoreChoice = {
   /**
-   * The first store is used. If no URL can be signed for it, the next store replaces it. If no store is left, or the next store is `pod`, the client
-   * gets the Pod's own answer.
+   * The first store is used. If no URL can be signed for it, the next store replaces it. If signing fails for all stores, the client gets an error.
+   * If there is no store at all, or the next store has the scheme `pod`, the client gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
   /**

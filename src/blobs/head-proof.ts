@@ -2,8 +2,8 @@ import type { Pod } from "../directory/directory.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
 /**
- * Whether a Pod's answer to a HEAD with the client's own token proves that the digest belongs to the repository. It does if the Pod has the blob there
- * (200), or redirects to one of its blob hosts for this very digest (302, 307). Any other answer, such as a proxy's, proves nothing.
+ * Whether a Pod's answer to a HEAD with the client's own token proves that the digest belongs to the repository. It does if the Pod has the blob in
+ * the repository (200), or redirects to one of its blob hosts for this very digest (302, 307). Any other answer, such as a proxy's, proves nothing.
  */
 export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
   if (response.status === 200) {
@@ -16,8 +16,8 @@ export function provesBlob(response: Pick<Response, "status" | "headers">, diges
 }
 
 /**
- * Returns where a Pod's own redirect of a blob sends clients, resolved against the Pod. Null unless the target is on one of the Pod's blob hosts, over
- * https or over the Pod's own protocol. Where plain HTTP is refused, every Pod is on https.
+ * Returns where a Pod's own redirect of a blob sends clients, resolved against the Pod. Null unless the target is on one of the Pod's blob hosts,
+ * over https or over the Pod's own protocol. Where the deployment refuses plain HTTP, every Pod is on https, so every target is too.
  */
 export function redirectTarget(location: string | null, pod: Pod): URL | null {
   const target = onBlobHost(location, pod);

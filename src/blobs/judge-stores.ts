@@ -3,7 +3,7 @@ import type { StoreVerdict } from "../directory/records.ts";
 /** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store's place with its current verdict. The verdict is null until there is a first one. */
+/** A store's place with its current verdict. The verdict is null until the place gets its first one. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
 /** A verdict changes after this many answers in a row that contradict it. One answer that agrees with the verdict ends the row, and the verdict stays. */
@@ -35,16 +35,16 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * A store without a verdict is treated like one that is out. A store must have answered once before it can be taken out, because a store near some
- * clients may answer only them and never the edge.
+ * A store without a verdict is judged like one that is out: good answers can put it in, and bad answers change nothing. So a store can be taken out
+ * only after it was in. A store near some clients may answer only them and never the edge, and must not be taken out for that.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If all stores of the Pod would be out, none is taken out, because then the checks are probably wrong, and
- * there is no better store. `redirectsItself`: the Pod may also redirect clients by itself. That redirect is never out, so all other stores of the
- * Pod may be out.
+ * Returns the verdicts on one Pod's stores. If no store of the Pod would be `in` any more, all verdicts stay as they are, because then the checks are
+ * probably wrong, and there is no better store. `redirectsItself`: the Pod may also redirect clients by itself. That redirect is never out, so all
+ * other stores of the Pod may be out.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],

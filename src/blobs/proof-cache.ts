@@ -10,7 +10,10 @@ export type CacheApi = {
   }>;
 };
 
-/** An entry is kept for much longer than its proof counts. As long as the entry is kept, only a HEAD can prove the blob again, and no manifest can. */
+/**
+ * An entry is kept for much longer than its proof counts. A manifest proves only a blob that has no entry, so as long as the entry is kept, only a
+ * HEAD can prove the blob again.
+ */
 const keepSeconds = 24 * 3600;
 
 /** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */

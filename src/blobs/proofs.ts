@@ -63,7 +63,7 @@ export type Proofs = {
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
   /** Whether this manifest's blobs were recorded so recently that their proofs would still be valid. */
   hasManifest(manifest: Owned): boolean;
-  /** The blob was deleted. No earlier proof counts then, and no manifest is believed about the blob. */
+  /** The blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
   forget(blob: Owned): void;
   /** Records that the Pod just said it lacks the blob, but only if the blob had a proof or may have had one. */
   forgetMissing(blob: Owned): Promise<void>;
@@ -86,7 +86,10 @@ type ProofPorts = {
 /** Neither a Pod id nor a digest has a slash, so no two blobs share a key. */
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
-/** Each comparison costs three calls of the cache, and a request may make 50 calls in all (Workers' free plan). */
+/**
+ * How many of a manifest's blobs are compared with the location's cache at once. Each costs three calls of the cache, and a request may make 50 calls
+ * in all (Workers' free plan).
+ */
 const maxComparedAtOnce = 12;
 
 export function createProofs(ports: ProofPorts): Proofs {
@@ -139,7 +142,10 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
   waitUntil(cache.write(key, proof));
 }
 
-/** Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. */
+/**
+ * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: the cache cannot say whether the blob
+ * was deleted, so no proof counts.
+ */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;
   const { known, fromManifests } = memory;

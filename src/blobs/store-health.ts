@@ -6,7 +6,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
-/** The verdicts by Pod and place. A store without a verdict has never answered a check. */
+/** The verdicts by Pod and place. A store has no verdict until it has answered several checks in a row (`checksInARow`). */
 export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();
@@ -20,7 +20,7 @@ export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVer
   return place === null ? null : verdictAt(health, pod, place);
 }
 
-/** The error says why KV did not answer, or why its record is wrong. */
+/** The error says why KV did not answer, or why the record `health` is wrong. */
 export async function readHealth({ readKv, parsedRecords }: Directory): Promise<Result<StoreHealth, DirectoryFailure>> {
   const read = await readKv([healthKey]);
   if (!read.ok) return directoryFailure(read.error);

@@ -2,7 +2,7 @@ import { type Ip, parseIp } from "../lib/address.ts";
 import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { When } from "../signers/store.ts";
 
-/** Where a client is, as the platform saw it; null where that is not known. */
+/** Where a client is, as the platform saw it. A value is null if the platform does not know it. */
 export type Client = {
   /** ISO 3166-1 alpha-2, or `T1` for Tor. */
   readonly country: string | null;
@@ -17,7 +17,7 @@ export type Client = {
 
 /**
  * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. We read a value
- * only if there is a condition on it. At the first read of `cf`, workerd parses JSON with about a hundred members.
+ * only if a condition asks for it, because the first read of `cf` makes workerd parse JSON with about a hundred members.
  */
 export const readClient = (request: Asking): Client => new SeenClient(request);
 
@@ -68,7 +68,10 @@ const textOrNull = (value: unknown): string | null => (typeof value === "string"
 /** The parsed and sorted CIDRs of records. Each list is parsed only once, because a cloud's list has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
-/** Whether the client fits every given member. If a value of the client is not known, a member that asks for this value does not fit. */
+/**
+ * Whether the client fits every member that the condition has. If a value of the client is not known, the client does not fit a member that asks for
+ * this value.
+ */
 export function fits(
   { countries, continents, asns, colos, cidrs }: When,
   client: Client,

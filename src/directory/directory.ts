@@ -33,11 +33,14 @@ export type Directory = {
   readonly findPod: (id: PodId, options?: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
   /** The record under the key `directory`. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
-  /** Like `pod`, for an id that a token claims. Ids that the directory does not list are looked up only at a bounded rate. */
+  /**
+   * Like `pod`, for an id that a token claims. Ids that the directory does not list are looked up only at a bounded rate, so that forged tokens cost
+   * little.
+   */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   /**
-   * The Pod whose token key has this `kid`; null if the directory knows none. A key in the record of a listed Pod is found without a look-up of its own.
-   * Other look-ups have a bounded rate, so that forged tokens cost little.
+   * The Pod whose token key has this `kid`; null if the directory knows none. If the record of a listed Pod has the key, we find it there, and need
+   * no look-up of the `kid`. Any other `kid` is looked up only at a bounded rate, so that forged tokens cost little.
    */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   /** The Pod of a GitLab cell; null if the directory knows none. */

@@ -16,11 +16,11 @@ const clients = v.strictObject({
 export const groupSettings = {
   clients: v.optional(clients),
   /**
-   * Clients get blobs through the Pod and the edge. This is for users whose network does not reach the Pod's storage. If the setting is missing,
-   * clients are redirected.
+   * `stream`: clients get blobs through the Pod and the edge, because their network does not reach the Pod's storage. If the setting is missing,
+   * clients are redirected to the storage.
    */
   delivery: v.optional(v.literal("stream")),
-  /** Uploads stay on the edge, even if the Pod has a gateway. */
+  /** `edge`: clients send their uploads to the edge, even if the Pod has a gateway that would take them. */
   uploads: v.optional(v.literal("edge")),
 };
 

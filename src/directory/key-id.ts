@@ -1,6 +1,9 @@
 import { importJWK, type JWK } from "jose";
 
-/** Whether this `kid` has a form that a directory may hold: libtrust's (12 groups of base32), or an RFC 7638 SHA-256 thumbprint. Others are not looked up. */
+/**
+ * Whether this `kid` has a form that a directory may hold: libtrust's (12 groups of base32), or an RFC 7638 SHA-256 thumbprint. A `kid` of another
+ * form is not looked up.
+ */
 export const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);
 
 /**
@@ -15,7 +18,7 @@ export async function libtrustKeyId(jwk: JWK): Promise<string> {
   return base32(digest.subarray(0, 30)).match(/.{4}/g)?.join(":") ?? "";
 }
 
-/** Formats bytes in base32 (RFC 4648 §6). Their number must need no padding. */
+/** Formats bytes in base32 (RFC 4648 §6). The number of bytes must be a multiple of five, because we write no padding. */
 function base32(bytes: Uint8Array): string {
   const bits = Array.from(bytes, (byte) => byte.toString(2).padStart(8, "0")).join("");
   const digits = bits.match(/.{5}/g) ?? [];

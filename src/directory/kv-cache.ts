@@ -20,8 +20,8 @@ export type KvCache = {
    */
   readonly kept: BoundedMap<string, Entry>;
   /**
-   * Entries whose keys only strangers or Pods chose. It has room for at least as many entries as the strangers' budget allows before the first of
-   * them expires.
+   * Entries whose keys only strangers or Pods chose. It has room for about as many entries as the strangers' budget allows while a missing value is
+   * current, so new keys of strangers seldom push out a current entry.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -41,15 +41,15 @@ export type KvCache = {
  * - `claim`: a token that says something about itself.
  * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. Each issuer has one too, so that
  * a hostile Pod cannot keep other Pods' users waiting. A key counts against the
- * budget if no known user chose it before. When a budget is spent, the read fails. Only for a `claim`, the keys read as absent instead, because an
- * error would show a stranger whether a name has a Pod.
+ * budget if no known user chose it before. When a budget is spent, the read fails. A read for a `claim` does not fail: it gives no value for any of
+ * its keys. An error would show a stranger which Pods the directory lists, because the look-up of a listed Pod needs no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers;
 /** The first one is charged. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
-/** How old values may be. By default the cache's own times count. */
+/** How old values may be. If a member is missing, only the cache's own limits count. */
 export type MaxAges = {
   /** An assignment that was read longer ago is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
@@ -57,15 +57,15 @@ export type MaxAges = {
   readonly directoryMaxAgeMs?: number;
 };
 
-/** For how long a value counts as current. A change may be seen only after this time and KV's own delay together. */
+/** For how long a value counts as current. So an isolate may see a change as late as this time plus KV's own delay. */
 const hitTtlMs = 30_000;
 /** A missing value is read again earlier, because a name that was just assigned must not wait as long as a name that was moved. */
 const missTtlMs = 15_000;
-/** An older value is not used, even while KV fails. */
+/** A value that was read longer ago than this is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
 
 const budgetWindowMs = 10_000;
-/** Limits how many keys all requests of the isolate may look up in each window of 10 seconds. */
+/** Limits how many keys all requests of the isolate together may look up in each window of 10 seconds. */
 export class LookupBudget {
   readonly #most: number;
   #windowEndsAtMs = 0;
@@ -75,7 +75,7 @@ export class LookupBudget {
     this.#most = most;
   }
 
-  /** False if fewer keys are left in the window. */
+  /** Takes this many keys from the budget. Returns false, and takes none, if fewer keys are left in this window. */
   take(keys: number, nowMs: number): boolean {
     if (nowMs >= this.#windowEndsAtMs) {
       this.#windowEndsAtMs = nowMs + budgetWindowMs;

@@ -1,10 +1,19 @@
-/** If a read takes longer, KV counts as slow. A read of a hot key takes a tenth of this time, and a read of a cold key mostly takes less than this time. */
+/**
+ * If a read takes longer than this, KV counts as slow. A read of a hot key takes a tenth of this time, and a read of a cold key mostly takes less
+ * than this time.
+ */
 export const patienceMs = 250;
-/** For how long KV counts as slow. After this time, the values of the slow read are no longer current and are read again. */
+/**
+ * For how long KV counts as slow after a slow read. After this time, the values of that read are no longer current, so they are read again, and that
+ * read shows whether KV is still slow.
+ */
 const slowForMs = 30_000;
-/** While KV fails, one read in each such pause checks whether KV is back. */
+/** While KV fails, we make one read in each span of this length, to see whether KV is back. */
 const pauseMs = 1_000;
-/** After this many failures in a row, a request that only KV's answer helps (such as a write) no longer causes a read of its own. */
+/**
+ * Until KV has failed this many times in a row, a request that only KV's answer helps (such as a write) makes its own read. After that it fails at
+ * once, unless the next check of KV is due.
+ */
 const lastingRow = 3;
 
 type ReadEnd = {

@@ -22,7 +22,7 @@ const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that needs KV's answer waits this long. */
 const failingDeadlineMs = 1_000;
-/** While KV is slow but answers, a value that was read longer ago is not used: the request waits for KV. */
+/** While KV is slow but answers, a value that was read longer ago than this is not used: the request waits for KV. */
 const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
@@ -40,7 +40,7 @@ export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
   readonly textOf: (key: string) => string | null;
-  /** Why KV does not answer. Null if KV answers and none of these values is an older one. */
+  /** Why KV does not answer. Null if KV answers and all of these values are current. */
   readonly stale: string | null;
   /** The keys that were not read, because there were more of them than `maxNewKeys` or `maxReadKeys`. */
   readonly unread: ReadonlySet<string>;
@@ -51,7 +51,7 @@ export type KvValues = {
 export type ReadOptions = MaxAges & {
   /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** How many keys that no known user chose before may be read. */
+  /** The most keys that may be read although no known user chose them before. */
   readonly maxNewKeys?: number;
   /**
    * How many keys may be read in all, besides those that every request needs. Beyond that, a value that is current by the cache's own times is used as it
@@ -269,7 +269,8 @@ async function readAll(
 function newerEntry(known: Entry | undefined, read: Entry): Entry {
   if (known === undefined) return read;
   if (known.readAtMs > read.readAtMs) return known;
-  // An equal text keeps its old string. Parsed records are found by their text, and comparing 200 KB of CIDRs takes 7 µs unless both are the same string.
+  // If the text has not changed, we keep the old string. A parsed record is found by comparing its text with this one. For 200 KB of CIDRs that takes
+  // 7 µs, and no time if both are the same string.
   return known.text === read.text ? { ...read, text: known.text } : read;
 }
 

@@ -10,6 +10,8 @@ export type Moving = {
   /** The prefix that is moved. */
   readonly prefix: Prefix;
   readonly phase: MovePhase;
+  /** When this phase began, as the assignment says. */
+  readonly since: string;
   /** The Pod of the move that does not serve the group in this phase. */
   readonly other: PodId;
 };
@@ -18,8 +20,8 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group. Two edges may know two neighbouring phases at the same time. So in any two neighbouring phases, either the same
- * Pod serves, or both phases refuse writes.
+ * Returns which Pod serves a group. One edge may already know the next phase while another edge does not. So that no write goes to a Pod which the
+ * other edge no longer reads, in any two neighbouring phases either the same Pod serves, or both phases refuse writes.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused.
  * - `switch`: the new Pod serves reads, and writes are refused.
@@ -29,7 +31,7 @@ export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Serve
   if (move === undefined) return { id: pod, moving: null };
   const isMoved = move.phase === "switch" || move.phase === "settle";
   const [serving, other] = isMoved ? [move.to, pod] : [pod, move.to];
-  return { id: serving, moving: { prefix, phase: move.phase, other } };
+  return { id: serving, moving: { prefix, phase: move.phase, since: move.since, other } };
 }
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */

@@ -32,7 +32,8 @@ export function parseOnce<T>(
   if (text === null) return ok(null);
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // The text that was just read replaces the equal older text, because comparing long strings is free only if both are the same object.
+    // The cache gives the next requests the same string object that it gave to us. So we keep this object instead of the equal older one, because
+    // comparing long strings is free only if both are the same object.
     known.text = text;
     return ok(known.record);
   }

@@ -35,7 +35,10 @@ const publicKey = v.pipe(
 const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
-  /** `manifest`: this Pod's registry refuses a manifest whose blobs are not in the repository, so a manifest that the registry has proves its blobs. */
+  /**
+   * How the edge proves that a repository has a blob. `head`: it asks the Pod for the blob. `manifest`: it need not ask if it has seen a manifest of
+   * the repository that names the blob, because this Pod's registry refuses a manifest whose blobs are not in the repository.
+   */
   proof: v.optional(v.picklist(["head", "manifest"]), "head"),
   /** How long the edge trusts a proof without asking the Pod again; with 0 it asks each time. */
   proofTtlSeconds: v.optional(v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(3600)), 900),
@@ -46,7 +49,7 @@ const blobs = v.strictObject({
 const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
 
 const outage = v.strictObject({
-  /** For how long the edge answers pulls from what it holds while the registry fails. With 0 these pulls fail too. */
+  /** For how long the edge answers pulls from what it holds while the registry fails. With 0 it never does, and the pulls fail. */
   staleSeconds: v.optional(outageSeconds, 3600),
   /** While the token service fails, the edge repeats the service's grants of pulls, if they are not older than this. With 0 it never does. */
   graceSeconds: v.optional(outageSeconds, 0),
@@ -54,7 +57,11 @@ const outage = v.strictObject({
 
 const sealed = v.pipe(v.string(), v.nonEmpty());
 
-/** How a Pod knows that a request comes from the edge. `binding` is an mTLS certificate, a private network or a Worker of the deployment. */
+/**
+ * How a Pod knows that a request comes from the edge. `header`: by a header with a secret value. `access`: by a service token of Cloudflare Access.
+ * `binding`: the edge calls the Pod through a binding of the Worker. The binding is for an mTLS certificate, a private network or another Worker of the
+ * deployment.
+ */
 const trust = v.variant("kind", [
   v.strictObject({
     kind: v.literal("header"),

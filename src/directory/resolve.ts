@@ -24,7 +24,7 @@ export type Resolution = {
   readonly pod: Pod | null;
   /** The assignment of the longest prefix, with the group's settings. Null if the name has no assignment. */
   readonly assignment: AssignmentRecord | null;
-  /** Null if the name's group is not being moved. `pod` is then the Pod that serves it in this phase. */
+  /** Null if the name's group is not being moved. While the group is being moved, `pod` is the Pod that serves it in this phase. */
   readonly moving: Moving | null;
   /** The operator's text, if this name or digest is blocked. */
   readonly blocked: string | null;

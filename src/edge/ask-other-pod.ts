@@ -1,4 +1,5 @@
-import { grantFor, type PodGrant } from "../auth/grant.ts";
+import { grantFor, type PodGrant, withoutSubject } from "../auth/grant.ts";
+import type { Moving } from "../directory/moves.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
@@ -19,8 +20,8 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
  * Returns the reply for the client. While a group is being moved, the edge asks the other Pod for what the serving Pod lacks, because manifests
- * without a tag and late pushes may be only there. Once the new Pod takes writes, a deletion reaches both Pods. Otherwise what was deleted would come
- * back from the old Pod.
+ * without a tag and late pushes may be only at the other Pod. Once the new Pod takes writes, the edge sends a DELETE to both Pods. Otherwise the old
+ * Pod would still have what was deleted, and the edge would serve it from there.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
@@ -34,16 +35,19 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);
 }
 
-/** Whether the old Pod failed while the new Pod serves the group. The old Pod may have what the new Pod lacks, so a 404 could be wrong. */
+/**
+ * Whether the old Pod failed while the new Pod serves the group. The old Pod may have what the new Pod lacks, so the new Pod's 404 could be wrong,
+ * and the client gets the failure instead.
+ */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   const isAfterSwitch = moving?.phase === "switch" || moving?.phase === "settle";
   return isAfterSwitch && (found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error));
 }
 
 /**
- * Whether an item that is missing here is looked for at the other Pod. Tags are not: all of them were copied before the switch, so a missing tag was
- * deleted. During the switch, a missing tag is looked for too, because a late push may have brought it to the old Pod. A pusher's HEAD must not find
- * what is only at the other Pod, because the pusher would then not upload it here.
+ * Whether an item that is missing here is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
+ * brought it to the old Pod. After the switch, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
+ * is only at the other Pod, because the pusher would then not upload it here.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
@@ -56,24 +60,35 @@ function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): 
 const isDeletedAtBoth = (endpoint: Item, { authorized: { moving } }: Asked): boolean =>
   endpoint.method === "DELETE" && moving?.phase === "settle" && digestOf(endpoint) !== null;
 
-/** Deletes at the other Pod too. If only the other Pod had the item, its answer is the answer. */
+/** Deletes at the other Pod too. If only the other Pod had the item, the client gets that Pod's answer. */
 async function deleteThere(reply: Reply, endpoint: Item, asked: Asked): Promise<Reply> {
   const digest = digestOf(endpoint);
-  if (digest !== null) asked.context.services.movedTombstones.add(keyOf(endpoint, digest));
+  if (digest !== null) asked.context.services.movedTombstones.add(tombstoneKey(endpoint, digest, asked.authorized));
   const there = await serveThere(endpoint, asked);
   const isOnlyThere = reply.ok && !reply.value.response.ok && there.ok && there.value.response.ok;
   return isOnlyThere ? dropped(reply, there) : dropped(there, reply);
 }
 
-async function isDeleted(endpoint: Item, { context }: Asked): Promise<boolean> {
+async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
   const digest = digestOf(endpoint);
-  return digest !== null && context.services.movedTombstones.has(keyOf(endpoint, digest));
+  return (
+    digest !== null && asked.context.services.movedTombstones.has(tombstoneKey(endpoint, digest, asked.authorized))
+  );
 }
 
-const keyOf = ({ kind, name }: Item, digest: Digest): string => `moved/${kind}/${name}/${digest}`;
+/** A deletion counts only in its own move. After that, the same content may be pushed again, and the group may be moved again. */
+export function tombstoneKey(
+  { kind, name }: Pick<Item, "kind" | "name">,
+  digest: Digest,
+  { pod, moving }: { readonly pod: { readonly id: string }; readonly moving: Pick<Moving, "since" | "other"> | null },
+): string {
+  const pods = [pod.id, moving?.other ?? ""].toSorted().join("/");
+  return `moved/${moving?.since ?? ""}/${pods}/${kind}/${name}/${digest}`;
+}
 
 /**
- * Answers from the other Pod, as if it served the group. The token must be one that the other Pod would take. A grant of the edge is not good there.
+ * Answers from the other Pod, as if that Pod served the group. The client's token must allow the request at that Pod. A grant that the edge itself
+ * gave is refused, because it is sent to no Pod.
  */
 async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
   const { services } = context;
@@ -96,7 +111,7 @@ async function grantThere(
   { pod, services }: { readonly pod: Authorized["pod"]; readonly services: Services },
 ): Promise<Result<PodGrant, Extract<Reply, { readonly ok: false }>["error"]>> {
   if (token === null) return ok({ kind: "open" });
-  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, services);
+  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, withoutSubject(services));
   if (!grant.ok) return grant;
   const { value } = grant;
   return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);

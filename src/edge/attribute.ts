@@ -12,8 +12,8 @@ export type AttributedAnswer = Answer & {
 };
 
 /**
- * Makes the answer of a request that has an endpoint. A refusal says which rights the request needs. If the answer names its own `pod`, the log has
- * that one instead of the given one.
+ * Turns a reply into the answer to a request whose endpoint is known, and adds what the log says about the request. A challenge names the rights that
+ * the request needs. If the reply itself names Pods, the log names those Pods and not `pod`.
  */
 export function attribute(
   reply: Reply,

@@ -63,8 +63,8 @@ export async function authorize(
 }
 
 /**
- * Returns a function that says who chose the name: the Pods that issued the token, or a stranger. It checks the token once, and only if the name must be
- * looked up in KV.
+ * Returns a function that says who chose the name: the Pods that issued the token, or a stranger. Look-ups in KV have a budget for each issuer, and one for
+ * all strangers. The function checks the token once, and only if the name must be looked up in KV.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
@@ -79,8 +79,8 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
 }
 
 /**
- * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. A client that asks for a token for an old
- * name gets one that allows only the new name.
+ * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. If a client asks for a token for an old
+ * name, the token allows only the new name, so it must be checked for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
@@ -129,7 +129,8 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant: grant.value, assignment, moving, oldName, endpoint: own });
   }
-  // Nothing has checked this token yet, so the client gets the same refusal as for a name without a Pod.
+  // Only the Pod could check an `undecided` token, and the gate keeps the request from the Pod. So the client may be a stranger, and gets the same
+  // refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 

@@ -26,8 +26,8 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
 });
 
 /**
- * Returns the stores that a client at this place may be sent to, in their order. There are none for a token that only the Pod can judge, or for a blob whose
- * place only the Pod knows.
+ * Returns the stores that a client at this place may be sent to, in the order in which they are tried. There are none for a token that only the Pod
+ * can judge, or for a blob whose place only the Pod knows.
  */
 export async function storesOf(
   digest: Digest,
@@ -46,7 +46,7 @@ function notePassedOver({ trace }: Services, why: string): void {
   trace.passedOver = trace.passedOver === undefined ? why : `${trace.passedOver}; ${why}`;
 }
 
-/** Whether the edge signs the blob's URL. If it does not, the Pod redirects. */
+/** Whether the edge signs the blob's URL. If it does not, the Pod gets the request, and redirects the client or sends the blob. */
 export const isSignedFor = ([first]: readonly Store[]): boolean => first !== undefined && first.scheme !== "pod";
 
 /** Whether it is proven that the blob is in the repository. If the edge remembers no proof, it sends one HEAD to the Pod. */
@@ -78,8 +78,8 @@ export async function prove(
 }
 
 /**
- * Signs a URL for the first store for which this works. For some stores it fails, because their secret has expired. Null if the next store is one to which the
- * Pod itself redirects.
+ * Signs a URL for the first store for which this works. It fails, for example, if the store's secret has expired. Null if the next store has the
+ * scheme `pod`, because then the Pod itself redirects.
  */
 export async function signUrl(
   method: "GET" | "HEAD",

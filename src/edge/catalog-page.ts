@@ -23,7 +23,7 @@ export type CatalogPage = {
 
 /** A page of this size holds four thousand names of 255 characters. By default, registries refuse to list more than a thousand names in one page. */
 const MAX_PAGE_BYTES = 1024 * 1024;
-/** The look-up of each name costs the read of one KV key. If a Pod lists more names, they come with the next page. */
+/** The look-up of each name costs the read of one KV key. If a Pod lists more names than this in one page, the rest comes with the next page. */
 const MAX_PAGE_NAMES = 1000;
 
 const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
@@ -50,7 +50,7 @@ export async function readPage(
   const names = listed.slice(0, MAX_PAGE_NAMES);
   const hasMore = response.headers.has("Link") || listed.length > names.length;
   const end = names.at(-1) ?? null;
-  // An empty page has no name after which the list could go on.
+  // A page that is empty but says that more follows has no name after which the list could go on, so it is not a page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const pods = await assignedPods(directory, names, { chosenBy: "pod" });
@@ -67,8 +67,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository name, each
- * Pod reads it as it likes, so it is not compared.
+ * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository
+ * name, each Pod reads it as it likes. Then we do not compare, and the page counts as leading past its cursor.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

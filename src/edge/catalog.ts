@@ -19,7 +19,10 @@ import type { Reply } from "./refuse.ts";
 type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
 type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
-/** How a Pod answers a request for its list. `objected`: the request itself is wrong, most often in its page size, and `text` says how. */
+/**
+ * How a Pod answers a request for its list. `objected`: the request itself is wrong, most often in its page size, and `text` says how. `unresolved`:
+ * the directory could not say which of the listed names are the Pod's.
+ */
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
   | { readonly kind: "objected"; readonly text: string; readonly contentType: string }
@@ -44,8 +47,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * Refuses a token at once if there are more Pods than a token can have parts. Otherwise the edge would read hundreds of Pods' records, and check the token's
- * parts for each of these Pods.
+ * If there are more Pods than a token can have parts, no token can allow the catalog of every Pod. So the edge refuses each token at once. Otherwise
+ * the edge would read hundreds of Pods' records, and check the token's parts for each of these Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();

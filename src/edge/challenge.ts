@@ -22,8 +22,9 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
 }
 
 /**
- * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. A quote in a
- * scope would add a realm of the Pod's choice, to which clients would send the user's password, so such a scope is left out.
+ * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. A
+ * scope with other characters than the scope grammar allows is left out: with a quote in it, a Pod could add a realm of its own, and clients would
+ * send the user's password there.
  */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,

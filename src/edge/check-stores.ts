@@ -19,7 +19,10 @@ import type { Digest } from "../oci/digest.ts";
 import type { Services } from "../services.ts";
 import type { SigningStore } from "../signers/index.ts";
 
-/** Cloudflare's free plan allows 50 calls in one run. Up to 8 of them are for KV: the directory with the health, five reads of 100 Pods, and the write. */
+/**
+ * Cloudflare's free plan allows 50 calls in one run. At most 7 of them go to KV: one reads `directory`, `blocks` and `health`, five read up to 500
+ * Pods (podctl's limit) in hundreds, and one writes `health`. One call is to spare.
+ */
 const maxChecks = 42;
 const maxStores = maxChecks / checksInARow;
 /** The platform allows at most this many connections that wait for headers. */
@@ -112,7 +115,7 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
   return answers;
 }
 
-/** Checks a place through the first of its stores for which a URL can be signed. For some stores this fails, because their secret has expired. */
+/** Checks a place by a URL for the first of its stores for which a URL can be signed. Signing fails, for example, if a store's secret has expired. */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;
   for (const store of stores) {

@@ -100,7 +100,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** A client asks for a token under the name that it used. */
+/** Returns the endpoint for the challenge. The challenge has the name that the client used, because the client asks for a token under that name. */
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
@@ -133,8 +133,9 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can judge. If the Pod did not, the client gets the same answer as for a name without a Pod. A redirect
- * or an error does not show that the token was accepted, because a registry, or a proxy in front of it, may answer everyone like this.
+ * Whether the Pod accepted a token that only the Pod can judge. If the Pod did not, the client gets the same answer as for a name without a Pod. A
+ * success shows that the Pod accepted the token, and so does a redirect to the blob. Other redirects and errors do not, because a registry, or a
+ * proxy in front of it, may answer everyone like this. So after such an answer the edge also asks for `/v2/`.
  */
 async function isAccepted(
   answer: PodReply,
@@ -158,8 +159,8 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
 /**
- * Sends a client's GET or HEAD of a blob. A HEAD from the client proves as much as a HEAD from the edge. A 404 to a GET or a HEAD says that the Pod lacks the
- * blob.
+ * Sends a client's GET or HEAD of a blob. If the answer to a HEAD shows that the repository has the blob, the edge records a proof, as after a HEAD
+ * of its own. After a 404, the edge forgets an earlier proof.
  */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);

@@ -58,7 +58,9 @@ function recordOf(
   };
 }
 
-/** The digest that an answer names, such as that of a tag's manifest. A Pod may write anything there. */
+/**
+ * The digest that an answer names, such as the digest of a tag's manifest. Null if the header has no digest, because a Pod may write anything there.
+ */
 function digestIn({ headers }: Response): Digest | null {
   const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
   return digest.ok ? digest.value : null;
@@ -81,7 +83,10 @@ function askerOf(request: Request): Asker {
   };
 }
 
-/** Reads headers and body only if nothing else tells the size, because workerd makes an object for each as soon as it is read. */
+/**
+ * Returns the size of an answer's body. Null if it is not announced. Headers and body are read only if nothing else tells the size, because workerd
+ * makes an object for each of them as soon as it is read.
+ */
 function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
   // A redirect of the edge's own has no body.
   if (response.status === 304 || outcome === "redirected") return 0;

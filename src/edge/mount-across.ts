@@ -1,8 +1,8 @@
-import { grantFor, issuersOf, jwtOf } from "../auth/grant.ts";
+import { grantFor, issuersOf, jwtOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
 import type { Client } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
-import { parseJsonObject } from "../lib/json.ts";
+import { isObject, parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { textWithin } from "../net/within.ts";
@@ -12,6 +12,7 @@ import { apiVersionHeader } from "../oci/errors.ts";
 import { passGate } from "../pods/gate.ts";
 import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
 import type { Refusal } from "../refusal.ts";
+import { plainText } from "../telemetry/log-line.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob-url.ts";
 import { gatewayKeys } from "./choose-gateway.ts";
@@ -77,6 +78,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
 
 /**
  * A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
+ * So only a store without conditions fits.
  */
 const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 
@@ -101,7 +103,7 @@ async function authorizeSource(
   const blob = { ...asked, name: renamed?.to ?? name };
   const place = { pod: admitted.value, assignment, moving: null, oldName: renamed?.from ?? null };
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
-  const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, services);
+  const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
   // An `undecided` grant is not good for a signed URL, and an `edge` grant is not good for a call to the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
@@ -117,11 +119,22 @@ async function orderCopy(mount: Mount, url: string, context: Context): Promise<R
   const answer = await services.callGateway(pod, order.value);
   if (!answer.ok) return err(`the gateway: ${textOf(answer.error)}`);
   const { status } = answer.value;
-  const [error] = (parseJsonObject((await textWithin(answer.value, MAX_ANSWER_BYTES)) ?? "")?.["errors"] ?? []) as {
-    readonly message?: unknown;
-  }[];
-  return status === 201 ? ok(null) : err(`the gateway answered ${status}: ${String(error?.message).slice(0, 300)}`);
+  const message = messageOf((await textWithin(answer.value, MAX_ANSWER_BYTES)) ?? "");
+  if (status === 201) return ok(null);
+  return err(
+    `the gateway answered ${status}${message === null ? "" : `: ${plainText(message, MAX_MESSAGE_CHARACTERS)}`}`,
+  );
 }
+
+/** Reads a gateway's error. Null if there is none, or if it has a URL, because a signed URL must not come into the log. */
+function messageOf(text: string): string | null {
+  const errors = parseJsonObject(text)?.["errors"];
+  const error: unknown = Array.isArray(errors) ? errors[0] : null;
+  if (!isObject(error) || !("message" in error) || typeof error.message !== "string") return null;
+  return error.message.includes("://") ? null : error.message;
+}
+
+const MAX_MESSAGE_CHARACTERS = 300;
 
 const MAX_ANSWER_BYTES = 16 * 1024;
 /** The time for the way to the gateway and back. */

@@ -29,8 +29,8 @@ export async function redirectBlob(
 }
 
 /**
- * Redirects a blob GET or HEAD while the Pod fails. A proof that is still remembered is enough, even if it has expired. Null if there is no such proof, or
- * no store to sign for.
+ * Redirects a blob GET or HEAD while the Pod fails. A proof is enough even if it has expired, until the Pod's `staleSeconds` are over. Null if there
+ * is no such proof, or no store to sign for.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
@@ -48,8 +48,8 @@ export async function redirectHeld(
 }
 
 /**
- * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. If possible, a HEAD gets a URL that the edge signs, because
- * a store does not answer a HEAD of a URL that was signed for GET.
+ * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. If possible, a HEAD gets a URL that the edge signs
+ * for HEAD, because the Pod may have signed its URL for GET, and a store then does not answer a HEAD.
  */
 export async function followRedirect(
   endpoint: BlobEndpoint,
@@ -111,7 +111,7 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed. Null if the next store is one to which the Pod itself redirects. */
+/** Redirects to the first store for which a URL can be signed. Null if the next store has the scheme `pod`, because then the Pod itself redirects. */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

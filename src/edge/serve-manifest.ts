@@ -55,8 +55,8 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 }
 
 /**
- * Returns a function that completes a manifest if the Pod breaks it off in the middle. This is safe, because the Pod has just named the digest, and the bytes
- * of a digest never change. Null if the answer is not a manifest with its digest.
+ * Returns a function that completes a manifest if the Pod breaks it off in the middle. The rest comes from the edge's copy. This is safe, because the
+ * Pod has just named the digest of the copy, and the bytes of a digest never change. Null if the answer is not a manifest with its digest.
  */
 export function restOf(
   endpoint: RegistryEndpoint,

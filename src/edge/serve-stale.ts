@@ -64,7 +64,7 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // With a query, a client may ask for something that fails at a Pod that is not down. Such a failure is not an outage.
+  // With a query, a client may ask for something that fails at a Pod that is not down. Such a failure is not an outage, so it is answered as it is.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }

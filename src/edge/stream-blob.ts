@@ -12,6 +12,12 @@ const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Las
 /** The whole blob, a part of it, or no such part. Any other answer is an error of the storage, in a form that no registry client knows. */
 const passedStatuses = [200, 206, 416];
 
+/** Says what is wrong with a storage's answer. The platform decodes an encoded body, which then has neither the answer's length nor maybe the digest. */
+function wrongAnswer({ status, headers }: Response): string | null {
+  if (!passedStatuses.includes(status)) return `answered ${status}`;
+  return (headers.get("Content-Encoding") ?? "identity").toLowerCase() === "identity" ? null : "encodes the blob";
+}
+
 /**
  * Streams a blob from the place in the storage to which its Pod redirects. This is for a group with `delivery: stream`, because its users cannot
  * reach the storage.
@@ -34,9 +40,10 @@ export async function streamBlob(endpoint: BlobEndpoint, target: URL, { request,
   });
   if (!answer.ok) return answer;
   const { status, body } = answer.value;
-  if (!passedStatuses.includes(status)) {
+  const wrong = wrongAnswer(answer.value);
+  if (wrong !== null) {
     await body?.cancel();
-    return err({ reason: "bad-answer", text: `storage "${target.host}" answered ${status}` });
+    return err({ reason: "bad-answer", text: `storage "${target.host}" ${wrong}` });
   }
   const own = { "Content-Type": "application/octet-stream", "Docker-Content-Digest": endpoint.digest };
   const answered = new Headers({ ...apiVersionHeader, ...own, ...notAPage, "Cache-Control": "no-store" });

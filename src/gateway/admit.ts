@@ -43,8 +43,8 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 export async function admit({ method, url, pod, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
-    // `parseEndpoint` redirects a path with too many slashes, as registries do. No client turns a push location into such a path, so we refuse it
-    // here.
+    // `parseEndpoint` redirects a path with too many slashes, as registries do. We refuse such a path, because no client makes one from a push
+    // location.
     const isMoved = endpoint.error.status === 301;
     return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
   }

@@ -58,8 +58,8 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
 }
 
 /**
- * Returns the client's next URL, on the edge. The URL of an upload gets the pin from the grant. Null unless `Location` names this upload, or the blob
- * that the upload became.
+ * Returns the client's next URL, on the edge. The URL of an upload gets the pin from the grant, so that the edge goes on with this Pod. Null unless
+ * `Location` names this upload, or the blob that the upload became.
  */
 function locationOnEdge(
   text: string,

@@ -1,11 +1,11 @@
 import type { IncomingMessage, RequestListener } from "node:http";
 import { getRequestListener, type HttpBindings } from "@hono/node-server";
 import { Hono } from "hono";
-import type { Digest } from "../oci/digest.ts";
 import { errorResponse } from "../oci/errors.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { mountLimits } from "../pods/mount-order.ts";
 import type { GatewayConfig } from "./config.ts";
+import { CopyBounds } from "./copy-bounds.ts";
 import type { GatewayRecord, WriteLog } from "./log.ts";
 import type { RelayLimits } from "./relay.ts";
 import { type MountLimits, serveMount } from "./serve-mount.ts";
@@ -28,7 +28,7 @@ export function createGateway(
   given: { readonly limits?: Partial<GatewayLimits> } = {},
 ): Gateway {
   const limits = { ...usualLimits, ...given.limits };
-  const copying = new Set<Digest>();
+  const bounds = new CopyBounds();
   let isDraining = false;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (c, next) => {
@@ -48,7 +48,7 @@ export function createGateway(
     const request = { url: new URL(c.req.url), incoming, now, onBytes };
     const endpoint = parseEndpoint(incoming.method ?? "", request.url);
     const served = await (endpoint.ok && endpoint.value.kind === "upload-start"
-      ? serveMount({ incoming, now, repository: endpoint.value.name }, { config, limits, copying })
+      ? serveMount({ incoming, now, repository: endpoint.value.name }, { config, limits, bounds })
       : serveUpload(request, { ...config, limits })
     ).catch(bug);
     writeLog(recordOf({ ...request, client, requestBytes }, served));

@@ -4,7 +4,10 @@ import { rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
-/** Clouds give each machine its credentials under a link-local address (169.254.169.254), and no storage has such an address. */
+/**
+ * An order must not lead to a link-local address: clouds give each machine its credentials under such an address (169.254.169.254), and no storage
+ * has one.
+ */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
 type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
@@ -12,8 +15,8 @@ type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number;
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. They end, without an error, where the store breaks off or where the blob becomes too large, so that the gateway's request to
-   * the registry ends in good order. `failure` then says why.
+   * The blob's bytes. They end, without an error, where the store breaks off, so that the gateway's request to the registry ends in good order.
+   * `failure` then says why.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -21,23 +24,24 @@ export type MountSource = {
   readonly close: () => void;
 };
 
-/** Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and has nothing of the URL. */
+/**
+ * Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and contains no part of
+ * the URL, because the URL is as good as a password.
+ */
 export async function openSource(
   url: string,
   { plainHttp, maxBytes, signal }: SourceOptions,
 ): Promise<Result<MountSource, string>> {
   const wrong = wrongUrl(url, plainHttp);
   if (wrong !== null) return err(`the order's URL ${wrong}`);
-  // A store that compresses on the way would change the bytes under the digest.
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
-  // A store that compresses on the way would change the bytes under the digest.
+  // We ask for no encoding, because the bytes of a compressed answer would not have the blob's digest.
   const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
   if (answer === null) return err("the source gave no answer");
-  const { statusCode: status, headers } = answer;
-  const why = status === 200 ? tooLong(Number(headers["content-length"]), maxBytes) : `answered ${status}`;
-  if (why === null) return ok(sourceOf(answer, maxBytes, close));
+  const why = wrongAnswer(answer, maxBytes);
+  if (why === null) return ok(sourceOf(answer, close));
   close();
   return err(`the source ${why}`);
 }
@@ -53,16 +57,25 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
   return username === "" ? null : "has a user's name";
 }
 
-const tooLong = (bytes: number, maxBytes: number): string | null =>
-  bytes > maxBytes ? `has more than ${maxBytes} bytes` : null;
+/**
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. Without a length, or with an encoding that a
+ * program on the way undoes, a few bytes of an evil store could fill the registry's disk, because a token to push cannot delete a half upload.
+ */
+function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
+  if (status !== 200) return `answered ${status}`;
+  const encoding = headers["content-encoding"] ?? "identity";
+  if (encoding.toLowerCase() !== "identity") return "encodes the blob";
+  const length = headers["content-length"] ?? "";
+  if (!/^\d+$/.test(length) || headers["transfer-encoding"] !== undefined) return "does not say how long the blob is";
+  return Number(length) > maxBytes ? `has more than ${maxBytes} bytes` : null;
+}
 
-function sourceOf(answer: IncomingMessage, maxBytes: number, close: () => void): MountSource {
+/** Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before it. */
+function sourceOf(answer: IncomingMessage, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {
     try {
       for await (const piece of answer as AsyncIterable<Buffer>) {
-        failure = tooLong(copiedBytes + piece.byteLength, maxBytes);
-        if (failure !== null) return;
         copiedBytes += piece.byteLength;
         yield piece;
       }

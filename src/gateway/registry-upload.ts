@@ -12,7 +12,7 @@ type Place = { readonly path: string; readonly query: string };
 type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
 
 type Asked = {
-  readonly method: "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly method: "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly target: string;
   readonly body?: AsyncIterable<Uint8Array>;
   readonly signal: AbortSignal;
@@ -28,6 +28,18 @@ export class RegistryUpload {
     this.#order = order;
     this.#config = config;
     this.#place = place;
+  }
+
+  /** Whether the repository has the blob already, and the order's token may read it there. A registry looks for a blob before it redirects to its storage. */
+  static async isThere(order: MountOrder, config: GatewayConfig, signal: AbortSignal): Promise<boolean> {
+    const { repository, digest } = order;
+    const target = `/v2/${repository}/blobs/${digest}`;
+    const answer = await new RegistryUpload(order, config, { path: target, query: "" }).#ask({
+      method: "HEAD",
+      target,
+      signal,
+    });
+    return answer.ok && [200, 302, 307].includes(answer.value.status) && (answer.value.digest ?? digest) === digest;
   }
 
   /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */
@@ -46,7 +58,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body. We do not announce its length (chunked), so if it ends too early, only this request ends. No body makes a blob before `finish`.
+   * Appends a body. We do not announce the body's length (chunked), so a body that ends too early still makes a whole request, and the upload can be
+   * cancelled after it. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await this.#ask({ method: "PATCH", target: this.#target(), body, signal });
@@ -108,7 +121,7 @@ export class RegistryUpload {
     const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
     const answer = await send(this.#config.registry + target, sent);
     if (answer === null) return err(`the registry gave no answer to a ${method}`);
-    // These answers have no body, or an error that the client does not see.
+    // We drop the answer's body. It is empty, or an error that the client does not see.
     answer.resume();
     const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
     return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });

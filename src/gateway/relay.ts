@@ -86,7 +86,8 @@ export function relay(
       resolve(ok(read));
     });
   });
-  // The headers are sent at once. The registry checks the token when it sees the headers, and the token may be valid only for a minute.
+  // We send the headers without waiting for the client's body. The registry checks the token when it gets the headers, and the token may be valid
+  // only for a minute.
   outgoing.flushHeaders();
   incoming.pipe(outgoing);
   return promise;

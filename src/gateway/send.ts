@@ -4,7 +4,7 @@ import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
 
 type Request = {
-  readonly method: "GET" | "POST" | "PATCH" | "PUT" | "DELETE";
+  readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly headers: Readonly<Record<string, string>>;
   /** Sent in chunks, and no faster than it is taken. */
   readonly body?: AsyncIterable<Uint8Array>;
@@ -25,12 +25,12 @@ export function send(url: string, { method, headers, body, signal }: Request): P
   const framing = body === undefined ? { "Content-Length": "0" } : { "Transfer-Encoding": "chunked" };
   const outgoing = request(url, {
     method,
-    headers: { ...headers, ...(method === "GET" ? {} : framing) },
+    headers: { ...headers, ...(method === "GET" || method === "HEAD" ? {} : framing) },
     agent: false,
     signal,
   });
   outgoing.once("response", (answer) => {
-    // The reader of the answer sees its error, too. Without a listener, an answer that has no reader yet would end this program.
+    // An error that no listener gets would end this program, and the answer may break before it has a reader. A later reader gets the error too.
     answer.on("error", () => {});
     resolve(answer);
   });

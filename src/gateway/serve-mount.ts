@@ -1,16 +1,14 @@
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { Digest } from "../oci/digest.ts";
 import { apiVersionHeader, errorResponse } from "../oci/errors.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import { MAX_ORDER_CHARACTERS, type MountOrder, type mountLimits, openOrder } from "../pods/mount-order.ts";
 import type { GatewayConfig } from "./config.ts";
+import type { CopyBounds } from "./copy-bounds.ts";
 import { openSource } from "./mount-source.ts";
 import { RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
-/** A copy takes a few hundred kilobytes of memory. */
-const mostCopies = 50;
 const orderMs = 10_000;
 /** When the time for a copy is over, we first cut the source. The registry then has this long to answer the bytes that it got. */
 const lastAnswerMs = 1_000;
@@ -20,8 +18,7 @@ export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;
 export type MountContext = {
   readonly config: GatewayConfig;
   readonly limits: MountLimits;
-  /** The digests that are being copied by this process. */
-  readonly copying: Set<Digest>;
+  readonly bounds: CopyBounds;
 };
 
 type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; readonly repository: RepositoryName };
@@ -32,7 +29,7 @@ type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; re
  */
 export async function serveMount(
   { incoming, now, repository }: OrderedMount,
-  { config, limits, copying }: MountContext,
+  { config, limits, bounds }: MountContext,
 ): Promise<Served> {
   const text = await readOrder(incoming);
   const order = text === null ? err("no order came") : await openOrder(text, { keys: config.keys, now });
@@ -41,7 +38,10 @@ export async function serveMount(
   if (order.value.repository !== repository) return badOrder("the mount-order is for another repository");
   const { pod, digest } = order.value;
   const about = { pod, repository, digest };
-  const copied = await copyOnce(order.value, { config, limits, copying });
+  const left = leaving(incoming);
+  const copied = await copyWithin(order.value, { config, limits, bounds, left: left.signal });
+  left.end();
+  if (left.signal.aborted) return { ...clientLeft(), ...about };
   if (!copied.ok) return { ...notMounted(copied.error), ...about };
   const headers = { ...apiVersionHeader, "Docker-Content-Digest": digest, "Cache-Control": "no-store" };
   return {
@@ -68,6 +68,21 @@ const notMounted = (cause: string): Served => ({
   cause,
 });
 
+const clientLeft = (): Served => ({
+  response: new Response(null, { status: 499 }),
+  outcome: "client-left",
+  cause: "the edge broke off its order",
+});
+
+/** The signal is aborted if the edge ends its request, because its client has left. */
+function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; readonly end: () => void } {
+  const left = new AbortController();
+  const onClose = () => left.abort();
+  if (socket.destroyed) onClose();
+  socket.once("close", onClose);
+  return { signal: left.signal, end: () => void socket.off("close", onClose) };
+}
+
 /** Returns the request's body. Null if the body is too long or does not end in time. We then do not wait for its rest. */
 async function readOrder(incoming: IncomingMessage): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
@@ -86,26 +101,31 @@ async function readOrder(incoming: IncomingMessage): Promise<string | null> {
   return whole;
 }
 
-/** Copies a blob unless it is being copied already. Returns the blob's length. */
-async function copyOnce(order: MountOrder, { config, limits, copying }: MountContext): Promise<Result<number, string>> {
-  const { digest } = order;
-  if (copying.has(digest)) return err("this blob is being copied already");
-  if (copying.size >= mostCopies) return err(`${mostCopies} blobs are being copied already`);
-  copying.add(digest);
+type Copying = MountContext & { readonly left: AbortSignal };
+
+/** Copies a blob if the bounds allow it. Returns how many bytes were copied. */
+async function copyWithin(order: MountOrder, copying: Copying): Promise<Result<number, string>> {
+  const { bounds } = copying;
+  const begun = bounds.begin(order, Date.now());
+  if (!begun.ok) return begun;
+  let isMounted = false;
   try {
-    return await copyBlob(order, config, limits);
+    const copied = await copyBlob(order, copying);
+    isMounted = copied.ok;
+    return copied;
   } finally {
-    copying.delete(digest);
+    bounds.end(order, isMounted, Date.now());
   }
 }
 
 async function copyBlob(
   order: MountOrder,
-  config: GatewayConfig,
-  { maxBytes, copyMs: mostMs, cleanUpMs }: MountLimits,
+  { config, limits: { maxBytes, copyMs: mostMs, cleanUpMs }, left }: Copying,
 ): Promise<Result<number, string>> {
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
-  const signal = AbortSignal.timeout(copyMs);
+  const late = AbortSignal.timeout(copyMs);
+  const signal = AbortSignal.any([late, left]);
+  if (await RegistryUpload.isThere(order, config, signal)) return ok(0);
   const source = await openSource(order.url, { plainHttp: config.plainHttp, maxBytes, signal });
   if (!source.ok) return source;
   const { pieces, failure, copiedBytes, close } = source.value;
@@ -120,5 +140,5 @@ async function copyBlob(
   const done = why !== null ? err(why) : sent.ok ? await upload.value.finish(signal) : sent;
   if (done.ok) return ok(copiedBytes());
   await upload.value.cancel(AbortSignal.timeout(cleanUpMs));
-  return err(signal.aborted ? `the copy did not end within ${copyMs} ms` : done.error);
+  return err(late.aborted ? `the copy did not end within ${copyMs} ms` : done.error);
 }

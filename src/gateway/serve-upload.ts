@@ -65,7 +65,8 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // The client's type is replaced, because a registry would read a form's parameters before those of the query (distribution, `FormValue`).
+    // The client's type is replaced. If it were that of a form, a registry would take parameters from the body before those of the query
+    // (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,
     "X-Forwarded-Proto": protocol.slice(0, -1),

@@ -1,6 +1,6 @@
 /**
- * Chunks must be at least this long on average. A sender may send each byte as its own chunk, and each chunk costs us as much as a small request.
- * Networks cut a body into longer chunks than this.
+ * Chunks must be at least this long on average. Otherwise a sender could send each byte as its own chunk, and each chunk costs us as much as a small
+ * request. This limit cuts no honest body, because networks cut bodies into longer chunks.
  */
 const minBytesPerChunk = 512;
 /** A body may have this many chunks more than its length allows. A client sends its form in one piece, but a Pod may write its list name by name. */

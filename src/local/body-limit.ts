@@ -6,7 +6,7 @@ import { type Connection, connectionTo, passThrough } from "./taps/pass-through.
 /** For this long we go on to read a refused body, so that the client finds the answer before the connection ends. */
 const lingerMs = 500;
 
-/** The same page that Cloudflare sends. */
+/** The page that Cloudflare sends with this status. */
 const page = Buffer.from(
   [
     "<html>",

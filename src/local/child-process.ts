@@ -78,7 +78,7 @@ function killGroup(child: ChildProcess, signal: NodeJS.Signals): void {
   try {
     process.kill(-child.pid, signal);
   } catch {
-    // The group has ended in the meantime.
+    // `kill` throws if the group has ended in the meantime, and then there is nothing to do.
   }
 }
 

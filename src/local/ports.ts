@@ -3,7 +3,10 @@ import net from "node:net";
 
 export const loopback = "127.0.0.1";
 
-/** Returns a free port, for servers that cannot say which port they took. Another process may take that port first, so callers must be ready to try again. */
+/**
+ * Returns a free port, for servers that cannot say which port they took. Another process may take that port first, so callers must be ready to try
+ * again.
+ */
 export const freePort = (): Promise<number> => takeForAMoment(0);
 
 /** Port 0 is always free, because it means any free port. */

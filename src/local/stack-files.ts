@@ -53,7 +53,7 @@ const stateParts = [
 ] as const;
 const probeMs = 5_000;
 
-/** This file has the control URL of the stack that uses the folder. The folder is in use while the server at that URL answers. */
+/** This file has the control URL of the stack that uses the folder. If no server answers at that URL, no stack uses the folder any more. */
 const ownerFile = (stateDir: string): string => `${stateDir}/control-url`;
 /** The file with the public key that seals secrets for the stack's Worker. */
 export const sealingKeyFile = (stateDir: string): string => `${stateDir}/sealing-key.json`;

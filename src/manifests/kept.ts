@@ -41,8 +41,8 @@ type Ports = LocationPorts & { readonly memory: ManifestMemory };
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
 /**
- * The Pod answers a GET by tag. Once a quarter of the copy's time is over, such a GET writes the copy again, so that the copy does not expire while
- * clients still pull the tag.
+ * A GET by tag always goes to the Pod, whose answer has the manifest again. Once a quarter of the copy's time is over, such an answer replaces the
+ * copy, so that the copy does not expire while clients still pull the tag.
  */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 

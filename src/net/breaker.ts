@@ -55,9 +55,10 @@ export class Breaker {
   }
 
   /**
-   * Returns whether the caller must ping the service now, because its calls fail in a row. They may all be calls of one client whom the service's proxy
-   * refuses, so only a ping tells whether the service is down. There is at most one such ping in a second. `why` is for the log. A call that began before the
-   * service's last answer does not count, because the service has answered since.
+   * Notes that a call to the service failed. Returns whether the caller must ping the service now, because several calls to it have failed in a row.
+   * All of these calls may come from one client whom the service's proxy refuses, so only a ping tells whether the service is down. There is at most
+   * one such ping in a second. `why` is for the log. A call that began before the service's last answer does not count, because the service has
+   * answered since.
    */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);

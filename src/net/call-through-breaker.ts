@@ -29,8 +29,8 @@ export type BreakerPorts = {
 
 /**
  * Calls a service, unless the breaker says that the service is down. Usually only failed reads count against the service. A write may also fail
- * because of its content: a layer may be too large for a proxy, or its digest may take long. A read may fail because of its client or its URL, so a
- * ping decides whether the service is down.
+ * because of its content: a layer may be too large for a proxy, or its digest may take long. A read may fail because of its client or its URL. So
+ * failed reads only lead to a ping, and the ping decides whether the service is down.
  */
 export async function callThroughBreaker(request: FetchRequest, ports: BreakerPorts): Promise<Answer> {
   const { breaker, service, send, silenceMs, doWritesCount = false, clock } = ports;
@@ -45,7 +45,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     if (!isCounted && breaker.failed(service, { startedAtMs, nowMs: clock(), why })) judged = judge(ports);
     isCounted = true;
   };
-  // A client may leave before the deadline, so silence counts as a failure before the call ends.
+  // If the client leaves before the deadline, the call ends without a result, and a service that hangs would never count as failed. So a timer counts
+  // the failure after `silenceMs`, while the call still runs.
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
@@ -54,7 +55,7 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }
-  // We wait for the ping here, so that the breaker has decided by the time a client that has seen three failures asks again.
+  // We wait for the ping before we return the answer. So when a client has seen three failures and asks again, the breaker has already decided.
   await judged;
   return answer;
 }

@@ -50,7 +50,7 @@ export type FetchPorts = {
 export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const first = await fetchOnce(request, ports);
   if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
-  // The Pod may close a kept-alive connection just as we use that connection again.
+  // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
   return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }
 
@@ -93,9 +93,9 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 }
 
 /**
- * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A write is
- * not ended, because a Pod would then stop half way: distribution deletes a manifest and leaves most of its tags. For a write only our wait ends: `passed`
- * resolves. This also happens once the service seems to have lost the write.
+ * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A
+ * write is not ended, because a Pod would stop half way: distribution would delete a manifest and leave most of its tags. For a write only our wait
+ * ends: `passed` resolves. `passed` also resolves if the service seems to have lost the write.
  */
 function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();

@@ -34,10 +34,13 @@ export function dropHopByHop(headers: Headers, isDropped: (name: string) => bool
   }
 }
 
-/** Clients send about ten headers, and proxies add a few. Each header costs a request to a Pod several microseconds. */
+/** Clients send about ten headers, and proxies add a few. We have a limit, because each header adds several microseconds to a request to a Pod. */
 const MAX_HEADERS = 200;
 
-/** RFC 6585 §5: refuses a request with too many headers for a Pod. Only requests to Pods are checked: counting takes a tenth of a redirect's time. */
+/**
+ * RFC 6585 §5: refuses a request with too many headers for a Pod. We do not check requests that reach no Pod, because counting takes a tenth of a
+ * redirect's time.
+ */
 export function checkHeaderCount(headers: Headers): Result<null, Refusal> {
   const count = [...headers.keys()].length;
   if (count <= MAX_HEADERS) return ok(null);
@@ -65,8 +68,9 @@ export function contentLength(headers: Headers): number | null {
 }
 
 /**
- * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, and users may have sessions at the token
- * endpoint's hostname. Without a token, a browser gets a Pod's own text only from the token endpoint, or in a fleet without tokens.
+ * Keeps a browser from running a Pod's answer as a page, whatever its type is. A script in such a page could act for its user at all Pods, because
+ * they share the edge's hostname, and at other services under the token endpoint's hostname, where the user may have a session. A browser sends no
+ * token of the registry, so it gets a Pod's own text only from the token endpoint, or in a fleet without tokens.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",

@@ -52,7 +52,7 @@ export function createLocationCache(caches: CacheApi, name: string): LocationCac
         const put = caches.open(name).then((cache) => cache.put(`${locationCacheHost}/${path}`, response));
         await within(put, cacheDeadlineMs);
       } catch {
-        // A value that could not be kept only costs another call to the Pod.
+        // If a value is not kept, the edge only has to call the Pod once more.
       }
     },
   };

@@ -1,12 +1,18 @@
 import type { Result } from "../lib/result.ts";
 import type { PodFailure } from "../refusal.ts";
 
-/** Most writes are answered sooner and get no ping, because a Pod should get few requests that no client sent. */
+/**
+ * We wait this long before the first ping, because a Pod should get few requests that no client sent. Most writes are answered sooner, and cause no
+ * ping.
+ */
 const firstPingAfterMs = 1_000;
 /** A write may take five minutes, so it causes at most 20 pings. These fit into the 50 calls that a request may make (Workers' free plan). */
 const nextPingAfterMs = 15_000;
 
-/** This is longer than the deadline of any small read, so that we go on waiting for a Pod that is only slow with everything. */
+/**
+ * This is longer than the deadline of any small read. So a Pod that is slow with every answer can still answer the ping in time, and we go on waiting
+ * for it.
+ */
 const pingDeadlineMs = 15_000;
 
 /** Asks the service for something that it answers at once. The signal ends the call. */
@@ -18,10 +24,10 @@ export type Ping = (options: {
 const lost: PodFailure = { reason: "silent", text: "no answer, and none to a ping that was sent later" };
 
 /**
- * Watches a service while a write waits for its answer. `onLost` is called when the service leaves a ping unanswered: it has hung for a while, so it
- * has probably lost the write too, and will never answer it. We go on waiting for a service that answers pings, because it may need long for the
- * write. We also wait for a service that refuses pings, because it may be about to stop and finish its last work first. Returns a function that ends
- * the watch.
+ * Watches a service while a write waits for its answer. `onLost` is called when the service leaves a ping unanswered. Such a service has hung for a
+ * while, so it has probably lost the write too, and will never answer it. We go on waiting for a service that answers pings, because it may need long
+ * for the write. We also wait for a service that refuses pings, because it may be about to stop and finish its last work first. Returns a function
+ * that ends the watch.
  */
 export function watchService(ping: Ping, onLost: (failure: PodFailure) => void): () => void {
   const ended = new AbortController();

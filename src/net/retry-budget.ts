@@ -7,7 +7,10 @@ const reserve = 10;
 /** Enough for two services of every Pod in the largest possible directory. */
 const maxServices = 1_000;
 
-/** Counts the retries that each service of a Pod may still get. Otherwise a service that breaks every connection would get twice the clients' requests. */
+/**
+ * Counts the retries that each service of a Pod may still get. Without this limit, a service that breaks every connection would get each client's
+ * request twice.
+ */
 export class RetryBudget {
   readonly #left = new BoundedMap<string, number>(maxServices);
 

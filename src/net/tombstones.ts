@@ -1,7 +1,9 @@
 import * as v from "valibot";
 import { type LocationCache, type LocationPorts, readCached } from "./location-cache.ts";
 
-/** A tombstone is kept for as long as any copy is kept, and for longer than any copy may be used. */
+/**
+ * By default, a tombstone (the note that something was deleted) is kept for a day. No copy of the deleted thing is kept, or may be used, for longer.
+ */
 const daySeconds = 24 * 3600;
 
 /**
@@ -13,7 +15,7 @@ export type Tombstones = {
   add(key: string): void;
 };
 
-/** A move is rarely left open for longer. */
+/** The tombstones of a move are kept for this long, because a move is rarely left open for longer. */
 const weekSeconds = 7 * daySeconds;
 
 export const createTombstones = ({ cache, clock, waitUntil }: LocationPorts): Tombstones => ({

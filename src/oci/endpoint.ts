@@ -4,9 +4,9 @@ import { isDigest, type Reference, type Tag } from "./reference.ts";
 import type { RepositoryName } from "./repository-name.ts";
 
 /**
- * What a request asks for. The union has one member for each row of the OCI distribution spec's endpoint table, for each endpoint of GitLab's `/gitlab/v1`,
- * and for the token endpoint. `parseEndpoint` makes an Endpoint from a request, and `formatEndpoint` makes the Pod's request from the Endpoint, so edge and
- * Pod cannot disagree about the name.
+ * What a request asks for. The union has one member for each row of the OCI distribution spec's endpoint table (`end-1` to `end-14`), for each
+ * endpoint of GitLab's `/gitlab/v1`, and for the token endpoint. `parseEndpoint` makes an Endpoint from a request, and `formatEndpoint` makes the
+ * Pod's request from the Endpoint, so edge and Pod cannot disagree about the name.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */
@@ -56,7 +56,7 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
   | { readonly kind: "gitlab-descendants"; readonly method: "GET" }
 );
 
-/** end-11. `from` is unusable if it is not a repository name. */
+/** A blob that the registry should take over from another repository (end-11). `from` is unusable if it is not a repository name. */
 export type Mount = {
   readonly digest: string;
   readonly from: { readonly kind: "name"; readonly name: RepositoryName } | { readonly kind: "unusable" };

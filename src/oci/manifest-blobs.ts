@@ -46,7 +46,10 @@ function isPlainObject<Member extends string>(
   return Object.keys(value).every((name) => !folded.has(fold(name)) || members.some((member) => member === name));
 }
 
-/** Comes close to Unicode's simple folding. Both calls are needed, because the Kelvin sign only folds down, and the long s only folds up. */
+/**
+ * Removes the difference of upper and lower case, nearly as Unicode's simple folding does. Both calls are needed, because the Kelvin sign becomes `k`
+ * only by `toLowerCase`, and the long s becomes `S` only by `toUpperCase`.
+ */
 const fold = (name: string): string => name.toUpperCase().toLowerCase();
 
 /**
@@ -63,7 +66,7 @@ function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | 
   }
 }
 
-/** Counts the members in a valid JSON text. Each string that is followed by a colon names a member. */
+/** Counts the members in a valid JSON text: the strings that are followed by a colon. A name that is repeated counts each time. */
 function namesIn(text: string): number {
   let names = 0;
   for (let start = text.indexOf('"'); start >= 0; ) {
@@ -77,7 +80,10 @@ function namesIn(text: string): number {
   return names;
 }
 
-/** Counts the members of all objects in a parsed value, at any depth. */
+/**
+ * Counts the members of all objects in a parsed value, at any depth. A name that the text repeats counts once, because `JSON.parse` keeps only the
+ * last one.
+ */
 function membersOf(root: unknown): number {
   let members = 0;
   const open = [root];

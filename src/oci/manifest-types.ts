@@ -21,12 +21,12 @@ export function manifestTypeOf(contentType: string | null): ManifestType | null 
 /** Whether a manifest of this type names blobs. A list does not: it names only manifests. */
 export const isImageType = (mediaType: string): boolean => imageTypes.some((type) => type === mediaType);
 
-/** Clients name about ten types. Each entry costs time, and 16,000 fit into a header. */
+/** We read at most this many entries of `Accept`, because each takes time, and 16,000 fit into a header. Clients name about ten. */
 const MAX_ACCEPT_ENTRIES = 100;
 
 /**
- * Whether `Accept` names exactly this type in its first entries. If a client names a wildcard or no type, a registry may also serve this type, but
- * registries differ: distribution answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type in its first entries. A wildcard does not count, and neither does a missing `Accept`: some registries then
+ * serve this type, but distribution answers 404 or converts the manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 

@@ -3,10 +3,12 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, any other `<…>` takes one, and
- * the slash in `[/]` may be missing. A path is read from its end, because the components of a repository name may be `manifests`, `blobs` or `tags` too.
+ * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, any other `<…>` takes
+ * one, and the slash in `[/]` may be missing. A path is read from its end, because the components of a repository name may be `manifests`, `blobs` or
+ * `tags` too.
  *
- * GitLab redirects a path that lacks its last slash. We read it as the same endpoint, because a redirected PATCH becomes a GET.
+ * GitLab redirects a path that lacks its last slash. We read the path as if it had the slash, because clients turn a PATCH that is redirected into a
+ * GET.
  */
 const endpoints: { readonly [K in Kind]: { readonly path: string; readonly methods: readonly MethodOf<K>[] } } = {
   token: { path: "/jwt/auth", methods: ["GET", "HEAD", "POST"] },
@@ -64,7 +66,8 @@ function matchPattern(pattern: Pattern, path: string, segments: readonly string[
   if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
   const end = segments.length - (hasSlash ? 1 : 0);
   const nameEnd = end - after.length;
-  // `/v2/tags/list` lacks a name and is refused, but GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
+  // Under `/v2/` a path fits even if the name is missing, so that `/v2/tags/list` is refused for its empty name. Under `/gitlab/v1/` it must not fit,
+  // because GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
   if (nameEnd - pattern.nameStart < fewest || !path.startsWith(before)) return null;
   if (!after.every((word, at) => word.startsWith("<") || word === segments[nameEnd + at])) return null;

@@ -33,7 +33,10 @@ const notFound = (path: string): OciError => ({
   message: `path "${path.slice(0, 300)}" is not an endpoint of the registry API; want /v2/<name>/manifests|blobs|tags|referrers/…`,
 });
 
-/** With its name and its digest or upload, the longest path of an endpoint has about 800 characters. */
+/**
+ * A longer path is not redirected, because it cannot be that of an endpoint: the longest has about 800 characters, with its name and its digest or
+ * upload.
+ */
 const MAX_MOVED_CHARACTERS = 1_000;
 
 /**
@@ -81,7 +84,7 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
       const text = unescapeColon(last);
       const reference = parseReference(text);
       if (reference.ok) return ok({ reference: reference.value });
-      // Registries have no route for an invalid tag, so they answer 404.
+      // We answer an invalid tag with 404, as registries do, because they have no route for it.
       return err({ code: text.includes(":") ? "DIGEST_INVALID" : "MANIFEST_UNKNOWN", message: reference.error });
     }
     case "upload":
@@ -116,8 +119,8 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
     }
     case "upload-start": {
       // A `from` without `mount` is dropped, because it means nothing to a registry but would need a right on one more repository. A `mount` without
-      // `from` is dropped, because a registry may then search all of its repositories (end-11), also those that are blocked here. Without `mount`,
-      // the client uploads the blob.
+      // `from` is dropped, because it lets a registry search all of its repositories (end-11), also those that are blocked here. If the registry gets
+      // no `mount`, the client uploads the blob.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

@@ -3,7 +3,7 @@ import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEnd
 /** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
-/** Pods know only five actions. */
+/** A scope with more actions is ignored. Pods know only five. */
 export const MAX_ACTIONS = 20;
 /** Enough for the longest repository name and all actions. A proxy before a token service may answer 502 to a longer URL. */
 const MAX_SCOPE_CHARACTERS = 400;

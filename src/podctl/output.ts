@@ -73,7 +73,7 @@ export function startProgress(label: string, total: number | null): Progress {
   const describe = (nowMs: number) => {
     const perSecond = done / Math.max((nowMs - startedMs) / 1_000, 0.001);
     const rate = `${count(Math.round(perSecond))}/s`;
-    // KV may have more keys than the file, and the total counts only those of the file.
+    // KV may have more keys than the topology file, and `total` counts only those of the file. Once `done` is above it, we show no total.
     if (total === null || done > total) return `${label}: ${count(done)}, ${rate}`;
     const left = Math.ceil((total - done) / Math.max(perSecond, 0.001));
     return `${label}: ${count(done)} of ${count(total)}, ${rate}, ${left} s left`;

@@ -7,7 +7,7 @@ import { note } from "./output.ts";
 enableCompileCache();
 
 process.stdout.on("error", (error: NodeJS.ErrnoException) => {
-  // The reader, such as `head`, has read enough. The command still completes what it has begun.
+  // EPIPE means that the reader of our output, such as `head`, has read enough. We do not exit, so that the command completes what it has begun.
   if (error.code === "EPIPE") return;
   note(`podctl: standard output: ${error.message}`);
   process.exit(1);

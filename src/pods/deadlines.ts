@@ -23,7 +23,9 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
  * edge has given up, so the edge must not wait long. A write of few bytes ends within seconds. Some clients give up early themselves: containerd after 30 s.
  */
 const leastUploadMs = 12_000;
-/** Registries read a layer again for its digest, or copy it. Proxies store a layer before they pass it on. All of them do 20 MB in a second. */
+/**
+ * Registries read a layer again for its digest, or copy it. Proxies store a layer before they pass it on. All of them do at least 20 MB in a second.
+ */
 const uploadBytesPerMs = 20_000;
 
 /**
@@ -41,8 +43,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * After the third failure in a row, the edge pings the service for up to a second before it judges. So it has judged when the deadline of a read
- * passes.
+ * A read without an answer counts as a failure a second before `deadlinesMs.read`. After the third failure in a row, the edge waits up to a second
+ * for a ping before it judges the service. So it has judged by the time that deadline passes.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 

@@ -89,7 +89,7 @@ function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsed
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
 }
 
-/** A client about whom the platform knows nothing is on neither list. */
+/** A client about whom the platform knows nothing is on neither list, so only a list `allow` keeps it out. */
 function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));

@@ -9,7 +9,7 @@ export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
   /** From the order to the registry's last answer. */
   copyMs: 60_000,
-  /** What the gateway may take after that, to remove an upload that it has begun. */
+  /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,
 } as const;
 

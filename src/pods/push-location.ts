@@ -8,8 +8,8 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * Parameters that only the edge or a gateway reads. A grant is only for the Pod's gateway, but a client that takes a location apart and rebuilds it may send
- * the grant to the edge.
+ * Parameters that only the edge or a gateway reads, so the edge removes them before it asks a Pod. A grant is for the Pod's gateway, but a client
+ * that takes a location apart and rebuilds it may send the grant to the edge.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
@@ -42,8 +42,8 @@ type UploadTarget = {
 const MAX_GRANT_CHARACTERS = 7_000;
 
 /**
- * Returns the location where the client goes on with an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows the
- * upload.
+ * Returns the location where the client goes on with an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows
+ * the upload. If the grant would be too long, the upload stays on the edge.
  */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;

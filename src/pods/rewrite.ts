@@ -62,7 +62,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow a `Link` with their whole token, which includes other Pods' parts.
+    // Some clients follow a `Link` with their whole token, which includes other Pods' parts. So an answer whose `Link` leads elsewhere is refused.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }

@@ -6,7 +6,10 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } from "./store.ts";
 import { epochSeconds, type UrlWindow } from "./window.ts";
 
-/** Akamai Auth Token 2.0 in the query. The token's `acl` is the path of one blob. The Akamai property must not check the query. */
+/**
+ * Akamai Auth Token 2.0 in the query. The token's `acl` is the path of one blob. The token says nothing about the query, so the Akamai property must
+ * not check the query.
+ */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {
     ...cdnEntries,
@@ -28,7 +31,7 @@ export const akamai = defineSigner({
 const tokenOf = (key: string, window: UrlWindow): string => `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
 
 /**
- * Returns the path with its special characters escaped, so an acl's wildcards (`*`, `?`, `!`) in it match only themselves. A `~` would end the field,
- * so the wildcard `?` takes its place.
+ * Returns the path with its special characters escaped, so that `*`, `?` and `!`, which have a meaning in an acl, match only themselves. A `~` would
+ * end the field, so the wildcard `?` takes its place.
  */
 const aclOf = (key: string): string => encodePath(`/${key}`).replaceAll("~", "?");

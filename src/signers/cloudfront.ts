@@ -17,8 +17,8 @@ export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
     /**
-     * Only clients in this IPv4 block may use the URL. Such a URL contains its whole policy (a custom policy). Without this member, the policy is
-     * canned.
+     * Only clients in this IPv4 block may use the URL. Such a URL contains its whole policy, which CloudFront calls custom. Without this member, the
+     * policy is a canned one: it is not in the URL.
      */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
     /** CloudFront assumes SHA-1 if the URL does not name a hash. */

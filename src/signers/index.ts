@@ -55,8 +55,8 @@ export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Returns the host and path of a store's blobs, in the same form for each way of writing its URLs. Null if the Pod's own redirect says where. A CDN
- * in front of a bucket counts as another place, because no record says which bucket is behind it.
+ * Returns the host and path of a store's blobs, in the same form whether its URLs have the bucket in the host or in the path. Null if the Pod's own
+ * redirect says where. A CDN in front of a bucket counts as another place, because no record says which bucket is behind it.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;
@@ -80,8 +80,8 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 }
 
 /**
- * Says what is wrong with a secret, in our own words or in valibot's. If a secret has several forms, the message is about the form that is partly
- * given.
+ * Says what is wrong with a secret, in our own words or in valibot's. If a scheme allows several forms of secrets, the message is about the form of
+ * which some members are given.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

@@ -75,7 +75,10 @@ async function importPem(text: string): Promise<PrivateKey | null> {
   }
 }
 
-/** Reads a private key in PEM, with a label of RFC 7468 §10 or an older label of OpenSSL. Skips parameters before the key. */
+/**
+ * Reads a private key in PEM, with a label of RFC 7468 §10 or an older label of OpenSSL. Skips a block of parameters before the key, which OpenSSL
+ * writes for P-256.
+ */
 function parsePem(text: string): { readonly kind: "rsa" | "p256" | "unknown"; readonly der: Bytes } | null {
   const found = /-----BEGIN (RSA |EC |)PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END \1PRIVATE KEY-----/.exec(text);
   const body = parseBase64((found?.[2] ?? "").replace(/\s/g, ""));

@@ -1,6 +1,6 @@
 export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 
-/** Within one window, a blob is signed with the same URL again, so parallel ranges and retries share the URL. */
+/** If a client asks for a blob several times within one window, it gets the same URL each time, so parallel ranges and retries share one URL. */
 const windowMs = 600_000;
 /**
  * A URL lives at least this long after it is handed out. A registry's own URL lives for the same time. Clients need this time: a slow client queues

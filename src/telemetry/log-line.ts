@@ -109,7 +109,10 @@ const harmlessParameters = [
   ...["scope", "service", "client_id", "offline_token", "pod"],
 ];
 
-/** Returns path and query for the log. An upload's query belongs to the Pod, and any value in it may be the Pod's signed state. */
+/**
+ * Returns path and query for the log. All values in the query of an upload are hidden, because the query belongs to the Pod, and any value in it may
+ * be the Pod's signed state.
+ */
 export function redactPath(url: URL): string {
   const query = url.search.slice(1);
   if (query === "") return url.pathname;
@@ -124,7 +127,7 @@ export function redactPath(url: URL): string {
 
 /**
  * If a parameter has no value, its name may be the secret: a pasted token, or a token that ends in `=`. A name is shown only if it is plain, because
- * a decoded name may also contain a value, or characters that a terminal takes for a command.
+ * a decoded name may contain an escaped `=` and a secret after it, or characters that a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

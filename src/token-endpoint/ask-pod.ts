@@ -43,7 +43,8 @@ export async function askPod(
   if (!answer.ok) return unavailable(answer.error);
   const { status } = answer.value;
   const asStranger = (request.anonymous || !question.withCredentials) && question.scopes.length > 0;
-  // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod.
+  // A stranger can make a Pod answer 429, and must not learn from it that a name has a Pod. So a stranger's 429 counts as a refusal, and gets the
+  // same answer as any refusal.
   const isPassing = status >= 500 || (status === 429 && !asStranger);
   if (status >= 400) return { kind: isPassing ? "unavailable" : "refused", answer };
   if (status !== 200) return unavailable({ reason: "bad-answer", text: `token service answered ${status}` });

@@ -18,7 +18,7 @@ export type GracePorts = Omit<AskPorts, "signal"> & {
   readonly grants: RememberedGrants;
   readonly waitUntil: (promise: Promise<unknown>) => void;
   readonly trace: Trace;
-  /** How many repositories of one question may be remembered, forgotten or granted. */
+  /** One token request to a Pod can name many repositories. The edge remembers, forgets or itself grants pulls for at most this many of them. */
   readonly maxRepositories: number;
 };
 

@@ -23,10 +23,10 @@ const wrongCredentials: OciError = {
 };
 
 /**
- * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses more than pull, its refusal is the answer; of several
- * such Pods, the first in request order decides. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a
- * second name). Granted pulls whose part ends within seconds are left out too, unless nothing else is granted. If nothing is granted, the first
- * refusal is the answer.
+ * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses a question for more than pull, its refusal is the
+ * answer. If several Pods do, the refusal of the first in request order is the answer. Refused pulls are left out, because clients also ask for what
+ * they may not need (a mount's source, a second name). Granted pulls whose part ends within seconds are left out too, unless nothing else is granted.
+ * If nothing is granted, the answer is the first refusal by a Pod that saw the credentials, otherwise the first refusal by any Pod.
  */
 export async function mergeTokens(
   asked: readonly Asked[],

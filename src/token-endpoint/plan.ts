@@ -129,7 +129,7 @@ export async function planLogin(
 
 /**
  * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we
- * asked no Pod in that case, a made-up password would show which names have no Pod.
+ * asked no Pod in that case, a made-up password would be refused for a name with a Pod, and not in the same way for a name without one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

@@ -19,8 +19,8 @@ export type RememberedGrants = {
   /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
-   * Records that the token service just refused these pulls. A grant that was asked for before no longer counts, even if it is remembered after the
-   * refusal.
+   * Records that the token service just refused these pulls. A grant that the service was asked for before this refusal no longer counts, even if the
+   * edge remembers it only after the refusal.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** Records that the token service just refused these credentials, whatever they were used for. */
@@ -42,7 +42,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const granted = readCached(cache, path, schema);
       const refusals = await Promise.all([allRefused, deletedAtMs(cache, path)]);
       const at = await granted;
-      // If a record cannot be read, the pull may have been refused.
+      // If a record cannot be read, the pull may have been refused, so the grant does not count.
       if (at === null || at === "unreadable" || refusals.includes("unreadable")) return [];
       return refusals.every((refusedAtMs) => at.atMs > Number(refusedAtMs)) ? [[repository, at.atMs] as const] : [];
     });

@@ -24,12 +24,12 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
 };
 
 /**
- * The limit for a whole request. While an edge key is being replaced, each repository costs four calls of the location's cache, and a request may make 50
- * calls in all (Workers' free plan). Only mirrors name more repositories.
+ * How many repositories of one request may be remembered, forgotten or granted. While an edge key is being replaced, each repository costs four calls
+ * of the location's cache, and a request may make 50 calls in all (Workers' free plan). Only mirrors name more repositories.
  */
 const maxRememberedRepositories = 6;
 
-/** `pod` names the Pods that were asked, for the log. */
+/** `pod` has the ids of the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
 /** Serves the token endpoint. It asks all Pods of the scopes at once, each for its own scopes, and joins their grants into one bundle. */

@@ -61,7 +61,10 @@ function parseValue(key: string, text: string): Result<unknown, string> {
 
 type OneMember = { readonly member: string; readonly value: unknown };
 
-/** Returns the list with one member of its only condition changed. Undefined if no member is left. */
+/**
+ * Changes one member in a list that has one condition or none, and returns the list. Undefined if no member is left. A list with more conditions is
+ * an error, because the change does not say which of them it means.
+ */
 function inOnlyCondition(clients: Members, list: string, { member, value }: OneMember): Result<unknown, string> {
   const given = clients[list];
   const [only, ...others]: readonly unknown[] = Array.isArray(given) ? given : [];

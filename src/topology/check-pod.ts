@@ -64,7 +64,10 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
   return allowsPlainHttp(plainHttp, hostname) ? null : "is not encrypted; want https";
 }
 
-/** Returns the edge's host name if `hostname` equals it or is below it. Go's HTTP client sends its token along to such a host, on any port. */
+/**
+ * Returns the edge's host name if `hostname` equals it or is below it. If the edge redirects Go's HTTP client to such a host, on any port, the client
+ * sends its token along.
+ */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));
 

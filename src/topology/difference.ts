@@ -50,8 +50,8 @@ function withDefaults(key: string, json: unknown): unknown {
 }
 
 /**
- * A route is written after its Pod and the Pod's keys, and deleted before them. The directory record is written after all other records and before
- * the first delete.
+ * A route is written after its Pod and the Pod's keys, and deleted before them, so that the edge never finds a route whose Pod has no record. The
+ * directory record is written after all other records and before the first delete.
  */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];

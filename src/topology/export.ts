@@ -56,7 +56,8 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
 
 /**
  * Returns the text of the whole file. Its last newline must be kept, because white space at the end of the file may be part of the last text. A text
- * with other characters than ASCII's is in double quotes, because a program that prints the text may then write such a character as an escape.
+ * with other characters than ASCII's is in double quotes: a program that prints the file may have to write such a character as an escape, and YAML
+ * has escapes only in double quotes.
  */
 export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });

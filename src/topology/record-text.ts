@@ -42,18 +42,21 @@ export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "crede
 export type DirectorySteps = {
   /**
    * Written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. It also has the
-   * new depth if that is larger, because longer prefixes are looked up only then. Null if there is nothing to add.
+   * new depth if that is larger, because the edge looks up longer prefixes only once this record allows them. Null if there is nothing to add.
    */
   readonly widened: string | null;
   /**
-   * Written after the assignments and before the deletes, because the default may change only then. It has every change except a
-   * smaller `depth` (how many components of a name are looked up), because longer prefixes must be found until they are deleted. The final text
-   * of the directory record has that depth. Null if nothing changes.
+   * Written after the assignments and before the deletes, because the default may change only then. It has every change except a smaller `depth` (how
+   * many components of a name are looked up), because longer prefixes must be found until they are deleted. Only the text that is written after the
+   * deletes has the smaller depth. Null if nothing changes.
    */
   readonly settled: string | null;
 };
 
-/** Both texts keep the revision and time of `from`, because the new revision counts as complete once the directory record names it. */
+/**
+ * Both texts keep the revision and time of `from`. A directory record with the new revision would say that the write is complete, and it is not
+ * complete yet.
+ */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

@@ -82,8 +82,8 @@ const membersOf = (when: When): readonly string[] =>
   Object.entries(when).flatMap(([member, entries]) => (entries === undefined ? [] : [member]));
 
 /**
- * Joins the conditions that have only one member, and the same one, into one condition. Two conditions may each have half of all addresses, and
- * together they have all.
+ * Joins all conditions that have only `cidrs` into one condition, and likewise those that have only `continents`, only `countries` or only `asns`.
+ * The reason is that two conditions may each have half of all addresses, and only together have all.
  */
 function joined(list: readonly When[]): readonly When[] {
   const single = Map.groupBy(list, (when) => membersOf(when).join());

@@ -138,7 +138,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
         expect.stringContaining("the source broke off after"),
       ]);
       const asked = gateway.tap.seen().map(({ method, status }) => `${method} ${status}`);
-      expect(asked).toEqual(["POST 202", "PATCH 202", removal]);
+      expect(asked).toEqual(["HEAD 404", "POST 202", "PATCH 202", removal]);
       if (removal === "DELETE 204") await expectNoUploadIn(repository);
       const blob = `${registry.url}/v2/${repository}/blobs/${order.digest}`;
       const head = await fetch(blob, { method: "HEAD", headers: { Authorization: `Bearer ${ofPod}` } });

@@ -1,5 +1,6 @@
 import type http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
+import { brotliCompressSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
 import { parseDigest } from "../../src/oci/digest.ts";
 import { type MountOrder, mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
@@ -39,11 +40,10 @@ async function orderOf({ pod }: TestGateway, url: string, changed: Partial<Mount
   return { ...to, digest: digestOf(blob), url, copyMs: mountLimits.copyMs, ...changed };
 }
 
-const send = (gateway: TestGateway, order: string): Promise<Response> =>
-  fetch(gateway.url + uploads, { method: "POST", body: order });
-
-async function mount(gateway: TestGateway, order: MountOrder): Promise<Response> {
-  return send(gateway, await sealOrder(order, { keys: gateway.config.keys, now: new Date() }));
+async function mount({ url, config }: TestGateway, order: MountOrder, signal?: AbortSignal): Promise<Response> {
+  const body = await sealOrder(order, { keys: config.keys, now: new Date() });
+  const path = `/v2/${order.repository}/blobs/uploads/`;
+  return fetch(url + path, { method: "POST", body, ...(signal === undefined ? {} : { signal }) });
 }
 
 const statusesAt = ({ tap }: TestGateway) => tap.seen().map(({ method, status }) => `${method} ${status}`);
@@ -72,7 +72,7 @@ describe("mount by order", () => {
     const { headers } = answer;
     expect([answer.status, headers.get("Docker-Content-Digest"), await answer.text()]).toEqual([201, order.digest, ""]);
     expect(source.seen).toEqual(["GET /pod-b/data?X-Amz-Signature=secret without a token"]);
-    expect(statusesAt(gateway)).toEqual(["POST 202", "PATCH 202", "PUT 201"]);
+    expect(statusesAt(gateway)).toEqual(["HEAD 404", "POST 202", "PATCH 202", "PUT 201"]);
     const copy = await gateway.pod.ask("GET", `/v2/${repository}/blobs/${order.digest}`, scope("pull"));
     expect((await (await fetch(copy.headers.get("Location") ?? "")).arrayBuffer()).byteLength).toBe(blob.byteLength);
     await expect
@@ -152,37 +152,54 @@ describe("mount by order", () => {
 
   const wrongBytes = Buffer.from(blob).fill("x", 0, 1);
   const cases: readonly (readonly [string, http.RequestListener, string, readonly string[]])[] = [
-    ["is gone", (_, response) => void response.writeHead(404).end("no such key"), "the source answered 404", []],
+    [
+      "is gone",
+      (_, response) => void response.writeHead(404).end("no such key"),
+      "the source answered 404",
+      ["HEAD 404"],
+    ],
     [
       "refuses the URL",
       (_, response) => void response.writeHead(403).end("<Error>expired</Error>"),
       "the source answered 403",
-      [],
+      ["HEAD 404"],
     ],
     [
       "redirects to a link-local address",
       (_, response) => void response.writeHead(302, { Location: "http://169.254.169.254/latest/meta-data/" }).end(),
       "the source answered 302",
-      [],
+      ["HEAD 404"],
     ],
     [
       "closes the connection at once",
       (_, response) => void response.socket?.destroy(),
       "the source gave no answer",
-      [],
+      ["HEAD 404"],
     ],
     [
       "has more bytes than are allowed",
       (_, response) => void response.writeHead(200, { "Content-Length": 1_000_001 }).write("x"),
       "the source has more than 1000000 bytes",
-      [],
+      ["HEAD 404"],
     ],
     [
-      "sends more bytes than are allowed without saying it first",
-      (_, response) => void response.writeHead(200).end(Buffer.alloc(1_500_000)),
-      "the source has more than 1000000 bytes",
-      ["POST 202", "PATCH 202", "DELETE 204"],
+      "does not say how long the blob is",
+      (_, response) => void response.writeHead(200).end(blob),
+      "the source does not say how long the blob is",
+      ["HEAD 404"],
     ],
+    ...["gzip", "br", "x-unknown"].map(
+      (encoding) =>
+        [
+          `encodes the blob by ${encoding}`,
+          (_: http.IncomingMessage, response: http.ServerResponse) => {
+            const bytes = encoding === "br" ? brotliCompressSync(blob) : gzipSync(blob);
+            response.writeHead(200, { "Content-Encoding": encoding, "Content-Length": bytes.byteLength }).end(bytes);
+          },
+          "the source encodes the blob",
+          ["HEAD 404"],
+        ] as const,
+    ),
     [
       "breaks off in the middle",
       (_, response) => {
@@ -190,21 +207,21 @@ describe("mount by order", () => {
         setTimeout(() => response.socket?.destroy(), 200);
       },
       "the source broke off after 100000 bytes",
-      ["POST 202", "PATCH 202", "DELETE 204"],
+      ["HEAD 404", "POST 202", "PATCH 202", "DELETE 204"],
     ],
     [
       "stops in the middle",
       (_, response) =>
         void response.writeHead(200, { "Content-Length": blob.byteLength }).write(blob.subarray(0, 100_000)),
       "the copy did not end within 3000 ms",
-      ["POST 202", "PATCH 202", "DELETE 204"],
+      ["HEAD 404", "POST 202", "PATCH 202", "DELETE 204"],
     ],
-    ["never answers", () => {}, "the source gave no answer", []],
+    ["never answers", () => {}, "the source gave no answer", ["HEAD 404"]],
     [
       "sends other bytes",
       sends(wrongBytes),
       "the registry answered 400 to the blob's digest",
-      ["POST 202", "PATCH 202", "PUT 400", "DELETE 404"],
+      ["HEAD 404", "POST 202", "PATCH 202", "PUT 400", "DELETE 404"],
     ],
   ];
   test.each(cases)(
@@ -231,7 +248,7 @@ describe("mount by order", () => {
     const token = await gateway.pod.token(scope("pull", "push"));
     const refused = await mount(gateway, await orderOf(gateway, source.url, { token }));
     expect(refused.status).toBe(409);
-    expect(statusesAt(gateway)).toEqual(["POST 202", "PATCH 202", "DELETE 401"]);
+    expect(statusesAt(gateway)).toEqual(["HEAD 404", "POST 202", "PATCH 202", "DELETE 401"]);
     const head = await gateway.pod.ask("HEAD", `/v2/${repository}/blobs/${digestOf(blob)}`, scope("pull"));
     expect(head.status).toBe(404);
   });
@@ -245,7 +262,7 @@ describe("mount by order", () => {
     const port = await serveForTest((request, response) => {
       asked.push(request.method ?? "");
       request.resume().once("end", () => {
-        const usual = { POST: 202, PATCH: 202, PUT: 201, DELETE: 204 }[request.method ?? ""] ?? 500;
+        const usual = { HEAD: 404, POST: 202, PATCH: 202, PUT: 201, DELETE: 204 }[request.method ?? ""] ?? 500;
         response.writeHead(request.method === failing ? status : usual, { Location: `${uploads}1?_state=s` }).end();
       });
     });
@@ -257,7 +274,7 @@ describe("mount by order", () => {
       expect.stringContaining(`the registry answered ${status}`),
     ]);
     const until = ["POST", "PATCH", "PUT"];
-    expect(asked).toEqual([...until.slice(0, until.indexOf(failing) + 1), ...removing]);
+    expect(asked).toEqual(["HEAD", ...until.slice(0, until.indexOf(failing) + 1), ...removing]);
   });
 
   test("a registry whose Location leads elsewhere gets none of the blob's bytes, and no other place is asked", async () => {
@@ -290,5 +307,89 @@ describe("mount by order", () => {
     held.resolve();
     expect((await first).status).toBe(201);
     expect((await mount(gateway, order)).status).toBe(201);
+  });
+
+  test("a blob that the repository has already is mounted, and neither the source nor an upload is asked for", async () => {
+    const gateway = await startTestGateway();
+    const source = await startSource(sends(blob));
+    const order = await orderOf(gateway, source.url);
+    expect((await mount(gateway, order)).status).toBe(201);
+    gateway.tap.clearSeen();
+    expect((await mount(gateway, order)).status).toBe(201);
+    expect(source.seen).toHaveLength(1);
+    expect(statusesAt(gateway)).toEqual(["HEAD 307"]);
+  });
+
+  test("a slow source of one repository does not hold up the same blob from another source into another repository", async () => {
+    const gateway = await startTestGateway();
+    const slow = await startSource((_, response) => {
+      response.writeHead(200, { "Content-Length": blob.byteLength }).flushHeaders();
+    });
+    const left = new AbortController();
+    const first = mount(gateway, await orderOf(gateway, slow.url), left.signal);
+    await expect.poll(() => slow.seen.length).toBe(1);
+    const good = await startSource(sends(blob));
+    const other = repositoryName("acme/other");
+    const token = await gateway.pod.token(`repository:${other}:pull,push`);
+    const order = await orderOf(gateway, good.url, { repository: other, token });
+    expect((await mount(gateway, order)).status).toBe(201);
+    left.abort();
+    await expect(first).rejects.toThrow();
+  });
+
+  test("if the edge breaks off its order, the source is closed and the upload is deleted", async () => {
+    const gateway = await startTestGateway();
+    const closed = Promise.withResolvers<void>();
+    const source = await startSource((_, response) => {
+      response.once("close", closed.resolve);
+      response.writeHead(200, { "Content-Length": blob.byteLength }).write(blob.subarray(0, 100_000));
+    });
+    const left = new AbortController();
+    const ordered = mount(gateway, await orderOf(gateway, source.url), left.signal);
+    await expect.poll(() => gateway.tap.seen().length).toBe(3);
+    left.abort();
+    await expect(ordered).rejects.toThrow();
+    await closed.promise;
+    await expect.poll(() => gateway.lines).toMatchObject([{ outcome: "client-left", status: 499, repository }]);
+    expect(statusesAt(gateway)).toEqual(["HEAD 404", "POST 202", "PATCH 202", "DELETE 204"]);
+    await expectNothingLeft(gateway);
+  });
+
+  test("eight blobs are copied into one repository at a time, and a ninth is uploaded by its client", async () => {
+    const gateway = await startTestGateway();
+    const source = await startSource((_, response) => {
+      response.writeHead(200, { "Content-Length": blob.byteLength }).flushHeaders();
+    });
+    const left = new AbortController();
+    const digests = [..."123456789"].map((text) => digestOf(Buffer.from(text)));
+    const [ninth, ...eight] = await Promise.all(digests.map((digest) => orderOf(gateway, source.url, { digest })));
+    const held = Promise.allSettled(eight.map((order) => mount(gateway, order, left.signal)));
+    await expect.poll(() => source.seen.length).toBe(8);
+    const refused = await mount(gateway, ninth as MountOrder);
+    expect([refused.status, await causeOf(refused)]).toEqual([
+      409,
+      "8 blobs are being copied into this repository already",
+    ]);
+    expect(source.seen).toHaveLength(8);
+    left.abort();
+    await held;
+  });
+
+  test("after three failed copies a repository gets no more for a while, and its source and registry are not asked", async () => {
+    const gateway = await startTestGateway();
+    const source = await startSource(sends(wrongBytes));
+    const order = await orderOf(gateway, source.url);
+    for (let time = 0; time < 3; time += 1) expect((await mount(gateway, order)).status).toBe(409);
+    gateway.tap.clearSeen();
+    const good = await startSource(sends(blob));
+    const refused = await mount(gateway, { ...order, url: good.url });
+    expect([refused.status, await causeOf(refused)]).toEqual([
+      409,
+      "3 copies into this repository have failed within 10 minutes",
+    ]);
+    expect([source.seen.length, good.seen, statusesAt(gateway)]).toEqual([3, [], []]);
+    const other = repositoryName("acme/other");
+    const token = await gateway.pod.token(`repository:${other}:pull,push`);
+    expect((await mount(gateway, { ...order, url: good.url, repository: other, token })).status).toBe(201);
   });
 });

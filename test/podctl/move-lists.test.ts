@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
 import { type Prefix, parseRepositoryName } from "../../src/oci/repository-name.ts";
 import { listRepositories, listTags } from "../../src/podctl/move/lists.ts";
+import { namedPod } from "../../src/podctl/move/open-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { serveForTest } from "../support/toy-pod.ts";
 
@@ -34,6 +36,38 @@ test("a group's repositories come from all pages of the catalog, without those o
     "/v2/_catalog?last=x&n=1000": { body: { repositories: ["acme/zebra", "acme/app", "acme/Odd", 3] } },
   });
   expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/zebra"]);
+});
+
+test("a page that a registry puts on another host is not asked for, so that the host gets no token", async () => {
+  const registry = await registryOf({});
+  expect(await registry.open({ path: "//127.0.0.2:1/v2/_catalog", scopes: [] })).toEqual({
+    ok: false,
+    error: 'it names a place on "127.0.0.2:1"',
+  });
+});
+
+test("a blob is fetched only from the Pod's blob hosts", async () => {
+  const port = await serveForTest((_, response) => void response.writeHead(200).end("secret"));
+  const answer = (_: IncomingMessage, response: ServerResponse) =>
+    void response.writeHead(307, { Location: `http://127.0.0.1:${port}/blob` }).end();
+  const hosts: string[] = [];
+  const pod = {
+    id: "pod-a",
+    registry: `http://127.0.0.1:${await serveForTest(answer)}`,
+    blobs: { hosts },
+  } as unknown as Pod;
+  const registry = openRegistry(pod, { user: null, jobs: 2, auth: "none" });
+  const blob = { path: `/v2/acme/app/blobs/sha256:${"a".repeat(64)}`, scopes: [] };
+  expect(await registry.open(blob)).toMatchObject({ ok: false, error: expect.stringContaining("blobs.hosts") });
+  hosts.push(`127.0.0.1:${port}`);
+  expect(await registry.open(blob)).toMatchObject({ ok: true, value: { status: 200 } });
+  registry.close();
+});
+
+test("the login for all Pods goes to the Pod that the operator named, also when a group goes back from there", () => {
+  const [from, to] = ["pod-a" as PodId, "pod-b" as PodId];
+  expect(namedPod({ way: "there", from, to })).toBe("pod-b");
+  expect(namedPod({ way: "back", from: to, to: from })).toBe("pod-b");
 });
 
 test("GitLab's registry lists only the group's repositories, page by page", async () => {

@@ -1,5 +1,6 @@
+import { once } from "node:events";
 import http from "node:http";
-import type { AddressInfo } from "node:net";
+import net, { type AddressInfo } from "node:net";
 import { pipeline } from "node:stream/promises";
 import { afterAll } from "vitest";
 
@@ -35,11 +36,13 @@ export async function startProxy(target: string, twist: Twist): Promise<string> 
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** An origin where nothing listens. */
+/** An origin where nothing listens. A client of ours holds the port, because a port that is only closed may be taken by a server of another test. */
 export async function closedOrigin(): Promise<string> {
-  const server = http.createServer();
+  const server = net.createServer();
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise<void>((resolve) => server.close(() => resolve()));
-  return `http://127.0.0.1:${port}`;
+  const holder = net.connect((server.address() as AddressInfo).port, "127.0.0.1");
+  await once(holder, "connect");
+  server.unref();
+  holder.unref();
+  return `http://127.0.0.1:${holder.localPort}`;
 }

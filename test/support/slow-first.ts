@@ -5,7 +5,6 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
 const slowest = [
   "test/worker/stale-pulls.test.ts",
   "test/worker/store-health.test.ts",
-  "test/worker/kv-faults.test.ts",
   "test/worker/grace.test.ts",
   "test/worker/breaker.test.ts",
   "test/worker/any-revocation.test.ts",

@@ -320,15 +320,17 @@ describe("group whose blobs come through the Pod", async () => {
     ["a refusal", 403, 502],
     ["another redirect", 302, 502],
     ["a failure", 500, 502],
+    ["an encoded blob", 200, 502],
   ])("%s by the storage (%d) becomes %d, in a form that clients know", async (_name, own, status) => {
     registry.answer(redirecting);
-    storage.answer((response) => void response.writeHead(own, { Location: "http://192.0.2.1/" }).end("<Error/>"));
+    const sent = { Location: "http://192.0.2.1/", ...(own === 200 ? { "Content-Encoding": "gzip" } : {}) };
+    storage.answer((response) => void response.writeHead(own, sent).end("<Error/>"));
     const answer = await ask();
     expect([answer.status, answer.headers.get("Location")]).toEqual([status, null]);
     if (status !== 502) return;
     expect(JSON.parse(answer.text)).toMatchObject({ errors: [{ code: "UNKNOWN" }] });
     expect(stack.current.edgeSeen().at(-1)).toMatchObject({
-      cause: `storage "${new URL(storageUrl).host}" answered ${own}`,
+      cause: `storage "${new URL(storageUrl).host}" ${own === 200 ? "encodes the blob" : `answered ${own}`}`,
     });
   });
 

@@ -1,6 +1,10 @@
 import { rename, rm, writeFile } from "node:fs/promises";
+import { setTimeout as sleep } from "node:timers/promises";
 import { afterEach, describe, expect, test } from "vitest";
+import { generateSealingKeys, seal } from "../../src/directory/seal.ts";
 import { createClient, layersOf, pushBlob, sha256 } from "../support/client.ts";
+import { startOddPod } from "../support/odd-pod.ts";
+import { rawClient } from "../support/raw-sockets.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ gateways: true });
@@ -87,6 +91,7 @@ describe("mount from another Pod", () => {
     expect(
       stack.current.seen("pod-a", "registry").map(({ method, status, requestBytes }) => [method, status, requestBytes]),
     ).toEqual([
+      ["HEAD", 404, 0],
       ["POST", 202, 0],
       ["PATCH", 202, text.length],
       ["PUT", 201, 0],
@@ -266,6 +271,75 @@ describe("mount from another Pod", () => {
     expect((await mount({ name: "down", digest })).status).toBe(503);
     expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
     await stack.current.restartEdge();
+  });
+});
+
+describe("mount from another Pod, with a user's rights at two Pods", () => {
+  test("a token's user at the source is not the user of the log line", async () => {
+    const digest = await pushBlob(stack.current, "globex/source", "a layer of another user");
+    const client = createClient(stack.current.edge);
+    const own = await client.token(["repository:acme/users:pull,push"]);
+    const other = await client.token(["repository:globex/source:pull"], "reader");
+    const token = `${own}~${other.replace("pods.v1.", "")}`;
+    const path = `/v2/acme/users/blobs/uploads/?mount=${digest}&from=globex/source`;
+    expect((await client.get(path, token, { method: "POST", headers: { "User-Agent": oras } })).status).toBe(201);
+    expect(await lastLine()).toMatchObject({ outcome: "mounted", subject: "demo" });
+  });
+});
+
+describe("mount from another Pod, by an odd gateway", async () => {
+  const gateway = await startOddPod();
+  const sealingKeys = await generateSealingKeys();
+  const bound = { pod: "pod-a", field: "gateway.key", scheme: "gateway", target: gateway.url };
+  const key = await seal(Buffer.alloc(32, 7).toString("base64"), bound, sealingKeys.publicJwk);
+  const odd = useStack({
+    sealingKeys,
+    topology: (text) => text.replace(`\${POD_A_GATEWAY}`, JSON.stringify({ url: gateway.url, key })),
+  });
+
+  async function begin(name: string) {
+    const { edge } = odd.current;
+    const digest = await pushBlob(odd.current, "globex/source", `a layer for ${name}`);
+    const client = createClient(edge);
+    const token = await client.token([`repository:acme/${name}:pull,push`, "repository:globex/source:pull"]);
+    return { client, token, path: `/v2/acme/${name}/blobs/uploads/?mount=${digest}&from=globex/source` };
+  }
+
+  test.each([
+    ['{"errors":5}', "the gateway answered 409"],
+    ['{"errors":{}}', "the gateway answered 409"],
+    ['{"errors":[null]}', "the gateway answered 409"],
+    ['{"errors":[{"message":5}]}', "the gateway answered 409"],
+    ["[]", "the gateway answered 409"],
+    ['{"errors":[{"message":"no room\\u001b[2J\\u202e"}]}', "the gateway answered 409: no room\ufffd[2J\ufffd"],
+    ['{"errors":[{"message":"see https://evil.test/?X-Amz-Signature=1"}]}', "the gateway answered 409"],
+  ])(
+    "if it answers %s, an upload begins, and the log line has no more of the answer than plain text",
+    async (body, notMounted) => {
+      gateway.answer((response) => void response.writeHead(409).end(body));
+      const { client, token, path } = await begin("odd");
+      const answer = await client.get(path, token, { method: "POST", headers: { "User-Agent": oras } });
+      expect(answer.status).toBe(202);
+      expect(gateway.seen.filter(({ method }) => method === "POST")).toHaveLength(1);
+      await odd.current.edgeSettled();
+      expect(odd.current.edgeSeen().at(-1)).toMatchObject({ outcome: "forwarded", notMounted });
+    },
+  );
+
+  test("if the client leaves, the order is broken off", async () => {
+    const [came, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<string>()];
+    gateway.answer((response) => {
+      response.once("close", () => closed.resolve("closed"));
+      came.resolve();
+    });
+    const { token, path } = await begin("left");
+    const { edge } = odd.current;
+    const client = await rawClient(edge);
+    const headers = [`Host: ${new URL(edge).host}`, `Authorization: Bearer ${token}`, "Content-Length: 0"];
+    client.send(`${[`POST ${path} HTTP/1.1`, ...headers].join("\r\n")}\r\n\r\n`);
+    await came.promise;
+    client.socket.resetAndDestroy();
+    expect(await Promise.race([closed.promise, sleep(5_000, "still open")])).toBe("closed");
   });
 });
 

@@ -267,4 +267,21 @@ describe("deletion after the cutover", () => {
     expect((await client().get(path, token)).status).toBe(404);
     expect(askedPods()).toEqual(["pod-b"]);
   });
+
+  test("a token's user at the other Pod is not the user of the log line", async () => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const scopes = [`repository:${repository}:pull`];
+    const [own, other] = [await client().token(scopes), await client().token(scopes, "reader")];
+    const parts = (token: string, pod: LocalPodId) =>
+      token
+        .replace("pods.v1.", "")
+        .split("~")
+        .filter((part) => part.startsWith(`${pod}/`));
+    const token = `pods.v1.${[...parts(own, "pod-b"), ...parts(other, "pod-a")].join("~")}`;
+    stack.current.clearSeen();
+    expect((await client().get(`/v2/${repository}/manifests/${image.digest}`, token)).status).toBe(200);
+    await stack.current.edgeSettled();
+    expect(stack.current.edgeSeen().at(-1)).toMatchObject({ subject: "demo", status: 200, pod: "pod-a" });
+  });
 });

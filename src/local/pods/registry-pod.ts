@@ -20,8 +20,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 gets the token service's key as a JWK set. There the key has its libtrust id, which tokens name.
- * For a key from a `rootcertbundle`, distribution v3 would expect the id of RFC 7638.
+ * Distribution v3 gets the token service's key as a JWK set. In the set the key has its libtrust id, by which tokens name it. If we gave the key as a
+ * `rootcertbundle`, distribution v3 would expect tokens to name it by the id of RFC 7638.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
@@ -42,7 +42,7 @@ function realParts(
     async startRegistry(pod, urls) {
       const token = { realm: urls.realm, service: pod.audience, issuer: pod.issuer, ...(await trust(pod)) };
       const config = `${pod.dir}/registry.json`;
-      // The registry reads YAML, and JSON is YAML.
+      // The registry reads YAML. All JSON is YAML, so we write JSON.
       await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
       return startChild({
         name: `${pod.id}'s registry`,

@@ -41,7 +41,10 @@ export function parseFault(text: string): Result<Fault, string> {
 const isIntegerIn = (value: unknown, min: number, max: number): value is number =>
   typeof value === "number" && Number.isInteger(value) && value >= min && value <= max;
 
-/** Under `refuse` the tap does not listen. Only requests that came before this fault get here, and they are still served. */
+/**
+ * Plays the fault for one request. Under `refuse` the tap does not listen, so only requests that came before the fault get here. They are served as
+ * usual.
+ */
 export function playFault(fault: Fault, exchange: Exchange): void {
   const { response, record } = exchange;
   switch (fault.mode) {

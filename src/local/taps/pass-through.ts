@@ -118,7 +118,8 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
   if (connection.tied === service) return;
   connection.tied = service;
   service.once("close", () => {
-    // If an exchange is open, its answer may still be on the way to the client. Then the exchange ends the connection, not we.
+    // While an exchange is open, its answer may still be on the way to the client. Then we do not end the connection here, because the answer would
+    // be cut.
     if (connection.openExchanges === 0) client.end();
   });
 }

@@ -23,7 +23,7 @@ export const json = (status: number, value: unknown, headers: Readonly<Record<st
   body: `${JSON.stringify(value)}\n`,
 });
 
-/** Returns a listener that answers a bug with 500, or cuts the connection if the answer has begun. No rejection stays unhandled. */
+/** Returns a listener that answers with 500 if `handle` throws, or cuts the connection if the answer has begun. No rejection stays unhandled. */
 export function listener(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): RequestListener {

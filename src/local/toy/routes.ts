@@ -60,7 +60,7 @@ function parsePlace(path: string): Result<RepositoryPlace, ToyReply> {
       return tag.ok ? ok({ kind: "manifest", name, reference: { tag: tag.value } }) : err(failure("TAG_INVALID"));
     }
     const digest = parseDigest(reference);
-    // Other algorithms are refused, because the toy registry could not check their digests.
+    // We refuse all other algorithms, because the toy registry could not check their digests.
     if (!digest.ok || !/^sha(256|512):/.test(digest.value)) return err(failure("DIGEST_INVALID"));
     if (kind === "manifests") return ok({ kind: "manifest", name, reference: { digest: digest.value } });
     return ok({ kind: kind === "blobs" ? "blob" : "referrers", name, digest: digest.value });

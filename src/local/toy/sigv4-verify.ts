@@ -94,7 +94,10 @@ function outsideItsTime({ signedAt, expiresSeconds }: SignedQuery, now: Date): s
   return signedAt.getTime() > now.getTime() + MAX_CLOCK_AHEAD_MS ? "Request is not valid yet" : null;
 }
 
-/** S3 acts on `x-amz-…` headers, so a request with an unsigned one is refused. */
+/**
+ * Returns the message for a request with an `x-amz-…` header that is not signed, or null. S3 refuses such a request, because it acts on these
+ * headers.
+ */
 function unsignedHeader(request: IncomingMessage, signed: readonly string[]): string | null {
   const found = Object.keys(request.headers).find((name) => name.startsWith("x-amz-") && !signed.includes(name));
   return found === undefined ? null : `There were headers present in the request which were not signed: ${found}`;
@@ -106,7 +109,7 @@ function headerText({ headers }: IncomingMessage, name: string): string {
 }
 
 function sameSignature(expected: string, given: string): boolean {
-  // The length of a signature is not secret.
+  // `timingSafeEqual` throws if the lengths differ. We may compare them in the usual way, because the length of a signature is not secret.
   return given.length === expected.length && timingSafeEqual(Buffer.from(expected), Buffer.from(given, "latin1"));
 }
 

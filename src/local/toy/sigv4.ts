@@ -16,7 +16,7 @@ export const MAX_EXPIRES_SECONDS = 604_800;
 
 type CanonicalRequest = {
   readonly method: string;
-  /** The decoded path. For S3, unlike for AWS's other services, a signer encodes each segment once and collapses nothing. */
+  /** The decoded path. For S3, unlike for AWS's other services, each segment is encoded only once, and double slashes and dots stay as they are. */
   readonly path: string;
   /** The decoded names and values, without the signature. */
   readonly query: readonly (readonly [string, string])[];

@@ -47,7 +47,7 @@ export async function putBlob(
   });
   request.setTimeout(IDLE_TIMEOUT_MS, () => request.destroy(new Error(`storage was silent for ${IDLE_TIMEOUT_MS} ms`)));
   const source = createReadStream(file);
-  // We wait for the answer. Our stream may never end, because a server can answer and close before that.
+  // We wait for the answer and not for the end of our stream. A server can answer and close before it has read all, and then the stream never ends.
   const status = await new Promise<number>((resolve, reject) => {
     request.on("error", reject);
     request.once("response", (response) => {

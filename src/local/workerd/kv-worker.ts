@@ -8,9 +8,12 @@ import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 import type { KvCommand } from "./kv-socket.ts";
 
-/** All calls share this state. `met` is the sum by which `meets` spreads the fault evenly. */
+/** All calls share this state. `met` is the sum of the shares of the calls so far, less 1 for each call that met the fault (see `meets`). */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
-/** Longer than any caller waits. A promise without a timer would look like a hang to workerd, which would end it. */
+/**
+ * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. It sleeps on a timer, because workerd takes a promise
+ * that nothing will resolve for a bug and ends the request.
+ */
 const endlessMs = 3_600_000;
 
 export default class extends WorkerEntrypoint<{ readonly DIRECTORY: BulkKv & KvWriter & ApiKv }> {
@@ -61,7 +64,7 @@ async function playFault(): Promise<void> {
 /** Whether this call meets the fault. With a share of 0.9, the first of every ten calls does not, and the other nine do. */
 function meets(share: number): boolean {
   current.met += share;
-  // In floating point, a sum of tenths can be a little less than 1.
+  // A sum of tenths in floating point can be a little less than 1, so we take such a sum for 1.
   if (current.met < 1 - 1e-9) return false;
   current.met -= 1;
   return true;

@@ -56,7 +56,10 @@ export function unassignCommand(): Command {
     });
 }
 
-/** Returns the settings in an assignment, because they stay when the Pod changes. If the text is not an assignment, the group is only active. */
+/**
+ * Returns the settings of the assignment that is in KV now, so that a new Pod does not change them. If KV has no assignment that can be read, the
+ * only setting is the state `active`.
+ */
 function settingsIn(text: string | null): object {
   const record = text === null ? null : parseRecord("", text, assignmentRecord);
   if (record?.ok !== true) return { state: "active" };

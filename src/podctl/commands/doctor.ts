@@ -38,7 +38,8 @@ name in the command. On the local stack you do not need to set any of these vari
       const { origin, ...access } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      // This check lists all assignments, so it is left out if the operator names Pods.
+      // `checkDepth` lists all assignments, which may be a million. An operator who names Pods wants only the checks of these Pods, so we leave this
+      // check out.
       const unfound = named ? [] : await checkDepth(directory, kv);
       const checked = await checkDeployment({
         directory,

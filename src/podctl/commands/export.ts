@@ -9,7 +9,7 @@ import { readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
-/** A YAML file with more assignments than this is slow to read. */
+/** We print at most this many assignments as YAML, because a longer YAML file is slow to read. More of them need `--assignments-file`. */
 const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {

@@ -25,15 +25,15 @@ export function moveCommand(): Command {
     .option("--plan", "show what would be copied and check both Pods, without a move")
     .option("--status", "show which phase the groups are in, and what has been copied")
     .option("--back", "return the groups to the Pod from which they came")
-    .option("--done", "end a move that has settled; what was not copied cannot be pulled any more")
+    .option("--done", "end a move in the phase settle; until then, clients can still pull what only the old Pod has")
     .option(
       "--cleanup",
-      "end a move that has settled, and delete the groups' manifests at the Pod from which they came",
+      "end a move in the phase settle, and delete the groups' manifests at the Pod from which they came",
     )
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how long podctl waits in each phase, so that every edge knows the phase",
+      "how long podctl waits in each phase, until the Worker knows the phase in all places",
       parseSeconds,
       90,
     )
@@ -74,7 +74,7 @@ these variables.
     });
 }
 
-/** A repository must not be moved twice at the same time. */
+/** Refuses a prefix that is named twice, because a group must not be moved twice at the same time. A deeper prefix is another group. */
 function refuseNested(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
   if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);

@@ -40,7 +40,7 @@ number of all pulls, but a client that pulled only a few times may have no line.
     });
 }
 
-/** A time needs its zone, because the machine's own zone is not the log's. A day begins at 00:00 UTC. */
+/** We refuse a time without a zone, because JavaScript would read it in this machine's zone, but the log is in UTC. A day begins at 00:00 UTC. */
 function parseTime(text: string): Date {
   const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
   const time = new Date(text);
@@ -68,7 +68,10 @@ function formatPulls({ digest, pulls, pullers, lines, unreadAt, sample }: Pulls)
   ].join("\n");
 }
 
-/** Each of these texts came from a client at some time, so none may begin a line of its own. */
+/**
+ * Clients chose some of these texts, such as the user agent. We escape line breaks in them, so that no client can add a line that looks like podctl's
+ * own.
+ */
 function describe({ subject, client, country, asn, userAgent, repository, first, last, pulls }: Puller, about: string) {
   const place = [country, asn === null ? null : `AS${asn}`].filter((part) => part !== null).join(", ");
   const who = `${subject ?? "(no user)"} at ${client ?? "(no address)"}${place === "" ? "" : ` (${place})`}`;

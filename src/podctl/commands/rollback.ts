@@ -9,7 +9,7 @@ type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean
 
 export function rollbackCommand(): Command {
   return withTarget(new Command("rollback"))
-    .description("Puts back, byte for byte, what the last apply, assign, unassign, block or unblock replaced.")
+    .description("Puts back, byte for byte, what the last apply, assign, unassign, set, block or unblock replaced.")
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")
     .addHelpText(

@@ -13,7 +13,8 @@ const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entr
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,
-    // A file may name clouds. podctl replaces them by CIDRs before it checks the topology by its schema.
+    // In a file, `when` may name clouds. `topologySchema` does not know clouds, because podctl replaces them by CIDRs before it checks the file. So
+    // the schema for editors gets a `when` with clouds.
     overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
   }),
   title: "registry-edge topology",

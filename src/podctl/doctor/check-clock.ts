@@ -1,7 +1,10 @@
 import type { Called } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 
-/** Half of the leeway of 60 s that registries and the edge allow in a token's times. */
+/**
+ * Registries and the edge allow a leeway of 60 s in a token's times. If each clock differs from the edge's by at most half of that, no two clocks
+ * differ by more than the leeway.
+ */
 const maxSkewSeconds = 30;
 
 /** Compares the edge's clock with the clock of each server that answers. All clocks of a Pod together are one check. */
@@ -13,7 +16,9 @@ export class Clocks {
     this.#edgeAheadSeconds = edgeAheadSeconds;
   }
 
-  /** Returns a function that takes one server's answers. Only the largest difference is kept. */
+  /**
+   * Returns a function that gets each answer of one server. Of the differences between this server's clock and the edge's, only the largest is kept.
+   */
   of(server: string): (called: Called) => void {
     return ({ aheadSeconds }) => {
       if (aheadSeconds === null) return;

@@ -1,4 +1,4 @@
-/** Checks that the edge finds every assignment, because the edge looks up only prefixes of at most `depth` components. */
+/** Checks that the edge finds every assignment. The edge looks up only prefixes of at most `depth` components, so it would not find a deeper one. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -12,7 +12,7 @@ const maxNamed = 5;
 export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // `checkDeployment` reports a record that does not parse. Without a depth, the edge looks up every prefix.
+  // If the record does not parse, `checkDeployment` reports that. If it has no depth, the edge looks up every prefix, so it finds every assignment.
   if (!record.ok || record.value.depth === undefined) return [];
   const { depth } = record.value;
   const deeper: string[] = [];

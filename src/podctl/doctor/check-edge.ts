@@ -19,7 +19,7 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
   return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
 }
 
-/** We send a request that names no Pod. If the token is right, /-/probe answers 400. */
+/** Checks whether /-/probe takes our token. The request names no Pod, because /-/probe then signs nothing and answers 400 if the token is right. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

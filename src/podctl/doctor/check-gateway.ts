@@ -33,7 +33,7 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   const probed = await askProbe(deployment, pod.id);
-  // The check of the stores says why there is no answer.
+  // `checkStores` asks /-/probe, too, and reports why it fails. So that one fault is one finding, we report none here.
   if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");
@@ -49,7 +49,7 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   checks.ok("gateway", "opens the edge's grants, refuses a forged one, reaches its registry");
 }
 
-/** Whether the gateway itself refuses a grant. A registry that does not know an upload says so in other words. */
+/** Whether this is the gateway's own refusal of a grant. A registry also answers 404 to an upload that it does not know, but with another message. */
 function isOwnRefusal({ status, text }: Called): boolean {
   const [error] = (parseJsonObject(text)?.["errors"] ?? []) as readonly { readonly message?: unknown }[];
   return status === 404 && error?.message === uploadUnknown.message;

@@ -33,17 +33,17 @@ export const signsByManifests = ({ blobs }: Pod): boolean =>
   blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
 
 /**
- * Gets one byte of each blob of the probe's image from the edge. A pull-through cache may serve a manifest before the blobs are in the storage, and then
- * the edge redirects clients to objects that do not exist. Only a GET at the edge shows this, because the edge answers a GET by itself. It would
- * send a HEAD on to the registry, which would then fetch the blob and hide the fault.
+ * Gets one byte of each blob of the probe's image from the edge. A pull-through cache may serve a manifest before the blobs are in the storage. Then
+ * the edge redirects clients to objects that do not exist. We send a GET, because the edge answers a GET by itself and so shows this fault. The edge
+ * sends a HEAD on to the registry, which fetches the missing blob and so hides the fault.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // We ask for the probe's blob first, because the edge already has the proof of that blob. This gives the edge time to remember the manifest that we
-  // have read, which is the proof of the other blobs.
+  // The proof of the other blobs is the manifest that we have just read, and the edge remembers a manifest only after its answer. To give the edge
+  // time for this, we first ask for the probe's blob, whose proof the edge has already.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);

@@ -22,7 +22,7 @@ export async function checkRegistry(
   seeClock(answer.value);
   const { status, headers } = answer.value;
   if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
-    // A web server that answers everything with a page would also answer 200 to a HEAD of any blob.
+    // This is a finding, because a web server that answers every URL with a page would also answer 200 to a HEAD of any blob, as if it had the blob.
     checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers with a web page; want a registry's answer`);
     return null;
   }
@@ -71,7 +71,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
   }
-  // We do not judge a redirect here: `checkRedirect` sends a GET and looks where the GET is redirected to.
+  // We check the digest only in a 200, because a redirect need not name one. Where the Pod redirects to is the concern of `checkRedirect`.
   if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);

@@ -21,7 +21,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);
   }
-  // If the registry does not have the blob, a store that lacks the blob is not at fault.
+  // If the registry does not have the blob, the stores need not have it either, so we do not check them.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
   if (!checks.healthy || found === "unknown") return;
@@ -87,7 +87,7 @@ async function checkWithProbe(
 const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod if they do not belong to the default Pod";
 
 function reportNoToken({ checks, user }: PodUnderTest, { finding, text }: TokenFailure): void {
-  // A Pod that refuses an anonymous request is healthy.
+  // If podctl has no login for the Pod, a refusal is no fault of the Pod, because a healthy Pod may refuse anonymous requests.
   if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
   else checks.found("token", finding, text);
 }

@@ -45,8 +45,8 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 }
 
 /**
- * Waits until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. In that case the store is right,
- * and the fault is in the proofs by manifests.
+ * Waits a moment until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. That is no fault of the
+ * store, so `checkStore` must not report it. `checkManifestProofs` looks for this fault.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
@@ -108,7 +108,10 @@ function findingOf(status: number): Finding {
 /** The error code of S3 and Azure. The rest of the body is not safe to print, because it may repeat what was signed. */
 const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
-/** The size of the whole blob (RFC 9110 §14.4). A server may answer a range request with the whole blob. */
+/**
+ * Returns the size of the whole blob. A 206 names it in Content-Range (RFC 9110 §14.4). A server may also answer a range request with the whole blob,
+ * and then the size is the Content-Length.
+ */
 function sizeOf({ status, headers }: Called): number {
   const total = /\/(\d+)$/.exec(headers.get("Content-Range") ?? "")?.[1];
   return Number(status === 206 ? (total ?? Number.NaN) : (headers.get("Content-Length") ?? Number.NaN));

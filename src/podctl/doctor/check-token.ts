@@ -65,7 +65,8 @@ export async function fetchToken(
 }
 
 /**
- * Checks the key, issuer and audience of a token, as the edge does. Does not check the audience if the challenge has already shown that it is wrong.
+ * Checks the key, issuer and audience of a token, as the edge does. If the registry's challenge has already shown a wrong audience, we do not report
+ * it a second time.
  */
 export async function checkToken(
   { pod, checks }: PodUnderTest,

@@ -23,7 +23,8 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
       ...bearer(token),
-      // The edge also sends these headers, so that the registry builds its Location with the edge's host.
+      // These are the headers that the edge sends. A registry that trusts them builds its Location with the edge's host, and `startUpload` checks
+      // this.
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };

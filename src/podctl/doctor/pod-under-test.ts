@@ -28,7 +28,10 @@ export type PodUnderTest = {
   /** Null if the operator gave no credentials, or if this Pod must not see them. */
   readonly user: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
-  /** Whether the directory assigns the probe repository to this Pod. If it does not, the edge asks another Pod for it. */
+  /**
+   * Whether the directory assigns the probe repository to this Pod. If not, the edge asks another Pod for the probe, so no check of this Pod can go
+   * through the edge.
+   */
   readonly ownsProbe: boolean;
   /** How doctor reaches the Pod. A Pod that trusts only the edge is checked through the edge. */
   readonly way: "direct" | "through the edge";

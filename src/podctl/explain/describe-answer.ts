@@ -76,8 +76,8 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
 }
 
 /**
- * Says why a request is refused. If the cause in the log is a sentence and not one word, we take the cause, because it says more than the message
- * in the answer.
+ * Says why a request is refused. The cause in the log may be one word or a sentence. A sentence says more than the message in the answer, so we show
+ * it instead of the message.
  */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];

@@ -51,13 +51,17 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
   return [...steps, ...(await explainNameless(question, endpoint, open))];
 }
 
-/** Runs `handle()` without the pin in a push location, because only the Worker can open a pin. */
+/**
+ * Runs `handle()` without the parameters that only the Worker adds to a push location. One of them, the pin, names the upload's Pod under a seal that
+ * only the Worker can open.
+ */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is an empty name and an empty password, which point to no particular Pod.
+  // `Og==` is an empty name and an empty password. With it the request does not count as anonymous, so the steps show which Pods would get the
+  // client's credentials.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });

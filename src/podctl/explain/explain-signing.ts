@@ -38,8 +38,8 @@ const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
 /**
- * Returns the stand-in secret: a key of a Pod's gateway as it is, and a secret of a store as the JSON text of an object. The object is empty for a scheme
- * without secrets.
+ * Returns the stand-in secret in the form of the real one. The key of a Pod's gateway is plain text. The secret of a store is the JSON text of an
+ * object, which is empty for a scheme without secrets.
  */
 export const standInSecret = (scheme: string): string =>
   scheme === "gateway" ? base64 : JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});

@@ -108,7 +108,7 @@ function assumedToken({ url }: FetchRequest, now: Date): string {
 
 type Sent = { readonly method: string; readonly url: URL; readonly authorization: string | null };
 
-/** Returns the request as the edge gets it from this client. A body does not matter here. */
+/** Returns the request as the edge gets it from this client, but without a body. */
 export function requestFrom(
   { ip, country, continent, asn, colo }: Client,
   { method, url, authorization }: Sent,

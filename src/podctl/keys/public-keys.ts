@@ -15,7 +15,7 @@ type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly
  * never quotes a key.
  */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
-  // `trimStart` also removes a byte order mark.
+  // The text may begin with a byte order mark. `trimStart` removes this, too.
   const trimmed = text.trimStart();
   const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
   if (!found.ok) return found;
@@ -58,7 +58,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   for (const [index, member] of members.entries()) {
     const jwk = Object(member) as JWK;
     if (jwk.d !== undefined || jwk.k !== undefined) return err(`key ${index + 1} is private; want only public keys`);
-    // A key for encryption does not verify tokens.
+    // We leave out a key for encryption, because no token is signed by it.
     if (jwk.use === "enc") continue;
     try {
       keys.push({ key: createPublicKey({ key: jwk, format: "jwk" }), alg: jwk.alg ?? null, kid: jwk.kid || null });

@@ -20,7 +20,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
   const record = pods[pod];
   if (record === undefined)
     return err(`has no Pod "${pod}"; its Pods are ${Object.keys(pods).join(", ") || "missing"}`);
-  // The messages of `podctl validate` write an index in brackets.
+  // An operator may copy the field from a message of `podctl validate`, which writes an index in brackets.
   const dotted = field.replace(/\[(\d+)\]/g, ".$1");
   const [, index] = /^blobs\.stores\.(\d+)\.credentials$/.exec(dotted) ?? [];
   const bound = index === undefined ? boundToMember(members(record), dotted) : boundToStore(members(record), index);
@@ -30,7 +30,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // We leave out the store's `when`. A secret is not bound to `when`, and the schema would refuse a cloud there.
+  // We leave out the store's `when`. A secret is not bound to it, and `storeSchema` below would reject one that still names a cloud by its name.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);

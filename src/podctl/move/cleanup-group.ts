@@ -22,7 +22,10 @@ export async function missingManifests({ source, target, group, jobs }: Options)
   return (await pMap(await listRepositories(source, group), each, { concurrency: jobs })).flat();
 }
 
-/** Deletes the group's manifests and tags at the former Pod. Returns how many manifests. The registry's garbage collection removes the blobs later. */
+/**
+ * Deletes the group's manifests and tags at the former Pod, and returns how many manifests it deleted. The blobs go later, when the registry collects
+ * garbage.
+ */
 export async function deleteManifests({ source, group, jobs }: Options): Promise<number> {
   const each = async (name: RepositoryName) => {
     const { manifests } = await takeSnapshot(source, name, { jobs });

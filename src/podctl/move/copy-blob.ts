@@ -5,6 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
+import { inOneLine } from "../output.ts";
 import { readBytes } from "./http-exchange.ts";
 import { pullScope } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
@@ -101,10 +102,10 @@ async function stream(
   const said = await readBytes(put.value.body, maxAnswerBytes);
   if (put.value.status === 201) return ok("copied");
   const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
-  // A registry that was restarted may have forgotten the upload. The caller begins again after an `err`.
+  // These statuses may mean that the registry was restarted and has forgotten the upload. We return an `err`, so that the caller begins a new upload.
   if (isOutage(put.value.status) || [400, 404, 416].includes(put.value.status)) return err(text);
   throw new CliFailure(text);
 }
 
 /** The beginning of what a registry said. */
-export const textOf = (bytes: Uint8Array): string => new TextDecoder().decode(bytes).slice(0, 300).trim();
+export const textOf = (bytes: Uint8Array): string => inOneLine(new TextDecoder().decode(bytes).slice(0, 300).trim());

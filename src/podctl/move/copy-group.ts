@@ -50,7 +50,7 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
     const now = await takeSnapshot(source, name, { jobs, known });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
-    // An earlier run has copied the repository in exactly this state.
+    // An earlier run has copied the repository in exactly this state, so the target holds all of it already.
     if (known === undefined && progress.saved.get(name) === fingerprint) {
       held.set(name, now);
       return 0;
@@ -92,7 +92,7 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
   };
 }
 
-/** What the target holds after a copy: all that the source held. Whether the target lists referrers does not change. */
+/** Returns what the target holds after a copy. It has all that the source held, but whether it lists referrers depends on its own registry. */
 const heldAfter = (source: Snapshot, target: Snapshot): Snapshot => ({
   ...source,
   listsReferrers: target.listsReferrers,

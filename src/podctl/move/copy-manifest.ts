@@ -88,7 +88,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   return { manifest, tags, referrers, isWhole: () => isWhole };
 }
 
-/** Null if the source does not have the manifest any more, or if the bytes that it gives have another digest. */
+/** Reads a manifest from the source. Null if the source does not have it any more, or gives bytes that have another digest. */
 async function readManifest({ source, name, complain }: Place, digest: Digest): Promise<Manifest | null> {
   const found = await getManifest(source, name, digest);
   if (found === null || found.digest === digest) return found;
@@ -139,7 +139,10 @@ function digestOf(bytes: Uint8Array): Digest | null {
   return parsed.ok ? parsed.value : null;
 }
 
-/** The same referrers give the same bytes, whatever their order is. */
+/**
+ * Returns an index of the referrers. Its bytes do not depend on their order, so that a list that has not changed keeps its digest and is not written
+ * again.
+ */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
   return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);

@@ -7,7 +7,7 @@ import { sizeOf, type Work, workOf } from "./differences.ts";
 import { removeManifest, removeTag } from "./remove.ts";
 import { headManifest, type Snapshot } from "./snapshot.ts";
 
-/** `isWhole`: the target now holds all that the snapshot of the source says. It does not if the source has deleted a part meanwhile. */
+/** `isWhole`: the target now holds all that is in the source's snapshot. This is false if, for example, the source deleted a blob during the copy. */
 export type RepositoryCopied = { readonly changes: number; readonly isWhole: boolean };
 
 export async function copyRepository(
@@ -51,7 +51,7 @@ async function removeRest(
     { concurrency: ports.jobs },
   );
   const isDeleted = new Set(deleted.flat());
-  // When a manifest is removed, its tags are removed, too. If the manifest stays, only the tag is removed.
+  // A registry removes a manifest's tags together with the manifest. So we remove a tag by its name only if its manifest stays.
   for (const digest of isDeleted) await removeManifest(ports.target, name, digest);
   const left = gone.filter((tag) => !isDeleted.has(target.tags.get(tag) as Digest));
   for (const tag of left) await removeTag(ports.target, name, tag);

@@ -11,7 +11,10 @@ export type Work = {
   readonly tags: readonly (readonly [tag: Tag, digest: Digest])[];
   /** Tags to remove from the target. */
   readonly gone: readonly Tag[];
-  /** Manifests of the target that no tag, index or referrer of the source leads to. A move removes each of them that the source has deleted. */
+  /**
+   * Manifests of the target that no tag, index or referrer of the source leads to. The source may still have such a manifest without a tag, so a move
+   * removes only those that the source has deleted.
+   */
   readonly dead: readonly Digest[];
   /** Manifests whose referrers need a tag at the target, because the source has a list of referrers (OCI end-12) but the target has none. */
   readonly fallbacks: readonly Digest[];
@@ -29,7 +32,10 @@ export function workOf(source: Snapshot, target: Snapshot): Work {
   };
 }
 
-/** The tags that a move makes at a registry without a list of referrers. The source does not have these tags. */
+/**
+ * Returns the tags in which a move keeps referrers ({@link fallbackTag}) because the target's registry does not list them. Only the target has these
+ * tags, and they are neither removed nor reported as differences.
+ */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();
   const wanted = new Set([...source.referrers.keys()].map(fallbackTag));
@@ -41,7 +47,7 @@ function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
 const isMade = (digest: Digest, target: Snapshot, made: ReadonlySet<Tag>): boolean =>
   [...made].some((tag) => target.tags.get(tag) === digest);
 
-/** How many changes the work makes. If a round made few changes, the freeze comes next. */
+/** How many changes the work makes. If a round made few changes, the move goes on from `copy` to `freeze`. */
 export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;
 
 /** Says in what two copies of a repository differ, in one line for each difference. */

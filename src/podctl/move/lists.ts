@@ -44,7 +44,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
 /** Null if the registry is not GitLab's, or does not list this group. */
 async function listByGitLab(registry: Registry, { prefix }: Group): Promise<readonly string[] | null> {
   const scopes = [pullScope(prefix), pullScope(`${prefix}/*`)];
-  // We need no token here: GitLab's registry answers 401, and this answer has the header with its version, too.
+  // We need no token here: without one, GitLab's registry answers 401, and its 401 also has the header that names its version.
   const base = await registry.ask({ path: "/gitlab/v1/", scopes: [] });
   if (base.headers["gitlab-container-registry-version"] === undefined) return null;
   const names: string[] = [];
@@ -93,7 +93,10 @@ export async function listReferrers(
   return referrers;
 }
 
-/** Yields the pages of a list. Each page names the next by `Link: <…>; rel="next"`. We stop if it names none, or one that we have read. */
+/**
+ * Yields the pages of a list. Each page names the next by `Link: <…>; rel="next"`. We stop at a page that names no other, or one that we have read
+ * already.
+ */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
   for (let path: string | null = first; path !== null; ) {

@@ -2,7 +2,7 @@
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
-/** A blob that a manifest names. `elsewhere`: the manifest says where else it is, so a registry need not have it. */
+/** A blob that a manifest names. `elsewhere`: clients get it from another place (it has `urls` or a foreign type), so a registry need not have it. */
 export type NamedBlob = { readonly digest: Digest; readonly bytes: number; readonly elsewhere: boolean };
 
 export type ManifestParts = {
@@ -27,7 +27,7 @@ export function partsOf(bytes: Uint8Array): ManifestParts {
     ...blobOf(each)[0],
     type: String(Object(each)["mediaType"] ?? ""),
   }));
-  // An index of a build cache names its layers like manifests.
+  // The index of a build cache lists layers in the place of manifests, so we tell layers and manifests apart by their media type.
   const [children, cached] = [listed.filter(isChild), listed.filter((each) => !isChild(each))];
   return {
     blobs: unique([...named, ...first, ...cached.flatMap((blob) => (isBlob(blob) ? [blob] : []))]),

@@ -44,7 +44,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
-      // What was copied on the way there says nothing about the way back.
+      // The state file of the way there says what the new Pod holds. The way back must know what the old Pod holds, so it begins with an empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
       if (isSettled) await runMove(group.ports, group.way, group.copy);
       else await giveUp(group.ports, group.way);
@@ -54,7 +54,10 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   );
 }
 
-/** A group that has settled, or is on its way back already, moves to the Pod from which it came. Any other group never left that Pod. */
+/**
+ * Returns the way of a group under `--back`. A group that has settled, or is on its way back already, moves to the Pod from which it came. Any other
+ * group has never left that Pod, so its way is still `there`, and its move is given up.
+ */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
   if (move === undefined) throw new CliFailure("the group is not being moved");
@@ -94,7 +97,7 @@ export async function endMove(
   );
 }
 
-/** Without its probe blob, a Pod cannot be checked any more, neither by doctor nor by the edge. */
+/** Refuses to delete the probe of the old Pod, because without its probe blob neither doctor nor the edge could check that Pod any more. */
 function refuseProbe({ both, group }: OpenedGroup): void {
   const { id, probe } = both.source.pod;
   if (probe === undefined || !isInGroup(probe.repository, group)) return;

@@ -38,12 +38,20 @@ export type OpenedGroup = {
 
 export type Pods = { readonly from: PodId; readonly to: PodId };
 
-export async function openBoth(opened: MoveTarget, { from, to }: Pods, jobs: number): Promise<Both> {
-  const registries = await openRegistries(opened, { pods: [from, to], named: to, jobs });
+type BothOptions = { readonly named: PodId; readonly jobs: number };
+
+export async function openBoth(opened: MoveTarget, { from, to }: Pods, options: BothOptions): Promise<Both> {
+  const registries = await openRegistries(opened, { pods: [from, to], ...options });
   const [source, target] = [registries.get(from), registries.get(to)];
   if (source === undefined || target === undefined) throw new Error("both registries were opened");
   return { source, target };
 }
+
+/**
+ * Returns the Pod that the operator named by `--to` when the move began. A move back leads to a Pod that the operator did not name, and that Pod must not
+ * get the login of the other one.
+ */
+export const namedPod = ({ way, from, to }: Way): PodId => (way === "there" ? to : from);
 
 export const closeBoth = ({ source, target }: Both): void => {
   source.close();
@@ -89,7 +97,7 @@ export async function withGroup(
     await completeStep(opened.kv, prefix);
     const way = options.way(live, state);
     const group = await readGroup(opened.kv, prefix);
-    const both = await openBoth(opened, way, options.jobs);
+    const both = await openBoth(opened, way, { named: namedPod(way), jobs: options.jobs });
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
     const ports = { kv: opened.kv, prefix, state, waitMs: options.wait * 1_000, say };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
@@ -109,7 +117,7 @@ export async function withGroup(
   }
 }
 
-/** Shows how many repositories a round has done. Each round begins at 1. */
+/** Shows how many repositories a round has done. In each round, `done` begins at 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

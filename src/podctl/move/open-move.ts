@@ -27,7 +27,7 @@ export async function openMoveTarget(target: Target, edge: URL | undefined): Pro
   return { kv, target, access: await target.openEdge(edge), directory: openDirectory(target, kv).directory };
 }
 
-/** A group has no repositories of a deeper assignment, because those belong to another Pod. */
+/** Reads which deeper prefixes are assigned. Their repositories do not belong to the group, because a deeper assignment may name another Pod. */
 export async function readGroup(kv: KvStore, prefix: Prefix): Promise<Group> {
   const without: Prefix[] = [];
   for await (const page of kv.list(`${routeKey(prefix)}/`))

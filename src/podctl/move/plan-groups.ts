@@ -67,7 +67,7 @@ async function planOne(
   opened: MoveTarget,
   { from, to, group, jobs, sizes }: MoveOptions & { from: PodId; to: PodId; group: Group; sizes: boolean },
 ): Promise<GroupPlan> {
-  const both = await openBoth(opened, { from, to }, jobs);
+  const both = await openBoth(opened, { from, to }, { named: to, jobs });
   const progress = startProgress(`${group.prefix}: repositories looked at`, null);
   const plan = await planGroup({ ...both, group, jobs, sizes, onRepository: () => progress.advance(1) });
   progress.end();
@@ -81,7 +81,7 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
   return (await Promise.all(checks)).flat();
 }
 
-/** A move begins only if both Pods are well, and nothing at the target is in the way. */
+/** Refuses to begin a move if a check of either Pod has a finding, or if tags of the target are in the way and --overwrite is not given. */
 export async function refuseUnready(
   opened: MoveTarget,
   { way, group, ports }: OpenedGroup,

@@ -2,6 +2,7 @@
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { redirectTarget } from "../../blobs/head-proof.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import type { Access } from "../../oci/scope.ts";
@@ -25,7 +26,7 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
   readonly pod: Pod;
-  /** Asks again while the registry cannot be reached or answers with an outage. Throws a CliFailure if this does not end. */
+  /** Asks again for about a minute while the registry cannot be reached or answers with an outage. Then throws a CliFailure. */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
@@ -54,6 +55,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
     const isOpen = auth === "none" || scopes.length === 0;
     const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
     const url = new URL(path, pod.registry);
+    // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
+    if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);
     return exchange(
       { method, url, headers: { ...headers, ...authorization }, ...(body === undefined ? {} : { body }) },
       connections,
@@ -73,7 +76,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
         let last = "";
         for (const pauseMs of [...pausesMs, null]) {
           let answer = await sendWhole(question, false);
-          // The token may have expired in the meantime, or the token service may have been restarted with another key.
+          // The token may have expired in the meantime, or the token service may have been restarted with another key, so we try again with a fresh
+          // token.
           if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
           if (answer.ok && !isOutage(answer.value.status)) return answer.value;
           last = answer.ok ? `it answers ${answer.value.status}` : answer.error;
@@ -88,7 +92,10 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
   };
 }
 
-/** Follows one redirect, as clients do. The storage must not see the token. */
+/**
+ * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from hosts that podctl reaches but
+ * the Pod does not. We send no token, because the storage must not see it.
+ */
 async function follow(
   received: Result<Received, string>,
   { pod, connections }: { readonly pod: Pod; readonly connections: Connections },
@@ -96,7 +103,7 @@ async function follow(
   if (!received.ok || received.value.status < 300 || received.value.status > 308) return received;
   const { headers, body } = received.value;
   body.resume();
-  if (headers.location === undefined || !URL.canParse(headers.location, pod.registry))
-    return err("a redirect leads nowhere");
-  return exchange({ method: "GET", url: new URL(headers.location, pod.registry), headers: {} }, connections);
+  const url = redirectTarget(headers.location ?? null, pod);
+  if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
+  return exchange({ method: "GET", url, headers: {} }, connections);
 }

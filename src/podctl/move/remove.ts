@@ -10,7 +10,7 @@ import type { Answer, Registry } from "./registry.ts";
 
 const deleteScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push", "delete"] });
 
-/** Removes a manifest and, at most registries, its tags. It may be gone already. */
+/** Removes a manifest and, at most registries, its tags. If the manifest is gone already, this is no error. */
 export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {
   const path = `/v2/${name}/manifests/${digest}`;
   const answer = await registry.ask({ method: "DELETE", path, scopes: [deleteScope(name)] });

@@ -19,17 +19,25 @@ export type MovePorts = {
   readonly say: (text: string) => void;
 };
 
-/** The Pods of a move, in the direction in which the group moves now. `back` leads from `settle` to the Pod from which the group came. */
+/**
+ * The Pods of a move, in the direction in which the group moves now. `back` is the way of a group that has settled, to the Pod from which it came.
+ */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
 /** If a round changed at most this many manifests and tags, the freeze comes next. */
 const smallRound = 20;
 /** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
 const maxRounds = 30;
-/** How many times we copy and compare before we report differences. A push that began before the freeze may end during the freeze. */
+/**
+ * How many times we copy and compare before we report differences. A push that began before the freeze may end between a copy and its comparison.
+ * Then the Pods differ once, and the next copy takes the push along.
+ */
 const compareTries = 3;
 
-/** Writes the next step. Its time goes to the state file first, so that a later run knows the step as its own. */
+/**
+ * Writes the next step. The step's time goes to the state file before the step goes to KV. So if this run is killed in between or later, the next run
+ * knows the step as its own.
+ */
 async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
   const { kv, prefix, state } = ports;
   const live = await readAssignment(kv, prefix);
@@ -66,7 +74,8 @@ async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<
 async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonly string[]> {
   for (let left = compareTries; ; left -= 1) {
     const { changes, problems } = await copy.round();
-    // Since the comparison, only an edge that is behind may have taken a push. This round would have counted that push as a change.
+    // The phase before has already found both Pods equal. Since then, a push can have arrived only through an edge that does not know the phase yet,
+    // and this round would have counted it. So without changes, we need not compare again.
     if (isCompared && changes === 0 && problems.length === 0) return [];
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0 || left === 1) return differences;
@@ -76,7 +85,7 @@ async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonl
 /** Moves a group on to `settle`, or back to its former Pod. */
 export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
   const { prefix, say } = ports;
-  // A run that begins in `switch` has not compared the Pods itself, so it does that there.
+  // A run that goes on in `switch` after an interruption has not compared the Pods itself, so it must compare them in `switch`.
   let hasCompared = false;
   for (;;) {
     const phase = phaseOf(await readAssignment(ports.kv, prefix), way);
@@ -134,13 +143,16 @@ async function compareOrLeave(
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // The next run must look at the target again.
+  // What the state file says of the target may be wrong, because the Pods differ. Without it, the next run looks at the target itself.
   await ports.state.reset();
   await leave(ports, way);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
-/** Returns to the phase in which the Pod that the group leaves takes pushes, from `switch` by way of `freeze`, so that no edge is two phases behind. */
+/**
+ * Returns the group to the phase in which the Pod that it leaves takes pushes. From `switch` we first go to `freeze` and wait there. Otherwise an
+ * edge that still knows `switch` would read from one Pod while another edge already lets pushes into the other Pod.
+ */
 export async function leave(ports: MovePorts, way: Way): Promise<void> {
   const { record } = await readAssignment(ports.kv, ports.prefix);
   if (record?.move?.phase === "switch") {

@@ -1,4 +1,4 @@
-/** What a repository holds at one registry: its tags, all manifests that can be reached from them, and who refers to whom. */
+/** What a repository holds at one registry: its tags, all manifests that can be reached from them, and which manifest refers to which. */
 import { createHash } from "node:crypto";
 import pMap from "p-map";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -133,7 +133,7 @@ function createWalk(registry: Registry, name: RepositoryName, known: Known | und
       const next = [...(await childrenOf(head)), ...(await referrersOf(head.digest)).map(({ digest }) => digest)];
       const unseen = next.filter((digest) => !manifests.has(digest));
       const heads: (ManifestHead | null)[] = [];
-      // An index may name manifests that the registry does not have.
+      // An index may name manifests that the registry does not have. `headManifest` gives null for them, and we leave them out.
       for (const digest of unseen) heads.push(await headManifest(registry, name, digest));
       return heads.flatMap((each) => each ?? []);
     },

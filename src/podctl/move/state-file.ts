@@ -1,4 +1,7 @@
-/** The saved state of a move: a file of lines, so that each repository costs one line. A line that was cut off is ignored. */
+/**
+ * The saved state of a move. It is a file to which we only append lines, so that saving a repository costs one line. A line that was cut off is
+ * ignored.
+ */
 import { appendFile, mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
@@ -89,7 +92,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
   return { header: last, sinces, copied };
 }
 
-/** Takes the lock, also if another process holds it that has ended. */
+/** Takes the lock. If the process that holds the lock has ended, its lock is removed and taken, too. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
     try {

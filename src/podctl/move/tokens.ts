@@ -8,7 +8,10 @@ import { CliFailure } from "../failure.ts";
 import { call } from "../http-call.ts";
 
 export type Tokens = {
-  /** Returns a token for these scopes, a remembered one if it lives long enough. `fresh` asks for a new one, because a registry refused the last. */
+  /**
+   * Returns a token for these scopes, a remembered one if it lives long enough. A caller whose token a registry has refused sets `fresh` and gets a
+   * new one.
+   */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };
 

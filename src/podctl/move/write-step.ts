@@ -14,7 +14,7 @@ import { movingIn } from "../write/moving.ts";
 import { writeDirectory } from "../write/write-directory.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
 
-/** We try this often, because another writer of the directory, such as another move, may keep us from writing. */
+/** How many times we try to write a step. A try fails while another writer of the directory, such as another move, is at work. */
 const tries = 150;
 const mostPauseMs = 600;
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
@@ -65,7 +65,7 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 
 /**
  * Whether we may complete an interrupted write. We may if it is a step of this group's move, or a step of another group's move whose podctl was
- * killed. Our next write completes it, because a write counts as complete when the directory record has its revision.
+ * killed. Our next write completes it, because our write gives the directory record the revision that the interrupted write would have given it.
  */
 async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<boolean> {
   const former = await readFormer(kv, unfinished);
@@ -77,7 +77,10 @@ async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): 
   return isStep !== null && Date.parse(unfinished.at) + abandonedAfterMs < Date.now();
 }
 
-/** Completes a step of this group that was interrupted after its phase was written. After the last step of a move, no other step would do so. */
+/**
+ * Completes a step of this group that was interrupted after its phase was written. Any next step of the move would do so, too, but no step comes
+ * after the last one.
+ */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);
   const unfinished = await readUnfinished(kv, directory.record);
@@ -90,7 +93,10 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   }
 }
 
-/** Returns the change that raises the directory's depth to the prefix's, or null if none is needed. The edge does not look up deeper prefixes. */
+/**
+ * Returns the change that raises the directory's depth to the prefix's, or null if the depth is enough. The edge looks up no prefix deeper than that
+ * depth.
+ */
 function raisedDepth(key: string, prefix: Prefix, { record, text }: DirectoryInKv): Change | null {
   if (kindOf(key) !== "route" || record === null || text === null || isWithin(componentsOf(prefix), record))
     return null;

@@ -68,7 +68,7 @@ function note(pullers: Map<string, Counted>, line: PullLine): void {
       pullers.set(key, { line, firstMs: line.atMs, lastMs: line.atMs, requests: line.requests });
     return;
   }
-  // The lines of several files, and of a Worker's many isolates, are in no order.
+  // The lines of several files, and of a Worker's many isolates, are not in the order of time, so any line may have the earliest or the latest time.
   known.firstMs = Math.min(known.firstMs, line.atMs);
   known.lastMs = Math.max(known.lastMs, line.atMs);
   known.requests += line.requests;

@@ -35,13 +35,13 @@ export async function* readLog(log: string): AsyncGenerator<string | null> {
   progress.end();
 }
 
-/** What to say about a log of which no line could be read. Such a log must not pass for one in which nothing was found. */
+/** What to say about a log of which no line could be read. Without this message, such a log would look like one in which nothing was found. */
 export const unreadable = (log: string): string =>
   `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 
 /**
  * How many requests a line of the edge's log counts for. The edge gives only a part of the ordinary requests a line, and the line names this part as
- * `sample`. Without `sample`, a line counts for one request. Null if `sample` is not above 0 and at most 1.
+ * `sample`. Without `sample`, a line counts for one request. Null if `sample` is not a number, is 0 or less, or is more than 1.
  */
 export function requestsOf(sample: unknown): number | null {
   if (sample === undefined) return 1;

@@ -66,7 +66,7 @@ function subjectsOf(endpoint: Parsed, url: URL): readonly Subject[] {
   if (!hasRepository(endpoint)) return [];
   const own: Subject = { name: endpoint.name, method: endpoint.method, path: formatEndpoint(withoutSecrets(endpoint)) };
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
-  // A mount also reads from its source repository.
+  // A mount also reads from its source repository, so the request is about that name, too.
   return from?.kind === "name"
     ? [own, { name: from.name, method: "GET", path: sourcePath(endpoint, from.name) }]
     : [own];

@@ -65,7 +65,8 @@ function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, en
 function openNamespace(config: WorkerConfig, place: string): KvStore {
   const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
   if (!account) throw new CliFailure("no account is named: set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
-  // wrangler prefers CLOUDFLARE_API_TOKEN to a login, so a token that may only edit KV must not be in that variable during a deploy.
+  // podctl has a variable of its own for its token, which may only edit KV. wrangler prefers CLOUDFLARE_API_TOKEN to a login, so with podctl's token
+  // in that variable a deploy would fail.
   const token = process.env["PODCTL_API_TOKEN"] || process.env["CLOUDFLARE_API_TOKEN"];
   if (!token) {
     throw new CliFailure(

@@ -96,7 +96,7 @@ const maxAnswerBytes = 64 * 1024 * 1024;
 const maxTries = 7;
 const firstPauseMs = 500;
 const maxPauseMs = 8_000;
-/** The API counts calls over five minutes, so a longer wait is never needed. */
+/** The API limits the calls in five minutes. After that time the limit is new, so we never wait longer. */
 const maxRetryAfterSeconds = 300;
 const notedWaitSeconds = 5;
 
@@ -152,7 +152,10 @@ function whatToDo(status: number): string {
   return status === 404 ? "; check account_id and the id of the KV namespace in wrangler.toml" : "";
 }
 
-/** A proxy's page, or a refusal with status 200, must not look like an empty namespace or like a write that was done. */
+/**
+ * Describes an answer that is not in the API's form. Such an answer is a failure even with status 200, because otherwise a proxy's page would look
+ * like an empty namespace, or like a write that was done.
+ */
 function describeWrongAnswer({ text }: Called): string {
   const isJson = parseJson(text) !== undefined;
   const what = isJson

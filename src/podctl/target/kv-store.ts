@@ -14,7 +14,10 @@ export type KvStore = {
   list(prefix?: string): AsyncIterable<readonly ListedKey[]>;
   /** Reads any number of keys. The value is null for a key that is not in KV. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
-  /** Writes at most {@link maxBulkKeys} keys in one call. If a value fits into its key's metadata, it is repeated there. */
+  /**
+   * Writes at most {@link maxBulkKeys} keys in one call. If a value fits into its key's metadata, it is repeated there, so that a listing gives it,
+   * too.
+   */
   write(entries: readonly KvEntry[]): Promise<void>;
   /** Deletes at most {@link maxBulkKeys} keys in one call. */
   remove(keys: readonly string[]): Promise<void>;
@@ -24,7 +27,7 @@ export type KvStore = {
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;
-/** podctl sends a key at most this many times, if each bulk call reports the key as left out. */
+/** A bulk call may report keys that KV did not write or delete. podctl sends such a key again, but at most this many times in all. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 

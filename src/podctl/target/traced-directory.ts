@@ -29,8 +29,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the depth before all other look-ups, because an isolate mostly knows the depth before a request comes. If the record does not parse, a later
- * look-up shows this.
+ * Reads the directory's depth, so that the next look-ups are those that the Worker makes. An isolate of the Worker mostly has the depth in memory
+ * before a request comes. If the record does not parse, a later look-up shows this.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

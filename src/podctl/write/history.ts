@@ -34,7 +34,9 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** Writes the index after the chunks, because chunks without an index are ignored. */
+/**
+ * Writes the chunks first and the index last, because chunks without an index are ignored. So no one reads half a history if this run is interrupted.
+ */
 export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
   let chunks = 0;
   for (const entry of historyChunks(index.revision, all)) {
@@ -44,7 +46,10 @@ export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | 
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
 }
 
-/** Removes the index before the chunks, because chunks without an index are ignored. */
+/**
+ * Removes the indexes first and the chunks last, because chunks without an index are ignored. So no one reads half a history if this run is
+ * interrupted.
+ */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];
   for await (const page of kv.list(historyPrefix)) {

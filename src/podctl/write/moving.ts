@@ -33,7 +33,7 @@ export function refuseMoving(key: string, text: string | null): void {
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move writes only one assignment, so two are enough to read. An apply may have written a million.
+  // A step of a move writes only one assignment, so we find it among the first two. We do not read all, because an apply may have written a million.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

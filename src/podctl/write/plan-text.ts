@@ -94,7 +94,10 @@ export const lockoutLines = (changes: readonly Change[]): readonly string[] =>
     return why === null ? [] : [colors.red(`  ! no client could use ${nameIn(key)} any more: ${why}`)];
   });
 
-/** The question before a write. It names the lockout, because the operator may have overlooked a line of the plan. */
+/**
+ * Returns the question before a write. If the write locks out all clients of a group, the question says so, because the operator may have overlooked
+ * the line of the plan that says it.
+ */
 export const writeQuestion = (target: string, changes: readonly Change[]): string =>
   lockoutLines(changes).length === 0
     ? `Write this to ${target}?`

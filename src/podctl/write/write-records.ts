@@ -10,8 +10,8 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes the records, and in between the texts of `steps`, which are states of the directory record. The caller writes its last text. `writes` are in
- * the order of `inWriteOrder`. No bulk call mixes two kinds of records, because KV may write the keys of one call in any order.
+ * Writes the records. In between, writes the directory record with each text in `steps`. The caller then writes that record's last text. `writes` are
+ * in the order of `inWriteOrder`. No bulk call mixes two kinds of records, because KV may write the keys of one call in any order.
  */
 export async function writeRecords(
   kv: KvStore,

@@ -4,6 +4,7 @@ import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
 import { createClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
 
+// This compares times, so it is among the files that run one after the other.
 const stack = useStack();
 /** What the isolate read before has expired after this time. */
 const expiryMs = 31_000;

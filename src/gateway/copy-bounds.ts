@@ -1,0 +1,56 @@
+import { BoundedMap } from "../lib/collections.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { MountOrder } from "../pods/mount-order.ts";
+
+/** No more blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
+const mostCopies = 50;
+/** dockerd pushes five layers at a time, and skopeo and podman six. */
+const mostOfOneRepository = 8;
+/** After this many failures within this time, a repository gets no copy until the first of them is older. */
+const mostFailures = 3;
+const failuresMs = 10 * 60_000;
+/** A map of so many repositories takes a few megabytes. */
+const mostRemembered = 10_000;
+
+type Copy = Pick<MountOrder, "repository" | "digest">;
+
+/**
+ * What the copies of one repository may cost its registry. A copy that fails can leave a half upload there, and the owner of an evil store can make copies
+ * fail at will. All orders of a gateway are for one Pod, so a repository and a digest name a copy.
+ */
+export class CopyBounds {
+  /** The digests that are being copied, by repository. */
+  readonly #running = new Map<string, Set<string>>();
+  /** When copies into a repository failed, in milliseconds, the oldest first. */
+  readonly #failures = new BoundedMap<string, readonly number[]>(mostRemembered);
+
+  /** Counts a copy as running. The error is for the log, and says which bound forbids the copy. */
+  begin({ repository, digest }: Copy, nowMs: number): Result<null, string> {
+    const own = this.#running.get(repository) ?? new Set();
+    const all = [...this.#running.values()].reduce((sum, { size }) => sum + size, 0);
+    if (own.has(digest)) return err("this blob is being copied already");
+    if (own.size >= mostOfOneRepository) {
+      return err(`${mostOfOneRepository} blobs are being copied into this repository already`);
+    }
+    if (all >= mostCopies) return err(`${mostCopies} blobs are being copied already`);
+    if (this.#recentFailures(repository, nowMs).length >= mostFailures) {
+      return err(`${mostFailures} copies into this repository have failed within ${failuresMs / 60_000} minutes`);
+    }
+    this.#running.set(repository, own.add(digest));
+    return ok(null);
+  }
+
+  /** Ends a copy that `begin` has allowed. */
+  end({ repository, digest }: Copy, isMounted: boolean, nowMs: number): void {
+    const own = this.#running.get(repository);
+    own?.delete(digest);
+    if (own?.size === 0) this.#running.delete(repository);
+    if (isMounted) return;
+    const failures = [...this.#recentFailures(repository, nowMs), nowMs];
+    this.#failures.set(repository, failures.slice(-mostFailures));
+  }
+
+  #recentFailures(repository: string, nowMs: number): readonly number[] {
+    return (this.#failures.get(repository) ?? []).filter((atMs) => nowMs - atMs < failuresMs);
+  }
+}
