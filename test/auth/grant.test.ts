@@ -81,9 +81,10 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    isolate.nowMs += 29_000;
+    // After 20 s, a request reads the record again behind itself.
+    isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
-    isolate.nowMs += 2_000;
+    isolate.nowMs += 12_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["undecided", "undecided"]);
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
     const rotated = await signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
