@@ -42,6 +42,7 @@ export type Isolate = {
  * - Proofs: 16 MB (660 bytes each in all three maps).
  * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
+ * - Budgets of the Pods that issue tokens: 0.1 MB (100 bytes each).
  * - Retries and breakers: 0.4 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
@@ -59,6 +60,7 @@ export const createIsolate = (): Isolate => ({
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },
+    issuerBudgets: new BoundedMap(500),
     health: new KvHealth(),
   },
   parsedPods: new BoundedMap(500),

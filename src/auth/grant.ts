@@ -1,4 +1,6 @@
 import type { Directory, Pod } from "../directory/directory.ts";
+import type { Issuers } from "../directory/kv-cache.ts";
+import type { PodId } from "../directory/pod-id.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Access, covers } from "../oci/scope.ts";
@@ -77,7 +79,8 @@ export async function grantFor(
   }
   const verified = await verifiedParts(parts.value, ports);
   if (!verified.ok) return verified;
-  const allowedElsewhere = covers(verified.value.flat(), wanted);
+  const access = verified.value.flatMap((part) => part.access);
+  const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
   // A bundle, and a token of this Pod, may only lack the right (`insufficient_scope`). A bare JWT of another Pod is no token for this name at all
   // (`invalid_token`).
@@ -89,11 +92,16 @@ export async function grantFor(
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
-/** Whether any part of the token verifies and allows `wanted`, whichever Pod issued it. If so, the request comes from a known user and not from a stranger. */
-export async function isAllowedAnywhere(token: Token, wanted: Access, ports: GrantPorts): Promise<boolean> {
+/**
+ * Returns who chose the name of `wanted`: the Pods whose parts of the token verify and allow it, whether the name is theirs or not. Null if there are none,
+ * because then the token does not tell the request from a stranger's.
+ */
+export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);
   const verified = parts.ok ? await verifiedParts(parts.value, ports) : parts;
-  return verified.ok && covers(verified.value.flat(), wanted);
+  const allowing = verified.ok ? verified.value.filter(({ access }) => covers(access, wanted)) : [];
+  const [first, ...others] = allowing.map(({ pod }) => pod);
+  return first === undefined ? null : { issuers: [first, ...others] };
 }
 
 type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
@@ -127,17 +135,19 @@ const openPart = async (
 ): Promise<readonly Access[] | null> =>
   outage.graceSeconds === 0 ? null : openEdgeGrant(sealed, id, { edgeKeys: config.edgeKeys, now });
 
-/** Returns the access that each verified part allows. */
+type VerifiedPart = { readonly pod: PodId; readonly access: readonly Access[] };
+
+/** Returns the access that each verified part allows, and the Pod that issued the part. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,
-): Promise<Result<readonly (readonly Access[])[], DirectoryFailure>> {
-  const verified: (readonly Access[])[] = [];
+): Promise<Result<readonly VerifiedPart[], DirectoryFailure>> {
+  const verified: VerifiedPart[] = [];
   for (const part of parts) {
     const pod = await ports.directory.claimedPod(part.pod);
     if (!pod.ok) return pod;
     const access = pod.value === null ? null : await accessOf(part, pod.value, ports);
-    if (access !== null) verified.push(access);
+    if (access !== null) verified.push({ pod: part.pod, access });
   }
   return ok(verified);
 }

@@ -1,6 +1,7 @@
 import type { BoundedMap } from "../lib/collections.ts";
 import { blocksKey, directoryKey, kindOf } from "./keys.ts";
 import type { KvHealth } from "./kv-health.ts";
+import type { PodId } from "./pod-id.ts";
 
 /** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails or is slow. */
 export type Entry = {
@@ -24,22 +25,28 @@ export type KvCache = {
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
+  /** The budget of each Pod for the names in the tokens that it issues. */
+  readonly issuerBudgets: BoundedMap<PodId, LookupBudget>;
   readonly health: KvHealth;
 };
 
 /**
  * Who chose the keys of a read:
- * - `directory`: the directory itself, or a user whose token allows what the keys are about.
+ * - `directory`: the directory itself, or a user of a fleet without tokens.
+ * - `issuers`: a request whose token allows the name, with the Pods that issued this token. One of them may be hostile, and its tokens may name anything.
  * - `pod`: a Pod that lists names, which may be made up.
  * - `stranger`: anyone, because anyone may ask for a name.
  * - `user`: a request whose credentials a Pod found good, although they may not allow the name.
  * - `cell`: a password that names a cell.
  * - `claim`: a token that says something about itself.
- * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. A key counts against the
+ * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. Each issuer has one too, so that
+ * a hostile Pod cannot keep other Pods' users waiting. A key counts against the
  * budget if no known user chose it before. When a budget is spent, the read fails. A read for a `claim` does not fail: it gives no value for any of
  * its keys. An error would show a stranger which Pods the directory lists, because the look-up of a listed Pod needs no budget.
  */
-export type ChosenBy = "directory" | "pod" | Budgeted;
+export type ChosenBy = "directory" | "pod" | Budgeted | Issuers;
+/** The first one is charged. */
+export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
 /** How old values may be. If a member is missing, only the cache's own limits count. */
@@ -78,6 +85,19 @@ export class LookupBudget {
     this.#taken += keys;
     return true;
   }
+}
+
+/** At 3 keys for each name, this is some 300 names a second that were not pulled here before. */
+const issuerKeys = 10_000;
+
+/** Null if such look-ups have no bound. */
+export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
+  if (chosenBy === "directory" || chosenBy === "pod") return null;
+  if (typeof chosenBy === "string") return budgets[chosenBy];
+  const [issuer] = chosenBy.issuers;
+  const budget = issuerBudgets.get(issuer) ?? new LookupBudget(issuerKeys);
+  issuerBudgets.set(issuer, budget);
+  return budget;
 }
 
 export const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined =>

@@ -2,6 +2,7 @@ import { chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
 import {
+  budgetOf,
   type ChosenBy,
   type Entries,
   type Entry,
@@ -41,8 +42,10 @@ export type KvValues = {
   readonly textOf: (key: string) => string | null;
   /** Why KV does not answer. Null if KV answers and all of these values are current. */
   readonly stale: string | null;
-  /** The keys that were not read, because there were more new keys than `maxNewKeys`. */
+  /** The keys that were not read, because there were more of them than `maxNewKeys` or `maxReadKeys`. */
   readonly unread: ReadonlySet<string>;
+  /** Null if known users chose all of these keys before, so that it does not matter who chose them now. */
+  readonly chosenBy: ChosenBy | null;
 };
 
 export type ReadOptions = MaxAges & {
@@ -50,6 +53,11 @@ export type ReadOptions = MaxAges & {
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
   /** The most keys that may be read although no known user chose them before. */
   readonly maxNewKeys?: number;
+  /**
+   * How many keys may be read in all, besides those that every request needs. Beyond that, a value that is current by the cache's own times is used as it
+   * is, and other keys are not read.
+   */
+  readonly maxReadKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */
   readonly mustBeCurrent?: boolean;
 };
@@ -63,6 +71,7 @@ export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
   unread: noKeys,
+  chosenBy: null,
 });
 
 type KvPorts = {
@@ -97,6 +106,7 @@ async function readMissing(
   {
     chosenBy,
     maxNewKeys = unlimited,
+    maxReadKeys = unlimited,
     mustBeCurrent = false,
     ...maxAges
   }: Omit<ReadOptions, "chosenBy"> & { readonly chosenBy: ChosenBy },
@@ -108,20 +118,28 @@ async function readMissing(
   const found = new Map<string, Entry>();
   const missing = new Set<string>();
   const added = new Set<string>();
+  const rechecked = new Map<string, Entry>();
   for (const key of keys) {
     const kept = cache.kept.get(key);
     const entry = kept ?? cache.passing.get(key);
     if (!isDoubted && entry !== undefined && isCurrent(key, entry, { nowMs, ...maxAges })) found.set(key, entry);
+    else if (!isDoubted && kept !== undefined && !isShared(key) && isCurrent(key, kept, { nowMs }))
+      rechecked.set(key, kept);
     else missing.add(key);
     if (kept === undefined && !isShared(key) && !found.has(key)) added.add(key);
   }
   const unread = new Set([...added].slice(maxNewKeys));
-  const budget = chosenBy === "directory" || chosenBy === "pod" ? null : cache.budgets[chosenBy];
-  const charged = added.size - unread.size;
-  if (charged > 0 && budget?.take(charged, nowMs) === false) {
+  const wanted = [...missing].filter((key) => !unread.has(key) && !isShared(key));
+  for (const key of wanted.splice(maxReadKeys)) unread.add(key);
+  for (const [key, entry] of rechecked) {
+    if (wanted.length >= maxReadKeys) found.set(key, entry);
+    else wanted.push(key);
+  }
+  const charged = [...added].filter((key) => !unread.has(key)).length;
+  if (charged > 0 && budgetOf(cache, chosenBy)?.take(charged, nowMs) === false) {
     return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
   }
-  const due = [...missing].filter((key) => !unread.has(key));
+  const due = [...[...missing].filter(isShared), ...wanted];
   const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
   const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
   if (!read.ok) return read;
@@ -129,7 +147,7 @@ async function readMissing(
   for (const [key, entry] of entries) found.set(key, entry);
   for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
   if (stale !== null) trace.kvFailure = stale;
-  return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread });
+  return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread, chosenBy });
 }
 
 /** The fast path of a warm request. Null unless known users chose all of the keys, all values are current, and KV answers. */

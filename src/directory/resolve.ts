@@ -68,6 +68,7 @@ export async function resolvePod(
   const assigned = assignmentOf(directory, name, found.value);
   if (!assigned.ok) return assigned;
   const { assignment, id, moving, renamed } = assigned.value;
+  await keepForIssuer(directory, found.value, [id, moving?.other]);
   const { textOf, stale } = found.value;
   const names = renamed === null ? [name] : [name, renamed.to];
   const blocked = blockOf(directory, { names, digest }, textOf(blocksKey));
@@ -82,7 +83,20 @@ export async function resolvePod(
   return ok({ pod, renamed, assignment, moving, blocked: blocked.value, stale: stale ?? owner.value.stale });
 }
 
-export type NameBounds = Pick<ReadOptions, "maxNewKeys"> & {
+/**
+ * Keeps a name that a token allows, if one of its Pods issued the token. A hostile Pod's tokens may name anything, so its other names must not displace
+ * those that users depend on. The keys have just been read, so this reads nothing.
+ */
+async function keepForIssuer(
+  { readKv }: Directory,
+  { chosenBy, stale, keysOf }: Found,
+  pods: readonly (PodId | null | undefined)[],
+): Promise<void> {
+  const issuers: readonly PodId[] = chosenBy !== null && typeof chosenBy === "object" ? chosenBy.issuers : [];
+  if (stale === null && issuers.some((issuer) => pods.includes(issuer))) await readKv([...keysOf.values()].flat());
+}
+
+export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
   /** How many keys the names may have in all, including keys that this isolate knows. */
   readonly maxKeys?: number;
 };

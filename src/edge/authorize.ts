@@ -1,5 +1,5 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, isAllowedAnywhere, type PodGrant } from "../auth/grant.ts";
+import { type Grant, grantFor, identify, issuersOf, type PodGrant } from "../auth/grant.ts";
 import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { directoryKey } from "../directory/keys.ts";
@@ -63,15 +63,14 @@ export async function authorize(
 }
 
 /**
- * Returns a function that says whether a known user or a stranger chose the name. The look-ups of strangers in KV have a budget, and those of known
- * users have none. The function checks the token once, and only if the name must be looked up in KV.
+ * Returns a function that says who chose the name: the Pods that issued the token, or a stranger. Look-ups in KV have a budget for each issuer, and one for
+ * all strangers. The function checks the token once, and only if the name must be looked up in KV.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
   const find = async (): Promise<ChosenBy> => {
     const { own: wanted } = requiredAccess(lastKnownOf(endpoint, services));
-    const isKnownUser = token === null || (await isAllowedAnywhere(token, wanted, services));
-    return isKnownUser ? "directory" : "stranger";
+    return token === null ? "directory" : ((await issuersOf(token, wanted, services)) ?? "stranger");
   };
   return () => {
     chosenBy ??= find();

@@ -1,5 +1,7 @@
 import { type Grant, jwtOf } from "../auth/grant.ts";
 import { provesBlob } from "../blobs/head-proof.ts";
+import type { Pod } from "../directory/directory.ts";
+import type { ChosenBy } from "../directory/kv-cache.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { announcedBytes, checkHeaderCount } from "../net/headers.ts";
@@ -56,7 +58,7 @@ function settle(
   return settleMount(endpoint, pod, {
     directory: services.directory,
     visit: context,
-    chosenBy: (name) => (grant.kind === "undecided" ? "stranger" : mayPull(grant, name) ? "directory" : "user"),
+    chosenBy: (name) => whoChose(grant, name, pod),
     mayPull: (name) => mayPull(grant, name) || !endsAtMountChallenge(request.headers.get("User-Agent")),
   });
 }
@@ -101,6 +103,13 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
 /** Returns the endpoint for the challenge. The challenge has the name that the client used, because the client asks for a token under that name. */
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
+
+/** Says who chose the source of a mount. The Pod of the grant may be hostile, so that its tokens name repositories that are not its own. */
+function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
+  if (grant.kind === "open") return "directory";
+  if (grant.kind === "undecided") return "stranger";
+  return mayPull(grant, name) ? { issuers: [id] } : "user";
+}
 
 /** Whether the grant may allow a pull of `name`. True also for a token that only the Pod can check, because the Pod might allow the pull. */
 const mayPull = (grant: Grant, name: RepositoryName): boolean =>

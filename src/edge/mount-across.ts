@@ -1,4 +1,4 @@
-import { grantFor, isAllowedAnywhere, jwtOf, withoutSubject } from "../auth/grant.ts";
+import { grantFor, issuersOf, jwtOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
 import type { Client } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
@@ -92,8 +92,7 @@ async function authorizeSource(
 ): Promise<Result<Source, NotMounted>> {
   const { name, digest } = asked;
   const wanted = { type: "repository", name, actions: ["pull"] };
-  const isUsers = token === null || (await isAllowedAnywhere(token, wanted, services));
-  const chosenBy = isUsers ? "directory" : "user";
+  const chosenBy = token === null ? "directory" : ((await issuersOf(token, wanted, services)) ?? "user");
   const resolution = await resolvePod(services.directory, { name, digest, chosenBy, mustBeCurrent: true });
   if (!resolution.ok) return err(resolution.error.text);
   const { pod, renamed, assignment, stale } = resolution.value;

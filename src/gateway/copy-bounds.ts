@@ -4,7 +4,8 @@ import type { MountOrder } from "../pods/mount-order.ts";
 
 /** No more blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
-const mostOfOneRepository = 4;
+/** dockerd pushes five layers at a time, and skopeo and podman six. */
+const mostOfOneRepository = 8;
 /** After this many failures within this time, a repository gets no copy until the first of them is older. */
 const mostFailures = 3;
 const failuresMs = 10 * 60_000;

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { allowsPlainHttp, type PlainHttp, parseIp } from "../lib/address.ts";
 import { rangesHold, rangesOf } from "../lib/address-ranges.ts";
+import type { Brand } from "../lib/brand.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
@@ -10,7 +11,7 @@ import { send } from "./send.ts";
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
 
-type SourceOptions = { readonly plainHttp: PlainHttp; readonly maxBytes: number; readonly signal: AbortSignal };
+type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal };
 
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
@@ -29,11 +30,9 @@ export type MountSource = {
  * the URL, because the URL is as good as a password.
  */
 export async function openSource(
-  url: string,
-  { plainHttp, maxBytes, signal }: SourceOptions,
+  url: SourceUrl,
+  { maxBytes, signal }: SourceOptions,
 ): Promise<Result<MountSource, string>> {
-  const wrong = wrongUrl(url, plainHttp);
-  if (wrong !== null) return err(`the order's URL ${wrong}`);
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
@@ -46,7 +45,15 @@ export async function openSource(
   return err(`the source ${why}`);
 }
 
-/** Says what is wrong with a URL. Null if the gateway may fetch it. */
+/** A URL that the gateway may fetch. Only {@link parseSourceUrl} makes one. */
+export type SourceUrl = Brand<string, "SourceUrl">;
+
+/** Parses the URL of an order. The error completes "the order's URL", and contains no part of it. */
+export function parseSourceUrl(text: string, plainHttp: PlainHttp): Result<SourceUrl, string> {
+  const wrong = wrongUrl(text, plainHttp);
+  return wrong === null ? ok(text as SourceUrl) : err(wrong);
+}
+
 function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
   if (!URL.canParse(text)) return "does not parse";
   const { protocol, hostname, username } = new URL(text);

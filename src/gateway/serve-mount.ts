@@ -5,7 +5,7 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 import { MAX_ORDER_CHARACTERS, type MountOrder, type mountLimits, openOrder } from "../pods/mount-order.ts";
 import type { GatewayConfig } from "./config.ts";
 import type { CopyBounds } from "./copy-bounds.ts";
-import { openSource } from "./mount-source.ts";
+import { openSource, parseSourceUrl } from "./mount-source.ts";
 import { RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
@@ -125,8 +125,10 @@ async function copyBlob(
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
   const signal = AbortSignal.any([late, left]);
+  const url = parseSourceUrl(order.url, config.plainHttp);
+  if (!url.ok) return err(`the order's URL ${url.error}`);
   if (await RegistryUpload.isThere(order, config, signal)) return ok(0);
-  const source = await openSource(order.url, { plainHttp: config.plainHttp, maxBytes, signal });
+  const source = await openSource(url.value, { maxBytes, signal });
   if (!source.ok) return source;
   const { pieces, failure, copiedBytes, close } = source.value;
   const upload = await RegistryUpload.begin(order, config, signal);

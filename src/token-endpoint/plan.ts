@@ -52,9 +52,9 @@ export type PlanPorts = { readonly directory: Directory; readonly visit: Visit }
 const MAX_PODS = 5;
 /**
  * Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were pulled here
- * before.
+ * in the last 30 seconds. `maxReadKeys` and the other records of a request, mostly those of its Pods, are fewer than 100 keys.
  */
-export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxKeys: 400 };
+export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 /** Enough for 200 names of five components. */
 export const userBounds: PlanBounds = { chosenBy: "user", maxKeys: 1_000 };
 

@@ -1,5 +1,5 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
-import { grantFor, identify, readToken } from "../../src/auth/grant.ts";
+import { grantFor, identify, issuersOf, readToken } from "../../src/auth/grant.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
@@ -81,9 +81,10 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    isolate.nowMs += 29_000;
+    // After 20 s, a request reads the record again behind itself.
+    isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
-    isolate.nowMs += 2_000;
+    isolate.nowMs += 12_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["undecided", "undecided"]);
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
     const rotated = await signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
@@ -168,4 +169,17 @@ test.each([
 ])("an Authorization of %j has no token to read", (header, error) => {
   const token = readToken(header);
   expect(token.ok ? "ok" : token.error).toEqual({ reason: "unauthorized", error: error === "null" ? null : error });
+});
+
+test("a token's names are chosen by the Pod that signed them, whichever Pod they belong to", async () => {
+  const ofB = { iss: "pod-b-issuer", aud: "pod-b-registry" };
+  const jwtOfB = await signFor(forge, ofB, bKey, forge.ofB.privateKey);
+  const issuers = async (sent: string, name = "acme/private") => {
+    const token = readToken(`Bearer ${sent}`);
+    return token.ok ? issuersOf(token.value, { ...wanted, name }, ports()) : "malformed";
+  };
+  expect(await issuers(`pods.v1.pod-b/${jwtOfB}`)).toEqual({ issuers: ["pod-b"] });
+  expect(await issuers(jwtOfB)).toEqual({ issuers: ["pod-b"] });
+  expect(await issuers(jwtOfB, "acme/other")).toBeNull();
+  expect(await issuers(`pods.v1.pod-a/${jwtOfB}`)).toBeNull();
 });

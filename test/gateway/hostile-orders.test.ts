@@ -115,8 +115,7 @@ describe("hostile order", () => {
       409,
       { errors: [{ message: expect.stringMatching(/^the order's URL (is|has|does)/) }] },
     ]);
-    // The registry was only asked whether it has the blob.
-    expect(gateway.tap.seen()).toMatchObject([{ method: "HEAD", status: 401 }]);
+    expect(gateway.tap.seen()).toEqual([]);
   });
 
   test.each([

@@ -355,22 +355,22 @@ describe("mount by order", () => {
     await expectNothingLeft(gateway);
   });
 
-  test("four blobs are copied into one repository at a time, and a fifth is uploaded by its client", async () => {
+  test("eight blobs are copied into one repository at a time, and a ninth is uploaded by its client", async () => {
     const gateway = await startTestGateway();
     const source = await startSource((_, response) => {
       response.writeHead(200, { "Content-Length": blob.byteLength }).flushHeaders();
     });
     const left = new AbortController();
-    const digests = ["1", "2", "3", "4", "5"].map((text) => digestOf(Buffer.from(text)));
-    const [fifth, ...four] = await Promise.all(digests.map((digest) => orderOf(gateway, source.url, { digest })));
-    const held = Promise.allSettled(four.map((order) => mount(gateway, order, left.signal)));
-    await expect.poll(() => source.seen.length).toBe(4);
-    const refused = await mount(gateway, fifth as MountOrder);
+    const digests = [..."123456789"].map((text) => digestOf(Buffer.from(text)));
+    const [ninth, ...eight] = await Promise.all(digests.map((digest) => orderOf(gateway, source.url, { digest })));
+    const held = Promise.allSettled(eight.map((order) => mount(gateway, order, left.signal)));
+    await expect.poll(() => source.seen.length).toBe(8);
+    const refused = await mount(gateway, ninth as MountOrder);
     expect([refused.status, await causeOf(refused)]).toEqual([
       409,
-      "4 blobs are being copied into this repository already",
+      "8 blobs are being copied into this repository already",
     ]);
-    expect(source.seen).toHaveLength(4);
+    expect(source.seen).toHaveLength(8);
     left.abort();
     await held;
   });

@@ -1,7 +1,7 @@
-import { beforeEach, describe, expect, test } from "vitest";
+import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
-import { resolvePod } from "../../src/directory/resolve.ts";
+import { type ResolveQuestion, resolvePod } from "../../src/directory/resolve.ts";
 import { readPage } from "../../src/edge/catalog-page.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
 import { type PlanBounds, planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
@@ -98,6 +98,53 @@ describe("token request of a stranger", () => {
   });
 });
 
+describe("token request of a stranger for 190 names that known users asked for", () => {
+  const names = Array.from({ length: 190 }, (_, index) => `acme/team-${index}`);
+  beforeEach(async () => {
+    records.set("directory", { ...directoryRecord, depth: 2 });
+    for (const name of names) await resolvePod(isolate.directory(), { name: nameOf(name) });
+  });
+  afterEach(() => void records.set("directory", directoryRecord));
+
+  test.each([
+    ["a moment ago", 2_500],
+    ["a minute ago", 60_000],
+  ])("at most 100 keys of KV are read each time, if users asked %s", async (_, agoMs) => {
+    for (let request = 0; request < 5; request += 1) {
+      isolate.nowMs += request === 0 ? agoMs : 2_500;
+      expect((await ask(pull(names))).keys).toBeLessThanOrEqual(100);
+    }
+  });
+
+  test("values that are still current are used, so that no name is left out", async () => {
+    isolate.nowMs += 2_500;
+    const { plan } = await ask(pull(names));
+    expect(plan).toMatchObject({ ok: true, value: { isCut: false, questions: [{ scopes: { length: 190 } }] } });
+  });
+
+  test("values that have expired are read first, so that the next requests go on where the first one was cut", async () => {
+    isolate.nowMs += 60_000;
+    const cut: boolean[] = [];
+    for (let request = 0; request < 4; request += 1) {
+      const { plan } = await ask(pull(names));
+      cut.push(!plan.ok || plan.value.isCut);
+      isolate.nowMs += 2_500;
+    }
+    expect(cut).toEqual([true, true, false, false]);
+  });
+
+  test("a name that was just moved gets its new Pod", async () => {
+    records.set("route/acme/team-0", { v: 1, pod: "pod-2", revision: 2, state: "active" });
+    isolate.nowMs += 2_500;
+    const { plan } = await ask(pull(names));
+    records.delete("route/acme/team-0");
+    expect(plan).toMatchObject({
+      ok: true,
+      value: { questions: [{ pod: { id: "pod-2" } }, { pod: { id: "pod-1" } }] },
+    });
+  });
+});
+
 test("after 1,000 requests of strangers a KV outage still serves every name that a known user asked for in the last hour", async () => {
   const seen = Array.from({ length: 1_000 }, (_, index) => nameOf(`acme/team-${index}/app`));
   for (const [index, name] of seen.entries()) {
@@ -188,4 +235,50 @@ test("token request for 200 repositories of one group: the group's conditions ar
   records.set("directory", directoryRecord);
   expect(plan).toMatchObject({ ok: true, value: { questions: [{ scopes: { length: 200 } }] } });
   expect(reads).toBe(50);
+});
+
+describe("tokens of a hostile Pod", () => {
+  const chosenBy = { issuers: ["pod-9" as PodId] } as const;
+  const known = () => Array.from({ length: 100 }, (_, index) => nameOf(`acme/team-${index}/app`));
+
+  test("after its tokens named 2,000 repositories of others, a KV outage still serves every name of theirs", async () => {
+    for (const name of known())
+      await resolvePod(isolate.directory(), { name, chosenBy: { issuers: ["pod-1" as PodId] } });
+    for (let index = 0; index < 2_000; index += 1) {
+      await resolvePod(isolate.directory(), { name: nameOf(`acme/e${index}/${components(18)}`), chosenBy });
+      isolate.nowMs += 30;
+    }
+    fails = true;
+    for (const name of known()) {
+      expect(await resolvePod(isolate.directory(), { name })).toMatchObject({
+        ok: true,
+        value: { pod: { id: "pod-1" } },
+      });
+    }
+  });
+
+  test("they spend a budget of that Pod only", async () => {
+    const ask = (text: string, asked: ResolveQuestion["chosenBy"] = chosenBy) =>
+      resolvePod(isolate.directory(), { name: nameOf(text), chosenBy: asked });
+    let failed = 0;
+    for (let index = 0; index < 1_000; index += 1) {
+      if (!(await ask(`acme/f${index}/${components(18)}`)).ok) failed += 1;
+    }
+    expect(failed).toBeGreaterThan(400);
+    expect((await ask("acme/new", { issuers: ["pod-1" as PodId] })).ok).toBe(true);
+    expect((await ask("acme/newer", "user")).ok).toBe(true);
+    expect((await ask("acme/newest", "stranger")).ok).toBe(true);
+  });
+});
+
+test("a user of many repositories of one group is never refused, because they share the keys of the group", async () => {
+  records.set("directory", { ...directoryRecord, depth: 1 });
+  const before = readKeys;
+  for (let index = 0; index < 20_000; index += 1) {
+    const name = nameOf(`acme/busy-${index}`);
+    const found = await resolvePod(isolate.directory(), { name, chosenBy: { issuers: ["pod-1" as PodId] } });
+    if (!found.ok) expect.unreachable(found.error.text);
+  }
+  records.set("directory", directoryRecord);
+  expect(readKeys - before).toBeLessThan(50);
 });

@@ -2,8 +2,11 @@ import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
+import { chunksOf } from "../../src/lib/collections.ts";
 import type { Stack } from "../../src/local/stack.ts";
+import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { createClient, layersOf } from "../support/client.ts";
+import { signFor } from "../support/hostile-tokens.ts";
 import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const unavailable = { code: "UNAVAILABLE", message: "the directory of this registry cannot be read; try again" };
@@ -89,5 +92,30 @@ describe("while KV fails, with the depth of all assignments in the directory", (
     for (const answer of refused) {
       expect([answer.status, await answer.json()]).toEqual([503, { errors: [unavailable] }]);
     }
+  });
+});
+
+describe("while KV fails, after a hostile Pod signed tokens for 600 names of another Pod", async () => {
+  const [own, hostile] = [await generateSigningKey(true), await generateSigningKey(true)];
+  const stack = useStack({ signingKeys: { "pod-a": own, "pod-b": hostile } });
+
+  test("the other Pod's names that were pulled before are still served", { timeout: 60_000 }, async () => {
+    await forgetDepth(stack.current);
+    const client = createClient(stack.current.edge);
+    // No token was asked for, so the name is in memory only because of the pull.
+    const token = `pods.v1.pod-a/${await signFor({ ofA: own, ofB: hostile })}`;
+    const pull = async () => (await client.get("/v2/acme/private/manifests/1", token)).status;
+    expect(await pull()).toBe(200);
+    const names = Array.from({ length: 600 }, (_, index) => `acme/x${index}${"/a".repeat(18)}`);
+    for (const some of chunksOf(names, 30)) {
+      const access = some.map((name) => ({ type: "repository", name, actions: ["pull"] }));
+      const claims = { iss: "pod-b-issuer", aud: "pod-b-registry", access };
+      const jwt = await signFor({ ofA: hostile, ofB: hostile }, claims);
+      const asked = some.map((name) => client.get(`/v2/${name}/manifests/1`, `pods.v1.pod-b/${jwt}`));
+      for (const { status } of await Promise.all(asked)) expect([401, 503]).toContain(status);
+    }
+    breakKv(stack.current);
+    expect(await pull()).toBe(200);
+    expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 });
