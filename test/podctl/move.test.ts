@@ -103,13 +103,15 @@ describe("podctl move", () => {
     ).toEqual([]);
   });
 
-  test("what changes between two rounds is copied, and what is deleted in between does not come back", async () => {
+  test("what changes between two rounds is copied, and what is deleted in between does not come back", {
+    timeout: 120_000,
+  }, async () => {
     const group = await startGroup("changing");
     const app = `${group}/app`;
     const [client, started] = [createClient(stack.current.edge), Promise.withResolvers<void>()];
     const child = spawn(
       process.execPath,
-      ["src/podctl/podctl.ts", "move", group, "--to", "pod-b", "--yes", "--wait", "4", "--state", folder],
+      ["src/podctl/podctl.ts", "move", group, "--to", "pod-b", "--yes", "--wait", "10", "--state", folder],
       {
         env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
       },
@@ -117,7 +119,7 @@ describe("podctl move", () => {
     child.stderr.on("data", (text) => String(text).includes("round 1") && started.resolve());
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     await started.promise;
-    // The edge still knows the assignment as it was, so it takes these.
+    // The wait is long, because these must be there before the freeze, also on a busy machine.
     const token = await client.token([`repository:${app}:pull,push,delete`]);
     const second = (await client.get(`/v2/${app}/manifests/2`, token, { method: "HEAD" })).headers.get(
       "Docker-Content-Digest",
