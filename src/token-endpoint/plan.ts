@@ -1,14 +1,18 @@
 import { MAX_PARTS } from "../auth/bundle.ts";
 import { type Directory, directoryFailure, type Pod } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
-import type { DirectoryRecord } from "../directory/records.ts";
-import { assignedPods, type NameBounds, recentMs } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { OciError } from "../oci/errors.ts";
-import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import { type Access, isRepository, MAX_ACTIONS, writes } from "../oci/scope.ts";
-import { createClientGate, type Visit } from "../pods/gate.ts";
+import { type Access, isRepository, writes } from "../oci/scope.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
+import {
+  assignScopes,
+  type Grouped,
+  isCatalog,
+  type PlanBounds,
+  type PlanPorts,
+  type Scopes,
+} from "./assign-scopes.ts";
 import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
@@ -32,22 +36,7 @@ export type Plan = {
   readonly isShared: boolean;
 };
 
-export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" };
-
-type Scopes = {
-  /** The scopes of names that this Pod serves. */
-  readonly own: Access[];
-  /** The scopes of groups that are being moved to or from this Pod, while the other Pod serves them. */
-  readonly moving: Access[];
-};
 type Group = { readonly pod: Pod } & Readonly<Scopes>;
-type Grouped = {
-  readonly scopesOf: ReadonlyMap<PodId, Scopes>;
-  /** The scopes of groups that this client may not use, each with the group's refusal. */
-  readonly denied: readonly { readonly scope: Access; readonly refusal: Refusal }[];
-  readonly isCut: boolean;
-};
-export type PlanPorts = { readonly directory: Directory; readonly visit: Visit };
 
 const MAX_PODS = 5;
 /**
@@ -148,66 +137,6 @@ async function ownerOf(
   return cell === null ? ok(null) : directory.podOfCell(cell);
 }
 
-type Lookup = PlanPorts & {
-  readonly record: DirectoryRecord;
-  readonly bounds: PlanBounds;
-};
-
-/**
- * Groups the scopes by Pod, in request order, each under the name that the repository has at its Pod. A scope that is malformed or has no Pod is left
- * out, as a token service leaves out what it denies. A scope of a group that the client may not use goes into `denied`.
- */
-async function assignScopes(
-  scopes: readonly Access[],
-  { directory, visit, record, bounds }: Lookup,
-): Promise<Result<Grouped, DirectoryFailure>> {
-  const named = withOneCatalog(scopes).map((scope) => ({ scope, name: repositoryOf(scope) }));
-  const names = named.flatMap(({ name }) => name ?? []);
-  const pods = await assignedPods(directory, names, { assignmentMaxAgeMs: recentMs, ...bounds });
-  if (!pods.ok) return pods;
-  const fallback = record.default === undefined ? [] : [record.default];
-  const podsOf = (scope: Access, name: RepositoryName | null): readonly PodId[] => {
-    if (isCatalog(scope)) return record.pods ?? fallback;
-    if (scope.type === "registry") return fallback;
-    const pod = name === null ? null : pods.value.get(name)?.id;
-    return pod == null ? [] : [pod];
-  };
-  const scopesOf = new Map<PodId, Scopes>();
-  const openScopes = (pod: PodId): Scopes => {
-    const opened = scopesOf.get(pod) ?? { own: [], moving: [] };
-    scopesOf.set(pod, opened);
-    return opened;
-  };
-  const refuseClient = createClientGate(visit);
-  const moved: { readonly scope: Access; readonly other: PodId }[] = [];
-  const denied: { readonly scope: Access; readonly refusal: Refusal }[] = [];
-  for (const { scope, name } of named) {
-    const { assignment = null, renamed = null } = (name === null ? undefined : pods.value.get(name)) ?? {};
-    const refusal = assignment === null ? null : refuseClient(assignment);
-    if (refusal !== null) {
-      denied.push({ scope, refusal });
-      continue;
-    }
-    const own = renamed === null ? scope : { ...scope, name: renamed.to };
-    for (const pod of podsOf(scope, name)) openScopes(pod).own.push(own);
-    const moving = name === null ? null : (pods.value.get(name)?.moving ?? null);
-    if (moving !== null) moved.push({ scope: own, other: moving.other });
-  }
-  for (const { scope, other } of moved) {
-    // The edge would not read a bundle with more parts.
-    if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
-  }
-  return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
-}
-
-/** Joins all scopes for the catalog into one, because every Pod is asked for the catalog. The joined scope has at most as many actions as a scope may have. */
-function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
-  const [first, ...others] = scopes.filter(isCatalog);
-  if (first === undefined || others.length === 0) return scopes;
-  const actions = [...new Set([first, ...others].flatMap((scope) => scope.actions))];
-  return [...scopes.filter((scope) => !isCatalog(scope)), { ...first, actions: actions.slice(0, MAX_ACTIONS) }];
-}
-
 async function findPods(
   scopesOf: Grouped["scopesOf"],
   directory: Directory,
@@ -222,11 +151,4 @@ async function findPods(
     }
   }
   return ok(groups);
-}
-
-const isCatalog = ({ type, name }: Access): boolean => type === "registry" && name === "catalog";
-
-function repositoryOf(scope: Access): RepositoryName | null {
-  const name = parseRepositoryName(scope.name);
-  return isRepository(scope) && name.ok ? name.value : null;
 }

@@ -4,17 +4,10 @@ import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
+import type { PlanPorts } from "./assign-scopes.ts";
 import { askWithGrace, type GracePorts, grantByEdge } from "./grace.ts";
 import { discard, mergeTokens } from "./merge-tokens.ts";
-import {
-  type Plan,
-  type PlanPorts,
-  type PodQuestion,
-  planLogin,
-  planQuestions,
-  strangerBounds,
-  userBounds,
-} from "./plan.ts";
+import { type Plan, type PodQuestion, planLogin, planQuestions, strangerBounds, userBounds } from "./plan.ts";
 import { parseTokenRequest, type TokenRequest } from "./request.ts";
 
 type TokenPorts = Omit<GracePorts, "maxRepositories"> & {

@@ -4,7 +4,8 @@ import type { PodId } from "../../src/directory/pod-id.ts";
 import { type ResolveQuestion, resolvePod } from "../../src/directory/resolve.ts";
 import { readPage } from "../../src/edge/catalog-page.ts";
 import { parseRepositoryName, type RepositoryName } from "../../src/oci/repository-name.ts";
-import { type PlanBounds, planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
+import type { PlanBounds } from "../../src/token-endpoint/assign-scopes.ts";
+import { planQuestions, strangerBounds, userBounds } from "../../src/token-endpoint/plan.ts";
 import { parseTokenRequest } from "../../src/token-endpoint/request.ts";
 import { type Isolate, startIsolate } from "../support/isolate.ts";
 
