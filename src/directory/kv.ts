@@ -100,19 +100,53 @@ export function createReadKv(ports: KvPorts): ReadKv {
   };
 }
 
+type ChosenOptions = Omit<ReadOptions, "chosenBy"> & { readonly chosenBy: ChosenBy };
+
 async function readMissing(
   ports: KvPorts,
   keys: readonly string[],
+  options: ChosenOptions,
+): Promise<Result<KvValues, string>> {
+  const { cache, now, trace } = ports;
+  const { chosenBy, mustBeCurrent = false } = options;
+  const nowMs = now().getTime();
+  const { found, due, unread, charged } = sortKeys(cache, keys, { ...options, nowMs });
+  if (charged > 0 && budgetOf(cache, chosenBy)?.take(charged, nowMs) === false) {
+    return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
+  }
+  const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
+  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
+  if (!read.ok) return read;
+  const { entries, stale } = read.value;
+  for (const [key, entry] of entries) found.set(key, entry);
+  for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
+  if (stale !== null) trace.kvFailure = stale;
+  return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread, chosenBy });
+}
+
+type SortedKeys = {
+  /** The values that memory answers. */
+  readonly found: Map<string, Entry>;
+  /** The keys that are read from KV. */
+  readonly due: readonly string[];
+  /** The keys that are beyond a bound, so that they have no value in this answer. */
+  readonly unread: ReadonlySet<string>;
+  /** How many of the keys that are read are charged to the budget of those who chose them. */
+  readonly charged: number;
+};
+
+/** Decides for each key whether memory answers it, KV is read, or a bound leaves it out. */
+function sortKeys(
+  cache: KvCache,
+  keys: readonly string[],
   {
-    chosenBy,
+    nowMs,
     maxNewKeys = unlimited,
     maxReadKeys = unlimited,
     mustBeCurrent = false,
     ...maxAges
-  }: Omit<ReadOptions, "chosenBy"> & { readonly chosenBy: ChosenBy },
-): Promise<Result<KvValues, string>> {
-  const { cache, now, trace } = ports;
-  const nowMs = now().getTime();
+  }: ChosenOptions & { readonly nowMs: number },
+): SortedKeys {
   // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
   const isDoubted = mustBeCurrent && cache.health.failure !== null;
   const found = new Map<string, Entry>();
@@ -136,18 +170,7 @@ async function readMissing(
     else wanted.push(key);
   }
   const charged = [...added].filter((key) => !unread.has(key)).length;
-  if (charged > 0 && budgetOf(cache, chosenBy)?.take(charged, nowMs) === false) {
-    return chosenBy === "claim" ? ok(freshValues(new Map())) : err(budgetSpent);
-  }
-  const due = [...[...missing].filter(isShared), ...wanted];
-  const noneRead: Refreshed = { entries: new Map(), stale: cache.health.failure };
-  const read = due.length === 0 ? ok(noneRead) : await refresh(ports, due, { chosenBy, mustBeCurrent });
-  if (!read.ok) return read;
-  const { entries, stale } = read.value;
-  for (const [key, entry] of entries) found.set(key, entry);
-  for (const [key, entry] of found) remember(cache, { key, entry, chosenBy });
-  if (stale !== null) trace.kvFailure = stale;
-  return ok({ textOf: (key) => found.get(key)?.text ?? null, stale, unread, chosenBy });
+  return { found, due: [...[...missing].filter(isShared), ...wanted], unread, charged };
 }
 
 /** The fast path of a warm request. Null unless known users chose all of the keys, all values are current, and KV answers. */
