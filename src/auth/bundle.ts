@@ -42,7 +42,7 @@ export function parseToken(text: string): Result<Token, "malformed"> {
   const texts = text.slice(bundlePrefix.length).split("~", MAX_PARTS + 1);
   const parts = texts.map(parsePart).filter((part) => part !== null);
   const whole = parts.length === texts.length && parts.length <= MAX_PARTS;
-  const distinct = parts.every(({ pod }, index) => parts.findIndex((part) => part.pod === pod) === index);
+  const distinct = new Set(parts.map(({ pod }) => pod)).size === parts.length;
   return whole && distinct ? ok({ kind: "bundle", parts }) : err("malformed");
 }
 

@@ -1,13 +1,12 @@
 import * as v from "valibot";
+import { isObject } from "../lib/json.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 
 /** The limit keeps the directory record small, because every isolate reads it twice a minute. */
 export const maxAliases = 1_000;
 
 const isNames = (input: unknown): boolean =>
-  typeof input === "object" &&
-  input !== null &&
-  !Array.isArray(input) &&
+  isObject(input) &&
   Object.entries(input).every((names) =>
     names.every((name) => typeof name === "string" && parseRepositoryName(name).ok),
   );

@@ -29,10 +29,12 @@ export type Served = { readonly id: PodId; readonly moving: Moving | null };
  */
 export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Served {
   if (move === undefined) return { id: pod, moving: null };
-  const isMoved = move.phase === "switch" || move.phase === "settle";
-  const [serving, other] = isMoved ? [move.to, pod] : [pod, move.to];
+  const [serving, other] = isSwitched(move) ? [move.to, pod] : [pod, move.to];
   return { id: serving, moving: { prefix, phase: move.phase, since: move.since, other } };
 }
+
+/** Whether the new Pod serves reads. */
+export const isSwitched = ({ phase }: Pick<Moving, "phase">): boolean => phase === "switch" || phase === "settle";
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */
 export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";

@@ -1,10 +1,10 @@
 import { ok, type Result } from "../lib/result.ts";
 import type { Digest } from "../oci/digest.ts";
-import { MAX_PREFIX_COMPONENTS, type Prefix, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
+import { MAX_PREFIX_COMPONENTS, prefixesOf, type RepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type Renamed, renamed } from "./aliases.ts";
 import { type Directory, directoryFailure, type Pod } from "./directory.ts";
-import { blocksKey, directoryKey, nameIn, routeKey } from "./keys.ts";
+import { blocksKey, directoryKey, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
 import { type Moving, servedBy } from "./moves.ts";
 import { parseOnce } from "./parsed-records.ts";
@@ -185,12 +185,13 @@ function assignmentOf(
   { record, textOf }: Found,
 ): Result<Assigned, DirectoryFailure> {
   const alias = renamed(record, name);
-  for (const key of prefixesOf(alias?.to ?? name, depthOf(record)).map(routeKey)) {
+  for (const prefix of prefixesOf(alias?.to ?? name, depthOf(record))) {
+    const key = routeKey(prefix);
     const stored = { text: textOf(key), schema: assignmentRecord };
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
-    if (assignment.value !== null)
-      return ok({ renamed: alias, assignment: assignment.value, ...servedBy(nameIn(key) as Prefix, assignment.value) });
+    const { value } = assignment;
+    if (value !== null) return ok({ renamed: alias, assignment: value, ...servedBy(prefix, value) });
   }
   return ok({ renamed: alias, assignment: null, id: record?.default ?? null, moving: null });
 }

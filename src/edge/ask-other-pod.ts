@@ -1,11 +1,12 @@
 import { grantFor, type PodGrant, withoutSubject } from "../auth/grant.ts";
-import type { Moving } from "../directory/moves.ts";
+import { isSwitched, type Moving } from "../directory/moves.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
 import { covers, isRead, requiredAccess } from "../oci/scope.ts";
 import { passPod } from "../pods/gate.ts";
+import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
@@ -40,8 +41,8 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
  * and the client gets the failure instead.
  */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
-  const isAfterSwitch = moving?.phase === "switch" || moving?.phase === "settle";
-  return isAfterSwitch && (found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error));
+  if (moving === null || !isSwitched(moving)) return false;
+  return found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error);
 }
 
 /**
@@ -109,7 +110,7 @@ async function grantThere(
   endpoint: Item,
   { token }: Context,
   { pod, services }: { readonly pod: Authorized["pod"]; readonly services: Services },
-): Promise<Result<PodGrant, Extract<Reply, { readonly ok: false }>["error"]>> {
+): Promise<Result<PodGrant, Refusal>> {
   if (token === null) return ok({ kind: "open" });
   const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, withoutSubject(services));
   if (!grant.ok) return grant;

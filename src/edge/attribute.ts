@@ -23,7 +23,12 @@ export function attribute(
   return {
     ...(pod === undefined ? {} : { pod }),
     ...(reply.ok ? reply.value : refuse(reply.error, { ...challenger, access: accessList(requiredAccess(endpoint)) })),
-    endpoint: endpoint.kind,
-    ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),
+    ...aboutEndpoint(endpoint),
   };
 }
+
+/** What the log says about a request because of its endpoint. */
+export const aboutEndpoint = (endpoint: Endpoint): Pick<AttributedAnswer, "endpoint" | "repository" | "digest"> => ({
+  endpoint: endpoint.kind,
+  ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),
+});

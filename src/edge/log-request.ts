@@ -2,12 +2,11 @@ import { readClient } from "../directory/clients.ts";
 import { announcedBytes, contentLength } from "../net/headers.ts";
 import type { BodyEnd } from "../net/move-body.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
-import { digestOf, hasRepository } from "../oci/endpoint.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { isRead } from "../oci/scope.ts";
 import { type Asker, plainText, type RequestRecord, redactPath, type Trace } from "../telemetry/log-line.ts";
 import { drawSample, type Sampling } from "../telemetry/sample.ts";
-import type { AttributedAnswer } from "./attribute.ts";
+import { type AttributedAnswer, aboutEndpoint } from "./attribute.ts";
 
 type Logged = {
   readonly request: Request;
@@ -115,9 +114,6 @@ export function clientLeft({ method }: Request, url: URL | null): AttributedAnsw
   return {
     response: new Response(null, { status: 499 }),
     outcome: "client-left",
-    endpoint: endpoint?.ok === true ? endpoint.value.kind : "unknown",
-    ...(endpoint?.ok === true && hasRepository(endpoint.value)
-      ? { repository: endpoint.value.name, digest: digestOf(endpoint.value) }
-      : {}),
+    ...(endpoint?.ok === true ? aboutEndpoint(endpoint.value) : { endpoint: "unknown" }),
   };
 }

@@ -50,20 +50,16 @@ export function podRequest(
  * Makes a read that shows whether a Pod's service is there. A service that is there answers quickly, with any status. The read contains nothing from a
  * client.
  */
-export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest => ({
-  url: service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token,
-  method: "GET",
-  headers: new Headers({ "Accept-Encoding": "identity" }),
-  body: null,
-  bodyBytes: 0,
-  deadlineMs: registryDeadlineMs(base),
-});
+export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest =>
+  pingOf(service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token);
 
 /** Makes a read that shows whether a Pod's gateway is there. */
-export const gatewayPing = ({ url }: NonNullable<Pod["gateway"]>): FetchRequest => ({
-  url: `${url}/-/health`,
+export const gatewayPing = ({ url }: NonNullable<Pod["gateway"]>): FetchRequest => pingOf(`${url}/-/health`);
+
+const pingOf = (url: string): FetchRequest => ({
+  url,
   method: "GET",
-  headers: new Headers(),
+  headers: new Headers({ "Accept-Encoding": "identity" }),
   body: null,
   bodyBytes: 0,
   deadlineMs: registryDeadlineMs(base),

@@ -1,6 +1,7 @@
 /** Replaces the name of a cloud in a condition of a topology by the cloud's CIDRs, so that KV and the Worker know only CIDRs. Pure. */
 import * as v from "valibot";
 import { cidrsOf, rangesOf } from "../lib/address-ranges.ts";
+import { isObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { CloudFile, CloudFiles } from "./cloud-files.ts";
 import { cloudNames } from "./cloud-formats.ts";
@@ -57,8 +58,7 @@ function* conditionsIn(input: unknown): Generator<readonly [Path, Members]> {
   }
 }
 
-const isMapping = (value: unknown): value is Members =>
-  typeof value === "object" && value !== null && !Array.isArray(value);
+const isMapping = (value: unknown): value is Members => isObject(value);
 const membersOf = (value: unknown): Members => (isMapping(value) ? value : {});
 
 const wrong = (member: string, text: string): Result<never, readonly Mistake[]> =>

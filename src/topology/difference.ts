@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from "node:util";
 import * as v from "valibot";
 import { kindOf, type RecordKind } from "../directory/keys.ts";
 import { directoryRecord, podRecord } from "../directory/records.ts";
-import { parseJson } from "../lib/json.ts";
+import { isObject, parseJson } from "../lib/json.ts";
 
 /** A record as it is in KV. */
 export type LiveRecord = { readonly key: string; readonly text: string };
@@ -36,7 +36,7 @@ function saysAlready(key: string, text: string, wanted: object): boolean {
 
 function unstamped(key: string, json: unknown): unknown {
   const record = withDefaults(key, json);
-  if (typeof record !== "object" || record === null || Array.isArray(record)) return record;
+  if (!isObject(record)) return record;
   return Object.fromEntries(Object.entries(record).filter(([name]) => !stampMembers.has(name)));
 }
 
