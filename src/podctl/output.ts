@@ -45,8 +45,11 @@ export const inOneLine = (text: string): string =>
 
 /** Formats `1234567` as `1,234,567`, whatever the machine's language is. */
 export const count = (number: number): string => number.toLocaleString("en-US");
-/** Returns a number with its noun, such as `1 key` or `2 keys`. */
-export const counted = (number: number, noun: string): string => `${count(number)} ${noun}${number === 1 ? "" : "s"}`;
+/** Returns a number with its noun, such as `1 key`, `2 keys` or `2 repositories`. */
+export const counted = (number: number, noun: string): string =>
+  `${count(number)} ${number === 1 ? noun : pluralOf(noun)}`;
+
+const pluralOf = (noun: string): string => (/[^aeiou]y$/.test(noun) ? `${noun.slice(0, -1)}ies` : `${noun}s`);
 
 type Progress = {
   readonly advance: (steps: number) => void;

@@ -85,6 +85,15 @@ test("GitLab's registry lists only the group's repositories, page by page", asyn
   expect(await listRepositories(registry, group)).toEqual(["acme/app", "acme/team/b"]);
 });
 
+test("if GitLab's registry does not answer with a list, the catalog lists the group", async () => {
+  const registry = await registryOf({
+    "/gitlab/v1/": { body: {}, headers: { "Gitlab-Container-Registry-Version": "4.20.0" } },
+    "/gitlab/v1/repository-paths/acme/repositories/list/?n=1000": { body: { error: "odd" } },
+    "/v2/_catalog?n=1000": { body: { repositories: ["acme/app"] } },
+  });
+  expect(await listRepositories(registry, group)).toEqual(["acme/app"]);
+});
+
 test("if GitLab's registry does not list the group, the catalog does", async () => {
   const registry = await registryOf({
     "/gitlab/v1/": { body: {}, headers: { "Gitlab-Container-Registry-Version": "4.20.0" } },

@@ -2,7 +2,7 @@ import { globSync, readFileSync } from "node:fs";
 import { afterEach, expect, test, vi } from "vitest";
 import { parse } from "yaml";
 import { formatSteps } from "../../src/podctl/explain/step.ts";
-import { note, print, printJson, startProgress } from "../../src/podctl/output.ts";
+import { counted, note, print, printJson, startProgress } from "../../src/podctl/output.ts";
 import { formatTopology } from "../../src/topology/export.ts";
 
 const { isTTY } = process.stderr;
@@ -105,6 +105,16 @@ test("output: escaped characters leave JSON and YAML with the same meaning", () 
     expect([json, yaml].join("")).not.toMatch(unsafe);
     expect([JSON.parse(json), parse(yaml)]).toEqual([{ text }, { text, end: true }]);
   }
+});
+
+test("output: a number has its noun in the right form", () => {
+  const nouns = ["key", "repository", "tagged repository"];
+  expect(nouns.map((noun) => counted(1, noun))).toEqual(["1 key", "1 repository", "1 tagged repository"]);
+  expect(nouns.map((noun) => counted(2_000, noun))).toEqual([
+    "2,000 keys",
+    "2,000 repositories",
+    "2,000 tagged repositories",
+  ]);
 });
 
 test("output: only output.ts writes to the terminal", () => {

@@ -9,7 +9,7 @@ import { inOneLine } from "../output.ts";
 import { readBytes } from "./http-exchange.ts";
 import { pullScope } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
-import { isOutage, pausesMs, type Registry } from "./registry.ts";
+import { isOutage, pausesMs, placeOf, type Registry } from "./registry.ts";
 
 export type Both = { readonly source: Registry; readonly target: Registry };
 
@@ -61,15 +61,13 @@ async function startUpload(
   });
   if (answer.status === 201) return "mounted";
   const { location } = answer.headers;
-  const { registry } = target.pod;
-  if (answer.status !== 202 || location === undefined || !URL.canParse(location, registry)) {
+  const place = location === undefined ? null : placeOf(location, target.pod);
+  if (answer.status !== 202 || place === null) {
     throw new CliFailure(
       `Pod "${target.pod.id}" answers ${answer.status} to an upload in "${name}": ${textOf(answer.bytes)}`,
     );
   }
-  // A registry may be configured with the edge's host name and put it into the Location, so we take only the path and the query.
-  const { pathname, search } = new URL(location, registry);
-  return pathname + search;
+  return place;
 }
 
 type Streaming = { readonly name: RepositoryName; readonly digest: Digest; readonly place: string };

@@ -1,11 +1,10 @@
 /** Copies the manifests of one repository, each with all that it names. */
-import { createHash } from "node:crypto";
-import { type Digest, parseDigest } from "../../oci/digest.ts";
+import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { type Both, copyBlob, pushScope, textOf } from "./copy-blob.ts";
 import type { Limit } from "./limit.ts";
-import type { NamedBlob } from "./manifest-parts.ts";
+import { digestOf, indexType, type NamedBlob } from "./manifest-parts.ts";
 import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
 
 /** What has been copied so far. */
@@ -131,12 +130,6 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<
     }
     return true;
   });
-}
-const indexType = "application/vnd.oci.image.index.v1+json";
-
-function digestOf(bytes: Uint8Array): Digest | null {
-  const parsed = parseDigest(`sha256:${createHash("sha256").update(bytes).digest("hex")}`);
-  return parsed.ok ? parsed.value : null;
 }
 
 /**

@@ -1,7 +1,7 @@
 /** Finds out what the copy of a repository lacks and what it must lose, and describes the differences in words. Pure. */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
-import { fallbackTag, isFallbackTag, type Snapshot } from "./snapshot.ts";
+import { fallbackTag, isFallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";
 
 /** What must be done at the target, so that it holds what the source holds. */
 export type Work = {
@@ -70,12 +70,7 @@ export function differencesOf(
       .filter((digest) => !target.manifests.has(digest))
       .map((digest) => `${name}@${digest} is at ${from} and not at ${to}`),
     ...[...new Set([...source.referrers.keys(), ...target.referrers.keys()])].flatMap((digest) => {
-      const [one, other] = [source, target].map(({ referrers }) =>
-        (referrers.get(digest) ?? [])
-          .map((each) => each.digest)
-          .toSorted()
-          .join(" "),
-      );
+      const [one, other] = [source, target].map(({ referrers }) => textOfReferrers(referrers.get(digest) ?? []));
       return one === other
         ? []
         : [`the referrers of ${name}@${digest} are ${one || "none"} at ${from} and ${other || "none"} at ${to}`];

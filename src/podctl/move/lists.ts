@@ -1,11 +1,12 @@
 /** What a registry lists: repositories, tags and referrers. */
-import { parseJsonObject } from "../../lib/json.ts";
+import type { Pod } from "../../directory/directory.ts";
+import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { parseTag, type Tag } from "../../oci/reference.ts";
 import { type Prefix, parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
-import type { Answer, Registry } from "./registry.ts";
+import { type Answer, placeOf, type Registry } from "./registry.ts";
 
 /** A group's repositories are those below its prefix, without those of a deeper assignment. */
 export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
@@ -51,8 +52,10 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   const path = `/gitlab/v1/repository-paths/${prefix}/repositories/list/?n=${pageEntries}`;
   for await (const answer of pages(registry, path, scopes)) {
     if (answer.status !== 200) return null;
-    const listed: unknown = JSON.parse(new TextDecoder().decode(answer.bytes));
-    names.push(...(Array.isArray(listed) ? listed.map((each) => String(Object(each)["path"] ?? "")) : []));
+    const listed = parseJson(new TextDecoder().decode(answer.bytes));
+    // An answer that is not a list would look like a group without repositories.
+    if (!Array.isArray(listed)) return null;
+    names.push(...listed.map((each) => String(Object(each)["path"] ?? "")));
   }
   return names;
 }
@@ -103,17 +106,15 @@ async function* pages(registry: Registry, first: string, scopes: readonly Access
     seen.add(path);
     const answer: Answer = await registry.ask({ path, scopes });
     yield answer;
-    const next: string | null = nextOf(answer, registry.pod.registry);
+    const next: string | null = nextOf(answer, registry.pod);
     path = next !== null && !seen.has(next) ? next : null;
   }
 }
 
-function nextOf({ headers }: Answer, origin: string): string | null {
+function nextOf({ headers }: Answer, pod: Pod): string | null {
   const link = [headers["link"] ?? []].flat().join(", ");
   const [, target] = /<([^>]*)>\s*;[^,]*rel="?next"?/.exec(link) ?? [];
-  if (target === undefined || !URL.canParse(target, origin)) return null;
-  const { pathname, search } = new URL(target, origin);
-  return pathname + search;
+  return target === undefined ? null : placeOf(target, pod);
 }
 
 const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>

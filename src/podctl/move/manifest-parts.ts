@@ -1,4 +1,5 @@
 /** What a manifest names. Pure. Unlike the edge, which proves nothing by a manifest that is odd in any way, a move copies all that it can read. */
+import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
@@ -15,6 +16,15 @@ export type ManifestParts = {
 
 const nothing: ManifestParts = { blobs: [], children: [], subject: null };
 const manifestType = /manifest|index/i;
+
+export const indexType = "application/vnd.oci.image.index.v1+json";
+
+/** Returns the digest of a manifest's bytes. */
+export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sha256"): Digest {
+  const digest = parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
+  if (!digest.ok) throw new Error("a hash is a digest");
+  return digest.value;
+}
 
 /** Reads each kind of manifest: images, indexes, artifacts, and docker's first schema. */
 export function partsOf(bytes: Uint8Array): ManifestParts {

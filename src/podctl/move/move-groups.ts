@@ -123,7 +123,7 @@ export async function showStatus(target: Target, prefixes: Prefixes, { state, js
   );
   if (json) return printJson(all);
   for (const { prefix, pod, move, repositoriesCopied } of all) {
-    const saved = `${counted(repositoriesCopied, "repository").replace("repositorys", "repositories")} copied by this folder's moves`;
+    const saved = `${counted(repositoriesCopied, "repository")} copied by this folder's moves`;
     if (move === null) print(`${prefix} is at ${pod}, and is not being moved.`);
     else print(`${prefix} is being moved from ${pod} to ${move.to}: ${move.phase} since ${move.since}; ${saved}.`);
   }

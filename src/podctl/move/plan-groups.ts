@@ -5,7 +5,6 @@ import { advice, type Check } from "../doctor/findings.ts";
 import { CliFailure } from "../failure.ts";
 import { count, counted, print, printJson, startProgress } from "../output.ts";
 import type { Target } from "../target/target.ts";
-import type { Group } from "./lists.ts";
 import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, type Prefixes } from "./open-group.ts";
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, userAt } from "./open-move.ts";
 import { readAssignment } from "./phases.ts";
@@ -23,7 +22,7 @@ export async function planMove(
       const group = await readGroup(opened.kv, prefix);
       const checks = await checkBoth(opened, { from, to: options.to });
       const isReady = checks.every(({ status }) => status !== "finding");
-      const plan = isReady ? await planOne(opened, { ...options, from, group, sizes: true }) : null;
+      const plan = isReady ? await planUnmoved(opened, { from, to: options.to, group, jobs: options.jobs }) : null;
       return { prefix, from, to: options.to, plan, checks };
     }),
   );
@@ -47,7 +46,7 @@ function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
   const { repositories, tags, manifests, toCopy, inTheWay } = plan;
   return [
     `${prefix} moves from ${from} to ${to}.`,
-    `  ${from} has ${counted(repositories, "tagged repository").replace("repositorys", "repositories")}, ${counted(tags, "tag")}, ${counted(manifests, "manifest")}`,
+    `  ${from} has ${counted(repositories, "tagged repository")}, ${counted(tags, "tag")}, ${counted(manifests, "manifest")}`,
     `  to copy: ${counted(toCopy.tags, "tag")}, ${counted(toCopy.manifests, "manifest")}, at most ${count(toCopy.bytes)} bytes`,
     ...inTheWayLines(inTheWay, to),
   ];
@@ -63,15 +62,25 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-async function planOne(
+/** Opens both registries for a plan, because no move has opened them. */
+async function planUnmoved(
   opened: MoveTarget,
-  { from, to, group, jobs, sizes }: MoveOptions & { from: PodId; to: PodId; group: Group; sizes: boolean },
+  { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
 ): Promise<GroupPlan> {
   const both = await openBoth(opened, { from, to }, { named: to, jobs });
-  const progress = startProgress(`${group.prefix}: repositories looked at`, null);
-  const plan = await planGroup({ ...both, group, jobs, sizes, onRepository: () => progress.advance(1) });
+  try {
+    return await planOne({ ...both, group, jobs, sizes: true });
+  } finally {
+    closeBoth(both);
+  }
+}
+
+type Planning = Omit<Parameters<typeof planGroup>[0], "onRepository">;
+
+async function planOne(planning: Planning): Promise<GroupPlan> {
+  const progress = startProgress(`${planning.group.prefix}: repositories looked at`, null);
+  const plan = await planGroup({ ...planning, onRepository: () => progress.advance(1) });
   progress.end();
-  closeBoth(both);
   return plan;
 }
 
@@ -84,14 +93,14 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
 /** Refuses to begin a move if a check of either Pod has a finding, or if tags of the target are in the way and --overwrite is not given. */
 export async function refuseUnready(
   opened: MoveTarget,
-  { way, group, ports }: OpenedGroup,
+  { way, group, both, ports }: OpenedGroup,
   options: MoveOptions,
 ): Promise<void> {
   const checks = await checkBoth(opened, way);
   const findings = findingLines(checks);
   if (findings.length > 0)
     throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
-  const { inTheWay } = await planOne(opened, { ...options, ...way, group, sizes: false });
+  const { inTheWay } = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
   if (inTheWay.length > 0 && !options.overwrite)
     throw new CliFailure([`${ports.prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));
 }

@@ -93,6 +93,16 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
 }
 
 /**
+ * Returns the path and the query of a place that a registry names in `Link` or `Location`. Its host is left out, because a registry may be configured with
+ * the edge's host name. Null if the text is not a URL.
+ */
+export function placeOf(text: string, { registry }: Pod): string | null {
+  if (!URL.canParse(text, registry)) return null;
+  const { pathname, search } = new URL(text, registry);
+  return pathname + search;
+}
+
+/**
  * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from hosts that podctl reaches but
  * the Pod does not. We send no token, because the storage must not see it.
  */

@@ -1,11 +1,12 @@
 /** Removes tags and manifests from a registry. */
-import { createHash, randomUUID } from "node:crypto";
+import { randomUUID } from "node:crypto";
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
 import { pushScope, textOf } from "./copy-blob.ts";
+import { digestOf, indexType } from "./manifest-parts.ts";
 import type { Answer, Registry } from "./registry.ts";
 
 const deleteScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push", "delete"] });
@@ -37,11 +38,8 @@ export async function removeTag(registry: Registry, name: RepositoryName, tag: T
   const headers = { "Content-Type": indexType };
   const put = await registry.ask({ method: "PUT", path, scopes: [pushScope(name)], headers, body: bytes });
   if (put.status !== 201) throw refusedDelete(registry, `${name}:${tag}`, put);
-  const digest = `sha256:${createHash("sha256").update(bytes).digest("hex")}` as Digest;
-  await removeManifest(registry, name, digest);
+  await removeManifest(registry, name, digestOf(bytes));
 }
-
-const indexType = "application/vnd.oci.image.index.v1+json";
 
 const refusedDelete = ({ pod }: Registry, what: string, { status, bytes }: Answer): CliFailure =>
   new CliFailure(

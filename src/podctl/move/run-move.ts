@@ -188,6 +188,6 @@ export async function giveUp(ports: MovePorts, way: Way): Promise<void> {
 /** Ends a move that has settled: from now on only the new Pod has the group. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
 export async function endSettled(ports: MovePorts, way: Way, mustBeSeen: boolean): Promise<void> {
   await enter(ports, way, { pod: way.to, move: null });
-  ports.say(`${ports.prefix}: ${way.to} has it alone`);
+  ports.say(`${ports.prefix}: only ${way.to} has it now`);
   if (mustBeSeen) await waitUntilSeen(ports);
 }

@@ -6,7 +6,7 @@ import { mediaTypeOf } from "../../oci/manifest-types.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { listReferrers, listTags, pullScope, type Referrer, refused } from "./lists.ts";
-import { type ManifestParts, partsOf } from "./manifest-parts.ts";
+import { digestOf, indexType, type ManifestParts, partsOf } from "./manifest-parts.ts";
 import type { Registry } from "./registry.ts";
 
 export type Snapshot = {
@@ -37,7 +37,7 @@ export type Manifest = ManifestHead & { readonly bytes: Uint8Array; readonly par
 
 const accept = [
   "application/vnd.oci.image.manifest.v1+json",
-  "application/vnd.oci.image.index.v1+json",
+  indexType,
   "application/vnd.docker.distribution.manifest.v2+json",
   "application/vnd.docker.distribution.manifest.list.v2+json",
   "application/vnd.oci.artifact.manifest.v1+json",
@@ -71,11 +71,8 @@ export async function getManifest(
   if (answer.status === 404) return null;
   if (answer.status !== 200) throw refused(registry, `"${name}:${reference}"`, answer.status);
   const { bytes } = answer;
-  const algorithm = reference.startsWith("sha512:") ? "sha512" : "sha256";
-  const digest = parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
-  if (!digest.ok) throw new Error("a hash is a digest");
   return {
-    digest: digest.value,
+    digest: digestOf(bytes, reference.startsWith("sha512:") ? "sha512" : "sha256"),
     type: mediaTypeOf(answer.headers["content-type"] ?? null),
     bytes,
     parts: partsOf(bytes),
@@ -160,15 +157,17 @@ export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string 
   for (const [tag, digest] of [...tags].sort(byFirst)) hash.update(`${tag} ${digest}\n`);
   for (const digest of [...manifests].sort()) hash.update(`${digest}\n`);
   for (const [digest, own] of [...referrers].sort(byFirst)) {
-    hash.update(
-      `${digest} ${own
-        .map((each) => each.digest)
-        .toSorted()
-        .join(" ")}\n`,
-    );
+    hash.update(`${digest} ${textOfReferrers(own)}\n`);
   }
   return hash.digest("hex");
 }
+
+/** Names referrers in one order, so that two lists of them can be compared. */
+export const textOfReferrers = (referrers: readonly Referrer[]): string =>
+  referrers
+    .map(({ digest }) => digest)
+    .toSorted()
+    .join(" ");
 
 const byFirst = ([one]: readonly [string, unknown], [other]: readonly [string, unknown]): number =>
   one < other ? -1 : one > other ? 1 : 0;

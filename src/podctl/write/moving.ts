@@ -1,18 +1,15 @@
 /** Keeps other writers of the directory away from a group that is being moved. */
-import * as v from "valibot";
 import { kindOf, nameIn } from "../../directory/keys.ts";
-import { type AssignmentRecord, assignmentRecord } from "../../directory/records.ts";
+import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-
-const record = v.pipe(v.string(), v.parseJson(), assignmentRecord);
 
 /** The assignment in this record's text, if its group is being moved. Null for any other record. */
 export function movingIn(key: string, text: string | null): AssignmentRecord | null {
   // We search the text before we parse it, because a directory may have a million assignments, and most groups are not being moved.
   if (kindOf(key) !== "route" || text === null || !text.includes('"move"')) return null;
-  const parsed = v.safeParse(record, text);
-  return parsed.success && parsed.output.move !== undefined ? parsed.output : null;
+  const parsed = parseRecord(key, text, assignmentRecord);
+  return parsed.ok && parsed.value.move !== undefined ? parsed.value : null;
 }
 
 export const describeMoving = (key: string, { pod, move }: AssignmentRecord): string =>
