@@ -20,26 +20,14 @@ type Asked = {
 
 /** An upload that the gateway itself makes at its registry, with the token of an order. */
 export class RegistryUpload {
-  readonly #order: MountOrder;
-  readonly #config: GatewayConfig;
+  readonly order: MountOrder;
+  readonly config: GatewayConfig;
   #place: Place;
 
   private constructor(order: MountOrder, config: GatewayConfig, place: Place) {
-    this.#order = order;
-    this.#config = config;
+    this.order = order;
+    this.config = config;
     this.#place = place;
-  }
-
-  /** Whether the repository has the blob already, and the order's token may read it there. A registry looks for a blob before it redirects to its storage. */
-  static async isThere(order: MountOrder, config: GatewayConfig, signal: AbortSignal): Promise<boolean> {
-    const { repository, digest } = order;
-    const target = `/v2/${repository}/blobs/${digest}`;
-    const answer = await new RegistryUpload(order, config, { path: target, query: "" }).#ask({
-      method: "HEAD",
-      target,
-      signal,
-    });
-    return answer.ok && [200, 302, 307].includes(answer.value.status) && (answer.value.digest ?? digest) === digest;
   }
 
   /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */
@@ -50,7 +38,7 @@ export class RegistryUpload {
   ): Promise<Result<RegistryUpload, string>> {
     const path = `/v2/${order.repository}/blobs/uploads/`;
     const upload = new RegistryUpload(order, config, { path, query: "" });
-    const answer = await upload.#ask({ method: "POST", target: path, signal });
+    const answer = await askRegistry(upload, { method: "POST", target: path, signal });
     if (!answer.ok) return answer;
     if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to a new upload`);
     const isBegun = upload.#goOn("POST", answer.value);
@@ -62,7 +50,7 @@ export class RegistryUpload {
    * cancelled after it. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
-    const answer = await this.#ask({ method: "PATCH", target: this.#target(), body, signal });
+    const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });
     if (!answer.ok) return answer;
     if (answer.value.status !== 202) return err(`the registry answered ${answer.value.status} to the blob's bytes`);
     return this.#goOn("PATCH", answer.value)
@@ -72,8 +60,8 @@ export class RegistryUpload {
 
   /** Ends the upload. The registry checks that the bytes have the digest. */
   async finish(signal: AbortSignal): Promise<Result<null, string>> {
-    const { digest } = this.#order;
-    const answer = await this.#ask({ method: "PUT", target: this.#target({ digest }), signal });
+    const { digest } = this.order;
+    const answer = await askRegistry(this, { method: "PUT", target: this.#target({ digest }), signal });
     if (!answer.ok) return answer;
     const isWhole = answer.value.status === 201 && (answer.value.digest ?? digest) === digest;
     return isWhole ? ok(null) : err(`the registry answered ${answer.value.status} to the blob's digest`);
@@ -84,7 +72,7 @@ export class RegistryUpload {
    * Otherwise the upload stays until the registry purges it, like an upload that a client has broken off. It never becomes a blob.
    */
   async cancel(signal: AbortSignal): Promise<void> {
-    await this.#ask({ method: "DELETE", target: this.#target(), signal });
+    await askRegistry(this, { method: "DELETE", target: this.#target(), signal });
   }
 
   #target(added: Readonly<Record<string, string>> = {}): string {
@@ -94,36 +82,48 @@ export class RegistryUpload {
 
   /** Remembers where the upload goes on, as an answer's `Location` says. False if the `Location` is missing or does not belong to this upload. */
   #goOn(method: "POST" | "PATCH", { status, location }: Answer): boolean {
-    const { repository: name, edge, registry } = this.#order;
+    const { repository: name, edge, registry } = this.order;
     const about = { name, query: "" };
     const endpoint: RegistryEndpoint =
       method === "POST"
         ? { kind: "upload-start", method, digest: null, mount: null, ...about }
         : { kind: "upload", method, upload: "", ...about };
-    const registries = [this.#config.registry, registry];
+    const registries = [this.config.registry, registry];
     const target =
       location === null ? null : readRegistryLocation(location, status, { registries, endpoint, edgeOrigin: edge });
     if (target === null || target.endpoint.kind !== "upload") return false;
     this.#place = target;
     return true;
   }
+}
 
-  async #ask({ method, target, body, signal }: Asked): Promise<Result<Answer, string>> {
-    const { token, edge } = this.#order;
-    const { host, protocol } = new URL(edge);
-    const headers = {
-      "Accept-Encoding": "identity",
-      "X-Forwarded-Host": host,
-      "X-Forwarded-Proto": protocol.slice(0, -1),
-      ...(body === undefined ? {} : { "Content-Type": "application/octet-stream" }),
-      ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
-    };
-    const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
-    const answer = await send(this.#config.registry + target, sent);
-    if (answer === null) return err(`the registry gave no answer to a ${method}`);
-    // We drop the answer's body. It is empty, or an error that the client does not see.
-    answer.resume();
-    const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
-    return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });
-  }
+type Ordered = { readonly order: MountOrder; readonly config: GatewayConfig };
+
+/** Whether the repository has the blob already, and the order's token may read it there. A registry looks for a blob before it redirects to its storage. */
+export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
+  const { repository, digest } = ordered.order;
+  const answer = await askRegistry(ordered, { method: "HEAD", target: `/v2/${repository}/blobs/${digest}`, signal });
+  return answer.ok && [200, 302, 307].includes(answer.value.status) && (answer.value.digest ?? digest) === digest;
+}
+
+async function askRegistry(
+  { order, config }: Ordered,
+  { method, target, body, signal }: Asked,
+): Promise<Result<Answer, string>> {
+  const { token, edge } = order;
+  const { host, protocol } = new URL(edge);
+  const headers = {
+    "Accept-Encoding": "identity",
+    "X-Forwarded-Host": host,
+    "X-Forwarded-Proto": protocol.slice(0, -1),
+    ...(body === undefined ? {} : { "Content-Type": "application/octet-stream" }),
+    ...(token === null ? {} : { Authorization: `Bearer ${token}` }),
+  };
+  const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
+  const answer = await send(config.registry + target, sent);
+  if (answer === null) return err(`the registry gave no answer to a ${method}`);
+  // We drop the answer's body. It is empty, or an error that the client does not see.
+  answer.resume();
+  const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
+  return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });
 }

@@ -6,7 +6,7 @@ import { MAX_ORDER_CHARACTERS, type MountOrder, type mountLimits, openOrder } fr
 import type { GatewayConfig } from "./config.ts";
 import type { CopyBounds } from "./copy-bounds.ts";
 import { openSource, parseSourceUrl } from "./mount-source.ts";
-import { RegistryUpload } from "./registry-upload.ts";
+import { isThere, RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
 const orderMs = 10_000;
@@ -127,7 +127,7 @@ async function copyBlob(
   const signal = AbortSignal.any([late, left]);
   const url = parseSourceUrl(order.url, config.plainHttp);
   if (!url.ok) return err(`the order's URL ${url.error}`);
-  if (await RegistryUpload.isThere(order, config, signal)) return ok(0);
+  if (await isThere({ order, config }, signal)) return ok(0);
   const source = await openSource(url.value, { maxBytes, signal });
   if (!source.ok) return source;
   const { pieces, failure, copiedBytes, close } = source.value;
