@@ -26,6 +26,16 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
   const seen = (method: string): number =>
     stage.stack.seen("pod-a", "registry").filter((request) => request.method === method).length;
 
+  /** Lets the registry hang, and waits until the push has ended. `ms` counts from the end of the hang. */
+  async function endAfterHang(pushed: ReturnType<Docker["attempt"]>) {
+    await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
+    await sleep(hangMs);
+    await stage.stack.setFault("pod-a", "registry", { mode: "none" });
+    const backAtMs = performance.now();
+    const { code, stderr } = await pushed;
+    return { code, stderr, ms: performance.now() - backAtMs };
+  }
+
   // A registry that hangs loses what it is asked for, and the next requests after these are lost. docker repeats a layer, but not an image's config and
   // manifest, which come last. The edge does not repeat them either, because writes are sent once.
   it.each([
@@ -40,12 +50,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
       stage.stack.clearSeen();
       const pushed = docker.attempt("push", image);
       await expect.poll(() => seen(method), { timeout: 20_000, interval: 2 }).toBeGreaterThanOrEqual(count);
-      await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
-      await sleep(hangMs);
-      await stage.stack.setFault("pod-a", "registry", { mode: "none" });
-      const backAtMs = performance.now();
-      const { code, stderr } = await pushed;
-      const ms = performance.now() - backAtMs;
+      const { code, stderr, ms } = await endAfterHang(pushed);
       console.log(`the push completed ${(ms / 1000).toFixed(1)} s after the registry was back`);
       const lost = stage.stack.seen("pod-a", "registry").filter(({ status }) => status === null);
       console.log(lost.map(({ method, path }) => `${method} ${path.replace(/\?.*/, "?…")}`).join("\n"));
@@ -68,12 +73,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     stage.stack.clearSeen();
     const pushed = docker.attempt("push", image("3"));
     await expect.poll(() => registrySeen().length, { timeout: 20_000, interval: 1 }).toBeGreaterThanOrEqual(before);
-    await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
-    await sleep(hangMs);
-    await stage.stack.setFault("pod-a", "registry", { mode: "none" });
-    const backAtMs = performance.now();
-    const { code, stderr } = await pushed;
-    const ms = performance.now() - backAtMs;
+    const { code, stderr, ms } = await endAfterHang(pushed);
     console.log(`the push ended ${(ms / 1000).toFixed(1)} s after the registry was back`);
     const lost = registrySeen().filter(({ status }) => status === null);
     expect(lost.map(({ method, path }) => `${method} ${path}`)).toContain("PUT /v2/acme/lost/manifests/3");

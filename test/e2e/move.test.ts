@@ -116,7 +116,7 @@ function scenario(from: PodKind, to: PodKind): void {
       expect(there.pulls).toBeGreaterThan(200);
       expect(there.refused).toBeGreaterThan(10);
       expect(there.otherRefusals).toEqual([]);
-      // 38 s stand for the 90 s of a real move, so the limit is less than half of 240 s, and some seconds for a busy machine.
+      // A real move waits 90 s and may refuse writes for 240 s. Here it waits 38 s, so the limit is less than half, with some seconds for a busy machine.
       expect(there.refusedForMs).toBeLessThan(2 * waitSeconds * 1_000 + 40_000);
       expect((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`)).toContain('"phase":"settle"');
 

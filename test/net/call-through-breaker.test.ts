@@ -64,10 +64,10 @@ describe("call through the breaker", () => {
   });
 
   test.each<[string, () => Answer]>([
-    ["refuses it", () => failure("unreachable")],
-    ["never answers it", () => failure("silent")],
-    ["answers it with 503", () => status(503)],
-  ])("a client to whom alone a proxy %s closes the service to no other client", async (_, toAttacker) => {
+    ["refuses only one client", () => failure("unreachable")],
+    ["never answers only one client", () => failure("silent")],
+    ["answers only one client with 503", () => status(503)],
+  ])("a proxy that %s closes the service to no other client", async (_, toAttacker) => {
     const seen = new Set<number | string>();
     for (const endsAtMs = nowMs + 60_000; nowMs < endsAtMs; nowMs += 10) {
       pod = ({ url }) => (url === ping.url ? status(401) : toAttacker());

@@ -52,7 +52,7 @@ describe("renamed repository", () => {
     },
   );
 
-  test("one token serves both names, and a token for the new name alone serves the old one", async () => {
+  test("one token serves both names, and a token for only the new name serves the old one", async () => {
     for (const scopes of [
       ["repository:acme/old:pull", "repository:acme/private:pull"],
       ["repository:acme/private:pull"],
