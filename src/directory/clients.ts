@@ -15,6 +15,9 @@ export type Client = {
   readonly address?: Ip | null;
 };
 
+/** A client about which nothing is known. It fits a condition only if that has no member. */
+export const unknownClient: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
+
 /**
  * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. We read a value
  * only if a condition asks for it, because the first read of `cf` makes workerd parse JSON with about a hundred members.

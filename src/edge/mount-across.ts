@@ -1,6 +1,6 @@
 import { grantFor, issuersOf, jwtOf, withoutSubject } from "../auth/grant.ts";
 import { hasObjectKey } from "../blobs/sign.ts";
-import type { Client } from "../directory/clients.ts";
+import { unknownClient } from "../directory/clients.ts";
 import { resolvePod } from "../directory/resolve.ts";
 import { isObject, parseJsonObject } from "../lib/json.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -64,7 +64,9 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   const source = await authorizeSource(mount, context);
   if (!source.ok) return source;
   const { blob, authorized } = source.value;
-  const stores = await storesOf(blob.digest, unknownPlace, { ...authorized, services });
+  // A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
+  // So only a store without conditions fits.
+  const stores = await storesOf(blob.digest, unknownClient, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
   // The body of the client's request is not for the source.
   const bodyless = new Request(request.url, { headers: request.headers });
@@ -75,12 +77,6 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   if (url === null) return err("the source's next store is the Pod's own");
   return url.ok ? url : err(url.error.text);
 }
-
-/**
- * A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
- * So only a store without conditions fits.
- */
-const unknownPlace: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 
 /** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
