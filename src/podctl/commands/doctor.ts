@@ -1,11 +1,11 @@
-import { Command, InvalidArgumentError } from "commander";
+import { Command } from "commander";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import { checkDepth } from "../doctor/check-depth.ts";
 import { advice, type Check } from "../doctor/findings.ts";
 import { formatChecks } from "../doctor/report.ts";
 import { colors, print, printJson } from "../output.ts";
 import { listPods } from "../target/list-pods.ts";
-import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { edgeOption, openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { openDirectory } from "../target/traced-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean; readonly edge?: URL };
@@ -17,7 +17,7 @@ export function doctorCommand(): Command {
     )
     .argument("[pods...]", "the Pods to check, instead of all Pods")
     .option("--write", "also make the checks that write to the Pod's probe repository and then remove what they wrote")
-    .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
+    .addOption(edgeOption())
     .option("--json", "print the checks as JSON")
     .addHelpText(
       "after",
@@ -59,8 +59,3 @@ name in the command. On the local stack you do not need to set any of these vari
 
 const withAdvice = (check: Check): object =>
   check.status === "finding" ? { ...check, todo: advice[check.finding] } : check;
-
-function parseOrigin(text: string): URL {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
-  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
-}

@@ -5,7 +5,7 @@ import { CliFailure, orFail } from "../failure.ts";
 import { backMove, endMove, makeMove, showStatus } from "../move/move-groups.ts";
 import type { MoveOptions } from "../move/open-group.ts";
 import { planMove } from "../move/plan-groups.ts";
-import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { edgeOption, openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 
 type Options = TargetOptions &
   MoveOptions & {
@@ -40,7 +40,7 @@ export function moveCommand(): Command {
     .option("--state <folder>", "where the state of moves is saved", "moves")
     .option("--overwrite", "remove or overwrite the tags at the new Pod that differ from those of the groups")
     .option("--take-over", "go on with a move that another operator has begun")
-    .option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route", parseOrigin)
+    .addOption(edgeOption())
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")
     .addHelpText(
@@ -59,7 +59,7 @@ these variables.
     )
     .action(async (texts: readonly string[], options: Options) => {
       const prefixes = texts.map((text): Prefix => orFail(parsePrefix(text)));
-      refuseNested(prefixes);
+      refuseRepeated(prefixes);
       const target = await openTarget(options);
       if (options.status) return showStatus(target, prefixes, options);
       if (options.back) return backMove(target, prefixes, options);
@@ -75,7 +75,7 @@ these variables.
 }
 
 /** Refuses a prefix that is named twice, because a group must not be moved twice at the same time. A deeper prefix is another group. */
-function refuseNested(prefixes: readonly Prefix[]): void {
+function refuseRepeated(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
   if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);
 }
@@ -88,9 +88,4 @@ function parseCount(text: string): number {
 function parseSeconds(text: string): number {
   if (/^\d{1,5}(\.\d+)?$/.test(text)) return Number(text);
   throw new InvalidArgumentError("Give a number of seconds, such as 90.");
-}
-
-function parseOrigin(text: string): URL {
-  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
-  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
 }

@@ -1,5 +1,4 @@
 import type { Client } from "../../directory/clients.ts";
-import { clientOf } from "./log-client.ts";
 import { parseLogLine, type Subject } from "./log-line.ts";
 
 type Decide = (subject: Subject, client: Client) => Promise<string>;
@@ -44,10 +43,9 @@ export async function compareTraffic(
       counts[logged.kind] += logged.requests;
       continue;
     }
-    const client = clientOf(line ?? "");
     let differs = false;
     for (const subject of logged.subjects) {
-      const [from, to] = await Promise.all([before(subject, client), after(subject, client)]);
+      const [from, to] = await Promise.all([before(subject, logged.client), after(subject, logged.client)]);
       if (from === to) continue;
       differs = true;
       const move = `${from} → ${to}`;

@@ -1,17 +1,24 @@
 /** Reads lines of access logs: the edge's own records and the common log format. */
 
+import type { Client } from "../../directory/clients.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatEndpoint, hasRepository, type RepositoryEndpoint } from "../../oci/endpoint.ts";
 import { parseEndpoint } from "../../oci/parse-endpoint.ts";
 import { parseRepositoryName, type RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 import { requestsOf } from "./lines.ts";
+import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
 /** A name that a logged request is about, with a request that shows where the edge sends this name. */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =
-  | ({ readonly kind: "about"; readonly request: string; readonly subjects: readonly Subject[] } & Weighted)
+  | ({
+      readonly kind: "about";
+      readonly request: string;
+      readonly subjects: readonly Subject[];
+      readonly client: Client;
+    } & Weighted)
   /** `nameless`: the request names no repository, such as `/v2/`. `refused`: the edge refuses the request before any look-up. */
   | ({ readonly kind: "nameless" | "refused" } & Weighted)
   /** The line is not from an access log. */
@@ -27,30 +34,33 @@ const maxRequestCharacters = 200;
 export function parseLogLine(line: string): LoggedRequest {
   const read = line.startsWith("{") ? ofRecord(line) : ofCommonFormat(line);
   if (read === null || !URL.canParse(read.path, "https://edge.invalid")) return { kind: "unread" };
-  const { method, path, requests } = read;
+  const { method, path, client, requests } = read;
   const url = new URL(path, "https://edge.invalid");
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) return { kind: "refused", requests };
   const subjects = subjectsOf(endpoint.value, url);
   if (subjects.length === 0) return { kind: "nameless", requests };
   // The query may hold secrets, so only the path is printed.
-  return { kind: "about", request: `${method} ${url.pathname}`.slice(0, maxRequestCharacters), subjects, requests };
+  const request = `${method} ${url.pathname}`.slice(0, maxRequestCharacters);
+  return { kind: "about", request, subjects, client, requests };
 }
 
-type ReadLine = { readonly method: string; readonly path: string } & Weighted;
+type ReadLine = { readonly method: string; readonly path: string; readonly client: Client } & Weighted;
 
 /** Reads a line of the Worker's own log (telemetry/log-line.ts). */
 function ofRecord(line: string): ReadLine | null {
-  const { method, path, sample } = parseJsonObject(line) ?? {};
+  const record = parseJsonObject(line) ?? {};
+  const { method, path, sample } = record;
   const requests = requestsOf(sample);
   return typeof method === "string" && typeof path === "string" && requests !== null
-    ? { method, path, requests }
+    ? { method, path, client: clientInRecord(record), requests }
     : null;
 }
 
 function ofCommonFormat(line: string): ReadLine | null {
   const [, method, path] = commonFormat.exec(line) ?? [];
-  return method === undefined || path === undefined ? null : { method, path, requests: 1 };
+  if (method === undefined || path === undefined) return null;
+  return { method, path, client: clientInCommonFormat(line), requests: 1 };
 }
 
 type Parsed = Extract<ReturnType<typeof parseEndpoint>, { readonly ok: true }>["value"];

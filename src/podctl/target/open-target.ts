@@ -1,4 +1,4 @@
-import type { Command } from "commander";
+import { type Command, InvalidArgumentError, Option } from "commander";
 import { openAccount } from "./account.ts";
 import { openStack } from "./stack.ts";
 import type { Target } from "./target.ts";
@@ -11,6 +11,15 @@ export const withTarget = (command: Command): Command =>
     "--env <name>",
     "use the KV namespace of [env.<name>] in wrangler.toml instead of the local stack (default: the value of $CLOUDFLARE_ENV)",
   );
+
+/** The option `--edge` of a command that calls the edge itself. */
+export const edgeOption = (): Option =>
+  new Option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route").argParser(parseOrigin);
+
+function parseOrigin(text: string): URL {
+  if (URL.canParse(text) && /^https?:$/.test(new URL(text).protocol)) return new URL(text);
+  throw new InvalidArgumentError("Give a URL such as https://registry.example.com.");
+}
 
 export function openTarget({ env = process.env["CLOUDFLARE_ENV"] || undefined }: TargetOptions): Promise<Target> {
   return env === undefined ? openStack() : openAccount(env);
