@@ -22,6 +22,8 @@ const goPrograms = {
   oras: "oras.land/oras/cmd/oras@v1.3.6",
   regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
+  // Debian's containerd is 1.6. This is the client of containerd 2, whose code also pushes for BuildKit and for docker with the containerd store.
+  ctr: "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
 };
 /** These servers from npm are too large for package-lock.json, which every checkout installs. Each gets its own folder in .local. */
 const npmServers = { azurite: "azurite@3.37.0" };

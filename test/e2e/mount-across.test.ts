@@ -1,4 +1,4 @@
-import { mkdir, readdir } from "node:fs/promises";
+import { mkdir, readdir, stat } from "node:fs/promises";
 import { afterAll, afterEach, beforeAll, describe, expect, it } from "vitest";
 import type { Digest } from "../../src/oci/digest.ts";
 import { mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
@@ -7,11 +7,12 @@ import { edgeOrigin, repositoryName, startTestGateway } from "../support/gateway
 import { basic, serveForTest, sha256, type ToyPod } from "../support/toy-pod.ts";
 import { clients } from "./clients.ts";
 import { run, succeed } from "./command.ts";
+import { ctrIn, ctrVersions } from "./ctr.ts";
 import { dockerIn } from "./docker.ts";
 import { makeImage, megabyte } from "./images.ts";
 import { skopeoIn } from "./skopeo.ts";
 import { openStage, type Stage } from "./stage.ts";
-import { describeWith, needs, realPods, toolPath } from "./tools.ts";
+import { describeWith, needs, realPods } from "./tools.ts";
 
 const baseBytes = 5 * megabyte;
 /** Each asks for a mount in its own way: containers/image with a HEAD before, crane with `origin`, and all with other tokens. */
@@ -111,6 +112,58 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       await expectNoUploadIn(target);
     });
 
+    describeWith(["root", "mount", "umount"], "with a small disk below the target", () => {
+      const diskBytes = 8 * megabyte;
+      /** An upload has files for its start and the state of its hash, also if it is deleted. */
+      const littleBytes = 100_000;
+
+      it("if the target is full, an ordinary upload follows, which gets an OCI error, and no byte is left of either", async () => {
+        const { stack } = stage;
+        const [source, target] = ["acme/large", "globex/full"];
+        const text = "a layer that does not fit ".repeat(diskBytes / 10);
+        const digest = await pushBlob(stack, source, text);
+        const client = createClient(stack.edge);
+        const token = await client.token([`repository:${target}:pull,push,delete`, `repository:${source}:pull`]);
+        const bucket = `${stack.stateDir}/pods/pod-b/buckets/pod-b`;
+        const begin = (query = "") =>
+          client.get(`/v2/${target}/blobs/uploads/${query}`, token, {
+            method: "POST",
+            headers: { "User-Agent": "docker/20.10.24" },
+          });
+        await succeed(run("mount", ["-t", "tmpfs", "-o", `size=${diskBytes}`, "tmpfs", bucket]), "mount");
+        try {
+          stack.clearSeen();
+          const asked = await begin(`?mount=${digest}&from=${source}`);
+          await stack.edgeSettled();
+          expect([asked.status, stack.edgeLines().at(-1)]).toEqual([
+            202,
+            expect.stringContaining('"notMounted":"the gateway answered 409: the registry answered '),
+          ]);
+          expect(await bytesIn(bucket)).toBeLessThan(littleBytes);
+          const location = asked.headers.get("Location") ?? "";
+          const sent = await fetch(`${location}&digest=${digest}`, { method: "PUT", body: text });
+          expect([sent.status, await sent.json()]).toEqual([
+            500,
+            { errors: [expect.objectContaining({ code: "UNKNOWN" })] },
+          ]);
+          expect((await client.get(`/v2/${target}/blobs/${digest}`, token, { method: "HEAD" })).status).toBe(404);
+          // The registry itself has removed the upload.
+          expect((await fetch(location, { method: "DELETE" })).status).toBe(404);
+          expect(await bytesIn(bucket)).toBeLessThan(littleBytes);
+        } finally {
+          await succeed(run("umount", [bucket]), "umount");
+        }
+        const again = await begin(`?mount=${digest}&from=${source}`);
+        expect(again.status).toBe(201);
+      });
+
+      async function bytesIn(folder: string): Promise<number> {
+        const names = await readdir(folder, { recursive: true });
+        const files = await Promise.all(names.map((name) => stat(`${folder}/${name}`)));
+        return files.reduce((sum, file) => sum + (file.isFile() ? file.size : 0), 0);
+      }
+    });
+
     it.each([
       ["leaves no upload with the right to delete", "pull,push,delete", "DELETE 204"],
       ["leaves an upload that is no blob without it", "pull,push", "DELETE 401"],
@@ -145,8 +198,8 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       expect(head.status).toBe(404);
     });
 
-    describeWith(needs.dockerd, "by dockerd", () => {
-      it("`docker push` and `ctr push` of an image with its base in the other Pod mount the base", async () => {
+    describeWith([...needs.dockerd, "ctr"], "by dockerd", () => {
+      it("`docker push` and `ctr push` of containerd 1.6 and 2 of an image with its base in the other Pod mount the base", async () => {
         const docker = await dockerIn(stage.dir);
         try {
           const image = `${stage.host}/${await seed("docker")}`;
@@ -157,17 +210,14 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
           await docker("push", `${stage.host}/globex/by-docker:1`);
           await expectMounted();
           await expectNoUploadIn("globex/by-docker");
-          const ofCtr = `${stage.host}/${await seed("ctr")}`;
-          const login = ["--plain-http", "--user", "demo:demo"];
-          const ctr = (command: string, ...args: readonly string[]) =>
-            succeed(
-              run(toolPath("ctr"), ["-a", docker.containerd, "images", command, ...login, ...args]),
-              `ctr ${command}`,
-            );
-          await ctr("pull", "--snapshotter", "native", ofCtr);
-          stage.stack.clearSeen();
-          await ctr("push", `${stage.host}/globex/by-ctr:1`, ofCtr);
-          await expectMounted();
+          for (const [index, version] of ctrVersions.entries()) {
+            const ofCtr = await seed(`ctr-${index}`);
+            const ctr = ctrIn(docker, stage.host, version);
+            await ctr.pull(ofCtr);
+            stage.stack.clearSeen();
+            await ctr.push(`${stage.host}/${ofCtr}`, `globex/by-ctr-${index}:1`);
+            await expectMounted();
+          }
         } finally {
           await docker.stop();
         }

@@ -76,6 +76,8 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
         secure: false,
         v4auth: true,
         rootdirectory: "/",
+        // docker-registry 2.8 waits a second before each part.
+        chunksize: 50_000_000,
       },
       delete: { enabled: true },
       redirect: { disable: false },

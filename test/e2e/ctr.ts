@@ -1,0 +1,33 @@
+/** `ctr` on a dockerd's containerd, over plain HTTP. It keeps blobs as they are, and unpacks none. */
+import { run, succeed } from "./command.ts";
+import type { Docker } from "./docker.ts";
+import { toolPath } from "./tools.ts";
+
+/** Debian's client sends other requests than the one of `npm run tools`. Only the newer one must be told to send them itself. */
+const versions = {
+  "containerd 1.6": { program: () => "/usr/bin/ctr", sending: [] },
+  "containerd 2": { program: () => toolPath("ctr"), sending: ["--local"] },
+} as const;
+export type CtrVersion = keyof typeof versions;
+export const ctrVersions = Object.keys(versions) as readonly CtrVersion[];
+
+export function ctrIn(docker: Docker, host: string, version: CtrVersion) {
+  const { program, sending } = versions[version];
+  const login = ["--plain-http", "--user", "demo:demo"];
+  const attempt = (...args: readonly string[]) => run(program(), ["-a", docker.containerd, ...args]);
+  const ctr = (...args: readonly string[]) => succeed(attempt(...args), `ctr ${args.join(" ")}`);
+  const pushed = (from: string, to: string) => ["images", "push", ...sending, ...login, `${host}/${to}`, from];
+  const fetchContent = (image: string) => ctr("content", "fetch", ...login, `${host}/${image}`);
+  return {
+    fetch: fetchContent,
+    /** Gives up all images first, because containerd fetches no blob that it has. */
+    pull: async (image: string) => {
+      const names = (await ctr("images", "ls", "-q")).split("\n").filter((name) => name !== "");
+      if (names.length > 0) await ctr("images", "rm", "--sync", ...names);
+      await fetchContent(image);
+    },
+    /** `from` is an image with its host, because it may have come from another one. */
+    push: (from: string, to: string) => ctr(...pushed(from, to)),
+    attemptPush: (from: string, to: string) => attempt(...pushed(from, to)),
+  };
+}
