@@ -56,6 +56,8 @@ export type StackOptions = {
   readonly bodyLimitBytes?: number;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
+  /** How long the Pods' tokens live, if not as long as GitLab's. */
+  readonly tokenSeconds?: number;
   /** Whether workerd has an inspector, which shows each Worker's heap. */
   readonly inspect?: boolean;
 };
@@ -103,7 +105,9 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  let pods = await startPods(parts, { stateDir, signingKeys: options.signingKeys ?? {} }, teardown);
+  const { signingKeys = {}, tokenSeconds } = options;
+  const tokens = tokenSeconds === undefined ? {} : { tokenSeconds };
+  let pods = await startPods(parts, { stateDir, signingKeys, ...tokens }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);

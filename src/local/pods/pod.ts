@@ -28,6 +28,8 @@ export type PodContext = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly key: SigningKey;
+  /** How long the token service's tokens live, if not as long as GitLab's. */
+  readonly tokenSeconds?: number;
   readonly watchdog: Watchdog;
 };
 
@@ -56,7 +58,7 @@ export const withGateway = ({ taps, services, ...pod }: LocalPod, gateway: Local
 
 export async function startPod(
   parts: PodParts,
-  options: Pick<PodContext, "id" | "prefix" | "dir" | "key">,
+  options: Pick<PodContext, "id" | "prefix" | "dir" | "key" | "tokenSeconds">,
   teardown: Teardown,
 ): Promise<LocalPod> {
   await mkdir(options.dir, { recursive: true });
@@ -74,7 +76,10 @@ export async function startPod(
     teardown.add(await startTap(port, hostname));
 
   const storage = teardown.add(await parts.startStorage(context));
-  const token = teardown.add(await serve(createTokenService({ ...context, prefixes: [context.prefix] })));
+  const { tokenSeconds } = options;
+  const lifetime = tokenSeconds === undefined ? {} : { lifetimeSeconds: tokenSeconds };
+  const service = createTokenService({ ...context, ...lifetime, prefixes: [context.prefix] });
+  const token = teardown.add(await serve(service));
   // The storage and the edge have different host names, so that clients do not send their token to the storage, as in production.
   const taps = { storage: await inFront(storage, "localhost"), token: await inFront(token, loopback) };
   const urls = { realm: `${taps.token.url}/jwt/auth`, storage: `http://localhost:${storage.port}` };

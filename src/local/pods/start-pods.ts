@@ -44,13 +44,21 @@ function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
 
 export async function startPods(
   parts: BothParts,
-  { stateDir, signingKeys }: { readonly stateDir: string; readonly signingKeys: SigningKeys },
+  {
+    stateDir,
+    signingKeys,
+    ...tokens
+  }: {
+    readonly stateDir: string;
+    readonly signingKeys: SigningKeys;
+    readonly tokenSeconds?: number;
+  },
   teardown: Teardown,
 ): Promise<BothPods> {
   const startOne = async (id: LocalPodId) => {
     // The key must be extractable, because openssl makes a certificate for docker-registry from it.
     const key = signingKeys[id] ?? (await generateSigningKey(true));
-    return startPod(parts[id], { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
+    return startPod(parts[id], { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key, ...tokens }, teardown);
   };
   return both(startOne("pod-a"), startOne("pod-b"));
 }

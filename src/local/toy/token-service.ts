@@ -16,9 +16,11 @@ type TokenServiceOptions = {
   readonly key: SigningKey;
   readonly prefixes: readonly string[];
   readonly now?: () => Date;
+  /** From a token's issue to its `exp`. */
+  readonly lifetimeSeconds?: number;
 };
 
-const LIFETIME_SECONDS = 300;
+const usualLifetimeSeconds = 300;
 /** GitLab backdates `nbf`, because a registry's clock may be behind. */
 const BACKDATE_SECONDS = 5;
 
@@ -121,6 +123,6 @@ function sign(options: TokenServiceOptions, user: User | null, access: readonly 
     .setJti(crypto.randomUUID())
     .setIssuedAt(nowSeconds)
     .setNotBefore(nowSeconds - BACKDATE_SECONDS)
-    .setExpirationTime(nowSeconds + LIFETIME_SECONDS);
+    .setExpirationTime(nowSeconds + (options.lifetimeSeconds ?? usualLifetimeSeconds));
   return (user === null ? token : token.setSubject(user)).sign(options.key.privateKey);
 }
