@@ -35,12 +35,16 @@ function skopeoClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** Their store is on the plain file system, so no overlay mount is left behind. */
-function storingClient(tool: "podman" | "buildah", host: string, home: string): RegistryClient {
+/** Runs podman or buildah. Their store is on the plain file system, so no overlay mount is left behind. */
+export function storeIn(tool: "podman" | "buildah", home: string) {
   const env = { HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home, REGISTRY_AUTH_FILE: `${home}/auth.json` };
   const store = ["--root", `${home}/store`, "--runroot", `${home}/run`, "--storage-driver", "vfs"];
-  const attempt = (command: string, ...args: readonly string[]) =>
+  return (command: string, ...args: readonly string[]) =>
     run(toolPath(tool), [...store, command, "--tls-verify=false", ...args], env);
+}
+
+function storingClient(tool: "podman" | "buildah", host: string, home: string): RegistryClient {
+  const attempt = storeIn(tool, home);
   const pull = (image: string) => attempt("pull", `${host}/${image}`);
   const push = async (from: string, to: string) => {
     const pulled = await pull(from);

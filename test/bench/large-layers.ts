@@ -1,0 +1,141 @@
+/**
+ * `COMMAND_SECONDS=1200 node test/bench/large-layers.ts --mb 2148`: each client pushes an image with one layer of this size to a real registry, straight and by the Pod's gateway,
+ * and pulls it through the edge. It prints both throughputs and by how much the peak memory of workerd and gateway is over that of a push of 20 MB, and exits
+ * with 1 if a bound does not hold. `--pods` and `--clients` choose some of each. It needs root, and four times the layer on the disk.
+ */
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { parseArgs } from "node:util";
+import { freePort } from "../../src/local/ports.ts";
+import { makeImage, megabyte } from "../e2e/images.ts";
+import { openStageWithGateways, type StageWithGateways } from "../e2e/own-gateways.ts";
+import { processIdsNaming } from "../e2e/processes.ts";
+import { withStores } from "../support/toy-stack.ts";
+import { type LargePusher, openPushers, type PusherName, pusherNames, pushesStraight } from "./large-pushers.ts";
+
+const { values } = parseArgs({
+  options: {
+    mb: { type: "string", default: "150" },
+    pods: { type: "string", default: "registry,distribution-v3" },
+    clients: { type: "string", default: pusherNames.join(",") },
+  },
+});
+const layerBytes = Number(values.mb) * megabyte;
+const smallBytes = 20 * megabyte;
+const bodyLimitBytes = 100 * megabyte;
+const mostGrowthBytes = 64 * megabyte;
+const leastRatio = 0.9;
+
+type Row = {
+  readonly pods: string;
+  readonly client: string;
+  /** Null if the client does not push to the registry itself. */
+  readonly straightMBs: number | null;
+  readonly gatewayMBs: number;
+  readonly ratio: number | null;
+  readonly workerdGrowthMB: number;
+  readonly gatewayGrowthMB: number;
+  /** The largest body that passed through the edge. */
+  readonly edgeBytes: number;
+};
+
+const rows: Row[] = [];
+for (const pods of values.pods.split(",") as ("registry" | "distribution-v3")[]) {
+  const port = await freePort();
+  const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
+  const stage = await openStageWithGateways(pods, { port, past: "taps", bodyLimitBytes, topology });
+  try {
+    await stage.startReplica(port);
+    rows.push(...(await measureAll(pods, stage)));
+  } finally {
+    await stage.close();
+  }
+}
+console.table(rows);
+const isGood = ({ ratio, workerdGrowthMB, gatewayGrowthMB, edgeBytes }: Row) =>
+  (ratio ?? 1) >= leastRatio &&
+  Math.max(workerdGrowthMB, gatewayGrowthMB) * megabyte < mostGrowthBytes &&
+  edgeBytes < megabyte;
+if (!rows.every(isGood)) process.exitCode = 1;
+
+async function measureAll(pods: string, stage: StageWithGateways): Promise<readonly Row[]> {
+  const names = values.clients.split(",") as PusherName[];
+  const layouts = { small: `${stage.dir}/small`, large: `${stage.dir}/large` };
+  await mkdir(layouts.small, { recursive: true });
+  await mkdir(layouts.large, { recursive: true });
+  await makeImage(layouts.small, [smallBytes]);
+  await makeImage(layouts.large, [layerBytes]);
+  const measured: Row[] = [];
+  for (const name of names) {
+    const pusher = await openPushers[name](stage, layouts);
+    try {
+      const row = { pods, client: name, ...(await measure(stage, name, pusher)) };
+      console.log(JSON.stringify(row));
+      measured.push(row);
+    } finally {
+      await pusher.close();
+      await empty(stage);
+    }
+  }
+  return measured;
+}
+
+async function measure(stage: StageWithGateways, name: string, client: LargePusher) {
+  const straight = new URL(stage.stack.pods["pod-a"].registry.direct).host;
+  const processes = { workerd: [stage.stack.workerdPid()], gateway: await processIdsNaming(stage.program) };
+  // The first push of a process loads code and fills pools, so it is not the one that is compared.
+  await client.push("small", stage.host, `acme/warm-${name}:1`);
+  await empty(stage);
+  const small = await peakBytes(processes, () => client.push("small", stage.host, `acme/small-${name}:1`));
+  await empty(stage);
+  const straightSeconds = pushesStraight(name)
+    ? await secondsOf(() => client.push("large", straight, `acme/straight-${name}:1`))
+    : null;
+  await empty(stage);
+  stage.stack.clearSeen();
+  let gatewaySeconds = Number.NaN;
+  const large = await peakBytes(processes, async () => {
+    gatewaySeconds = await secondsOf(() => client.push("large", stage.host, `acme/large-${name}:1`));
+  });
+  await stage.stack.edgeSettled();
+  const edgeBytes = Math.max(...stage.stack.edgeSeen().map(({ requestBytes }) => requestBytes ?? 0));
+  await client.pull(stage.host, `acme/large-${name}:1`);
+  const growth = (key: keyof typeof processes) => Math.round((large[key] - small[key]) / megabyte);
+  return {
+    straightMBs: straightSeconds === null ? null : Math.round(layerBytes / megabyte / straightSeconds),
+    gatewayMBs: Math.round(layerBytes / megabyte / gatewaySeconds),
+    ratio: straightSeconds === null ? null : Number((straightSeconds / gatewaySeconds).toFixed(2)),
+    workerdGrowthMB: growth("workerd"),
+    gatewayGrowthMB: growth("gateway"),
+    edgeBytes,
+  };
+}
+
+async function secondsOf(act: () => Promise<unknown>): Promise<number> {
+  const startedAtMs = performance.now();
+  await act();
+  return (performance.now() - startedAtMs) / 1_000;
+}
+
+/** Gives the highest resident size of each of these processes while `act` runs. */
+async function peakBytes<Name extends string>(
+  processes: Readonly<Record<Name, readonly number[]>>,
+  act: () => Promise<unknown>,
+): Promise<Record<Name, number>> {
+  const named = Object.entries<readonly number[]>(processes) as [Name, readonly number[]][];
+  // proc(5): 5 resets the peak resident set size to the current one.
+  for (const [, pids] of named) for (const pid of pids) await writeFile(`/proc/${pid}/clear_refs`, "5");
+  await act();
+  const peaks = named.map(async ([name, pids]) => [name, Math.max(...(await Promise.all(pids.map(peakOf))))]);
+  return Object.fromEntries(await Promise.all(peaks)) as Record<Name, number>;
+}
+
+async function peakOf(pid: number): Promise<number> {
+  const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`/proc/${pid}/status`, "utf8"))?.[1];
+  return Number(kilobytes) * 1_024;
+}
+
+/** Removes all blobs and repositories of Pod A, so that each push finds the registry as the one before did. */
+async function empty({ stack }: StageWithGateways): Promise<void> {
+  const data = `${stack.stateDir}/pods/pod-a/buckets/pod-a/docker/registry/v2`;
+  for (const part of ["blobs", "repositories"]) await rm(`${data}/${part}`, { recursive: true, force: true });
+}

@@ -1,0 +1,131 @@
+/** How each client pushes an image that it has already, so that the time of a push is only that of the push. */
+import { mkdir, rm } from "node:fs/promises";
+import { clients, storeIn } from "../e2e/clients.ts";
+import { succeed } from "../e2e/command.ts";
+import { ctrIn } from "../e2e/ctr.ts";
+import { type Docker, dockerIn } from "../e2e/docker.ts";
+import { skopeoIn } from "../e2e/skopeo.ts";
+import type { Stage } from "../e2e/stage.ts";
+
+type Size = "small" | "large";
+/** OCI layout folders, whose image has the tag `image`. */
+export type Layouts = Readonly<Record<Size, string>>;
+
+export type LargePusher = {
+  push(size: Size, host: string, image: string): Promise<unknown>;
+  /** Fetches the image's blobs anew. */
+  pull(host: string, image: string): Promise<unknown>;
+  /** Removes the client's files. */
+  close(): Promise<void>;
+};
+
+export const openPushers = {
+  docker: openDocker,
+  ctr: openCtr,
+  podman: openPodman,
+  skopeo: (stage: Stage, layouts: Layouts) => openByLayout("skopeo", stage, layouts),
+  crane: (stage: Stage, layouts: Layouts) => openByLayout("crane", stage, layouts),
+  regctl: (stage: Stage, layouts: Layouts) => openByLayout("regctl", stage, layouts),
+} as const;
+export type PusherName = keyof typeof openPushers;
+/** crane asks no token service on a private address other than the registry's own, so it cannot push to the local registry itself. */
+export const pushesStraight = (name: string): boolean => name !== "crane";
+export const pusherNames = Object.keys(openPushers) as readonly PusherName[];
+
+const sizes = ["small", "large"] as const;
+
+/** The hosts that an image is pushed to: the edge and the registry itself. */
+const hostsOf = ({ host, stack }: Stage) => ({
+  edge: host,
+  straight: new URL(stack.pods["pod-a"].registry.direct).host,
+});
+
+async function openByLayout(name: "skopeo" | "crane" | "regctl", stage: Stage, layouts: Layouts): Promise<LargePusher> {
+  const home = `${stage.dir}/${name}`;
+  await mkdir(home, { recursive: true });
+  for (const host of Object.values(hostsOf(stage))) {
+    await succeed(clients[name](host, home).login("demo"), `${name} login`);
+  }
+  return {
+    push: (size, host, image) => succeed(clients[name](host, home).push(layouts[size], "", image), `${name} push`),
+    pull: (host, image) => succeed(clients[name](host, home).pull(image), `${name} pull`),
+    close: () => rm(home, { recursive: true, force: true }),
+  };
+}
+
+async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> {
+  const home = `${stage.dir}/podman`;
+  await mkdir(home, { recursive: true });
+  const podman = (command: string, ...args: readonly string[]) =>
+    succeed(storeIn("podman", home)(command, ...args), `podman ${command}`);
+  for (const host of Object.values(hostsOf(stage)))
+    await podman("login", "--username", "demo", "--password", "demo", host);
+  // podman makes a name from a layout's path, and a temporary folder's path is no good name.
+  const store = `containers-storage:[vfs@${home}/store+${home}/run]`;
+  for (const size of sizes) await skopeoIn(home)("copy", `oci:${layouts[size]}:image`, `${store}localhost/${size}:1`);
+  return {
+    push: (size, host, image) => podman("push", `localhost/${size}:1`, `docker://${host}/${image}`),
+    pull: async (host, image) => {
+      await rm(`${home}/store`, { recursive: true, force: true });
+      await podman("pull", `${host}/${image}`);
+    },
+    close: () => rm(home, { recursive: true, force: true }),
+  };
+}
+
+async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> {
+  const { docker, close } = await openDaemon(stage);
+  const socket = docker.env["DOCKER_HOST"] ?? "";
+  for (const host of Object.values(hostsOf(stage))) await docker("login", "-u", "demo", "-p", "demo", host);
+  for (const size of sizes) {
+    await skopeoIn(stage.dir)(
+      "copy",
+      "--dest-daemon-host",
+      socket,
+      `oci:${layouts[size]}:image`,
+      `docker-daemon:${size}:1`,
+    );
+  }
+  return {
+    push: async (size, host, image) => {
+      await docker("tag", `${size}:1`, `${host}/${image}`);
+      await docker("push", `${host}/${image}`);
+    },
+    pull: async (host, image) => {
+      await docker(
+        "image",
+        "rm",
+        ...(await docker("image", "ls", "--format", "{{.Repository}}:{{.Tag}}")).trim().split("\n"),
+      );
+      await docker("pull", `${host}/${image}`);
+    },
+    close,
+  };
+}
+
+/** It gets the images from the registry, and the measure then empties the registry. */
+async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
+  const { docker, close } = await openDaemon(stage);
+  const { straight } = hostsOf(stage);
+  const seedOf = (size: Size) => `acme/seed-${size}:1`;
+  for (const size of sizes) {
+    const to = `docker://${straight}/${seedOf(size)}`;
+    await skopeoIn(stage.dir)("copy", "--dest-creds", "demo:demo", `oci:${layouts[size]}:image`, to);
+  }
+  const ctr = (host: string) => ctrIn(docker, host, "containerd 2");
+  for (const size of sizes) await ctr(straight).fetch(seedOf(size));
+  return {
+    push: (size, host, image) => ctr(host).push(`${straight}/${seedOf(size)}`, image),
+    pull: (host, image) => ctr(host).pull(image),
+    close,
+  };
+}
+
+async function openDaemon({ dir }: Stage): Promise<{ readonly docker: Docker; readonly close: () => Promise<void> }> {
+  const docker = await dockerIn(dir);
+  const close = async () => {
+    await docker.stop();
+    await rm(`${dir}/docker`, { recursive: true, force: true });
+  };
+  return { docker, close };
+}
