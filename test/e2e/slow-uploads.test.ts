@@ -19,7 +19,7 @@ const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;
 const others = ["skopeo", "podman"] as const;
 /** containerd waits 30 s for an answer once the system has taken the body, so what systems buffer must be little against this. */
-const paceBytesPerSecond = megabyte;
+const paceBytesPerSecond = 2 * megabyte;
 const layerBytes = slowSeconds * paceBytesPerSecond;
 const testMs = 3 * slowSeconds * 1_000 + 120_000;
 
