@@ -19,7 +19,7 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** A log record that keeps nothing, so that it cannot decide anything. */
+/** This trace forgets what is written to it. So the edge cannot decide anything by what it wrote for the log. */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },
@@ -29,7 +29,7 @@ const lostTrace = Object.freeze(
   }),
 );
 
-/** Starts the edge of a fleet without tokens in this process. Its Pod answers 201 to everything. */
+/** Starts the edge in this process, with `AUTH` as `none`. Its Pod answers 201 to everything. */
 function startEdge() {
   const isolate = createIsolate();
   const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[] };

@@ -60,7 +60,7 @@ test.each([
   },
 );
 
-/** Milliseconds after the end of a body of so many bytes; null: the deadline of every write. */
+/** Returns the deadline in milliseconds after the end of a body of `sentBytes`. Null means that the request has only the deadline of every write. */
 const shorterMs = (method: string, path: string, sentBytes: number): number | null => {
   const url = `https://edge.test${path}`;
   const parsed = parseEndpoint(method, new URL(url));

@@ -1,7 +1,7 @@
 /** Checks a SigV4A signature without the signer's code, as AWS's documents describe it, for one access key and one access point. */
 import { createHash, createPublicKey, verify } from "node:crypto";
 
-/** The sample pair of aws-c-auth, with the public key that it publishes for the pair. */
+/** The sample access key of aws-c-auth. `publicX` and `publicY` are the public key that aws-c-auth publishes for it. */
 export const secret = {
   accessKeyId: "AKISORANDOMAASORANDOM",
   secretAccessKey: "q+jcrXGc+0zWN6uzclKVhvMmUsIfRPa4rlRandom",

@@ -4,7 +4,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ gateways: true, bodyLimitBytes: 100_000 });
 
-/** Longer than the limit in front of the edge. */
+/** This layer is longer than the limit in front of the edge. */
 const layer = new Uint8Array(Buffer.alloc(250_000, "a large layer "));
 
 const agents = {
@@ -30,7 +30,7 @@ const gatewayUrl = (pod: "pod-a" | "pod-b") => stack.current.pods[pod].gateway?.
 
 const withDigest = (location: string, digest: string): URL => {
   const url = new URL(location, stack.current.edge);
-  // As Go's url.Values writes it.
+  // Go's `url.Values` sorts the parameters, so clients in Go send them in this order.
   url.searchParams.set("digest", digest);
   url.searchParams.sort();
   return url;
@@ -126,7 +126,7 @@ describe("upload of a Pod with a gateway", () => {
     expect(own.location).toContain(gatewayUrl("pod-b"));
     const both = await begin("globex/both", agents.skopeo, ["repository:acme/private:pull"]);
     expect(both.location).toMatch(/^\/v2\/globex\/both\//);
-    // docker leaves its token behind, so it may go.
+    // docker does not send its token to another host, so it gets a location at the gateway.
     const docker = await begin("globex/both", agents.docker, ["repository:acme/private:pull"]);
     expect(docker.location).toContain(gatewayUrl("pod-b"));
   });

@@ -7,7 +7,6 @@ import { countKvReads, useStack } from "../support/toy-stack.ts";
 const stack = useStack();
 const requestsTo = (service: "registry" | "token") => stack.current.seen("pod-a", service).length;
 
-/** The KV reads of requests, and what reached the Pod's registry meanwhile. */
 async function costOf(requests: () => Promise<void>): Promise<{ readonly kv: number; readonly registry: number }> {
   const before = await countKvReads(stack.current);
   const seen = requestsTo("registry");

@@ -115,7 +115,7 @@ describe("Pod with two stores", () => {
     const [layer] = await layersOf(stack.current, "acme/private");
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
-    // The Pod proves it, and signs nothing for its own storage while that is out.
+    // The Pod's own redirect would lead to the storage that is out. The edge uses it only as a proof and signs a URL of the second store.
     const head = await client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token, { method: "HEAD" });
     const target = new URL(head.headers.get("Location") ?? "");
     expect([head.status, target.origin]).toEqual([307, second.url]);
@@ -166,7 +166,6 @@ describe("Pod with a store that fails one request in ten", async () => {
   const stack = useStack({ env, topology });
   const health = async () => (await readStackKv(stack.current, ["health"])).get("health") ?? null;
 
-  /** Where a client is sent for a blob, by an isolate that knows nothing yet. */
   async function origin() {
     const [layer] = await layersOf(stack.current, "globex/private");
     const client = createClient(stack.current.edge);

@@ -64,7 +64,7 @@ async function granted(answer: Response): Promise<Granted> {
   return { status: 200, access: jwts.flatMap((jwt) => accessOf(jwt.replace(/^pod-[ab]\//, ""))).toSorted(), token };
 }
 
-/** A Pod that was asked for more than to pull decides. Otherwise refused parts are left out. */
+/** If a Pod refuses and was asked for more than pulls, its refusal is the answer. Other refused parts are left out, unless every Pod refuses. */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(
     [...new Set(scopes.map(podOf))].map(async (pod) => {
@@ -78,7 +78,7 @@ async function expectedOf(scopes: readonly string[], user: string | null): Promi
   return { status: 200, access: asked.flatMap(({ access }) => access).toSorted() };
 }
 
-/** Statuses of a pull, the start of a push and a delete of each scope's repository. */
+/** Returns the statuses of a pull, a list of tags, the start of a push and a delete, for each scope's repository. */
 async function opened(
   originOf: (scope: string) => string,
   scopes: readonly string[],
