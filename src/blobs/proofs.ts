@@ -31,7 +31,7 @@ const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof
 
 type Age = {
   readonly now: Date;
-  /** For how many seconds after its end a proof still counts. */
+  /** For how many seconds after its expiry a proof still counts. */
   readonly staleSeconds: number;
 };
 
@@ -87,8 +87,8 @@ type ProofPorts = {
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 /**
- * How many of a manifest's blobs are compared with the location's cache at once. Each costs three calls of the cache, and a request may make 50 calls
- * in all (Workers' free plan).
+ * How many of a manifest's blobs are compared with the location's cache at once. Each comparison costs three calls of the cache, and a request may
+ * make 50 calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 
