@@ -67,7 +67,7 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository
+ * Whether `end` comes after the cursor in at least one of the `orders`. A client may use any text as its cursor. If the text is not a repository
  * name, each Pod reads it as it likes. Then we do not compare, and the page counts as leading past its cursor.
  */
 const leadsPast = (cursor: string, end: string): boolean =>

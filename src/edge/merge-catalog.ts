@@ -9,8 +9,8 @@ export const DEFAULT_ENTRIES = 100;
 
 /**
  * Merges the Pods' pages into one list of at most `entries` names, each once. The next name is always the least of the Pods' next names. If a page is
- * used up and its Pod has more names, the list ends, because any of these names might come next. A page from which the directory left no name to its
- * Pod does not end the list. Any number of such pages may follow, and a client would get an empty list for each.
+ * used up and its Pod has more names, the list ends, because any of these names might come next. If none of a page's names belongs to its Pod, the
+ * page does not end the list. Otherwise the client would get an empty list for each such page, and any number of them may follow.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));

@@ -18,7 +18,7 @@ import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob
 import { gatewayKeys } from "./choose-gateway.ts";
 import type { Reply } from "./refuse.ts";
 
-/** A blob of one repository that is to be in another one, too. */
+/** A blob of one repository that the client wants in another repository too. */
 type Mount = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
   /** The blob in the source repository. */
@@ -58,7 +58,7 @@ function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null
   return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" }, target };
 }
 
-/** Signs a URL of the source's store, on the same conditions as for a GET of the blob there. */
+/** Signs a URL of the source's store, if a client could get one by a GET of the blob from the source repository. */
 async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
   const { services, request } = context;
   const source = await authorizeSource(mount, context);
