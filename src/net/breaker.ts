@@ -16,7 +16,7 @@ type State = {
   /** When the first of the calls that failed in a row began. */
   downSinceMs: number;
   answeredAtMs: number;
-  /** Whether a ping has failed too. */
+  /** True if the ping that followed these failures has failed too. */
   isDown: boolean;
   nextPingAtMs: number;
   why: string;
