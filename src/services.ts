@@ -35,7 +35,7 @@ export type Services = {
   readonly callTokenService: Call<AdmittedPod>;
   /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
   readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
-  /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
+  /** Sends an order to a Pod's gateway, unless the gateway or the Pod's registry counts as down. */
   readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;

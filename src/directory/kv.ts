@@ -17,7 +17,7 @@ import {
 } from "./kv-cache.ts";
 import { patienceMs } from "./kv-health.ts";
 
-/** KV's own minimum. */
+/** KV accepts no shorter `cacheTtl`. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that needs KV's answer waits this long. */
@@ -122,7 +122,6 @@ async function readMissing(
 }
 
 type SortedKeys = {
-  /** The values that memory answers. */
   readonly found: Map<string, Entry>;
   /** The keys that are read from KV. */
   readonly due: readonly string[];

@@ -11,7 +11,7 @@ import type { DirectoryFailure } from "../refusal.ts";
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
-  /** The Pod's own names, each once. */
+  /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
    * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has no

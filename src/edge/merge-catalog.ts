@@ -37,8 +37,8 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 type Queue = CatalogPage & { readonly taken: number };
 
 /**
- * Returns the name after which a Pod's next page begins. Null means at the list's beginning. When all names of a page are taken, the next page begins after
- * the page's `end`.
+ * Returns the name after which a Pod's next page begins. Null if the next page begins at the start of the list. When all names of a page are taken,
+ * the next page begins after the page's `end`.
  */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
@@ -58,7 +58,7 @@ function nextPage(queues: readonly Queue[], last: string | null, entries: number
 
 const placeParameter = "_after";
 
-/** Reads where each Pod's list goes on, from a query that `nextPage` made. Null means at the list's beginning. */
+/** Reads from a query that `nextPage` made after which name each Pod's list goes on. Null if the list is to be read from its start. */
 export function parsePlaces(query: string): ReadonlyMap<PodId, string | null> {
   const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
     const colon = text.indexOf(":");

@@ -68,7 +68,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   // So only a store without conditions fits.
   const stores = await storesOf(blob.digest, unknownClient, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
-  // The body of the client's request is not for the source.
+  // We leave out the body of the client's request, because it is meant for the upload and not for the source.
   const bodyless = new Request(request.url, { headers: request.headers });
   const proven = await prove(blob, { request: bodyless, services }, authorized);
   if (!proven.ok) return err(`the source: ${textOf(proven.error)}`);
@@ -133,7 +133,7 @@ function messageOf(text: string): string | null {
 const MAX_MESSAGE_CHARACTERS = 300;
 
 const MAX_ANSWER_BYTES = 16 * 1024;
-/** The time for the way to the gateway and back. */
+/** How long the order and its answer may take on the network. */
 const wayMs = 3_000;
 
 async function orderRequest(

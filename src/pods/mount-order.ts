@@ -7,7 +7,7 @@ import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. A blob beyond them is uploaded by its client. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** From the order to the registry's last answer. */
+  /** The longest time from the order to the registry's last answer. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,
