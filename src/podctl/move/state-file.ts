@@ -31,7 +31,7 @@ const line = v.union([
 export type StateFile = {
   /** The header that was written last. Null if there is no move. */
   readonly header: MoveHeader | null;
-  /** The `since` of each phase that this move has written. By them we tell our own move from another operator's. */
+  /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;
   /** The fingerprints of the repositories that were copied whole. */
   readonly copied: Map<RepositoryName, string>;
@@ -92,7 +92,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
   return { header: last, sinces, copied };
 }
 
-/** Takes the lock. If the process that holds the lock has ended, its lock is removed and taken, too. */
+/** Takes the lock. A lock whose process has ended is replaced. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
     try {
