@@ -132,8 +132,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<
 }
 
 /**
- * Returns an index of the referrers. Its bytes do not depend on their order, so that a list that has not changed keeps its digest and is not written
- * again.
+ * Returns an index of the referrers, which we sort first. So if the list has not changed, the index has the same digest, and is not written again.
  */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();

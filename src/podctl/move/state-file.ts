@@ -17,7 +17,10 @@ const header = v.strictObject({
   from: v.string(),
   to: v.string(),
   way,
-  /** When the phase was written to KV. We save this time before that write, so a move that was killed after the write knows the phase as its own. */
+  /**
+   * The `since` of the phase in KV. We save it before we write the phase to KV. So if the move is killed after that write, the next run knows the
+   * phase as its own.
+   */
   since: v.string(),
 });
 export type MoveHeader = v.InferOutput<typeof header>;

@@ -1,6 +1,6 @@
 /**
- * Makes one write of the directory, from one revision to the next. First it saves the records that it will replace, then it writes the new ones in a
- * safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
+ * Makes one write of the directory, from one revision to the next. First we save the records that the write replaces, then we write the new records
+ * in a safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
