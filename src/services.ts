@@ -35,7 +35,7 @@ export type Services = {
   readonly callTokenService: Call<AdmittedPod>;
   /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
   readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
-  /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
+  /** Sends an order to a Pod's gateway, unless the gateway or the Pod's registry counts as down. */
   readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
@@ -162,8 +162,8 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // Usually a write that fails does not count, because the failure may come from its content. An order is a write, but a gateway answers every
-      // order, even one that it cannot carry out. So if no answer comes, the gateway is down.
+      // Usually a write that fails does not count against the service, because the failure may come from the write's content. An order is a write,
+      // but a gateway answers every order, even one that it cannot carry out. So if no answer comes, the gateway is down.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),

@@ -33,7 +33,10 @@ export type GrantPorts = VerifyPorts & {
   readonly trace: Pick<Trace, "subject">;
 };
 
-/** The same ports for a second grant of a request, such as a mount's source needs. The log line keeps the subject of the request's own grant. */
+/**
+ * Returns ports for a second grant of a request, for example for the source of a mount. With these ports, the log line keeps the subject of the
+ * request's first grant.
+ */
 export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
 
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
@@ -82,8 +85,8 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // A bundle, and a token of this Pod, may only lack the right (`insufficient_scope`). A bare JWT of another Pod is no token for this name at all
-  // (`invalid_token`).
+  // A bundle or a token of this Pod may be valid and lack only the right, so the error is `insufficient_scope`. A bare JWT of another Pod is no token
+  // for this name at all, so the error is `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
   // One part that does not verify makes the whole token invalid. Otherwise a stranger could make up a part for a Pod: names of that Pod would get
   // `invalid_token`, and names without a Pod `insufficient_scope`. So the stranger would learn which names the Pod has.
@@ -93,8 +96,8 @@ export async function grantFor(
 }
 
 /**
- * Returns who chose the name of `wanted`: the Pods whose parts of the token verify and allow it, whether the name is theirs or not. Null if there are none,
- * because then the token does not tell the request from a stranger's.
+ * Returns the Pods that vouch for the name of `wanted`: those whose part of the token verifies and allows `wanted`, even if the name does not belong
+ * to the Pod. Null if there is no such Pod, because then a stranger could have sent the request.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);
@@ -137,7 +140,6 @@ const openPart = async (
 
 type VerifiedPart = { readonly pod: PodId; readonly access: readonly Access[] };
 
-/** Returns the access that each verified part allows, and the Pod that issued the part. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,

@@ -3,7 +3,7 @@ import { within } from "../net/within.ts";
 import type { CheckAnswer } from "./judge-stores.ts";
 
 type Ports = Pick<FetchPorts, "waitUntil" | "stallMs"> & {
-  /** From the request to the first byte. */
+  /** The longest time from the request to the first byte. */
   readonly deadlineMs: number;
 };
 

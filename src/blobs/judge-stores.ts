@@ -66,8 +66,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items whose turn comes in this minute. A turn has at most `most` stores, because one run may send only so many requests. An item's stores are
- * always in one turn. The turns change each minute and begin again after the last.
+ * Returns the items that are checked in this minute. Each minute is the next turn, and after the last turn comes the first one again. A turn has at
+ * most `most` stores, because one run may send only so many requests. The stores of one item are never split between turns.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -31,7 +31,7 @@ const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof
 
 type Age = {
   readonly now: Date;
-  /** For how many seconds after its end a proof still counts. */
+  /** For how many seconds after its expiry a proof still counts. */
   readonly staleSeconds: number;
 };
 
@@ -57,13 +57,13 @@ export type Proofs = {
   find(blob: Owned): Promise<FoundIn | null>;
   /** Like `find`, but for a Pod that fails: a proof lives on for `staleSeconds`. */
   findStale(blob: Owned): Promise<FoundIn | null>;
-  /** A HEAD that was sent at `askedAt` proved the blob. */
+  /** Records that a HEAD that was sent at `askedAt` proved the blob. */
   record(blob: Owned, askedAt: Date): void;
   /** A manifest proves only blobs about which nothing was heard. If a blob was deleted or its proof has expired, the Pod must be asked. */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
   /** Whether this manifest's blobs were recorded so recently that their proofs would still be valid. */
   hasManifest(manifest: Owned): boolean;
-  /** The blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
+  /** Records that the blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
   forget(blob: Owned): void;
   /** Records that the Pod just said it lacks the blob, but only if the blob had a proof or may have had one. */
   forgetMissing(blob: Owned): Promise<void>;
@@ -87,8 +87,8 @@ type ProofPorts = {
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 /**
- * How many of a manifest's blobs are compared with the location's cache at once. Each costs three calls of the cache, and a request may make 50 calls
- * in all (Workers' free plan).
+ * How many of a manifest's blobs are compared with the location's cache at once. Each comparison costs three calls of the cache, and a request may
+ * make 50 calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 

@@ -10,7 +10,6 @@ import type { DayKeys } from "../signers/sigv4.ts";
 import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
-/** What an isolate remembers of signing. */
 export type SigningMemory = {
   /** Signed URLs by the store's parsed object. If a store's record changes, the store gets a new object, which has no URLs yet. */
   readonly urls: WeakMap<SigningStore, BoundedMap<string, SignedUrl>>;
@@ -19,7 +18,6 @@ export type SigningMemory = {
   readonly dayKeys: DayKeys;
 };
 
-/** One URL serves all requests within its window. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };

@@ -17,7 +17,7 @@ import {
 } from "./kv-cache.ts";
 import { patienceMs } from "./kv-health.ts";
 
-/** KV's own minimum. */
+/** KV accepts no shorter `cacheTtl`. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that needs KV's answer waits this long. */
@@ -27,7 +27,6 @@ const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
 
-/** How the Worker reads Workers KV. */
 export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
@@ -35,7 +34,6 @@ export type BulkKv = {
 /** Writes to KV. The Worker writes only one thing: the results of its checks of the stores. */
 export type KvWriter = { put(key: string, value: string): Promise<void> };
 
-/** How much a request read from KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
@@ -54,8 +52,8 @@ export type ReadOptions = MaxAges & {
   /** The most keys that may be read although no known user chose them before. */
   readonly maxNewKeys?: number;
   /**
-   * How many keys may be read in all, besides those that every request needs. Beyond that, a value that is current by the cache's own times is used as it
-   * is, and other keys are not read.
+   * The most keys that may be read, not counting those that every request needs. For the keys beyond this number, a value that is current by the
+   * cache's own limits is used, and a key without such a value is not read.
    */
   readonly maxReadKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */
@@ -66,7 +64,6 @@ export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise
 
 const noKeys: ReadonlySet<string> = new Set();
 
-/** Makes values that are all current. */
 export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues => ({
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
@@ -125,7 +122,6 @@ async function readMissing(
 }
 
 type SortedKeys = {
-  /** The values that memory answers. */
   readonly found: Map<string, Entry>;
   /** The keys that are read from KV. */
   readonly due: readonly string[];
@@ -210,7 +206,6 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-/** Why a read fails when its budget is spent. */
 export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
 
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
@@ -292,8 +287,8 @@ async function readAll(
 function newerEntry(known: Entry | undefined, read: Entry): Entry {
   if (known === undefined) return read;
   if (known.readAtMs > read.readAtMs) return known;
-  // If the text has not changed, we keep the old string. A parsed record is found by comparing its text with this one. For 200 KB of CIDRs that takes
-  // 7 µs, and no time if both are the same string.
+  // If the text has not changed, we keep the old string. Later, a parsed record is found by comparing its text with this string. For 200 KB of CIDRs,
+  // the comparison takes 7 µs, but no time if both texts are the same string object.
   return known.text === read.text ? { ...read, text: known.text } : read;
 }
 

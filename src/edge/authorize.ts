@@ -33,7 +33,7 @@ export type Context = {
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or about one that no assignment covers, which is at the default Pod. */
+  /** Null if the request is about no repository, or about a repository that no assignment covers, so that it is at the default Pod. */
   readonly assignment: AssignmentRecord | null;
   /** Null unless the request is about a repository whose group is being moved. */
   readonly moving: Moving | null;
@@ -79,8 +79,8 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
 }
 
 /**
- * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. If a client asks for a token for an old
- * name, the token allows only the new name, so it must be checked for the new name.
+ * Returns the endpoint with the repository's new name, if this isolate already knows that the repository was renamed. A client that asks for a token
+ * for the old name gets a token for the new name, so the edge must check the token for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;

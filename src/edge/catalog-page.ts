@@ -11,7 +11,7 @@ import type { DirectoryFailure } from "../refusal.ts";
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
-  /** The Pod's own names, each once. */
+  /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
    * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has no
@@ -67,7 +67,7 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository
+ * Whether `end` comes after the cursor in at least one of the `orders`. A client may use any text as its cursor. If the text is not a repository
  * name, each Pod reads it as it likes. Then we do not compare, and the page counts as leading past its cursor.
  */
 const leadsPast = (cursor: string, end: string): boolean =>

@@ -63,7 +63,6 @@ function settle(
   });
 }
 
-/** Returns the Pod's answer as the client gets it: upload locations, links and challenges lead to the edge, or to the Pod's gateway. */
 async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
   const { request, services, origin } = context;
@@ -104,7 +103,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
-/** Says who chose the source of a mount. The Pod of the grant may be hostile, so that its tokens name repositories that are not its own. */
+/** Says who chose the source of a mount. The grant's Pod may be hostile, and its tokens may name repositories that are not its own. */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
   if (grant.kind === "undecided") return "stranger";

@@ -92,7 +92,6 @@ function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): numb
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
 
-/** Returns the answer with what the log says about the end of its body. */
 export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
   switch (end) {
     case "whole":

@@ -9,8 +9,8 @@ export const DEFAULT_ENTRIES = 100;
 
 /**
  * Merges the Pods' pages into one list of at most `entries` names, each once. The next name is always the least of the Pods' next names. If a page is
- * used up and its Pod has more names, the list ends, because any of these names might come next. A page from which the directory left no name to its
- * Pod does not end the list. Any number of such pages may follow, and a client would get an empty list for each.
+ * used up and its Pod has more names, the list ends, because any of these names might come next. If none of a page's names belongs to its Pod, the
+ * page does not end the list. Otherwise the client would get an empty list for each such page, and any number of them may follow.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));
@@ -37,8 +37,8 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 type Queue = CatalogPage & { readonly taken: number };
 
 /**
- * Returns the name after which a Pod's next page begins. Null means at the list's beginning. When all names of a page are taken, the next page begins after
- * the page's `end`.
+ * Returns the name after which a Pod's next page begins. Null if the next page begins at the start of the list. When all names of a page are taken,
+ * the next page begins after the page's `end`.
  */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
@@ -58,7 +58,7 @@ function nextPage(queues: readonly Queue[], last: string | null, entries: number
 
 const placeParameter = "_after";
 
-/** Reads where each Pod's list goes on, from a query that `nextPage` made. Null means at the list's beginning. */
+/** Reads from a query that `nextPage` made after which name each Pod's list goes on. Null if the list is to be read from its start. */
 export function parsePlaces(query: string): ReadonlyMap<PodId, string | null> {
   const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
     const colon = text.indexOf(":");

@@ -18,7 +18,7 @@ import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob
 import { gatewayKeys } from "./choose-gateway.ts";
 import type { Reply } from "./refuse.ts";
 
-/** A blob of one repository that is to be in another one, too. */
+/** A blob of one repository that the client wants in another repository too. */
 type Mount = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
   /** The blob in the source repository. */
@@ -58,7 +58,7 @@ function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null
   return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" }, target };
 }
 
-/** Signs a URL of the source's store, on the same conditions as for a GET of the blob there. */
+/** Signs a URL of the source's store, if a client could get one by a GET of the blob from the source repository. */
 async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
   const { services, request } = context;
   const source = await authorizeSource(mount, context);
@@ -68,7 +68,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   // So only a store without conditions fits.
   const stores = await storesOf(blob.digest, unknownClient, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
-  // The body of the client's request is not for the source.
+  // We leave out the body of the client's request, because it is meant for the upload and not for the source.
   const bodyless = new Request(request.url, { headers: request.headers });
   const proven = await prove(blob, { request: bodyless, services }, authorized);
   if (!proven.ok) return err(`the source: ${textOf(proven.error)}`);
@@ -133,7 +133,7 @@ function messageOf(text: string): string | null {
 const MAX_MESSAGE_CHARACTERS = 300;
 
 const MAX_ANSWER_BYTES = 16 * 1024;
-/** The time for the way to the gateway and back. */
+/** How long the order and its answer may take on the network. */
 const wayMs = 3_000;
 
 async function orderRequest(

@@ -98,7 +98,6 @@ async function isProven(
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
-/** Returns the stores that this client may be sent to, in their order. */
 const storesFor = (
   digest: Digest,
   { services, request }: Context,

@@ -36,7 +36,8 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
-      // Anyone can make up an upload's query, so its log line needs no cause, and is drawn like that of any other wrong request.
+      // Anyone can make up an upload's query, so this refusal is no fault of ours that must always be logged. Without a cause, it is sampled like any
+      // other wrong request.
       return answer(uploadUnknown, "refused");
     case "no-form":
       return {

@@ -30,7 +30,7 @@ export class RegistryUpload {
     this.#place = place;
   }
 
-  /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */
+  /** Begins an upload. If this returns an error, the caller has no upload to remove. */
   static async begin(
     order: MountOrder,
     config: GatewayConfig,

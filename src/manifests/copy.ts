@@ -29,7 +29,7 @@ export function copyBody({ body, headers }: Request | Response, largeCopies: Byt
       ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
       : null;
   // `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `smallBytes`, so no more than
-  // that waits in memory.
+  // `smallBytes` waits in memory.
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
 }

@@ -16,7 +16,7 @@ type State = {
   /** When the first of the calls that failed in a row began. */
   downSinceMs: number;
   answeredAtMs: number;
-  /** Whether a ping has failed too. */
+  /** True if the ping that followed these failures has failed too. */
   isDown: boolean;
   nextPingAtMs: number;
   why: string;
@@ -39,12 +39,12 @@ export class Breaker {
     return { kind: "probe", why };
   }
 
-  /** Whether the service counts as down. This admits no probe. */
+  /** Whether the service counts as down. Unlike `admit`, this lets no probe through. */
   isOpen(service: string): boolean {
     return this.#states.get(service)?.isDown === true;
   }
 
-  /** The service has answered a call or a ping. */
+  /** Notes that the service has answered a call or a ping. */
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
@@ -71,7 +71,10 @@ export class Breaker {
     return true;
   }
 
-  /** A ping after failures in a row has failed too. It does not count if the service has answered something since the ping began. */
+  /**
+   * Notes that the ping that followed failures in a row has failed too. This does not count if the service has answered something since the ping
+   * began.
+   */
   failedPing(service: string, { startedAtMs, nowMs }: { startedAtMs: number; nowMs: number }): void {
     const state = this.#stateOf(service);
     if (startedAtMs < state.answeredAtMs) return;

@@ -6,9 +6,12 @@ import type { FetchRequest } from "./fetch.ts";
 import { isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
-/** A client waits at most this long for a probe's answer. A later answer still counts, and lets the next request through. */
+/** A client waits at most this long for a probe's answer. A later answer still lets the next request through. */
 const probeWaitMs = 500;
-/** If calls fail in a row, the service counts as down unless it answers a ping within this time. A later answer still counts. */
+/**
+ * If calls fail in a row, the service counts as down unless it answers a ping within this time. If its answer to the ping comes later, the service
+ * counts as up again from then on.
+ */
 const pingWaitMs = 1_000;
 
 type Answer = Result<Response, PodFailure | Misconfigured>;

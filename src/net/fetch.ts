@@ -15,7 +15,7 @@ export type FetchRequest = {
   readonly method: string;
   readonly headers: Headers;
   readonly body: ReadableStream | string | null;
-  /** The length of a streamed body, where the client announced it. */
+  /** The length of a streamed body, if the client announced it. */
   readonly bodyBytes: number | null;
   /** The time from the end of the request's body to the answer's headers. A body that moves is never cut. */
   readonly deadlineMs: number;

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 
-/** RFC 9110 §7.6.1: these belong to one connection, as do the headers that `Connection` names. */
+/** RFC 9110 §7.6.1: these headers belong to one connection, as do the headers that `Connection` names. */
 const hopByHop = [
   "connection",
   "keep-alive",

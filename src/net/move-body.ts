@@ -14,9 +14,9 @@ type Limits = {
 };
 
 /**
- * A piece holds the bytes that are there, up to the current size. The size grows while pieces are full and fast, because a large piece costs no more
- * CPU time than a small one. It shrinks when a piece is slow: the watch sees that bytes move only when a whole piece has moved, so it could take a
- * slow large piece for a stalled body.
+ * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
+ * small one. The size shrinks when a piece is slow. The watch sees that bytes move only when a whole piece has moved, so it could take a slow large
+ * piece for a stalled body.
  */
 const leastPieceBytes = 16 * 1024;
 const mostPieceBytes = 256 * 1024;
@@ -130,8 +130,8 @@ type WatchLimits = Limits & {
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
 
 /**
- * A body of at most this size may come in one piece, so we wait for its first piece for a moment. A manifest mostly comes so, together with the
- * answer's headers. Passing on that piece takes 150 µs of CPU time less than a pipe.
+ * A body of at most this size may come in one piece, so we wait for its first piece for a moment. Most manifests come like this, together with the
+ * answer's headers. If we pass the piece on as it is, this takes 150 µs of CPU time less than a pipe.
  */
 const mostBytesAtOnce = 64 * 1024;
 const atOnceMs = 50;
@@ -160,7 +160,6 @@ export async function watchAnswer(response: Response, limits: WatchLimits): Prom
   return { response: new Response(pipe.readable, response), ended };
 }
 
-/** Returns a sink that passes everything on and counts the bytes. */
 export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => number } {
   let bytes = 0;
   return {

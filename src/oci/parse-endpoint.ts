@@ -34,8 +34,8 @@ const notFound = (path: string): OciError => ({
 });
 
 /**
- * A longer path is not redirected, because it cannot be that of an endpoint: the longest has about 800 characters, with its name and its digest or
- * upload.
+ * A longer path is not redirected, because it cannot be the path of an endpoint. The longest one has about 800 characters, including the repository's
+ * name and the digest or the upload's id.
  */
 const MAX_MOVED_CHARACTERS = 1_000;
 
@@ -72,7 +72,10 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
-/** Parses the last segment of the path, if the endpoint has a member for it. */
+/**
+ * Parses the last segment of the path if it is a digest, a reference, an upload's id or a tag in this kind of Endpoint. For the other kinds, the
+ * result has no member.
+ */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
     case "blob":

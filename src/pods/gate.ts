@@ -83,7 +83,6 @@ export function createClientGate(visit: Visit): JudgeClient {
   };
 }
 
-/** Returns the refusal of a client that may not use the group. Null if the client may use it. */
 function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsedCidrs: ParsedCidrs): Refusal | null {
   if (clients === undefined || admits(clients, client, parsedCidrs)) return null;
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };

@@ -8,7 +8,7 @@ import { passGate, type Visit } from "./gate.ts";
 
 type MountSource = {
   readonly directory: Directory;
-  /** Says who has chosen the source, which decides the budget that its look-up in KV counts against. */
+  /** Says who has chosen the source. This decides which budget pays for the source's look-up in KV. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
   /** False if the client's token does not allow a pull of the source, and a 401 from the Pod would end the client's push. */

@@ -15,7 +15,6 @@ export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 /** The Pod's gateway to which this client is sent. */
 export type PushGateway = {
-  /** The gateway's origin. */
   readonly url: string;
   readonly keys: GatewayKeys;
   /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */

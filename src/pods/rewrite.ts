@@ -18,7 +18,7 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** Where a new upload goes on. Null means on the edge. */
+  /** The gateway at which a new upload goes on. Null if the upload goes on at the edge. */
   readonly gateway: PushGateway | null;
 };
 

@@ -32,7 +32,7 @@ export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: Pin
 export async function openPin(text: string, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<PodId | null> {
   const bytes = parseBase64url(text);
   if (bytes === null || bytes.byteLength <= ivBytes) return null;
-  // While an edge key is being replaced, pins of both keys are in use.
+  // While an edge key is being replaced, there are two keys, and some pins in use were sealed with the older one.
   for (const edgeKey of edgeKeys) {
     const plain = await decrypt(bytes, pinned, edgeKey);
     if (plain === null) continue;

@@ -38,7 +38,6 @@ export type Signer<Config, Secret> = {
    * with a key. The text may contain a part of the secret (Akamai's salt), so it may be shown only if the request has a stand-in for the secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
-  /** The signed URL. */
   sign(request: SignRequest<Config, Secret>): Promise<string>;
 };
 

@@ -1,6 +1,5 @@
 import type { Outcome } from "./log-line.ts";
 
-/** How probable it is that an ordinary request gets a line. */
 export type Sampling = {
   /** The share of the ordinary requests that get a line, from 0 to 1. */
   readonly rate: () => number;

@@ -65,13 +65,16 @@ export async function assignScopes(
     if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
-    // The edge would not read a bundle with more parts.
+    // The edge refuses a bundle with more than `MAX_PARTS` parts, so once there are that many Pods, we do not add a move's other Pod.
     if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/** Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository, if the scope is about one that has a Pod. */
+/**
+ * Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository. Null if the scope is about no repository, or about a
+ * repository that has no Pod.
+ */
 function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord): readonly PodId[] {
   const fallback = record.default === undefined ? [] : [record.default];
   if (isCatalog(scope)) return record.pods ?? fallback;

@@ -73,7 +73,10 @@ const endMsOf =
   (grantedAtMs: number): number =>
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
-/** Null if this Pod has no grace, if we cannot say whose request this is, or if a stranger asks for many names, because each name costs calls of the cache. */
+/**
+ * Null if this Pod's `graceSeconds` is 0, if we cannot say whose request this is, or if a stranger asks for many names, because each name costs calls
+ * of the cache.
+ */
 function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
   const { pod, scopes } = question;
   if (pod.outage.graceSeconds === 0) return null;
@@ -99,7 +102,7 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
   if (status !== 401 && status !== 403) return;
   const forgotten = forgetRefused(status, learned);
   waitUntil(forgotten);
-  // The client's answer waits for this, so that no later request finds the refused grants.
+  // The client gets its answer only after this, so that no later request finds the refused grants.
   await forgotten;
 }
 

@@ -13,8 +13,8 @@ const incompleteLifeSeconds = 60;
 const leastLifeSeconds = 30;
 
 /**
- * What a client reads if its password is wrong and any Pod may have judged it. With the Pod's own words, a made-up password would show which Pod has a name.
- * docker prints the message.
+ * The message for a wrong password if every Pod can judge it. With the Pod's own words, a stranger who made up a password would learn which Pod has a
+ * name. docker prints the message.
  */
 const wrongCredentials: OciError = {
   code: "UNAUTHORIZED",

@@ -40,8 +40,9 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were pulled here
- * in the last 30 seconds. `maxReadKeys` and the other records of a request, mostly those of its Pods, are fewer than 100 keys.
+ * A stranger's token request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and the rest for the other records, mostly those of
+ * its Pods. The bounds are enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components
+ * that were pulled here in the last 30 seconds.
  */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 /** Enough for 200 names of five components. */
@@ -118,7 +119,7 @@ export async function planLogin(
 
 /**
  * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we
- * asked no Pod in that case, a made-up password would be refused for a name with a Pod, and not in the same way for a name without one.
+ * asked no Pod in that case, a made-up password would be answered differently for a name with a Pod and for a name without one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

@@ -6,7 +6,6 @@ import { type LocationPorts, readCached } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import type { Credentials } from "./credentials.ts";
 
-/** Who asked which Pod. */
 export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 
 /**
@@ -33,7 +32,7 @@ const keyLabel = "remembered-grant";
 const schema = v.strictObject({ atMs: v.number() });
 
 export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): RememberedGrants {
-  /** While an edge key is being replaced, grants of both keys are in use. */
+  /** While an edge key is being replaced, there are two keys, and some remembered grants are under the older one. */
   const hashers = () => Promise.all(edgeKeys.map(createHasher));
   const findBy = async (pathOf: Hasher, asker: Asker, repositories: readonly string[]) => {
     const allRefused = deletedAtMs(cache, await pathOf(asker, null));
@@ -94,8 +93,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
 type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
 /**
- * JSON keeps the fields apart, whatever they contain. The token service's URL is one of them, because a Pod that gets another token service has no
- * grants from that service yet.
+ * JSON keeps the fields apart, whatever they contain. The token service's URL is one of the fields, because a Pod that gets another token service has
+ * no grants from that service yet.
  */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);

@@ -54,8 +54,8 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger. If the request has too many names for them, or strangers have spent their budget, we first ask a Pod whether the
- * credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
+ * Plans within the bounds of a stranger. If the request has too many names for these bounds, or strangers have spent their budget, we first ask a Pod
+ * whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
  */
 async function planFor(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Plan, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);

@@ -121,7 +121,7 @@ const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {
       const place = storePlace(store);
-      // Anyone may read a public store, so a proof from a Pod opens nothing there.
+      // Two Pods may share a public store, because anyone may read all its blobs without a proof.
       return place === null || store.scheme === "public" ? [] : [[place, index]];
     }),
   );

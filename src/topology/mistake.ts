@@ -108,7 +108,7 @@ const wantedByType: Readonly<Record<string, string>> = {
   non_empty: "text that is not empty",
 };
 
-/** Valibot's own names of types, in the text about a value that fits none of several types. */
+/** The operator's words for types, by the names that valibot uses where it lists several types. */
 const wantedByName: Readonly<Record<string, string>> = { string: "text", Object: "a mapping", Array: "a list" };
 
 function wantedBy(issue: Issue): string {

@@ -46,9 +46,10 @@ export type DirectorySteps = {
    */
   readonly widened: string | null;
   /**
-   * Written after the assignments and before the deletes, because the default may change only then. It has every change except a smaller `depth` (how
-   * many components of a name are looked up), because longer prefixes must be found until they are deleted. Only the text that is written after the
-   * deletes has the smaller depth. Null if nothing changes.
+   * Written after the assignments and before the deletes, because it may change the default. A group needs its new assignment before it loses the old
+   * default, and it needs the new default before it loses its assignment. The text has every change except a smaller `depth` (how many components of
+   * a name are looked up), because longer prefixes must be found until they are deleted. Only the text that is written after the deletes has the
+   * smaller depth. Null if nothing changes.
    */
   readonly settled: string | null;
 };

@@ -5,7 +5,7 @@ import { maxHeaderBytes } from "../http-server.ts";
 import { loopback } from "../ports.ts";
 import type { OpenRequest } from "./seen-requests.ts";
 
-/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` does so, too, but turns each byte above 0x7f into two. */
+/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` would turn each byte of the headers above 0x7f into two bytes. */
 const nothing = Buffer.alloc(0);
 /** We wait this long between the headers and a reset, because an earlier reset would overtake the headers. */
 const cutAfterMs = 20;

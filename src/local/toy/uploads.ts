@@ -119,7 +119,7 @@ function progressHeaders(uploads: UploadSessions, upload: Upload, request: Incom
   const state = encodeURIComponent(uploads.state(upload));
   return {
     Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
-    // The range is inclusive, so an empty upload looks like one byte, as it does in distribution's answer.
+    // The range is inclusive, so an empty upload looks like one byte. Distribution gives this answer, too.
     Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
     "Docker-Upload-UUID": upload.id,
   };

@@ -55,8 +55,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 }
 
 /**
- * Returns the way of a group under `--back`. A group that has settled, or is on its way back already, moves to the Pod from which it came. Any other
- * group has never left that Pod, so its way is still `there`, and its move is given up.
+ * Returns the way of a group under `--back`. A group that has settled, or is on its way back already, moves back to its former Pod. For any other
+ * group the way is still `there`, and the move is given up, because the group has never left its former Pod.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;

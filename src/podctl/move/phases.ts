@@ -8,7 +8,7 @@ import { CliFailure, orFail } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { directoryInKv } from "../write/live-directory.ts";
 
-/** A group's assignment as it is in KV. `record` is null if the group has none and belongs to the default Pod. */
+/** A group's assignment as it is in KV. `record` is null if the group has no assignment of its own, and so belongs to the default Pod. */
 export type LiveAssignment = { readonly record: AssignmentRecord | null; readonly pod: PodId };
 
 /** Throws a CliFailure if the group has no Pod. */

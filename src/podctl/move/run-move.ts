@@ -143,7 +143,7 @@ async function compareOrLeave(
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // What the state file says of the target may be wrong, because the Pods differ. Without it, the next run looks at the target itself.
+  // The Pods differ, so what the state file says of the target may be wrong. After the reset, the next run reads what the target holds.
   await ports.state.reset();
   await leave(ports, way);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);

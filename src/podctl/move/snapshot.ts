@@ -162,7 +162,7 @@ export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string 
   return hash.digest("hex");
 }
 
-/** Names referrers in one order, so that two lists of them can be compared. */
+/** Returns the digests of the referrers in a fixed order, so that two lists of them can be compared. */
 export const textOfReferrers = (referrers: readonly Referrer[]): string =>
   referrers
     .map(({ digest }) => digest)

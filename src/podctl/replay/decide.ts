@@ -52,8 +52,8 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, every request passes that some token could grant. With status 404, no Pod has the blob of a mount. So `handle()` does not
-    // end with a mount, and its last call goes to the Pod of the request.
+    // `auth: "none"` lets every request pass that some token could grant. With status 404, no Pod has the blob of a mount, so `handle()` begins an
+    // ordinary upload instead, and its last call goes to the Pod of the request.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));

@@ -109,8 +109,8 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Whether the edge does not find this assignment. `directoryText` is known by then, because a listing is in the order of the keys and the directory
- * record comes before the assignments.
+ * Whether the edge does not find this assignment. A listing is in the order of the keys, so the directory record has come before every assignment,
+ * and `directoryText` is its text.
  */
 function isUnfound(key: string, directoryText: string | null): boolean {
   if (kindOf(key) !== "route") return false;

@@ -30,7 +30,8 @@ export function refuseMoving(key: string, text: string | null): void {
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move writes only one assignment, so we find it among the first two. We do not read all, because an apply may have written a million.
+  // A step of a move writes one assignment, and it may complete an interrupted step of one other group. So at most the first two keys matter. We do
+  // not read all, because an apply may have written a million.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -1,6 +1,6 @@
 /**
- * Makes one write of the directory, from one revision to the next. First it saves the records that it will replace, then it writes the new ones in a
- * safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
+ * Makes one write of the directory, from one revision to the next. First we save the records that the write replaces, then we write the new records
+ * in a safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -77,8 +77,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The texts of the interrupted write come first, as they did in its chunks. So if this run is interrupted while it writes the chunks again, the
-  // chunks that it has written already still hold them.
+  // The texts of the interrupted write come first, in the order of its chunks. So each new chunk has at least the texts of the old chunk that it
+  // overwrites, and no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
