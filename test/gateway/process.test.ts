@@ -132,7 +132,7 @@ describe("gateway as a program", () => {
     ]);
   });
 
-  test("a killed gateway leaves no half blob, and the same upload goes on at the one that is started next", async () => {
+  test("a killed gateway leaves no half blob, and a new upload completes at the one that is started next", async () => {
     const [pod, key] = [await startToyPod(), gatewayKey()];
     const first = run(envOf(pod, key));
     const { target } = await begin(pod, "acme/killed", key);
