@@ -15,7 +15,7 @@ import { signFor } from "../support/hostile-tokens.ts";
 
 const longTokenSeconds = 24 * 3_600;
 
-/** A folder for one part of the bench, and everything that the part has started. All of it is gone when `use` has ended. */
+/** Gives `use` a folder and a teardown. When `use` has ended, stops everything that was added to the teardown, and removes the folder. */
 export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), "registry-edge-bench-"));
   const teardown = new Teardown();
@@ -28,10 +28,10 @@ export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => 
 }
 
 export type BenchStack = Stack & {
-  /** A token for a pull that outlives the bench. The Pods' own tokens end after five minutes. */
+  /** Makes a token for pulls that outlives the bench. The Pods' own tokens end after five minutes. */
   longToken(pod: LocalPodId, repository: string): Promise<LongToken>;
 };
-/** What clients show to the edge, and the Pod's own token in it. */
+/** `bundle` is the token that clients send to the edge. It contains `jwt`, the Pod's own token. */
 export type LongToken = { readonly bundle: string; readonly jwt: string };
 
 export async function startBenchStack(
@@ -39,7 +39,7 @@ export async function startBenchStack(
   dir: string,
   options: StackOptions = {},
 ): Promise<BenchStack> {
-  // The keys are extractable, as those that the stack makes itself.
+  // The keys are extractable, as are those that the stack makes itself.
   const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
   const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
   teardown.add(stack);

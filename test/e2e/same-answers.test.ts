@@ -59,7 +59,7 @@ function scenario(pods: PodKind): void {
   });
 }
 
-/** Path by path, what `GET`, `HEAD` and `POST` get. The bodies differ, because Go answers a redirect in HTML. */
+/** Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. The bodies differ, because Go answers a redirect in HTML. */
 async function playSlashes(origin: string): Promise<readonly unknown[]> {
   const paths = [
     ...["//v2/", "/v2//", "/v2", "/v2/_catalog/?n=1", "/v2/acme/app/tags/list/", "//v2/acme/app/tags/list"],
@@ -76,7 +76,10 @@ async function playSlashes(origin: string): Promise<readonly unknown[]> {
   return answers;
 }
 
-/** Sends one client's requests, in repositories whose names have the same length both ways. */
+/**
+ * Sends one client's requests, directly or through the edge. The names of the repositories have the same length in both cases, so the answers have
+ * too.
+ */
 async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const way = tokenUrl.includes("registry-edge") ? "edge" : "pods";

@@ -1,4 +1,4 @@
-/** A second edge of the same deployment, whose view of KV is behind. */
+/** A second edge of the same deployment, which hears of changes in KV later than the first. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JWK } from "jose";

@@ -1,4 +1,4 @@
-/** What must hold after any client's scenario, as the taps show it and not only the edge. */
+/** What must hold after any client's scenario. The taps show it, so we need not believe only the edge's own log. */
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
@@ -21,7 +21,7 @@ export async function expectPodsApart(stack: Stack): Promise<void> {
   expect(shared, "tokens that were sent to both Pods").toEqual([]);
 }
 
-/** How many blobs clients were sent to a Pod's storage for. */
+/** How often the edge sent a client to a Pod's storage for a blob. */
 export function blobRedirects(stack: Stack, pod: LocalPodId): number {
   return blobGets(stack.edgeSeen(), pod).length;
 }
@@ -38,7 +38,10 @@ function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void
   expect(foreign.map(line), `requests that ${pod}'s registry should not have got`).toEqual([]);
 }
 
-/** While a write waits, the edge asks its Pod by such a request whether it is still there. It names no repository and has no token. */
+/**
+ * Whether this is a ping: while a write waits, the edge asks the Pod by a ping whether it is still there. A ping names no repository and has no
+ * token.
+ */
 const isPing = ({ method, path, authorization }: SeenRequest): boolean =>
   method === "GET" && path === "/v2/" && authorization === "none";
 

@@ -1,7 +1,10 @@
 import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** The files that take longest. Most files of the Worker wait for deadlines, and those of podctl start many processes, so they take turns. */
+/**
+ * The files that take longest. Most files of test/worker wait for deadlines, and files of test/podctl start many processes, so the list alternates
+ * between them.
+ */
 const slowest = [
   "test/worker/stale-pulls.test.ts",
   "test/podctl/move.test.ts",
