@@ -55,7 +55,7 @@ function signPart(scheme: SigningScheme, index: number): Part {
   return { part: "sign", store, secret: secret ?? null };
 }
 
-/** Tokens of GitLab and distribution are RS256 by default. */
+/** GitLab and distribution sign tokens with RS256 by default. */
 async function verifyParts(): Promise<Readonly<Record<string, Part>>> {
   const rsa = await generateSigningKey();
   const p256 = await generateKeyPair("ES256");

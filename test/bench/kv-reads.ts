@@ -15,7 +15,7 @@ export const benchKvReads = ({ pulls }: { readonly pulls: number }): Promise<rea
     const images = await pushImages(stack, pulls + 3);
     const [first, known, unseen, ...others] = images;
     if (first === undefined || known === undefined || unseen === undefined) throw new Error("want more images");
-    // During the pushes, the isolate has learned all of these images.
+    // The isolate has learned these images from the pushes, so we start a new one.
     await stack.restartEdge();
     await pull(first);
     const readsDuring = (act: () => Promise<void>) => countReads(stack, act);

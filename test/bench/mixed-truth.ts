@@ -6,7 +6,7 @@ import type { BenchStack } from "./stage.ts";
 
 type Span = { readonly text: string | null; readonly fromMs: number; toMs: number };
 
-/** A tag that is pushed again and again, by one push at a time. It knows what its text was at each time; null means that there was no tag. */
+/** A tag that is pushed again and again, by one push at a time. It remembers which text it had when; null means that there was no tag. */
 export class MovingTag {
   #spans: Span[] = [{ text: null, fromMs: 0, toMs: Number.POSITIVE_INFINITY }];
   #isPushed = false;
@@ -32,7 +32,7 @@ export class MovingTag {
   #end(newest: Span): void {
     const nowMs = performance.now();
     for (const span of this.#spans) if (span !== newest) span.toMs = Math.min(span.toMs, nowMs);
-    // Older values are forgotten, because no request takes longer than a write's deadline.
+    // We forget values that ended long ago, because no request takes longer than a write's deadline.
     this.#spans = this.#spans.filter(({ toMs }) => toMs > nowMs - mostMsOfRequest);
   }
 }

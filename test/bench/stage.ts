@@ -1,4 +1,7 @@
-/** What the figures are measured on: a stack with toy Pods, and bare Workers that are started as its edge is, each in a workerd of its own. */
+/**
+ * Starts what the figures are measured on: a stack with toy Pods, and bare Workers. Each runs in a workerd of its own, which is started in the same
+ * way.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -57,7 +60,7 @@ export async function startBenchStack(
 
 export type BenchWorker = { readonly url: string; readonly pid: number };
 
-/** A Worker of this folder in a workerd of its own. The `constants` are put before its text. */
+/** Starts a Worker from a file of this folder in a workerd of its own. The `constants` are written in front of its code. */
 export async function startBenchWorker(
   teardown: Teardown,
   dir: string,

@@ -15,17 +15,17 @@ import { amount, type Finding, portable } from "./finding.ts";
 import { cpuUs } from "./process.ts";
 import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
-/** No request of up to 16 KB may cost more CPU time than this, and no request may cost more keys than one bulk read of KV takes. */
+/** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** A request with one part of 16 KB has fewer characters than this, with its request line, host and token. */
+/** A request that has one part of 16 KB is shorter than this, even with its request line, host and token. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
 const shown = 10;
 /**
- * A request that seems too dear is measured this many times as often. Its code may not be compiled yet, or other processes may have slowed all its
- * rounds.
+ * A request that seems too dear is measured in up to this many times as many rounds. V8 may not have compiled its code yet, or other processes may
+ * have slowed every round.
  */
 const patience = 4;
 
@@ -66,7 +66,8 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
     const request = () => costlyRequests(known)[index]?.[1] ?? plain;
     const cost = { request: what, ...(await measure(stage, request, rounds)) };
     costs.push(cost);
-    // Strangers share a budget of KV keys. If these requests had used it up, the edge would refuse the next ones, and these would seem cheap.
+    // Strangers share a budget of KV keys. If these requests have used it up, the edge refuses the next ones, which then seem cheap. So we wait for a
+    // new budget.
     if (cost.keys > fewKeys) await sleep(budgetWindowMs);
   }
   const dearestFirst = costs.toSorted((one, other) => other.cpuMs - one.cpuMs);

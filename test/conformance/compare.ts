@@ -28,10 +28,7 @@ function byName(rows: readonly Row[]): ReadonlyMap<string, readonly Row[]> {
   return Map.groupBy(rows, ({ name }) => name);
 }
 
-/**
- * The suite walks Go maps, so results of one name come in another order each time. They are compared as sorted
- * labels.
- */
+/** The suite walks Go maps, so results with one name come in another order each time. We compare their labels after sorting them. */
 function differencesOf(name: string, straight: readonly Row[], edge: readonly Row[]): readonly Difference[] {
   const one = straight.map(label).sort();
   const other = edge.map(label).sort();

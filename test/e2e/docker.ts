@@ -48,7 +48,7 @@ async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdo
     // If containerd answers too slowly, dockerd makes it write its stacks to TMPDIR, and starts it again.
     env: { ...childEnv(), TMPDIR: dir },
     watchdog,
-    // It listens on a socket file, so it has no port.
+    // dockerd listens on a socket file, so it has no port.
     readyPort: (output) => (output.includes("API listen on") ? 0 : null),
   });
 }

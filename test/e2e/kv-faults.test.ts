@@ -62,7 +62,7 @@ describe("groups that were pulled before", () => {
       const during = await pullFor(4_000);
       console.log(figures(fault, during));
       expect(at(0.5, during)).toBeLessThan(1.3 * at(0.5, before) + 20);
-      // Only a pull that was under way when KV became slow may have waited for KV, at most a quarter of a second.
+      // Only a pull that was under way when KV became slow may have waited for KV, for a quarter of a second.
       expect(during.filter((ms) => ms > 240).length).toBeLessThanOrEqual(2 + during.length / 50);
       if (fault.mode === "hang") expect(await push()).not.toBe("pushed");
       await stack.current.setKvFault({ mode: "none" });

@@ -11,7 +11,10 @@ export type Counted = {
   readonly pushes: number;
   /** Pulls that failed although the tag was pushed with success. Each line has the answer. */
   readonly failedPulls: readonly string[];
-  /** Pushes that were refused in the words of a move, and pushes that were refused in any other way. */
+  /**
+   * `refused` counts the pushes that were refused because of the move. `otherRefusals` has the answers to pushes that were refused for another
+   * reason.
+   */
   readonly refused: number;
   readonly otherRefusals: readonly string[];
   /** The longest time for which one edge refused pushes. */
@@ -104,7 +107,7 @@ export function createTraffic(
     }
   }
 
-  /** Pulls the manifest and the layer, and gives what went wrong. */
+  /** Pulls the manifest and the layer. Returns what went wrong, or null. */
   async function pullOne(edge: number, name: string): Promise<string | null> {
     const client = clients[edge] ?? createClient(stack.edge);
     const [repository = "", tag = ""] = name.split(":");

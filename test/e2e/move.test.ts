@@ -39,7 +39,7 @@ function scenario(from: PodKind, to: PodKind): void {
     await stage?.close();
   });
 
-  /** Runs podctl. When its output has the next text of `killedAt`, kills podctl and starts it again. */
+  /** Runs podctl. As soon as its output has the next text of `killedAt`, kills podctl and starts it again. */
   async function move(args: readonly string[], killedAt: readonly string[]): Promise<string> {
     const left = [...killedAt];
     let said = "";
@@ -116,7 +116,8 @@ function scenario(from: PodKind, to: PodKind): void {
       expect(there.pulls).toBeGreaterThan(200);
       expect(there.refused).toBeGreaterThan(10);
       expect(there.otherRefusals).toEqual([]);
-      // A real move waits 90 s and may refuse writes for 240 s. Here it waits 38 s, so the limit is less than half, with some seconds for a busy machine.
+      // A real move waits 90 s and may refuse writes for 240 s. This move waits only 38 s, so its limit is less than half of that, with some seconds
+      // for a busy machine.
       expect(there.refusedForMs).toBeLessThan(2 * waitSeconds * 1_000 + 40_000);
       expect((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`)).toContain('"phase":"settle"');
 

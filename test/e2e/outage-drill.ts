@@ -92,8 +92,8 @@ function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): voi
 }
 
 /**
- * Three failures open the breaker. A service that hangs has failed after ten seconds, but some requests wait longer for it, so we do not wait for
- * them.
+ * Three failures open the breaker. A request to a service that hangs counts as a failure after ten seconds, but may go on longer, so we wait only for
+ * that time.
  */
 async function openBreaker({ rest, fault }: Drill): Promise<void> {
   if (fault.mode === "delay") return;

@@ -140,7 +140,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
     it("registry: pushes begin again after an outage", async () => {
       const rest = await pushBegins("pod-a");
       const fault = { mode: "refuse" } as const;
-      // Only failed reads make the edge find a registry down, so some reads come first.
+      // Only failed reads make the edge find a registry down, so we send some before the pushes.
       const prepare = async () => {
         const ask = await unseen();
         await Promise.all([ask(), ask(), ask()]);

@@ -37,7 +37,7 @@ const statusOf = async (url: string, init: RequestInit = {}) => {
   return answer.status;
 };
 
-/** Each object is served whole, as a range, and by HEAD with its length. An object holds its own key. */
+/** Expects that each object is served whole, as a range, and by HEAD with its length. */
 async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
   for (const key of keys.map((name) => under + name)) {
     const url = await urlOf(key);
@@ -52,7 +52,7 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Another object, a changed expiry, a changed signature, no signature, and an expired URL are refused. */
+/** Expects that a URL is refused if it names another object, has a changed expiry, a changed signature or none, or has expired. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);

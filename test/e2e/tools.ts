@@ -1,4 +1,4 @@
-/** Finds the programs that a test needs, and decides what becomes of the test without them. */
+/** Finds the programs that a test needs. If one is missing, the test is skipped or fails. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";
@@ -56,7 +56,7 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** Whether all these tools are installed, for a part of a test that can be left out. */
+/** Whether all these tools are installed. If not, a test can leave out the part that needs them. */
 export const findsAll = (tools: readonly string[]): boolean => tools.every(isThere);
 
 /** `root` is a user, not a program. */

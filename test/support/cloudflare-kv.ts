@@ -23,7 +23,7 @@ export type CloudflareKv = {
   emptyPages(calls: number): void;
   /** Runs before the n-th key is written or deleted, counted from 1. If it gives false, this call and all later ones fail. */
   onWrite: (n: number) => boolean;
-  /** Ends all faults, and sets the counts and the list of calls back to the start. */
+  /** Ends all faults, and clears the counts and the list of calls. */
   heal(): void;
   stop(): Promise<void>;
 };

@@ -86,7 +86,8 @@ export async function duringOutage<T>(
 }
 
 /**
- * Waits until the edge calls the token service again, which it may have found down. A login shows this, because the edge itself never grants a login.
+ * Waits until the edge calls the token service again, which it may have found down. A granted login shows this, because the edge itself never grants
+ * one.
  */
 const isBack = (stack: Stack): Promise<void> =>
   expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);

@@ -13,7 +13,7 @@ import { placeholdersOf, useStack } from "./toy-stack.ts";
 export const podIds = ["pod-a", "pod-b"] as const;
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const;
 
-/** Says again, without the topology, who owns a name: `globex` belongs to Pod B, and everything else to Pod A. */
+/** The same rule as in the topology, written a second time for the tests: `globex` belongs to Pod B, and everything else to Pod A. */
 export const ownerOf = (name: string): LocalPodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
 
 /** The blobs that each repository may serve. `scratch` may serve all blobs of its Pod, because the tests' token may mount them there. */

@@ -14,7 +14,7 @@ export class History<T> {
     return last.value;
   }
 
-  /** Does the work that changes the value to `value`. */
+  /** Does the work, which makes `value` true. */
   async change(value: T, work: () => Promise<unknown>): Promise<void> {
     const fromMs = Date.now();
     await work();

@@ -129,7 +129,6 @@ const twist = (materials: Materials): fc.Arbitrary<Twist> =>
     })),
   );
 
-/** A plain request with up to three twists. */
 const twistedRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))

@@ -1,5 +1,5 @@
 /**
- * Starts a stack in a process of its own, for which a test can set limits. It writes many keys by one bulk call of the KV API, reads some and deletes
+ * Runs a stack in a process of its own, so that a test can limit the process. Writes many keys by one bulk call of the KV API, reads some and deletes
  * all.
  */
 import { mkdtemp, rm } from "node:fs/promises";

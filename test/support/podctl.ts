@@ -12,7 +12,7 @@ export async function podctl(
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
-    // With CLOUDFLARE_ENV, podctl works on a real account, and a developer may have set it.
+    // A developer may have set CLOUDFLARE_ENV, which would make podctl work on a real account.
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
   });
   child.stdin.end(input);

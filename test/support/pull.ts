@@ -24,8 +24,8 @@ export function pullerOf(stack: Stack, repository: string, token: string | null)
 }
 
 /**
- * Pulls the tag `1`. Then pulls its digest until the edge answers without the Pod. The edge keeps a manifest only after its answer, so that takes a
- * moment.
+ * Pulls the tag `1`, and then its digest until the edge answers without the Pod. We repeat the request, because the edge keeps a manifest only after
+ * its answer.
  */
 export async function keepManifest(stack: Stack, repository: string, digest: string): Promise<void> {
   const pull = pullerOf(stack, repository, await createClient(stack.edge).token([`repository:${repository}:pull`]));

@@ -1,4 +1,4 @@
-/** Plain sockets for tests of single bytes: a client that sends them, and a service that answers with given ones. */
+/** Plain sockets for tests of single bytes: a client, and a service whose answers the test chooses. */
 import net from "node:net";
 
 export type RawService = {

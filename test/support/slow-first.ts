@@ -28,7 +28,10 @@ const slowest = [
   "test/net/fetch.test.ts",
 ];
 
-/** Starts the slowest files first, so that no worker begins a long file when the others are done. Without a cache of durations, as in a clean clone, vitest orders files by size. */
+/**
+ * Starts the slowest files first, so that no worker begins a long file when the others are done. In a clean clone, vitest itself knows no durations
+ * and orders files by size.
+ */
 export class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     for (const path of slowest)

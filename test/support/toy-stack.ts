@@ -10,7 +10,7 @@ import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
 import { createClient } from "./client.ts";
 
-/** The stacks of a test process share these, because new ones take a quarter of a second of CPU time. */
+/** All stacks of a test process share one bundle and one pair of keys, because new ones take a quarter of a second of CPU time. */
 const script = await bundleWorker();
 const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
 
@@ -96,7 +96,9 @@ export async function countKvReads({ control }: Stack): Promise<number> {
   return ((await (await fetch(`${control}/kv`)).json()) as { reads: number }).reads;
 }
 
-/** Returns a function that gives the value of a Pod's placeholder in the topology, by the end of its name: `REGISTRY` for `POD_A_REGISTRY`. */
+/**
+ * Returns a function that gives the value of a Pod's placeholder in the topology. It takes the name without the Pod: `REGISTRY` for `POD_A_REGISTRY`.
+ */
 export async function placeholdersOf({ stateDir }: Stack, pod: LocalPodId): Promise<(name: string) => string> {
   const text = await readFile(`${stateDir}/topology-values.json`, "utf8");
   const values = JSON.parse(text) as Readonly<Record<string, string>>;

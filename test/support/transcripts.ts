@@ -28,7 +28,7 @@ const mask = (output: string): string =>
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
     .replaceAll(/\b\d+ ms\b/g, "… ms")
-    // A move begins each line with the time of day. Its lines about progress and waiting appear only on some machines, so we leave them out.
+    // A move begins each line with the time of day. Only on some machines it prints lines about progress and waiting, so we leave these lines out.
     .replaceAll(/^(?:\d\d:\d\d:\d\d \S+: waiting \d+ s .*|\S+: repositories.*)\n/gm, "")
     .replaceAll(/^\d\d:\d\d:\d\d /gm, "<time> ");
 
