@@ -1,7 +1,7 @@
 /** The heaps of workerd's Workers, by its inspector (Chrome DevTools Protocol, domains `HeapProfiler` and `Runtime`). */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A Worker collects its garbage when it next runs, and a Worker that has nothing to do never answers. */
+/** A Worker collects its garbage when it next runs. A Worker that has nothing to do never answers, so we wait no longer than this. */
 const mostMsOfCollection = 10_000;
 /** Miniflare calls the edge's Worker by the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";

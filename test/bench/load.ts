@@ -4,7 +4,7 @@ import http from "node:http";
 export type Target = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Any other answer ends the run, because it would cost another time. */
+  /** Any other status ends the run, because such an answer would cost more or less. */
   readonly status: number;
 };
 

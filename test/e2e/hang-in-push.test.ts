@@ -6,7 +6,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const hangMs = 5_000;
-/** From the end of the hang. */
+/** This time counts from the end of the hang. */
 const completeWithinMs = 30_000;
 
 describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle of a push", () => {
@@ -36,8 +36,8 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     return { code, stderr, ms: performance.now() - backAtMs };
   }
 
-  // A registry that hangs loses what it is asked for, and the next requests after these are lost. docker repeats a layer, but not an image's config and
-  // manifest, which come last. The edge does not repeat them either, because writes are sent once.
+  // What docker asks while the registry hangs is lost. docker repeats a lost layer, but not a lost config or manifest, which come last. The edge does
+  // not repeat them either, because it sends a write only once. So here the hang begins during the layers.
   it.each([
     ["POST", 1],
     ["POST", 3],

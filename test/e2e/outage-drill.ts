@@ -13,7 +13,7 @@ const silenceMs = 10_000;
 const backWithinMs = 5_000;
 const mostMsOfRefusal = 1_000;
 const mostMsOfNoise = 10;
-/** A client that begins again at once would keep the machine busy all the time, and p99 would only show how its work is shared. */
+/** A client that began again at once would keep the machine busy all the time, and p99 would show only how busy it is. */
 const roundMs = 200;
 
 export type Drill = {
@@ -26,13 +26,13 @@ export type Drill = {
   readonly held: readonly PulledImage[];
   /** Images of the other Pod. */
   readonly others: readonly PulledImage[];
-  /** What only the failed service can answer. Gives the status. */
+  /** Sends a request that only the failed service can answer, and returns the status. */
   readonly rest: () => Promise<number>;
   /** The status of `rest` before and after the outage. */
   readonly normalStatus: number;
   /** Clients that pull once during the outage. */
   readonly clients?: () => Promise<void>;
-  /** Work between the fault's begin and the first requests. */
+  /** Runs after the fault has begun, and before the first requests. */
   readonly prepare?: () => Promise<void>;
 };
 
@@ -85,13 +85,16 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
 
 function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
   expect(rest.length).toBeGreaterThan(0);
-  // A service that is slow, or breaks off its bodies, is asked as before.
+  // The edge goes on asking a service that is slow or breaks off its bodies.
   if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
   else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
   if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);
 }
 
-/** Three failures open it. Silence counts after ten seconds, and some requests wait for longer than that. */
+/**
+ * Three failures open the breaker. A request to a service that hangs counts as a failure after ten seconds, but may go on longer, so we wait only for
+ * that time.
+ */
 async function openBreaker({ rest, fault }: Drill): Promise<void> {
   if (fault.mode === "delay") return;
   const failures = Promise.all([rest, rest, rest].map(timed));
@@ -109,7 +112,7 @@ async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
   return performance.now() - endedAtMs;
 }
 
-/** Does the work again and again for this time, at least once and at most once in each round. */
+/** Does the work again and again for `drillSeconds`. It is done at least once, and begins at most once in each round. */
 async function repeat(work: () => Promise<readonly Timed[]>): Promise<readonly Timed[]> {
   const endsAtMs = performance.now() + drillSeconds * 1_000;
   const all: Timed[] = [];

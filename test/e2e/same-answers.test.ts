@@ -59,7 +59,9 @@ function scenario(pods: PodKind): void {
   });
 }
 
-/** Path by path, what `GET`, `HEAD` and `POST` get. The bodies differ, because Go answers a redirect in HTML. */
+/**
+ * Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. Bodies are not compared, because Go puts HTML into a redirect.
+ */
 async function playSlashes(origin: string): Promise<readonly unknown[]> {
   const paths = [
     ...["//v2/", "/v2//", "/v2", "/v2/_catalog/?n=1", "/v2/acme/app/tags/list/", "//v2/acme/app/tags/list"],
@@ -76,7 +78,10 @@ async function playSlashes(origin: string): Promise<readonly unknown[]> {
   return answers;
 }
 
-/** Sends one client's requests, in repositories whose names have the same length both ways. */
+/**
+ * Sends one client's requests, directly or through the edge. The names of the repositories have the same length in both cases, so that lengths of
+ * answers can be compared.
+ */
 async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const way = tokenUrl.includes("registry-edge") ? "edge" : "pods";
@@ -144,7 +149,7 @@ async function playRefusals(step: Step): Promise<void> {
 }
 
 async function playUploads(step: Step, app: string, other: string): Promise<void> {
-  // 2.8 accepts no other type.
+  // docker-registry 2.8 accepts no other type.
   const bytes = (body: string, headers = {}) => ({
     body,
     headers: { "Content-Type": "application/octet-stream", ...headers },

@@ -79,8 +79,8 @@ describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, too
     });
 
     /**
-     * Pulls twice, with nothing kept by the client. The registry gets the requests for manifests, the second time only those for the tag, and the storage
-     * the rest.
+     * Pulls twice, with nothing kept by the client. Expects that the registry gets only requests for manifests, and the second time only those for
+     * the tag. All the rest goes to the storage.
      */
     async function expectManifestsOnly(pull: () => Promise<void>): Promise<void> {
       for (let pulls = 0; pulls < 2; pulls += 1) {

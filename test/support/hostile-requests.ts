@@ -11,7 +11,7 @@ export type HostileRequest = {
   readonly body: string;
   readonly framing: Framing;
 };
-/** How the body ends. The request is whole only with the first four. */
+/** How the request marks the end of its body. Only with the first four is the request complete. */
 export type Framing =
   | "none"
   | "length"
@@ -27,7 +27,7 @@ export const isWhole = ({ framing }: HostileRequest): boolean =>
   ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
-/** The host that the request names, and the only name that the edge's answer may have for itself. The platform joins several lines. */
+/** The host that the request names. The edge's answer may call the edge only by this name. The platform joins several Host lines with commas. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
@@ -117,7 +117,7 @@ function known(materials: Materials): fc.Arbitrary<readonly [method: string, pat
   );
 }
 
-/** A request that would succeed, or nearly so. */
+/** A request with a known path, a good token and a good password. Only its parameters and its body are odd. */
 export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(
@@ -139,7 +139,7 @@ export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest>
       };
     });
 
-/** The URL of the request as the platform reads it, which is RFC 9112 §3.3 with only the Host line; null if there is none. */
+/** The URL that the platform reads from the request (RFC 9112 §3.3), with the host taken only from the Host line. Null if that is not a URL. */
 export function urlOf(request: HostileRequest): URL | null {
   const absolute = /^https?:\/\/[^/?#]*(.*)$/.exec(request.target)?.[1];
   const text = `http://${hostOf(request)}${absolute ?? request.target}`;

@@ -48,7 +48,7 @@ export async function exchangeRaw(origin: string, request: RawRequest): Promise<
   }
 }
 
-/** The first final answer; null until it is whole. */
+/** Returns the first answer whose status is not 1xx. Null while that answer is incomplete. */
 function parseAnswer(text: string, isHead: boolean, closed: boolean): RawAnswer | null {
   const headEnd = text.indexOf("\r\n\r\n");
   if (headEnd < 0) return null;
