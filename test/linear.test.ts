@@ -136,7 +136,7 @@ const pieces = [
   ],
 ];
 const characters = 64 * 1024;
-/** For so many characters, a reader that takes quadratic time needs seconds. */
+/** Each reader must read `characters` characters within this time. A reader that takes quadratic time needs seconds. */
 const mostMs = 60;
 const tries = 5;
 

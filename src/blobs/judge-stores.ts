@@ -3,7 +3,7 @@ import type { StoreVerdict } from "../directory/records.ts";
 /** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store's place with its current verdict. The verdict is null until the place gets its first one. */
+/** A store with its current verdict. `place` is the store's host and path. The verdict is null until the store gets its first one. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
 /** A verdict changes after this many answers in a row that contradict it. One answer that agrees with the verdict ends the row, and the verdict stays. */

@@ -67,8 +67,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end` comes after the cursor in at least one of the `orders`. A client may use any text as its cursor. If the text is not a repository
- * name, each Pod reads it as it likes. Then we do not compare, and the page counts as leading past its cursor.
+ * Whether a page whose last name is `end` leads past the cursor that it was asked for: `end` must come after the cursor in at least one of the `orders`. A
+ * client may use any text as its cursor. If the text is not a repository name, each Pod reads it as it likes, so we do not compare, and return true.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

@@ -32,7 +32,7 @@ export type Plan = {
   readonly questions: readonly PodQuestion[];
   /** Scopes were left out, because their names would cost more look-ups than a stranger may cause. */
   readonly isCut: boolean;
-  /** Any Pod may be asked with these credentials, so which Pod judges them depends on the names. */
+  /** All Pods share one user base, and the credentials name no Pod. So the names in the scopes decide which Pods get the credentials. */
   readonly isShared: boolean;
 };
 

@@ -4,7 +4,7 @@ import http from "node:http";
 export type Target = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Any other status ends the run, because such an answer would cost more or less. */
+  /** The status that each answer must have. Any other status ends the run, because the run would then measure another kind of answer. */
   readonly status: number;
 };
 
