@@ -13,8 +13,8 @@ import type { Access } from "../oci/scope.ts";
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
 /**
- * GitLab's own tokens live this long. So after a user loses a right, a grant of the edge lets them use the right no longer than a token of GitLab's
- * would.
+ * GitLab's own tokens live this long. A user who loses a right keeps it until their grant ends, so a grant of the edge must not last longer than a
+ * token of GitLab.
  */
 export const edgeGrantSeconds = 300;
 

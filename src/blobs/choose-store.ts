@@ -10,8 +10,8 @@ export type StoreChoice = {
    */
   readonly stores: readonly Store[];
   /**
-   * Names the stores that would have come before the first store if their checks had not failed, and says how each check failed. Null if there are
-   * none.
+   * The record may name other stores before the first of `stores`. They are not used first, because their checks failed. This text names them
+   * and says how each check failed. Null if there are no such stores.
    */
   readonly passedOver: string | null;
 };

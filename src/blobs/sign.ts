@@ -38,7 +38,7 @@ type StoreRoot = "plain" | "legacy";
 export const rootOf = (store: SigningStore): StoreRoot =>
   store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
-/** Enough for the layers of a popular image in one or two windows. A URL has about 600 characters. */
+/** This is enough for the layers of a popular image. A URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
 
 /**
@@ -72,7 +72,8 @@ export async function signBlobUrl(
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const url = await signerOf(store).sign(request);
-  // Some schemes sign with random values (ECDSA), so two URLs may differ. If another request has signed in the meantime, its URL is used for all.
+  // Some schemes sign with random values (ECDSA). So another request may have signed a different URL in the meantime. We then use that URL, so that
+  // all requests use the same one.
   const first = urls.get(name);
   if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
   urls.set(name, { url, window });

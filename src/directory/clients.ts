@@ -11,7 +11,10 @@ export type Client = {
   /** IATA code of the Cloudflare location. */
   readonly colo: string | null;
   readonly ip: string | null;
-  /** `ip`, parsed only once, because a request may meet hundreds of conditions. If this member is missing, `ip` is parsed for each condition. */
+  /**
+   * `ip`, parsed once, because a request may be compared with hundreds of conditions. If this member is missing, `ip` is parsed again for each
+   * condition.
+   */
   readonly address?: Ip | null;
 };
 

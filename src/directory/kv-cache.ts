@@ -20,8 +20,8 @@ export type KvCache = {
    */
   readonly kept: BoundedMap<string, Entry>;
   /**
-   * Entries whose keys only strangers or Pods chose. The map has room for about as many entries as strangers may look up in the 15 s in which a
-   * missing value is current. So new keys of strangers seldom push out an entry that is still current.
+   * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. In this time, strangers may look up about as many keys as
+   * this map can hold. So a stranger's new key seldom pushes out an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -41,8 +41,8 @@ export type KvCache = {
  * - `claim`: a token, which names a Pod or a key and may be forged.
  * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
  * too, so that a hostile Pod cannot keep other Pods' users waiting. A key counts against the budget if no known user chose it before. When a budget
- * is spent, the read fails. Only a read for a `claim` does not fail, and gives no value for any of its keys instead. If it failed, a stranger would
- * learn which Pods the directory lists, because the look-up of a listed Pod needs no budget.
+ * is spent, the read fails. A read for a `claim` does not fail then, but finds no values. A listed Pod is looked up without a budget. So if reads for
+ * other Pods failed, a stranger would learn which Pods the directory lists.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers;
 /** The budget of the first issuer pays for the look-up. */
@@ -90,7 +90,7 @@ export class LookupBudget {
 /** The budget of each issuer for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
 const issuerKeys = 10_000;
 
-/** Null if such look-ups have no bound. */
+/** Returns the budget that pays for a look-up. Null if the look-up has no limit. */
 export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
   if (chosenBy === "directory" || chosenBy === "pod") return null;
   if (typeof chosenBy === "string") return budgets[chosenBy];
@@ -121,8 +121,8 @@ export function remember(
 }
 
 /**
- * Once this part of an entry's time is over, a request that uses the entry also reads it again in the background. So a request for a name that is in
- * use never waits for KV, however slow KV is.
+ * An entry is current only for some time. After this share of that time, a request that uses the entry also reads it again in the background. So a
+ * request for a name that is in use never waits for KV, however slow KV is.
  */
 const agingShare = 2 / 3;
 

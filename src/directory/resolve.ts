@@ -50,9 +50,9 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * How old an assignment may be at the token endpoint, and when the edge looks a second time before it refuses a request. For other look-ups an
- * isolate uses an assignment for longer, so it may still know the old Pod of a name that moved. With this short age, the new Pod serves the name at
- * once.
+ * The edge usually uses an assignment for longer than this, so it may still know the old Pod of a name that moved. The token endpoint uses no older
+ * assignment than this. The same is true when the edge looks a second time before it refuses a request. So the new Pod serves the name soon after the
+ * move.
  */
 export const recentMs = 2_000;
 

@@ -78,8 +78,8 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
 }
 
 /**
- * A deletion counts only in the move during which it was made. After that move, the same content may be pushed again, and the group may be moved
- * again.
+ * A deletion counts only in the move during which it was made. After that move, the same content may be pushed again, and a later move must not treat
+ * it as deleted.
  */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,

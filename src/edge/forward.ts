@@ -47,7 +47,7 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
-/** Turns a mount into a plain upload where the Pod must not mount. */
+/** If the Pod must not do a mount, the mount becomes a plain upload. */
 function settle(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -132,9 +132,9 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can judge. If the Pod did not, the client gets the same answer as for a name without a Pod. A
- * success shows that the Pod accepted the token, and so does a redirect to the blob. Other redirects and errors do not, because a registry, or a
- * proxy in front of it, may answer everyone like this. So after such an answer the edge also asks for `/v2/`.
+ * Whether the Pod accepted a token that only the Pod can check. A success shows that it did, and so does a redirect to the blob. Other redirects and
+ * errors do not show it, because a registry or a proxy in front of it may send them to everyone. After one of these, the edge also asks the Pod for
+ * `/v2/`. If the Pod did not accept the token, the client gets the same answer as for a name without a Pod.
  */
 async function isAccepted(
   answer: PodReply,

@@ -64,8 +64,8 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // With a query, a client may ask for something that fails at a Pod that is not down. Such a failure is not an outage, so the client gets the
-  // failure.
+  // A request with a query may ask for something special, which can fail although the Pod is not down. Such a failure is not an outage, so the client
+  // gets it.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }

@@ -10,14 +10,14 @@ import type { Reply } from "./refuse.ts";
 const sent = ["Range", "If-Range"];
 const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified"];
 /**
- * The storage sends the whole blob, sends a part of it, or says that there is no such part. Any other answer is an error of the storage, in a form
- * that no registry client knows.
+ * With these answers, the storage sends the whole blob or a part of it, or says that there is no such part. Any other answer is an error of the
+ * storage, in a form that no registry client knows.
  */
 const passedStatuses = [200, 206, 416];
 
 /**
- * Says what is wrong with a storage's answer. The platform decodes an encoded body, and the decoded body may fit neither the answer's length nor the
- * digest.
+ * Says what is wrong with a storage's answer. An encoded body is wrong, because the platform decodes it. The decoded body may then not fit the
+ * answer's length or the digest.
  */
 function wrongAnswer({ status, headers }: Response): string | null {
   if (!passedStatuses.includes(status)) return `answered ${status}`;

@@ -6,7 +6,10 @@ import type { MountOrder } from "../pods/mount-order.ts";
 const mostCopies = 50;
 /** dockerd pushes five layers at a time, and skopeo and podman six. */
 const mostOfOneRepository = 8;
-/** After so many failures within this time, no blob is copied into the repository until the first of these failures is older than that. */
+/**
+ * If this many copies into a repository have failed within `failuresMs`, no blob is copied into it for a while. Copies are allowed again when the
+ * first of these failures is older than `failuresMs`.
+ */
 const mostFailures = 3;
 const failuresMs = 10 * 60_000;
 /** A map of so many repositories takes a few megabytes. */

@@ -65,9 +65,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. If we took an answer without a
- * length, or with an encoding that a program on the way undoes, an evil store could fill the registry's disk by sending only a few bytes. A token to
- * push cannot delete the half upload.
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. With an answer of unknown length, or
+ * with a compressed one, an evil store could fill the registry's disk. The half upload would stay there, because a token to push cannot delete it.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;
