@@ -34,7 +34,7 @@ export function copyBody({ body, headers }: Request | Response, largeCopies: Byt
   return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
 }
 
-/** Copies each piece when the receiver takes it, so that only the copy waits in memory. At the end the copy's bytes go back to the budget. */
+/** Reads a piece only when the receiver asks for one, so only the copy needs memory. At the end the copy's bytes go back to the budget. */
 function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, budget: ByteBudget): Copied {
   const reader = body.getReader();
   const copy = new Uint8Array(maxBytes);

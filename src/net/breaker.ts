@@ -34,7 +34,7 @@ export class Breaker {
     if (state === undefined || !state.isDown) return { kind: "call" };
     const { why } = state;
     if (nowMs < state.nextPingAtMs) return { kind: "refused", why };
-    // The next probe is due after a pause even if this probe has not ended, because a probe may hang for longer than the outage lasts.
+    // A probe may hang for long. So the next probe is due after a pause, even if this probe has not ended.
     state.nextPingAtMs = nowMs + pauseMs(state, nowMs);
     return { kind: "probe", why };
   }
@@ -49,7 +49,7 @@ export class Breaker {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
     state.answeredAtMs = nowMs;
-    // The outage is over, so its pause must not delay the ping that decides about a new outage.
+    // This outage is over. If a new one begins, its first ping must not wait for the pause of the old one.
     if (state.isDown) state.nextPingAtMs = nowMs;
     state.isDown = false;
   }

@@ -77,7 +77,9 @@ async function judge(ports: BreakerPorts): Promise<void> {
   if (!(await answersPing(ports, pingWaitMs))) breaker.failedPing(service, { startedAtMs, nowMs: clock() });
 }
 
-/** Whether the service answers a ping within this time. An answer lets all later requests through, even if it is late or the client has left. */
+/**
+ * Whether the service answers a ping within `waitMs`. If the answer is late or the client has left, the breaker still learns that the service is up.
+ */
 async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts, waitMs: number) {
   const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));

@@ -73,8 +73,8 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
 /**
- * Parses the last segment of the path if it is a digest, a reference, an upload's id or a tag in this kind of Endpoint. For the other kinds, the
- * result has no member.
+ * Parses the last segment of the path if this kind of Endpoint has a value there: a digest, a reference, an upload's id or a tag. For the other
+ * kinds, returns an empty object.
  */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
@@ -108,7 +108,7 @@ const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 /** The characters of distribution's and GitLab's session ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** Takes those parameters out of the raw query for which the endpoint has a member. Returns these members and the rest of the query. */
+/** Parses the query. If this kind of Endpoint has a field for a parameter, the parameter goes there. All other parameters stay in `query`. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {

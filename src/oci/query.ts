@@ -1,6 +1,6 @@
 /**
- * Raw query strings (without the `?`) are edited by whole parameters, so that every other parameter passes byte for byte: the query of
- * an upload belongs to the Pod, and we cannot know what it means.
+ * Functions for raw query strings (without the `?`). They add or remove whole parameters, and leave all others as they are, byte for byte. The query
+ * of an upload belongs to the Pod, and we do not know what it means.
  */
 
 /** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */

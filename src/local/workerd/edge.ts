@@ -48,8 +48,8 @@ export type RestartableEdge = Omit<Edge, "kv"> & {
   /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   /**
-   * Restarts the edge on the same port and directory. With `kept` caches only the isolate is new, as after a deployment. With `empty` caches the edge
-   * is like one in a new location.
+   * Restarts the edge on the same port and directory. `kept`: the caches stay and only the isolate is new, as after a deployment. `empty`: the caches
+   * are empty, too, as in a new location.
    */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };

@@ -52,8 +52,8 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin, and podctl lacks the key to open a pin, so
- * with it `handle()` would refuse every upload.
+ * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin, which podctl has no key to open. With the
+ * pin, `handle()` would refuse every upload.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;

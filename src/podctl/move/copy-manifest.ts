@@ -111,7 +111,7 @@ async function putManifest(
   return false;
 }
 
-/** Returns whether the target has the blob afterwards, or need not have it. */
+/** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */
 function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
   const { source, target, name, homes, copied, limit, complain } = place;
   return limit(async () => {

@@ -1,6 +1,6 @@
 /**
- * Finds out what a manifest names. Pure. The edge proves nothing by a manifest that is odd in any way. A move copies all that it can read, even from
- * such a manifest.
+ * Finds out what a manifest names. Pure. This is for moves, which copy all that can be read, even of an odd manifest. The edge has a stricter reader
+ * (oci/manifest-blobs.ts), because an odd manifest must not prove any blob.
  */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";

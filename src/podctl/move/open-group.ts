@@ -26,7 +26,7 @@ export type MoveOptions = {
 
 export type Prefixes = readonly Prefix[];
 
-/** One group, with all that a move needs to go on with it. */
+/** A group that is open and locked, with all that its move needs. */
 export type OpenedGroup = {
   readonly ports: MovePorts;
   readonly way: Way;

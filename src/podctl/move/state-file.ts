@@ -9,7 +9,7 @@ import { parseJson } from "../../lib/json.ts";
 import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 
-/** The way of a move. `back` returns a group that has settled. */
+/** The direction of a move. `back`: a group that has settled returns to its former Pod. */
 const way = v.picklist(["there", "back"]);
 
 const header = v.strictObject({

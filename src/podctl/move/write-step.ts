@@ -64,8 +64,9 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 }
 
 /**
- * Whether we may complete an interrupted write. We may if it is a step of this group's move, or a step of another group's move whose podctl was
- * killed. Our next write completes it, because our write gives the directory record the revision that the interrupted write would have given it.
+ * Whether we may complete an interrupted write. We may if it is a step of this group's move. We may also if it is a step of another group's move and
+ * so old that its podctl must have been killed. A write ends with a new revision of the directory record. Our next write has the same revision, and
+ * so completes the interrupted one.
  */
 async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<boolean> {
   const former = await readFormer(kv, unfinished);
