@@ -21,7 +21,7 @@ export type Refusal =
   | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
   /** The request writes to a repository under its old name. The client sees the text, which says the new name. */
   | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
-  /** A Pod's token service takes no POST. The edge answers 404, after which clients ask again with GET. */
+  /** The client sent a POST, but the Pod's token service takes only GET. The edge answers 404, and clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */
   | { readonly reason: "upload-unknown" }
@@ -39,7 +39,7 @@ export type Unauthorized = {
   readonly error: ChallengeError | null;
   /** What the token lacks. The client sees this text. */
   readonly text?: string;
-  /** True if another Pod's part of the token allows the request. Then the name may have moved to that Pod a moment ago. */
+  /** True if the token's part for another Pod allows the request. The name may have moved to that Pod a moment ago. */
   readonly allowedElsewhere?: true;
 };
 

@@ -23,8 +23,8 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
-    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. In workerd outside Cloudflare, the
-    // signal comes at once only if the client resets the connection. If the client closes it in order, workerd learns that only when it writes to the
+    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. workerd outside Cloudflare tells us at
+    // once only if the client resets the connection. If the client closes the connection normally, workerd notices it only at its next write to the
     // client.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),

@@ -29,9 +29,9 @@ const leastUploadMs = 12_000;
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns the deadline for a write of a push, as a function of the bytes that its body had. The deadline counts only if it is shorter than
- * `deadlinesMs.write`. For a blob's last request, the bytes that were uploaded before count too. Null if this write has no such deadline: a manifest
- * and a mount have none.
+ * Returns the deadline for a request of an upload, as a function of the body's bytes. For the request that completes a blob, the bytes that were
+ * uploaded before it count too. Null for a manifest, for a mount, and if the earlier bytes are not known. The edge never waits longer than
+ * `deadlinesMs.write`.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -43,8 +43,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * A read without an answer counts as a failure a second before `deadlinesMs.read`. After the third failure in a row, the edge waits up to a second
- * for a ping before it judges the service. So the edge has judged the service by the time `deadlinesMs.read` has passed.
+ * A read without an answer counts as a failure after this time. After the third failure in a row, the edge sends a ping and waits up to a second for
+ * its answer, to learn whether the service is down. So the edge knows this before the deadline of the read ends.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 

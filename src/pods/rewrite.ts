@@ -23,7 +23,7 @@ type RewriteContext = {
 };
 
 /**
- * Headers that a browser applies to the whole hostname, or that lead a browser to another place. One Pod must not decide this for all Pods.
+ * Headers that a browser applies to the whole hostname, or that send a browser elsewhere. All Pods share the edge's hostname, so no Pod may set them.
  * `Access-Control-…` is dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [

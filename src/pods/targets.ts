@@ -4,7 +4,7 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** What a client asked for, and which Pod it asked. The places that the answer names are checked against both. */
+/** What a client asked for, and which Pod it asked. Each URL in the answer is checked against both. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;

@@ -74,8 +74,8 @@ async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
 }
 
 /**
- * Whether the Pod is asked by a form. A client's form is passed on as a form only with credentials that this Pod may see. Without credentials, GET says the
- * same, and every token service has GET.
+ * Whether the Pod is asked by POST with a form. It is, if the client sent a form with credentials that this Pod may see. In all other cases we ask by
+ * GET, which every token service has.
  */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;

@@ -15,7 +15,7 @@ export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" }
 export type Scopes = {
   /** The scopes of names that this Pod serves. */
   readonly own: Access[];
-  /** The scopes of groups that are being moved to or from this Pod, while the other Pod serves them. */
+  /** The scopes of groups that are being moved to or from this Pod, and that the other Pod of the move serves now. */
   readonly moving: Access[];
 };
 
@@ -65,7 +65,8 @@ export async function assignScopes(
     if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
-    // The edge refuses a bundle with more than `MAX_PARTS` parts, so once there are that many Pods, we do not add a move's other Pod.
+    // We also ask the Pod of the move that does not serve the group now. We leave it out if there are `MAX_PARTS` Pods already, because the edge
+    // refuses a bundle with more parts.
     if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });

@@ -71,16 +71,16 @@ async function planFor(request: TokenRequest, ports: PlanPorts, ask: Ask): Promi
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. So the client gets
- * the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone who has a password, good or wrong,
- * would learn which names are assigned.
+ * Whether no Pod granted anything, and no Pod got the credentials. The credentials then belong to another Pod, and we ask that Pod for a login. So
+ * the client gets the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone with any
+ * password, even a wrong one, would learn which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns the login's answer. But if the login is granted and a Pod of the scopes was unavailable, returns the Pods' answers, so that the client comes
- * back.
+ * Returns the login's answer. But if the login is granted and one of the other Pods was unavailable, returns the answers of these Pods, so that the
+ * client tries again.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

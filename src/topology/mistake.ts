@@ -43,8 +43,8 @@ export function quote(value: unknown, path: Path): string {
 type Issue = v.BaseIssue<unknown>;
 
 /**
- * Describes valibot's issue in words for the operator. If a value fits none of several alternatives, the text is about the alternative that got
- * furthest.
+ * Describes valibot's issue in words for the operator. A value may be allowed in several forms. If it fits none of them, the text is about the form
+ * whose mistake is deepest inside the value.
  */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);

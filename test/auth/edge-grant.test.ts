@@ -16,8 +16,8 @@ const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at });
 
 /**
- * The characters of base64url in the order of their values. The test flips the highest of a character's six bits, because the lowest bits of a
- * segment's last character may not count.
+ * The characters of base64url in the order of their values. The test changes the highest bit of a character, because the lowest bits of a segment's
+ * last character may be unused.
  */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 

@@ -36,9 +36,7 @@ const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new 
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
-/**
- * Gives two words: what `grantFor` says of the token for `wanted` at this Pod, and what `identify` says of it for a request that names no repository.
- */
+/** Gives two words: the result of `grantFor` for a pull at this Pod, and the result of `identify` for a request that names no repository. */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
   if (!token.ok) return ["malformed"];
@@ -83,7 +81,7 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // We stay below 20 s, because from then on a request also makes the isolate read the record again in the background.
+    // After 20 s, a request makes the isolate read the record again. We stay below 20 s, so that the isolate still uses its old copy.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;
@@ -139,7 +137,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The Pod that the part names may know the key, so the edge lets this Pod decide. A Pod that does not know the key answers `invalid_token` too.
+    // The edge does not know the key. The Pod that the part names may know it, so the edge lets this Pod decide. If this Pod does not know the key
+    // either, it answers `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

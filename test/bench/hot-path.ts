@@ -59,7 +59,7 @@ async function subjectsOf(
   };
   const bareRedirect = await bareWorker(redirect, null);
   const bareProxy = await bareWorker(forward, stack.pods["pod-a"].registry.url);
-  // A proxy without bundles would pass on the Pod's own token.
+  // The bare proxy gets the Pod's own token, because it cannot take a token out of a bundle.
   const podHeaders = { ...forward.headers, Authorization: `Bearer ${token.jwt}` };
   const at = (target: Target, url: string): Target => ({ ...target, url: url + new URL(target.url).pathname });
   const load = new Load();

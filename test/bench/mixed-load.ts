@@ -28,14 +28,17 @@ const [minutes, perSecond, images] = [values.minutes, values["per-second"], valu
 const warmMinutes = 5;
 /** The bound of all caches in `src/isolate.ts`. */
 const mostBytesOfHeap = 64e6;
-/** While so many requests are under way, we send no other, because a request that waits for a free connection would count as the edge's failure. */
+/**
+ * While this many requests are under way, we send no new one. A new one would wait for a free connection, and its wait would count as the edge's
+ * failure.
+ */
 const mostAtOnce = 200;
 
 type Memory = { readonly before: number; readonly after: number; readonly edgeHeap: number };
 
 /**
- * Measures workerd before and after a collection of garbage. V8 collects a Worker's whole heap only when that heap is large. So without a collection,
- * workerd, which also runs all that Miniflare simulates, grows by some 80 MB of garbage a minute at first.
+ * Measures workerd's memory before and after we collect its garbage. V8 collects a Worker's whole heap only when the heap is large. Without our
+ * collection, workerd, with all that Miniflare simulates in it, grows by some 80 MB of garbage a minute at first.
  */
 async function measure(stack: BenchStack): Promise<Memory> {
   const before = await residentBytes(stack.workerdPid());

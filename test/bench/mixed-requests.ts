@@ -104,7 +104,7 @@ async function askManifest(
   return judge(answer, answer.status === 200 && isText && isDigest, "is not the manifest");
 }
 
-/** The tag may be moved while it is asked for. */
+/** A push may change the tag between the request and its answer. So every text that the tag had in this time is right. */
 async function askMoving(stack: BenchStack, image: Image): Promise<Judged> {
   const askedMs = performance.now();
   const answer = await get(stack, image, "manifests/moving");

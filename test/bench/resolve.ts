@@ -11,7 +11,10 @@ import { type Finding, portable } from "./finding.ts";
 import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
-/** A fresh isolate resolves as many names as the smallest directory has, so that each read is of keys that it has not seen. */
+/**
+ * How many names each fresh isolate resolves. The smallest directory has this many assignments, so each name is of another assignment, and each read
+ * is of new keys.
+ */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;
 

@@ -7,7 +7,7 @@ export type Subject = {
   readonly run: (count: number) => Promise<void>;
 };
 
-/** V8 compiles what runs often, so that a short run and a long one agree only after the same warm-up. */
+/** V8 compiles code that runs often. So a short run and a long run agree only after the same warm-up. */
 export type Rounds = { readonly warmUp: number; readonly rounds: number; readonly count: number };
 
 /** Measures, for each subject and round, the CPU time in µs that the subject's process needs to do the work once. */

@@ -1,7 +1,7 @@
 /**
- * What a request that anyone can send, and that looks dear, costs the edge: CPU time of workerd, and keys of KV. The CPU time is compared with that
- * of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs inside workerd, unlike a Worker's KV. So we subtract the
- * CPU time of a Worker that only reads as many keys.
+ * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. The CPU time is compared
+ * with that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs inside workerd, but a Worker's KV does not. So
+ * we subtract the CPU time of a Worker that only reads the same number of keys.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -18,14 +18,14 @@ import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } fro
 /** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** A request that has one part of 16 KB is shorter than this, even with its request line, host and token. */
+/** A request that is shorter than this counts as small. This leaves room for one part of 16 KB, and for the request line, the host and the token. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
 const shown = 10;
 /**
- * A request that seems too dear is measured in up to this many times as many rounds. V8 may not have compiled its code yet, or other processes may
- * have slowed every round.
+ * If a request seems too dear, it is measured in more rounds, up to this many times the usual number. V8 may not have compiled its code yet, or other
+ * processes may have slowed every round.
  */
 const patience = 4;
 

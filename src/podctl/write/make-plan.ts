@@ -109,8 +109,8 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Whether the edge does not find this assignment. A listing is in the order of the keys, so the directory record has come before every assignment,
- * and `directoryText` is its text.
+ * Whether the prefix of this assignment is too long for the edge to find it. `directoryText` is the directory record, which says how long a prefix
+ * may be. KV lists this record before all assignments.
  */
 function isUnfound(key: string, directoryText: string | null): boolean {
   if (kindOf(key) !== "route") return false;
