@@ -42,7 +42,7 @@ describe("docs/differences.md", () => {
       .map((line) => line.split("|").map((cell) => cell.trim()));
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
-    // The last cell has citations only, because a title without its file would not be checked.
+    // In the last cell, each title needs its file, because a title without a file would not be checked.
     const isCited = /^`test\/[^`]+` "[^"]+"(, `test\/[^`]+` "[^"]+")*$/;
     expect(rows.map((cells) => cells.at(-2) ?? "").filter((cell) => !isCited.test(cell))).toEqual([]);
   });

@@ -7,7 +7,7 @@ import { type Isolate, startIsolate } from "../support/isolate.ts";
 const services = { registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const stored = new Map<string, unknown>();
 
-/** Imitates Workers KV at one location. Until `cacheTtl` is over, it repeats the value that it has read from the centre, or that there was none. */
+/** Imitates Workers KV at one location. It repeats its first answer for a key until `cacheTtl` is over, also the answer that there is no value. */
 function locationKv(nowMs: () => number): BulkKv {
   const cached = new Map<string, { readonly text: string | null; readonly untilMs: number }>();
   const get = (key: string, ttlMs: number): string | null => {
@@ -35,8 +35,8 @@ async function blockOf(isolate: Isolate, text: string): Promise<string | null> {
 }
 
 /**
- * Returns how long after the block was written the last isolate still serves the name. The isolates start at these moments, and each of them asks
- * every half second.
+ * Starts an isolate at each of these moments. Each isolate asks for the name every half second. Returns how long after the block was written an
+ * isolate still served the name.
  */
 async function servedMs(isolatesStartMs: readonly number[], writtenAtMs: number): Promise<number> {
   const startMs = Date.now();

@@ -55,7 +55,7 @@ test("made-up keys and Pods cost a bounded number of reads, while known ones are
     await podOfKey(thumbprint(index + 1_000));
     await isolate.directory().claimedPod(`pod-${index}` as PodId);
   }
-  // The directory record and the listed Pod's record cost two reads. The other 50 are all that made-up keys and Pods may cost.
+  // Two reads are for the directory record and for the listed Pod's record. The other 50 are the whole budget for made-up keys and Pods.
   expect(isolate.trace.kvReads).toBe(52);
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
   await isolate.directory().claimedPod("pod-a" as PodId);
@@ -75,7 +75,7 @@ test("while strangers make up twelve keys a second, the key of a listed Pod is a
   const found: unknown[] = [];
   for (let second = 0; second < 60; second += 1) {
     for (let count = 0; count < 12; count += 1) await podOfKey(thumbprint(second * 12 + count + 10_000));
-    // The listed Pod's key is asked for only after the strangers have spent their budget.
+    // After five seconds, the made-up keys have spent the budget. Only then do we ask for the listed Pod's key.
     if (second >= 5) found.push(await podOfKey(thumbprint(7)));
     isolate.nowMs += 1_000;
   }

@@ -30,7 +30,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     });
     afterAll(() => stage?.close());
 
-    /** Makes another image for each client, because clients of one user share what they remember about the places of a layer. */
+    /** Makes another image for each client. Clients of one user share a cache that tells them in which repositories a layer is. */
     async function seed(name: string): Promise<{ readonly layout: string; readonly image: string }> {
       const { host, dir } = stage;
       const [layout, image] = [`${dir}/${name}/image`, `globex/seed-${name}:1`];

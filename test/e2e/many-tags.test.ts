@@ -18,11 +18,11 @@ describeWith(needs.distributionPods, "manifest of a distribution v3 Pod with 200
 
 const repository = "acme/many";
 const count = 200;
-/** A registry with 10,000 tags takes about as long. */
+/** A list of 10,000 tags takes a registry about this long. */
 const slowListMs = 11_000;
 const slowDeleteMs = 62_000;
 
-/** Copies the tag `1` in the storage itself, because so many pushes take longer. */
+/** Copies the tag `1` to all other tags, directly in the storage. To push each tag would take longer. */
 async function copyTags({ stateDir }: Stack): Promise<void> {
   for (const part of ["buckets", "bucket-metadata"]) {
     const tags = `${stateDir}/pods/pod-a/${part}/pod-a/docker/registry/v2/repositories/${repository}/_manifests/tags`;

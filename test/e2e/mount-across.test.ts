@@ -75,7 +75,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const image = await seed(name);
       const client = clients[name](stage.host, `${stage.dir}/${name}`);
       await succeed(client.login("demo"), `${name} login`);
-      // podman copies by a pull and a push, so it has the layer, but does not send it.
+      // podman has no copy. It pushes an image that it has pulled before, and the layer is mounted, so podman does not send it.
       const pulled = name === "podman" ? (await client.pull(image)).code : 0;
       expect(pulled).toBe(0);
       stage.stack.clearSeen();

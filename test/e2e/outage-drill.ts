@@ -1,4 +1,4 @@
-/** One outage of a Pod's services, with clients that go on meanwhile, and what it did to each kind of request. */
+/** Makes services of one Pod fail for a while, and checks what each kind of request gets meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
@@ -13,7 +13,7 @@ const silenceMs = 10_000;
 const backWithinMs = 5_000;
 const mostMsOfRefusal = 1_000;
 const mostMsOfNoise = 10;
-/** A client that began again at once would keep the machine busy all the time, and p99 would show only how busy it is. */
+/** A client begins at most one round in this time. Without pauses the machine would be busy all the time, and p99 would measure only that. */
 const roundMs = 200;
 
 export type Drill = {
@@ -66,13 +66,13 @@ export async function runDrill(drill: Drill): Promise<void> {
   expect(failed(pulled) / Math.max(pulled.length, 1), errorsOf(pulled).join("; ")).toBeLessThanOrEqual(0.01);
   expectRest(drill, rest);
   expect(backMs).toBeLessThan(backWithinMs);
-  // A short drill has too few pulls for this.
+  // A short drill has too few pulls for a p99.
   if (isFullDrill) expect(at(0.99, other)).toBeLessThan(1.3 * at(0.99, otherBefore) + mostMsOfNoise);
 }
 
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
-/** What clients send at once, before an outage as well as during it, so that both can be compared. */
+/** Sends all kinds of requests at once. The drill does this before the outage and during it, and compares both. */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   const [other, pulled, answered] = await Promise.all([
     repeat(() => pullAll(stack, others)),
@@ -85,15 +85,15 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
 
 function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
   expect(rest.length).toBeGreaterThan(0);
-  // The edge goes on asking a service that is slow or breaks off its bodies.
+  // The edge still calls a service that is slow, or that breaks off its bodies. So a request need not get 503 in these outages.
   if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
   else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
   if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);
 }
 
 /**
- * Three failures open the breaker. A request to a service that hangs counts as a failure after ten seconds, but may go on longer, so we wait only for
- * that time.
+ * Three failures open the breaker. If the service hangs, a request counts as a failure after ten seconds, even if the client still waits for it. So
+ * we wait only a little longer than these ten seconds.
  */
 async function openBreaker({ rest, fault }: Drill): Promise<void> {
   if (fault.mode === "delay") return;

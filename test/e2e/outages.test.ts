@@ -28,7 +28,7 @@ const all: readonly Fault[] = [
   { mode: "delay", ms: 3_000 },
   { mode: "hang" },
 ];
-/** The edge finds only after ten seconds that a service hangs, so the short drill lets a service hang only once. */
+/** The edge needs ten seconds to find that a service hangs. So in the short drill, a service hangs only once. */
 const some = (isShort: (fault: Fault) => boolean) => (isFullDrill ? all : all.filter(isShort));
 
 const absent = `sha256:${"0".repeat(64)}`;
@@ -210,14 +210,14 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
         second.clearSeen();
         for (const image of held) await pullWhole(stage.stack.edge, image);
         const [first, other] = [stage.stack.seen("pod-a", "storage").length, second.seen().length];
-        // A config and two layers of each of three images.
+        // There are three images, each with a config and two layers. So the two stores together should get nine requests.
         expect(first + other).toBeLessThanOrEqual(9 * 1.1);
         return first > 0 ? "first" : "second";
       };
       const check = async (fault: Fault) => {
         await stage.stack.setFault("pod-a", "storage", fault);
         await stage.stack.runCron();
-        // A new isolate reads the cron's verdict at once. A running isolate would read it within 30 s.
+        // The cron has found out which store works. A new isolate reads this at once, but a running isolate may need 30 s.
         await stage.stack.restartEdge("kept");
         return ask();
       };

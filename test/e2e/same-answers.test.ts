@@ -12,7 +12,10 @@ describeWith(needs.distributionPods, "requests to a distribution v3 Pod, directl
   scenario("distribution-v3"),
 );
 
-/** One answer without what may differ by docs/differences.md: locations, `_pod` and `_pod_bytes`, realm and service, `no-transform`, `nosniff`. */
+/**
+ * One answer to compare. What may differ by docs/differences.md is left out: locations, `_pod` and `_pod_bytes`, realm and service, `no-transform`,
+ * `nosniff`.
+ */
 type Seen = { readonly step: string; readonly status: number; readonly headers: object; readonly body: unknown };
 
 const compared = [
@@ -90,7 +93,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
   const asked = await fetch(tokenUrl + scopes, { headers: { Authorization: `Basic ${btoa("demo:demo")}` } });
   const { token } = (await asked.json()) as { token: string };
 
-  /** Sends one request and returns its `Location`, where a later step may go on. */
+  /** Sends one request and returns its `Location`, so that a later step can go there. */
   async function step(method: string, path: string, init: ClientInit = {}): Promise<string> {
     const url = new URL(/^(\/|http:)/.test(path) ? path : `/v2/${app}/${path}`, origin);
     const headers = { Authorization: `Bearer ${token}`, ...init.headers };
@@ -107,7 +110,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
       .replace(/_state=[^&]*/, "_state=STATE")
       .replace(/&_pod(_bytes)?=[^&]*/g, "")
       .replace(/realm="[^"]*",service="[^"]*"/, "REALM")
-      // Go walks its maps in any order.
+      // The registry keeps the actions in a map of Go, which has no fixed order.
       .replace(/:push,pull"/, ':pull,push"');
 
   async function comparable(answer: Response): Promise<Omit<Seen, "step">> {

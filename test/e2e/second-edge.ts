@@ -1,4 +1,4 @@
-/** A second edge of the same deployment, which hears of changes in KV later than the first. */
+/** A second edge of the same deployment. Changes in KV reach it later than the first edge. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JWK } from "jose";

@@ -59,7 +59,7 @@ const allows = (mode: number) => (path: string) => {
 /** Whether all these tools are installed. If not, a test can leave out the part that needs them. */
 export const findsAll = (tools: readonly string[]): boolean => tools.every(isThere);
 
-/** `root` is a user, not a program. */
+/** A test that needs `root` must run as that user. All other names are those of programs or SDKs. */
 const isThere = (name: string): boolean =>
   name === "root" ? process.getuid?.() === 0 : isOracle(name) || findTool(name) !== null;
 

@@ -19,7 +19,10 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** This trace forgets what is written to it. So the edge cannot decide anything by what it wrote for the log. */
+/**
+ * The edge writes into the trace what the log needs. This trace forgets all of it. So these tests would fail if the edge decided something by the
+ * trace.
+ */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },

@@ -42,7 +42,7 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, { config }) => ({
     grant: await sealGrant(grant, { keys: config.keys, now: new Date(Date.now() - dayMs - 1000) }),
   }),
-  // These are sealed by the gateway's own key, but they are for another use, or a member is missing or wrong.
+  // These are sealed by the gateway's own key. The first one is for another use, and the others lack a field or have a wrong value.
   async ({ grant }, gateway) => ({
     grant: await sealForGateway(grant, 60, { kind: "mount-order", ...sealing(gateway) }),
   }),
@@ -53,7 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These are for another repository or another upload. `paths` has neither of them, because a grant that fits its path is good.
+  // These are grants for another repository or another upload. `paths` must not contain that repository or upload, because there the grant would be
+  // good.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
@@ -130,7 +131,7 @@ const twist: fc.Arbitrary<Twist> = fc.oneof(
         return { path: lines[nth % lines.length] ?? "/" };
       },
   ),
-  // This changes one character of the grant. The next one cuts off the grant's end.
+  // This twist changes one character of the grant. The next twist cuts off the grant's end.
   fc.tuple(fc.nat(), wordOf("A a 0 9 _ - .")).map(
     ([at, character]): Twist =>
       ({ sealed }) => {

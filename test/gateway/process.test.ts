@@ -44,8 +44,8 @@ const envOf = (pod: ToyPod, key: string) => ({
 });
 
 /**
- * Begins an upload at the registry. `target` is the path and query by which the upload goes on at any gateway with this key, so the tests send it to
- * the gateway that runs as a program.
+ * Begins an upload at the registry. `target` is the upload's path and query, with its grant. Each gateway with this key accepts the grant, so a test
+ * sends `target` to the gateway that runs as a program.
  */
 async function begin(pod: ToyPod, name: string, key: string) {
   const gateway = await startTestGateway({ pod, env: { GATEWAY_KEY: key } });
@@ -145,7 +145,7 @@ describe("gateway as a program", () => {
     expect(await broken).toBe("broken");
     const scope = "repository:acme/killed:pull";
     expect((await pod.ask("HEAD", `/v2/acme/killed/blobs/${digest}`, scope)).status).toBe(404);
-    // After such a break, clients begin a new upload.
+    // When an upload breaks like this, clients begin a new one.
     const second = run(envOf(pod, key));
     const again = await begin(pod, "acme/killed", key);
     const url = `http://127.0.0.1:${await portOf(second)}${again.target}&digest=${digest}`;

@@ -86,7 +86,7 @@ test("ranges are written as the fewest CIDRs that have the same addresses", () =
       const ranges = rangesOf(texts);
       const cidrs = cidrsOf(ranges);
       expect(rangesOf(cidrs)).toEqual(ranges);
-      // Two neighbours are never the two halves of a larger block, because `cidrsOf` gives that block instead.
+      // If two neighbours are the two halves of a larger block, `cidrsOf` must give the larger block instead.
       const halves = cidrs.map((text) => parseCidr(text)).filter((cidr) => cidr !== null);
       for (const [index, { bits, hostBits, family }] of halves.entries()) {
         const next = halves[index + 1];

@@ -16,7 +16,7 @@ const miniflare = new Miniflare(
   convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
 );
 const ownCaches = (await miniflare.getCaches()) as unknown as CacheApi;
-/** If a body from Miniflare is cancelled, this process breaks. So each body is read whole before it is given away. */
+/** This process breaks if a body from Miniflare is cancelled. So this cache reads each body whole before it returns the body. */
 const caches: CacheApi = {
   open: async (name) => {
     const cache = await ownCaches.open(name);

@@ -10,7 +10,7 @@ import { rawClient, rawService } from "../support/raw-sockets.ts";
 
 const deadlineMs = 1_000;
 const earlyMs = 300;
-/** All pauses together are longer than the deadline, and any two are shorter. */
+/** All pauses together are longer than the deadline. Two pauses together are shorter. */
 const pauses = 4;
 const pauseMs = 400;
 
@@ -207,8 +207,7 @@ describe("early answer of a Pod, before the request's body has ended", () => {
     await service.stop();
   });
 
-  // If a real Pod closed its connection at once, workerd could not always read the answer. So these tests call `earlyPod`, which is a value in the
-  // Worker.
+  // If a real Pod closes its connection at once, workerd may lose the answer. So these tests call `earlyPod`, an object inside the Worker.
   test("it is waited for after the rest of the body cannot be sent", async () => {
     const answer = await call({ method: "PATCH", body: largeBody }, "early:whole");
     expect([answer.status, await answer.text()]).toEqual([413, "too large"]);

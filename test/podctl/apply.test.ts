@@ -127,7 +127,8 @@ describe("the directory's depth", () => {
     [...records().keys()].filter((key) => key.startsWith("route/") && key.split("/").length - 1 > depth());
 
   /**
-   * Does a step, and lets KV fail from the `cut`-th write on. `unfound` has each assignment that was deeper than the directory's depth at any time.
+   * Does a step. From the `cut`-th write on, KV fails. `unfound` has each assignment that was deeper than the directory's depth at some time, so that
+   * the edge could not find it.
    */
   async function stepUntil(cut: number, step: () => Promise<void>): Promise<{ done: boolean; unfound: string[] }> {
     const seen: string[] = [];

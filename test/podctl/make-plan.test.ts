@@ -20,7 +20,7 @@ const topologyWith = (assignments: Readonly<Record<string, string>>) =>
 const depthOf = (assignments: Readonly<Record<string, string>>): number =>
   Math.max(1, ...Object.keys(assignments).map((prefix) => prefix.split("/").length));
 
-/** A KV that has what a topology asks for, listed by pages of this size. */
+/** A KV that already has the records of a topology with these assignments. A listing has `pageKeys` keys on each page. */
 function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): KvStore {
   const stamp = { revision: 1, appliedAt: new Date(0) };
   const texts = new Map(

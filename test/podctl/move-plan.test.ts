@@ -60,7 +60,7 @@ describe("what a copy lacks", () => {
     const target = snapshotOf({ "1": a, [fallbackTag(a)]: c }, { also: [b], referrers });
     expect(workOf(source, target)).toMatchObject({ gone: [], dead: [], manifests: [], tags: [] });
     expect(differencesOf("acme/app", [source, "pod-a"], [target, "pod-b"])).toEqual([]);
-    // If the manifest has no referrers, a tag of this form is removed like any other tag.
+    // The manifest `d` has no referrers. So a tag that looks like the list of its referrers is removed like any other tag.
     const other = snapshotOf({ "1": a, [fallbackTag(d)]: c }, { also: [b], referrers });
     expect(workOf(source, other).gone).toEqual([fallbackTag(d)]);
   });

@@ -21,7 +21,7 @@ beforeAll(async () => {
   await writeStackFile(stack.current, env.PODCTL_STACK);
 });
 
-/** There is only one edge here, so no move has to wait until other edges know a phase. */
+/** There is only one edge here. So a move need not wait until other edges know its phase. */
 const options = ["--yes", "--wait", "0.2", "--state", folder];
 const move = (...args: readonly string[]) => podctl(["move", ...args, ...options], { env });
 const assign = (group: string, members: object) =>
@@ -186,7 +186,7 @@ describe("podctl move", () => {
     expect([last.code, last.stderr]).toEqual([0, expect.any(String)]);
     await expectEqual(group);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "settle" } });
-    // The directory is whole: the next command finds no interrupted write.
+    // The next command finds no interrupted write, so the directory is whole.
     const assigned = await podctl(["assign", "elsewhere", "pod-b", "--yes"], { env });
     expect([assigned.code, assigned.stderr]).toEqual([0, ""]);
   });
@@ -218,7 +218,7 @@ describe("podctl move", () => {
     const group = await startGroup("cleaned");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
     const kept = await contentOf(stack.current, "pod-b", namesOf(group));
-    // We push a manifest that only the former Pod has. Then `--cleanup` must delete nothing.
+    // We give the group back to its former Pod for a moment, and push a manifest that only this Pod has. Then `--cleanup` must delete nothing.
     await assign(`${group}-other`, { pod: "pod-a" });
     const live = await liveOf(group);
     await assign(group, { pod: "pod-a" });

@@ -57,8 +57,8 @@ const invisible = [
   0xad, 0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202e, 0x2066, 0x2069, 0xfeff, 0x3164, 0xe0041,
 ];
 /**
- * All control characters and the invisible characters, each as a whole text, inside a line, and in a text of several lines, because JSON and YAML
- * quote these texts differently.
+ * Texts with a control character or an invisible character. There are three texts for each character: only the character, one line with it, and
+ * several lines with it. JSON and YAML quote these three differently.
  */
 const unsafeTexts = [
   ...Array.from({ length: 0x20 }, (_, code) => code),

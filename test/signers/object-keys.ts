@@ -1,6 +1,6 @@
 /**
- * The key of a blob. Each of the `prefixes` is a name that an operator may give to the directory above it, with characters that are easily escaped
- * wrongly.
+ * The key of a blob. An operator may put the blobs into a directory of any name, such as each of the `prefixes`. These names have characters that are
+ * easily escaped wrongly.
  */
 const blob = `docker/registry/v2/blobs/sha256/ab/ab${"c".repeat(62)}/data`;
 const prefixes = [

@@ -75,7 +75,7 @@ export const oracleStores = {
 
 export type OracleScheme = keyof typeof oracleStores;
 
-/** Each endpoint has the option of @aws-sdk/client-s3 3.1169.0 that leads to it, and the URL without query that this SDK makes with the option. */
+/** Endpoints that @aws-sdk/client-s3 3.1169.0 uses if it gets `options`. `url` is the URL without query that the SDK then makes. */
 export const s3Hosts = [
   [
     "https://s3.dualstack.eu-central-1.amazonaws.com",

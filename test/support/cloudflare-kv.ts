@@ -76,7 +76,7 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
       return c.json(await halfOf(body as (string | BulkEntry)[], kv));
     }
     await next();
-    // After a cut, Cloudflare's client must not retry, because a test counts what was written before the cut.
+    // After `onWrite` has given false, Cloudflare's client must not retry, because a test counts what was written before.
     if (faults.cut) c.header("x-should-retry", "false");
     return c.res;
   });

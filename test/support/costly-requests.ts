@@ -178,7 +178,7 @@ const headerPieces = [
   ...[["CF-Connecting-IP", ":"] as const, ["CF-Connecting-IP", "1."] as const, ["If-None-Match", '"a",'] as const],
 ];
 
-/** The edge forwards a request whose token has an unknown key to the Pod. So with such a token, a stranger makes the edge copy all these headers. */
+/** If the edge does not know a token's key, it forwards the request to the Pod. So a stranger with such a token makes the edge copy all headers. */
 function costlyHeaders({ pods, repository, unused }: Known): readonly CostlyRequest[] {
   const manifest = `/v2/${repository}/manifests/1`;
   const passing = () => bearer(`pods.v1.${pods[0]}/${jwt({ alg: "RS256", kid: unused() }, "{}")}`);

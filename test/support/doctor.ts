@@ -37,7 +37,7 @@ export const findings = (checks: readonly Check[]) =>
 export const passed = (checks: readonly Check[], id: string) =>
   checks.filter(({ status, pod }) => status === "ok" && pod === id).map(({ check }) => check);
 
-/** If the URL matches `path`, a redirect's Location gets `host` in place of its own host. */
+/** Makes a proxy redirect clients to another host: if the URL matches `path`, the answer's Location gets `host` in place of its own host. */
 export const redirectTo = (url: string | undefined, host: string, path = blobPath) =>
   path.test(url ?? "")
     ? {

@@ -40,7 +40,7 @@ export const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/).map((
 const digestLike = fc.stringMatching(/^sha256:[a-zA-Z0-9=_-]{1,40}$/).map((text) => text as DigestLike);
 const reference: fc.Arbitrary<Reference> = fc.oneof(tag, digest, digestLike);
 
-/** Raw queries as clients send them, without the parameters that an Endpoint has as members of its own, such as `n` and `last`. */
+/** Raw queries as clients send them. They lack parameters such as `n` and `last`, because an Endpoint has its own fields for these. */
 const query = fc
   .array(
     fc.tuple(fc.constantFrom("ns", "artifactType", "_state", "x"), fc.stringMatching(/^[A-Za-z0-9._~%2B=-]{0,8}$/)),

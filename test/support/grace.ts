@@ -51,7 +51,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // The edge counts `expires_in` from the start of the request. A slow token service makes its token later, so a little more than 300 s may be left.
+  // A Pod's token lives for 300 s. The edge counts from the start of the request, which is a little earlier than the start of the token.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);
@@ -86,8 +86,8 @@ export async function duringOutage<T>(
 }
 
 /**
- * Waits until the edge calls the token service again, which it may have found down. A granted login shows this, because the edge itself never grants
- * one.
+ * The edge may have found the token service down. This waits until the edge calls it again. A login is granted only by the token service and never by
+ * the edge itself, so we try to log in.
  */
 const isBack = (stack: Stack): Promise<void> =>
   expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);

@@ -34,13 +34,13 @@ export async function useGuardedStack(edit: (topology: string) => string = (topo
   const sealingKeys = await generateSealingKeys();
   const [edgeKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
-  // The cell in this password belongs to Pod B.
+  // This password names a cell, as GitLab's routable tokens do. The cell `2k` belongs to Pod B.
   const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
     env: { EDGE_KEYS: JSON.stringify([edgeKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
-    // With `own`, passwords belong only to the default Pod.
+    // With `credentials: own`, the edge sends a password only to the default Pod, unless the password names another Pod's cell.
     topology: (topology) =>
       asTokenServices(
         tokenServices["pod-a"],

@@ -29,8 +29,8 @@ export class History<T> {
   }
 
   /**
-   * The values that are right in an answer, if the request was sent at `askedMs`, the answer came at `gotMs`, and a value may be used for `ageMs`
-   * after its end.
+   * The values that an answer may have. The request was sent at `askedMs`, and the answer came at `gotMs`. A value may still be used for `ageMs`
+   * after a new value has replaced it.
    */
   within({ askedMs, gotMs, ageMs }: Asked & { readonly ageMs: number }): readonly T[] {
     const fromMs = Math.max(askedMs - ageMs, Math.min(this.#knownMs, askedMs));

@@ -149,7 +149,7 @@ const manifest = (materials: Materials) =>
     })),
   });
 
-/** Bodies of forms and manifests, and one that is a second request if a server counts its length wrong. */
+/** Bodies of forms and manifests. The last body contains a second request, which a server would serve if it counted the length wrong. */
 export const body = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     fc.array(pair(materials), { maxLength: 5 }).map((pairs) => pairs.join("&")),

@@ -5,7 +5,7 @@ import { base64url, utf8 } from "../../src/lib/bytes.ts";
 import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 
-/** `sent` goes to the edge, and `jwt` to the Pod itself. `jwt` is null if the bundle is what is forged, because Pods do not know bundles. */
+/** `sent` goes to the edge, and `jwt` to the Pod itself. `jwt` is null if only the bundle is forged, because Pods do not know bundles. */
 export type HostileToken = {
   readonly what: string;
   readonly sent: string;

@@ -16,9 +16,9 @@ const announcedBytes = 1_000_000;
 const longestIdleMs = 12_000;
 
 /**
- * Lets so many clients reset their connections in the middle of uploads, manifests and redirects, while one other client goes on. Expects that the
- * other client gets every answer, that the Worker logs only its records, that no call counts as the Pod's failure, and that no connection to the Pod
- * is left open.
+ * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while one other client goes on. Expects
+ * that the other client gets every answer, that the Worker logs only its records, that no call counts as the Pod's failure, and that no connection to
+ * the Pod is left open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);
@@ -67,7 +67,7 @@ const requestLines = (proved: string): readonly (() => string)[] => [
   () => `HEAD /v2/${repository}/manifests/1`,
 ];
 
-/** Gives the number of pulls. */
+/** Lists the tags again and again until `isOver` gives true. Returns how often it did this. */
 async function pullUntil(stack: Stack, token: string, isOver: () => boolean): Promise<number> {
   const client = createClient(stack.edge);
   let pulls = 0;

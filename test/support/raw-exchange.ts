@@ -10,13 +10,13 @@ export type RawAnswer = {
 export type RawRequest = {
   /** The whole request with its body, one character per byte. */
   readonly text: string;
-  /** The client ends its side after the text, because the request is not whole. */
+  /** True if the request is incomplete. Then the client closes its side of the connection after the text. */
   readonly breaksOff: boolean;
   /** An answer to HEAD has the length of a body but no body. */
   readonly isHead: boolean;
 };
 
-/** Longer than any wait of the edge that such a request can cause, including a retry. */
+/** For one such request, the edge never needs as long as this, even with a retry. */
 const hangsMs = 25_000;
 
 /**

@@ -86,7 +86,7 @@ export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
   const name = `${pod === "pod-a" ? "acme" : "globex"}/anything`;
   const token = await client.token([`repository:${name}:pull`]);
   await expect
-    // For a repository that is not there, each registry answers another status. The edge answers 503 only while it does not call the registry.
+    // The edge answers 503 as long as it does not call the registry. The registry does not have this repository, and answers with another status.
     .poll(async () => (await client.get(`/v2/${name}/tags/list`, token)).status, { timeout: 20_000 })
     .not.toBe(503);
 }

@@ -64,7 +64,7 @@ test("whatever a Pod answers, the edge does not fail and sends its client nowher
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // `answer` is null if it did not end as its headers say. This may happen only if the Pod's own body does so and the edge streams it.
+    // `answer` is null if its end does not fit its headers. This is allowed only if the Pod's own answer has this fault and the edge streams it.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;
@@ -110,7 +110,7 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   }
   const links = headerOf(answer, "link").join();
   const targets = [...links.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target);
-  // Only the redirect of a blob to its store has a host, so places with a host are left out.
+  // A place with a host is the URL of a blob in its store, so we check only places without a host.
   for (const place of [location ?? "", ...targets].filter((text) => text.startsWith("/"))) {
     expect(place).toMatch(/^\/(v2|gitlab\/v1\/repositories)\/globex\/app\//);
     if (!line.includes("/blobs/uploads/")) expect(place).toContain(/\/app\/[a-z]*/.exec(line)?.[0]);

@@ -117,7 +117,7 @@ function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, aut
   expectReadOnce(method, got);
 }
 
-/** Expects each parameter that both the edge and the Pod read at most once, and the source of a mount at the same Pod. */
+/** Expects that the Pod gets at most one value of each parameter that the edge reads too. A mount's source must be in the same Pod. */
 function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
   const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];
@@ -149,7 +149,7 @@ function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRe
     ({ type, name }) => type === "repository" && ownerOf(name) !== pod,
   );
   expect(foreign).toEqual([]);
-  // If a request has two credentials, either of them may be meant, so we do not check which Pod got one.
+  // If a request has two credentials, the edge may use either of them, so we check only requests with one.
   const [credential, second] = credentialsOf(sent);
   const isOwn = (credential === materials.password ? "pod-b" : "pod-a") === pod;
   if (second !== undefined || isOwn) return;

@@ -16,7 +16,7 @@ const atOnce = 20;
 const proofMs = 1_000;
 const staleMs = 3_000;
 const graceMs = 3_000;
-/** An outage lasts as long as all bounds together, so each bound ends within it. */
+/** An outage lasts as long as these three times together, so each of them ends before the outage does. */
 const outageMs = proofMs + staleMs + graceMs;
 
 const withBounds = (text: string): string =>
@@ -41,8 +41,8 @@ const kindOf = fc.record({
     "nothing",
   ),
   /**
-   * Whether the change goes through the edge, if that is possible. The removal of a user, for example, never does. The edge does not see a change
-   * that goes past it.
+   * Whether a client makes the change through the edge. Some changes cannot be made there, such as the removal of a user. The edge does not see a
+   * change that is made at the Pod directly.
    */
   isByEdge: fc.boolean(),
   /** Whether the repository is pulled once through the edge between the change and the outage. */
@@ -268,7 +268,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // These pulls renew what the edge holds before the outage, except where the edge must not see the change.
+  // These pulls renew what the edge remembers. A trial is left out if the edge must not see its change before the outage.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {
@@ -292,7 +292,7 @@ async function runBatch(
   await Promise.all(trials.map(pull));
 }
 
-/** Returns the status of a request that only the Pod can answer. So 202 says that the edge has found both services back. */
+/** Begins a push and returns the status. Only the Pod can answer this, so 202 says that the edge calls both of its services again. */
 async function pushBegins(): Promise<number> {
   const { status, token } = await askToken(stack.current, ["repository:globex/elsewhere:pull,push"]);
   if (status !== 200) return status;
@@ -319,7 +319,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   console.log(
     `${trialCount} trials: ${counts.fresh} fresh answers, ${counts.stale} stale ones, ${counts.refused} refusals`,
   );
-  // With fewer such answers, the trials would have tested too little.
+  // The trials test enough only if many answers were stale, and many pulls were refused.
   expect(counts.stale).toBeGreaterThan(trialCount);
   expect(counts.refused).toBeGreaterThan(trialCount);
 });

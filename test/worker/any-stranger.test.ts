@@ -45,7 +45,7 @@ async function ask(request: HostileRequest, name: string): Promise<string> {
     text: text.replaceAll(placeholder, name).replaceAll(encoded(placeholder), encoded(name)),
   });
   const visible = { ...answer, headers: answer?.headers.filter(([header]) => header !== "date") };
-  // The two components are replaced separately, because dot segments may have left only one of them.
+  // The components of the name are replaced one by one, because dot segments in the path may have removed one of them.
   return JSON.stringify(visible)
     .replaceAll(/globex|nobody/g, "<prefix>")
     .replaceAll(/private|absent7/g, "<last>");

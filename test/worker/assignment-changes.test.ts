@@ -11,7 +11,7 @@ const assign = (prefix: string, pod: LocalPodId) =>
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
-/** Makes the token that another isolate would give, which already knows the new Pod. */
+/** Makes the token that an isolate gives if it knows this Pod as the name's Pod. Another isolate may know the new Pod already. */
 async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };

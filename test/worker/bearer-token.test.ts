@@ -49,8 +49,8 @@ describe("unassigned name", () => {
 
   test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
-    // Through the edge, a token cannot name an unassigned name, so `forNothing` does not. A token from before the name lost its Pod can. We get such
-    // a token from the Pod itself.
+    // The edge gives no token for an unassigned name, so `forNothing` does not name it. A token from the time when the name still had a Pod does name
+    // it. We get such a token from the Pod itself.
     const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
     expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
     const direct = await fetch(

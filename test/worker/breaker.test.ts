@@ -129,7 +129,8 @@ describe("token service of one Pod", () => {
       await stack.current.setFault("pod-a", "token", fault);
       const failing = Array.from({ length: 3 }, getTokenOfA);
       for (const each of failing) each.catch(() => null);
-      // After ten seconds without an answer, these calls have counted as failures, although a token service may take thirty.
+      // After ten seconds without an answer, the breaker counts these calls as failures. The calls themselves may still wait, because a token service
+      // may take 30 s.
       if (fault.mode === "hang") await sleep(10_500);
       else expect((await Promise.all(failing)).map(({ status }) => status)).toEqual([503, 503, 503]);
       for (let count = 0; count < 10; count += 1) await expectRefused(getTokenOfA);

@@ -247,7 +247,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
     const readsBefore = stack.current.kvReads();
     const { pages, status } = await readAll("/v2/_catalog?n=1000");
     expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
-    // One bulk read has at most 100 keys, so a thousand names and their group take eleven.
+    // One bulk read has at most 100 keys. A page has up to 1,000 names, and they and their group need 1,001 keys, so eleven reads are enough.
     expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
   });
 });

@@ -174,12 +174,12 @@ describe("Pod that breaks most connections", () => {
     let answered = 0;
     for (let count = 0; count < 200; count += 1) {
       statuses.push((await client.get(path)).status);
-      // After three failures in a row, the edge would stop calling the Pod. So a read that succeeds comes after every second one that fails.
+      // Three failures in a row would make the edge stop calling the Pod. So after every second failure, we send a read that succeeds.
       if (count % 2 === 1) answered += (await client.get("/v2/globex/app/tags/list")).status === 404 ? 1 : 0;
     }
     expect(new Set(statuses)).toEqual(new Set([503]));
     expect(answered).toBe(100);
-    // Retries may be a tenth of the requests, and ten more, so that a Pod that is seldom called gets some too.
+    // The edge may retry a tenth of the requests. It may make ten more retries, so that a Pod that is seldom called gets some too.
     expect(pod.seen.length).toBeGreaterThan(200 + answered);
     expect(pod.seen.length).toBeLessThanOrEqual((200 + answered) * 1.1 + 10);
     await stack.current.edgeSettled();

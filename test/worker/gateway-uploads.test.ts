@@ -108,7 +108,7 @@ describe("upload of a Pod with a gateway", () => {
     const digest = await sha256(small);
     const put = (body: Uint8Array<ArrayBuffer>) => {
       const { pathname, search } = withDigest(location, digest);
-      // The CDN closes the connection on which it has refused a body, so no other request may use it.
+      // The CDN closes a connection after it has refused a body. So each of these requests has a connection of its own.
       return client.get(pathname + search, token, {
         method: "PUT",
         body,
@@ -126,7 +126,7 @@ describe("upload of a Pod with a gateway", () => {
     expect(own.location).toContain(gatewayUrl("pod-b"));
     const both = await begin("globex/both", agents.skopeo, ["repository:acme/private:pull"]);
     expect(both.location).toMatch(/^\/v2\/globex\/both\//);
-    // docker does not send its token to another host, so it gets a location at the gateway.
+    // docker sends its token to no other host, so the edge may send docker to the gateway.
     const docker = await begin("globex/both", agents.docker, ["repository:acme/private:pull"]);
     expect(docker.location).toContain(gatewayUrl("pod-b"));
   });

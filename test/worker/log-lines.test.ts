@@ -34,7 +34,7 @@ describe("log line", async () => {
     const told = { sample: 1, repository: "acme/private", pod: "pod-a", subject: "demo", ...asker };
     expect(ofTag).toMatchObject({ ...told, status: 200, digest: manifest.digest });
     expect(ofBlob).toMatchObject({ ...told, outcome: "redirected", digest: layer.digest });
-    // The edge makes no call to the Pod and reads no key of KV only to write the line.
+    // The log line costs nothing more: the tag needs one call to the Pod anyway, and the blob needs no read of KV.
     expect([ofTag?.podRequests, ofBlob?.kvReads]).toEqual([1, 0]);
   });
 

@@ -9,8 +9,8 @@ import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
 /**
- * Pod A has a store of each scheme and form, and each of them is for one client. Three more stores have an expired secret. For two of their clients,
- * there is another store.
+ * Pod A has many stores, each for one client's address. There is a store for each scheme and form. Three more stores have an expired secret, and two
+ * of their clients can use another store instead.
  */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),

@@ -9,7 +9,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** All pauses together are longer than the shortest deadline, which is 10 s, and each one is shorter. */
+/** All pauses together are longer than the shortest deadline, which is 10 s. Each single pause is shorter. */
 const chunks = 6;
 const pauseMs = 2_200;
 

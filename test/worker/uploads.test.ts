@@ -184,7 +184,8 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
       }),
     );
   expect(await mount(madeUp())).toBe(401);
-  // A request that needs more than is left of the ten seconds' budget spends nothing. So the requests become smaller, until the budget is spent.
+  // Look-ups of new names have a budget for each ten seconds. A request that needs more than what is left of it spends nothing. So the requests
+  // become smaller, until the budget is spent.
   const afterFlood = async () => {
     for (const names of [50, 10, 3]) await spend(names);
     for (let count = 0; count < 3; count += 1) await mount(madeUp());

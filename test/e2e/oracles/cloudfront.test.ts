@@ -11,8 +11,8 @@ const stores = oracleStores.cloudfront;
 const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "cloudfront",
   packageName: "@aws-sdk/cloudfront-signer",
-  // If the SDK makes the policy itself, it signs these characters without escapes, though `*` is a wildcard in policies. With `sourceCidr`, we give
-  // the SDK a policy in which they are escaped.
+  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard there. So we compare keys with these characters only
+  // if the store has `sourceCidr`. Then we give the SDK a policy with escapes.
   signs: ({ config }, key) => "sourceCidr" in config || !/[!'()*]/.test(key),
   urlOf: (store, key) => {
     const { config, secret } = store;
