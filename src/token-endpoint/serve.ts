@@ -36,13 +36,17 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
       standIn: (question) => grantByEdge(question, parsed.value, own),
     });
   };
-  const plan = await planFor(parsed.value, { directory: ports.directory, visit: { request, services: ports } }, ask);
-  if (!plan.ok) return plan;
-  const asked = await ask(plan.value.questions);
+  const planned = await askPlanned(
+    parsed.value,
+    { directory: ports.directory, visit: { request, services: ports } },
+    ask,
+  );
+  if (!planned.ok) return planned;
+  const { plan, asked } = planned.value;
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);
   if (!login.ok) return login;
   const heard = login.value === null ? asked : await preferLogin(await ask(login.value), asked);
-  const response = await mergeTokens(heard, parsed.value, { now: ports.now, plan: plan.value });
+  const response = await mergeTokens(heard, parsed.value, { now: ports.now, plan });
   if (!response.ok) return response;
   return ok({
     response: response.value,
@@ -54,19 +58,28 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger. If the request has too many names for these bounds, or strangers have spent their budget, we first ask a Pod
- * whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
+ * Plans within the bounds of a stranger, and asks the Pods of the plan. If the request has too many names for these bounds, or strangers have spent
+ * their budget, we first ask a Pod whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users
+ * from logging in.
  */
-async function planFor(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Plan, Refusal>> {
+async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
   const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
-  if (isWhole || request.anonymous) return plan;
+  if (isWhole || request.anonymous) return askAll(plan, ask);
   const login = await planLogin(request, ports.directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
+  // A plan without scopes is a login, too. Asking the Pod again would only double what a made-up password costs.
+  const isSame = plan.ok && plan.value.questions.every(({ scopes }) => scopes.length === 0);
+  if (isSame && !isGood) return ok({ plan: plan.value, asked: checked });
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, ports, userBounds) : plan;
+  return askAll(isGood ? await planQuestions(request, ports, userBounds) : plan, ask);
 }
+
+type Planned = { readonly plan: Plan; readonly asked: readonly Asked[] };
+
+const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Planned, Refusal>> =>
+  plan.ok ? ok({ plan: plan.value, asked: await ask(plan.value.questions) }) : plan;
 
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 

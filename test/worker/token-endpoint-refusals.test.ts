@@ -124,6 +124,15 @@ describe("token endpoint without a default Pod", () => {
     expect(stack.current.seen("pod-a", "token")).toHaveLength(1);
   });
 
+  test("a made-up password costs one request to a token service, however many unknown names come with it", async () => {
+    stack.current.clearSeen();
+    const names = Array.from({ length: 200 }, (_, index) => `repository:x${index}/a/b/c:pull`);
+    const [status] = await ask(names.join(" "), { Authorization: `Basic ${btoa("demo:wrong")}` });
+    const seen = (["pod-a", "pod-b"] as const).flatMap((pod) => stack.current.seen(pod, "token"));
+    expect([status, seen.map(({ authorization }) => authorization)]).toEqual([401, ["basic"]]);
+    expect((["pod-a", "pod-b"] as const).flatMap((pod) => stack.current.seen(pod, "registry"))).toEqual([]);
+  });
+
   test.each([
     ["a wrong password", { Authorization: `Basic ${btoa("demo:wrong")}` }, 401],
     ["an empty password", { Authorization: `Basic ${btoa(":")}` }, 401],
