@@ -69,9 +69,9 @@ async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Pr
   const login = await planLogin(request, ports.directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
-  // A plan without scopes is a login, too. Asking the Pod again would only double what a made-up password costs.
-  const isSame = plan.ok && plan.value.questions.every(({ scopes }) => scopes.length === 0);
-  if (isSame && !isGood) return ok({ plan: plan.value, asked: checked });
+  // A Pod that refuses a login refuses the same credentials with scopes, so a second question would only double what a made-up password costs.
+  const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
+  if (plan.ok && isRefused) return ok({ plan: plan.value, asked: checked });
   await Promise.all(checked.map(discard));
   return askAll(isGood ? await planQuestions(request, ports, userBounds) : plan, ask);
 }

@@ -6,7 +6,7 @@ export type Path = readonly (string | number)[];
 /** A mistake in a topology, at a member's value or at its name. `text` quotes the value if it may be shown. */
 export type Mistake = { readonly path: Path; readonly at: "name" | "value"; readonly text: string };
 
-/** Both are counted from 1. */
+/** A place in a file. The first line is 1, and the first column is 1. */
 export type Position = { readonly line: number; readonly column: number };
 
 /** A mistake for the operator: `topology.yaml:12:5: pods.pod-a.registry: "…" …; want …`. */

@@ -24,7 +24,7 @@ test("a CIDR block holds the addresses that Node's BlockList holds", () => {
     fc.property(family, v4, v6, fc.nat(128), near, (type, four, six, length, agree) => {
       const bits = type === "ipv4" ? 32 : 128;
       const address = type === "ipv4" ? four : six;
-      // `other` has its first bits in common with the block, so that it is often inside and often outside.
+      // `other` differs from the block's address in one bit. It is inside the block only if that bit comes after the prefix.
       const other = flipBit(address, agree % bits);
       const list = new BlockList();
       list.addSubnet(address, length % (bits + 1), type);

@@ -78,8 +78,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The interrupted write saved its texts in chunks, and we overwrite these chunks. We put its texts first, in the same order. So each new chunk has
-  // all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
+  // The interrupted write saved its texts in chunks, and our chunks overwrite them. We begin our chunks with the saved texts, in their old order. So
+  // each of our chunks has all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
