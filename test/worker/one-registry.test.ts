@@ -114,10 +114,12 @@ describe("Pods of one registry", () => {
 
 describe("move between Pods of one registry", () => {
   let groups = 0;
+  const known = new Set<string>();
   const assign = async (group: string, members: object) => {
     await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
-    // Another isolate of the same location.
-    await stack.current.restartEdge("kept");
+    // Another isolate of the same location, because this one may know an earlier phase of the group.
+    if (known.has(group)) await stack.current.restartEdge("kept");
+    known.add(group);
     stack.current.clearSeen();
   };
   const enter = (group: string, phase: MovePhase) =>
