@@ -11,6 +11,7 @@ import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import { forward } from "./forward.ts";
+import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
@@ -26,11 +27,13 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
-  const { status } = reply.value.response;
-  if (isDeletedAtBoth(endpoint, asked) && (status === 404 || reply.value.response.ok)) {
-    return deleteThere(reply, endpoint, asked);
-  }
-  if (status !== 404 || !isLookedFor(endpoint, asked) || (await isDeleted(endpoint, asked))) return reply;
+  const { status, ok: isDone } = reply.value.response;
+  const isToDelete = isDeletedAtBoth(endpoint, asked) && (status === 404 || isDone);
+  if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
+  // A Pod with the same registry has nothing else.
+  if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
+  if (isToDelete) return deleteThere(reply, endpoint, asked);
+  if (await isDeleted(endpoint, asked)) return reply;
   const found = await serveThere(endpoint, asked);
   const isFound = found.ok && found.value.response.status < 400;
   return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);
@@ -46,9 +49,9 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether an item that is missing here is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
+ * Whether an item that the serving Pod lacks is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
  * brought it to the old Pod. After the switch, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
- * is only at the other Pod, because the pusher would then not upload it here.
+ * only the other Pod has, because the pusher would then not upload it to the serving Pod.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
@@ -77,7 +80,10 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
   );
 }
 
-/** A deletion counts only in its own move. After that, the same content may be pushed again, and the group may be moved again. */
+/**
+ * A deletion counts only in the move during which it was made. After that move, the same content may be pushed again, and a later move must not treat
+ * it as deleted.
+ */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,
   digest: Digest,

@@ -50,10 +50,11 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Whether toy Pods take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
-  /** Whether each Pod gets a gateway. */
   readonly gateways?: boolean;
   /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
+  /** Whether pod-b has the registry and the storage of pod-a, and only a token service of its own. The topology must then say so. */
+  readonly oneRegistry?: boolean;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
   /** How long the Pods' tokens live, if not as long as GitLab's. */
@@ -80,7 +81,6 @@ export type Stack = RunningStack & {
   inspectorUrl(): Promise<URL>;
   /** Kills a Pod's gateway as a crash does, and starts it again. */
   restartGateway(pod: LocalPodId): Promise<void>;
-  /** Runs the Worker's cron trigger once. */
   runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
   stop(): Promise<void>;
@@ -105,9 +105,9 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  const { signingKeys = {}, tokenSeconds } = options;
+  const { signingKeys = {}, oneRegistry = false, tokenSeconds } = options;
   const tokens = tokenSeconds === undefined ? {} : { tokenSeconds };
-  let pods = await startPods(parts, { stateDir, signingKeys, ...tokens }, teardown);
+  let pods = await startPods(parts, { stateDir, signingKeys, oneRegistry, ...tokens }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);

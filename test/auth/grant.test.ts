@@ -21,9 +21,9 @@ beforeEach(async () => {
   isolate = startIsolate(kv.kv);
 });
 
-/** Writes what an apply writes: the Pod's record, and one for each of its keys. */
-async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Promise<void> {
-  const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth` };
+/** Writes what `podctl apply` writes for a Pod: its record, and one record for each of its keys. */
+async function putPod(id: string, keys: readonly SigningKey["publicJwk"][], more: object = {}): Promise<void> {
+  const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth`, ...more };
   const checks = { issuer: `${id}-issuer`, audience: `${id}-registry`, keys };
   await kv.kv.put(`pod/${id}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...urls, ...checks }));
   for (const { kid } of keys) await kv.kv.put(`key/${kid}`, JSON.stringify({ v: 1, pod: id }));
@@ -36,7 +36,7 @@ const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new 
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
-/** One word for what the token gets at its name, and one for what it gets where no name is asked for. */
+/** Gives two words: the result of `grantFor` for a pull at this Pod, and the result of `identify` for a request that names no repository. */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
   if (!token.ok) return ["malformed"];
@@ -81,7 +81,7 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // After 20 s, a request reads the record again behind itself.
+    // After 20 s, a request makes the isolate read the record again. We stay below 20 s, so that the isolate still uses its old copy.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;
@@ -89,6 +89,44 @@ describe("key rotation", () => {
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
     const rotated = await signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
     expect(await verdicts(`pods.v1.pod-a/${rotated}`)).toEqual(["granted", "granted"]);
+  });
+});
+
+describe("Pods of one registry", () => {
+  const registry = "https://one.test";
+  const list = (...pods: readonly string[]) =>
+    kv.kv.put("directory", JSON.stringify({ v: 1, revision: 1, credentials: "shared", pods }));
+  const signedByNext = () => signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
+
+  test("a token with an unknown key is good for neither, because the registry cannot tell from which of them it is", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-a", [forge.ofA.publicJwk], { registry });
+    await putPod("pod-b", [forge.ofB.publicJwk], { registry });
+    const jwt = await signedByNext();
+    expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
+    expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
+    // A token may have no kid, and name its key by a certificate (`x5c`), which only registries read.
+    const [, ...rest] = jwt.split(".");
+    const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
+    expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
+    expect(await verdicts(`pods.v1.pod-a/${await signFor(forge)}`)).toEqual(["granted", "granted"]);
+  });
+
+  test("a Pod with a registry of its own still judges a token with an unknown key", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-b", [forge.ofB.publicJwk], { token: "https://pod-a.test" });
+    expect(await verdicts(`pods.v1.pod-a/${await signedByNext()}`)).toEqual(["undecided", "undecided"]);
+  });
+
+  test("tokens with an unknown key cost no more KV reads the second time", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-a", [forge.ofA.publicJwk], { registry });
+    await putPod("pod-b", [forge.ofB.publicJwk], { registry });
+    const jwt = await signedByNext();
+    await verdicts(`pods.v1.pod-a/${jwt}`);
+    const before = isolate.trace.kvReads;
+    await verdicts(`pods.v1.pod-a/${jwt}`);
+    expect(isolate.trace.kvReads).toBe(before);
   });
 });
 
@@ -137,7 +175,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The part's own Pod may know the key. If it does not, it answers `invalid_token` too.
+    // The edge does not know the key. The Pod that the part names may know it, so the edge lets this Pod decide. If this Pod does not know the key
+    // either, it answers `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });
@@ -152,7 +191,7 @@ describe("made-up keys and Pods", () => {
       await verdicts(jwt);
       await verdicts(`pods.v1.pod-a/${jwt}~pod-x${index}/${jwt}`);
     }
-    // 50 are for strangers, and a good token needs a few.
+    // Made-up keys and Pods may cost 50 reads together, and the good token costs a few more.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(55);
     expect(await verdicts(good)).toEqual(["granted", "granted"]);
   });

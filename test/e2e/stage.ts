@@ -15,7 +15,7 @@ export async function openStage(
   pods: NonNullable<StackOptions["pods"]>,
   options: Pick<
     StackOptions,
-    "signingKeys" | "sealingKeys" | "topology" | "env" | "gateways" | "bodyLimitBytes" | "tokenSeconds"
+    "signingKeys" | "sealingKeys" | "topology" | "env" | "gateways" | "bodyLimitBytes" | "oneRegistry" | "tokenSeconds"
   > = {},
 ): Promise<Stage> {
   const dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);

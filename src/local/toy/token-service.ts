@@ -17,7 +17,7 @@ type TokenServiceOptions = {
   readonly prefixes: readonly string[];
   readonly now?: () => Date;
   /** From a token's issue to its `exp`. */
-  readonly lifetimeSeconds?: number;
+  readonly tokenSeconds?: number;
 };
 
 const usualLifetimeSeconds = 300;
@@ -28,7 +28,6 @@ type User = "demo" | "reader";
 
 const passwords: Readonly<Record<User, string>> = { demo: "demo", reader: "reader" };
 
-/** A token service's key pair. */
 export type SigningKey = {
   readonly privateKey: CryptoKey;
   /** This JWK has `alg`, `use` and a `kid` in libtrust form. */
@@ -123,6 +122,6 @@ function sign(options: TokenServiceOptions, user: User | null, access: readonly 
     .setJti(crypto.randomUUID())
     .setIssuedAt(nowSeconds)
     .setNotBefore(nowSeconds - BACKDATE_SECONDS)
-    .setExpirationTime(nowSeconds + (options.lifetimeSeconds ?? usualLifetimeSeconds));
+    .setExpirationTime(nowSeconds + (options.tokenSeconds ?? usualLifetimeSeconds));
   return (user === null ? token : token.setSubject(user)).sign(options.key.privateKey);
 }
