@@ -4,6 +4,7 @@ import { Hono } from "hono";
 import { errorResponse } from "../oci/errors.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { mountLimits } from "../pods/mount-order.ts";
+import { createCollector } from "./collect-garbage.ts";
 import type { GatewayConfig } from "./config.ts";
 import { CopyBounds } from "./copy-bounds.ts";
 import type { GatewayRecord, WriteLog } from "./log.ts";
@@ -29,6 +30,7 @@ export function createGateway(
 ): Gateway {
   const limits = { ...usualLimits, ...given.limits };
   const bounds = new CopyBounds();
+  const collectAfter = createCollector();
   let isDraining = false;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (c, next) => {
@@ -42,6 +44,7 @@ export function createGateway(
     let requestBytes = 0;
     const onBytes = (bytes: number) => {
       requestBytes += bytes;
+      collectAfter(bytes);
     };
     // We read the address before we serve the request, because the socket has no address any more once the client has left.
     const client = incoming.socket.remoteAddress ?? "";

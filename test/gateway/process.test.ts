@@ -1,17 +1,19 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { generateKeyPairSync } from "node:crypto";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { readFile, writeFile } from "node:fs/promises";
 import http from "node:http";
 import https from "node:https";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { Readable } from "node:stream";
 import type { TLSSocket } from "node:tls";
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from "vitest";
 import { bundleGateway } from "../../src/local/pods/gateway.ts";
 import { sealGrant } from "../../src/pods/upload-grant.ts";
 import { selfSignedCertificate } from "../support/certificate.ts";
 import { beginUpload, edgeOrigin, gatewayConfig, gatewayKey, startTestGateway } from "../support/gateway.ts";
-import { sha256, startToyPod, type ToyPod } from "../support/toy-pod.ts";
+import { serveForTest, sha256, startToyPod, type ToyPod } from "../support/toy-pod.ts";
 
 const dir = mkdtempSync(join(tmpdir(), "gateway-"));
 const program = join(dir, "gateway.mjs");
@@ -70,6 +72,10 @@ function tlsStatus(url: string): Promise<{ readonly status: number | undefined; 
     });
     request.once("error", reject).end();
   });
+}
+
+function* megabytesOfZeros(count: number): Generator<Buffer> {
+  for (let sent = 0; sent < count; sent += 1) yield Buffer.alloc(1_000_000);
 }
 
 const layer = "a layer in two pieces";
@@ -150,6 +156,29 @@ describe("gateway as a program", () => {
     const again = await begin(pod, "acme/killed", key);
     const url = `http://127.0.0.1:${await portOf(second)}${again.target}&digest=${digest}`;
     expect((await fetch(url, { method: "PUT", body: layer })).status).toBe(201);
+  });
+
+  test("its peak memory rises by less than 40 MB from a body of 20 MB to one of 500 MB", async () => {
+    const [pod, key] = [await startToyPod(), gatewayKey()];
+    const { target } = await begin(pod, "acme/large", key);
+    const registryPort = await serveForTest((request, response) => {
+      request.resume().once("end", () => response.writeHead(202).end());
+    });
+    const program = run({ ...envOf(pod, key), REGISTRY: `http://127.0.0.1:${registryPort}` });
+    const url = `http://127.0.0.1:${await portOf(program)}${target}`;
+    const process = `/proc/${program.child.pid}`;
+    const peakDuring = async (megabytes: number): Promise<number> => {
+      // proc(5): 5 resets the peak resident set size to the current one.
+      await writeFile(`${process}/clear_refs`, "5");
+      const body = Readable.toWeb(Readable.from(megabytesOfZeros(megabytes))) as ReadableStream;
+      const answer = await fetch(url, { method: "PATCH", body, duplex: "half" } as RequestInit);
+      expect(answer.status).toBe(202);
+      const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(await readFile(`${process}/status`, "utf8"))?.[1];
+      return Number(kilobytes) / 1_000;
+    };
+    await peakDuring(20);
+    const small = await peakDuring(20);
+    expect((await peakDuring(500)) - small).toBeLessThan(40);
   });
 
   test("while a key is replaced, grants of both keys are good, and afterwards those of the old one are not", async () => {

@@ -1,0 +1,22 @@
+import { setFlagsFromString } from "node:v8";
+import { runInNewContext } from "node:vm";
+
+const everyBytes = 16 * 1024 * 1024;
+
+type Collect = (options: { readonly type: "minor" }) => void;
+
+/**
+ * Returns a function that takes the length of each piece of a body, and frees the pieces that have been sent on. V8 hardly counts memory outside of its
+ * heap, so without this about 70 MB of sent pieces pile up before V8 frees them.
+ */
+export function createCollector(): (bytes: number) => void {
+  setFlagsFromString("--expose-gc");
+  const collect = runInNewContext("gc") as Collect;
+  let newBytes = 0;
+  return (bytes) => {
+    newBytes += bytes;
+    if (newBytes < everyBytes) return;
+    newBytes = 0;
+    collect({ type: "minor" });
+  };
+}
