@@ -15,7 +15,7 @@ import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { ownParameters } from "../../pods/push-location.ts";
 import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
-import { describePod, describeSettings, lookupLines, tokenLines } from "./describe.ts";
+import { describeMove, describePod, describeSettings, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
 import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
@@ -90,7 +90,8 @@ async function explainRepository(
   const pod = resolution.ok ? resolution.value.pod : null;
   const renamed = resolution.ok ? resolution.value.renamed : null;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  const settings = resolution.ok ? describeSettings(resolution.value.assignment) : null;
+  const assignment = resolution.ok ? resolution.value.assignment : null;
+  const [move, settings] = [describeMove(assignment), describeSettings(assignment)];
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
@@ -106,6 +107,7 @@ async function explainRepository(
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
     ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
     ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
+    ...(move === null ? [] : [{ step: "move", result: move }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
     ...(await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory })),
