@@ -93,7 +93,7 @@ describe("podctl move", () => {
     expect([planned.code, planned.stdout]).toEqual([
       0,
       expect.stringMatching(
-        /^planned moves from pod-a to pod-b\.\n.*2 tagged repositories, 6 tags, 8 manifests\n {2}to copy: 6 tags, 8 manifests, at most [\d,]+ bytes\n$/,
+        /^planned moves from pod-a to pod-b\.\n.*2 tagged repositories, 6 tags, 8 manifests\n {2}to copy: 6 tags, 8 manifests, at most [\d,]+ bytes\n {2}no registry says .*\n$/,
       ),
     ]);
     expect(await readStackKv(stack.current, ["directory", `route/${group}`])).toEqual(before);

@@ -9,7 +9,11 @@ import { pushScope, textOf } from "./copy-blob.ts";
 import { digestOf, indexType } from "./manifest-parts.ts";
 import type { Answer, Registry } from "./registry.ts";
 
-const deleteScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push", "delete"] });
+export const deleteScope = (name: string): Access => ({
+  type: "repository",
+  name,
+  actions: ["pull", "push", "delete"],
+});
 
 /** Removes a manifest and, at most registries, its tags. If the manifest is gone already, this is no error. */
 export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {
