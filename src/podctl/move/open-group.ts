@@ -94,12 +94,13 @@ export async function withGroup(
   try {
     const live = await readAssignment(opened.kv, prefix);
     refuseOthers(prefix, live, { state, takeOver: options.takeOver === true });
-    await completeStep(opened.kv, prefix);
+    await opened.inTurn(() => completeStep(opened.kv, prefix));
     const way = options.way(live, state);
     const group = await readGroup(opened.kv, prefix);
     const both = await openBoth(opened, way, { named: namedPod(way), jobs: options.jobs });
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
-    const ports = { kv: opened.kv, prefix, state, waitMs: options.wait * 1_000, say };
+    const { kv, inTurn } = opened;
+    const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const copy = createGroupCopy({
       ...both,
