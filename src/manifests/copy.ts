@@ -29,12 +29,12 @@ export function copyBody({ body, headers }: Request | Response, largeCopies: Byt
       ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
       : null;
   // `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `smallBytes`, so no more than
-  // that waits in memory.
+  // `smallBytes` waits in memory.
   const [passed, copy] = body.tee();
   return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
 }
 
-/** Copies each piece when the receiver takes it, so that only the copy waits in memory. At the end the copy's bytes go back to the budget. */
+/** Reads a piece only when the receiver asks for one, so only the copy needs memory. At the end the copy's bytes go back to the budget. */
 function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, budget: ByteBudget): Copied {
   const reader = body.getReader();
   const copy = new Uint8Array(maxBytes);

@@ -4,7 +4,7 @@ import { copyBody, smallBytes } from "../../src/manifests/copy.ts";
 
 const largeBytes = smallBytes + 1;
 
-/** A response that announces so many bytes and sends these pieces; null: it breaks off there. */
+/** A response that announces this many bytes and sends pieces of these lengths. At a null it breaks off. */
 function responseOf(announced: number, pieces: readonly (number | null)[]): Response {
   const rest = [...pieces];
   const body = new ReadableStream({

@@ -95,8 +95,8 @@ async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): P
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. Any next step of the move would do so, too, but no step comes
- * after the last one.
+ * Completes a step of this group that was interrupted after its phase was written. The next step of the move would complete it, but the last step has
+ * no next one.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);
