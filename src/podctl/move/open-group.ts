@@ -5,6 +5,7 @@ import { CliFailure } from "../failure.ts";
 import { note, printJson, startProgress } from "../output.ts";
 import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
+import { openGatewayCopy } from "./gateway-copy.ts";
 import type { Group } from "./lists.ts";
 import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
@@ -102,8 +103,10 @@ export async function withGroup(
     const { kv, inTurn } = opened;
     const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
+    const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({
       ...both,
+      gateway,
       group,
       jobs: options.jobs,
       progress: { saved, save: state.save, onRepository: showRepositories(prefix) },

@@ -5,7 +5,7 @@ import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";
 import { sizeOf, workOf } from "./differences.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import { deleteScope } from "./remove.ts";
+import { deleteScope } from "./scopes.ts";
 import { getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
