@@ -9,6 +9,7 @@ import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, typ
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, userAt } from "./open-move.ts";
 import { readAssignment } from "./phases.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
+import { haveOneRegistry } from "./within-registry.ts";
 
 export async function planMove(
   target: Target,
@@ -27,7 +28,9 @@ export async function planMove(
       return { prefix, from, to, plan: rights.length === 0 ? plan : null, checks: [...checks, ...rights] };
     }),
   );
-  const isRefused = plans.some(({ plan }) => plan === null || (plan.inTheWay.length > 0 && !options.overwrite));
+  const isRefused = plans.some(
+    ({ plan }) => plan === null || (isCopied(plan) && plan.inTheWay.length > 0 && !options.overwrite),
+  );
   if (options.json) printJson(plans.map((each) => ({ ...each, checks: each.checks.filter(isFinding) })));
   else
     for (const each of plans)
@@ -42,6 +45,12 @@ const findingLines = (checks: readonly Check[]): readonly string[] =>
     check.status === "finding" ? [`  ${check.pod}, ${check.check}: ${check.text}; ${advice[check.finding]}`] : [],
   );
 
+/** `one registry`: both Pods have the same registry, so nothing is copied. */
+type MovePlan = GroupPlan | "one registry";
+type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: PodId; readonly plan: MovePlan | null };
+
+const isCopied = (plan: MovePlan): plan is GroupPlan => plan !== "one registry";
+
 /** What doctor could not check, such as deletes at a Pod without a probe, is told, because the operator must know it in another way. */
 const skippedLines = (checks: readonly Check[]): readonly string[] =>
   checks.flatMap(({ pod, check, status, text }) =>
@@ -49,18 +58,21 @@ const skippedLines = (checks: readonly Check[]): readonly string[] =>
   );
 
 /** Doctor's checks are of the probe repository, and a user's rights may end there. So the plan checks the rights in each repository of the group. */
-function rightsChecks(plan: GroupPlan | null, to: PodId): readonly Check[] {
-  const [first, ...others] = plan?.forbidden ?? [];
+function rightsChecks(plan: MovePlan | null, to: PodId): readonly Check[] {
+  const [first, ...others] = plan === null || !isCopied(plan) ? [] : plan.forbidden;
   if (first === undefined) return [];
   const more = others.length === 0 ? "" : ` and ${count(others.length)} more`;
   const text = `the user may not push and delete in "${first}"${more}`;
   return [{ pod: to, check: "rights", status: "finding", finding: "credentials-refused", text }];
 }
 
-type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: PodId; readonly plan: GroupPlan | null };
-
 function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
   if (plan === null) return [`${prefix} cannot be moved from ${from} to ${to} until these findings are gone:`];
+  if (!isCopied(plan)) {
+    return [
+      `${prefix} moves from ${from} to ${to}, which has the same registry: nothing is copied, and no push is refused.`,
+    ];
+  }
   const { repositories, tags, manifests, toCopy, inTheWay } = plan;
   return [
     `${prefix} moves from ${from} to ${to}.`,
@@ -87,10 +99,10 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
-): Promise<GroupPlan> {
+): Promise<MovePlan> {
   const both = await openBoth(opened, { from, to }, { named: to, jobs });
   try {
-    return await planOne({ ...both, group, jobs, sizes: true });
+    return haveOneRegistry(both) ? "one registry" : await planOne({ ...both, group, jobs, sizes: true });
   } finally {
     closeBoth(both);
   }
@@ -122,6 +134,7 @@ export async function refuseUnready(
       throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
   };
   refuse(findingLines(await checkBoth(opened, way)));
+  if (haveOneRegistry(both)) return;
   const plan = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
   refuse(findingLines(rightsChecks(plan, way.to)));
   const { inTheWay } = plan;
