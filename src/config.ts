@@ -14,7 +14,10 @@ export type Config = {
   /** The sites whose scripts may read answers in a browser. */
   readonly corsOrigins: readonly string[];
   readonly sealingKeys: readonly JsonWebKey[];
-  /** The edge derives from these every key that only it uses: for upload pins, for its own grants, and for the grants that it remembers. */
+  /**
+   * From these keys, the edge derives every key that only it uses: the keys for upload pins, for its own grants, and for the grants that it
+   * remembers.
+   */
   readonly edgeKeys: EdgeKeys;
   /** Null if this deployment has no `/-/probe`. */
   readonly probeToken: string | null;
@@ -22,7 +25,7 @@ export type Config = {
   readonly stallMs: number;
   /** How long a store may take to answer a check, and how long the edge then pauses before the next check. Only tests set another time than 5 s. */
   readonly storeCheckMs: number;
-  /** The part of the ordinary requests that get a log line, from 0 to 1. Faults always get one. */
+  /** The fraction of ordinary requests that get a log line, from 0 to 1. A fault always gets a log line. */
   readonly logSample: number;
 };
 
@@ -40,7 +43,7 @@ const origin = v.pipe(
   v.string(),
   v.check((text) => isOrigin(text) && isHost(new URL(text).host), "an origin"),
 );
-/** A number in wrangler.toml may have quotes or not. */
+/** In wrangler.toml, the number may be written with or without quotes. */
 const part = v.pipe(
   v.union([v.string(), v.number()]),
   v.transform(String),

@@ -33,8 +33,8 @@ export type Isolate = {
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
  * - KV texts: 4 MB in `kept` (350 bytes each), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
- * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, 30,000 by podctl's limit).
- * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names: 0.3 MB (300 bytes each, at most 1,000).
+ * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
+ * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
  * - Verdicts on stores: 1 MB (500 bytes for each of 2,000 stores, with the KV text).
  * - Secrets: 0.4 MB (2 KB each, opened and parsed).
@@ -51,12 +51,12 @@ export const createIsolate = (): Isolate => ({
     kept: new BoundedMap(10_000),
     passing: new BoundedMap(15_000),
     budgets: {
-      // A token claims a Pod and a key. An isolate looks up only a handful of new claims, after a key was rotated or a Pod was added. Strangers can
-      // make up any number of claims, so this budget is small.
+      // A token claims a Pod and a key. Honest tokens bring new claims only after a key was rotated or a Pod was added, but strangers can make up any
+      // number of claims. So this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // A budget is for 10 seconds, and a name costs some 3 keys. So each of these two budgets allows some 300 names a second. Only names that were
-      // not pulled here before count.
+      // A budget is for 10 seconds, and the look-up of a name costs about 3 keys. So each of these two budgets allows about 300 names a second. A
+      // name that a known user asked for before costs nothing.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),
     },
@@ -84,5 +84,4 @@ export const createIsolate = (): Isolate => ({
   breaker: new Breaker(),
 });
 
-/** The memory that all requests of this isolate share. */
 export const isolate = createIsolate();

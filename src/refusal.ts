@@ -6,7 +6,7 @@ import type { OciError } from "./oci/errors.ts";
  * client sees its `text`. Any other `text` is only for the log, because it may name Pods and keys of the directory.
  */
 export type Refusal =
-  /** The request itself is wrong, or asks for what this registry does not do. `error` tells this to the client. */
+  /** The request itself is wrong, or asks for something that this registry does not do. The client gets `error`. */
   | { readonly reason: "refused"; readonly error: OciError }
   | Unauthorized
   /** The name has no Pod. A client learns this only if its verified token names the repository. */
@@ -17,11 +17,11 @@ export type Refusal =
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
   /** The name's group is being moved to another Pod, and writes are refused for some minutes. The client sees the text. */
   | { readonly reason: "moving"; readonly text: string; readonly pod: string }
-  /** The client is where the operator lets no one use the group. The operator wrote the text, and the client sees it. */
+  /** The operator does not let clients of this place or network use the group. The operator wrote the text, and the client sees it. */
   | { readonly reason: "client-denied"; readonly text: string; readonly pod: string }
-  /** A write to a repository under its old name. The client sees the text, which says the new name. */
+  /** The request writes to a repository under its old name. The client sees the text, which says the new name. */
   | { readonly reason: "renamed"; readonly text: string; readonly pod?: string }
-  /** A Pod's token service takes no POST. The edge answers 404, after which clients ask again with GET. */
+  /** The client sent a POST, but the Pod's token service takes only GET. The edge answers 404, and clients then ask again with GET. */
   | { readonly reason: "no-form" }
   /** The upload's pin is forged, expired, or was made for another upload. */
   | { readonly reason: "upload-unknown" }
@@ -39,7 +39,7 @@ export type Unauthorized = {
   readonly error: ChallengeError | null;
   /** What the token lacks. The client sees this text. */
   readonly text?: string;
-  /** True if another Pod's part of the token allows the request. Then the name may have moved to that Pod a moment ago. */
+  /** True if the token's part for another Pod allows the request. The name may have moved to that Pod a moment ago. */
   readonly allowedElsewhere?: true;
 };
 
@@ -57,7 +57,7 @@ export type PodFailure = {
 };
 
 /**
- * A record and the deployment do not fit together, as when the deployment has no key that opens a sealed value. The text says which record and which
- * field, never a value.
+ * A record and the deployment do not fit together, for example because the deployment has no key that opens a sealed value. The text says which
+ * record and which field, never a value.
  */
 export type Misconfigured = { readonly reason: "misconfigured"; readonly text: string };

@@ -35,7 +35,7 @@ export type Services = {
   readonly callTokenService: Call<AdmittedPod>;
   /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
   readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
-  /** Sends an order to a Pod's gateway. It is not sent while the gateway or the Pod's registry counts as down. */
+  /** Sends an order to a Pod's gateway, unless the gateway or the Pod's registry counts as down. */
   readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
@@ -43,7 +43,7 @@ export type Services = {
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
-  /** Notes what clients deleted in groups that are being moved, so that the edge does not serve it from the other Pod. */
+  /** Remembers what clients deleted in groups that are being moved. The other Pod may still have it, but the edge must not serve it. */
   readonly movedTombstones: Tombstones;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
@@ -58,8 +58,8 @@ export type RequestPorts = {
   readonly trace: Trace;
   readonly waitUntil: Services["waitUntil"];
   /**
-   * Once the client has left, the reads that the edge has sent for it end, because no one will get their answers. A write goes on, as long as the
-   * platform lets it.
+   * Tells when the client has left. The edge then ends the reads that it sent for this client, because no one needs their answers. A write goes on,
+   * as long as the platform lets it.
    */
   readonly departure: Pick<Departure, "listen">;
 };
@@ -164,15 +164,15 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // Usually a write that fails does not count, because the failure may come from its content. An order is a write, but a gateway answers every
-      // order, even one that it cannot carry out. So if no answer comes, the gateway is down.
+      // A failed write usually does not count against a service, because the write's content may be the cause. An order counts although it is a
+      // write, because a gateway that is up answers every order, even one that it cannot carry out.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),
     });
   };
 
-/** Returns KV and the location's caches. Before each wait for them, the request begins to listen for the client's leaving. */
+/** Returns KV and the location's caches. Before the request waits for one of these, it begins to listen, to learn if its client leaves. */
 const listeningPorts = (
   env: Env,
   departure: RequestPorts["departure"],

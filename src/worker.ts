@@ -23,14 +23,14 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
-    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. In workerd outside Cloudflare, the
-    // signal comes at once only if the client resets the connection. If the client closes it in order, workerd learns that only when it writes to the
+    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. workerd outside Cloudflare tells us at
+    // once only if the client resets the connection. If the client closes the connection normally, workerd notices it only at its next write to the
     // client.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // We listen for the client's leaving only before the first wait (see `Departure`). The first wait of a write may be for its own body, so for a
-    // write we listen from the start.
+    // `Departure` begins to listen just before the request first waits for KV, a cache or a Pod. A write may wait even earlier, for its own body, so
+    // for a write we listen from the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
@@ -52,7 +52,7 @@ export default {
   },
 } satisfies ExportedHandler<Env>;
 
-/** Until a request has parsed the configuration, all requests get a line. */
+/** Until a request has parsed the configuration, every request gets a log line. */
 const sampling: Sampling = { rate: () => isolate.config?.logSample ?? 1, random: () => Math.random() };
 
 type Passing = {
@@ -82,7 +82,8 @@ async function passOn(
   }
   const written = ended.then((end) => {
     write(withBodyEnd(answer, end, stallMs));
-    // The edge may still be reading a copy of the body, to record it. That copy must not keep the connection to the Pod open.
+    // The edge may still be reading a copy of the body, to record it. If the client does not get the whole body, this reading must not keep the
+    // connection to the Pod open.
     if (end !== "whole") departure.endCalls();
   });
   waitUntil(written);

@@ -2,7 +2,10 @@ import { existsSync, globSync, readFileSync } from "node:fs";
 import { dirname, join, normalize } from "node:path";
 import { describe, expect, test } from "vitest";
 
-/** A file imports from lower rungs and from its own room only. What ends in `.ts` is a file at the top of `src`. */
+/**
+ * Each line is a rung, the lowest first. A file imports only from lower rungs and from its own room, which is its folder in `src`. A name that ends
+ * in `.ts` is a file at the top of `src`.
+ */
 const ladder: readonly (readonly string[])[] = [
   ["lib"],
   ["oci"],
@@ -19,7 +22,10 @@ const ladder: readonly (readonly string[])[] = [
 ];
 /** These rooms run in Node, so the Worker imports none of them. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
-/** These rooms may import less than what is below them. The local stack has its own protocol code, so that it checks the Worker's. */
+/**
+ * These rooms may import only the rooms that are listed here, although more are below them. `local` has protocol code of its own, so that the toy
+ * Pods check the Worker's protocol code.
+ */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
   gateway: ["lib", "oci", "pods"],
@@ -35,10 +41,10 @@ const roomOf = (path: string) => path.split("/")[1] ?? "";
 const rungOf = (room: string) => ladder.findIndex((rung) => rung.includes(room));
 const isRoom = (name: string) => !name.endsWith(".ts");
 const read = (path: string) => readFileSync(path, "utf8");
-/** Only what begins like a comment is cut, because a string may hold two slashes, or a slash and a star. */
+/** Cuts `/*` only at the start of a line, and `//` only at the start of a line or after white space, because both may also be inside a string. */
 const withoutComments = (code: string) => code.replace(/^\s*\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 
-/** What `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")` name. */
+/** Finds each `x` in `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")`. */
 function specifiersIn(code: string): readonly string[] {
   return [...code.matchAll(/\b(?:from|import)\s*\(?\s*(["'`])(.+?)\1/g)].map(([, , specifier = ""]) => specifier);
 }
@@ -87,7 +93,7 @@ describe("import ladder", () => {
     const imports = importsOf(path);
     expect(imports.filter((target) => !existsSync(target))).toEqual([]);
     expect(imports.filter((target) => !mayImport(roomOf(path), roomOf(target)))).toEqual([]);
-    // The target of a computed import cannot be checked here.
+    // The target of a computed import cannot be checked here, so no file may have one.
     expect(read(path)).not.toMatch(/\bimport\s*\(\s*[^\s"']/);
   });
 });

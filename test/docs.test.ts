@@ -7,13 +7,16 @@ import { schemes } from "../src/signers/index.ts";
 const pages = ["README.md", "CONTRIBUTING.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
 
-/** A page cites a test by its file and its full title: its describes' and its own, joined by `: `, with the placeholders of `test.each`. */
+/**
+ * A page cites a test by its file and its full title: the titles of its describes and its own title, joined by `: `. Placeholders of `test.each` stay
+ * as they are.
+ */
 const citationsIn = (text: string) =>
   [...text.matchAll(/`(test\/[^`]+)` "([^"]+)"/g)].map(([, path = "", title = ""]) => ({ path, title }));
 
-/** The full titles of some test files, as `npm test` would run them. */
+/** Gives the file and the full title of each test in these files, as vitest lists them. */
 function titlesOf(paths: readonly string[]): ReadonlySet<string> {
-  // `--json` comes last, because a path after it would be the file that is written.
+  // `--json` comes last, because vitest writes its list to a path that comes after it.
   const args = ["node_modules/vitest/vitest.mjs", "list", ...paths, "--json"];
   const listed = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as readonly {
     readonly name: string;
@@ -39,7 +42,7 @@ describe("docs/differences.md", () => {
       .map((line) => line.split("|").map((cell) => cell.trim()));
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
-    // The last cell has citations only, because a title without its file would not be checked.
+    // In the last cell, each title needs its file, because a title without a file would not be checked.
     const isCited = /^`test\/[^`]+` "[^"]+"(, `test\/[^`]+` "[^"]+")*$/;
     expect(rows.map((cells) => cells.at(-2) ?? "").filter((cell) => !isCited.test(cell))).toEqual([]);
   });

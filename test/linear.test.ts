@@ -38,7 +38,7 @@ const asked = {
 };
 const headersWith = (name: string, value: string) => new Headers([[name, value.replaceAll(/[^\t\x20-\x7e]/g, " ")]]);
 
-/** Everything that reads text of a client, of a Pod, or of a token before it is verified. */
+/** Every function that reads text of a client, of a Pod, or of a token before it is verified. */
 const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseToken,
   "parseToken, of a bundle": (text) => parseToken(`pods.v1.pod-a/${text}`),
@@ -79,11 +79,11 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseRepositoryName,
   "isRepository, of a type": (text) => isRepository({ type: `repository(${text}`, name: "a", actions: [] }),
   parseScopes: (text) => parseScopes([text]),
-  // The headers of an answer are not longer.
+  // `rewriteLink` refuses a longer text without reading it.
   "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
   "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
   readLocation: (text) => readLocation(text, 201, asked),
-  // A query has at most 100 parameters when it comes here.
+  // `parsePlaces` gets only queries with at most 100 parameters, so this text is one parameter.
   parsePlaces: (text) => parsePlaces(`_after=pod-a:${text.replaceAll("&", "a")}`),
   parseProof,
   redactPath: (text) => redactPath(new URL(`${edge}/v2/?${text}`)),
@@ -94,7 +94,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // Longer passwords are not read.
+  // `cellOf` refuses a longer password without reading it.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 
@@ -136,7 +136,7 @@ const pieces = [
   ],
 ];
 const characters = 64 * 1024;
-/** A reader that takes quadratic time needs seconds. */
+/** Each reader must read `characters` characters within this time. A reader that takes quadratic time needs seconds. */
 const mostMs = 60;
 const tries = 5;
 

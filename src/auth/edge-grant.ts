@@ -7,12 +7,15 @@ import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { Access } from "../oci/scope.ts";
 
 /**
- * What the edge grants by itself while a Pod's token service fails: pulls of these repositories of this Pod, from what the edge holds. The grant is sealed
- * and not signed, so that no part of it looks like a token that could be sent to a Pod.
+ * The edge gives such a grant by itself while a Pod's token service fails. The grant allows pulls of these repositories of this Pod, but only of what
+ * the edge holds. It is sealed and not signed, so that no part of it looks like a token that could be sent to a Pod.
  */
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 
-/** GitLab's own tokens live this long. So a user who has lost a right can use it no longer with a grant of the edge than with GitLab's token. */
+/**
+ * GitLab's own tokens live this long. A user who loses a right keeps it until their grant ends, so a grant of the edge must not last longer than a
+ * token of GitLab.
+ */
 export const edgeGrantSeconds = 300;
 
 type Ports = { readonly edgeKeys: EdgeKeys; readonly now: Date };
@@ -40,7 +43,7 @@ export async function openEdgeGrant(
   pod: PodId,
   { edgeKeys, now }: Ports,
 ): Promise<readonly Access[] | null> {
-  // While an edge key is being replaced, grants of both keys are in use.
+  // While an edge key is being replaced, there are two keys, and clients still hold grants that were sealed with the older one.
   for (const edgeKey of edgeKeys) {
     const payload = await decrypt(sealed, pod, { edgeKey, now });
     const parsed = v.safeParse(claims, payload);

@@ -33,7 +33,10 @@ export type GrantPorts = VerifyPorts & {
   readonly trace: Pick<Trace, "subject">;
 };
 
-/** The same ports for a second grant of a request, such as a mount's source needs. The log line keeps the subject of the request's own grant. */
+/**
+ * Some requests need a second grant, for example for the source of a mount. With the returned ports, the second grant leaves the subject in the log
+ * line as it is.
+ */
 export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
 
 /** The Bearer token of a request. Any other kind of credentials counts as no token (RFC 6750 §2.1). */
@@ -60,8 +63,8 @@ export async function partsOf(
 }
 
 /**
- * Returns the grant for `wanted` at `pod`. A name without a Pod (`pod` null) and a name that the token does not cover get the same answer, so that a
- * stranger does not learn which prefixes exist. Only a token that allows access to the repository gets the answer that its name is unknown.
+ * Returns the grant for `wanted` at `pod`. `pod` is null if the name has no Pod. A stranger must not learn which prefixes exist. So a name without a
+ * Pod gets the same answer as a name that the token does not cover. If the token covers a name without a Pod, the answer is that the name is unknown.
  */
 export async function grantFor(
   token: Token,
@@ -82,19 +85,19 @@ export async function grantFor(
   const access = verified.value.flatMap((part) => part.access);
   const allowedElsewhere = covers(access, wanted);
   if (pod === null && allowedElsewhere) return err({ reason: "name-unknown" });
-  // A bundle, and a token of this Pod, may only lack the right (`insufficient_scope`). A bare JWT of another Pod is no token for this name at all
-  // (`invalid_token`).
+  // `insufficient_scope` says that the token is valid but does not allow the request. This can be true of a bundle, and of a token for this Pod. It
+  // cannot be true of a bare JWT for another Pod, so the error is then `invalid_token`.
   const lacksRight = token.kind === "bundle" || own !== undefined;
-  // One part that does not verify makes the whole token invalid. Otherwise a stranger could make up a part for a Pod: names of that Pod would get
-  // `invalid_token`, and names without a Pod `insufficient_scope`. So the stranger would learn which names the Pod has.
+  // If one part does not verify, the whole token is invalid. Otherwise a stranger could find out which names a Pod has. A token with a made-up part
+  // for the Pod would get `invalid_token` for the Pod's names, and `insufficient_scope` for names without a Pod.
   const isGood = lacksRight && verified.value.length === parts.value.length;
   const error = isGood ? "insufficient_scope" : "invalid_token";
   return err({ reason: "unauthorized", error, ...(allowedElsewhere ? { allowedElsewhere } : {}) });
 }
 
 /**
- * Returns who chose the name of `wanted`: the Pods whose parts of the token verify and allow it, whether the name is theirs or not. Null if there are none,
- * because then the token does not tell the request from a stranger's.
+ * Returns the Pods that vouch for the name of `wanted`: those whose part of the token verifies and allows `wanted`, even if the name does not belong
+ * to the Pod. Null if there is no such Pod, because then a stranger could have sent the request.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);
@@ -137,7 +140,6 @@ const openPart = async (
 
 type VerifiedPart = { readonly pod: PodId; readonly access: readonly Access[] };
 
-/** Returns the access that each verified part allows, and the Pod that issued the part. */
 async function verifiedParts(
   parts: readonly TokenPart[],
   ports: GrantPorts,
@@ -161,8 +163,8 @@ async function accessOf(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<r
 type Identified = { readonly grant: Grant; readonly pod: Pod };
 
 /**
- * Chooses the Pod for a request without a repository by the parts of its token: the Pod of the first part that verifies, otherwise of the first grant that
- * the edge gave, otherwise of the first part whose key is unknown here.
+ * Chooses the Pod for a request without a repository. It is the Pod of the first part of the token that verifies. If no part verifies, it is the Pod
+ * of the first grant that the edge gave. If there is no such grant, it is the Pod of the first part whose key the directory does not know.
  */
 export async function identify(token: Token, ports: GrantPorts): Promise<Result<Identified, Refusal>> {
   const parts = await partsOf(token, ports.directory);

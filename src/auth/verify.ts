@@ -26,7 +26,6 @@ type Verified = {
 };
 type ImportedKey = Awaited<ReturnType<typeof importJWK>>;
 
-/** What an isolate remembers about tokens. */
 export type TokenMemory = {
   /**
    * Verified tokens. The key is the Pod id and the whole token, so that no other text passes for a verified token. If a Pod's record changes, its
@@ -48,7 +47,10 @@ const mostForged = 2;
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly rejected: RejectedTokens; readonly now: Date };
 
-/** The memory for all remembered tokens, and for one of them. A mirror's token for 200 repositories is small enough; a larger token is verified each time. */
+/**
+ * How much memory all remembered tokens may take, and how much a single token may take. A mirror's token for 200 repositories fits. A larger token is
+ * not remembered, so it is verified each time.
+ */
 const maxBytesOfAll = 12 * 1024 * 1024;
 const maxBytesOfOne = 128 * 1024;
 const bytesPerEntry = 250;
@@ -104,10 +106,7 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   return { kind: "verified", ...claims };
 }
 
-/**
- * Keeps one of each set of equal entries. A token of 8 KB can have thousands of short entries, and each takes more bytes of memory than it has
- * characters.
- */
+/** Drops repeated entries. A token of 8 KB can have thousands of short entries, and an entry takes more bytes of memory than it has characters. */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [
   ...new Map(access.map((entry) => [JSON.stringify(entry), entry])).values(),
 ];

@@ -3,7 +3,7 @@ import { within } from "../net/within.ts";
 import type { CheckAnswer } from "./judge-stores.ts";
 
 type Ports = Pick<FetchPorts, "waitUntil" | "stallMs"> & {
-  /** From the request to the first byte. */
+  /** The longest time from the request to the first byte. */
   readonly deadlineMs: number;
 };
 
@@ -18,7 +18,7 @@ export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }
   const late = `no answer within ${deadlineMs} ms`;
   if (!answer.ok) return answer.error.reason === "silent" ? late : "the connection failed";
   const { status, body } = answer.value;
-  // A storage that ignores the range sends the whole blob, of which no more than the first piece is read.
+  // A storage that ignores the range sends the whole blob. We read only the first piece.
   const reader = body?.getReader();
   const end = () => void reader?.cancel().catch(() => {});
   if (status !== 200 && status !== 206) {

@@ -10,8 +10,8 @@ export type StoreChoice = {
    */
   readonly stores: readonly Store[];
   /**
-   * Says which stores would have come before the first one if their checks had not failed, and how each check failed. Null if no store is passed
-   * over.
+   * The record may name other stores before the first of `stores`. They are not used first, because their checks failed. This text names them
+   * and says how each check failed. Null if there are no such stores.
    */
   readonly passedOver: string | null;
 };
@@ -39,6 +39,5 @@ export async function chooseStores(pod: Pod, client: Client, { directory, parsed
   return { stores, passedOver: before.length === 0 ? null : before.map(whyOut).join("; ") };
 }
 
-/** Returns the stores that fit the client, in the record's order. */
 export const storesFor = (pod: Pod, client: Client, parsedCidrs: ParsedCidrs): readonly Store[] =>
   pod.blobs.stores.filter(({ when }) => when === undefined || fits(when, client, parsedCidrs));

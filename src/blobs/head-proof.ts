@@ -16,8 +16,8 @@ export function provesBlob(response: Pick<Response, "status" | "headers">, diges
 }
 
 /**
- * Returns where a Pod's own redirect of a blob sends clients, resolved against the Pod. Null unless the target is on one of the Pod's blob hosts,
- * over https or over the Pod's own protocol. Where the deployment refuses plain HTTP, every Pod is on https, so every target is too.
+ * Returns the URL to which a Pod's own redirect of a blob leads. Null if the URL is not on one of the Pod's blob hosts. Null also if the URL has
+ * neither https nor the protocol of the Pod itself. If the deployment refuses plain HTTP, all Pods are on https, so the URL is on https too.
  */
 export function redirectTarget(location: string | null, pod: Pod): URL | null {
   const target = onBlobHost(location, pod);

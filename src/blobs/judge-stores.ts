@@ -3,10 +3,10 @@ import type { StoreVerdict } from "../directory/records.ts";
 /** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store's place with its current verdict. The verdict is null until the place gets its first one. */
+/** A store with its current verdict. `place` is the store's host and path. The verdict is null until the store gets its first one. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
-/** A verdict changes after this many answers in a row that contradict it. One answer that agrees with the verdict ends the row, and the verdict stays. */
+/** A verdict changes if this many checks, one after another, all contradict it. If one of them agrees with the verdict, the verdict stays. */
 export const checksInARow = 3;
 
 type Checks<T> = {
@@ -35,8 +35,8 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * A store without a verdict is judged like one that is out: good answers can put it in, and bad answers change nothing. So a store can be taken out
- * only after it was in. A store near some clients may answer only them and never the edge, and must not be taken out for that.
+ * A good answer can give a store without a verdict the verdict `in`, and a bad answer changes nothing. So only a store that was `in` can become
+ * `out`. Some stores answer only clients near them, and never the edge. Such a store must not become `out`.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
@@ -66,8 +66,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items whose turn comes in this minute. A turn has at most `most` stores, because one run may send only so many requests. An item's stores are
- * always in one turn. The turns change each minute and begin again after the last.
+ * Returns the items that are checked in this minute. Each minute is the next turn, and after the last turn comes the first one again. A turn has at
+ * most `most` stores, because one run may send only so many requests. The stores of one item are never split between turns.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -11,8 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * An entry is kept for much longer than its proof counts. A manifest proves only a blob that has no entry, so as long as the entry is kept, only a
- * HEAD can prove the blob again.
+ * An entry stays in the cache for much longer than its proof counts. While a blob has an entry, no manifest can prove the blob. The edge must ask the
+ * Pod with a HEAD.
  */
 const keepSeconds = 24 * 3600;
 

@@ -8,8 +8,8 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /**
- * What was heard last about a digest in one repository of one Pod. `head`: the Pod answered to a HEAD that it has the digest. `manifest`: a manifest of
- * this repository names the digest. `tombstone`: the digest was deleted, or found to be missing.
+ * The last thing that the edge learned about a digest in one repository of one Pod. `head`: the Pod answered a HEAD, and has the digest. `manifest`:
+ * a manifest of this repository names the digest. `tombstone`: the digest was deleted, or the Pod lacks it.
  */
 export type Proof = v.InferOutput<typeof proofSchema>;
 
@@ -31,7 +31,7 @@ const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof
 
 type Age = {
   readonly now: Date;
-  /** For how many seconds after its end a proof still counts. */
+  /** For how many seconds after its expiry a proof still counts. */
   readonly staleSeconds: number;
 };
 
@@ -46,7 +46,7 @@ type FoundIn = "memory" | "cache" | "manifest";
 /** What one isolate remembers between requests: values, never promises. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
-  /** Proofs that came from manifests and are not yet compared with the location's cache, which may know that a blob was deleted. */
+  /** Proofs from manifests. The location's cache may know that one of these blobs was deleted, and we have not looked there yet. */
   readonly fromManifests: BoundedMap<string, Proof>;
   /** When a manifest's blobs were recorded, so that the manifest is not read again while these proofs are valid. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
@@ -55,23 +55,28 @@ export type ProofMemory = {
 export type Proofs = {
   /** Where a valid proof was found; null if there is none and the Pod must be asked. */
   find(blob: Owned): Promise<FoundIn | null>;
-  /** Like `find`, but for a Pod that fails: a proof lives on for `staleSeconds`. */
+  /** Like `find`, but for a Pod that fails. A proof then counts for `staleSeconds` longer. */
   findStale(blob: Owned): Promise<FoundIn | null>;
-  /** A HEAD that was sent at `askedAt` proved the blob. */
+  /** Records that a HEAD that was sent at `askedAt` proved the blob. */
   record(blob: Owned, askedAt: Date): void;
-  /** A manifest proves only blobs about which nothing was heard. If a blob was deleted or its proof has expired, the Pod must be asked. */
+  /**
+   * Records that a manifest names these blobs. This proves only blobs about which the edge knows nothing yet. If a blob was deleted or its proof has
+   * expired, the Pod must be asked.
+   */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
-  /** Whether this manifest's blobs were recorded so recently that their proofs would still be valid. */
+  /** Whether this manifest's blobs were recorded within the last `proofTtlSeconds`. */
   hasManifest(manifest: Owned): boolean;
-  /** The blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
+  /** Records that the blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
   forget(blob: Owned): void;
-  /** Records that the Pod just said it lacks the blob, but only if the blob had a proof or may have had one. */
+  /** The Pod has just said that it lacks the blob. This records it, if the edge has a proof of the blob or cannot find out whether it has one. */
   forgetMissing(blob: Owned): Promise<void>;
 };
 
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
-  /** What was heard last; null if nothing was heard. `unreadable`: the cache cannot say, so there may be a tombstone. */
+  /**
+   * Returns the last thing that is known about the blob; null if nothing is known. `unreadable`: the cache cannot say, so there may be a tombstone.
+   */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
 };
@@ -87,8 +92,8 @@ type ProofPorts = {
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 /**
- * How many of a manifest's blobs are compared with the location's cache at once. Each costs three calls of the cache, and a request may make 50 calls
- * in all (Workers' free plan).
+ * How many of a manifest's blobs are looked up in the location's cache at once. Each blob costs three calls of the cache, and a request may make 50
+ * calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 
@@ -130,7 +135,7 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     forget,
     forgetMissing: async (blob) => {
-      // Expired proofs are looked up too, because they would count again while the Pod fails.
+      // We look for expired proofs too, because an expired proof counts again while the Pod fails.
       if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
     },
   };
@@ -143,8 +148,8 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
 }
 
 /**
- * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: the cache cannot say whether the blob
- * was deleted, so no proof counts.
+ * Returns where a proof was found. The proof is valid, or it expired less than `staleSeconds` ago. `unreadable`: the cache cannot say whether the
+ * blob was deleted, so no proof counts.
  */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;
@@ -160,13 +165,13 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   if (newest !== null) {
     known.set(key, newest);
     fromManifests.delete(key);
-    // A proof that has expired counts only if the cache says that no tombstone came after it.
+    // An expired proof counts only if the cache can be read, because the cache may know that the blob was deleted later.
     const now = clock();
     if (isValid(newest, blob.pod, { now, staleSeconds: 0 })) return "cache";
     if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
     return cached === "unreadable" ? cached : "cache";
   }
-  // A manifest is believed only if the cache says that nothing was heard about the blob.
+  // A proof from a manifest counts only if the cache can be read and knows nothing about the blob.
   if (cached === "unreadable") return "unreadable";
   const learned = fromManifests.get(key);
   if (learned === undefined) return null;
@@ -174,7 +179,9 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   return isValid(learned, blob.pod, { now: clock(), staleSeconds }) ? "manifest" : null;
 }
 
-/** Returns what was heard last. A deletion wins over a HEAD of the same millisecond, which may have been answered earlier. */
+/**
+ * Returns the newer of the two. If both are of the same millisecond, the tombstone wins, because the HEAD may have been answered before the deletion.
+ */
 export function latest(one: Proof | null, other: Proof | null): Proof | null {
   if (one === null || other === null) return one ?? other;
   if (one.atMs === other.atMs) return other.kind === "tombstone" ? other : one;

@@ -10,7 +10,6 @@ import type { DayKeys } from "../signers/sigv4.ts";
 import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/window.ts";
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
-/** What an isolate remembers of signing. */
 export type SigningMemory = {
   /** Signed URLs by the store's parsed object. If a store's record changes, the store gets a new object, which has no URLs yet. */
   readonly urls: WeakMap<SigningStore, BoundedMap<string, SignedUrl>>;
@@ -19,7 +18,6 @@ export type SigningMemory = {
   readonly dayKeys: DayKeys;
 };
 
-/** One URL serves all requests within its window. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
@@ -40,7 +38,7 @@ type StoreRoot = "plain" | "legacy";
 export const rootOf = (store: SigningStore): StoreRoot =>
   store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
-/** Enough for the layers of a popular image in one or two windows. A URL has about 600 characters. */
+/** This is enough for the layers of a popular image. A URL has about 600 characters. */
 export const maxUrlsPerStore = 500;
 
 /**
@@ -74,7 +72,8 @@ export async function signBlobUrl(
   const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const url = await signerOf(store).sign(request);
-  // Some schemes sign with random values (ECDSA), so two URLs may differ. If another request has signed in the meantime, its URL is used for all.
+  // Some schemes sign with random values (ECDSA). So another request may have signed a different URL in the meantime. We then use that URL, so that
+  // all requests use the same one.
   const first = urls.get(name);
   if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
   urls.set(name, { url, window });

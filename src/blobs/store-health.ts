@@ -42,7 +42,7 @@ export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningSt
     (store) => storePlace(store) ?? "",
   );
 
-/** Whether the Pod itself may send clients to its blobs. Its redirect is never out. */
+/** Whether the Pod may also redirect clients to its blobs by itself. The edge does not check this redirect, so it never counts as `out`. */
 export const redirectsItself = ({ blobs }: Pod): boolean => blobs.stores.some(({ scheme }) => scheme === "pod");
 
 /** Why the stores of this Pod are not checked; null if they are. */

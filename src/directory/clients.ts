@@ -11,11 +11,14 @@ export type Client = {
   /** IATA code of the Cloudflare location. */
   readonly colo: string | null;
   readonly ip: string | null;
-  /** The parsed `ip`, if this client keeps it, because a request may meet hundreds of conditions. */
+  /**
+   * `ip`, parsed once, because a request may be compared with hundreds of conditions. If this member is missing, `ip` is parsed again for each
+   * condition.
+   */
   readonly address?: Ip | null;
 };
 
-/** A client about which nothing is known. It fits a condition only if that has no member. */
+/** A client about which nothing is known. It fits only a condition that has no member. */
 export const unknownClient: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 
 /**

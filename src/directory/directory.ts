@@ -85,7 +85,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
     return found.ok ? ok(found.value.pod) : found;
   };
   const record = async (): Promise<Result<DirectoryRecord, DirectoryFailure>> => {
-    // We read the blocks in the same bulk read, because every request for a repository needs both records.
+    // Every request for a repository needs the directory record and the blocks, so we read both in one bulk read.
     const values = await readKv([directoryKey, blocksKey]);
     if (!values.ok) return directoryFailure(values.error);
     const stored = { text: values.value.textOf(directoryKey), schema: directoryRecord };

@@ -12,9 +12,7 @@ export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
 /** The key of the Worker's verdicts on stores. The operator does not write this record, so podctl neither plans nor exports it. */
 export const healthKey = "health";
-/**
- * The keys of the history. It keeps the records that each write replaced. For each write it has one index record, and chunks with the replaced texts.
- */
+/** The history keeps the records that each write replaced. For each write, it has one index record, and chunks with the replaced texts. */
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;

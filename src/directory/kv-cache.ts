@@ -16,12 +16,12 @@ export type Entries = ReadonlyMap<string, Entry>;
 export type KvCache = {
   /**
    * Entries whose keys the directory or known users chose. Users depend on these entries while KV fails. A key that a stranger chose is never put
-   * here, because it could displace one of them.
+   * here, because it could push out an entry that users depend on.
    */
   readonly kept: BoundedMap<string, Entry>;
   /**
-   * Entries whose keys only strangers or Pods chose. It has room for about as many entries as the strangers' budget allows while a missing value is
-   * current, so new keys of strangers seldom push out a current entry.
+   * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. In this time, strangers may look up about as many keys as
+   * this map can hold. So a stranger's new key seldom pushes out an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -33,19 +33,19 @@ export type KvCache = {
 /**
  * Who chose the keys of a read:
  * - `directory`: the directory itself, or a user of a fleet without tokens.
- * - `issuers`: a request whose token allows the name, with the Pods that issued this token. One of them may be hostile, and its tokens may name anything.
+ * - `issuers`: the Pods that issued the request's token, which allows the name. A hostile Pod's tokens may name anything.
  * - `pod`: a Pod that lists names, which may be made up.
  * - `stranger`: anyone, because anyone may ask for a name.
  * - `user`: a request whose credentials a Pod found good, although they may not allow the name.
  * - `cell`: a password that names a cell.
- * - `claim`: a token that says something about itself.
- * The last four each have a budget of their own, so that strangers who look up names cannot keep users from logging in. Each issuer has one too, so that
- * a hostile Pod cannot keep other Pods' users waiting. A key counts against the
- * budget if no known user chose it before. When a budget is spent, the read fails. A read for a `claim` does not fail: it gives no value for any of
- * its keys. An error would show a stranger which Pods the directory lists, because the look-up of a listed Pod needs no budget.
+ * - `claim`: a token, which names a Pod or a key and may be forged.
+ * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
+ * too, so that a hostile Pod cannot keep other Pods' users waiting. A key counts against the budget if no known user chose it before. When a budget
+ * is spent, the read fails. A read for a `claim` does not fail then, but finds no values. A listed Pod is looked up without a budget. So if reads for
+ * other Pods failed, a stranger would learn which Pods the directory lists.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers;
-/** The first one is charged. */
+/** The budget of the first issuer pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
@@ -87,10 +87,10 @@ export class LookupBudget {
   }
 }
 
-/** At 3 keys for each name, this is some 300 names a second that were not pulled here before. */
+/** The budget of each issuer for 10 seconds. At 3 keys for each name, it allows about 300 new names a second. */
 const issuerKeys = 10_000;
 
-/** Null if such look-ups have no bound. */
+/** Returns the budget that pays for a look-up. Null if the look-up has no limit. */
 export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
   if (chosenBy === "directory" || chosenBy === "pod") return null;
   if (typeof chosenBy === "string") return budgets[chosenBy];
@@ -107,8 +107,8 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
 /**
- * A key that known users chose once stays in `kept`. A cell that exists is put into `kept` too, because a fleet has few cells and every login needs
- * one.
+ * Once a known user has chosen a key, the key stays in `kept`. A cell that exists is put into `kept` too, because a fleet has few cells and every
+ * login needs one.
  */
 export function remember(
   { kept, passing }: KvCache,
@@ -121,14 +121,13 @@ export function remember(
 }
 
 /**
- * Once this part of an entry's time is over, a request that uses the entry also reads it again in the background. So a request for a name that is in
- * use never waits for KV, however slow KV is.
+ * An entry is current only for some time. After this share of that time, a request that uses the entry also reads it again in the background. So a
+ * request for a name that is in use never waits for KV, however slow KV is.
  */
 const agingShare = 2 / 3;
 
 type Limits = { readonly nowMs: number } & MaxAges;
 
-/** Whether the entry can be used as it is. */
 export const isCurrent = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs <= maxAgeMs(key, entry, limits);
 

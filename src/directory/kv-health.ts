@@ -11,8 +11,8 @@ const slowForMs = 30_000;
 /** While KV fails, we make one read in each span of this length, to see whether KV is back. */
 const pauseMs = 1_000;
 /**
- * Until KV has failed this many times in a row, a request that only KV's answer helps (such as a write) makes its own read. After that it fails at
- * once, unless the next check of KV is due.
+ * Some requests, such as a write, cannot use older values. Each of them makes its own read until KV has failed this many times in a row. After that,
+ * such a request fails at once, unless the next check of KV is due.
  */
 const lastingRow = 3;
 
@@ -26,8 +26,8 @@ type ReadEnd = {
 };
 
 /**
- * Remembers how KV answered the last reads of this isolate, so that not every request must wait to find out. Only the read that began last counts, because
- * an earlier read may fail long after KV has come back.
+ * Remembers whether KV answered the last reads of this isolate, and how fast. So a request knows at once that KV fails or is slow. Only the read that
+ * began last counts, because an earlier read may fail long after KV has come back.
  */
 export class KvHealth {
   #failure: string | null = null;
@@ -45,7 +45,7 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /** Whether a read may be made now. While KV fails, only a few reads may. `isWanted`: only KV's answer helps this request. */
+  /** Whether a read may be made now. While KV fails, only a few reads may. `isWanted`: the request cannot use older values. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;

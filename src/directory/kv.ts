@@ -17,7 +17,7 @@ import {
 } from "./kv-cache.ts";
 import { patienceMs } from "./kv-health.ts";
 
-/** KV's own minimum. */
+/** KV accepts no shorter `cacheTtl`. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
 /** While KV fails, a request that needs KV's answer waits this long. */
@@ -27,7 +27,6 @@ const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
 
-/** How the Worker reads Workers KV. */
 export type BulkKv = {
   get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>>;
 };
@@ -35,7 +34,6 @@ export type BulkKv = {
 /** Writes to KV. The Worker writes only one thing: the results of its checks of the stores. */
 export type KvWriter = { put(key: string, value: string): Promise<void> };
 
-/** How much a request read from KV, for its log line. */
 export type KvTrace = { kvReads: number; kvKeys: number; kvFailure?: string };
 
 export type KvValues = {
@@ -44,18 +42,18 @@ export type KvValues = {
   readonly stale: string | null;
   /** The keys that were not read, because there were more of them than `maxNewKeys` or `maxReadKeys`. */
   readonly unread: ReadonlySet<string>;
-  /** Null if known users chose all of these keys before, so that it does not matter who chose them now. */
+  /** Who chose these keys. Null if known users chose all of them before, because it then does not matter. */
   readonly chosenBy: ChosenBy | null;
 };
 
 export type ReadOptions = MaxAges & {
   /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** The most keys that may be read although no known user chose them before. */
+  /** At most this many keys are read that no known user chose before. */
   readonly maxNewKeys?: number;
   /**
-   * How many keys may be read in all, besides those that every request needs. Beyond that, a value that is current by the cache's own times is used as it
-   * is, and other keys are not read.
+   * At most this many keys are read. Keys that every request needs do not count. If there are more keys, each of the others gets its value from
+   * memory, if that value is current by the cache's own limits. Otherwise it gets no value.
    */
   readonly maxReadKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */
@@ -66,7 +64,6 @@ export type ReadKv = (keys: readonly string[], options?: ReadOptions) => Promise
 
 const noKeys: ReadonlySet<string> = new Set();
 
-/** Makes values that are all current. */
 export const freshValues = (texts: ReadonlyMap<string, string | null>): KvValues => ({
   textOf: (key) => texts.get(key) ?? null,
   stale: null,
@@ -125,17 +122,16 @@ async function readMissing(
 }
 
 type SortedKeys = {
-  /** The values that memory answers. */
   readonly found: Map<string, Entry>;
   /** The keys that are read from KV. */
   readonly due: readonly string[];
-  /** The keys that are beyond a bound, so that they have no value in this answer. */
+  /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
-  /** How many of the keys that are read are charged to the budget of those who chose them. */
+  /** How many keys count against the budget, as `ChosenBy` says. */
   readonly charged: number;
 };
 
-/** Decides for each key whether memory answers it, KV is read, or a bound leaves it out. */
+/** Decides for each key: its value is in memory, it must be read from KV, or it is left out because of a limit. */
 function sortKeys(
   cache: KvCache,
   keys: readonly string[],
@@ -190,8 +186,8 @@ function keptValues(
 }
 
 /**
- * Called for a request that has all of its values. Reads again, in the background, those of the values that will soon not be current. So no later
- * request waits for KV, or waits to find out that KV is slow.
+ * The request has all of its values. Some of them may soon not be current any more, and we read these again in the background. So a later request
+ * does not wait for KV, even if KV is slow.
  */
 function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
   const { cache, now, waitUntil } = ports;
@@ -210,15 +206,14 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-/** Why a read fails when its budget is spent. */
 export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
 
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
- * Reads keys whose values are not current. A request that may not use the last values waits for KV. A request that may use the last values does so at
- * once if KV is known to be slow, and otherwise if KV has not answered after a moment. In both cases the read goes on in the background. While KV
- * fails, only few requests make a read, and the other requests do not wait for it.
+ * Reads keys whose values are not current. A request that has no usable older values waits for KV. Any other request uses its older values at once if
+ * KV is known to be slow. Otherwise it first waits a moment for KV. The read goes on in the background. While KV fails, only a few requests make a
+ * read, and the others do not wait for it.
  */
 async function refresh(
   ports: KvPorts,
@@ -235,7 +230,7 @@ async function refresh(
   if (failure !== null && !health.takeRead(nowMs, last === null)) return useLast(failure);
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
   const isBehind = isUsable && health.isSlow(nowMs);
-  // While KV fails, a key is read again even if a read of it is under way, because that read may be lost.
+  // While KV is only slow, we leave out the keys that are being read already. While KV fails, we read them too, because the earlier read may be lost.
   const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);
@@ -292,8 +287,8 @@ async function readAll(
 function newerEntry(known: Entry | undefined, read: Entry): Entry {
   if (known === undefined) return read;
   if (known.readAtMs > read.readAtMs) return known;
-  // If the text has not changed, we keep the old string. A parsed record is found by comparing its text with this one. For 200 KB of CIDRs that takes
-  // 7 µs, and no time if both are the same string.
+  // If the text has not changed, we keep the old string. Later, a parsed record is found by comparing its text with this string. For 200 KB of CIDRs,
+  // the comparison takes 7 µs, but no time if both texts are the same string object.
   return known.text === read.text ? { ...read, text: known.text } : read;
 }
 

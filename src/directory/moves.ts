@@ -2,17 +2,14 @@ import type { Prefix } from "../oci/repository-name.ts";
 import type { PodId } from "./pod-id.ts";
 import type { AssignmentRecord } from "./records.ts";
 
-/** The step that a move is in, as the group's assignment says. */
 export type MovePhase = NonNullable<AssignmentRecord["move"]>["phase"];
 
-/** A move, as the edge sees it. */
 export type Moving = {
-  /** The prefix that is moved. */
   readonly prefix: Prefix;
   readonly phase: MovePhase;
   /** When this phase began, as the assignment says. */
   readonly since: string;
-  /** The Pod of the move that does not serve the group in this phase. */
+  /** The other Pod of the move, which does not serve the group in this phase. */
   readonly other: PodId;
 };
 
@@ -20,8 +17,8 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group. One edge may already know the next phase while another edge does not. So that no write goes to a Pod which the
- * other edge no longer reads, in any two neighbouring phases either the same Pod serves, or both phases refuse writes.
+ * Returns which Pod serves a group. One edge may already know the next phase while another edge does not. A write through one of them must not go to
+ * a Pod that the other one no longer reads. So in any two neighbouring phases, either the same Pod serves, or both phases refuse writes.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused.
  * - `switch`: the new Pod serves reads, and writes are refused.

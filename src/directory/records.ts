@@ -129,7 +129,6 @@ export const directoryRecord = v.strictObject({
   aliases: v.optional(aliases),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
-  /** Who applied this revision, so that other operators can see it. */
   appliedBy: v.optional(v.string()),
 });
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
@@ -162,7 +161,6 @@ const storeVerdict = v.variant("state", [
   v.strictObject({ ...verdict, state: v.literal("out"), why: v.string() }),
 ]);
 
-/** The name of a verdict in a parsed record. */
 export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
 
 /** What the Worker's own checks say about the stores of Pods that have several stores. A store that never answered a check is not in the record. */

@@ -18,7 +18,9 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
-  /** The repository's name at its Pod, if the name that was asked for is an old one. `pod` and `assignment` are those of the new name. */
+  /**
+   * The repository's old and new name, if the request uses the old one. `pod` and `assignment` then belong to the new name. Null for any other name.
+   */
   readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
@@ -40,7 +42,7 @@ export type ResolveQuestion = {
 
 /**
  * How old an assignment and the directory record may be, whether older values may be used while KV is slow or fails, and who chose the name. By
- * default the ages of this isolate's cache count.
+ * default, only the limits of this isolate's cache count.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -48,9 +50,9 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * How old an assignment may be at the token endpoint, and when the edge looks a second time before it refuses a request. For other look-ups an
- * isolate uses an assignment for longer, so it may still know the old Pod of a name that moved. With this short age, the new Pod serves the name at
- * once.
+ * The edge usually uses an assignment for longer than this, so it may still know the old Pod of a name that moved. The token endpoint uses no older
+ * assignment than this. The same is true when the edge looks a second time before it refuses a request. So the new Pod serves the name soon after the
+ * move.
  */
 export const recentMs = 2_000;
 
@@ -84,8 +86,9 @@ export async function resolvePod(
 }
 
 /**
- * Keeps a name that a token allows, if one of its Pods issued the token. A hostile Pod's tokens may name anything, so its other names must not displace
- * those that users depend on. The keys have just been read, so this reads nothing.
+ * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. A hostile Pod's tokens may name anything,
+ * so other names are not kept: they must not displace the names that users depend on. The keys have just been read, so this call reads nothing from
+ * KV.
  */
 async function keepForIssuer(
   { readKv }: Directory,
@@ -105,8 +108,8 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
 /**
- * Finds the Pods of many names by few bulk reads, because names of one client share their prefixes and would otherwise cost a read each. Blocks are not
- * looked at. Names whose keys are beyond the bounds are not in the answer.
+ * Finds the Pods of many names by few bulk reads, because otherwise each name would cost a read of its own. Blocks are not looked at. Names whose
+ * keys are beyond the bounds are not in the answer.
  */
 export async function assignedPods(
   directory: Directory,
@@ -126,7 +129,6 @@ export async function assignedPods(
   return ok(assigned);
 }
 
-/** What KV says about some names. */
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
   /** The keys of each name's assignments, longest prefix first, for the names that are within the bounds. */

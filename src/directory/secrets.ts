@@ -4,7 +4,6 @@ import { err, ok, type Result } from "../lib/result.ts";
 import type { Misconfigured } from "../refusal.ts";
 import { type SealedFor, unseal } from "./seal.ts";
 
-/** Opens a sealed value of a record. */
 export type OpenSecret = (sealed: string, sealedFor: SealedFor) => Promise<Result<string, Misconfigured>>;
 
 /** Remembers opened secrets, because an ECDH and a decryption cost more than a signature made with the secret. */

@@ -46,9 +46,9 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether an item that is missing here is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
+ * Whether an item that the serving Pod lacks is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
  * brought it to the old Pod. After the switch, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
- * is only at the other Pod, because the pusher would then not upload it here.
+ * only the other Pod has, because the pusher would then not upload it to the serving Pod.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
@@ -77,7 +77,10 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
   );
 }
 
-/** A deletion counts only in its own move. After that, the same content may be pushed again, and the group may be moved again. */
+/**
+ * A deletion counts only in the move during which it was made. After that move, the same content may be pushed again, and a later move must not treat
+ * it as deleted.
+ */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,
   digest: Digest,

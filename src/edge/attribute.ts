@@ -27,7 +27,6 @@ export function attribute(
   };
 }
 
-/** What the log says about a request because of its endpoint. */
 export const aboutEndpoint = (endpoint: Endpoint): Pick<AttributedAnswer, "endpoint" | "repository" | "digest"> => ({
   endpoint: endpoint.kind,
   ...(hasRepository(endpoint) ? { repository: endpoint.name, digest: digestOf(endpoint) } : {}),

@@ -29,11 +29,11 @@ export type Context = {
   readonly token: Token | null;
 };
 
-/** The Pod that a request may go to, and the request's grant there. Unless `G` says otherwise, the Pod may be called with this grant. */
+/** The Pod of a request, and the request's grant there. The default of `G` is a grant with which the Pod may be called. */
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or about one that no assignment covers, which is at the default Pod. */
+  /** Null if the request is about no repository, or if no assignment covers its repository. Such a repository is at the default Pod. */
   readonly assignment: AssignmentRecord | null;
   /** Null unless the request is about a repository whose group is being moved. */
   readonly moving: Moving | null;
@@ -79,8 +79,8 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
 }
 
 /**
- * Returns the endpoint with the repository's new name, if this isolate already knows that it was renamed. If a client asks for a token for an old
- * name, the token allows only the new name, so it must be checked for the new name.
+ * Returns the endpoint with the repository's new name, if this isolate already knows that the repository was renamed. A client that asks for a token
+ * for the old name gets a token for the new name, so the edge must check the token for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
   const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
@@ -119,7 +119,8 @@ async function authorizeName(
   if (!resolution.ok) return resolution;
   const { pod, assignment, moving, renamed } = resolution.value;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  // A mount also reads its source, a second repository. If the source may not be read, `settleMount` leaves the mount out, so the source is not checked here.
+  // A mount also reads a second repository, its source. We do not check the source here. If it may not be read, `settleMount` later turns the mount
+  // into a plain upload.
   const { own: wanted } = requiredAccess(own);
   const open: Result<Grant, Refusal> = ok({ kind: "open" });
   const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
@@ -129,14 +130,14 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant: grant.value, assignment, moving, oldName, endpoint: own });
   }
-  // Only the Pod could check an `undecided` token, and the gate keeps the request from the Pod. So the client may be a stranger, and gets the same
-  // refusal as for a name without a Pod.
+  // The gate refuses this request, so the Pod does not get it. But only the Pod could check an `undecided` token, so the client may be a stranger. A
+  // stranger gets the same refusal as for a name without a Pod.
   return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
 /**
- * Finds the Pod of the name. An upload stays at the Pod that is sealed in its push location, and ends there even if its group is being moved. But the
- * group's current settings apply to the upload.
+ * Finds the Pod of the name. For an upload, the push location says which Pod it belongs to. The upload stays at this Pod until it ends, even while
+ * the group is being moved. But the group's current settings apply to the upload.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

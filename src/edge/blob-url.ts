@@ -26,8 +26,8 @@ export const ownedBlob = (pod: Owned["pod"], { name, digest }: BlobEndpoint): Ow
 });
 
 /**
- * Returns the stores that a client at this place may be sent to, in the order in which they are tried. There are none for a token that only the Pod
- * can judge, or for a blob whose place only the Pod knows.
+ * Returns the stores that this client may be sent to, in the order in which they are tried. There are none if only the Pod can check the token, or if
+ * only the Pod knows where the blob is kept.
  */
 export async function storesOf(
   digest: Digest,

@@ -11,7 +11,7 @@ import type { DirectoryFailure } from "../refusal.ts";
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
-  /** The Pod's own names, each once. */
+  /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
    * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has no
@@ -40,9 +40,9 @@ type Asked = {
 };
 
 /**
- * Reads a Pod's answer as a page. Null if the answer is not a page of a catalog. Null also if the page does not lead past its cursor, because a client would
- * read such a list for ever. Keeps only names that the directory gives to this Pod, because a Pod may also list names that are another Pod's, or make names
- * up.
+ * Reads a Pod's answer as a page of its catalog. Null if the answer is not such a page. Null also if the page does not go on after `after`, because a
+ * client would then read the list for ever. Keeps only names that the directory gives to this Pod. A Pod may also list names of other Pods, or names
+ * that it made up.
  */
 export async function readPage(
   response: Response,
@@ -63,7 +63,8 @@ export async function readPage(
   const names = unknown < 0 ? listed : listed.slice(0, unknown);
   const hasMore = response.headers.has("Link") || entries.length > counted.length || unknown >= 0;
   const end = names.at(-1) ?? null;
-  // A page that is empty but says that more follows has no name after which the list could go on, so it is not a page.
+  // The Pod's next page begins after the last name of this page. An empty page has no last name. So if it says that more names follow, the answer is
+  // not a page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
@@ -85,8 +86,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether `end` comes after the cursor in at least one of these orders. A client may use any text as its cursor. If the text is not a repository
- * name, each Pod reads it as it likes. Then we do not compare, and the page counts as leading past its cursor.
+ * Whether a page goes on after its cursor. Its last name, `end`, must come after the cursor in at least one of the `orders`. A client may use any
+ * text as its cursor. We do not compare a text that is not a repository name, because each Pod reads it in its own way.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

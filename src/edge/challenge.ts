@@ -22,9 +22,9 @@ export function unauthorized({ error, text }: Unauthorized, challenge: OwnChalle
 }
 
 /**
- * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod's stays if it is for a name that this endpoint needs. A
- * scope with other characters than the scope grammar allows is left out: with a quote in it, a Pod could add a realm of its own, and clients would
- * send the user's password there.
+ * Turns a Pod's challenge into the edge's own. The Pod's error stays. A scope of the Pod stays only if it is for a name that this endpoint needs, and
+ * if it has only characters of the scope grammar. With a quote in a scope, a hostile Pod could add a realm of its own, and clients would send the
+ * user's password there.
  */
 export function rewriteChallenge(
   endpoint: RegistryEndpoint,

@@ -115,7 +115,10 @@ async function askAll(places: readonly PlaceToCheck[], services: Services): Prom
   return answers;
 }
 
-/** Checks a place by a URL for the first of its stores for which a URL can be signed. Signing fails, for example, if a store's secret has expired. */
+/**
+ * Checks a place. Several stores may lead there, and we use the first one for which a URL can be signed. Signing fails, for example, if a store's
+ * secret has expired.
+ */
 async function ask({ of: pod, digest, stores }: PlaceToCheck, services: Services): Promise<CheckAnswer> {
   const { storeCheckMs: deadlineMs, stallMs } = services.config;
   for (const store of stores) {

@@ -11,9 +11,9 @@ import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
 /**
- * Returns the Pod's gateway if a new upload goes on there. Null if the upload stays on the edge. An upload stays if the Pod has no gateway, if the
- * group's uploads stay on the edge, if the client refuses to go to another host, or if the client takes its whole token there and the token has parts
- * for other Pods.
+ * Returns the Pod's gateway if a new upload is to go on there. Null if the upload stays on the edge. It stays if the Pod has no gateway, if the
+ * group's uploads stay on the edge, if the client refuses to go to another host, or if the client would take its whole token there and the token has
+ * parts for other Pods.
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,

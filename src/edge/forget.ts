@@ -12,8 +12,8 @@ import { isPlain } from "./redirect-blob.ts";
 type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
 
 /**
- * Sends a request after which the edge must forget what it remembers: a DELETE of a blob, a manifest or a tag, or a push of a tag whose manifest the edge
- * does not read. Null for any other request.
+ * Sends a request that may change something that the edge remembers. It is a DELETE of a blob, a manifest or a tag, or a push of a tag whose manifest
+ * the edge does not read. The edge then forgets what it remembered. Null for any other request.
  */
 export function writeAndForget(
   sent: FetchRequest,
@@ -27,8 +27,8 @@ export function writeAndForget(
   const answered = services.callRegistry(pod, sent).then((answer) => {
     const isDone = answer.ok && answer.value.ok;
     const isRefused = answer.ok && [401, 403].includes(answer.value.status);
-    // A DELETE that gets no answer may have worked, so the edge forgets then, too. But if the edge cannot verify the client's token, the Pod must have
-    // confirmed the DELETE. Otherwise any client could make the edge forget something.
+    // A DELETE that gets no answer may have worked, so the edge forgets after it too. If the edge cannot verify the token, it forgets only after a
+    // success. Otherwise any client could make the edge forget something.
     const isGone = grant.kind === "undecided" || endpoint.method !== "DELETE" ? isDone : !isRefused;
     if (isGone) forget();
     return answer;

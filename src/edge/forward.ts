@@ -57,7 +57,7 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
 const hasBody = ({ request: { method, body, headers } }: Context): boolean =>
   !isRead(method) && announcedBytes(body, headers) !== 0;
 
-/** Turns a mount into a plain upload where the Pod must not mount. */
+/** If the Pod must not do a mount, the mount becomes a plain upload. */
 function settle(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -73,7 +73,6 @@ function settle(
   });
 }
 
-/** Returns the Pod's answer as the client gets it: upload locations, links and challenges lead to the edge, or to the Pod's gateway. */
 async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { context, authorized } = asked;
   const { request, services, origin } = context;
@@ -114,7 +113,7 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
-/** Says who chose the source of a mount. The Pod of the grant may be hostile, so that its tokens name repositories that are not its own. */
+/** Says who chose the source of a mount. The grant's Pod may be hostile, and its tokens may name repositories that are not its own. */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
   if (grant.kind === "undecided") return "stranger";
@@ -143,9 +142,9 @@ function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can judge. If the Pod did not, the client gets the same answer as for a name without a Pod. A
- * success shows that the Pod accepted the token, and so does a redirect to the blob. Other redirects and errors do not, because a registry, or a
- * proxy in front of it, may answer everyone like this. So after such an answer the edge also asks for `/v2/`.
+ * Whether the Pod accepted a token that only the Pod can check. A success shows that it did, and so does a redirect to the blob. Other redirects and
+ * errors do not show it, because a registry or a proxy in front of it may send them to everyone. After one of these, the edge also asks the Pod for
+ * `/v2/`. If the Pod did not accept the token, the client gets the same answer as for a name without a Pod.
  */
 async function isAccepted(
   answer: PodReply,

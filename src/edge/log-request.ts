@@ -18,8 +18,8 @@ type Logged = {
 };
 
 /**
- * Returns a function that writes the request's one log line, if the sampling gives the request a line. Only its first call counts: once a client's leaving
- * is logged, the answer is not logged any more.
+ * Returns a function that writes the request's one log line, or no line if the request is not in the sample. Only the first call counts. So if the
+ * log already says that the client has left, a later answer is not logged.
  */
 export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
   let isDecided = false;
@@ -83,8 +83,8 @@ function askerOf(request: Request): Asker {
 }
 
 /**
- * Returns the size of an answer's body. Null if it is not announced. Headers and body are read only if nothing else tells the size, because workerd
- * makes an object for each of them as soon as it is read.
+ * Returns the size of an answer's body. Null if the answer does not say it. We read headers and body only if we need them, because workerd makes an
+ * object for each of them at the first read.
  */
 function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
   // A redirect of the edge's own has no body.
@@ -92,7 +92,6 @@ function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): numb
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
 
-/** Returns the answer with what the log says about the end of its body. */
 export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: number): AttributedAnswer {
   switch (end) {
     case "whole":

@@ -8,9 +8,9 @@ import type { CatalogPage } from "./catalog-page.ts";
 export const DEFAULT_ENTRIES = 100;
 
 /**
- * Merges the Pods' pages into one list of at most `entries` names, each once. The next name is always the least of the Pods' next names. If a page is
- * used up and its Pod has more names, the list ends, because any of these names might come next. A page from which the directory left no name to its
- * Pod does not end the list. Any number of such pages may follow, and a client would get an empty list for each.
+ * Merges the Pods' pages into one list of at most `entries` names, each once. The next name is always the least of the Pods' next names. If all names
+ * of a page are taken and its Pod has more, the list ends, because the Pod's next name is not known. But a page ends no list if none of its names
+ * belongs to its Pod. Otherwise the client could get many empty lists, one after the other.
  */
 export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Response {
   const queues = pages.map((each) => ({ ...each, taken: 0 }));
@@ -37,20 +37,22 @@ export function mergeCatalog(pages: readonly CatalogPage[], entries: number): Re
 type Queue = CatalogPage & { readonly taken: number };
 
 /**
- * Returns the name after which a Pod's next page begins. Null means at the list's beginning. When all names of a page are taken, the next page begins after
- * the page's `end`.
+ * Returns the name after which a Pod's next page begins. Null if the next page begins at the start of the list. When all names of a page are taken,
+ * the next page begins after the page's `end`.
  */
 const placeOf = ({ after, repositories, end, taken }: Queue): string | null =>
   (taken === repositories.length ? end : null) ?? repositories[taken - 1] ?? after;
 
 /**
- * Makes the link to the next page. Clients know one cursor, `last`. The link also has a place in each Pod's list, because registries disagree on the order:
- * distribution 3 on S3 has `a-b` before `a`, and 2.8 has `a-b` after `a/b`. So a Pod's list cannot go on after another Pod's name.
+ * Makes the link to the next page. Clients know one cursor, `last`. But registries order names differently: distribution 3 on S3 has `a-b` before
+ * `a`, and 2.8 has `a-b` after `a/b`. So one cursor does not fit all Pods. The link also names, for each Pod, the name after which the Pod's list
+ * goes on.
  */
 function nextPage(queues: readonly Queue[], last: string | null, entries: number): string {
   const query = withParameters("", { last, n: String(entries) });
   return queues.reduce((link, queue) => {
-    // The place is empty if nothing of this Pod was listed yet. Without a place, the Pod would be asked to go on after `last`, which is another Pod's name.
+    // An empty text means that nothing of this Pod was listed yet. We write it too, because the Pod would otherwise be asked to go on after `last`,
+    // which is another Pod's name.
     const place = placeOf(queue) ?? "";
     return `${link}&${placeParameter}=${encodeURIComponent(`${queue.pod}:${place}`)}`;
   }, `/v2/_catalog?${query}`);
@@ -58,7 +60,7 @@ function nextPage(queues: readonly Queue[], last: string | null, entries: number
 
 const placeParameter = "_after";
 
-/** Reads where each Pod's list goes on, from a query that `nextPage` made. Null means at the list's beginning. */
+/** Reads the query of a link from `nextPage`. Returns for each Pod the name after which its list goes on, or null if its list begins at the start. */
 export function parsePlaces(query: string): ReadonlyMap<PodId, string | null> {
   const places = new URLSearchParams(query).getAll(placeParameter).flatMap((text) => {
     const colon = text.indexOf(":");

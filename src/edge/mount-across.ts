@@ -18,7 +18,7 @@ import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob
 import { gatewayKeys } from "./choose-gateway.ts";
 import type { Reply } from "./refuse.ts";
 
-/** A blob of one repository that is to be in another one, too. */
+/** A blob of one repository that the client wants in another repository too. */
 type Mount = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload-start" }>;
   /** The blob in the source repository. */
@@ -26,12 +26,16 @@ type Mount = {
   readonly target: Authorized;
 };
 
-/** Why a blob is not mounted. The text is for the log. Null if both repositories are of one Pod, which mounts by itself, or if the source has no Pod. */
+/**
+ * Why a blob is not mounted, as a text for the log. Null if the source has no Pod, or has the same Pod as the target. In the second case that Pod
+ * mounts by itself.
+ */
 type NotMounted = string | null;
 
 /**
- * Mounts a blob of another Pod (end-11): the target's gateway copies it from the source's store, and no byte of it passes through the edge or the client.
- * Null if this cannot be done or fails half-way. Then an upload begins, because any other answer ends a push in some clients.
+ * Mounts a blob of another Pod (end-11). The target's gateway copies the blob from the source's store, and no byte of it passes through the edge or
+ * the client. Null if this cannot be done, or fails half-way. The client then gets a plain upload, because any other answer ends a push in some
+ * clients.
  */
 export async function mountAcross(
   endpoint: RegistryEndpoint,
@@ -58,17 +62,17 @@ function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null
   return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" }, target };
 }
 
-/** Signs a URL of the source's store, on the same conditions as for a GET of the blob there. */
+/** Signs a URL of the source's store. This fails if the client itself could not get such a URL by a GET of the blob. */
 async function sourceUrl(mount: Mount, context: Context): Promise<Result<string, NotMounted>> {
   const { services, request } = context;
   const source = await authorizeSource(mount, context);
   if (!source.ok) return source;
   const { blob, authorized } = source.value;
-  // A store's conditions are about the client, but here it is the gateway that fetches from the store, and the edge does not know where the gateway is.
-  // So only a store without conditions fits.
+  // A store's conditions are about the client. But here the gateway fetches from the store, and the edge does not know where the gateway is. So only
+  // a store without conditions fits.
   const stores = await storesOf(blob.digest, unknownClient, { ...authorized, services });
   if (!isSignedFor(stores)) return err("the source has no store that may be used from everywhere");
-  // The body of the client's request is not for the source.
+  // We leave out the body of the client's request, because it is meant for the upload and not for the source.
   const bodyless = new Request(request.url, { headers: request.headers });
   const proven = await prove(blob, { request: bodyless, services }, authorized);
   if (!proven.ok) return err(`the source: ${textOf(proven.error)}`);
@@ -81,7 +85,10 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
 /** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
-/** Finds the source's Pod and what the token allows there, and asks the gate. A copy stays for ever, so blocks and assignments must be current. */
+/**
+ * Finds the source's Pod and what the token allows there, and asks the gate. Blocks and assignments must be current, because a copy cannot be taken
+ * back.
+ */
 async function authorizeSource(
   { blob: asked, target }: Mount,
   { request, services, token }: Context,
@@ -101,7 +108,7 @@ async function authorizeSource(
   if (token === null) return ok({ blob, authorized: { ...place, grant: { kind: "open" } } });
   const grant = await grantFor(token, { pod, wanted: { ...wanted, name: blob.name } }, withoutSubject(services));
   if (!grant.ok) return err("the token does not allow a pull of the source");
-  // An `undecided` grant is not good for a signed URL, and an `edge` grant is not good for a call to the Pod.
+  // With an `undecided` grant, the edge may not sign a URL. With an `edge` grant, it may not call the Pod.
   if (grant.value.kind !== "granted") return err("the edge cannot verify the source's part of the token");
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }
@@ -133,7 +140,7 @@ function messageOf(text: string): string | null {
 const MAX_MESSAGE_CHARACTERS = 300;
 
 const MAX_ANSWER_BYTES = 16 * 1024;
-/** The time for the way to the gateway and back. */
+/** How long the network may take for the order and its answer. The time for the copy itself is added to this. */
 const wayMs = 3_000;
 
 async function orderRequest(

@@ -17,8 +17,8 @@ import type { Reply } from "./refuse.ts";
 const signedUrl = v.pipe(v.string(), v.url());
 
 /**
- * One store's part of the answer. If the Pod redirects by itself, the edge signs no URL. An Azure store has two possible roots. `otherRoot` is a URL
- * for a HEAD below the root that the record does not name. This HEAD tells a wrong root from a missing blob.
+ * One store's part of the answer. If the Pod redirects by itself, the edge signs no URL. An Azure store keeps its blobs below one of two roots, and
+ * the record says which. `otherRoot` is a URL for a HEAD below the other root. With it, podctl can tell a wrong root from a missing blob.
  */
 const probedStore = v.union([
   v.strictObject({
@@ -31,7 +31,7 @@ const probedStore = v.union([
   v.strictObject({ store: v.number(), scheme: v.literal("pod"), redirectsByItself: v.literal(true) }),
 ]);
 
-/** The push location of an upload that never began, with a grant that has no token: its holder can write and read nothing. */
+/** A push location that is only for this check. Its upload never began, and its grant has no token, so it allows no read and no write. */
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
 /** The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV. */

@@ -92,8 +92,8 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
-  // If `Accept` leaves a type out, a registry may answer 404, or give one image out of a list (distribution 2.8, `GetManifest`). Such an answer is not
-  // recorded.
+  // A client may leave a manifest type out of `Accept`. A registry may then answer 404, or give one image of a list (distribution 2.8,
+  // `GetManifest`). Such an answer does not show what the repository has, so we do not record it.
   if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
@@ -136,7 +136,7 @@ async function record(copied: Copied, recorded: Recorded): Promise<void> {
   await services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now);
 }
 
-/** Headers that are kept, because the answer to the next GET has them too. All other headers are about this one answer. */
+/** These headers belong to the manifest, so we keep them for the next GET. All other headers belong to this one answer. */
 const pushedNames = ["Docker-Content-Digest", "Docker-Distribution-Api-Version"];
 const pulledNames = [...pushedNames, "Content-Type", "ETag", "Cache-Control"];
 

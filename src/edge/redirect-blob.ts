@@ -12,8 +12,8 @@ import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
 
 /**
- * Redirects a blob GET to a signed URL of the first store that fits the client, if it is proven that the blob is in this repository. Null if there is no
- * proof, or no store to sign for. Then the Pod itself must answer.
+ * Redirects a blob GET to a signed URL of the first store that fits the client. It must be proven that the blob is in this repository. Null if there
+ * is no proof, or if there is no store for which the edge signs. The Pod itself must then answer.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -29,8 +29,8 @@ export async function redirectBlob(
 }
 
 /**
- * Redirects a blob GET or HEAD while the Pod fails. A proof is enough even if it has expired, until the Pod's `staleSeconds` are over. Null if there
- * is no such proof, or no store to sign for.
+ * Redirects a blob GET or HEAD while the Pod fails. An expired proof is enough, until the Pod's `staleSeconds` are over. Null if there is no such
+ * proof, or if there is no store for which the edge signs.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
@@ -98,7 +98,6 @@ async function isProven(
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
-/** Returns the stores that this client may be sent to, in their order. */
 const storesFor = (
   digest: Digest,
   { services, request }: Context,

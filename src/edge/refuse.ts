@@ -36,7 +36,8 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
-      // Anyone can make up an upload's query, so its log line needs no cause, and is drawn like that of any other wrong request.
+      // Anyone can make up an upload's query, so this refusal is not a fault that must always be logged. We give no cause, so that it is logged only
+      // as often as other wrong requests.
       return answer(uploadUnknown, "refused");
     case "no-form":
       return {

@@ -15,8 +15,8 @@ import { isPlain } from "./redirect-blob.ts";
 import type { Answer, Reply } from "./refuse.ts";
 
 /**
- * With one of these headers, a request is left to the Pod. The client may want something else than the whole manifest, or an answer that comes from the Pod
- * itself.
+ * If a request has one of these headers, the Pod answers it. The client may want something else than the whole manifest, or an answer that comes from
+ * the Pod itself.
  */
 const decidedByPod = [
   ...["range", "if-range", "if-match", "if-none-match", "if-modified-since", "if-unmodified-since"],

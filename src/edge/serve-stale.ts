@@ -64,7 +64,8 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // With a query, a client may ask for something that fails at a Pod that is not down. Such a failure is not an outage, so it is answered as it is.
+  // A request with a query may ask for something special, which can fail although the Pod is not down. Such a failure is not an outage, so the client
+  // gets it.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
@@ -87,7 +88,6 @@ async function findHeldManifest(
   return response === null ? null : ok({ response, outcome: "stale" });
 }
 
-/** Returns the refusal of a blocked digest. Null if the digest is not blocked. */
 async function blockOf(
   digest: Digest,
   { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },

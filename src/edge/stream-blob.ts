@@ -9,10 +9,16 @@ import type { Reply } from "./refuse.ts";
 /** The client's headers that a storage gets. Everything else, above all the token, is for the edge and the Pod only. */
 const sent = ["Range", "If-Range"];
 const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified"];
-/** The whole blob, a part of it, or no such part. Any other answer is an error of the storage, in a form that no registry client knows. */
+/**
+ * With these answers, the storage sends the whole blob or a part of it, or says that there is no such part. Any other answer is an error of the
+ * storage, in a form that no registry client knows.
+ */
 const passedStatuses = [200, 206, 416];
 
-/** Says what is wrong with a storage's answer. The platform decodes an encoded body, which then has neither the answer's length nor maybe the digest. */
+/**
+ * Says what is wrong with a storage's answer. An encoded body is wrong, because the platform decodes it. The decoded body may then not fit the
+ * answer's length or the digest.
+ */
 function wrongAnswer({ status, headers }: Response): string | null {
   if (!passedStatuses.includes(status)) return `answered ${status}`;
   return (headers.get("Content-Encoding") ?? "identity").toLowerCase() === "identity" ? null : "encodes the blob";

@@ -23,7 +23,6 @@ export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 type Asked = {
   readonly method: string;
   readonly url: URL;
-  /** The Pod of this gateway. */
   readonly pod: string;
   readonly keys: GatewayKeys;
   readonly now: Date;

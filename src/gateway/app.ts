@@ -45,7 +45,7 @@ export function createGateway(
     const onBytes = (bytes: number) => {
       requestBytes += bytes;
     };
-    // A client that has left has no address any more.
+    // We read the address before we serve the request, because the socket has no address any more once the client has left.
     const client = incoming.socket.remoteAddress ?? "";
     const request = { url: new URL(c.req.url), incoming, now, onBytes };
     const endpoint = parseEndpoint(incoming.method ?? "", request.url);

@@ -2,11 +2,14 @@ import { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { MountOrder } from "../pods/mount-order.ts";
 
-/** No more blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
+/** At most this many blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
 /** dockerd pushes five layers at a time, and skopeo and podman six. */
 const mostOfOneRepository = 8;
-/** After this many failures within this time, a repository gets no copy until the first of them is older. */
+/**
+ * If this many copies into a repository have failed within `failuresMs`, no blob is copied into it for a while. Copies are allowed again when the
+ * first of these failures is older than `failuresMs`.
+ */
 const mostFailures = 3;
 const failuresMs = 10 * 60_000;
 /** A map of so many repositories takes a few megabytes. */
@@ -15,8 +18,8 @@ const mostRemembered = 10_000;
 type Copy = Pick<MountOrder, "repository" | "digest">;
 
 /**
- * What the copies of one repository may cost its registry. A copy that fails can leave a half upload there, and the owner of an evil store can make copies
- * fail at will. All orders of a gateway are for one Pod, so a repository and a digest name a copy.
+ * Limits what the copies into one repository may cost the registry. A copy that fails can leave a half upload there, and the owner of an evil store
+ * can make copies fail at will. All orders of a gateway are for one Pod, so a repository and a digest identify a copy.
  */
 export class CopyBounds {
   /** The digests that are being copied, by repository. */

@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. They end, without an error, where the store breaks off, so that the gateway's request to the registry ends in good order.
-   * `failure` then says why.
+   * The blob's bytes. If the store breaks off, they end there without an error, so that the gateway's request to the registry ends in good order.
+   * `failure` then returns the reason.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -65,8 +65,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. Without a length, or with an encoding that a
- * program on the way undoes, a few bytes of an evil store could fill the registry's disk, because a token to push cannot delete a half upload.
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. With an answer of unknown length, or
+ * with a compressed one, an evil store could fill the registry's disk. The half upload would stay there, because a token to push cannot delete it.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;
@@ -77,7 +77,7 @@ function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes:
   return Number(length) > maxBytes ? `has more than ${maxBytes} bytes` : null;
 }
 
-/** Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before it. */
+/** Node's parser takes no byte beyond `Content-Length`, and reports an error if the connection ends before all of these bytes have come. */
 function sourceOf(answer: IncomingMessage, close: () => void): MountSource {
   let [copiedBytes, failure]: [number, string | null] = [0, null];
   async function* pieces() {

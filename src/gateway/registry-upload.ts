@@ -30,7 +30,7 @@ export class RegistryUpload {
     this.#place = place;
   }
 
-  /** Begins an upload. Until this returns a value, there is nothing at the registry that must be removed. */
+  /** Begins an upload. If this returns an error, the caller has no upload to remove. */
   static async begin(
     order: MountOrder,
     config: GatewayConfig,
@@ -46,7 +46,7 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body. We do not announce the body's length (chunked), so a body that ends too early still makes a whole request, and the upload can be
+   * Appends a body. We send it in chunks, without its length. So the request is complete even if the body ends too early, and the upload can be
    * cancelled after it. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
@@ -99,7 +99,10 @@ export class RegistryUpload {
 
 type Ordered = { readonly order: MountOrder; readonly config: GatewayConfig };
 
-/** Whether the repository has the blob already, and the order's token may read it there. A registry looks for a blob before it redirects to its storage. */
+/**
+ * Whether the repository has the blob already, and the order's token may read it there. A redirect shows this too, because a registry looks for a
+ * blob before it redirects to its storage.
+ */
 export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
   const { repository, digest } = ordered.order;
   const answer = await askRegistry(ordered, { method: "HEAD", target: `/v2/${repository}/blobs/${digest}`, signal });

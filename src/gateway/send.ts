@@ -6,7 +6,7 @@ import { pipeline } from "node:stream/promises";
 type Request = {
   readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
   readonly headers: Readonly<Record<string, string>>;
-  /** Sent in chunks, and no faster than it is taken. */
+  /** The body is sent in chunks, and no faster than the server takes it. */
   readonly body?: AsyncIterable<Uint8Array>;
   /** Ends the request, and its answer too. */
   readonly signal: AbortSignal;
@@ -16,7 +16,7 @@ type Request = {
  * Sends a request on a connection of its own, because a kept connection may be closed just when it is used again, and a body cannot be sent twice. Resolves
  * with the answer once its headers are there, and with null if there is no answer. No redirect is followed.
  *
- * Node's `fetch` does not serve here. If a server closes its connection while the answer is not yet read, it throws outside of any call (undici,
+ * We do not use Node's `fetch`. If a server closes its connection while the answer is not yet read, `fetch` throws outside of any call (undici,
  * `assert(!this.paused)`), which ends this program with all its uploads.
  */
 export function send(url: string, { method, headers, body, signal }: Request): Promise<http.IncomingMessage | null> {
@@ -30,7 +30,7 @@ export function send(url: string, { method, headers, body, signal }: Request): P
     signal,
   });
   outgoing.once("response", (answer) => {
-    // An error that no listener gets would end this program, and the answer may break before it has a reader. A later reader gets the error too.
+    // The answer may break before anything reads it, and an error without a listener would end this program. A later reader gets the error too.
     answer.on("error", () => {});
     resolve(answer);
   });

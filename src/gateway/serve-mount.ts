@@ -10,7 +10,7 @@ import { isThere, RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
 const orderMs = 10_000;
-/** When the time for a copy is over, we first cut the source. The registry then has this long to answer the bytes that it got. */
+/** When the time for a copy is over, we first stop reading from the source. The registry then has this long to answer. */
 const lastAnswerMs = 1_000;
 
 export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;

@@ -70,7 +70,7 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // The client's type is replaced. If it were that of a form, a registry would take parameters from the body before those of the query
+    // The client's type is replaced. If it were the type of a form, a registry would take parameters from the body before those of the query
     // (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,

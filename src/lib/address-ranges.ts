@@ -56,7 +56,7 @@ export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean
 
 const boundsCover = (outer: Bounds, inner: Bounds): boolean =>
   inner.every((bound, index) => {
-    // A range of `inner` must be within one range of `outer`, because the ranges of `outer` do not touch.
+    // The ranges of `outer` do not touch each other. So each range of `inner` must be within one of them.
     if (index % 2 === 1) return true;
     const next = boundsUpTo(outer, bound);
     return next % 2 === 1 && (inner[index + 1] ?? bound) <= (outer[next] ?? bound);

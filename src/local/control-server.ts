@@ -16,7 +16,6 @@ type ControlOptions = {
   /** Resolves with the directory's namespace when workerd runs. */
   readonly kv: Promise<ApiKv>;
   readonly setKvFault: (fault: KvFault) => Promise<void>;
-  /** Runs the Worker's cron trigger once. */
   readonly runCron: () => Promise<void>;
 };
 

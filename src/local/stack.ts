@@ -50,7 +50,6 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Whether toy Pods take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
-  /** Whether each Pod gets a gateway. */
   readonly gateways?: boolean;
   /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
@@ -78,7 +77,6 @@ export type Stack = RunningStack & {
   inspectorUrl(): Promise<URL>;
   /** Kills a Pod's gateway as a crash does, and starts it again. */
   restartGateway(pod: LocalPodId): Promise<void>;
-  /** Runs the Worker's cron trigger once. */
   runCron(): Promise<void>;
   readonly restartEdge: RestartableEdge["restart"];
   stop(): Promise<void>;

@@ -61,7 +61,7 @@ function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: Ab
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };
 }
 
-/** Copies each piece when the receiver takes it, so that only the copy waits in memory. */
+/** Reads a piece only when the receiver asks for one, so only the copy needs memory. */
 function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, signal: AbortSignal): Copying {
   const reader = body.getReader();
   let copy: Uint8Array<ArrayBuffer> | null = new Uint8Array(maxBytes);

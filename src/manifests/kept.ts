@@ -20,19 +20,19 @@ export type KeptManifests = {
    */
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
-   * Finds a copy while the Pod fails, until the Pod's `staleSeconds` are over. The copy may be older than `proofTtlSeconds`, and may come from a
-   * push. With `taggedAtMs`, finds nothing if the manifest was deleted after that time, because its tags were deleted with it.
+   * Finds a copy while the Pod fails. The copy may be older than `find` allows, by the Pod's `staleSeconds`, and may come from a push. If the client
+   * asked by a tag, `taggedAtMs` is when that tag was seen. If the manifest was deleted later, its tags were deleted with it, so nothing is found.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
-   * Whether a copy from this source should be kept now, because the location has no copy yet, has a copy that has aged, or has only a copy from a
-   * push and this source is a pull.
+   * Whether a copy from this source should be kept now. This is so if the location has no copy, if its copy has aged, or if its copy is from a push
+   * and this source is a pull.
    */
   isDue(manifest: Owned, source: Source): boolean;
   keep(manifest: Owned, copy: ManifestCopy): void;
   /** Records that the manifest was deleted, so that no earlier copy counts. */
   forget(manifest: Owned): void;
-  /** Records that the Pod just said it lacks the manifest, but only if a copy is kept, or may be. */
+  /** Called when the Pod says that it does not have the manifest. Records a deletion if the location has a copy, or if its cache cannot be read. */
   forgetMissing(manifest: Owned): Promise<void>;
 };
 
@@ -41,8 +41,8 @@ type Ports = LocationPorts & { readonly memory: ManifestMemory };
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
 /**
- * A GET by tag always goes to the Pod, whose answer has the manifest again. Once a quarter of the copy's time is over, such an answer replaces the
- * copy, so that the copy does not expire while clients still pull the tag.
+ * A GET by tag always goes to the Pod, and the Pod's answer contains the manifest. When a quarter of the copy's time is over, this manifest replaces
+ * the copy, so that the copy does not expire while clients pull the tag.
  */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 
@@ -88,7 +88,7 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
     },
     keep: (manifest, copy) => {
       const atMs = copy.askedAt.getTime();
-      // A copy that was under way while the manifest was deleted proves nothing.
+      // The manifest was deleted after the Pod was asked for this copy, so we do not keep the copy.
       if (deletedHereAtMs(memory, keyOf(manifest)) >= atMs) return;
       memory.set(keyOf(manifest), { what: copy.source, atMs });
       waitUntil(write(manifest, copy));
@@ -116,7 +116,7 @@ const deletedHereAtMs = (memory: ManifestMemory, key: string): number => {
 
 type ReadPorts = Pick<Ports, "memory" | "cache"> & Pick<Wanted, "taggedAtMs">;
 
-/** Returns the location's copy. Null if the manifest was deleted after the copy was asked for, or after `taggedAtMs`. */
+/** Returns the location's copy. Null if the manifest was deleted after the Pod was asked for the copy, or after `taggedAtMs`. */
 async function readKept(
   key: string,
   { memory, cache, taggedAtMs = Number.POSITIVE_INFINITY }: ReadPorts,
@@ -124,7 +124,8 @@ async function readKept(
   const [found, deleted] = await Promise.all([cache.match(key), deletedAtMs(cache, key)]);
   if (found === "unreadable") return found;
   const kept = found === null ? null : parseKept(found);
-  // If the location has lost the copy that this isolate knew of, the isolate forgets that copy, so that the next one that passes is kept.
+  // If the location has lost the copy that this isolate knew of, the isolate forgets the copy too, so that the manifest is kept again the next time
+  // that it passes.
   if (kept === null && memory.get(key)?.what !== "deleted") memory.delete(key);
   const aliveAtMs = Math.min(kept?.atMs ?? 0, taggedAtMs);
   if (deleted !== "unreadable" && aliveAtMs > Math.max(deleted, deletedHereAtMs(memory, key))) return kept;

@@ -36,7 +36,7 @@ export type SeenTags = {
   move(tagged: Tagged, digest: Digest): void;
   /** Records that the tag was deleted, or moved to an unknown digest. */
   forget(tagged: Tagged): void;
-  /** Records that the Pod just said it lacks the tag, but only if the tag was seen, or may have been. */
+  /** Called when the Pod says that it does not have the tag. Records a deletion if the tag was seen, or if the location's cache cannot be read. */
   forgetMissing(tagged: Tagged): Promise<void>;
 };
 
@@ -60,7 +60,7 @@ export function createSeenTags({ memory, cache, clock, waitUntil }: Ports): Seen
   };
   const write = async (key: string, seen: Seen, keepSeconds: number): Promise<void> => {
     const cached = await readCached(cache, key, seenSchema);
-    // A push in another isolate may have moved the tag since.
+    // Another isolate may have written a newer digest, for example after a push. We do not overwrite it.
     if (cached === "unreadable" || (cached !== null && cached.atMs > seen.atMs)) return;
     await cache.put(key, Response.json(seen), keepSeconds);
   };

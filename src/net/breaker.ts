@@ -16,7 +16,7 @@ type State = {
   /** When the first of the calls that failed in a row began. */
   downSinceMs: number;
   answeredAtMs: number;
-  /** Whether a ping has failed too. */
+  /** True if the ping that followed these failures has failed too. */
   isDown: boolean;
   nextPingAtMs: number;
   why: string;
@@ -34,22 +34,22 @@ export class Breaker {
     if (state === undefined || !state.isDown) return { kind: "call" };
     const { why } = state;
     if (nowMs < state.nextPingAtMs) return { kind: "refused", why };
-    // The next probe is due after a pause even if this probe has not ended, because a probe may hang for longer than the outage lasts.
+    // A probe may hang for long. So the next probe is due after a pause, even if this probe has not ended.
     state.nextPingAtMs = nowMs + pauseMs(state, nowMs);
     return { kind: "probe", why };
   }
 
-  /** Whether the service counts as down. This admits no probe. */
+  /** Whether the service counts as down. Unlike `admit`, this lets no probe through. */
   isOpen(service: string): boolean {
     return this.#states.get(service)?.isDown === true;
   }
 
-  /** The service has answered a call or a ping. */
+  /** Notes that the service has answered a call or a ping. */
   answered(service: string, nowMs: number): void {
     const state = this.#stateOf(service);
     state.failuresInARow = 0;
     state.answeredAtMs = nowMs;
-    // The outage is over, so its pause must not delay the ping that decides about a new outage.
+    // This outage is over. If a new one begins, its first ping must not wait for the pause of the old one.
     if (state.isDown) state.nextPingAtMs = nowMs;
     state.isDown = false;
   }
@@ -71,7 +71,10 @@ export class Breaker {
     return true;
   }
 
-  /** A ping after failures in a row has failed too. It does not count if the service has answered something since the ping began. */
+  /**
+   * Notes that the ping that followed failures in a row has failed too. This does not count if the service has answered something since the ping
+   * began.
+   */
   failedPing(service: string, { startedAtMs, nowMs }: { startedAtMs: number; nowMs: number }): void {
     const state = this.#stateOf(service);
     if (startedAtMs < state.answeredAtMs) return;

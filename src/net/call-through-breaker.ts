@@ -6,9 +6,12 @@ import type { FetchRequest } from "./fetch.ts";
 import { isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
-/** A client waits at most this long for a probe's answer. A later answer still counts, and lets the next request through. */
+/** A client waits at most this long for a probe's answer. A later answer still lets the next request through. */
 const probeWaitMs = 500;
-/** If calls fail in a row, the service counts as down unless it answers a ping within this time. A later answer still counts. */
+/**
+ * If calls fail in a row, the service counts as down unless it answers a ping within this time. If its answer to the ping comes later, the service
+ * counts as up again from then on.
+ */
 const pingWaitMs = 1_000;
 
 type Answer = Result<Response, PodFailure | Misconfigured>;
@@ -74,7 +77,9 @@ async function judge(ports: BreakerPorts): Promise<void> {
   if (!(await answersPing(ports, pingWaitMs))) breaker.failedPing(service, { startedAtMs, nowMs: clock() });
 }
 
-/** Whether the service answers a ping within this time. An answer lets all later requests through, even if it is late or the client has left. */
+/**
+ * Whether the service answers a ping within `waitMs`. If the answer is late or the client has left, the breaker still learns that the service is up.
+ */
 async function answersPing({ breaker, service, send, ping, waitUntil, clock }: BreakerPorts, waitMs: number) {
   const pinged = send(ping()).then((answer) => {
     if (answer.ok) waitUntil(Promise.resolve(answer.value.body?.cancel()).catch(() => null));

@@ -15,7 +15,7 @@ export type FetchRequest = {
   readonly method: string;
   readonly headers: Headers;
   readonly body: ReadableStream | string | null;
-  /** The length of a streamed body, where the client announced it. */
+  /** The length of a streamed body, if the client announced it. */
   readonly bodyBytes: number | null;
   /** The time from the end of the request's body to the answer's headers. A body that moves is never cut. */
   readonly deadlineMs: number;
@@ -93,9 +93,9 @@ async function fetchOnce(request: FetchRequest, ports: FetchPorts): Promise<Resu
 }
 
 /**
- * Starts the deadline for the answer's headers, which runs from the end of the request's body. When the deadline passes, `signal` ends a read. A
- * write is not ended, because a Pod would stop half way: distribution would delete a manifest and leave most of its tags. For a write only our wait
- * ends: `passed` resolves. `passed` also resolves if the service seems to have lost the write.
+ * Starts the deadline for the answer's headers. It runs from the end of the request's body. When it passes, `signal` ends a read. A write is not
+ * ended, because a Pod would stop half way: distribution would delete a manifest and leave most of its tags. Instead, `passed` resolves, and we stop
+ * waiting for the write. `passed` also resolves if the service seems to have lost the write.
  */
 function startDeadline(request: FetchRequest, { stallMs, ping }: Pick<FetchPorts, "stallMs" | "ping">) {
   const abort = new AbortController();
@@ -167,8 +167,8 @@ async function wholeAnswer(response: Response): Promise<Response> {
 }
 
 /**
- * The Pod is told the length that the client announced. If the client breaks off, the pipe stays open: workerd would turn an aborted pipe into the end of
- * the body, and the Pod would take the part for the whole.
+ * Streams the body to the Pod, which is told the length that the client announced. If the client breaks off, the pipe stays open. If we aborted the
+ * pipe, workerd would send a normal end of the body, and the Pod would think that it has the whole body.
  */
 function streamBody({ body, bodyBytes }: FetchRequest, stallMs: number): StreamedBody {
   if (body === null || typeof body === "string") return { body, sent: null, sentBytes: () => body?.length ?? 0 };

@@ -1,7 +1,7 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { Refusal } from "../refusal.ts";
 
-/** RFC 9110 §7.6.1: these belong to one connection, as do the headers that `Connection` names. */
+/** RFC 9110 §7.6.1: these headers belong to one connection, as do the headers that `Connection` names. */
 const hopByHop = [
   "connection",
   "keep-alive",
@@ -68,9 +68,9 @@ export function contentLength(headers: Headers): number | null {
 }
 
 /**
- * Keeps a browser from running a Pod's answer as a page, whatever its type is. A script in such a page could act for its user at all Pods, because
- * they share the edge's hostname, and at other services under the token endpoint's hostname, where the user may have a session. A browser sends no
- * token of the registry, so it gets a Pod's own text only from the token endpoint, or in a fleet without tokens.
+ * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a page could
+ * act for its user at every Pod. The token endpoint's hostname may have other services where the user has a session, and the script could act there,
+ * too. A browser sends no token of the registry. So it gets a Pod's own text only from the token endpoint, or from a deployment that needs no tokens.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",

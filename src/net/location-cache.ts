@@ -16,7 +16,6 @@ export type LocationCache = {
   put(path: string, response: Response, keepSeconds: number): Promise<void>;
 };
 
-/** The ports of all code that keeps values in a location's cache. */
 export type LocationPorts = {
   readonly cache: LocationCache;
   readonly clock: () => Date;

@@ -1,9 +1,9 @@
 /** In which pieces a body moves. Large pieces cost memory, and small ones cost CPU time. */
 
 /**
- * A piece holds the bytes that are there, up to the current size. The size grows while pieces are full and fast, because a large piece costs no more
- * CPU time than a small one. It shrinks when a piece is slow: the watch sees that bytes move only when a whole piece has moved, so it could take a
- * slow large piece for a stalled body. So a body that drips holds little memory, too.
+ * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
+ * small one. The size shrinks when a piece is slow. The watch sees that bytes move only when a whole piece has moved, so it could take a slow large
+ * piece for a stalled body. So a body that drips holds little memory, too.
  */
 export const leastPieceBytes = 16 * 1024;
 export const mostPieceBytes = 256 * 1024;

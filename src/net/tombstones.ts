@@ -7,8 +7,8 @@ import { type LocationCache, type LocationPorts, readCached } from "./location-c
 const daySeconds = 24 * 3600;
 
 /**
- * What was deleted while its group was being moved, as one location remembers it. A location may lose entries, so the deletion itself must reach both
- * Pods.
+ * Remembers, in one location, what clients deleted while its group was being moved. The location may lose entries, so each deletion must also be sent
+ * to both Pods.
  */
 export type Tombstones = {
   has(key: string): Promise<boolean>;
@@ -36,7 +36,7 @@ export async function deletedAtMs(cache: LocationCache, key: string): Promise<nu
 
 type Tombstone = {
   readonly atMs: number;
-  /** A day by default. Must not be shorter than the life of what was deleted. */
+  /** A day by default. It must be at least as long as a copy of the deleted thing may be used. */
   readonly keepSeconds?: number;
 };
 

@@ -1,6 +1,6 @@
 import { jsonResponse } from "../lib/json.ts";
 
-/** The codes of the OCI distribution spec, "Error Codes". Where the spec has no fitting code, we use one of distribution's own API. */
+/** The codes of the OCI distribution spec, "Error Codes". Where the spec has no fitting code, we use a code of distribution's own API. */
 export type ErrorCode =
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"

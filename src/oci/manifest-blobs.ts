@@ -2,7 +2,10 @@ import { isObject } from "../lib/json.ts";
 import { type Digest, parseDigest } from "./digest.ts";
 import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
-/** Matches media types that are not blobs of the repository: manifests and indexes are kept as manifests, and clients fetch foreign layers elsewhere. */
+/**
+ * Matches the media types of content that is not a blob of the repository. Manifests and indexes are kept as manifests, and clients fetch foreign
+ * layers from elsewhere.
+ */
 const notABlob = /manifest|index|foreign|nondistributable/i;
 
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
@@ -36,7 +39,10 @@ function blobOf(descriptor: unknown): readonly Digest[] {
   return parsed.ok && !fetchedElsewhere ? [parsed.value] : [];
 }
 
-/** Whether the value is an object that spells none of `members` in another case. Go's parsers accept `Layers` for `layers`, and others do not. */
+/**
+ * Whether the value is an object whose names all parsers read alike. An object with `Layers` is not, because Go's parsers read it as `layers` and
+ * others do not.
+ */
 function isPlainObject<Member extends string>(
   value: unknown,
   members: readonly Member[],

@@ -42,8 +42,8 @@ function acceptedTypes(accept: string | null): ReadonlySet<string> {
 }
 
 /**
- * Whether `Accept` names all of these types, as docker, containerd, skopeo and crane do. Such a client gets the same answer from a registry, whatever else
- * `Accept` says.
+ * Whether `Accept` names all image types and list types, as docker, containerd, skopeo and crane do. Such a client gets the same answer from a
+ * registry, whatever else `Accept` says.
  */
 export function acceptsAnyManifest(accept: string | null): boolean {
   const accepted = acceptedTypes(accept);

@@ -35,7 +35,7 @@ export type PathMatch = { readonly kind: Kind; readonly name: string | null; rea
 type Pattern = {
   readonly kind: Kind;
   readonly before: string;
-  /** The number of the name's first segment. */
+  /** The index of the name's first segment. */
   readonly nameStart: number;
   /** The segments after the name; null if there is no name. */
   readonly after: readonly string[] | null;

@@ -34,8 +34,8 @@ const notFound = (path: string): OciError => ({
 });
 
 /**
- * A longer path is not redirected, because it cannot be that of an endpoint: the longest has about 800 characters, with its name and its digest or
- * upload.
+ * A longer path is not redirected, because it cannot be the path of an endpoint. The longest one has about 800 characters, including the repository's
+ * name and the digest or the upload's id.
  */
 const MAX_MOVED_CHARACTERS = 1_000;
 
@@ -72,7 +72,10 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
-/** Parses the last segment of the path, if the endpoint has a member for it. */
+/**
+ * Parses the last segment of the path if this kind of Endpoint has a value there: a digest, a reference, an upload's id or a tag. For the other
+ * kinds, returns an empty object.
+ */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
     case "blob":
@@ -105,7 +108,7 @@ const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 /** The characters of distribution's and GitLab's session ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** Takes those parameters out of the raw query for which the endpoint has a member. Returns these members and the rest of the query. */
+/** Parses the query. If this kind of Endpoint has a field for a parameter, the parameter goes there. All other parameters stay in `query`. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {

@@ -1,6 +1,6 @@
 /**
- * Raw query strings (without the `?`) are edited by whole parameters, so that every other parameter passes byte for byte: the query of
- * an upload belongs to the Pod, and we cannot know what it means.
+ * Functions for raw query strings (without the `?`). They add or remove whole parameters, and leave all others as they are, byte for byte. The query
+ * of an upload belongs to the Pod, and we do not know what it means.
  */
 
 /** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */
@@ -14,13 +14,17 @@ export const MAX_TOKEN_PARAMETERS = 300;
 /** Whether a query or a form has more than `most` parameters. Empty parameters count, because they cost as much. */
 export const hasMoreParameters = (query: string, most: number): boolean => query.split("&", most + 1).length > most;
 
-/** Reads every parameter in order and decodes it as servers do, even if its escapes are malformed. */
-export const readParameters = (query: string): readonly Parameter[] => query.split("&").map(readParameter);
-
-function readParameter(text: string): Parameter {
-  // URLSearchParams drops one leading question mark, so we add one for it to drop.
-  const [[name, value] = ["", ""]] = new URLSearchParams(`?${text}`);
-  return { name, value, text };
+/**
+ * Reads every parameter in order and decodes it as servers do, even if its escapes are malformed. The whole query is decoded at once, because a
+ * `URLSearchParams` for each of 200 parameters would cost 1 ms.
+ */
+export function readParameters(query: string): readonly Parameter[] {
+  // URLSearchParams drops one leading question mark, so we add one for it to drop. It skips empty parameters.
+  const decoded = new URLSearchParams(`?${query}`).entries();
+  return query.split("&").map((text) => {
+    const [name, value]: readonly [string, string] = text === "" ? ["", ""] : (decoded.next().value ?? ["", ""]);
+    return { name, value, text };
+  });
 }
 
 export const countParameter = (query: string, name: string): number =>

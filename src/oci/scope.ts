@@ -37,7 +37,7 @@ export function parseScopes(values: readonly string[]): readonly Access[] {
   return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }
 
-/** Whether type and actions are of the scope grammar, so that they contain nothing that has a meaning in a header. */
+/** Whether type and actions follow the scope grammar. If they do, they are safe to put into a header. */
 export const isOfGrammar = ({ type, actions }: Access): boolean =>
   /^[a-z0-9]+(\([a-z0-9]+\))?$/.test(type) && actions.every((action) => /^([a-z]+|\*)$/.test(action));
 
@@ -59,8 +59,8 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 }
 
 /**
- * What a token must grant for an endpoint. `own` is the right to what the endpoint names, or null if no right is needed. `also` is the right to what
- * the request reads elsewhere, such as the source of a mount. The edge never refuses a request only because its token lacks `also`.
+ * What a token must grant for an endpoint. `own` is the access to the repository or list in the URL, or null if none is needed. `also` is the access
+ * to other repositories that the request reads, such as the source of a mount. If a token lacks only `also`, the edge does not refuse the request.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;
@@ -83,7 +83,7 @@ export function requiredAccess(endpoint: Endpoint): RequiredAccess {
   return { own: { type: "registry", name: "statistics", actions: ["*"] }, also: [] };
 }
 
-/** All that a token must grant, in the order of a challenge. */
+/** Returns `own` and `also` as one list, in the order in which a challenge names them. */
 export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
 
 /** Returns the other repositories that a request reads. A name with `/*` at its end means all repositories below that name. */

@@ -16,8 +16,8 @@ export const note = (text: string): void =>
   void process.stderr.write(`${isOnTerminal() ? clearLine : ""}${printable(text)}\n`);
 
 /**
- * What a reader cannot see: control characters, format characters (some change the order of a line, CVE-2021-42574), separators of lines, and characters that
- * fonts leave out (UAX #44, `Default_Ignorable_Code_Point`).
+ * What a reader cannot see: control characters, format characters (some change the order of a line, CVE-2021-42574), separators of lines, and
+ * characters that fonts leave out (UAX #44, `Default_Ignorable_Code_Point`).
  */
 const invisible = "\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{DI}";
 
@@ -76,7 +76,7 @@ export function startProgress(label: string, total: number | null): Progress {
   const describe = (nowMs: number) => {
     const perSecond = done / Math.max((nowMs - startedMs) / 1_000, 0.001);
     const rate = `${count(Math.round(perSecond))}/s`;
-    // KV may have more keys than the topology file, and `total` counts only those of the file. Once `done` is above it, we show no total.
+    // KV may have more keys than the topology file, and `total` counts only the keys of the file. If `done` is larger than `total`, we show no total.
     if (total === null || done > total) return `${label}: ${count(done)}, ${rate}`;
     const left = Math.ceil((total - done) / Math.max(perSecond, 0.001));
     return `${label}: ${count(done)} of ${count(total)}, ${rate}, ${left} s left`;

@@ -10,7 +10,6 @@ import { uploadedBytes } from "./upload-size.ts";
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
-/** The deadline for a call to a Pod's registry. */
 export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
   if (!isRead(method)) return deadlinesMs.write;
   if (kind === "manifest") return deadlinesMs.manifest;
@@ -19,8 +18,9 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 }
 
 /**
- * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and then never answers it. Docker repeats its layer only after the
- * edge has given up, so the edge must not wait long. A write of few bytes ends within seconds. Some clients give up early themselves: containerd after 30 s.
+ * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and then never answers it. Docker repeats its layer only
+ * after the edge has given up, so the edge must not wait long. This time is enough for a write of few bytes, which ends within seconds. It is also
+ * shorter than the 30 s after which containerd gives up by itself.
  */
 const leastUploadMs = 12_000;
 /**
@@ -29,9 +29,9 @@ const leastUploadMs = 12_000;
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns the deadline for a write of a push, as a function of the bytes that its body had. It counts only if it is shorter than
- * `deadlinesMs.write`. For a blob's last request, the bytes that were uploaded before count too. Null if this write has no such deadline: a manifest and a
- * mount have none.
+ * Returns the deadline for a request of an upload, as a function of the body's bytes. For the request that completes a blob, the bytes that were
+ * uploaded before it count too. Null for a manifest, for a mount, and if the earlier bytes are not known. The edge never waits longer than
+ * `deadlinesMs.write`.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -43,8 +43,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * A read without an answer counts as a failure a second before `deadlinesMs.read`. After the third failure in a row, the edge waits up to a second
- * for a ping before it judges the service. So it has judged by the time that deadline passes.
+ * A read without an answer counts as a failure after this time. After the third failure in a row, the edge sends a ping and waits up to a second for
+ * its answer, to learn whether the service is down. So the edge knows this before the deadline of the read ends.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 
@@ -52,5 +52,4 @@ const silentAfterMs = deadlinesMs.read - 1_000;
 export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
   isRead(method) && deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;
 
-/** The deadline for a call to a Pod's token service. */
 export const tokenDeadlineMs = 30_000;

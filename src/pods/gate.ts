@@ -21,9 +21,9 @@ export type Visit = {
 
 /**
  * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
- * move, an old name or the Pod's state. While the directory is outdated, the gate also refuses writes, because a push to the Pod that owned the name
- * yesterday would be lost. It then also refuses every request for a name without a Pod, and says that the directory cannot be read. The answer "name
- * unknown" could be wrong, because the name may have been assigned after our copy was read.
+ * move, an old name or the Pod's state. If our copy of the directory is outdated, the gate refuses two more kinds of requests, and says that the
+ * directory cannot be read. It refuses writes, because the name may belong to another Pod by now, and the push would be lost. It refuses names
+ * without a Pod, because they may have a Pod by now.
  */
 export function passGate(
   method: string,
@@ -83,13 +83,12 @@ export function createClientGate(visit: Visit): JudgeClient {
   };
 }
 
-/** Returns the refusal of a client that may not use the group. Null if the client may use it. */
 function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsedCidrs: ParsedCidrs): Refusal | null {
   if (clients === undefined || admits(clients, client, parsedCidrs)) return null;
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
 }
 
-/** A client about whom the platform knows nothing is on neither list, so only a list `allow` keeps it out. */
+/** A client about whom the platform knows nothing is on no list. So a list `allow` keeps this client out, and a list `deny` does not. */
 function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));

@@ -11,7 +11,7 @@ type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now:
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
-/** Seals the claims as a JWE in compact form, because clients that decode, sort and encode a query do not change the characters of this form. */
+/** Seals the claims as a JWE in compact form. Some clients decode, sort and encode the query of a URL. This does not change a JWE in this form. */
 export async function sealForGateway(
   claims: Claims,
   lifeSeconds: number,

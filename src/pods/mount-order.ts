@@ -7,7 +7,7 @@ import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 /** The bounds of a mount across Pods. A blob beyond them is uploaded by its client. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
-  /** From the order to the registry's last answer. */
+  /** The longest time from the order to the registry's last answer. */
   copyMs: 60_000,
   /** How long the gateway may take after `copyMs` to remove an upload that it has begun. */
   cleanUpMs: 5_000,
@@ -30,7 +30,6 @@ export type MountOrder = {
   readonly edge: string;
   /** The registry's origin as the edge knows it. A registry may write this origin into its `Location`. */
   readonly registry: string;
-  /** How long the copy may take. */
   readonly copyMs: number;
 };
 
@@ -61,6 +60,5 @@ const isText = (value: unknown): value is string => typeof value === "string";
 /** containerd ends a push if a registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for it must end earlier. */
 const impatientMs = 20_000;
 
-/** Returns how long a copy for this client may take. */
 export const copyMsFor = (userAgent: string | null): number =>
   /\bcontainerd\//i.test(userAgent ?? "") ? impatientMs : mountLimits.copyMs;

@@ -8,16 +8,17 @@ import { passGate, type Visit } from "./gate.ts";
 
 type MountSource = {
   readonly directory: Directory;
-  /** Says who has chosen the source, which decides the budget that its look-up in KV counts against. */
+  /** Says who chose the source. The look-up of the source in KV is charged to the budget of that user or Pod. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
-  /** False if the client's token does not allow a pull of the source, and a 401 from the Pod would end the client's push. */
+  /** False if the token does not allow a pull of the source, and the client is one that ends its push when the Pod answers 401. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401. Jib does so. Jib does not try a mount if its token shows that it may not pull the source, but
- * it cannot read a bundle, so with a bundle it tries anyway. Other clients ask for a token with the scope of the challenge, and their mount succeeds.
+ * Whether a client ends its push if a mount is answered with 401. Jib does so. Before a mount, Jib reads in its token whether it may pull the source.
+ * It cannot read a bundle, so with a bundle it always tries the mount. Other clients answer the 401 with a request for a new token, and then their
+ * mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 

@@ -8,14 +8,13 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * Parameters that only the edge or a gateway reads, so the edge removes them before it asks a Pod. A grant is for the Pod's gateway, but a client
- * that takes a location apart and rebuilds it may send the grant to the edge.
+ * Only the edge or a gateway reads these parameters, so the edge removes them before it asks a Pod. A grant is for the gateway. But some clients take
+ * a location apart and build a URL from its parts, and they may send the grant to the edge.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
 /** The Pod's gateway to which this client is sent. */
 export type PushGateway = {
-  /** The gateway's origin. */
   readonly url: string;
   readonly keys: GatewayKeys;
   /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */

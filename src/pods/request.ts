@@ -53,7 +53,6 @@ export function podRequest(
 export const pingRequest = (pod: Pod, service: "registry" | "token"): FetchRequest =>
   pingOf(service === "registry" ? `${pod.registry}${formatEndpoint(base)}` : pod.token);
 
-/** Makes a read that shows whether a Pod's gateway is there. */
 export const gatewayPing = ({ url }: NonNullable<Pod["gateway"]>): FetchRequest => pingOf(`${url}/-/health`);
 
 const pingOf = (url: string): FetchRequest => ({

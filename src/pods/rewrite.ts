@@ -18,12 +18,12 @@ type RewriteContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** Where a new upload goes on. Null means on the edge. */
+  /** The gateway at which a new upload goes on. Null if the upload goes on at the edge. */
   readonly gateway: PushGateway | null;
 };
 
 /**
- * Headers that a browser applies to the whole hostname, or that lead a browser to another place. One Pod must not decide this for all Pods.
+ * Headers that a browser applies to the whole hostname, or that send a browser elsewhere. All Pods share the edge's hostname, so no Pod may set them.
  * `Access-Control-…` is dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [

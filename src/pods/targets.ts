@@ -4,7 +4,7 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** What a client asked for, and which Pod it asked. The places that the answer names are checked against both. */
+/** What a client asked for, and which Pod it asked. Each URL in the answer is checked against both. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
@@ -21,9 +21,9 @@ export type Target = { readonly path: string; readonly query: string; readonly e
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless this is in the same repository and of the same kind. Only the answer to an upload may lead to another
- * kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another Pod's manifest,
- * and clients would follow the 307 with their user's credentials (crane and regctl do).
+ * Returns where `Location` leads. Null unless the target is an endpoint of the request's own repository and kind. Only the answer to an upload may
+ * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
+ * Pod's manifest, and clients would follow the 307 with their user's credentials (crane and regctl do).
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;

@@ -16,8 +16,9 @@ export type UploadGrant = {
   /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
   readonly token: string | null;
   /**
-   * The pin that keeps the rest of the upload at its Pod when the client comes back to the edge. The edge makes the pin, because only the edge has the key.
-   * The pin is good for every later location of this upload, because a pin does not cover the state that a registry changes with each request.
+   * When the client comes back to the edge, this pin keeps the rest of the upload at its Pod. The edge makes the pin, because only the edge has the
+   * key. One pin is good for all later locations of the upload: the registry's state changes with each request, but the pin does not cover this
+   * state.
    */
   readonly pin: string;
   /** The origin under which the client called the edge. The client is sent back there, because it has credentials only for this origin. */

@@ -16,7 +16,7 @@ const keyLabel = "upload-pin";
 type Pinned = { readonly repository: RepositoryName; readonly upload: string };
 type PinContext = { readonly edgeKeys: EdgeKeys; readonly now: Date };
 
-/** Encrypts Pod and expiry with AES-256-GCM and authenticates repository and upload too, so none of the four can be swapped. */
+/** Encrypts the Pod and the expiry with AES-256-GCM, and authenticates the repository and the upload. So a client cannot change any of the four. */
 export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<string> {
   const [edgeKey] = edgeKeys;
   if (edgeKey === undefined) throw new Error("no edge key is configured");
@@ -32,7 +32,7 @@ export async function sealPin(pod: PodId, pinned: Pinned, { edgeKeys, now }: Pin
 export async function openPin(text: string, pinned: Pinned, { edgeKeys, now }: PinContext): Promise<PodId | null> {
   const bytes = parseBase64url(text);
   if (bytes === null || bytes.byteLength <= ivBytes) return null;
-  // While an edge key is being replaced, pins of both keys are in use.
+  // While an edge key is being replaced, there are two keys, and some pins in use were sealed with the older one.
   for (const edgeKey of edgeKeys) {
     const plain = await decrypt(bytes, pinned, edgeKey);
     if (plain === null) continue;

@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts
 import { epochSeconds } from "./window.ts";
 
 /**
- * Cloud CDN and Media CDN accept a signature of the URL itself, or of a URL prefix that the query names. We sign the whole URL of one blob as the
- * prefix.
+ * Cloud CDN and Media CDN accept a signature of the URL itself, or of a URL prefix that the query names. For `prefix`, we name the whole URL of one
+ * blob as the prefix.
  */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 

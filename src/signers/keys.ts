@@ -2,7 +2,9 @@ import * as v from "valibot";
 import { parseBase64, parseHex, utf8 } from "../lib/bytes.ts";
 import { ed25519Seed, pkcs8 } from "./der.ts";
 
-/** Keys in sealed secrets are imported while they are parsed, so that an error names a bad key, and a good key is imported once. */
+/**
+ * A key in a sealed secret is imported while the secret is parsed. So an error can name the key that is bad, and a good key is imported only once.
+ */
 
 export type PrivateKey =
   | { readonly kind: "rsa"; readonly sha1: CryptoKey; readonly sha256: CryptoKey }

@@ -9,7 +9,7 @@ import { epochSeconds } from "./window.ts";
 
 const config = storeConfig("media-cdn", {
   ...cdnEntries,
-  /** `url` and `prefix` are as in Cloud CDN, but with Ed25519; `token` is the short token, here for the path of the blob. */
+  /** `url` and `prefix` are as in Cloud CDN, but with Ed25519. `token` is Media CDN's short token, which we make for the path of one blob. */
   form: v.optional(v.picklist(["url", "prefix", "token"]), "url"),
   /** The query parameter of the short token, as in the route's `tokenQueryParameter`. */
   parameter: v.optional(parameterName, "edge-cache-token"),

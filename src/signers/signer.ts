@@ -35,10 +35,9 @@ export type Signer<Config, Secret> = {
   origin(config: Config): string;
   /**
    * The text that is signed, as the scheme's own documents write it. For Signature Version 4 this is the canonical request. Null if no text is signed
-   * with a key. The text may contain a part of the secret (Akamai's salt), so it may be shown only if the request has a stand-in for the secret.
+   * with a key. The text may contain a part of the secret (Akamai's salt). So it may be shown only if the request has a made-up secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
-  /** The signed URL. */
   sign(request: SignRequest<Config, Secret>): Promise<string>;
 };
 

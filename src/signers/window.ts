@@ -14,7 +14,7 @@ const minLifeMs = 1_200_000;
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
-  // Schemes count whole seconds.
+  // We round the end down, because the schemes count whole seconds.
   const endsAtMs = Math.floor((credentialEndsAt?.getTime() ?? Number.POSITIVE_INFINITY) / 1000) * 1000;
   const expiresAtMs = Math.min(issuedAtMs + windowMs + minLifeMs, endsAtMs);
   if (expiresAtMs - now.getTime() < minLifeMs) return null;

@@ -40,7 +40,7 @@ export type Trace = {
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the edge sent the rest from its own copy. */
   completed?: true;
-  /** The Pods for which the edge itself granted a pull because their token service failed, or for which such a grant was used. */
+  /** The Pods whose pulls the edge itself allowed, by a new grant or an earlier one, because their token service failed. */
   grace?: string;
   /** Why a blob of another Pod was not mounted, and an upload began instead. */
   notMounted?: string;
@@ -69,7 +69,7 @@ export type RequestRecord = {
   readonly outcome: Outcome;
   readonly endpoint: string;
   readonly repository?: string;
-  /** What the request is about: the digest that it names, or else the one that the answer names for a tag. */
+  /** The digest in the request. If the request names a tag, this is the digest in the answer. */
   readonly digest?: string;
   readonly pod?: string;
   /** The real reason, if the answer is vague on purpose. It names keys and Pods, never a secret. */
@@ -126,8 +126,8 @@ export function redactPath(url: URL): string {
 }
 
 /**
- * If a parameter has no value, its name may be the secret: a pasted token, or a token that ends in `=`. A name is shown only if it is plain, because
- * a decoded name may contain an escaped `=` and a secret after it, or characters that a terminal takes for a command.
+ * Returns a parameter without its value. Its name is hidden too if the name may be the secret: a pasted token has no `=`, or ends in one. A name that
+ * is not plain is hidden as well. It may contain an escaped `=` and a secret after it, or characters that a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

@@ -1,6 +1,5 @@
 import type { Outcome } from "./log-line.ts";
 
-/** How probable it is that an ordinary request gets a line. */
 export type Sampling = {
   /** The share of the ordinary requests that get a line, from 0 to 1. */
   readonly rate: () => number;
@@ -25,8 +24,8 @@ const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"
 
 /**
  * Whether an answer shows that something is wrong. The challenge that starts every pull and the 404 that comes before every push are ordinary. A
- * refusal is ordinary if its client was told all of the reason, because anyone can send a wrong request. A refusal whose cause only the log gets is a
- * fault, so that the log always has the cause.
+ * refusal is ordinary if the client got the whole reason, because anyone can send a wrong request. If only the log gets the reason, the refusal is a
+ * fault, so that it is always logged.
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
   status >= 500 || faults.includes(outcome) || (outcome === "refused" && cause !== undefined);

@@ -52,8 +52,8 @@ export async function askPod(
   if (!text.ok) return unavailable(text.error);
   const jwt = parseTokenAnswer(text.value, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some token services give a stranger a token that allows nothing; GitLab's refuses the stranger. Both answers are made equal here, because the
-  // difference would tell whether a name exists.
+  // Some token services give a stranger a token that allows nothing, and GitLab's refuses the stranger. We turn such a token into a refusal, because
+  // the difference would tell whether a name exists.
   if (asStranger && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }
@@ -74,8 +74,8 @@ async function readAnswer(answer: Response): Promise<Result<string, Refusal>> {
 }
 
 /**
- * Whether the Pod is asked by a form. A client's form is passed on as a form only with credentials that this Pod may see. Without credentials, GET says the
- * same, and every token service has GET.
+ * Whether the Pod is asked by POST with a form. It is, if the client sent a form with credentials that this Pod may see. In all other cases we ask by
+ * GET, which every token service has.
  */
 export const asksByForm = (request: TokenRequest, { withCredentials }: PodQuestion): boolean =>
   request.method === "POST" && withCredentials && !request.anonymous;

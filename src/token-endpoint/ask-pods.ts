@@ -10,12 +10,12 @@ type Asking = {
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** If there are several Pods, a Pod's pulls may be left out. So a token service that hangs delays the parts of the other Pods by no more than this. */
+/** A token service that hangs may delay the parts of the other Pods by no more than this. Its own part is left out then, if it is only for pulls. */
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds we stop waiting if only pulls are still open, and another Pod has granted its part or refused a write.
- * `signal` then ends the open calls, and `standIn` may answer for them.
+ * Asks all Pods at once. After three seconds we stop waiting for the Pods that have not answered. But we wait on if one of them is asked for a write,
+ * or if no Pod yet has granted its part or refused a write. `signal` ends the calls that are left, and `standIn` may answer for them.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();
@@ -42,7 +42,10 @@ export async function askPods(questions: readonly PodQuestion[], { ask, standIn 
   return Promise.all(questions.map(async (question) => ({ question, answer: await answerOf(question) })));
 }
 
-/** A grant by the edge does not count here. It comes at once, so it would make us give up the parts of other Pods. */
+/**
+ * Whether the Pod itself granted its part. A grant by the edge comes at once. If it counted, we would give up the other Pods' parts although no Pod
+ * has answered.
+ */
 const isGrantedByPod = (answer: PodAnswer): boolean => answer.kind === "granted" && answer.part.kind === "pod";
 
 const leftOut: PodAnswer = {

@@ -15,7 +15,7 @@ export type PlanBounds = NameBounds & { readonly chosenBy: "stranger" | "user" }
 export type Scopes = {
   /** The scopes of names that this Pod serves. */
   readonly own: Access[];
-  /** The scopes of groups that are being moved to or from this Pod, while the other Pod serves them. */
+  /** The scopes of groups that are being moved to or from this Pod, and that the other Pod of the move serves now. */
   readonly moving: Access[];
 };
 
@@ -65,13 +65,17 @@ export async function assignScopes(
     if (moving !== null) moved.push({ scope: own, other: moving.other });
   }
   for (const { scope, other } of moved) {
-    // The edge would not read a bundle with more parts.
+    // We also ask the Pod of the move that does not serve the group now. We leave it out if there are `MAX_PARTS` Pods already, because the edge
+    // refuses a bundle with more parts.
     if (scopesOf.has(other) || scopesOf.size < MAX_PARTS) openScopes(other).moving.push(scope);
   }
   return ok({ scopesOf, denied, isCut: names.some((name) => !pods.value.has(name)) });
 }
 
-/** Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository, if the scope is about one that has a Pod. */
+/**
+ * Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository. Null if the scope is about no repository, or about a
+ * repository that has no Pod.
+ */
 function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord): readonly PodId[] {
   const fallback = record.default === undefined ? [] : [record.default];
   if (isCatalog(scope)) return record.pods ?? fallback;
@@ -79,7 +83,7 @@ function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord):
   return assigned === null ? [] : [assigned];
 }
 
-/** Joins all scopes for the catalog into one, because every Pod is asked for the catalog. The joined scope has at most as many actions as a scope may have. */
+/** Joins all scopes for the catalog into one, because every Pod is asked for each of them. Only the first `MAX_ACTIONS` actions are kept. */
 function withOneCatalog(scopes: readonly Access[]): readonly Access[] {
   const [first, ...others] = scopes.filter(isCatalog);
   if (first === undefined || others.length === 0) return scopes;

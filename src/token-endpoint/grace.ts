@@ -18,7 +18,7 @@ export type GracePorts = Omit<AskPorts, "signal"> &
     readonly grants: RememberedGrants;
     readonly waitUntil: (promise: Promise<unknown>) => void;
     readonly trace: Trace;
-    /** One token request to a Pod can name many repositories. The edge remembers, forgets or itself grants pulls for at most this many of them. */
+    /** A request to one Pod can name many repositories. The edge remembers, forgets and grants the pulls of at most this many of them. */
     readonly maxRepositories: number;
   };
 
@@ -73,7 +73,10 @@ const endMsOf =
   (grantedAtMs: number): number =>
     grantedAtMs + pod.outage.graceSeconds * 1000;
 
-/** Null if this Pod has no grace, if we cannot say whose request this is, or if a stranger asks for many names, because each name costs calls of the cache. */
+/**
+ * Returns the Pod and the credentials under which grants are remembered. Null if this Pod's `graceSeconds` is 0, or if we cannot say whose request
+ * this is. Also null if a stranger asks for many names, because each name costs calls of the cache.
+ */
 function askerOf(question: PodQuestion, request: TokenRequest, { maxRepositories }: GracePorts): Asker | null {
   const { pod, scopes } = question;
   if (pod.outage.graceSeconds === 0) return null;
@@ -99,7 +102,7 @@ async function learn(answer: PodAnswer, learned: Learned): Promise<void> {
   if (status !== 401 && status !== 403) return;
   const forgotten = forgetRefused(status, learned);
   waitUntil(forgotten);
-  // The client's answer waits for this, so that no later request finds the refused grants.
+  // The client gets the refusal only after the grants are forgotten. So no later request of this client finds them.
   await forgotten;
 }
 
@@ -116,7 +119,10 @@ async function rememberGranted(jwt: string, { question, asker, ports }: Learned)
   ]);
 }
 
-/** A 401, and any refusal of a login, is about the credentials and not about one repository. */
+/**
+ * A 401 or a refused login is about the credentials, so all grants of these credentials are forgotten. Any other refusal, and every refusal of a
+ * stranger, is only about the repositories in the question.
+ */
 async function forgetRefused(status: number, { question, asker, ports }: Learned): Promise<void> {
   const { grants, maxRepositories } = ports;
   const isLogin = question.scopes.length === 0;

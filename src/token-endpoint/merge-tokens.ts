@@ -7,14 +7,17 @@ import type { Asked } from "./ask-pods.ts";
 import { accessForbidden, type Plan } from "./plan.ts";
 import type { TokenRequest } from "./request.ts";
 
-/** A token lacks a Pod's part if that Pod is down, or if the request has too many names. Such a token lives only this long, so that clients ask again soon. */
+/**
+ * The longest life of a token that lacks a Pod's part, because that Pod is down or the request has too many names. It is short, so that clients soon
+ * ask again.
+ */
 const incompleteLifeSeconds = 60;
 /** A bundle ends when the first of its parts ends. So a part that ends sooner than this would make clients ask again for all parts. */
 const leastLifeSeconds = 30;
 
 /**
- * What a client reads if its password is wrong and any Pod may have judged it. With the Pod's own words, a made-up password would show which Pod has a name.
- * docker prints the message.
+ * The message for a wrong password if all Pods have the same users. Each Pod has its own words for this. From a Pod's own words, a stranger with a
+ * made-up password would learn which Pod has a name. docker prints the message.
  */
 const wrongCredentials: OciError = {
   code: "UNAUTHORIZED",
@@ -23,10 +26,10 @@ const wrongCredentials: OciError = {
 };
 
 /**
- * Joins the parts that the Pods granted into one bundle, or returns a refusal. If a Pod refuses a question for more than pull, its refusal is the
- * answer. If several Pods do, the refusal of the first in request order is the answer. Refused pulls are left out, because clients also ask for what
- * they may not need (a mount's source, a second name). Granted pulls whose part ends within seconds are left out too, unless nothing else is granted.
- * If nothing is granted, the answer is the first refusal by a Pod that saw the credentials, otherwise the first refusal by any Pod.
+ * Joins the parts that the Pods granted into one bundle, or returns a refusal. If Pods refuse questions for more than pull, the answer is the first
+ * of these refusals, in request order. Refused pulls are left out, because clients also ask for what they may not need (a mount's source, a second
+ * name). Granted pulls that end within seconds are left out too, unless nothing else is granted. If nothing is granted, the answer is the first
+ * refusal by a Pod that got the credentials. If there is none, it is the first refusal by any Pod.
  */
 export async function mergeTokens(
   asked: readonly Asked[],
@@ -63,8 +66,8 @@ async function refusalOf(asked: Asked, request: TokenRequest, { isShared }: Plan
   const { answer } = asked;
   if (answer.kind === "granted") throw new Error("a granted part is not a refusal");
   if (lacksForm(asked, request)) return err({ reason: "no-form" });
-  // A stranger must not see whether there was a Pod to ask, so the edge answers every refusal in its own words. Otherwise a stranger could send a parameter
-  // that a Pod complains about, and so learn that there is a Pod.
+  // A stranger must not learn whether there was a Pod to ask. A Pod's own words could tell this, for example if the stranger sends a parameter that
+  // the Pod complains about. So the edge answers every refusal in its own words.
   if (request.anonymous && answer.kind === "refused") {
     await discard(asked);
     return err({ reason: "refused", error: accessForbidden });

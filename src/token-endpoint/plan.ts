@@ -17,9 +17,9 @@ import type { TokenRequest } from "./request.ts";
 import { cellOf } from "./routable-token.ts";
 
 /**
- * What one Pod is asked: its own scopes, with the client's credentials only if they may belong to this Pod. `decides`: the question is for more than pull,
- * so the client gets this Pod's refusal. While a group is being moved, both Pods of the move are asked for its scopes, and only the Pod that serves the
- * group decides.
+ * What one Pod is asked. The question has the client's credentials only if they may belong to this Pod. If `decides` is true, the question is for
+ * more than pull, and a refusal by this Pod is the answer for the client. While a group is being moved, both Pods of the move are asked for its
+ * scopes, but only the Pod that serves the group decides.
  */
 export type PodQuestion = {
   readonly pod: Pod;
@@ -32,7 +32,7 @@ export type Plan = {
   readonly questions: readonly PodQuestion[];
   /** Scopes were left out, because their names would cost more look-ups than a stranger may cause. */
   readonly isCut: boolean;
-  /** Any Pod may be asked with these credentials, so which Pod judges them depends on the names. */
+  /** True if all Pods have the same users, and the credentials name no Pod. Then every Pod that is asked gets the credentials. */
   readonly isShared: boolean;
 };
 
@@ -40,8 +40,9 @@ type Group = { readonly pod: Pod } & Readonly<Scopes>;
 
 const MAX_PODS = 5;
 /**
- * Enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components that were pulled here
- * in the last 30 seconds. `maxReadKeys` and the other records of a request, mostly those of its Pods, are fewer than 100 keys.
+ * A stranger's token request reads at most 100 keys of KV: `maxReadKeys` of them for its names, and the rest for the other records, mostly those of
+ * its Pods. The bounds are enough for a dozen names of three components that were not pulled here before, and for a hundred names of four components
+ * that were pulled here in the last 30 seconds.
  */
 export const strangerBounds: PlanBounds = { chosenBy: "stranger", maxNewKeys: 40, maxReadKeys: 70, maxKeys: 400 };
 /** Enough for 200 names of five components. */
@@ -56,9 +57,9 @@ const noLogin: OciError = {
 };
 
 /**
- * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, the request is a login: one question without
- * scopes. A scope of a group that the client may not use counts like a scope that a Pod refuses: the group's refusal is the answer if the scope asks
- * for more than pull, or if no other scope has a Pod. `bounds` are those of a user if the credentials are known to be good.
+ * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login, which is a
+ * question without scopes. If the client may not use a group, the scopes of this group are left out. But the group's refusal is the answer if such a
+ * scope asks for more than pull, or if no other scope has a Pod. `bounds` are those of a user if the credentials are known to be good.
  */
 export async function planQuestions(
   request: TokenRequest,
@@ -102,7 +103,7 @@ function question({ pod, own, moving }: Group, withCredentials: boolean): readon
   return pulls.length === 0 ? [] : [{ pod, scopes: pulls, withCredentials, decides: false }];
 }
 
-/** Returns one question without scopes. It asks the Pod to which the credentials belong whether they are good. */
+/** Returns the question of a login, which has no scopes. It goes to the Pod to which the credentials belong, and asks whether they are good. */
 export async function planLogin(
   request: TokenRequest,
   directory: Directory,
@@ -117,8 +118,8 @@ export async function planLogin(
 }
 
 /**
- * Returns the Pod that judges credentials which name no cell. Without a default Pod, any Pod can judge them if all Pods have the same users. If we
- * asked no Pod in that case, a made-up password would be refused for a name with a Pod, and not in the same way for a name without one.
+ * Returns the Pod that checks credentials that name no GitLab cell. This is the default Pod. Without one, it is the first Pod if all Pods have the
+ * same users. If no Pod checked a made-up password, the answer for a name without a Pod would differ from that for a name with a Pod.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

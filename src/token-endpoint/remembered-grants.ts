@@ -6,7 +6,6 @@ import { type LocationPorts, readCached } from "../net/location-cache.ts";
 import { deletedAtMs, writeTombstone } from "../net/tombstones.ts";
 import type { Credentials } from "./credentials.ts";
 
-/** Who asked which Pod. */
 export type Asker = { readonly pod: Pod; readonly credentials: Credentials };
 
 /**
@@ -19,8 +18,8 @@ export type RememberedGrants = {
   /** Records that the token service granted these pulls when it was asked at `askedAt`. */
   remember(asker: Asker, repositories: readonly string[], askedAt: Date): Promise<void>;
   /**
-   * Records that the token service just refused these pulls. A grant that the service was asked for before this refusal no longer counts, even if the
-   * edge remembers it only after the refusal.
+   * Records that the token service just refused these pulls. If the service was asked for a grant before this refusal, the grant no longer counts,
+   * even if the edge records it after the refusal.
    */
   forget(asker: Asker, repositories: readonly string[]): Promise<void>;
   /** Records that the token service just refused these credentials, whatever they were used for. */
@@ -33,7 +32,7 @@ const keyLabel = "remembered-grant";
 const schema = v.strictObject({ atMs: v.number() });
 
 export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): RememberedGrants {
-  /** While an edge key is being replaced, grants of both keys are in use. */
+  /** While an edge key is being replaced, there are two keys, and some remembered grants are under the older one. */
   const hashers = () => Promise.all(edgeKeys.map(createHasher));
   const findBy = async (pathOf: Hasher, asker: Asker, repositories: readonly string[]) => {
     const allRefused = deletedAtMs(cache, await pathOf(asker, null));
@@ -48,7 +47,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
     });
     return (await Promise.all(found)).flat();
   };
-  /** The tombstone need not live longer than `graceSeconds`, because no earlier grant does. */
+  /** The tombstone lives for `graceSeconds`. All earlier grants end within this time. */
   const refuse = ({ pod }: Asker, path: string, atMs: number) =>
     writeTombstone(cache, path, { atMs, keepSeconds: pod.outage.graceSeconds });
   return {
@@ -74,7 +73,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {
         const path = await pathOf(asker, repository);
-        // Strangers can ask for endless names, so their refusals are kept only if a grant is remembered, or if the cache cannot say whether one is.
+        // Strangers can ask for endless names. So a stranger's refusal is not kept if the cache says that it has no grant for the name.
         if (isStranger && (await readCached(cache, path, schema)) === null) return;
         // The grant itself is overwritten too, because the cache may lose the tombstone first.
         await Promise.all([refuse(asker, path, atMs), cache.put(path, Response.json({ atMs: 0 }), 1)]);
@@ -94,8 +93,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
 type Hasher = (asker: Asker, repository: string | null) => Promise<string>;
 
 /**
- * JSON keeps the fields apart, whatever they contain. The token service's URL is one of them, because a Pod that gets another token service has no
- * grants from that service yet.
+ * The fields are hashed as JSON, so two different lists of fields never have the same text. The token service's URL is one of the fields. So if a Pod
+ * gets another token service, its old grants no longer count.
  */
 async function createHasher(edgeKey: EdgeKeys[number]): Promise<Hasher> {
   const key = await deriveHmacKey(edgeKey, keyLabel);

@@ -21,8 +21,8 @@ export type TokenRequest = {
 };
 
 /**
- * Some clients ask for every repository that they have touched (regclient). A URL has room for fewer names than this, because Cloudflare's limit is
- * 16 KB.
+ * Some clients ask for every repository that they have touched (regclient). Only a form can have this many scopes, because Cloudflare takes URLs of
+ * at most 16 KB.
  */
 const MAX_SCOPES = 200;
 const MAX_FORM_BYTES = 64 * 1024;
@@ -73,7 +73,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
 }
 
 /**
- * These parameters only describe the client, so a Pod can do without them. We leave a longer value out, because a proxy may answer 502 to a long URL.
+ * These parameters only describe the client, so a Pod can do without them. A value that is longer than `MAX_DESCRIBING_CHARACTERS` is left out,
+ * because a proxy may answer 502 to a long URL.
  */
 const describing = ["account", "client_id"];
 const MAX_DESCRIBING_CHARACTERS = 256;

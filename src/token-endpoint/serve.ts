@@ -36,13 +36,17 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
       standIn: (question) => grantByEdge(question, parsed.value, own),
     });
   };
-  const plan = await planFor(parsed.value, { directory: ports.directory, visit: { request, services: ports } }, ask);
-  if (!plan.ok) return plan;
-  const asked = await ask(plan.value.questions);
+  const planned = await askPlanned(
+    parsed.value,
+    { directory: ports.directory, visit: { request, services: ports } },
+    ask,
+  );
+  if (!planned.ok) return planned;
+  const { plan, asked } = planned.value;
   const login = credentialsUnseen(asked) ? await planLogin(parsed.value, ports.directory) : ok(null);
   if (!login.ok) return login;
   const heard = login.value === null ? asked : await preferLogin(await ask(login.value), asked);
-  const response = await mergeTokens(heard, parsed.value, { now: ports.now, plan: plan.value });
+  const response = await mergeTokens(heard, parsed.value, { now: ports.now, plan });
   if (!response.ok) return response;
   return ok({
     response: response.value,
@@ -54,33 +58,42 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
 type Ask = (planned: readonly PodQuestion[]) => Promise<readonly Asked[]>;
 
 /**
- * Plans within the bounds of a stranger. If the request has too many names for them, or strangers have spent their budget, we first ask a Pod whether the
- * credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users from logging in.
+ * Plans within the bounds of a stranger, and asks the Pods of the plan. If the request has too many names for these bounds, or strangers have spent
+ * their budget, we first ask a Pod whether the credentials are good, and then use the bounds of a user. Otherwise a few strangers could keep all users
+ * from logging in.
  */
-async function planFor(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Plan, Refusal>> {
+async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Promise<Result<Planned, Refusal>> {
   const plan = await planQuestions(request, ports, strangerBounds);
   const isWhole = plan.ok ? !plan.value.isCut : !isBudgetSpent(plan.error);
-  if (isWhole || request.anonymous) return plan;
+  if (isWhole || request.anonymous) return askAll(plan, ask);
   const login = await planLogin(request, ports.directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
+  // A Pod that refuses a login refuses the same credentials with scopes, so a second question would only double what a made-up password costs.
+  const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
+  if (plan.ok && isRefused) return ok({ plan: plan.value, asked: checked });
   await Promise.all(checked.map(discard));
-  return isGood ? planQuestions(request, ports, userBounds) : plan;
+  return askAll(isGood ? await planQuestions(request, ports, userBounds) : plan, ask);
 }
+
+type Planned = { readonly plan: Plan; readonly asked: readonly Asked[] };
+
+const askAll = async (plan: Result<Plan, Refusal>, ask: Ask): Promise<Result<Planned, Refusal>> =>
+  plan.ok ? ok({ plan: plan.value, asked: await ask(plan.value.questions) }) : plan;
 
 const isBudgetSpent = (refusal: Refusal): boolean => refusal.reason === "directory" && refusal.text === budgetSpent;
 
 /**
- * Whether no Pod granted anything and none saw the credentials, because they belong to another Pod. That Pod is then asked for a login. So the client gets
- * the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone who has a password, good or wrong,
- * would learn which names are assigned.
+ * Whether no Pod granted anything, and no Pod got the credentials. The credentials then belong to another Pod, and we ask that Pod for a login. So
+ * the client gets the same answer as for a name without a Pod: a token for nothing, or a refusal of the credentials. Otherwise anyone with any
+ * password, even a wrong one, would learn which names are assigned.
  */
 const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns the login's answer. But if the login is granted and a Pod of the scopes was unavailable, returns the Pods' answers, so that the client comes
- * back.
+ * Returns the login's answer. But if the login is granted and one of the other Pods was unavailable, returns the answers of these Pods, so that the
+ * client tries again.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");

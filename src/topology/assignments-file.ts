@@ -17,7 +17,7 @@ type Assignments = ReadonlyMap<Prefix, PodId>;
 
 type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
-  /** The assignments of the topology itself. The line file must not repeat any of them. */
+  /** The assignments in the topology file itself. The file of assignments, which has one on each line, must not repeat any of them. */
   readonly assignments: Assignments;
   readonly onProgress: (lines: number) => void;
 };

@@ -13,7 +13,10 @@ export function parseBlocks(text: string | null): Result<Blocks, string> {
   return record.ok ? ok(record.value.blocks) : record;
 }
 
-/** Returns the record without the revision and the time, which the write adds, or null if nothing is blocked. The error says that there are too many blocks. */
+/**
+ * Returns the record to write, or null if nothing is blocked. The revision and the time are added when the record is written. The error says that
+ * there are too many blocks.
+ */
 export function blocksToWrite(blocks: Blocks): Result<object | null, string> {
   if (blocks.size > maxBlocks) {
     return err(

@@ -62,8 +62,8 @@ function parseValue(key: string, text: string): Result<unknown, string> {
 type OneMember = { readonly member: string; readonly value: unknown };
 
 /**
- * Changes one member in a list that has one condition or none, and returns the list. Undefined if no member is left. A list with more conditions is
- * an error, because the change does not say which of them it means.
+ * Changes one member of the only condition in a list, and returns the list, or undefined if no member is left. If the list is empty, it gets a
+ * condition. If it has several conditions, the result is an error, because the change does not say which condition it means.
  */
 function inOnlyCondition(clients: Members, list: string, { member, value }: OneMember): Result<unknown, string> {
   const given = clients[list];

@@ -110,18 +110,21 @@ function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake>
     if (pod.gateway) yield* claim("gateway", pod.gateway.url, id, ["gateway", "url"]);
     for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
     for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
-    // Two Pods must not have their blobs in one place. An object's key does not name a repository, so a proof from one Pod would open the other Pod's
-    // blobs.
+    // Two Pods must not have their blobs in one place. A blob's key in a store does not name a repository. So with a proof from one Pod, a client
+    // could get the other Pod's blobs.
     for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
   }
 }
 
-/** Returns the places of a Pod's private blobs, each with the index of its last store. A Pod may have several stores in one place. */
+/**
+ * Returns the places of a Pod's private blobs, each with the index of its store. If several stores of the Pod are in one place, it is the index of
+ * the last.
+ */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(
     blobs.stores.flatMap((store, index) => {
       const place = storePlace(store);
-      // Anyone may read a public store, so a proof from a Pod opens nothing there.
+      // Two Pods may share a public store, because anyone may read all its blobs without a proof.
       return place === null || store.scheme === "public" ? [] : [[place, index]];
     }),
   );

@@ -45,13 +45,13 @@ function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
   const parsed = v.safeParse(kind === "pod" ? podRecord : directoryRecord, json);
-  // JSON leaves out members that are undefined.
+  // `isDeepStrictEqual` takes an undefined member and a missing one for different. JSON leaves both out.
   return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
 
 /**
- * A route is written after its Pod and the Pod's keys, and deleted before them, so that the edge never finds a route whose Pod has no record. The
- * directory record is written after all other records and before the first delete.
+ * An assignment is written after its Pod and the Pod's keys, and deleted before them, so that the edge never finds an assignment whose Pod has no
+ * record. The directory record is written after all other records and before the first delete.
  */
 const writeOrder: readonly RecordKind[] = ["pod", "key", "cell", "blocks", "route", "directory"];
 const deleteOrder: readonly RecordKind[] = ["route", "blocks", "cell", "key", "pod", "directory"];

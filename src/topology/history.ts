@@ -20,7 +20,7 @@ const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
 export type Former = ReadonlyMap<string, string | null>;
 
-/** A value in KV has at most 25 MiB. A character takes at most three bytes in JSON's UTF-8, or six as an escape. */
+/** A value in KV has at most 25 MiB. A character takes at most six bytes, as an escape in JSON, so this many characters take at most 24 MB. */
 const maxChunkCharacters = 4_000_000;
 
 /** The KV entries of all chunks, in their order. */

@@ -6,7 +6,7 @@ export type Path = readonly (string | number)[];
 /** A mistake in a topology, at a member's value or at its name. `text` quotes the value if it may be shown. */
 export type Mistake = { readonly path: Path; readonly at: "name" | "value"; readonly text: string };
 
-/** Both are counted from 1. */
+/** A place in a file. The first line is 1, and the first column is 1. */
 export type Position = { readonly line: number; readonly column: number };
 
 /** A mistake for the operator: `topology.yaml:12:5: pods.pod-a.registry: "…" …; want …`. */
@@ -43,8 +43,8 @@ export function quote(value: unknown, path: Path): string {
 type Issue = v.BaseIssue<unknown>;
 
 /**
- * Describes valibot's issue in words for the operator. If a value fits none of several alternatives, the text is about the alternative that got
- * furthest.
+ * Describes valibot's issue in words for the operator. A value may be allowed in several forms. If it fits none of them, the text is about the form
+ * whose mistake is deepest inside the value.
  */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);
@@ -108,7 +108,7 @@ const wantedByType: Readonly<Record<string, string>> = {
   non_empty: "text that is not empty",
 };
 
-/** Valibot's own names of types, in the text about a value that fits none of several types. */
+/** The operator's words for types, by the names that valibot uses where it lists several types. */
 const wantedByName: Readonly<Record<string, string>> = { string: "text", Object: "a mapping", Array: "a list" };
 
 function wantedBy(issue: Issue): string {

@@ -41,22 +41,21 @@ export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "crede
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * Written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. It also has the
-   * new depth if that is larger, because the edge looks up longer prefixes only once this record allows them. Null if there is nothing to add.
+   * This text is written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. If
+   * the new depth is larger, this text has it, because the edge looks up longer prefixes only once the directory record allows them. Null if there is
+   * nothing to add.
    */
   readonly widened: string | null;
   /**
-   * Written after the assignments and before the deletes, because the default may change only then. It has every change except a smaller `depth` (how
-   * many components of a name are looked up), because longer prefixes must be found until they are deleted. Only the text that is written after the
-   * deletes has the smaller depth. Null if nothing changes.
+   * This text is written after the assignments and before the deletes. It changes the default at this moment, because a group must always have a Pod:
+   * it first gets an assignment, then the default changes, then assignments are deleted. The text has all other changes too, except a smaller `depth`
+   * (how many components of a name are looked up). The edge must find longer prefixes until they are deleted, so the depth gets smaller only after
+   * the deletes. Null if nothing changes.
    */
   readonly settled: string | null;
 };
 
-/**
- * Both texts keep the revision and time of `from`. A directory record with the new revision would say that the write is complete, and it is not
- * complete yet.
- */
+/** Returns both texts. They keep the revision and time of `from`, because a new revision would say that the write is complete. */
 export function directorySteps(from: DirectoryRecord | null, to: DirectoryContent): DirectorySteps {
   const stamp = { v: 1, revision: from?.revision ?? 0, appliedAt: from?.appliedAt, appliedBy: from?.appliedBy };
   const textOf = (content: DirectoryContent) => JSON.stringify({ ...stamp, ...contentOf(content) });

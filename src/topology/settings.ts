@@ -61,7 +61,7 @@ export function whyLockedOut(clients: ClientRules | undefined): string | null {
 }
 
 const everyAddress = rangesOf(["0.0.0.0/0", "::/0"]);
-/** RFC 1918, RFC 4193, and the addresses of a link and of the machine itself. */
+/** These are the addresses of RFC 1918 and RFC 4193, those of a single link (link-local), and those of the machine itself (loopback). */
 const privateAddresses = rangesOf([
   ...["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"],
   ...["fc00::/7", "fe80::/10", "::1/128"],
@@ -83,7 +83,7 @@ const membersOf = (when: When): readonly string[] =>
 
 /**
  * Joins all conditions that have only `cidrs` into one condition, and likewise those that have only `continents`, only `countries` or only `asns`.
- * The reason is that two conditions may each have half of all addresses, and only together have all.
+ * Two conditions may each have half of all addresses. Only the joined condition then shows that they have all.
  */
 function joined(list: readonly When[]): readonly When[] {
   const single = Map.groupBy(list, (when) => membersOf(when).join());

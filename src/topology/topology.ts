@@ -70,8 +70,8 @@ export type Rules = {
 /** The limit for Pods: an isolate of the Worker remembers this many, and one record lists all of them. */
 export const maxPods = 500;
 /**
- * The limit for the stores of all Pods and the clients of all groups together. An isolate of the Worker keeps every CIDR in memory, at 130 bytes
- * each. With this limit a record also stays far below KV's 25 MiB.
+ * The limit for CIDRs in the stores of all Pods and the client rules of all groups, counted together. An isolate of the Worker keeps every CIDR in
+ * memory, at 130 bytes each. With this limit a record also stays far below KV's 25 MiB.
  */
 export const maxCidrs = 30_000;
 

@@ -30,7 +30,7 @@ export function parseYaml(text: string): Result<Yaml, readonly YamlMistake[]> {
   };
   const document = parseDocument(text, {
     lineCounter: lines,
-    // The parser's own messages quote the line, which may contain a secret.
+    // With pretty errors, the parser's messages would quote the line, which may contain a secret.
     prettyErrors: false,
     // The parser's own check compares every pair of names, but `plainOf` needs only one look-up for each name.
     uniqueKeys: false,

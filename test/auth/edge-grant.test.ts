@@ -15,7 +15,10 @@ const grant = { pod: podA, repositories: ["acme/app", "acme/other"], endsAt };
 const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
   openEdgeGrant(sealed, pod, { edgeKeys, now: at });
 
-/** The characters of base64url. Some bits of a segment's last character do not count, but its first bit always does. */
+/**
+ * The characters of base64url in the order of their values. The test changes the highest bit of a character, because the lowest bits of a segment's
+ * last character may be unused.
+ */
 const alphabet = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 
 describe("grant of the edge's own", () => {
@@ -42,7 +45,10 @@ describe("grant of the edge's own", () => {
   });
 
   const claims = { repositories: grant.repositories, aud: podA, exp: endsAt.getTime() / 1000 };
-  /** By the same bytes, derived by another implementation. */
+  /**
+   * Seals a payload as the edge does, with a key that Node's `hkdfSync` derives from the same secret. So a test can change one claim, one header or
+   * the key's label.
+   */
   const sealed = (payload: object, header: { alg: string; enc: string } = dir, label = "edge-grant") =>
     new EncryptJWT({ ...payload }).setProtectedHeader(header).encrypt(rawKey(label));
   const rawKey = (label: string) => new Uint8Array(hkdfSync("sha256", live, "", label, 32));
@@ -89,7 +95,7 @@ describe("grant of the edge's own", () => {
       `pods.v1.pod-a/edge.${text.replace("..", `.${"e".repeat(32 * 1024)}.`)}`,
     ];
     expect(malformed.map(parts)).toEqual(malformed.map(() => "malformed"));
-    // Its first segment is not JSON in base64url, so it is no one's token.
+    // A part with three segments is read as a Pod's JWT. No Pod accepts this one, because its first segment, `edge`, is not a JWT's header.
     expect(parts(`pods.v1.pod-a/edge.eyJi.c2ln`)).toEqual([{ kind: "pod", pod: podA, jwt: "edge.eyJi.c2ln" }]);
   });
 });

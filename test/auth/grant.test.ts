@@ -22,7 +22,7 @@ beforeEach(async () => {
   isolate = startIsolate(kv.kv);
 });
 
-/** Writes what an apply writes: the Pod's record, and one for each of its keys. */
+/** Writes what `podctl apply` writes for a Pod: its record, and one record for each of its keys. */
 async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Promise<void> {
   const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth` };
   const checks = { issuer: `${id}-issuer`, audience: `${id}-registry`, keys };
@@ -44,7 +44,7 @@ const ports = () => ({
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
-/** One word for what the token gets at its name, and one for what it gets where no name is asked for. */
+/** Gives two words: the result of `grantFor` for a pull at this Pod, and the result of `identify` for a request that names no repository. */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
   if (!token.ok) return ["malformed"];
@@ -89,7 +89,7 @@ describe("key rotation", () => {
     ]);
     await putPod("pod-a", [next.publicJwk]);
     await kv.kv.delete(`key/${forge.ofA.publicJwk.kid}`);
-    // After 20 s, a request reads the record again behind itself.
+    // After 20 s, a request makes the isolate read the record again. We stay below 20 s, so that the isolate still uses its old copy.
     isolate.nowMs += 19_000;
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["granted", "granted"]);
     isolate.nowMs += 12_000;
@@ -145,7 +145,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The part's own Pod may know the key. If it does not, it answers `invalid_token` too.
+    // The edge does not know the key. The Pod that the part names may know it, so the edge lets this Pod decide. If this Pod does not know the key
+    // either, it answers `invalid_token` too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });
@@ -160,7 +161,7 @@ describe("made-up keys and Pods", () => {
       await verdicts(jwt);
       await verdicts(`pods.v1.pod-a/${jwt}~pod-x${index}/${jwt}`);
     }
-    // 50 are for strangers, and a good token needs a few.
+    // Made-up keys and Pods may cost 50 reads together, and the good token costs a few more.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(55);
     expect(await verdicts(good)).toEqual(["granted", "granted"]);
   });

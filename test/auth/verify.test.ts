@@ -112,7 +112,7 @@ test("an entry of access without actions grants nothing, as registries read it",
   });
 });
 
-/** What is in use after a garbage collection. */
+/** Collects the garbage first, so that only memory that is in use counts. */
 function heapBytes(): number {
   setFlagsFromString("--expose-gc");
   (runInNewContext("gc") as () => void)();
@@ -134,7 +134,7 @@ describe("remembered token", () => {
   test("it is forgotten when 2,000 others have come after it, and no sooner", async () => {
     const fast = await generateKeyPair("ES256");
     const known = podWith({ ...(await exportJWK(fast.publicKey)), kid, alg: "ES256" });
-    /** Without the Pod's keys, only a remembered token can be verified. */
+    /** Takes the Pod's keys away for one call, because without them only a remembered token can be verified. */
     const kindWithoutKeys = async (jwt: string) => {
       const held = (known.keys as unknown[]).splice(0);
       const kind = await kindOf(jwt, now, known);

@@ -14,7 +14,7 @@ export async function writeBenchTopology(dir: string, count: number): Promise<st
   return path;
 }
 
-/** Names like those of a large company's groups, in no order, some 1,000 lines at once. */
+/** Gives lines with names like those of a large company's groups, in no order, about 1,000 lines at a time. */
 function* linesOf(count: number): Generator<string> {
   let lines = "";
   for (let index = 0; index < count; index += 1) {

@@ -1,10 +1,10 @@
 /**
- * The least that a Worker can do in the edge's place: it answers every request with one 307, or passes it to one Pod. It writes a line as the edge
- * does. The bench puts these constants before it.
+ * The smallest Worker that could take the edge's place. It answers every request with the same 307, or passes it to one Pod, and logs a line as the
+ * edge does. The bench writes the constants `LINE`, `HEADERS` and `POD` in front of this code.
  */
 declare const LINE: object;
 declare const HEADERS: Record<string, string>;
-/** Null: this one redirects. */
+/** Null if this Worker redirects. */
 declare const POD: string | null;
 
 export default {

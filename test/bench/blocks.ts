@@ -1,4 +1,4 @@
-/** What it adds to a redirect when ten thousand prefixes and digests are blocked, none of which is asked for. */
+/** How much a redirect costs more if ten thousand prefixes and digests are blocked, none of which the request names. */
 import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import type { Teardown } from "../../src/local/teardown.ts";
@@ -15,7 +15,7 @@ const blocks = 10_000;
 const repository = "acme/private";
 const resolvesOfRound = 20_000;
 
-/** Blocks are of a whole directory, so each case has a stack of its own. */
+/** Blocks apply to a whole directory, so each case has a stack of its own. */
 export const benchBlocks = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const load = new Load();
@@ -46,7 +46,7 @@ async function startEdge(teardown: Teardown, dir: string, record: string | null)
   return { pid: stack.workerdPid(), target };
 }
 
-/** Every other one is a digest. The names are longer than those that are asked for. */
+/** Every second block is a digest. The blocked names are longer than the name that is asked for. */
 function manyBlocks(): string {
   const entries = Array.from({ length: blocks }, (_, index) => {
     const blocked = index % 2 === 0 ? `acme/team-${index}/leaked` : `sha256:${String(index).padStart(64, "0")}`;
@@ -55,7 +55,7 @@ function manyBlocks(): string {
   return JSON.stringify({ v: 1, revision: 1, blocks: Object.fromEntries(entries) });
 }
 
-/** Only the look-up of the name's Pod, in this process and from a KV in memory. */
+/** Measures only the look-up of a name's Pod, in this process and with a KV in memory. Returns µs for each look-up. */
 async function resolveInRounds(rounds: number): Promise<Readonly<Record<"with" | "without", readonly number[]>>> {
   const services = {
     registry: "https://a.test",
@@ -72,7 +72,7 @@ async function resolveInRounds(rounds: number): Promise<Readonly<Record<"with" |
   const without = warmIsolate(new Map(records));
   const withBlocks = warmIsolate(new Map([...records, ["blocks", manyBlocks()]]));
   const us = { with: [] as number[], without: [] as number[] };
-  // The first round is for V8 to compile.
+  // The first round is not counted, because V8 compiles the code during it.
   for (let round = 0; round <= rounds; round += 1) {
     const measured = { without: await without(), with: await withBlocks() };
     if (round === 0) continue;

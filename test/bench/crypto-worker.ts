@@ -5,9 +5,9 @@ import { createIsolate } from "../../src/isolate.ts";
 import { parseSecret, type SigningStore, signerOf } from "../../src/signers/index.ts";
 import { signingWindow } from "../../src/signers/window.ts";
 
-/** Signs URLs of as many objects of a store. `secret` is what would be sealed for it. */
+/** Signs the URLs of `count` objects of a store. `secret` is the store's secret, which the directory would hold sealed. */
 export type SignPart = { readonly part: "sign"; readonly store: SigningStore; readonly secret: object | null };
-/** `cold`: each time the token is new to the isolate, which knows the key. `warm`: it has verified the token before. */
+/** With `cold`, the isolate knows the key, but each time the token is new to it. With `warm`, the isolate has verified the token before. */
 export type VerifyPart = {
   readonly part: "verify";
   readonly memory: "cold" | "warm";

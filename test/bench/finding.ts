@@ -1,12 +1,12 @@
 /** One measured figure. Its name says what it counts and in which unit. */
 export type Finding = {
   readonly name: string;
-  /** How many of what the name says it was measured with, where that varies. */
+  /** How many Pods, assignments or requests the figure was measured with, if that number varies. The name says which. */
   readonly size: number | null;
   readonly value: number;
-  /** What it must not exceed; null where none is promised. */
+  /** The promised upper limit of the value; null if none is promised. */
   readonly bound: number | null;
-  /** Ratios and counts mean the same on every machine, so the short form compares them with the stored ones. Times and bytes do not. */
+  /** True for ratios and counts, which mean the same on every machine. Only these are compared with the stored figures. */
   readonly portable?: true;
 };
 
@@ -27,7 +27,6 @@ export const amount = (name: string, value: number, bound: number | null = null)
   bound,
 });
 
-/** What can be compared with another machine comes first. */
 export const ratiosFirst = (findings: readonly Finding[]): readonly Finding[] => [
   ...findings.filter(({ portable }) => portable === true),
   ...findings.filter(({ portable }) => portable !== true),

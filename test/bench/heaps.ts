@@ -1,7 +1,7 @@
 /** The heaps of workerd's Workers, by its inspector (Chrome DevTools Protocol, domains `HeapProfiler` and `Runtime`). */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** A Worker collects its garbage when it next runs, and a Worker that has nothing to do never answers. */
+/** The longest time that we wait for a collection. A Worker collects its garbage only when it runs, so an idle Worker never answers. */
 const mostMsOfCollection = 10_000;
 /** Miniflare calls the edge's Worker by the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";

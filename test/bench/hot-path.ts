@@ -1,4 +1,4 @@
-/** What a request costs that needs no look-up, next to the least that a Worker can do in its place. */
+/** What a request that needs no look-up costs, compared with a bare Worker that gives the same answer. */
 import type { Stack } from "../../src/local/stack.ts";
 import type { Teardown } from "../../src/local/teardown.ts";
 import { createClient, layersOf } from "../support/client.ts";
@@ -32,7 +32,7 @@ export const benchHotPath = (rounds: Rounds): Promise<readonly Finding[]> =>
 
 type Targets = Readonly<Record<"redirect" | "forward" | "challenge", Target>>;
 
-/** Requests whose answers rest on what the isolate remembers, because each was made once before. */
+/** Requests for which the isolate remembers all that it needs, because the manifest and the blob were asked for before. */
 async function warmTargets(stack: Stack, { bundle }: LongToken): Promise<Targets> {
   const [layer] = await layersOf(stack, repository);
   const blob = `/v2/${repository}/blobs/${layer?.digest ?? ""}`;
@@ -59,7 +59,7 @@ async function subjectsOf(
   };
   const bareRedirect = await bareWorker(redirect, null);
   const bareProxy = await bareWorker(forward, stack.pods["pod-a"].registry.url);
-  // The Pod's own token, as a proxy without bundles would pass it on.
+  // The bare proxy gets the Pod's own token, because it cannot take a token out of a bundle.
   const podHeaders = { ...forward.headers, Authorization: `Bearer ${token.jwt}` };
   const at = (target: Target, url: string): Target => ({ ...target, url: url + new URL(target.url).pathname });
   const load = new Load();
@@ -77,7 +77,7 @@ async function subjectsOf(
   };
 }
 
-/** What the edge answers and logs, for the bare Worker to answer and log the same. */
+/** Returns the headers and the log line of the edge's answer, so that the bare Worker can give the same ones. */
 async function answerOf(stack: Stack, { url, headers }: Target) {
   await stack.edgeSettled();
   stack.clearSeen();

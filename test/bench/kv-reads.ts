@@ -5,7 +5,7 @@ import { type Finding, portable } from "./finding.ts";
 import { blobsOfImage, blobUrl, type Image, pull, pullManifest, requestsOfPull, requestToken } from "./pull.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
-/** The price goes by this figure, because KV is billed by keys. */
+/** The name of the finding from which the price is computed, because KV is billed by keys. */
 export const keysPerRequest = "KV keys per request, the same pulls";
 
 /** All images are of one group, and no two share a blob. */
@@ -15,7 +15,7 @@ export const benchKvReads = ({ pulls }: { readonly pulls: number }): Promise<rea
     const images = await pushImages(stack, pulls + 3);
     const [first, known, unseen, ...others] = images;
     if (first === undefined || known === undefined || unseen === undefined) throw new Error("want more images");
-    // The push has made the isolate learn all of it.
+    // The isolate has learned these images from the pushes, so we start a new one.
     await stack.restartEdge();
     await pull(first);
     const readsDuring = (act: () => Promise<void>) => countReads(stack, act);

@@ -1,4 +1,6 @@
-/** A Worker that only reads: as many new keys by one bulk read as its path says, and nothing for 0. The bench subtracts what local KV costs by it. */
+/**
+ * A Worker that only reads as many new keys as its path says, by one bulk read. The bench measures with it what local KV costs, and subtracts that.
+ */
 type Kv = { get(keys: string[], options: { type: "text"; cacheTtl: number }): Promise<Map<string, string | null>> };
 
 export default {

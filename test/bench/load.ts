@@ -4,7 +4,7 @@ import http from "node:http";
 export type Target = {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
-  /** Any other answer ends the run, because it would cost another time. */
+  /** The status that each answer must have. Any other status ends the run, because the run would then measure another kind of answer. */
   readonly status: number;
 };
 

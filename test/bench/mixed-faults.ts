@@ -6,7 +6,10 @@ import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
 
 const beginsAfterMs = 20_000;
 const endsAfterMs = 40_000;
-/** A Pod that is back is found by a probe, and an answer that was under way may be late by a deadline. */
+/**
+ * Until this moment of the minute, requests may still fail. The edge has to find by a probe that the Pod is back, and an old request may end only at
+ * its deadline.
+ */
 const settlesAfterMs = 55_000;
 
 type Planned = { readonly name: string; set(isOn: boolean): Promise<void> };
@@ -36,9 +39,9 @@ function faultsOf(stack: Stack): readonly Planned[] {
 }
 
 export type Faults = {
-  /** Begins and ends what is due at this time since the start. */
+  /** Begins or ends the fault that is due `ms` after the start. */
   advance(ms: number): Promise<void>;
-  /** What fails now, or failed until a moment ago. */
+  /** The name of the fault that is on, or whose effects may not be over yet. Null if there is none. */
   current(): string | null;
   end(): Promise<void>;
 };

@@ -1,6 +1,7 @@
 /**
- * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused while something else fails in each minute. Each answer is compared with
- * the truth. It prints the wrong answers, the failures by kind, and workerd's memory by minute, and exits with 1 if an answer was wrong or the memory grew.
+ * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused while something else fails in each minute. Each answer is compared
+ * with the truth. Prints the wrong answers, the failures by kind, and workerd's memory by minute. Exits with 1 if an answer was wrong or the memory
+ * grew.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseArgs } from "node:util";
@@ -27,14 +28,17 @@ const [minutes, perSecond, images] = [values.minutes, values["per-second"], valu
 const warmMinutes = 5;
 /** The bound of all caches in `src/isolate.ts`. */
 const mostBytesOfHeap = 64e6;
-/** A client that finds no free connection is not counted as the edge's failure. */
+/**
+ * While this many requests are under way, we send no new one. A new one would wait for a free connection, and its wait would count as the edge's
+ * failure.
+ */
 const mostAtOnce = 200;
 
 type Memory = { readonly before: number; readonly after: number; readonly edgeHeap: number };
 
 /**
- * Measures workerd before and after a collection of garbage. V8 collects the whole heap of a Worker only when that heap is large, so without a collection
- * workerd, which here runs the edge and all that Miniflare simulates, grows by some 80 MB a minute at first, and all of that is garbage.
+ * Measures workerd's memory before and after we collect its garbage. V8 collects a Worker's whole heap only when the heap is large. Without our
+ * collection, workerd, with all that Miniflare simulates in it, grows by some 80 MB of garbage a minute at first.
  */
 async function measure(stack: BenchStack): Promise<Memory> {
   const before = await residentBytes(stack.workerdPid());

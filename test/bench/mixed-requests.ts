@@ -1,11 +1,14 @@
-/** One request of the mixed load: 90 % reads, 16 % without a token and 2 % for what is not there; the rest asks for tokens and pushes. */
+/**
+ * Sends one request of the mixed load. Of 100 requests, 90 are reads: 16 of these have no token, and 2 ask for what is not there. The others ask for
+ * tokens and push.
+ */
 import { createHash, randomInt } from "node:crypto";
 import { createClient } from "../support/client.ts";
 import { putManifest } from "../support/image.ts";
 import type { Image } from "./mixed-truth.ts";
 import type { BenchStack } from "./stage.ts";
 
-/** `failed`: an error that says so, which is right only while something fails. */
+/** `failed` is an answer that honestly reports an error. It is right only while a fault is on. */
 export type Outcome = {
   readonly kind: string;
   readonly result: "right" | "stale" | "failed" | "wrong";
@@ -52,7 +55,7 @@ function chooseKind(dice: number): (typeof kinds)[number] {
   throw new Error("the shares have no sum of 100");
 }
 
-/** The hottest 1 % get half of the requests. */
+/** The hottest 1 % of the images get half of the requests. */
 function chooseImage(images: readonly Image[]): Image {
   const hot = Math.max(1, Math.round(images.length / 100));
   const image = images[randomInt(2) === 0 ? randomInt(hot) : randomInt(images.length)];
@@ -63,7 +66,7 @@ function chooseImage(images: readonly Image[]): Image {
 const get = (stack: BenchStack, { repository, token }: Image, path: string, method = "GET") =>
   createClient(stack.edge).get(`/v2/${repository}/${path}`, token, { method });
 
-/** The edge and the Pods say by these that they cannot answer now. */
+/** Judges an answer of 500 or more, by which the edge or a Pod says that it cannot answer now. Null for any other answer. */
 async function failure(answer: Response): Promise<Judged | null> {
   if (answer.status < 500) return null;
   await answer.body?.cancel();
@@ -101,7 +104,7 @@ async function askManifest(
   return judge(answer, answer.status === 200 && isText && isDigest, "is not the manifest");
 }
 
-/** The tag may be moved while it is asked for. */
+/** A push may change the tag between the request and its answer. So every text that the tag had in this time is right. */
 async function askMoving(stack: BenchStack, image: Image): Promise<Judged> {
   const askedMs = performance.now();
   const answer = await get(stack, image, "manifests/moving");

@@ -6,12 +6,12 @@ import type { BenchStack } from "./stage.ts";
 
 type Span = { readonly text: string | null; readonly fromMs: number; toMs: number };
 
-/** A tag that is pushed again and again, by one push at a time. Null: it is not there. */
+/** A tag that is pushed again and again, by one push at a time. It remembers which text it had when; null means that there was no tag. */
 export class MovingTag {
   #spans: Span[] = [{ text: null, fromMs: 0, toMs: Number.POSITIVE_INFINITY }];
   #isPushed = false;
 
-  /** Pushes this text by `work`, which gives whether it was done for sure. After any other end the tag may be this text or what it was. */
+  /** Pushes this text by `work`, which returns true only if the push surely succeeded. Otherwise the tag may have the new text or the old one. */
   async push(text: string, work: () => Promise<boolean>): Promise<void> {
     if (this.#isPushed) return;
     this.#isPushed = true;
@@ -24,7 +24,7 @@ export class MovingTag {
     }
   }
 
-  /** Whether it may have been this between these times. */
+  /** Whether the tag may have had this text at some moment between these times. */
   wasIn(text: string | null, { askedMs, gotMs }: { readonly askedMs: number; readonly gotMs: number }): boolean {
     return this.#spans.some((span) => span.text === text && span.fromMs <= gotMs && span.toMs >= askedMs);
   }
@@ -32,7 +32,7 @@ export class MovingTag {
   #end(newest: Span): void {
     const nowMs = performance.now();
     for (const span of this.#spans) if (span !== newest) span.toMs = Math.min(span.toMs, nowMs);
-    // No request takes longer than a write's deadline.
+    // We forget values that ended long ago, because no request takes longer than a write's deadline.
     this.#spans = this.#spans.filter(({ toMs }) => toMs > nowMs - mostMsOfRequest);
   }
 }
@@ -44,7 +44,7 @@ export type Image = {
   readonly digest: string;
   readonly text: string;
   readonly blob: string;
-  /** For pulls, and longer than the load. */
+  /** A token that allows pulls and lives longer than the load. */
   readonly token: string;
   /** What the tag `moving` was, and when. */
   readonly moving: MovingTag;

@@ -35,6 +35,6 @@ function table(findings: readonly Finding[]): string {
   return ["| figure | measured | goal |", "|---|---:|---:|", ...rows].join("\n");
 }
 
-/** Three digits are as much as two runs have in common. */
+/** We show three digits, because two runs agree in no more. */
 const format = (value: number): string =>
   value >= 100 ? Math.round(value).toLocaleString("en-US") : String(Number(value.toPrecision(3)));

@@ -21,7 +21,7 @@ export type Part = {
   readonly short: (() => Promise<readonly Finding[]>) | null;
 };
 
-/** The same in both forms, because a Worker is faster after each further thousand requests. */
+/** The full and the short form have the same warm-up, because a Worker gets faster with each thousand requests. */
 const warmUp = 3_000;
 
 export const parts: readonly Part[] = [

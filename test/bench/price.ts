@@ -41,7 +41,7 @@ export const benchPrice = async (soFar: readonly Finding[]): Promise<readonly Fi
   ];
 };
 
-/** Per request of pulls with a fresh token each, by an edge that logs as `[env.production]` says. */
+/** Measures pulls with a fresh token each, by an edge that logs as `[env.production]` says. The figures are per request. */
 const measureMix = (): Promise<{ readonly cpuMs: number; readonly logLines: number }> =>
   withTeardown(async (teardown, dir) => {
     const { logSample, linesOfPlatform, headSamplingRate } = logSettings();

@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** The goal is for this delay. */
+/** `maxRatio` is the goal for this delay. */
 const goalMs = 40;
 const maxRatio = 0.35;
 
@@ -36,7 +36,7 @@ export const benchPullTimes = ({ delaysMs, rounds }: Options): Promise<readonly 
     return [...findings, portable("requests to the registry of a warm pull", asked, 1)];
   });
 
-/** Each request to the Pod's registry and token service takes this much longer, from the edge as from a client. The storage is near. */
+/** Delays each request to the Pod's registry and token service, whether it comes from the edge or from a client. The storage is not delayed. */
 async function delayPod(stack: Stack, ms: number): Promise<void> {
   for (const service of ["registry", "token"] as const) await stack.setFault("pod-a", service, { mode: "delay", ms });
 }
@@ -47,7 +47,7 @@ async function pullInTurns(images: { readonly edge: Image; readonly pod: Image }
     for (const name of ["edge", "pod"] as const) {
       const startedAt = performance.now();
       await pull(images[name]);
-      // The first pull of each makes what is warm in the others.
+      // The first pull of each is not counted, because it fills the caches for the later ones.
       if (round > 0) ms[name].push(performance.now() - startedAt);
     }
   }

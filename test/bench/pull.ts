@@ -8,7 +8,7 @@ export type Image = { readonly origin: string; readonly repository: string };
 const blobsAtOnce = 3;
 /** An image of the bench has a config and nine layers. */
 export const blobsOfImage = 10;
-/** The 401, the token, the tag's digest, the manifest and the blobs, at the registry that a pull begins with. */
+/** The 401, the token, the tag's digest, the manifest and the blobs. Requests to the storage are not counted. */
 export const requestsOfPull = 4 + blobsOfImage;
 
 /** The whole pull, down to the last byte from the storage. */
@@ -42,7 +42,7 @@ export async function pullManifest({ origin, repository }: Image, token: string)
 }
 type Descriptor = { readonly digest: string };
 
-/** By the redirect to the storage, which gets no token. */
+/** Follows the redirect to the storage without the token. */
 async function pullBlob(image: Image, blob: { readonly digest: string; readonly token: string }): Promise<void> {
   const stored = await expectStatus(200, fetch(await blobUrl(image, blob)));
   await stored.arrayBuffer();

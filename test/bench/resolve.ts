@@ -11,7 +11,10 @@ import { type Finding, portable } from "./finding.ts";
 import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
-/** A fresh isolate resolves as many names as the smallest directory has, so that each read is of keys that it has not seen. */
+/**
+ * How many names each fresh isolate resolves. The smallest directory has this many assignments, so each name is of another assignment, and each read
+ * is of new keys.
+ */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;
 
@@ -52,10 +55,16 @@ async function loadBenchTopology(dir: string, size: number): Promise<Topology> {
   return topology.value;
 }
 
-/** Resolves a repository of each of a hundred assignments, which are spread over all of them. Gives the time in ms that it took, less the KV's. */
+/**
+ * Resolves one repository for each of a hundred assignments, which are spread over the whole directory. Returns the time in ms, without the KV's own
+ * time.
+ */
 type ResolveNames = () => Promise<number>;
 
-/** The KV is in memory. Its own time is not counted, because a Map of a million keys is slower than a small one, and a Worker's KV is elsewhere. */
+/**
+ * The KV is in memory. Its own time is not counted, because a Map with a million keys is slower than a small one, and a Worker's KV is not in its
+ * process.
+ */
 function benchDirectory(topology: Topology): ResolveNames {
   const records = wantedRecords(topology);
   const stamp = { revision: 1, appliedAt: new Date() };

@@ -17,7 +17,7 @@ export type Machine = {
 
 export type Results = {
   readonly at: string;
-  /** Before the first figure was measured. */
+  /** The machine before the first figure was measured. */
   readonly machine: Machine;
   readonly loadAfter: number;
   readonly findings: readonly Finding[];

@@ -3,14 +3,14 @@ import { cpuUs } from "./process.ts";
 
 export type Subject = {
   readonly pid: number;
-  /** Does what is measured this many times. */
+  /** Does the measured work `count` times. */
   readonly run: (count: number) => Promise<void>;
 };
 
-/** V8 compiles what runs often, so that a short run and a long one agree only after the same warm-up. */
+/** V8 compiles code that runs often. So a short run and a long run agree only after the same warm-up. */
 export type Rounds = { readonly warmUp: number; readonly rounds: number; readonly count: number };
 
-/** Measures, for each subject and round, the CPU time in µs that the subject's process needs for each time that it runs. */
+/** Measures, for each subject and round, the CPU time in µs that the subject's process needs to do the work once. */
 export async function measureRounds<Name extends string>(
   subjects: Readonly<Record<Name, Subject>>,
   { warmUp, rounds, count }: Rounds,
@@ -36,7 +36,7 @@ export function median(values: readonly number[]): number {
   return ((sorted[Math.floor(middle)] ?? Number.NaN) + (sorted[Math.ceil(middle) - 1] ?? Number.NaN)) / 2;
 }
 
-/** The median of the ratios of each round, because both of a round met the same machine. */
+/** Both values of a round were measured on an equally busy machine. So we take the ratio in each round, and then the median of the ratios. */
 export const medianRatio = (values: readonly number[], bases: readonly number[]): number =>
   median(values.map((value, round) => value / (bases[round] ?? Number.NaN)));
 

@@ -1,4 +1,7 @@
-/** What the figures are measured on: a stack with toy Pods, and bare Workers that are started as its edge is, each in a workerd of its own. */
+/**
+ * Starts what the figures are measured on: a stack with toy Pods, and bare Workers. Each runs in a workerd of its own, which is started in the same
+ * way.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -15,7 +18,7 @@ import { signFor } from "../support/hostile-tokens.ts";
 
 const longTokenSeconds = 24 * 3_600;
 
-/** A folder for one part of the bench, and everything that the part has started. All of it is gone when `use` has ended. */
+/** Gives `use` a folder and a teardown. When `use` has ended, stops everything that was added to the teardown, and removes the folder. */
 export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => Promise<T>): Promise<T> {
   const dir = await mkdtemp(join(tmpdir(), "registry-edge-bench-"));
   const teardown = new Teardown();
@@ -28,10 +31,10 @@ export async function withTeardown<T>(use: (teardown: Teardown, dir: string) => 
 }
 
 export type BenchStack = Stack & {
-  /** A token for a pull that outlives the bench. The Pods' own tokens end after five minutes. */
+  /** Makes a token for pulls that outlives the bench. The Pods' own tokens end after five minutes. */
   longToken(pod: LocalPodId, repository: string): Promise<LongToken>;
 };
-/** What clients show to the edge, and the Pod's own token in it. */
+/** `bundle` is the token that clients send to the edge. It contains `jwt`, the Pod's own token. */
 export type LongToken = { readonly bundle: string; readonly jwt: string };
 
 export async function startBenchStack(
@@ -39,7 +42,7 @@ export async function startBenchStack(
   dir: string,
   options: StackOptions = {},
 ): Promise<BenchStack> {
-  // The keys are extractable, as those that the stack makes itself.
+  // The keys are extractable, as are those that the stack makes itself.
   const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
   const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
   teardown.add(stack);
@@ -57,7 +60,7 @@ export async function startBenchStack(
 
 export type BenchWorker = { readonly url: string; readonly pid: number };
 
-/** A Worker of this folder in a workerd of its own. The `constants` are put before its text. */
+/** Starts a Worker from a file of this folder in a workerd of its own. The `constants` are written in front of its code. */
 export async function startBenchWorker(
   teardown: Teardown,
   dir: string,

@@ -1,4 +1,4 @@
-/** What it adds to a redirect when a store is only for clients of ten thousand blocks of addresses. */
+/** How much a redirect costs more if the store is only for clients from ten thousand blocks of addresses. */
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { layersOf } from "../support/client.ts";
 import { amount, type Finding, portable } from "./finding.ts";
@@ -7,11 +7,11 @@ import { measureRounds, medianDifference, medianRatio, type Rounds } from "./rou
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const blocks = 10_000;
-/** Documentation addresses (RFC 5737), so none of the other blocks has it. */
+/** A documentation address (RFC 5737), so none of the other blocks contains it. */
 const client = "203.0.113.9";
 const clientBlock = "203.0.113.0/24";
 
-/** pod-b's store has the condition, and pod-a's has none. Both Pods are of one edge, in one process. */
+/** pod-b's store has the condition, and pod-a's has none. Both Pods belong to one edge in one process. */
 export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const condition = `when: { cidrs: [${manyBlocks().join(", ")}] }`;
@@ -40,7 +40,10 @@ export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
     ];
   });
 
-/** A cloud's list has blocks of both families in no order. The client's own comes last, where a linear search finds it last. */
+/**
+ * Like a cloud's list, this one has IPv4 and IPv6 blocks in no order. The client's own block comes last, because a linear search needs longest for
+ * it.
+ */
 function manyBlocks(): readonly string[] {
   const others = Array.from({ length: blocks - 1 }, (_, index) => {
     const mixed = Math.imul(index, 0x9e3779b1) >>> 8;

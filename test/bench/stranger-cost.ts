@@ -1,7 +1,7 @@
 /**
- * What a stranger's request costs the edge: CPU of workerd, and keys of KV, for every request that anyone can send and that looks dear. CPU is compared with
- * that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs in workerd too, and a Worker's KV is elsewhere, so what a Worker
- * pays that only reads as many keys is subtracted.
+ * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. The CPU time is compared
+ * with that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV runs inside workerd, but a Worker's KV does not. So
+ * we subtract the CPU time of a Worker that only reads the same number of keys.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -15,15 +15,18 @@ import { amount, type Finding, portable } from "./finding.ts";
 import { cpuUs } from "./process.ts";
 import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } from "./stage.ts";
 
-/** No request of up to 16 KB may cost more CPU, and none more keys than one bulk read of KV has. */
+/** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** With its request line, host and token, a request with one part of 16 KB is no longer than this. */
+/** A request that is shorter than this counts as small. This leaves room for one part of 16 KB, and for the request line, the host and the token. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
 const shown = 10;
-/** What seems too dear is measured so many times as often, because V8 compiles what runs often, and neighbours make all of a few rounds dear. */
+/**
+ * If a request seems too dear, it is measured in more rounds, up to this many times the usual number. V8 may not have compiled its code yet, or other
+ * processes may have slowed every round.
+ */
 const patience = 4;
 
 const repository = "acme/private";
@@ -32,7 +35,7 @@ const plain: HostileRequest = {
   ...{ body: "", framing: "none" },
 };
 
-/** `fleets` are numbers of Pods. A figure is the least of the rounds, because neighbours only add to it. */
+/** `fleets` are numbers of Pods. A figure is the smallest of all rounds, because other processes can only make a round dearer. */
 type Options = { readonly fleets: readonly number[]; readonly rounds: number; readonly count: number };
 
 export const benchStrangers = ({ fleets, ...rounds }: Options): Promise<readonly Finding[]> =>
@@ -63,7 +66,8 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
     const request = () => costlyRequests(known)[index]?.[1] ?? plain;
     const cost = { request: what, ...(await measure(stage, request, rounds)) };
     costs.push(cost);
-    // What the last requests took of the strangers' budget must not make the next ones cheap.
+    // Strangers share a budget of KV keys. If these requests have used it up, the edge refuses the next ones, which then seem cheap. So we wait for a
+    // new budget.
     if (cost.keys > fewKeys) await sleep(budgetWindowMs);
   }
   const dearestFirst = costs.toSorted((one, other) => other.cpuMs - one.cpuMs);
@@ -90,7 +94,7 @@ async function benchFleet(stage: Stage, size: number, rounds: Rounds): Promise<r
 
 const cpuOf = ({ cpuMs }: Cost): number => cpuMs;
 
-/** Gives the directory so many Pods, all of them with the key of Pod A, so that a forged token costs the most that it can. */
+/** Fills the directory up to `size` Pods with copies of Pod A. They all have its key, so that a forged token costs as much as possible. */
 async function makeFleet(stack: Stack, size: number): Promise<Known> {
   const pods = ["pod-a", "pod-b", ...Array.from({ length: size - 2 }, (_, index) => `pod-${index}`)];
   const record = (await readStackKv(stack, ["pod/pod-a"])).get("pod/pod-a") ?? "";

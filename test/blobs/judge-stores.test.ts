@@ -23,7 +23,10 @@ const store = (place: string, state: State): Judged => ({
   verdict: state === null ? null : verdict(place, state),
 });
 
-/** One run over these stores, each of which gives its answers in turn. The result has the states after it, and how often each store was asked. */
+/**
+ * Checks these stores once. `answersOf` gives a store's answer to its first, second and each later question. The result has each store's state
+ * afterwards, and how often it was asked.
+ */
 async function run(stores: readonly Judged[], answersOf: (place: string, check: number) => CheckAnswer, own = false) {
   const asked = new Map<string, number>();
   const changes = await contradicted(stores, {

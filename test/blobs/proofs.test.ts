@@ -8,14 +8,13 @@ import { createIsolate } from "../../src/isolate.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** Miniflare's Cache API is workerd's own. */
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
 );
 const caches = (await miniflare.getCaches()) as unknown as CacheApi;
 afterAll(() => miniflare.dispose());
 
-/** Plain workerd, without a cache. */
+/** Without a configured cache, workerd fails each `open` like this. */
 const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
 /** A cache that forgets everything at once. */
 const emptyCache: CacheApi = {
@@ -214,7 +213,7 @@ test("while the cache cannot be read, a HEAD proves a blob, but a manifest does 
   other.proofs.record(asked, at(0));
   const findAll = () => Promise.all([deleted, kept, asked].map((blob) => other.proofs.find(blob)));
   expect(await findAll()).toEqual([null, null, "memory"]);
-  // What the manifest said is compared with the cache when that can be read again.
+  // As soon as the cache can be read again, it shows which of the manifest's blobs were deleted.
   state.mayRead = true;
   expect(await findAll()).toEqual([null, "manifest", "memory"]);
 });

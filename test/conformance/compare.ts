@@ -2,7 +2,10 @@ import type { Report, Row, Status } from "./report.ts";
 
 export type Difference = { readonly name: string; readonly straight: string; readonly edge: string };
 
-/** Results that are not the same both ways. A result that fails both ways must fail by the same HTTP statuses. */
+/**
+ * Returns the results that differ between the direct run and the run through the edge. A result that fails in both must fail with the same HTTP
+ * statuses.
+ */
 export function differences(straight: Report, edge: Report): readonly Difference[] {
   const one = byName(straight.rows);
   const other = byName(edge.rows);
@@ -25,10 +28,7 @@ function byName(rows: readonly Row[]): ReadonlyMap<string, readonly Row[]> {
   return Map.groupBy(rows, ({ name }) => name);
 }
 
-/**
- * The suite walks Go maps, so results of one name come in another order each time. They are compared as sorted
- * labels.
- */
+/** The suite walks Go maps, so results with one name come in another order each time. We compare their labels after sorting them. */
 function differencesOf(name: string, straight: readonly Row[], edge: readonly Row[]): readonly Difference[] {
   const one = straight.map(label).sort();
   const other = edge.map(label).sort();

@@ -35,7 +35,7 @@ export function table(outcomes: readonly Outcome[]): string {
 const figures = ({ Pass, FAIL, Error: errors, Skip, Disabled }: Totals): string =>
   `${Pass}/${FAIL + errors}/${Skip + Disabled}`;
 
-/** What is wrong, one line each. A good edge gives none. */
+/** Returns one line for each thing that is wrong, and none for a good edge. */
 export function faults(outcomes: readonly Outcome[]): readonly string[] {
   return [...outcomes.flatMap(faultsOf), ...toyFaults(outcomes)];
 }

@@ -16,11 +16,11 @@ export const registries: readonly Registry[] = [
 
 type Chosen = {
   readonly registries: readonly Registry[];
-  /** Each Pod has its gateway, so uploads through the edge go on there. */
+  /** If true, each Pod has a gateway, and uploads through the edge go on at the gateway. */
   readonly gateways: boolean;
 };
 
-/** The registries that `--only <id>` leaves, or what is wrong with the arguments. */
+/** Returns the registries that `--only <id>` chooses, or how to call the command if the arguments are wrong. */
 export function chooseRegistries(args: readonly string[]): Chosen | string {
   const usage = `usage: npm run conformance -- [--gateways] [--only ${registries.map(({ id }) => id).join("|")}]`;
   const [flag, id, ...rest] = args.filter((arg) => arg !== "--gateways").flatMap((arg) => arg.split("=", 2));

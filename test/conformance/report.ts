@@ -5,7 +5,7 @@ export type Status = "Pass" | "FAIL" | "Skip" | "Disabled" | "Error" | "Unknown"
 /** One named result. `received` has the HTTP statuses that its complaints name, in their order. */
 export type Row = { readonly name: string; readonly status: Status; readonly received: readonly string[] };
 
-/** The suite counts its checks. A result can have several, and a group has its own. */
+/** How many of the suite's checks ended with each status. A result can have several checks, and a group has checks of its own. */
 export type Totals = Readonly<Record<Exclude<Status, "Unknown">, number>>;
 
 export type Report = { readonly rows: readonly Row[]; readonly totals: Totals };

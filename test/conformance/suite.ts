@@ -12,9 +12,9 @@ type SuiteRun = {
   readonly binary: string;
   /** `http://host:port`. */
   readonly registry: string;
-  /** The suite pushes to two names below it. */
+  /** The suite pushes to two names below this prefix. */
   readonly prefix: string;
-  /** It is emptied first. */
+  /** The folder is emptied first. */
   readonly outputDir: string;
 };
 

@@ -7,7 +7,7 @@ import { type Isolate, startIsolate } from "../support/isolate.ts";
 const services = { registry: "https://a.test", token: "https://a.test/jwt/auth" };
 const stored = new Map<string, unknown>();
 
-/** Workers KV at one location: it gives what it read from the centre, or did not find there, until `cacheTtl` is over. */
+/** Imitates Workers KV at one location. It repeats its first answer for a key until `cacheTtl` is over, also the answer that there is no value. */
 function locationKv(nowMs: () => number): BulkKv {
   const cached = new Map<string, { readonly text: string | null; readonly untilMs: number }>();
   const get = (key: string, ttlMs: number): string | null => {
@@ -34,7 +34,10 @@ async function blockOf(isolate: Isolate, text: string): Promise<string | null> {
   return resolution.value.blocked;
 }
 
-/** How long after the block was written each isolate of a location still serves the name, if isolates read at these moments. */
+/**
+ * Starts an isolate at each of these moments. Each isolate asks for the name every half second. Returns how long after the block was written an
+ * isolate still served the name.
+ */
 async function servedMs(isolatesStartMs: readonly number[], writtenAtMs: number): Promise<number> {
   const startMs = Date.now();
   let nowMs = startMs;

@@ -22,7 +22,7 @@ test("a key is looked up once in an interval, whether it is known or not", async
   for (let request = 0; request < 5; request += 1) {
     expect([await podOfKey(libtrust), await podOfKey(thumbprint(1))]).toEqual(["pod-a", null]);
   }
-  // The third read is of the directory record, which lists no Pod.
+  // There is one read for each key, and one of the directory record. This record lists no Pod, so no Pod's record is read.
   expect(isolate.trace.kvReads).toBe(3);
 });
 
@@ -55,7 +55,7 @@ test("made-up keys and Pods cost a bounded number of reads, while known ones are
     await podOfKey(thumbprint(index + 1_000));
     await isolate.directory().claimedPod(`pod-${index}` as PodId);
   }
-  // Two reads are of the directory record and the listed Pod, and 50 are the budget.
+  // Two reads are for the directory record and for the listed Pod's record. The other 50 are the whole budget for made-up keys and Pods.
   expect(isolate.trace.kvReads).toBe(52);
   expect(await podOfKey(thumbprint(0))).toBe("pod-a");
   await isolate.directory().claimedPod("pod-a" as PodId);
@@ -75,7 +75,7 @@ test("while strangers make up twelve keys a second, the key of a listed Pod is a
   const found: unknown[] = [];
   for (let second = 0; second < 60; second += 1) {
     for (let count = 0; count < 12; count += 1) await podOfKey(thumbprint(second * 12 + count + 10_000));
-    // It is first asked for when the strangers have spent what they may.
+    // After five seconds, the made-up keys have spent the budget. Only then do we ask for the listed Pod's key.
     if (second >= 5) found.push(await podOfKey(thumbprint(7)));
     isolate.nowMs += 1_000;
   }

@@ -30,7 +30,7 @@ const digestOf = (letter: string): Digest => {
 };
 const blockedDigest = digestOf("b");
 
-/** The name's Pod or block, or why the directory cannot tell. */
+/** Gives the id of the name's Pod (null if it has none), the text of its block, or why the directory cannot tell. */
 async function resolve(text: string, digest: Digest | null = null): Promise<string | null> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);

@@ -86,7 +86,7 @@ describe("resolvePod", () => {
     const reads = isolate.trace.kvReads;
     expect([await resolve("acme/other"), await resolve("acme/team/app")]).toEqual(["pod-a", "pod-a"]);
     expect(isolate.trace.kvReads).toBe(reads);
-    // A block may be for a longer prefix than any assignment.
+    // The depth limits only assignments. A block may have a longer prefix, and still costs no read.
     expect([await resolve("acme/bad/app"), isolate.trace.kvReads]).toEqual(["leaked", reads]);
   });
 
@@ -96,7 +96,7 @@ describe("resolvePod", () => {
     isolate.nowMs += 31_000;
     const reads = isolate.trace.kvReads;
     await resolve("acme/app");
-    // The second one is of the Pod's record.
+    // One read is of the directory record, the blocks and the assignments. The second read is of the Pod's record.
     expect(isolate.trace.kvReads - reads).toBe(2);
   });
 

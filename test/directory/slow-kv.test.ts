@@ -51,7 +51,7 @@ const resolveForWrite = (text: string) => resolve(text, { mustBeCurrent: true })
 const expire = () => {
   isolate.nowMs += 31_000;
 };
-/** Waits for the reads that went on behind. */
+/** Waits for the reads that go on in the background after an answer. */
 const readsEnded = () => Promise.all(isolate.reads);
 const patienceMs = 250;
 const atOnceMs = 100;
@@ -74,7 +74,7 @@ describe("name that is in use", () => {
     await resolve("acme/app");
     expect(isolate.trace.kvReads).toBe(reads);
     await assign("acme", "pod-b");
-    // Keys without a value, such as the blocks here, have expired by now. The assignment and the Pod's record have not.
+    // After these 12 s, keys without a value, such as `blocks` here, have expired. The assignment and the Pod's record have not.
     isolate.nowMs += 12_000;
     await resolve("acme/app");
     state = { slowMs: 100 };
@@ -97,7 +97,7 @@ describe("name that is in use", () => {
         expect(told.ms).toBeLessThan(atOnceMs);
         await sleep(patienceMs + 50);
       }
-      // A slow read moves the clock when it ends, and the next test has another clock.
+      // A slow read moves the isolate's clock when it ends. So it must end before the next test starts an isolate with another clock.
       await readsEnded();
     },
     20_000,
@@ -119,7 +119,7 @@ describe("KV that is slow", () => {
       expect(next.pod).toBe("pod-a");
       expect(next.ms).toBeLessThan(atOnceMs);
     }
-    // The Pod's record is read once more, and the other keys are on their way.
+    // Only the Pod's record may be read once more. The reads of the other keys have begun already and go on.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(reads + 1);
     expect(isolate.trace.kvFailure).toBe("KV did not answer within 250 ms");
     await readsEnded();

@@ -33,7 +33,7 @@ describe.each([
     const askAll = () => Promise.all(Array.from({ length: clients }, ask));
 
     it("while the registry is asked: its connections are closed at once", async () => {
-      // The stack's own images came by connections that are idle now.
+      // The stack pushed its own images over connections that are idle now, so we wait until workerd has closed them.
       await expect.poll(open, { timeout: 20_000 }).toBe(0);
       const [registry = 0] = await processIdsNaming(`${program} serve`, stage.dir, "pod-a");
       process.kill(registry, "SIGSTOP");
@@ -52,7 +52,7 @@ describe.each([
         await expect.poll(() => client.received(), { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 200 /);
         client.socket.resetAndDestroy();
       }
-      // workerd closes a connection that nothing has used for 5 s, and looks every 5 s.
+      // Every 5 s, workerd closes the connections that were not used for 5 s.
       await expect.poll(open, { timeout: 20_000 }).toBe(0);
     });
   });

@@ -66,7 +66,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       expect(mounts.length > 0).toBe(mounting.includes(name));
     }
 
-    /** No Pod is asked twice for one request, or for a request that names nothing of it. */
+    /** Expects that one token request asks each Pod at most once, and asks only Pods whose repositories are in its scopes. */
     function expectTokenRequests(): void {
       const asked = stage.stack.edgeSeen().filter(({ endpoint, status }) => endpoint === "token" && status === 200);
       for (const { path, podRequests, pod } of asked) {

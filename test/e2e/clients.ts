@@ -7,9 +7,9 @@ import { toolPath } from "./tools.ts";
 /** Images are written `repository:tag`, without the host. */
 export type RegistryClient = {
   login(password: string): Promise<Ended>;
-  /** The image `image` of an OCI layout folder; clients with a store of their own push what they pulled as `seed` instead. */
+  /** Pushes the image of an OCI layout folder. Clients with a store of their own pull `seed` and push that instead. */
   push(layout: string, seed: string, image: string): Promise<Ended>;
-  /** It copies within the registry, so that it may ask for a mount. */
+  /** Copies within the registry, so that the client may ask for a mount. */
   copy(from: string, to: string): Promise<Ended>;
   pull(image: string): Promise<Ended>;
 };
@@ -35,7 +35,7 @@ function skopeoClient(host: string, home: string): RegistryClient {
   };
 }
 
-/** Their store is on the plain file system, so no overlay mount is left behind. */
+/** podman and buildah keep images in a store. It is on the plain file system here, so no overlay mount is left behind. */
 function storingClient(tool: "podman" | "buildah", host: string, home: string): RegistryClient {
   const env = { HOME: home, TMPDIR: home, XDG_RUNTIME_DIR: home, REGISTRY_AUTH_FILE: `${home}/auth.json` };
   const store = ["--root", `${home}/store`, "--runroot", `${home}/run`, "--storage-driver", "vfs"];

@@ -1,4 +1,4 @@
-/** Runs a client's command within a bound, without our own variables that would change what it does. */
+/** Runs a client's command with a time limit, and without our own variables that would change what it does. */
 import { spawn } from "node:child_process";
 import { childEnv } from "../../src/local/child-process.ts";
 

@@ -7,17 +7,17 @@ import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Docker = {
-  /** Takes arguments as typed. The login is this client's own. */
+  /** Runs `docker` with these arguments, and returns what it printed. The login is kept below `home`. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
   /** The socket of its containerd, for `ctr`. */
   readonly containerd: string;
-  /** For a script that calls `docker` by name. */
+  /** The variables with which a script can call `docker` by name. */
   readonly env: Readonly<Record<string, string>>;
   stop(): Promise<void>;
 };
 
-/** Its images, mounts and login are below `home`, which can be removed once it has stopped. */
+/** Starts a dockerd whose images, mounts and login are below `home`. The folder can be removed after `stop`. */
 export async function dockerIn(home: string): Promise<Docker> {
   const dir = `${home}/docker`;
   const watchdog = startWatchdog();
@@ -35,7 +35,7 @@ export async function dockerIn(home: string): Promise<Docker> {
   return Object.assign(docker, { attempt, env, stop, containerd: `${dir}/exec/containerd/containerd.sock` });
 }
 
-/** dockerd gets namespaces of its own, so that all its processes and mounts end with the first process, containerd too. */
+/** dockerd gets namespaces of its own. So when its first process ends, all its other processes, such as containerd, and all its mounts end too. */
 async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdog>) {
   const config = `${dir}/daemon.json`;
   await mkdir(dir, { recursive: true });
@@ -45,10 +45,10 @@ async function startDaemon(dir: string, watchdog: ReturnType<typeof startWatchdo
     name: "dockerd",
     command: "unshare",
     args: [...namespaces, toolPath("dockerd"), "--config-file", config],
-    // dockerd makes a containerd that answers too slowly write its stacks there, and starts it again.
+    // If containerd answers too slowly, dockerd makes it write its stacks to TMPDIR, and starts it again.
     env: { ...childEnv(), TMPDIR: dir },
     watchdog,
-    // It listens on a socket file, so it has no port.
+    // dockerd listens on a socket file, so it has no port.
     readyPort: (output) => (output.includes("API listen on") ? 0 : null),
   });
 }

@@ -3,7 +3,7 @@ import { root } from "../../src/local/paths.ts";
 
 const getToolsMs = 1_200_000;
 
-/** Runs once before all tests. A test that needs a program that is still missing names it. */
+/** Installs the tools once before all tests. If a tool is still missing, each test that needs it has the tool's name in its title. */
 export function setup(): void {
   spawnSync(process.execPath, [`${root}scripts/tools.mjs`], { stdio: "inherit", timeout: getToolsMs });
 }

@@ -6,7 +6,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const hangMs = 5_000;
-/** From the end of the hang. */
+/** The push must complete within this time after the hang has ended. */
 const completeWithinMs = 30_000;
 
 describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle of a push", () => {
@@ -26,7 +26,7 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
   const seen = (method: string): number =>
     stage.stack.seen("pod-a", "registry").filter((request) => request.method === method).length;
 
-  /** Lets the registry hang, and waits until the push has ended. `ms` counts from the end of the hang. */
+  /** Makes the registry hang for a while, and waits until the push has ended. `ms` is the time from the end of the hang to the end of the push. */
   async function endAfterHang(pushed: ReturnType<Docker["attempt"]>) {
     await stage.stack.setFault("pod-a", "registry", { mode: "hang" });
     await sleep(hangMs);
@@ -36,8 +36,8 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     return { code, stderr, ms: performance.now() - backAtMs };
   }
 
-  // A registry that hangs loses what it is asked for, and the next requests after these are lost. docker repeats a layer, but not an image's config and
-  // manifest, which come last. The edge does not repeat them either, because writes are sent once.
+  // The registry loses each request that comes while it hangs. If that is a layer, docker sends it again. docker does not repeat the config and the
+  // manifest, and the edge sends a write only once. The config and the manifest come last, so here the hang begins during the layers.
   it.each([
     ["POST", 1],
     ["POST", 3],

@@ -48,7 +48,7 @@ describe.each(realPods)("hostile Pod next to a %s Pod", (kind, tools) => {
     let stage: Stage;
     beforeAll(async () => {
       stage = await openStage(kind, { topology: asPodB(hostile) });
-      // It has every blob and no manifest, so a client that copies sends only the manifest.
+      // The hostile Pod has every blob and no manifest, so a client that copies sends only the manifest.
       hostile.answer((response, { method, path }) => {
         if (method === "DELETE") response.writeHead(307, { Location: victim }).end();
         else if (method === "PUT") response.writeHead(307, { Location: taken }).end();

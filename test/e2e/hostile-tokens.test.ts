@@ -11,7 +11,10 @@ const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateS
 const hostile = await hostileTokens(forge);
 const straight = hostile.filter((token): token is HostileToken & { readonly jwt: string } => token.jwt !== null);
 
-/** Distribution 3 names no error for a signature or claims that it cannot read, and accepts a list of audiences of any length. */
+/**
+ * If distribution 3 cannot read a token's signature or claims, it refuses the token, but its challenge has no `error`. It accepts a list of audiences
+ * of any length.
+ */
 const looser = { alsoWithoutError: true, allowed: ["eleven audiences"] };
 const same = { alsoWithoutError: false, allowed: [] as readonly string[] };
 

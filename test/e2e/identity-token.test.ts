@@ -10,7 +10,7 @@ import { describeWith, toolPath } from "./tools.ts";
 
 const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
 
-/** Clients send an identity token by POST. The token service here takes `user:password` as one. */
+/** Clients send an identity token by POST. The token services here accept `user:password` as an identity token. */
 describeWith(["skopeo", "podman", "crane", "oras"], "client with an identity token", () => {
   let stage: Stage;
   let auth = "";

@@ -4,9 +4,9 @@ import type { KvFault } from "../../src/local/workerd/kv-faults.ts";
 import { createClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-// This compares times, so it is among the files that run one after the other.
+// This file compares times, so it is in test/e2e, where the files run one after the other.
 const stack = useStack();
-/** What the isolate read before has expired after this time. */
+/** After this time, everything that the isolate has read from KV has expired. */
 const expiryMs = 31_000;
 
 /** One pull with a fresh token: manifest and layer. Gives its statuses. */
@@ -19,7 +19,7 @@ async function pull(repository: string): Promise<readonly number[]> {
   return [manifest.status, blob.status];
 }
 
-/** Pulls of both groups, one after the other for this time: how long each took. */
+/** Pulls from both groups in turn for `ms`. Returns how long each pull took, the fastest first. */
 async function pullFor(ms: number): Promise<readonly number[]> {
   const took: number[] = [];
   const endsAtMs = performance.now() + ms;
@@ -62,7 +62,7 @@ describe("groups that were pulled before", () => {
       const during = await pullFor(4_000);
       console.log(figures(fault, during));
       expect(at(0.5, during)).toBeLessThan(1.3 * at(0.5, before) + 20);
-      // Only those that were under way when KV became slow may have waited for it, a quarter of a second.
+      // KV may delay a pull by a quarter of a second. This may happen only to the few pulls that were under way when KV became slow.
       expect(during.filter((ms) => ms > 240).length).toBeLessThanOrEqual(2 + during.length / 50);
       if (fault.mode === "hang") expect(await push()).not.toBe("pushed");
       await stack.current.setKvFault({ mode: "none" });

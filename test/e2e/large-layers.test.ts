@@ -17,20 +17,20 @@ const kinds = [
 
 const limitBytes = 100 * megabyte;
 const layerBytes = 150 * megabyte;
-/** Each sends a layer in its own way: in a PATCH or in a PUT, with its length or chunked. */
+/** These clients differ in how they send a layer: in a PATCH or in a PUT, with its length or chunked. */
 const travelling = ["skopeo", "podman", "crane", "regctl"] as const;
 
 describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind, tools) => {
   describeWith([...tools, ...travelling, "oras"], "by stock clients", () => {
     let stage: Stage;
     beforeAll(async () => {
-      // A store to which the Pod itself redirects gives no mount across Pods, so every client has to push its layer.
+      // With `scheme: pod`, the Pod itself redirects to its store, so the edge mounts nothing across Pods, and every client has to push its layer.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       stage = await openStage(kind, { gateways: true, bodyLimitBytes: limitBytes, topology });
     });
     afterAll(() => stage?.close());
 
-    /** An image of its own for each client, because clients of one user remember where they could mount a layer from. */
+    /** Makes another image for each client. Clients of one user share a cache that tells them in which repositories a layer is. */
     async function seed(name: string): Promise<{ readonly layout: string; readonly image: string }> {
       const { host, dir } = stage;
       const [layout, image] = [`${dir}/${name}/image`, `globex/seed-${name}:1`];
@@ -87,7 +87,10 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       });
     });
 
-    /** The layer came by the gateway, and what the Worker was sent is small. docker compresses a layer again. */
+    /**
+     * Expects that the layer came by the gateway, and that the Worker was sent only small requests. The layer's size may differ a little, because
+     * docker compresses it again.
+     */
     async function expectByGateway(): Promise<void> {
       const { stack } = stage;
       const bytes = stack.seen("pod-a", "gateway").map(({ requestBytes }) => requestBytes);

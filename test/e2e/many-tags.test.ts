@@ -18,11 +18,11 @@ describeWith(needs.distributionPods, "manifest of a distribution v3 Pod with 200
 
 const repository = "acme/many";
 const count = 200;
-/** A registry with 10,000 tags takes about as long. */
+/** A list of 10,000 tags takes a registry about this long. */
 const slowListMs = 11_000;
 const slowDeleteMs = 62_000;
 
-/** Copies the tag `1` in the storage itself, because so many pushes take longer. */
+/** Copies the tag `1` to all other tags, directly in the storage. To push each tag would take longer. */
 async function copyTags({ stateDir }: Stack): Promise<void> {
   for (const part of ["buckets", "bucket-metadata"]) {
     const tags = `${stateDir}/pods/pod-a/${part}/pod-a/docker/registry/v2/repositories/${repository}/_manifests/tags`;
@@ -37,7 +37,7 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** The Pod's storage rests after the given time, with the request to the Pod under way. */
+  /** Sends the request, stops the Pod's storage after `afterMs`, and lets it go on after another `restMs`. */
   async function whileStorageRests<T>(afterMs: number, restMs: number, ask: () => Promise<T>): Promise<T> {
     const [storage, ...others] = await processIdsNaming(`${stage.stack.stateDir}/pods/pod-a/buckets`);
     if (storage === undefined || others.length > 0) throw new Error("the Pod's storage is not one process");

@@ -14,7 +14,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs, realPods, toolPath } from "./tools.ts";
 
 const baseBytes = 5 * megabyte;
-/** Each asks for a mount in its own way: containers/image with a HEAD before, crane with `origin`, and all with other tokens. */
+/** These clients ask for a mount in different ways: skopeo and podman send a HEAD first, crane adds `origin`, and all have different tokens. */
 const copying = ["regctl", "crane", "skopeo", "podman", "oras"] as const;
 
 describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, tools) => {
@@ -59,7 +59,10 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       expect(copied).toMatchObject([{ method: "PATCH", status: 202 }]);
     }
 
-    /** No upload of this repository is open in the bucket of Pod B. Of a deleted one, distribution leaves the state of an empty hash. */
+    /**
+     * Expects that no upload of this repository is open in Pod B's bucket. distribution leaves a hash state of a deleted upload there, so we look
+     * only for other files.
+     */
     async function expectNoUploadIn(repository: string): Promise<void> {
       const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
       const below = `${bucket}/docker/registry/v2/repositories/${repository}/_uploads`;
@@ -72,7 +75,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const image = await seed(name);
       const client = clients[name](stage.host, `${stage.dir}/${name}`);
       await succeed(client.login("demo"), `${name} login`);
-      // podman copies by a pull and a push, so it has the layer, but does not send it.
+      // podman has no copy. It pushes an image that it has pulled before, and the layer is mounted, so podman does not send it.
       const pulled = name === "podman" ? (await client.pull(image)).code : 0;
       expect(pulled).toBe(0);
       stage.stack.clearSeen();
@@ -92,7 +95,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const text = `a layer, but ${what} `.repeat(10_000);
       const digest = await pushBlob(stack, source, text);
       const client = createClient(stack.edge);
-      // With the right to delete, the registry lets the gateway remove an upload.
+      // The registry lets the gateway remove an upload only with the right to delete.
       const token = await client.token([`repository:${target}:pull,push,delete`, `repository:${source}:pull`]);
       await stack.setFault(pod, service, fault);
       const asked = await client.get(`/v2/${target}/blobs/uploads/?mount=${digest}&from=${source}`, token, {

@@ -15,7 +15,7 @@ describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
 
-/** Jib asks for a mount whenever it cannot read its token, and ends if that is refused. */
+/** If Jib cannot read its token, it always asks for a mount, and it ends if the mount is refused. */
 function sourceScenario(kind: PodKind): void {
   let stage: Stage;
   beforeAll(async () => {
@@ -44,7 +44,7 @@ function sourceScenario(kind: PodKind): void {
   });
 }
 
-/** Registries read the parameters of a mount in a form, too, where the edge does not look for them. */
+/** Registries also read the parameters of a mount from a form in the body, where the edge does not look for them. */
 function formScenario(kind: PodKind): void {
   let stage: Stage;
   beforeAll(async () => {
@@ -62,7 +62,8 @@ function formScenario(kind: PodKind): void {
     const form = new URLSearchParams({ mount: digest, from: "acme/leaked" });
     const parts = new FormData();
     for (const [name, value] of form) parts.set(name, value);
-    // As bytes: U+0085 and U+0130 in UTF-8. Go's parser of media types takes the first for a space, and the second for an upper-case i.
+    // These are the UTF-8 bytes of U+0085 and U+0130. Go's parser of media types reads the first character as a space, and the second as an
+    // upper-case i.
     const typed = ["\u00c2\u0085application/x-www-form-urlencoded", "appl\u00c4\u00b0cation/x-www-form-urlencoded"];
     const inits: readonly ClientInit[] = [
       ...[form, parts].map((body) => ({ body })),
@@ -83,7 +84,7 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** There was a mount, each got 202, the target is whole, and no token service was asked for the same thing twice. */
+  /** Expects that each mount got 202, that the target is whole, and that no token service was asked for the same thing twice. */
   async function expectMounted(target: string): Promise<void> {
     const { stack } = stage;
     await expectPodsApart(stack);

@@ -1,4 +1,4 @@
-/** Pulls and pushes of a group through several edges at once, and what became of them. */
+/** Pulls and pushes in a group through several edges at once, and counts what failed. */
 import { setTimeout as sleep } from "node:timers/promises";
 import type { Stack } from "../../src/local/stack.ts";
 import { createClient, sha256 } from "../support/client.ts";
@@ -9,9 +9,12 @@ type Answered = { readonly status: number; readonly text: string };
 export type Counted = {
   readonly pulls: number;
   readonly pushes: number;
-  /** Pulls of what was pushed with success, each with what it was answered. */
+  /** Pulls that failed although the tag was pushed with success. Each line has the answer. */
   readonly failedPulls: readonly string[];
-  /** Pushes that were refused in the words of a move, and pushes that were refused in any other way. */
+  /**
+   * `refused` counts the pushes that were refused because of the move. `otherRefusals` has the answers to pushes that were refused for another
+   * reason.
+   */
   readonly refused: number;
   readonly otherRefusals: readonly string[];
   /** The longest time for which one edge refused pushes. */
@@ -71,7 +74,7 @@ export function createTraffic(
   async function pushAlong(edge: number): Promise<void> {
     for (let count = 0; isOn(); count += 1) {
       const repository = nameOf(count);
-      // Every third push moves a tag. Only this loop writes it, so its last success is what it must hold.
+      // Every third push overwrites the same tag. Only this loop writes that tag, so it must have the content of the last push that succeeded.
       const tag = count % 3 === 0 ? `moving-${edge}` : `edge${edge}-${count}`;
       const { status, text } = await pushOne(edge, repository, tag, `${repository} ${tag} ${count}`);
       note(edge, status, text);
@@ -104,7 +107,7 @@ export function createTraffic(
     }
   }
 
-  /** Pulls the manifest and the layer, and gives what went wrong. */
+  /** Pulls the manifest and the layer. Returns what went wrong, or null. */
   async function pullOne(edge: number, name: string): Promise<string | null> {
     const client = clients[edge] ?? createClient(stack.edge);
     const [repository = "", tag = ""] = name.split(":");

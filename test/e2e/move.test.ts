@@ -12,14 +12,14 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const both = [...needs.registryPods, ...needs.distributionPods, "crane"];
-// A drill waits most of its time, so both run at once.
+// Each of the two tests waits most of its time, so they run at once.
 describe.concurrent("move of a group", () => {
   describeWith(both, "from docker-registry 2.8 to distribution v3", () => scenario("registry", "distribution-v3"));
   describeWith(both, "from distribution v3 to docker-registry 2.8", () => scenario("distribution-v3", "registry"));
 });
 
 const group = "moving";
-/** An isolate remembers an assignment for 30 s, and the second edge hears of each change later. */
+/** An isolate remembers an assignment for 30 s. A change reaches the second edge `lagMs` later than the first edge. */
 const lagMs = 3_000;
 const waitSeconds = 38;
 const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;
@@ -39,7 +39,7 @@ function scenario(from: PodKind, to: PodKind): void {
     await stage?.close();
   });
 
-  /** Runs podctl, and kills it at the first output that has each of these texts. It is then started again. */
+  /** Runs podctl. As soon as its output has the next text of `killedAt`, kills podctl and starts it again. */
   async function move(args: readonly string[], killedAt: readonly string[]): Promise<string> {
     const left = [...killedAt];
     let said = "";
@@ -76,7 +76,8 @@ function scenario(from: PodKind, to: PodKind): void {
     const own = Object.keys(content).filter(
       (name) => names.some((each) => name.startsWith(`${each}:`)) && !name.includes(":sha256:"),
     );
-    // Tags of the drill are compared one by one; the group's first images are compared by their names.
+    // Each tag that the traffic pushed must have the content of its last push. The other tags were pushed before the traffic began, and are only
+    // counted.
     expect(own.filter((name) => name.includes("/drill")).toSorted()).toEqual([...tags.keys()].toSorted());
     for (const [name, text] of tags) expect([name, content[name]]).toEqual([name, text]);
     expect(own.filter((name) => !name.includes("/drill"))).toHaveLength(7);
@@ -92,7 +93,7 @@ function scenario(from: PodKind, to: PodKind): void {
     const traffic = createTraffic(stack, edges, { group, refusal });
     await traffic.start();
     const crane = craneIn(stage.dir);
-    // An image of the stack itself, which clients can unpack.
+    // This is one of the stack's own images, so clients can unpack it.
     await crane("auth", "login", stage.host, "-u", "demo", "-p", "demo");
     await crane("cp", `${stage.host}/acme/hello:1`, `${stage.host}/${group}/real:1`);
     const pulling = new AbortController();
@@ -109,14 +110,15 @@ function scenario(from: PodKind, to: PodKind): void {
     const craned = Promise.allSettled([pullByCrane()]);
     try {
       await move(["--to", "pod-b"], ["round 1", "freeze; pushes", "switch; pulls"]);
-      // Until both edges have settled.
+      // After this time, both edges know of the last change.
       await sleep(waitSeconds * 1_000);
       const there = await traffic.check();
       expect(there.failedPulls).toEqual([]);
       expect(there.pulls).toBeGreaterThan(200);
       expect(there.refused).toBeGreaterThan(10);
       expect(there.otherRefusals).toEqual([]);
-      // A real move waits 90 s and may refuse writes for 240 s. Here it waits 38 s, so the limit is less than half, with some seconds for a busy machine.
+      // A real move waits for 90 s and may refuse writes for 240 s. This move waits for 38 s. It may refuse writes for two such waits, and 40 s more
+      // on a busy machine.
       expect(there.refusedForMs).toBeLessThan(2 * waitSeconds * 1_000 + 40_000);
       expect((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`)).toContain('"phase":"settle"');
 
@@ -168,7 +170,7 @@ function scenario(from: PodKind, to: PodKind): void {
     expect(await run("--to", "pod-b")).toEqual([0, expect.stringContaining("hold the same")]);
     const names = [`${other}/app`, `${other}/team/lib`];
     expect(await contentOf(stack, "pod-b", names)).toEqual(await contentOf(stack, "pod-a", names));
-    // Now the group is changed at its new Pod, and goes back.
+    // Now clients push to the group at its new Pod. Then the group moves back.
     await stack.restartEdge();
     await pushTagged(stack, `${other}/app`, "newest", "latest");
     await push(stack, `${other}/app`, "2", (await contentOf(stack, "pod-b", names))[`${other}/app:newest`] ?? "");

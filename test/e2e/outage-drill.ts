@@ -1,4 +1,4 @@
-/** One outage of a Pod's services, with clients that go on meanwhile, and what it did to each kind of request. */
+/** Makes services of one Pod fail for a while, and checks what each kind of request gets meanwhile. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
@@ -13,7 +13,7 @@ const silenceMs = 10_000;
 const backWithinMs = 5_000;
 const mostMsOfRefusal = 1_000;
 const mostMsOfNoise = 10;
-/** A client that begins again at once would keep the machine busy all the time, and p99 would only show how its work is shared. */
+/** A client begins at most one round in this time. Without pauses the machine would be busy all the time, and p99 would measure only that. */
 const roundMs = 200;
 
 export type Drill = {
@@ -26,13 +26,13 @@ export type Drill = {
   readonly held: readonly PulledImage[];
   /** Images of the other Pod. */
   readonly others: readonly PulledImage[];
-  /** What only the failed service can answer. Gives the status. */
+  /** Sends a request that only the failed service can answer, and returns the status. */
   readonly rest: () => Promise<number>;
   /** The status of `rest` before and after the outage. */
   readonly normalStatus: number;
   /** Clients that pull once during the outage. */
   readonly clients?: () => Promise<void>;
-  /** Work between the fault's begin and the first requests. */
+  /** Runs after the fault has begun, and before the first requests. */
   readonly prepare?: () => Promise<void>;
 };
 
@@ -66,13 +66,13 @@ export async function runDrill(drill: Drill): Promise<void> {
   expect(failed(pulled) / Math.max(pulled.length, 1), errorsOf(pulled).join("; ")).toBeLessThanOrEqual(0.01);
   expectRest(drill, rest);
   expect(backMs).toBeLessThan(backWithinMs);
-  // A short drill has too few pulls for this.
+  // A short drill has too few pulls for a p99.
   if (isFullDrill) expect(at(0.99, other)).toBeLessThan(1.3 * at(0.99, otherBefore) + mostMsOfNoise);
 }
 
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
-/** What clients send at once, before an outage as well as during it, so that both can be compared. */
+/** Sends all kinds of requests at once. The drill does this before the outage and during it, and compares both. */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {
   const [other, pulled, answered] = await Promise.all([
     repeat(() => pullAll(stack, others)),
@@ -85,13 +85,16 @@ async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<S
 
 function expectRest({ fault, normalStatus }: Drill, rest: readonly Timed[]): void {
   expect(rest.length).toBeGreaterThan(0);
-  // A service that is slow, or breaks off its bodies, is asked as before.
+  // The edge still calls a service that is slow, or that breaks off its bodies. So a request need not get 503 in these outages.
   if (fault.mode === "delay") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([normalStatus]));
   else if (fault.mode !== "reset") expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([503]));
   if (fault.mode !== "delay") expect(Math.max(...rest.map(({ ms }) => ms))).toBeLessThan(mostMsOfRefusal);
 }
 
-/** Three failures open it. Silence counts after ten seconds, and some requests wait for longer than that. */
+/**
+ * Three failures open the breaker. If the service hangs, a request counts as a failure after ten seconds, even if the client still waits for it. So
+ * we wait only a little longer than these ten seconds.
+ */
 async function openBreaker({ rest, fault }: Drill): Promise<void> {
   if (fault.mode === "delay") return;
   const failures = Promise.all([rest, rest, rest].map(timed));
@@ -109,7 +112,7 @@ async function msUntilNormal({ rest, normalStatus }: Drill): Promise<number> {
   return performance.now() - endedAtMs;
 }
 
-/** Does the work again and again for this time, at least once and at most once in each round. */
+/** Does the work again and again for `drillSeconds`. It is done at least once, and begins at most once in each round. */
 async function repeat(work: () => Promise<readonly Timed[]>): Promise<readonly Timed[]> {
   const endsAtMs = performance.now() + drillSeconds * 1_000;
   const all: Timed[] = [];

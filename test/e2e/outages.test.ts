@@ -1,4 +1,4 @@
-/** Drills: services of one Pod fail, with the variable DRILL_SECONDS for as long as that, while clients with empty token caches pull. */
+/** Services of one Pod fail for a while, and clients with empty token caches pull meanwhile. The variable DRILL_SECONDS sets how long. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
@@ -28,7 +28,7 @@ const all: readonly Fault[] = [
   { mode: "delay", ms: 3_000 },
   { mode: "hang" },
 ];
-/** A service that hangs is found after ten seconds, so the short drill has one of them for each service. */
+/** The edge needs ten seconds to find that a service hangs. So in the short drill, a service hangs only once. */
 const some = (isShort: (fault: Fault) => boolean) => (isFullDrill ? all : all.filter(isShort));
 
 const absent = `sha256:${"0".repeat(64)}`;
@@ -101,7 +101,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
       await body?.cancel();
       return status;
     };
-    /** A push begins, with a token of before. */
+    /** Returns a function that begins a push, with a token from before the outage. */
     async function pushBegins(pod: LocalPodId) {
       const repository = pod === "pod-a" ? "acme/drill/push" : "globex/drill/push";
       const client = createClient(stage.stack.edge);
@@ -140,7 +140,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
     it("registry: pushes begin again after an outage", async () => {
       const rest = await pushBegins("pod-a");
       const fault = { mode: "refuse" } as const;
-      // Only reads show that a service is down.
+      // Only failed reads make the edge find a registry down, so we send some before the pushes.
       const prepare = async () => {
         const ask = await unseen();
         await Promise.all([ask(), ask(), ask()]);
@@ -210,14 +210,14 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
         second.clearSeen();
         for (const image of held) await pullWhole(stage.stack.edge, image);
         const [first, other] = [stage.stack.seen("pod-a", "storage").length, second.seen().length];
-        // A config and two layers of each of three images.
+        // There are three images, each with a config and two layers. So the two stores together should get nine requests.
         expect(first + other).toBeLessThanOrEqual(9 * 1.1);
         return first > 0 ? "first" : "second";
       };
       const check = async (fault: Fault) => {
         await stage.stack.setFault("pod-a", "storage", fault);
         await stage.stack.runCron();
-        // Another isolate reads the verdict at once. One that runs reads it within 30 s.
+        // The cron has found out which store works. A new isolate reads this at once, but a running isolate may need 30 s.
         await stage.stack.restartEdge("kept");
         return ask();
       };

@@ -13,7 +13,7 @@ export async function processIdsNaming(...texts: readonly string[]): Promise<rea
   return found.filter(([, line]) => texts.every((text) => line.includes(text))).map(([id]) => id);
 }
 
-/** How many connections to this port of the machine are open at its own end (proc_net_tcp: state 01). */
+/** Counts the open connections whose local port is this one. In /proc/net/tcp, the state 01 means open. */
 export async function openConnections(port: number): Promise<number> {
   const local = `:${port.toString(16).toUpperCase().padStart(4, "0")}`;
   const tables = await Promise.all(

@@ -55,7 +55,7 @@ function scenario(pods: PodKind, program: "docker-registry" | "registry"): void 
     return `http://${loopback}:${teardown.add(child).port}`;
   }
 
-  /** Puts a fresh cache, which has no blob yet, in the place of pod-a's registry. */
+  /** Replaces pod-a's registry by a new pull-through cache, which has no blob yet. */
   async function openCache(name: string, blobs: object): Promise<void> {
     const upstream = await startRegistry(`${name}-upstream`, { storage: { inmemory: {} } });
     await push(upstream, image);
@@ -73,7 +73,7 @@ function scenario(pods: PodKind, program: "docker-registry" | "registry"): void 
     };
     const text = JSON.stringify({ v: 1, revision: 2, state: "active", ...record });
     await stage.stack.putKv("pod/pod-a", text);
-    // The edge reads the record anew, and has no proof of the other cache's blobs.
+    // After the restart, the edge knows the new record, and has no proofs from an earlier cache.
     await stage.stack.restartEdge();
   }
 

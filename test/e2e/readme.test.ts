@@ -11,7 +11,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
 import { describeWith, needs, toolPath } from "./tools.ts";
 
-/** The shell blocks of one section of the README, with the host of another edge. */
+/** The shell blocks of one section of the README. Their host is replaced by that of this edge. */
 async function blocksOf(heading: string, edge: string): Promise<readonly string[]> {
   const readme = await readFile(`${root}README.md`, "utf8");
   const section = readme.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";
@@ -73,7 +73,7 @@ describeWith([...needs.dockerd, "skopeo", "bash"], "README and npm start, lines 
     await expectPushed("globex/mine", ["1", "2"]);
   });
 
-  /** Each line must succeed. */
+  /** Runs the lines in a shell that fails at the first line that fails. */
   async function paste(script: string): Promise<void> {
     const folders = [dirname(toolPath("docker")), dirname(toolPath("skopeo")), process.env["PATH"]];
     const env = { ...docker.env, PATH: folders.join(":"), XDG_RUNTIME_DIR: stage.dir };

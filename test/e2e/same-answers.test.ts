@@ -12,7 +12,10 @@ describeWith(needs.distributionPods, "requests to a distribution v3 Pod, directl
   scenario("distribution-v3"),
 );
 
-/** One answer without what may differ by docs/differences.md: locations, `_pod` and `_pod_bytes`, realm and service, `no-transform`, `nosniff`. */
+/**
+ * One answer to compare. What may differ by docs/differences.md is left out: locations, `_pod` and `_pod_bytes`, realm and service, `no-transform`,
+ * `nosniff`.
+ */
 type Seen = { readonly step: string; readonly status: number; readonly headers: object; readonly body: unknown };
 
 const compared = [
@@ -59,7 +62,9 @@ function scenario(pods: PodKind): void {
   });
 }
 
-/** Path by path, what `GET`, `HEAD` and `POST` get. The bodies differ, because Go answers a redirect in HTML. */
+/**
+ * Returns the status and the Location that `GET`, `HEAD` and `POST` get for each path. Bodies are not compared, because Go puts HTML into a redirect.
+ */
 async function playSlashes(origin: string): Promise<readonly unknown[]> {
   const paths = [
     ...["//v2/", "/v2//", "/v2", "/v2/_catalog/?n=1", "/v2/acme/app/tags/list/", "//v2/acme/app/tags/list"],
@@ -76,7 +81,10 @@ async function playSlashes(origin: string): Promise<readonly unknown[]> {
   return answers;
 }
 
-/** Sends one client's requests, in repositories whose names have the same length both ways. */
+/**
+ * Sends one client's requests, directly or through the edge. The names of the repositories have the same length in both cases, so that lengths of
+ * answers can be compared.
+ */
 async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> {
   const seen: Seen[] = [];
   const way = tokenUrl.includes("registry-edge") ? "edge" : "pods";
@@ -85,7 +93,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
   const asked = await fetch(tokenUrl + scopes, { headers: { Authorization: `Basic ${btoa("demo:demo")}` } });
   const { token } = (await asked.json()) as { token: string };
 
-  /** Sends one request and returns its `Location`, where a later step may go on. */
+  /** Sends one request and returns its `Location`, so that a later step can go there. */
   async function step(method: string, path: string, init: ClientInit = {}): Promise<string> {
     const url = new URL(/^(\/|http:)/.test(path) ? path : `/v2/${app}/${path}`, origin);
     const headers = { Authorization: `Bearer ${token}`, ...init.headers };
@@ -102,7 +110,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
       .replace(/_state=[^&]*/, "_state=STATE")
       .replace(/&_pod(_bytes)?=[^&]*/g, "")
       .replace(/realm="[^"]*",service="[^"]*"/, "REALM")
-      // Go walks its maps in any order.
+      // The registry keeps the actions in a map of Go, which has no fixed order.
       .replace(/:push,pull"/, ':pull,push"');
 
   async function comparable(answer: Response): Promise<Omit<Seen, "step">> {
@@ -144,7 +152,7 @@ async function playRefusals(step: Step): Promise<void> {
 }
 
 async function playUploads(step: Step, app: string, other: string): Promise<void> {
-  // 2.8 accepts no other type.
+  // docker-registry 2.8 accepts no other type.
   const bytes = (body: string, headers = {}) => ({
     body,
     headers: { "Content-Type": "application/octet-stream", ...headers },

@@ -1,4 +1,4 @@
-/** A second edge of the same deployment, whose view of KV is behind. */
+/** A second edge of the same deployment. Changes in KV reach it later than the first edge. */
 import { randomBytes } from "node:crypto";
 import { setTimeout as sleep } from "node:timers/promises";
 import type { JWK } from "jose";
@@ -60,7 +60,7 @@ export async function startSecondEdge(
     let last: ReadonlyMap<string, string | null> = new Map();
     const waiting: Promise<unknown>[] = [];
     while (!ending.signal.aborted) {
-      // While the first edge restarts, KV does not answer.
+      // While the first edge restarts, KV does not answer, so we keep what we read last.
       const now: ReadonlyMap<string, string | null> = await readStackKv(stack, keys).catch(() => last);
       const changed = new Map([...now].filter(([key, text]) => last.get(key) !== text));
       last = now;

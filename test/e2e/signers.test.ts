@@ -1,4 +1,4 @@
-/** The edge's signed URLs meet real servers, which serve what is right and refuse what was changed. */
+/** Sends the edge's signed URLs to real servers, which must serve a correct URL and refuse a changed one. */
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { signingWindow } from "../../src/signers/window.ts";
 import { objectKeys } from "../signers/object-keys.ts";
@@ -11,9 +11,9 @@ import { describeWith, needs } from "./tools.ts";
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];
-/** Azure's legacy root. A slash at the start of a key is a part of it. */
+/** Keys below Azure's legacy root. The slash at the start is part of the key. */
 const legacyFiles = ["/docker/registry/v2/legacy", "/root/docker/registry/v2/legacy"];
-/** Each object holds its own name, so a wrong object would be seen. */
+/** Each object holds its own name, so that a test would notice a wrong object. */
 const bytesOf = (key: string) => Buffer.from(key);
 
 function currentWindow() {
@@ -37,7 +37,7 @@ const statusOf = async (url: string, init: RequestInit = {}) => {
   return answer.status;
 };
 
-/** Each object is served whole, as a range, and by HEAD with its length. An object holds its own key. */
+/** Expects that each object is served whole, as a range, and by HEAD with its length. */
 async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
   for (const key of keys.map((name) => under + name)) {
     const url = await urlOf(key);
@@ -52,7 +52,7 @@ async function expectServed(urlOf: UrlOf, under = ""): Promise<void> {
 
 type Places = { readonly expiry: RegExp; readonly signature: RegExp; readonly ended?: number; readonly under?: string };
 
-/** Another object, a changed expiry, a changed signature, no signature, and an expired URL are refused. */
+/** Expects that a URL is refused if it names another object, has a changed expiry, a changed signature or none, or has expired. */
 async function expectRefused(urlOf: UrlOf, { expiry, signature, ended = 403, under = "" }: Places): Promise<void> {
   const [key = ""] = keys;
   const url = await urlOf(under + key);

@@ -2,7 +2,7 @@ import { type Ended, run, succeed } from "./command.ts";
 import { toolPath } from "./tools.ts";
 
 export type Skopeo = {
-  /** Takes flags and arguments as typed. TLS and signature policy are off, and the login is this client's own. */
+  /** Runs skopeo with these arguments, without TLS and signature policy, and returns what it printed. The login is kept below `home`. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
 };

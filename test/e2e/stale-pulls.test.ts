@@ -1,4 +1,4 @@
-/** Clients pull an image of two platforms from a registry that fails, with nothing kept by the client. */
+/** Clients with empty caches pull an image of two platforms from a registry that fails. */
 import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";

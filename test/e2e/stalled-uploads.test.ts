@@ -37,7 +37,7 @@ describe.each([
       await expect
         .poll(() => raw.received(), { timeout: 10_000 })
         .toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 5\r\n/i);
-      // Connections that were used up to their end are kept for some seconds.
+      // Connections whose exchange ended in good order are kept open for some seconds.
       await expect.poll(() => openConnections(registryPort()), { timeout: 20_000 }).toBe(0);
       raw.socket.destroy();
     });

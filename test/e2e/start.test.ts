@@ -18,12 +18,12 @@ beforeEach(async () => {
   dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
 });
 afterEach(async () => {
-  // Only a test that failed leaves a group that runs.
+  // The group still runs only if its test has failed.
   if (group !== null && (await isRunning(group))) process.kill(-group, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });
 
-/** `npm start` in a group of its own, as a shell starts it. */
+/** Runs `npm start` in a process group of its own, as a shell does. */
 function npmStart(checkout: string, port: number, ...args: readonly string[]) {
   const command = ["--silent", "--ignore-scripts", "start", "--", ...args];
   const env = { ...process.env, PORT: String(port) };
@@ -62,7 +62,7 @@ describeWith(["npm", ...realPods], "npm start at its end", () => {
     const checkout = await checkoutIn(dir, { tools: true });
     const { pid, exited, stdout } = npmStart(checkout, await freePort(), "--pods", "distribution-v3");
     const printed = text(stdout);
-    // These are npm's shell, Node, the watchdog and the first servers.
+    // The processes are npm's shell, Node, the watchdog and the first servers.
     const count = async () => (await descendants(pid)).length;
     await expect.poll(count, { interval: 20, timeout: 20_000 }).toBeGreaterThan(4);
     const started = await descendants(pid);

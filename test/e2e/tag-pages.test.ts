@@ -7,7 +7,7 @@ import { describeWith, needs } from "./tools.ts";
 
 const tags = ["1", "a", "b", "c", "d"];
 
-// 2.8 gives all tags at once, whatever page size is asked for.
+// docker-registry 2.8 gives all tags at once, whatever page size is asked for.
 describeWith(needs.registryPods, "pages of tags of docker-registry Pods", () => scenario("registry", [5]));
 describeWith(needs.distributionPods, "pages of tags of distribution v3 Pods", () =>
   scenario("distribution-v3", [2, 2, 1]),

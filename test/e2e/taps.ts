@@ -1,4 +1,4 @@
-/** What must hold after any client's scenario, as the taps show it and not only the edge. */
+/** What must hold after any client's scenario. The taps show this, because the edge's own log is not enough as a proof. */
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
@@ -21,12 +21,12 @@ export async function expectPodsApart(stack: Stack): Promise<void> {
   expect(shared, "tokens that were sent to both Pods").toEqual([]);
 }
 
-/** How many blobs clients were sent to a Pod's storage for. */
+/** How often the edge sent a client to a Pod's storage for a blob. */
 export function blobRedirects(stack: Stack, pod: LocalPodId): number {
   return blobGets(stack.edgeSeen(), pod).length;
 }
 
-/** A name's requests reached only its Pod, and no mount named a source in another Pod. */
+/** Expects that requests for a name reached only its Pod, and that no mount named a source in another Pod. */
 function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void {
   const foreign = seen.filter((request) => {
     if (isPing(request)) return false;
@@ -38,7 +38,10 @@ function expectOwnNamesOnly(pod: LocalPodId, seen: readonly SeenRequest[]): void
   expect(foreign.map(line), `requests that ${pod}'s registry should not have got`).toEqual([]);
 }
 
-/** While a write waits, the edge asks its Pod by such a request whether it is still there. It names no repository and has no token. */
+/**
+ * Whether this is a ping. While a write waits, the edge asks the Pod by a ping whether it is still there. A ping names no repository and has no
+ * token.
+ */
 const isPing = ({ method, path, authorization }: SeenRequest): boolean =>
   method === "GET" && path === "/v2/" && authorization === "none";
 
@@ -60,7 +63,7 @@ function expectSignedAndAnonymous(pod: LocalPodId, seen: readonly SeenRequest[])
   expect(bad.map(line), `requests that ${pod}'s storage should not have got, or not answered so`).toEqual([]);
 }
 
-/** Each blob GET ended in a 307 without a body, the Pod sent no blob, and the storage was asked once for each 307. */
+/** Expects that each GET of a blob ended in a 307 without a body, that the Pod sent no blob, and that the storage was asked once for each 307. */
 function expectRedirected(pod: LocalPodId, stack: Stack): void {
   const gets = blobGets(stack.edgeSeen(), pod);
   const otherwise = gets.filter(

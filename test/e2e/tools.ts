@@ -1,4 +1,4 @@
-/** Finds the programs that a test needs, and decides what becomes of the test without them. */
+/** Finds the programs that a test needs. If one is missing, the test is skipped or fails. */
 import { accessSync, constants } from "node:fs";
 import { delimiter } from "node:path";
 import { describe, it } from "vitest";
@@ -12,7 +12,7 @@ const folders = [
   "/usr/sbin",
   ...(process.env["PATH"] ?? "").split(delimiter),
 ];
-/** Vendors' SDKs, which are needed by their packages' names. */
+/** The folder of the vendors' SDKs. A test that needs an SDK names its npm package. */
 export const oraclesDir = `${root}.local/oracles`;
 const nginxModules = "/usr/lib/nginx/modules";
 
@@ -56,10 +56,10 @@ const allows = (mode: number) => (path: string) => {
   }
 };
 
-/** For what a test does only where these are installed. */
+/** Whether all these tools are installed. If not, a test can leave out the part that needs them. */
 export const findsAll = (tools: readonly string[]): boolean => tools.every(isThere);
 
-/** `root` is a user, not a program. */
+/** A test that needs `root` must run as that user. All other names are those of programs or SDKs. */
 const isThere = (name: string): boolean =>
   name === "root" ? process.getuid?.() === 0 : isOracle(name) || findTool(name) !== null;
 

@@ -29,7 +29,7 @@ describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, too
       const login = ["--dest-creds", "demo:demo"];
       await skopeoIn(stage.dir)("copy", ...login, `oci:${stage.dir}/ten:image`, `docker://${image()}`);
     });
-    // Each client meets an edge without any proof.
+    // Each client begins with a new edge, which has no proof yet.
     beforeEach(async () => {
       await stage.stack.restartEdge();
       stage.stack.clearSeen();
@@ -79,8 +79,8 @@ describe.each(kinds)("warm pull of an image of 10 layers on %s Pods", (kind, too
     });
 
     /**
-     * Pulls twice, with nothing kept by the client. The registry gets the requests for manifests, the second time only those for the tag, and the storage
-     * the rest.
+     * Pulls twice, each time as a client that has nothing in its caches. In both pulls, the registry may get only requests for manifests. In the
+     * second one, it may get only requests for the tag.
      */
     async function expectManifestsOnly(pull: () => Promise<void>): Promise<void> {
       for (let pulls = 0; pulls < 2; pulls += 1) {

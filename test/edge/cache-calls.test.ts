@@ -15,7 +15,7 @@ import { createRememberedGrants } from "../../src/token-endpoint/remembered-gran
 import { manifestTypes, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
 
-/** Workers' free plan allows 50 calls of the Cache API in one request, and a seventh call at once waits for one of the others. */
+/** Workers' free plan allows 50 calls of the Cache API in one request. While six are open, a seventh waits. */
 const [mostCalls, mostAtOnce] = [50, 6];
 
 const digests = Array.from({ length: 256 }, (_, index) => `sha256:${index.toString(16).padStart(64, "0")}`);
@@ -32,7 +32,7 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** The cache of a location, and how many calls of it a request has made, in all and at once. */
+/** The cache of a location. `calls` counts the calls that a request has made, and how many of them were open at once. */
 function startCache() {
   const stored = new Map<string, { readonly body: string; readonly headers: Headers }>();
   const calls = { made: 0, open: 0, atOnce: 0 };
@@ -56,7 +56,7 @@ function startCache() {
   return { caches: { open: async () => cache }, calls };
 }
 
-/** The edge of a fleet without tokens in this process, each request of it in an isolate of its own. */
+/** Starts the edge in this process, with `AUTH` as `none`. Each request gets an isolate of its own, so it finds nothing in memory. */
 function startEdge(callRegistry: Services["callRegistry"]) {
   const { caches, calls } = startCache();
   const now = new Date(1_800_000_000_000);

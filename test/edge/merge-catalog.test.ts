@@ -5,14 +5,14 @@ import type { CatalogPage } from "../../src/edge/catalog-page.ts";
 import { mergeCatalog, parsePlaces } from "../../src/edge/merge-catalog.ts";
 import { repositoryName } from "../support/generators.ts";
 
-/** Registries walk by component (2.8, and 3 on a file system) or by the keys of a bucket (3 on S3). */
+/** The orders in which registries list names. distribution 2.8, and 3 on a file system, sort by component. On S3, 3 sorts by the bucket's keys. */
 const orders = {
   byComponent: (name: string) => name.replaceAll("/", "\0"),
   byKey: (name: string) => `${name}/_manifests`,
 };
 type Registry = { readonly pod: PodId; readonly names: readonly string[]; readonly most: number };
 
-/** A registry's page: what comes after `last` in its own order, whether or not it has that name. */
+/** Answers as a registry does: with the names that come after `last` in its own order, even if it has no repository `last`. */
 function ask(
   { pod, names, most }: Registry,
   keyOf: (name: string) => string,
@@ -39,7 +39,7 @@ async function pageThrough(registries: readonly Registry[], keysOf: readonly ((n
     const { repositories } = (await answer.json()) as { repositories: string[] };
     expect(repositories.length).toBeLessThanOrEqual(n);
     found.push(...repositories);
-    // A cursor that does not move would page for ever.
+    // If the cursor did not move, this loop would not end.
     if (found.length > 200) return found;
     const next = /^<\/v2\/_catalog\?(.*)>; rel="next"$/.exec(answer.headers.get("Link") ?? "")?.[1];
     if (next === undefined) return found;

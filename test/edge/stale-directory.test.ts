@@ -20,7 +20,10 @@ const records = new Map(
   }).map(([key, record]) => [key, JSON.stringify(record)]),
 );
 
-/** A log record that keeps nothing, so that it cannot decide anything. */
+/**
+ * The edge writes into the trace what the log needs. This trace forgets all of it. So these tests would fail if the edge decided something by the
+ * trace.
+ */
 const lostTrace = Object.freeze(
   Object.defineProperties({} as Services["trace"], {
     kvReads: { get: () => 0, set: () => {}, enumerable: true },
@@ -30,7 +33,7 @@ const lostTrace = Object.freeze(
   }),
 );
 
-/** Starts the edge of a fleet without tokens in this process. Its Pod answers 201 to everything. */
+/** Starts the edge in this process, with `AUTH` as `none`. Its Pod answers 201 to everything. */
 function startEdge() {
   const isolate = createIsolate();
   const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[] };

@@ -28,7 +28,7 @@ describe("gateway's environment", () => {
     const env = {
       ...good,
       EDGE: "https://registry.example.com, https://images.example.com/",
-      // As `openssl rand -base64 32` prints it.
+      // The second key has the padding with which `openssl rand -base64 32` prints it.
       GATEWAY_KEY: `${key},${"/".repeat(42)}8=`,
       LISTEN: "[::1]:443",
       TLS_CERT: "/c.pem",

@@ -37,7 +37,7 @@ const keysOf = ({ config: { keys } }: TestGateway, now = new Date()) => ({ keys,
 const send = ({ url }: TestGateway, body: string, name: string = repository) =>
   fetch(`${url}/v2/${name}/blobs/uploads/`, { method: "POST", body });
 
-/** The order was not taken for one of the edge's, and neither the registry nor any URL was asked. */
+/** Expects that the gateway did not accept the order, and asked neither the registry nor any URL. */
 async function expectRefused(gateway: TestGateway, fetched: readonly string[], answer: Response): Promise<void> {
   expect([answer.status, await answer.json()]).toMatchObject([404, { errors: [{ code: "UNSUPPORTED" }] }]);
   expect(gateway.tap.seen()).toEqual([]);
@@ -63,7 +63,7 @@ describe("hostile order", () => {
       JSON.stringify(order),
       sealed,
       await sealOrder(order, old),
-      // Two Pods may have got the same key by mistake.
+      // This order is for another Pod, which has got the same key by an operator's mistake.
       await sealOrder({ ...order, pod: "pod-b" }, own),
       await sealOrder(order, { keys: other.keys, now: new Date() }),
       await sealGrant({ ...grant, ...order, upload: "x", query: "", pin: "" }, own),
@@ -75,7 +75,7 @@ describe("hostile order", () => {
     ];
     for (const each of orders) await expectRefused(gateway, fetched, await send(gateway, each));
     await expectRefused(gateway, fetched, await send(gateway, await sealOrder(order, own), "acme/other"));
-    // The order itself is good: its URL is fetched.
+    // The order without a change is good, so its URL is fetched.
     expect((await send(gateway, await sealOrder(order, own))).status).toBe(409);
     expect(fetched).toEqual(["/good"]);
   });
@@ -89,7 +89,7 @@ describe("hostile order", () => {
       await fuzz(runs, fc.tuple(fc.nat(), fc.boolean(), wordOf("A a 0 9 _ - .")), async ([at, isCut, character]) => {
         const index = at % sealed.length;
         const changed = sealed.slice(0, index) + (isCut ? "" : character + sealed.slice(index + 1));
-        // The last characters of base64url parts have bits that mean nothing.
+        // Some bits of the last character of a base64url part do not count. If only they are changed, the order is still good.
         if (bytesOf(changed).join() === bytesOf(sealed).join()) return;
         await expectRefused(gateway, fetched, await send(gateway, changed));
       });

@@ -20,7 +20,7 @@ const runs = 300;
 const otherDigest = `sha256:${"d".repeat(64)}`;
 const dayMs = 24 * 3600 * 1000;
 
-/** What a hostile client sends. The gateway must refuse each of these changes, even if it is the only one. */
+/** What a hostile client changes in a good request. The gateway must refuse each change, even if it is the only one. */
 type Twisted = { readonly method?: string; readonly path?: string; readonly grant?: string; readonly query?: string };
 type Twist = (begun: BegunUpload, gateway: TestGateway) => Twisted | Promise<Twisted>;
 
@@ -29,7 +29,7 @@ const ofOtherGateway = (): GatewayKeys =>
   gatewayConfig({ POD: "pod-a", REGISTRY: "http://127.0.0.1:1", EDGE: "http://localhost", GATEWAY_KEY: gatewayKey() })
     .keys;
 
-/** A JWE with this header, by a key of the client's own. */
+/** A JWE with this header, sealed by a key that the client made. */
 async function forgedJwe(header: object, { grant }: BegunUpload): Promise<string> {
   const jwe = await new CompactEncrypt(new TextEncoder().encode(JSON.stringify({ ...grant, exp: 9e9 })))
     .setProtectedHeader({ alg: "dir", enc: "A256GCM", typ: "upload-grant" })
@@ -42,7 +42,7 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, { config }) => ({
     grant: await sealGrant(grant, { keys: config.keys, now: new Date(Date.now() - dayMs - 1000) }),
   }),
-  // The same key seals what is meant for other uses.
+  // These are sealed by the gateway's own key. The first one is for another use, and the others lack a field or have a wrong value.
   async ({ grant }, gateway) => ({
     grant: await sealForGateway(grant, 60, { kind: "mount-order", ...sealing(gateway) }),
   }),
@@ -53,12 +53,13 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // For another repository or upload. No path below names them, because a grant that fits its path is a good one.
+  // These are grants for another repository or another upload. `paths` must not contain that repository or upload, because there the grant would be
+  // good.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, upload: "another" }, sealing(gateway)) }),
-  // Two Pods may have got the same key by mistake.
+  // This grant is for another Pod, which has got the same key by an operator's mistake.
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, pod: "pod-b" }, sealing(gateway)) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "dir", enc: "A256GCM", typ: "upload-grant" }, begun) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "none" }, begun) }),
@@ -130,12 +131,13 @@ const twist: fc.Arbitrary<Twist> = fc.oneof(
         return { path: lines[nth % lines.length] ?? "/" };
       },
   ),
-  // One character of the grant is another, or the rest is cut off.
+  // This twist changes one character of the grant. The next twist cuts off the grant's end.
   fc.tuple(fc.nat(), wordOf("A a 0 9 _ - .")).map(
     ([at, character]): Twist =>
       ({ sealed }) => {
         const index = at % sealed.length;
-        // The last characters of base64url parts have bits that mean nothing, and jose takes each for what it means.
+        // Some bits of the last character of a base64url part do not count. If only they are changed, the grant is still good, so we send none
+        // instead.
         const changed = sealed.slice(0, index) + character + sealed.slice(index + 1);
         return { grant: decoded(changed) === decoded(sealed) ? "" : changed };
       },
@@ -175,7 +177,7 @@ describe("gateway, hostile requests", () => {
           const text = `${head}Content-Length: 4\r\n\r\nbody`;
           const answer = await exchangeRaw(gateway.url, { text, breaksOff: false, isHead: method === "HEAD" });
           expect(gateway.tap.seen()).toEqual([]);
-          // Node itself refuses what is not HTTP, in its own words or by closing.
+          // Node itself refuses what is not HTTP. If it closes the connection without an answer, we count that as 400.
           const status = answer?.status ?? 400;
           expect(status).toBeGreaterThanOrEqual(400);
           expect(status).toBeLessThan(500);

@@ -17,7 +17,7 @@ const digestOf = (body: Uint8Array) => {
   return digest.value;
 };
 
-/** Another Pod's store, with what it was asked. */
+/** Starts another Pod's store. `seen` lists its requests, each with its token. */
 async function startSource(answer: http.RequestListener) {
   const seen: string[] = [];
   const port = await serveForTest((request, response) => {
@@ -48,7 +48,7 @@ async function mount({ url, config }: TestGateway, order: MountOrder, signal?: A
 
 const statusesAt = ({ tap }: TestGateway) => tap.seen().map(({ method, status }) => `${method} ${status}`);
 
-/** Neither the blob is there, nor an upload that the gateway began. */
+/** Expects that the registry has neither the blob nor an upload that the gateway began. */
 async function expectNothingLeft({ pod, tap }: TestGateway): Promise<void> {
   const head = await pod.ask("HEAD", `/v2/${repository}/blobs/${digestOf(blob)}`, scope("pull"));
   expect(head.status).toBe(404);
@@ -123,7 +123,7 @@ describe("mount by order", () => {
     const answer = mount(gateway, await orderOf(gateway, source.url, { registry }));
     await expect.poll(() => sentPieces).toBeGreaterThan(0);
     await sleep(500);
-    // The rest waits in the source, and neither in the gateway nor in the connections' buffers.
+    // The registry has not read yet. So the rest must still be in the source, and not in the gateway's memory.
     expect(sentPieces).toBeLessThan(pieces / 2);
     reads.resolve();
     expect((await answer).status).toBe(201);
@@ -139,7 +139,8 @@ describe("mount by order", () => {
       setTimeout(() => request.resume().once("end", answer), 700);
     });
     const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
-    // So much is in the buffers of Node's `fetch` when it reads no more. With it, this end was an uncaught error (undici, `assert(!this.paused)`).
+    // The gateway does not use Node's `fetch`, which keeps this many bytes in its buffers while its reader waits. If the source closes its connection
+    // during that wait, `fetch` throws an error that no code can catch (undici, `assert(!this.paused)`).
     const small = blob.subarray(0, 70_000);
     const source = await startSource((_, response) => {
       const length = what.startsWith("ends") ? small.byteLength : small.byteLength + 1;
@@ -227,7 +228,7 @@ describe("mount by order", () => {
   test.each(cases)(
     "if the source %s, nothing is mounted and nothing is left at the registry",
     async (what, answer, cause, asked) => {
-      // Only a source that stops is waited for.
+      // If the source stops or never answers, the copy ends only after `copyMs`, so these cases get a short one.
       const copyMs = /^(stops|never)/.test(what) ? 3_000 : mountLimits.copyMs;
       const gateway = await startTestGateway({ limits: { maxBytes: 1_000_000, copyMs } });
       const source = await startSource(answer);

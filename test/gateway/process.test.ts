@@ -43,7 +43,10 @@ const envOf = (pod: ToyPod, key: string) => ({
   LISTEN: "127.0.0.1:0",
 });
 
-/** An upload that has begun at the registry, with its location on the program. */
+/**
+ * Begins an upload at the registry. `target` is the upload's path and query, with its grant. Each gateway with this key accepts the grant, so a test
+ * sends `target` to the gateway that runs as a program.
+ */
 async function begin(pod: ToyPod, name: string, key: string) {
   const gateway = await startTestGateway({ pod, env: { GATEWAY_KEY: key } });
   const { sealed, path, grant } = await beginUpload(gateway, name);
@@ -59,7 +62,6 @@ function slowRequest(url: string, method: string) {
   return { request, status };
 }
 
-/** The status of a GET, and the certificate that the server showed. */
 function tlsStatus(url: string): Promise<{ readonly status: number | undefined; readonly fingerprint: string }> {
   return new Promise((resolve, reject) => {
     const request = https.request(url, { rejectUnauthorized: false, agent: false }, (answer) => {
@@ -130,7 +132,7 @@ describe("gateway as a program", () => {
     ]);
   });
 
-  test("a killed gateway leaves no half blob, and the same upload goes on at the one that is started next", async () => {
+  test("a killed gateway leaves no half blob, and a new upload completes at the one that is started next", async () => {
     const [pod, key] = [await startToyPod(), gatewayKey()];
     const first = run(envOf(pod, key));
     const { target } = await begin(pod, "acme/killed", key);
@@ -143,7 +145,7 @@ describe("gateway as a program", () => {
     expect(await broken).toBe("broken");
     const scope = "repository:acme/killed:pull";
     expect((await pod.ask("HEAD", `/v2/acme/killed/blobs/${digest}`, scope)).status).toBe(404);
-    // Clients begin anew after such a break.
+    // When an upload breaks like this, clients begin a new one.
     const second = run(envOf(pod, key));
     const again = await begin(pod, "acme/killed", key);
     const url = `http://127.0.0.1:${await portOf(second)}${again.target}&digest=${digest}`;

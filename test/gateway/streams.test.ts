@@ -10,7 +10,7 @@ import { startToyPod, type ToyPod } from "../support/toy-pod.ts";
 const path = "/v2/acme/stream/blobs/uploads/1";
 const limits = { stallMs: 60_000, answerMs: 60_000 };
 
-/** A gateway next to a registry that is only this port, and the push location of an upload there. */
+/** Starts a gateway for the registry at this port. `target` is the path and query of an upload there, with its grant. */
 async function gatewayTo(port: number, given: Partial<typeof limits> = {}) {
   const registry = `http://127.0.0.1:${port}`;
   const env = { REGISTRY: registry };
@@ -24,7 +24,6 @@ async function gatewayTo(port: number, given: Partial<typeof limits> = {}) {
   return { gateway, target: `${path}?${grantParameter}=${sealed}` };
 }
 
-/** A registry that is only bytes. */
 async function rawRegistry(answer: Parameters<typeof rawService>[0]) {
   const service = await rawService(answer);
   onTestFinished(() => service.stop());
@@ -98,7 +97,7 @@ describe("gateway, bodies", () => {
     client.send(`${headOf(target, "Content-Length: 1000000")}the first bytes`);
     await expect.poll(() => client.received()).toContain(refusal);
     expect(client.received()).toMatch(/^HTTP\/1\.1 403 /);
-    // The rest is not waited for.
+    // The gateway closes the connection and does not wait for the rest of the body.
     await expect.poll(() => client.closed(), { timeout: 5_000 }).toBe(true);
   });
 
@@ -212,7 +211,7 @@ describe("gateway, bodies", () => {
     const server = http.createServer((request, response) => {
       request.on("data", (chunk: Buffer) => {
         received += chunk.length;
-        // A slow disk: it stops for a moment at every few megabytes.
+        // The registry stops for a moment every 8 MiB, as if its disk were slow.
         if (received % (8 * 1024 * 1024) < chunk.length) {
           request.pause();
           setTimeout(() => request.resume(), 20);
@@ -252,7 +251,7 @@ describe("gateway, bodies", () => {
     clearInterval(watch);
     expect([sent, received]).toEqual([202, bytes]);
     expect(gateway.lines).toMatchObject([{ requestBytes: bytes }]);
-    // The client and the registry of this test are in this process too.
+    // The client and the registry of this test are in this process too, so their memory counts as well.
     expect((peak - before) / 1024 / 1024).toBeLessThan(100);
   });
 });

@@ -6,7 +6,7 @@ import { sha256 } from "../support/toy-pod.ts";
 const layer = "a layer of the gateway";
 const digest = sha256(layer);
 
-/** What the registry has of a blob, by its own word. */
+/** The status of a HEAD of the blob that goes directly to the registry. */
 const blobStatus = async ({ pod }: TestGateway, name: string) =>
   (await pod.ask("HEAD", `/v2/${name}/blobs/${digest}`, `repository:${name}:pull`)).status;
 
@@ -32,7 +32,7 @@ describe("gateway", () => {
     const next = new URL(patched.headers.get("Location") ?? "");
     expect([next.origin, next.pathname, next.searchParams.get("_pod")]).toEqual([edgeOrigin, path, "the-pin"]);
     expect([...next.searchParams.keys()]).toEqual(["_state", "_pod", "_pod_bytes"]);
-    // What the edge would send to the Pod.
+    // A client sends this closing PUT to the edge, which forwards it to the Pod. Here we send it to the Pod directly.
     const closing = `${path}?_state=${encodeURIComponent(next.searchParams.get("_state") ?? "")}&digest=${digest}`;
     expect((await gateway.pod.ask("PUT", closing, "repository:acme/patch:pull,push")).status).toBe(201);
     expect(await blobStatus(gateway, "acme/patch")).toBe(307);

@@ -23,7 +23,7 @@ function hex(number: number): string {
   return number.toString(16);
 }
 
-/** Half of them are anywhere, half at the ends of one of the blocks or next to it. */
+/** Half of the addresses are anywhere. The other half are at an end of one of the blocks, or next to it. */
 function addressesFor(cidrs: readonly Cidr[], seed: number, amount: number): readonly string[] {
   const random = randomBelow(seed);
   return Array.from({ length: amount }, (_, index) => {
@@ -86,7 +86,7 @@ test("ranges are written as the fewest CIDRs that have the same addresses", () =
       const ranges = rangesOf(texts);
       const cidrs = cidrsOf(ranges);
       expect(rangesOf(cidrs)).toEqual(ranges);
-      // No two that follow each other are the halves of one block.
+      // If two neighbours are the two halves of a larger block, `cidrsOf` must give the larger block instead.
       const halves = cidrs.map((text) => parseCidr(text)).filter((cidr) => cidr !== null);
       for (const [index, { bits, hostBits, family }] of halves.entries()) {
         const next = halves[index + 1];

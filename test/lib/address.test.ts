@@ -24,14 +24,14 @@ test("a CIDR block holds the addresses that Node's BlockList holds", () => {
     fc.property(family, v4, v6, fc.nat(128), near, (type, four, six, length, agree) => {
       const bits = type === "ipv4" ? 32 : 128;
       const address = type === "ipv4" ? four : six;
-      // An address that agrees with the block in its first bits, so that both answers come up.
+      // `other` differs from the block's address in one bit. It is inside the block only if that bit comes after the prefix.
       const other = flipBit(address, agree % bits);
       const list = new BlockList();
       list.addSubnet(address, length % (bits + 1), type);
       const text = `${address}/${length % (bits + 1)}`;
       const [cidr, ip] = [parseCidr(text), parseIp(other)];
       if (cidr === null || ip === null) expect.fail(`${address} or ${other} is refused`);
-      // Node's list has no families, but here ::/0 holds no IPv4 address.
+      // For Node's list, ::/0 also holds IPv4 addresses, but here it does not. So we compare only addresses of the block's own family.
       if (ip.family === cidr.family) expect(rangesHold(rangesOf([text]), ip)).toBe(list.check(other, type));
     }),
     { numRuns: 2000 },

@@ -12,12 +12,11 @@ import type { Digest } from "../../src/oci/digest.ts";
 import type { Tag } from "../../src/oci/reference.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** Miniflare's Cache API is workerd's own. */
 const miniflare = new Miniflare(
   convertV4MiniflareOptions({ modules: true, script: "export default {}", compatibilityDate: "2026-10-23", cf: false }),
 );
 const ownCaches = (await miniflare.getCaches()) as unknown as CacheApi;
-/** A body that comes from Miniflare breaks this process if it is cancelled, so each one is read before it is given away. */
+/** This process breaks if a body from Miniflare is cancelled. So this cache reads each body whole before it returns the body. */
 const caches: CacheApi = {
   open: async (name) => {
     const cache = await ownCaches.open(name);
@@ -34,7 +33,7 @@ afterAll(() => miniflare.dispose());
 
 const noCache: CacheApi = { open: () => Promise.reject(new Error("No Cache was configured")) };
 const silentCache: CacheApi = { open: () => new Promise(() => {}) };
-/** The location's cache, of which an isolate can read only what is not a tombstone. */
+/** The location's cache, in which every read of a tombstone fails. */
 const withoutTombstones: CacheApi = {
   open: async (name) => {
     const cache = await caches.open(name);

@@ -10,15 +10,15 @@ import { rawClient, rawService } from "../support/raw-sockets.ts";
 
 const deadlineMs = 1_000;
 const earlyMs = 300;
-/** All pauses together are longer than the deadline, and any two are shorter. */
+/** All pauses together are longer than the deadline. Two pauses together are shorter. */
 const pauses = 4;
 const pauseMs = 400;
 
-// The Worker runs in workerd, because a body's streams are workerd's own.
+// `fetchWithin` runs in workerd here, because it depends on how workerd streams bodies.
 const worker = `
   import { fetchWithin } from "./fetch.js";
   const brokenBody = () => new ReadableStream({ pull: (controller) => controller.error(new Error("lost")) });
-  /** Reads a part of the request's body and no more, and is heard ${earlyMs} ms later, if anyone still listens. */
+  /** Reads only a part of the request's body, and answers ${earlyMs} ms later if the edge has not aborted the request. */
   const earlyPod = {
     async fetch(url, { body, signal }) {
       const reader = body.getReader();
@@ -77,7 +77,7 @@ const miniflare = new Miniflare({
         },
         env: {},
       },
-      // Miniflare's own front would read a whole body before it passes it on.
+      // The test calls workerd's own socket, because Miniflare's front would read a whole body before it passes the body on.
       dev: { unsafeDirectSockets: [{ host: "127.0.0.1", port: 0 }] },
     },
   ],
@@ -159,7 +159,7 @@ test.each([
   },
 );
 
-/** What a Pod sees of a write that it answers later than the deadline: the end of its connection if the edge cuts it, else `done`. */
+/** Makes the Pod answer after `lateMs`. The result is `cut` if the edge closes the connection before that, else `done`. */
 function answerLate(lateMs: number): Promise<"cut" | "done"> {
   return new Promise((resolve) => {
     pod.answer(async (response) => {
@@ -207,7 +207,7 @@ describe("early answer of a Pod, before the request's body has ended", () => {
     await service.stop();
   });
 
-  // A connection that a Pod closes at once breaks before or after workerd reads the answer, so this Pod is a value of the Worker's.
+  // If a real Pod closes its connection at once, workerd may lose the answer. So these tests call `earlyPod`, an object inside the Worker.
   test("it is waited for after the rest of the body cannot be sent", async () => {
     const answer = await call({ method: "PATCH", body: largeBody }, "early:whole");
     expect([answer.status, await answer.text()]).toEqual([413, "too large"]);

@@ -1,7 +1,6 @@
 import { expect, test } from "vitest";
 import { RetryBudget } from "../../src/net/retry-budget.ts";
 
-/** How many retries a service gets of so many requests that all ask for one. */
 function retries(budget: RetryBudget, service: string, requests: number): number {
   let taken = 0;
   for (let request = 0; request < requests; request += 1) {

@@ -82,7 +82,7 @@ describe("parseEndpoint reads", () => {
     ["GET", `/v2/a/blobs/uploads/blobs/${sha256}`, { kind: "blob", name: "a/blobs/uploads", digest: sha256 }],
     ["GET", `/v2/a/blobs/sha256%3A${"ab".repeat(32)}`, { kind: "blob", name: "a", digest: sha256 }],
     ["PATCH", "/v2/a/blobs/uploads/5b2?_state=x%2By%3D", { kind: "upload", upload: "5b2", query: "_state=x%2By%3D" }],
-    // Registries answer 400, 404 or 500 for it: the Pod is asked.
+    // Registries answer this reference with 400, 404 or 500, so the edge lets the Pod decide.
     ["PUT", "/v2/a/manifests/sha256:baddigest", { kind: "manifest", reference: "sha256:baddigest" }],
     ["GET", "/v2/a/manifests/list", { kind: "manifest", reference: "list" }],
     ["GET", "/v2/a/tags/list?n=2&?last=b", { kind: "tags", n: "2", last: null, query: "?last=b" }],

@@ -81,7 +81,7 @@ describe("the account that --env names", () => {
   });
 });
 
-/** The part of wrangler's own type that is read here. That type does not resolve without the packages that wrangler is built from. */
+/** The fields of wrangler's configuration that are read here. wrangler's own type for it needs packages that are not installed with wrangler. */
 type WranglerConfig = {
   readonly compatibility_date?: string;
   readonly compatibility_flags: readonly string[];

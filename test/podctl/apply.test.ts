@@ -17,7 +17,7 @@ const before = topologyOf(
     "blocks: {acme/bad: no}",
   ),
 );
-/** Every kind of change at once: a new and a removed Pod, changed, new and removed assignments, another default. */
+/** This topology has every kind of change from `before`: a new and a removed Pod, changed, new and removed assignments, another default. */
 const after = topologyOf(
   topologyText(
     ["pod-a", "pod-c"],
@@ -126,7 +126,10 @@ describe("the directory's depth", () => {
   const unfound = () =>
     [...records().keys()].filter((key) => key.startsWith("route/") && key.split("/").length - 1 > depth());
 
-  /** Does a step, stops it before its `cut`-th write, and gives what KV holds too deep at any time. */
+  /**
+   * Does a step. From the `cut`-th write on, KV fails. `unfound` has each assignment that was deeper than the directory's depth at some time, so that
+   * the edge could not find it.
+   */
   async function stepUntil(cut: number, step: () => Promise<void>): Promise<{ done: boolean; unfound: string[] }> {
     const seen: string[] = [];
     server.heal();
@@ -204,7 +207,7 @@ describe("a record that someone damaged by hand", () => {
 });
 
 describe("an apply that is interrupted", () => {
-  /** How many keys a whole apply writes, and what KV holds afterwards. */
+  /** Applies without an interruption. Returns how many writes this takes, and what KV holds afterwards. */
   async function uncut(): Promise<{ writes: number; state: ReadonlyMap<string, string> }> {
     await apply(before);
     let writes = 0;
@@ -217,7 +220,7 @@ describe("an apply that is interrupted", () => {
     return { writes, state: records(false) };
   }
 
-  /** Applies until before the `cut`-th write; gives what was in KV before the apply. */
+  /** Begins an apply that fails at its `cut`-th write. Returns what was in KV before this apply. */
   async function cutAt(cut: number): Promise<ReadonlyMap<string, string>> {
     server.data.clear();
     server.heal();

@@ -66,7 +66,7 @@ describe("the wrangler.toml of docs/deploy.md", async () => {
   });
 });
 
-/** `process.env["NAME"]` and `const { NAME: name } = process.env`. */
+/** Returns the variables that a source reads, as `process.env["NAME"]` or as `const { NAME: name } = process.env`. */
 function variablesIn(source: string): readonly string[] {
   const indexed = [...source.matchAll(/process\.env\["(\w+)"\]/g)].map(([, name = ""]) => name);
   const taken = [...source.matchAll(/\{([^}]*)\} = process\.env/g)].map(([, names = ""]) => names);

@@ -7,7 +7,10 @@ import { createProgram } from "../../src/podctl/program.ts";
 const pages = ["README.md", ...globSync("docs/*.md")];
 const read = (path: string) => readFileSync(path, "utf8");
 
-/** The words of podctl's part of a shell line, which ends at a pipe, a redirection or the next command. Null if podctl is not called. */
+/**
+ * Returns the words of podctl's part of a shell line. This part ends at a pipe, a redirection or the next command. Null if the line does not call
+ * podctl.
+ */
 function wordsOf(line: string): readonly string[] | null {
   const call = /(?:^|[|(]\s*)(?:podctl|npm run (?:--silent )?podctl --) (.*)$/.exec(line)?.[1];
   if (call === undefined) return null;
@@ -16,7 +19,7 @@ function wordsOf(line: string): readonly string[] | null {
   return (end < 0 ? words : words.slice(0, end)).map(([word, single, double]) => single ?? double ?? word);
 }
 
-/** The shell lines of a page. A transcript counts only with what is typed. */
+/** Returns the shell lines of a page. In a `console` block, only the lines that begin with `$` are what a user types. */
 const linesOf = (page: string): readonly string[] =>
   [...read(page).matchAll(/^ *```(sh|console)\n([\s\S]*?)^ *```/gm)].flatMap(([, kind, block = ""]) => {
     const lines = block

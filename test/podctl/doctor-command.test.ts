@@ -25,7 +25,7 @@ test("podctl doctor prints a table and what to do, and exits with 1 if anything 
   expect(sick.stdout).toContain(`token-unreachable: ${advice["token-unreachable"]}`);
   const checks = JSON.parse(named.stdout) as Check[];
   expect(checks).toContainEqual({ pod: "pod-a", check: "deletes", status: "ok", text: "on" });
-  // All assignments are listed only if all Pods are checked.
+  // To check the depth, doctor has to list all assignments. It does this only if the operator names no Pods.
   expect(sick.stdout).toMatch(/^edge +depth +ok +every assignment has at most 1 component$/m);
   expect(checks.filter(({ check }) => check === "depth")).toEqual([]);
 });

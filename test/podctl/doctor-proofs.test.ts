@@ -6,7 +6,7 @@ import type { Sickness } from "../support/sick-pods.ts";
 
 const { check, healthy, pushProbeImage, mountProbe, addOwning, addTrusting } = useDoctor(await generateSealingKeys());
 
-/** A storage that lacks one blob, as that of a pull-through cache whose clients have pulled only manifests. */
+/** Returns the fault of a Pod whose storage lacks one blob. A pull-through cache has this fault if its clients have pulled only manifests. */
 async function storageWithout(digest: string, isLacking = () => true): Promise<Sickness> {
   const storage = String(healthy("pod-b").blobs.stores[0]?.["endpoint"]);
   const encoded = digest.split(":")[1] ?? "";

@@ -264,11 +264,11 @@ describe("explain shows what is signed, with stand-ins for secrets:", () => {
     const store = v.parse(storeSchema, scheme === "public" ? open : config) as SigningStore;
     const { url, canonical } = await explainSigning("GET", blob, { store, now: new Date("2026-03-01T12:00:00Z") });
     expect(url).toContain(blob.slice(-64));
-    // MD5 is not WebCrypto's, and `public` signs nothing.
+    // These stores have no text to show: `public` signs nothing, and the text that nginx hashes with MD5 contains the secret.
     const hidden =
       scheme === "public" || (scheme === "nginx" && !("algorithm" in config && config.algorithm !== "md5"));
     if (hidden) expect(canonical).toBeNull();
-    // A signed prefix is in base64.
+    // Some schemes sign a prefix of the URL in base64, so we look for the digest in the decoded prefix, too.
     else
       expect(
         `${canonical} ${Buffer.from(/URLPrefix=([\w=-]+)/.exec(canonical ?? "")?.[1] ?? "", "base64url").toString()}`,

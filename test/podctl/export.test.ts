@@ -31,7 +31,6 @@ const conditions = fc.array(
   fc.constantFrom({ countries: ["DE", "T1"] }, { cidrs: ["192.0.2.0/24"] }, { asns: [64500], colos: ["FRA"] }, {}),
   { minLength: 1, maxLength: 3 },
 );
-/** An assignment with settings of its group. */
 const withSettings = (ids: readonly string[]) =>
   fc
     .record(

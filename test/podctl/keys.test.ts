@@ -40,7 +40,7 @@ describe("podctl keys import", () => {
     expect([code, lines.length]).toEqual([0, 2]);
     const keys = lines.map((line) => JSON.parse(line.replace(/^- /, "")) as JWK);
     for (const [index, pair] of [rsa, ec].entries()) {
-      // libtrust's rule in other code: SHA-256 of the DER, 240 bits, base32, groups of four.
+      // This is libtrust's rule, written without podctl's code: SHA-256 of the DER, the first 240 bits, base32, groups of four.
       const der = pair.publicKey.export({ type: "spki", format: "der" });
       const bits = BigInt(`0x${createHash("sha256").update(der).digest("hex").slice(0, 60)}`);
       const digits = bits.toString(32).padStart(48, "0");

@@ -97,7 +97,7 @@ test("KV store: a listing goes on after the empty pages that KV has where keys w
   expect(await listed("route/")).toEqual(entriesOf(3).map(([key]) => key));
 });
 
-/** A server that answers every call in this way, and a KV store on it. */
+/** Starts a server that answers every call by `answer`, and runs `act` with a KV store that calls this server. */
 async function withAnswer(
   answer: (response: ServerResponse, n: number) => unknown,
   act: (kv: KvStore) => Promise<void>,

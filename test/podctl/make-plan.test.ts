@@ -20,7 +20,7 @@ const topologyWith = (assignments: Readonly<Record<string, string>>) =>
 const depthOf = (assignments: Readonly<Record<string, string>>): number =>
   Math.max(1, ...Object.keys(assignments).map((prefix) => prefix.split("/").length));
 
-/** A KV that has what a topology asks for, listed by pages of this size. */
+/** A KV that already has the records of a topology with these assignments. A listing has `pageKeys` keys on each page. */
 function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): KvStore {
   const stamp = { revision: 1, appliedAt: new Date(0) };
   const texts = new Map(
@@ -43,7 +43,7 @@ describe("a plan", () => {
   test("adds the assignments that KV lacks, changes those that differ, deletes those that the topology lacks, and touches no others", () =>
     fc.assert(
       fc.asyncProperty(assignments, assignments, fc.integer({ min: 1, max: 8 }), async (live, more, pageKeys) => {
-        // Half of what is wanted is in KV already, so that there is something to leave as it is.
+        // Half of the assignments in KV are wanted, too, so that the plan has something to leave as it is.
         const kept = Object.entries(live).filter((_, index) => index % 2 === 0);
         const wanted = { ...Object.fromEntries(kept), ...more };
         const { changes } = await makePlan(kvOf(live, pageKeys), topologyWith(wanted));

@@ -60,7 +60,7 @@ describe("what a copy lacks", () => {
     const target = snapshotOf({ "1": a, [fallbackTag(a)]: c }, { also: [b], referrers });
     expect(workOf(source, target)).toMatchObject({ gone: [], dead: [], manifests: [], tags: [] });
     expect(differencesOf("acme/app", [source, "pod-a"], [target, "pod-b"])).toEqual([]);
-    // A tag of the same form for a manifest that has no referrers is like any other.
+    // The manifest `d` has no referrers. So a tag that looks like the list of its referrers is removed like any other tag.
     const other = snapshotOf({ "1": a, [fallbackTag(d)]: c }, { also: [b], referrers });
     expect(workOf(source, other).gone).toEqual([fallbackTag(d)]);
   });

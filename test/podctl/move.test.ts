@@ -21,7 +21,7 @@ beforeAll(async () => {
   await writeStackFile(stack.current, env.PODCTL_STACK);
 });
 
-/** A second edge does not exist here, so the phases need no time to be seen. */
+/** There is only one edge here. So a move need not wait until other edges know its phase. */
 const options = ["--yes", "--wait", "0.2", "--state", folder];
 const move = (...args: readonly string[]) => podctl(["move", ...args, ...options], { env });
 const assign = (group: string, members: object) =>
@@ -34,14 +34,13 @@ async function liveOf(group: string): Promise<Live> {
 }
 type Live = { readonly pod: string; readonly move?: { readonly to: string; readonly phase: string } };
 
-/** A new group of pod-a, with images. */
 async function startGroup(group: string): Promise<string> {
   await assign(group, { pod: "pod-a" });
   await pushGroup(stack.current, group);
   return group;
 }
 
-/** Expects that both Pods hold the same, and that this is not nothing. */
+/** Expects that both Pods hold the same content, and that they hold more than ten entries. */
 async function expectEqual(group: string): Promise<void> {
   const [a, b] = [
     await contentOf(stack.current, "pod-a", namesOf(group)),
@@ -119,7 +118,7 @@ describe("podctl move", () => {
     child.stderr.on("data", (text) => String(text).includes("round 1") && started.resolve());
     const ended = new Promise<number | null>((resolve) => child.once("close", resolve));
     await started.promise;
-    // The wait is long, because these must be there before the freeze, also on a busy machine.
+    // `--wait` is 10 s, so that the following changes are made before the freeze, even on a busy machine.
     const token = await client.token([`repository:${app}:pull,push,delete`]);
     const second = (await client.get(`/v2/${app}/manifests/2`, token, { method: "HEAD" })).headers.get(
       "Docker-Content-Digest",
@@ -187,7 +186,7 @@ describe("podctl move", () => {
     expect([last.code, last.stderr]).toEqual([0, expect.any(String)]);
     await expectEqual(group);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "settle" } });
-    // The directory is whole: the next command finds no interrupted write.
+    // The next command finds no interrupted write, so the directory is whole.
     const assigned = await podctl(["assign", "elsewhere", "pod-b", "--yes"], { env });
     expect([assigned.code, assigned.stderr]).toEqual([0, ""]);
   });
@@ -219,7 +218,7 @@ describe("podctl move", () => {
     const group = await startGroup("cleaned");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
     const kept = await contentOf(stack.current, "pod-b", namesOf(group));
-    // A manifest that only the former Pod has keeps everything there.
+    // We give the group back to its former Pod for a moment, and push a manifest that only this Pod has. Then `--cleanup` must delete nothing.
     await assign(`${group}-other`, { pod: "pod-a" });
     const live = await liveOf(group);
     await assign(group, { pod: "pod-a" });
@@ -273,7 +272,7 @@ describe("podctl and a group that is being moved", () => {
       1,
       expect.stringContaining(`process ${process.pid}) is moving "locked"`),
     ]);
-    // No process has this number.
+    // No process has this id, so the lock is one that a killed run has left behind.
     writeFileSync(join(folder, `${group}.lock`), "999999999");
     expect((await move(group, "--to", "pod-b")).code).toBe(0);
   });

@@ -11,7 +11,7 @@ afterEach(() => {
   process.stderr.isTTY = isTTY;
 });
 
-/** What a terminal gets when one step is made each second. */
+/** Returns what a terminal gets if `progress` advances by one of `steps` each second. */
 function drawn(steps: readonly number[], total: number | null, after: () => void = () => {}): string {
   const written = vi.spyOn(process.stderr, "write").mockReturnValue(true);
   const clock = vi.spyOn(performance, "now").mockReturnValue(0);
@@ -52,11 +52,14 @@ test("progress: while a bar is drawn, Ctrl-C and kill still end the command and 
   expect(during).toEqual(before);
 });
 
-/** Marks that turn the order of a line, hide in a word, break a line or come from the plane of tags. */
+/** These characters change the order of a line, break a line, or are not visible at all. */
 const invisible = [
   0xad, 0x61c, 0x180e, 0x200b, 0x200f, 0x2028, 0x2029, 0x202e, 0x2066, 0x2069, 0xfeff, 0x3164, 0xe0041,
 ];
-/** Every control character, and invisible ones, in the places where JSON and YAML quote them differently. */
+/**
+ * Texts with a control character or an invisible character. There are three texts for each character: only the character, one line with it, and
+ * several lines with it. JSON and YAML quote these three differently.
+ */
 const unsafeTexts = [
   ...Array.from({ length: 0x20 }, (_, code) => code),
   ...Array.from({ length: 0x21 }, (_, n) => 0x7f + n),
@@ -65,7 +68,6 @@ const unsafeTexts = [
   .map((code) => String.fromCodePoint(code))
   .flatMap((each) => [each, `a${each}b`, `a\nb${each}c\n`]);
 
-/** What a run writes to standard output. */
 function printed(run: () => void): string {
   const written = vi.spyOn(process.stdout, "write").mockReturnValue(true);
   run();

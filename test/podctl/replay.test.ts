@@ -131,7 +131,7 @@ describe("replay, two directories under the same traffic:", () => {
     const after = mapOf({ acme: "pod-a", "acme/moved": "pod-b" });
     const { lines: counts, requests, differences, byMove } = await compare(lines, mapOf({ acme: "pod-a" }), after);
     expect(counts).toEqual({ read: 8, unread: 3 });
-    // Two lines at 0.3 are 6.67 requests.
+    // Two lines with a `sample` of 0.3 count for 6.67 requests, which is rounded to 7.
     expect(requests).toEqual({ same: 7, differs: 42, nameless: 10, refused: 2 });
     expect([differences[0]?.requests, byMove.get("pod-a → pod-b")]).toEqual([42, 42]);
   });
@@ -180,7 +180,7 @@ describe("replay, two directories under the same traffic:", () => {
     expect(await movesOf({ state: "read-only" })).toEqual({ "pod-a → pod-a (read-only)": 1 });
     expect(await movesOf({ delivery: "stream" })).toEqual({ "pod-a → pod-a, through the Pod": 1 });
     expect(await movesOf({ uploads: "edge" })).toEqual({ "pod-a → pod-a, on the edge": 1 });
-    // The address of all lines in the common log format.
+    // All lines in the common log format have an address in this range.
     expect(await movesOf({ clients: { deny: [{ cidrs: ["198.51.100.0/24"] }] } })).toEqual({
       "pod-a → pod-a (client-denied)": 3,
     });

@@ -6,7 +6,7 @@ import { expiresSeconds, sign } from "./sign.ts";
 const secret = { key: "a literal of the rule" };
 const ttlSeconds = 900;
 
-/** The function of the rule as Cloudflare documents it: message, separator, ten digits, a hyphen and the MAC, which comes last. */
+/** The rule's function as Cloudflare documents it. A URI is the message, the separator, ten digits, a hyphen and the MAC. */
 function isTimedHmacValid(uri: string, separator: string, now: number, flags: "" | "s"): boolean {
   const found = /^(.+)(\d{10})-(.{43,})$/.exec(uri);
   const message = found?.[1]?.slice(0, -separator.length) ?? "";

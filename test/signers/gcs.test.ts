@@ -6,7 +6,7 @@ import { sign } from "./sign.ts";
 
 const client_email = "edge@project.iam.gserviceaccount.com";
 
-/** Google: "V4 signing process with your own program", written down again. */
+/** Builds the text to sign without the signer's code, as Google's page "V4 signing process with your own program" describes it. */
 function signedText(
   method: string,
   url: string,

@@ -26,7 +26,7 @@ describe("the google-cdn signer makes the URLs of Google's samples", () => {
   });
 });
 
-/** What Cloud CDN does: it checks everything before the signature as it came. */
+/** Checks a signature as Cloud CDN does: over all that comes before the signature, exactly as it was sent. */
 function isValid(signed: string, signature: string | undefined): boolean {
   const mac = createHmac("sha1", Buffer.from(secret.key, "base64url")).update(signed).digest("base64");
   return mac.replaceAll("+", "-").replaceAll("/", "_") === signature;

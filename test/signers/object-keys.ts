@@ -1,4 +1,7 @@
-/** The key of a blob, below names that operators may give to the directory: characters at which escapes go wrong. */
+/**
+ * The key of a blob. An operator may put the blobs into a directory of any name, such as each of the `prefixes`. These names have characters that are
+ * easily escaped wrongly.
+ */
 const blob = `docker/registry/v2/blobs/sha256/ab/ab${"c".repeat(62)}/data`;
 const prefixes = [
   "registry",

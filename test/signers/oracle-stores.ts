@@ -8,7 +8,7 @@ import type { Case } from "./sign.ts";
 
 export type OracleStore = Pick<Case, "config" | "secret" | "attribution">;
 
-/** This key was made for the recorded URLs and opens nothing. It is fixed because an RSA signature of it is then always the same. */
+/** This key was made for the recorded URLs and opens nothing. It is fixed, so that the RSA signature of a text is always the same. */
 const privateKey = createPrivateKey(readFileSync(new URL("recorded/rsa.pem", import.meta.url)));
 export const rsaPem = {
   pkcs8: privateKey.export({ type: "pkcs8", format: "pem" }).toString(),
@@ -40,7 +40,6 @@ const policyForAddresses = (hash: "SHA-1" | "SHA-256") => ({
 });
 const client_email = "edge@project.iam.gserviceaccount.com";
 
-/** By scheme and by the form of its URL. */
 export const oracleStores = {
   akamai: {
     "a token": { config: { baseUrl: cdn, parameter: "__token__" }, secret: { key: akamaiKey } },
@@ -76,7 +75,7 @@ export const oracleStores = {
 
 export type OracleScheme = keyof typeof oracleStores;
 
-/** The URLs without query that @aws-sdk/client-s3 3.1169.0 makes if one of its options is set. */
+/** Endpoints that @aws-sdk/client-s3 3.1169.0 uses if it gets `options`. `url` is the URL without query that the SDK then makes. */
 export const s3Hosts = [
   [
     "https://s3.dualstack.eu-central-1.amazonaws.com",

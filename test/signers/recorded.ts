@@ -1,7 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { OracleScheme } from "./oracle-stores.ts";
 
-/** `madeBy` is the SDK's package and version, `urls` has the URL for each object key, by the form of the URL. */
+/** `madeBy` is the SDK's package and version. `urls` has, for each form of the URL and each object key, the URL that the SDK made. */
 export type Recorded = {
   readonly madeBy: string;
   readonly urls: Readonly<Record<string, Readonly<Record<string, string>>>>;
@@ -13,7 +13,7 @@ export const recordedPath = (scheme: OracleScheme | "s3-v4a"): URL =>
 export const readRecorded = (scheme: OracleScheme | "s3-v4a"): Recorded =>
   JSON.parse(readFileSync(recordedPath(scheme), "utf8")) as Recorded;
 
-/** Vendors order the parameters of a query differently; each parameter is compared as it is written. */
+/** Splits a URL into parts that can be compared. The order of its parameters does not count, because each vendor has its own. */
 export function partsOf(url: string) {
   const { origin, pathname, search } = new URL(url);
   return { origin, pathname, parameters: search.slice(1).split("&").toSorted() };

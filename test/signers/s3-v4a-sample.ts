@@ -1,7 +1,7 @@
 /** Checks a SigV4A signature without the signer's code, as AWS's documents describe it, for one access key and one access point. */
 import { createHash, createPublicKey, verify } from "node:crypto";
 
-/** The sample pair of aws-c-auth, with the public key that it publishes for the pair. */
+/** The sample access key of aws-c-auth. `publicX` and `publicY` are the public key that aws-c-auth publishes for it. */
 export const secret = {
   accessKeyId: "AKISORANDOMAASORANDOM",
   secretAccessKey: "q+jcrXGc+0zWN6uzclKVhvMmUsIfRPa4rlRandom",
@@ -11,7 +11,7 @@ export const publicY = "0515242cedd82e94799482e4c0514b505afccf2c0c98d6a553bf539f
 export const host = "mfzwi23gnjvgw.accesspoint.s3-global.amazonaws.com";
 export const config = { endpoint: `https://${host}` };
 
-/** A GET of a plain URL, and a HEAD with all that a URL may have in addition. */
+/** A GET without optional parameters, and a HEAD with all of them. */
 export const urlForms = [
   { method: "GET", attribution: [] },
   { method: "HEAD", sessionToken: "a/token+of==", attribution: [["repository", "acme/app"]] },

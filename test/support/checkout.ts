@@ -1,10 +1,10 @@
-/** A copy of this working tree. Commands keep their state below their root, so two copies never share any. */
+/** Copies this working tree. A command keeps its state in the tree where it runs, so commands in two copies share no state. */
 import { cp, mkdir, symlink } from "node:fs/promises";
 import { root } from "../../src/local/paths.ts";
 
 const notCopied = [".git", ".local", "node_modules", "dist"].map((name) => root + name);
 
-/** The copy links to our npm packages. Run npm there with `--ignore-scripts`, so that it does not install into them. */
+/** The copy links to our `node_modules`. Run npm there with `--ignore-scripts`, because our npm scripts would install packages through the link. */
 export async function checkoutIn(dir: string, options: { readonly tools: boolean }): Promise<string> {
   const checkout = `${dir}/checkout`;
   await cp(root, checkout, { recursive: true, filter: (path) => !notCopied.includes(path) });

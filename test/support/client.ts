@@ -1,16 +1,16 @@
 import type { Stack } from "../../src/local/stack.ts";
 
-/** Plain HTTP to the edge, as a registry client sends it. Redirects are not followed. */
 export type ClientInit = Omit<RequestInit, "headers"> & {
   readonly headers?: Readonly<Record<string, string>>;
   readonly duplex?: "half";
 };
+/** Sends plain HTTP to the edge, as a registry client does. It follows a redirect only if `init` asks for that. */
 export type Client = {
   token(scopes: readonly string[], user?: string | null): Promise<string>;
   get(path: string, token?: string | null, init?: ClientInit): Promise<Response>;
 };
 
-/** As docker, containerd, skopeo and crane send it. */
+/** The manifest types that docker, containerd, skopeo and crane send in `Accept`. */
 export const manifestTypes = [
   "application/vnd.oci.image.manifest.v1+json",
   "application/vnd.oci.image.index.v1+json",
@@ -48,14 +48,14 @@ export async function pushBlob(stack: Stack, repository: string, text: string): 
   const digest = await sha256(bytes);
   const started = await client.get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
   const place = new URL(`${started.headers.get("Location")}&digest=${digest}`, stack.edge);
-  // A gateway's location needs no token.
+  // A location on a gateway contains the upload's grant, so a request to the gateway needs no token.
   const headers = new Headers(place.origin === stack.edge ? { Authorization: `Bearer ${token}` } : {});
   const done = await fetch(place, { method: "PUT", body: bytes, headers });
   if (done.status !== 201) throw new Error(`upload was answered ${done.status}: ${await done.text()}`);
   return digest;
 }
 
-/** The layers of one of the stack's own images, from the manifest that the edge serves. */
+/** Asks the edge for the manifest of the tag `1`, and returns its layers. */
 export async function layersOf(
   stack: Stack,
   repository: string,

@@ -15,15 +15,15 @@ export type CloudflareKv = {
   readonly data: Map<string, StoredValue>;
   /** One line for each call, such as `PUT /bulk 3`: method, path below the namespace, number of keys in the body. */
   readonly calls: string[];
-  /** Answers the next calls with 429 and this Retry-After. */
+  /** Answers the next `calls` calls with 429 and this Retry-After. */
   limit(calls: number, retryAfterSeconds: number): void;
-  /** Each of the next bulk calls leaves out every other key, and its answer says so. */
+  /** In each of the next `calls` bulk calls, every second key is left out. The answer names the keys that were left out. */
   failHalf(calls: number): void;
-  /** Each of the next pages of a listing is empty and has a cursor, as where many keys were deleted. */
+  /** Each of the next `calls` pages of a listing is empty but has a cursor, as at Cloudflare after many keys were deleted. */
   emptyPages(calls: number): void;
   /** Runs before the n-th key is written or deleted, counted from 1. If it gives false, this call and all later ones fail. */
   onWrite: (n: number) => boolean;
-  /** Forgets faults and counts, and lets calls through again. */
+  /** Ends all faults, and clears the counts and the list of calls. */
   heal(): void;
   stop(): Promise<void>;
 };
@@ -76,7 +76,7 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
       return c.json(await halfOf(body as (string | BulkEntry)[], kv));
     }
     await next();
-    // A client that is cut off must not try again, because a test counts what it had written.
+    // After `onWrite` has given false, Cloudflare's client must not retry, because a test counts what was written before.
     if (faults.cut) c.header("x-should-retry", "false");
     return c.res;
   });

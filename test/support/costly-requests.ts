@@ -1,20 +1,20 @@
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
 import type { HostileRequest } from "./hostile-requests.ts";
 
-/** A request that anyone can send, and that a careless parser or look-up makes dear. */
+/** A request that anyone can send, and that costs much CPU time if a parser or a look-up is careless. */
 export type CostlyRequest = readonly [what: string, request: HostileRequest];
 
 /** What a stranger may know or make up. */
 export type Known = {
-  /** The `kid` of a key of the first Pod, which every token of that Pod shows. */
+  /** The `kid` of the first Pod's key. Strangers may know it, because every token of that Pod contains it. */
   readonly kid: string;
   readonly pods: readonly string[];
   readonly repository: string;
-  /** Gives another text at each call, so that nothing that is made of it was asked for before. */
+  /** Gives a new text at each call, so that no cache knows a name or a `kid` that is made from the text. */
   readonly unused: () => string;
 };
 
-/** As much as Cloudflare takes as a URL. A form may be longer. */
+/** Cloudflare accepts URLs of up to 16 KB. A form may be longer. */
 const largeBytes = 16_000;
 const formBytes = 64_000;
 const fill = (piece: string, bytes = largeBytes): string => piece.repeat(Math.floor(bytes / piece.length));
@@ -178,7 +178,7 @@ const headerPieces = [
   ...[["CF-Connecting-IP", ":"] as const, ["CF-Connecting-IP", "1."] as const, ["If-None-Match", '"a",'] as const],
 ];
 
-/** With a token whose key is unknown, a stranger's request reaches the Pod. */
+/** If the edge does not know a token's key, it forwards the request to the Pod. So a stranger with such a token makes the edge copy all headers. */
 function costlyHeaders({ pods, repository, unused }: Known): readonly CostlyRequest[] {
   const manifest = `/v2/${repository}/manifests/1`;
   const passing = () => bearer(`pods.v1.${pods[0]}/${jwt({ alg: "RS256", kid: unused() }, "{}")}`);

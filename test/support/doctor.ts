@@ -37,7 +37,7 @@ export const findings = (checks: readonly Check[]) =>
 export const passed = (checks: readonly Check[], id: string) =>
   checks.filter(({ status, pod }) => status === "ok" && pod === id).map(({ check }) => check);
 
-/** Leads a redirect of these paths to another host. */
+/** Makes a proxy redirect clients to another host: if the URL matches `path`, the answer's Location gets `host` in place of its own host. */
 export const redirectTo = (url: string | undefined, host: string, path = blobPath) =>
   path.test(url ?? "")
     ? {
@@ -48,12 +48,12 @@ export const redirectTo = (url: string | undefined, host: string, path = blobPat
       }
     : null;
 
-/** doctor's checks of a stack of two healthy toy Pods, next to which a test puts sick ones. */
+/** Runs doctor's checks on a stack of two healthy toy Pods. A test adds sick Pods to them. */
 export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly privateJwk: JWK }) {
   const stack = useStack({ sealingKeys });
   const records: Partial<Record<LocalPod, PodRecord>> = {};
 
-  /** What KV has, as doctor reads it. The edge has the same. */
+  /** The records that doctor reads. `put` writes each of them to the edge's KV too. */
   const kv = new Map<string, string>();
   async function put(key: string, record: object): Promise<void> {
     const text = JSON.stringify({ v: 1, ...record });
@@ -90,7 +90,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     });
   }
 
-  /** A Pod that is sick only because of a proxy before its registry. */
+  /** A Pod whose only fault is a proxy that changes the answers of its registry. */
   const onlyRegistry = async (twist: Parameters<typeof startProxy>[1]): Promise<Sickness> => ({
     registry: await startProxy(healthy("pod-b").registry, twist),
   });
@@ -102,7 +102,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return rows.map(([id]) => id);
   }
 
-  /** Asks the registry of pod-b for something in a repository of another Pod's own. */
+  /** Sends a write to the registry of pod-b, for the repository `<id>/probe`. That name belongs to the Pod `id`, which uses the same registry. */
   async function write(id: string, method: string, path: string, init: Written = {}): Promise<void> {
     const { registry, token } = stack.current.pods["pod-b"];
     const scopes = [`repository:${id}/probe:pull,push`, "repository:globex/hello:pull"]
@@ -116,11 +116,13 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     expect(written.status).toBe(201);
   }
 
-  /** Puts the probe's blob into a repository of this Pod's own, in the registry of pod-b. */
+  /** Mounts the probe's blob into the repository `<id>/probe` in the registry of pod-b. */
   const mountProbe = (id: string) =>
     write(id, "POST", `blobs/uploads/?mount=${healthy("pod-b").probe.digest}&from=globex/hello`);
 
-  /** Puts the probe's whole image there, and says which of its blobs is not the probe's. */
+  /**
+   * Puts the whole image of the probe into `<id>/probe` in the registry of pod-b. Returns the digest of its config, which is not the probe's blob.
+   */
   async function pushProbeImage(id: string): Promise<string> {
     const { config, manifest } = helloImage("globex");
     await mountProbe(id);
@@ -130,7 +132,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return config.digest;
   }
 
-  /** A Pod with names of its own. */
+  /** Adds the Pod `id`, and assigns the prefix `id` to it. */
   async function addOwning(id: string, sickness: Sickness): Promise<void> {
     const probe = { repository: `${id}/probe`, digest: healthy("pod-b").probe.digest };
     const record = await sickRecord(id, healthy("pod-b"), { probe, ...sickness }, sealingKeys);
@@ -138,7 +140,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     await put(`route/${id}`, { pod: id, ...active });
   }
 
-  /** A Pod with names of its own, and with a secret that podctl does not have. */
+  /** Like `addOwning`, but the edge also sends the Pod a secret, which podctl does not have. */
   async function addTrusting(id: string, sickness: Sickness): Promise<void> {
     const target = sickness.registry ?? healthy("pod-b").registry;
     const place = { pod: id, field: "trust.value", scheme: "header", target };

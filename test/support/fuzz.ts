@@ -3,17 +3,16 @@ import fc from "fast-check";
 const runsFactor = Number(process.env["FUZZ"] ?? 1);
 
 /**
- * Checks a property of the whole edge `runs` times; the variable FUZZ multiplies that. Runs follow each other, so that what a Pod
- * saw belongs to this run's request. A failure names the seed and the smallest value that still fails.
+ * Checks a property of the whole edge `runs` times, or FUZZ times as often if that variable is set. Each run waits for the run before it, so that
+ * what a Pod saw belongs to this run's request. A failure names the seed and the smallest value that still fails.
  */
 export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (value: T) => Promise<void>) {
   await fc.assert(fc.asyncProperty(values, holds), { numRuns: runs * runsFactor });
 }
 
-/** The time limit for a test with so many runs. `exchangeRaw` has the limit for one answer of the edge. */
+/** The time limit for a test that calls `fuzz` with this number of runs. `exchangeRaw` limits the time of each single answer. */
 export const fuzzTimeoutMs = (runs: number): number => 60_000 + runs * runsFactor * 100;
 
-/** Gives one of the words, or one of the lines, of a text. */
 export const wordOf = (text: string): fc.Arbitrary<string> => fc.constantFrom(...text.trim().split(/[ \n]+/));
 export const lineOf = (text: string): fc.Arbitrary<string> => fc.constantFrom(...text.trim().split(/\n */));
 

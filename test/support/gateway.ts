@@ -13,10 +13,10 @@ export const edgeOrigin = "https://registry.example.com";
 export type TestGateway = {
   readonly url: string;
   readonly pod: ToyPod;
-  /** In front of the registry: what the gateway asks it. */
+  /** The tap in front of the registry. It shows what the gateway asks the registry. */
   readonly tap: Tap;
   readonly config: GatewayConfig;
-  /** The lines of its log. */
+  /** The lines of the gateway's log. */
   readonly lines: readonly Readonly<Record<string, unknown>>[];
 };
 
@@ -52,21 +52,21 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
   return { url: `http://127.0.0.1:${server.port}`, pod, tap, config, lines };
 }
 
-/** An upload that has begun at the registry, as the edge's POST begins one, with the push location that the edge would give. */
+/** An upload that has begun at the registry, as if by the edge's POST. `location` is where the edge would send the client. */
 export type BegunUpload = {
   readonly repository: RepositoryName;
   readonly upload: string;
   readonly path: string;
-  /** The grant's claims, to be sealed otherwise. */
+  /** The grant before it was sealed, so that a test can seal a changed one. */
   readonly grant: UploadGrant;
   readonly sealed: string;
-  /** On the gateway. */
+  /** The URL at which the upload goes on at the gateway. It contains `sealed`. */
   readonly location: string;
 };
 
 export async function beginUpload({ pod, tap, config, url }: TestGateway, name: string): Promise<BegunUpload> {
   const repository = repositoryName(name);
-  // DELETE of an upload wants `delete` in distribution.
+  // distribution lets a token cancel an upload by DELETE only if the token has the action `delete`.
   const scope = `repository:${name}:pull,push,delete`;
   const started = await pod.ask("POST", `/v2/${name}/blobs/uploads/`, scope);
   const place = new URL(started.headers.get("Location") ?? "", pod.registry);

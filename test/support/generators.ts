@@ -4,7 +4,10 @@ import type { Endpoint, Mount } from "../../src/oci/endpoint.ts";
 import type { DigestLike, Reference, Tag } from "../../src/oci/reference.ts";
 import type { RepositoryName } from "../../src/oci/repository-name.ts";
 
-/** Words that are legal components and also path segments of the spec, so that a parse from the left reads them wrong. */
+/**
+ * Legal components of a name that are also fixed words in the spec's paths. A parser that reads a path from the left would end the name at such a
+ * word.
+ */
 const trap = fc.constantFrom(
   "manifests",
   "blobs",
@@ -37,7 +40,7 @@ export const tag = fc.stringMatching(/^[a-zA-Z0-9_][a-zA-Z0-9._-]{0,20}$/).map((
 const digestLike = fc.stringMatching(/^sha256:[a-zA-Z0-9=_-]{1,40}$/).map((text) => text as DigestLike);
 const reference: fc.Arbitrary<Reference> = fc.oneof(tag, digest, digestLike);
 
-/** Raw queries as clients send them, without parameters for which an endpoint has a field. */
+/** Raw queries as clients send them. They lack parameters such as `n` and `last`, because an Endpoint has its own fields for these. */
 const query = fc
   .array(
     fc.tuple(fc.constantFrom("ns", "artifactType", "_state", "x"), fc.stringMatching(/^[A-Za-z0-9._~%2B=-]{0,8}$/)),

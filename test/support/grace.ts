@@ -7,16 +7,15 @@ import { pushImage } from "./image.ts";
 import { keepManifest, pullerOf, type Seen, seenOf } from "./pull.ts";
 
 type User = "demo" | "reader" | null;
-/** A user, whose password is his name, or a user name and a password. */
+/** `name:password`, or only the name of a user whose password is the same word. Null sends no password. */
 export type Login = User | `${string}:${string}`;
 type Image = Awaited<ReturnType<typeof pushImage>>;
 const warning = '110 - "response is stale"';
 
-/** The token service is what fails here. */
 export const setFault = (stack: Stack, fault: Fault, pod: "pod-a" | "pod-b" = "pod-a") =>
   stack.setFault(pod, "token", fault);
 
-/** A token request as docker sends it, with no token of before. */
+/** Asks for a token as docker does when it has none yet. */
 export async function askToken(stack: Stack, scopes: readonly string[], user: Login = "demo") {
   const query = new URLSearchParams([["service", "registry-edge"], ...scopes.map((scope) => ["scope", scope])]);
   const credentials = user?.includes(":") ? user : `${user}:${user}`;
@@ -30,7 +29,7 @@ export async function askToken(stack: Stack, scopes: readonly string[], user: Lo
 export const pullOf = (repository: string) => `repository:${repository}:pull`;
 export const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 
-/** An image that the location holds, and pulls of it that these users were granted. */
+/** Pushes an image, and makes the location remember its manifest, its blobs and that these users may pull it. */
 export async function setUp(stack: Stack, repository: string, users: readonly User[] = ["demo"]): Promise<Image> {
   const image = await pushImage(stack, repository, 2);
   await keepManifest(stack, repository, image.digest);
@@ -40,19 +39,19 @@ export async function setUp(stack: Stack, repository: string, users: readonly Us
   return image;
 }
 
-/** The token service grants, and the location has remembered it: a later grant of the same isolate is written after it. */
+/** Makes the location remember that the user may pull. The edge stores a grant only after its answer, so we ask twice and then wait for the edge. */
 export async function grant(stack: Stack, repository: string, user: User): Promise<void> {
   for (const _ of [1, 2]) expect((await askToken(stack, [pullOf(repository)], user)).status).toBe(200);
   await stack.edgeSettled();
 }
 
-/** What docker asks for when its user pulls, each with the status of its answer. Blobs are fetched from storage and compared with their digests. */
+/** Sends each request that docker sends for a pull, and returns the answers. Fetches the blobs from storage, and compares them with their digests. */
 export async function pull(stack: Stack, repository: string, { digest, blobs, text }: Image, user: User) {
   expect((await fetch(`${stack.edge}/v2/`)).status).toBe(401);
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // A token service that is slow gives its time from a later moment on.
+  // A Pod's token lives for 300 s. The edge counts from the start of the request, which is a little earlier than the start of the token.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);
@@ -69,7 +68,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
 }
 export const pulledStatuses = [200, 200, 200, 200, ...Array(6).fill(307)];
 
-/** Does the work while Pod A's token service fails. What the taps have seen is what they saw since it began. */
+/** Does the work while Pod A's token service fails. The taps are cleared before, so they show only what they saw since then. */
 export async function duringOutage<T>(
   stack: Stack,
   work: () => Promise<T>,
@@ -86,7 +85,10 @@ export async function duringOutage<T>(
   }
 }
 
-/** The edge, which may have found the token service down, calls it again. A login is never granted by the edge. */
+/**
+ * The edge may have found the token service down. This waits until the edge calls it again. A login is granted only by the token service and never by
+ * the edge itself, so we try to log in.
+ */
 const isBack = (stack: Stack): Promise<void> =>
   expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);
 

@@ -25,7 +25,7 @@ async function pushPart(stack: Stack, repository: string, mediaType: string, tex
   return { mediaType, digest: await pushBlob(stack, repository, text), size: Buffer.byteLength(text) };
 }
 
-/** Pushes a config and a layer, and gives the text of their manifest. */
+/** Pushes a config and a layer, and returns their manifest. */
 async function pushParts(stack: Stack, repository: string, config: string, layer: string): Promise<object> {
   return {
     schemaVersion: 2,
@@ -35,7 +35,7 @@ async function pushParts(stack: Stack, repository: string, config: string, layer
   };
 }
 
-/** Pushes an image with these tags, the first of which is its content too. */
+/** Pushes one image under all of these tags. The first tag is written into its config and layer, so that images differ. */
 export async function pushTagged(stack: Stack, repository: string, ...tags: readonly string[]): Promise<string> {
   const text = JSON.stringify(await pushParts(stack, repository, `config ${tags[0]}`, `layer ${tags[0]}`));
   let digest = "";
@@ -72,7 +72,7 @@ export async function pushReferrer(
   return push(stack, repository, tag, JSON.stringify(artifact));
 }
 
-/** Pushes what a group usually has: images, an image for two platforms, and signatures of both kinds. */
+/** Pushes what a group usually has: images, an index for two platforms, and signatures with and without a tag. */
 export async function pushGroup(stack: Stack, group: string): Promise<void> {
   const app = `${group}/app`;
   const first = await pushTagged(stack, app, "1", "latest");
@@ -83,7 +83,10 @@ export async function pushGroup(stack: Stack, group: string): Promise<void> {
   await pushTagged(stack, `${group}/team/lib`, "1");
 }
 
-/** All that a Pod itself has of some repositories: each tag's and each manifest's bytes, and the digests of their blobs, each of which was read. */
+/**
+ * Reads all manifests of these repositories from the Pod itself, by tag and by digest, and returns their texts. Reads each blob that they name, and
+ * compares it with its digest.
+ */
 export async function contentOf(
   stack: Stack,
   pod: LocalPodId,

@@ -13,10 +13,10 @@ import { placeholdersOf, useStack } from "./toy-stack.ts";
 export const podIds = ["pod-a", "pod-b"] as const;
 const prefixes = { "pod-a": "acme", "pod-b": "globex" } as const;
 
-/** A second telling of what the topology assigns: `globex` belongs to Pod B, and everything else to Pod A. */
+/** The same rule as in the topology, written a second time for the tests: `globex` belongs to Pod B, and everything else to Pod A. */
 export const ownerOf = (name: string): LocalPodId => (/^globex(\/|$)/.test(name) ? "pod-b" : "pod-a");
 
-/** The digests that each repository may give. `scratch` may give all of its Pod's, because the same token may mount them there. */
+/** The blobs that each repository may serve. `scratch` may serve all blobs of its Pod, because the tests' token may mount them there. */
 export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
   Object.values(prefixes).flatMap((prefix) => {
     const [hello, secret] = [helloImage(prefix), privateImage(prefix)].map((image) => [
@@ -28,19 +28,19 @@ export const ownDigests: ReadonlyMap<string, readonly string[]> = new Map(
   }),
 );
 
-/** A stack whose secrets are all known here, and a good token for each Pod, for three of its repositories and the catalog. */
+/** Starts a stack whose secrets the test knows. For each Pod, there is a valid token for three of its repositories and the catalog. */
 export async function useGuardedStack(edit: (topology: string) => string = (topology) => topology) {
   const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
   const sealingKeys = await generateSealingKeys();
   const [edgeKey, probeToken] = [randomBytes(32).toString("base64url"), randomBytes(32).toString("hex")];
   const tokenServices = { "pod-a": await startOddPod(), "pod-b": await startOddPod() };
-  // The cell in this password belongs to Pod B.
+  // This password names a cell, as GitLab's routable tokens do. The cell `2k` belongs to Pod B.
   const password = routableToken("glpat-", "c:2k\no:1\nu:1z");
   const stack = useStack({
     sealingKeys,
     env: { EDGE_KEYS: JSON.stringify([edgeKey]), PROBE_TOKEN: probeToken },
     signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB },
-    // With `own`, passwords belong only to the default Pod.
+    // With `credentials: own`, the edge sends a password only to the default Pod, unless the password names another Pod's cell.
     topology: (topology) =>
       asTokenServices(
         tokenServices["pod-a"],

@@ -1,4 +1,4 @@
-/** What was true, and when. Between a change's request and its answer both values may be true. */
+/** The values that something had, and when. From the request for a change until its answer, the old and the new value may both be true. */
 export class History<T> {
   readonly #spans: { readonly value: T; readonly fromMs: number; toMs: number }[];
   #knownMs = Number.NEGATIVE_INFINITY;
@@ -7,14 +7,14 @@ export class History<T> {
     this.#spans = [{ value, fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY }];
   }
 
-  /** The value of now. */
+  /** The latest value. */
   get value(): T {
     const last = this.#spans.at(-1);
     if (last === undefined) throw new Error("a history begins with a value");
     return last.value;
   }
 
-  /** Does the work that changes the value. */
+  /** Does the work, which makes `value` true. */
   async change(value: T, work: () => Promise<unknown>): Promise<void> {
     const fromMs = Date.now();
     await work();
@@ -23,12 +23,15 @@ export class History<T> {
     this.#spans.push({ value, fromMs, toMs: Number.POSITIVE_INFINITY });
   }
 
-  /** The edge knows the value of now, so that no earlier one is right from now on. */
+  /** Says that the edge now knows the latest value. From now on, no earlier value is right. */
   known(): void {
     this.#knownMs = Date.now();
   }
 
-  /** The values with which an answer is right that was asked for and got between these times, and may be this old. */
+  /**
+   * The values that an answer may have. The request was sent at `askedMs`, and the answer came at `gotMs`. A value may still be used for `ageMs`
+   * after a new value has replaced it.
+   */
   within({ askedMs, gotMs, ageMs }: Asked & { readonly ageMs: number }): readonly T[] {
     const fromMs = Math.max(askedMs - ageMs, Math.min(this.#knownMs, askedMs));
     return this.#spans.filter((span) => span.fromMs <= gotMs && span.toMs >= fromMs).map(({ value }) => value);

@@ -92,7 +92,7 @@ const claims = [
   "\u{1f600}",
 ];
 
-/** Signed tokens with exchanged segments. The result never verifies, whichever segments of the good token are left. */
+/** Signed tokens with another signature, and often with another header or other claims. None of them can be verified. */
 const mutated = ({ tokens }: Materials): fc.Arbitrary<string> =>
   fc
     .tuple(
@@ -123,7 +123,7 @@ const odd = lineOf(`
   Bearer ${`${canary}.`.repeat(3)}
   Bearer pods.v1.pod-a/${canary.repeat(900)}.b.c`);
 
-/** A whole Authorization value that grants nothing, or would if it were written correctly. */
+/** A whole Authorization value with something odd in it: a bad token or password, or a good token that is written in an unusual way. */
 export const badAuthorization = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     odd,
@@ -149,7 +149,7 @@ const manifest = (materials: Materials) =>
     })),
   });
 
-/** Bodies of forms and manifests, and one that is a second request if a server counts its length wrong. */
+/** Bodies of forms and manifests. The last body contains a second request, which a server would serve if it counted the length wrong. */
 export const body = (materials: Materials): fc.Arbitrary<string> =>
   fc.oneof(
     fc.array(pair(materials), { maxLength: 5 }).map((pairs) => pairs.join("&")),

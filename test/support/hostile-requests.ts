@@ -11,7 +11,7 @@ export type HostileRequest = {
   readonly body: string;
   readonly framing: Framing;
 };
-/** How the body ends. The request is whole only with the first four. */
+/** How the request marks the end of its body. Only with the first four is the request complete. */
 export type Framing =
   | "none"
   | "length"
@@ -27,7 +27,7 @@ export const isWhole = ({ framing }: HostileRequest): boolean =>
   ["none", "length", "chunks", "bytes"].includes(framing);
 const edgeHost = "edge.test";
 
-/** The host that the request names, and the only name that the edge's answer may have for itself. The platform joins several lines. */
+/** The host that the request names. The edge's answer may call the edge only by this name. The platform joins several Host lines with commas. */
 export const hostOf = ({ headers }: HostileRequest): string =>
   headers.flatMap(([name, value]) => (name === "Host" && value !== "" ? value : [])).join(", ");
 
@@ -56,7 +56,7 @@ function framed({ framing }: HostileRequest, content: string): string {
   const chunk = content === "" ? "" : `${content.length.toString(16)}\r\n${content}\r\n`;
   if (framing === "none") return "";
   if (framing === "chunks") return `${chunk}0\r\n\r\n`;
-  // Each byte is a chunk, which costs a reader as much as a large one.
+  // Each byte is a chunk of its own. A reader spends as much time on it as on a large chunk.
   if (framing === "bytes") return `${content.replaceAll(/./gs, "1\r\n$&\r\n")}0\r\n\r\n`;
   if (framing === "cut chunk") return `${chunk}ffff\r\nabc`;
   return framing === "bad chunk" ? `${chunk}zz\r\nabc\r\n0\r\n\r\n` : content;
@@ -117,7 +117,7 @@ function known(materials: Materials): fc.Arbitrary<readonly [method: string, pat
   );
 }
 
-/** A request that would succeed, or nearly so. */
+/** A request with a known path, a good token and a good password. Only its parameters and its body are odd. */
 export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(
@@ -139,7 +139,7 @@ export const plainRequest = (materials: Materials): fc.Arbitrary<HostileRequest>
       };
     });
 
-/** The URL of the request as the platform reads it, which is RFC 9112 §3.3 with only the Host line; null if there is none. */
+/** The URL that the platform reads from the request (RFC 9112 §3.3), with the host taken only from the Host line. Null if that is not a URL. */
 export function urlOf(request: HostileRequest): URL | null {
   const absolute = /^https?:\/\/[^/?#]*(.*)$/.exec(request.target)?.[1];
   const text = `http://${hostOf(request)}${absolute ?? request.target}`;

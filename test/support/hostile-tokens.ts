@@ -5,12 +5,12 @@ import { base64url, utf8 } from "../../src/lib/bytes.ts";
 import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 
-/** `sent` goes to the edge, `jwt` to the Pod itself; it is null if only a bundle can be forged in this way. */
+/** `sent` goes to the edge, and `jwt` to the Pod itself. `jwt` is null if only the bundle is forged, because Pods do not know bundles. */
 export type HostileToken = {
   readonly what: string;
   readonly sent: string;
   readonly jwt: string | null;
-  /** The error in the challenge that registries answer (RFC 6750 §3.1). */
+  /** The `error` in the challenge of a registry's answer (RFC 6750 §3.1). */
   readonly error: "invalid_token" | "insufficient_scope";
 };
 
@@ -138,7 +138,7 @@ const publicKeyOf = async ({ publicJwk }: SigningKey): Promise<CryptoKey> =>
     "verify",
   ]);
 
-/** One of Node's own root certificates, because it has to parse. No Pod trusts it. */
+/** A registry parses the certificate in `x5c`, so this is a real one: one of Node's own root certificates. No Pod trusts it. */
 function certificate(): string {
   const [pem = ""] = rootCertificates;
   return new X509Certificate(pem).raw.toString("base64");

@@ -15,7 +15,7 @@ const piece = fc.oneof(
   fc.constantFrom("\t", " ", "\r", "\0"),
 );
 const slash = wordOf("%2F %2f // %5C \\ ;/ /./ %252F %00/ : - .");
-/** The third slash is the one inside a name of two components. */
+/** Half of the values are 2, the index of the slash inside the name in a path such as `/v2/acme/private/tags/list`. */
 const whichSlash = fc.oneof(fc.constant(2), fc.nat(20));
 const oddTarget = wordOf(`
   * / ? //evil.test/v2/ http://evil.test/v2/globex/private/manifests/1 v2/ /V2/ /v2/..%2f https://u:p@evil.test/v2/ evil.test:443
@@ -69,7 +69,7 @@ const withHeader = (request: HostileRequest, name: string, value: string): Hosti
   headers: [...request.headers.filter(([known]) => known !== name), [name, value]],
 });
 
-/** Replaces a piece of the path. The query stays, so that a secret in it keeps its own name. */
+/** Replaces a piece of the path. The query stays as it is, so that each secret in the query stays under its parameter's name. */
 function withPiece(request: HostileRequest, begin: number, end: number, text: string): HostileRequest {
   const [path = "", ...query] = request.target.split("?");
   const twisted = path.slice(0, begin) + text + path.slice(end);
@@ -129,13 +129,12 @@ const twist = (materials: Materials): fc.Arbitrary<Twist> =>
     })),
   );
 
-/** A plain request with up to three twists. */
 const twistedRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
   fc
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))
     .map(([request, twists]) => twists.reduce((twisted, apply) => apply(twisted), request));
 
-/** One of the requests that look expensive, for names and keys that are unknown here. */
+/** A request that may cost much CPU time. The names and keys in it are new each time. */
 const dearRequest = ({ tokens, repositories }: Materials): fc.Arbitrary<HostileRequest> =>
   fc.tuple(fc.nat(), fc.nat({ max: 2 ** 30 }), fc.constantFrom(...repositories)).map(([which, seed, repository]) => {
     let made = 0;

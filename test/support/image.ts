@@ -24,7 +24,7 @@ export async function putManifest(stack: Stack, repository: string, tag: string,
   return client.get(`/v2/${repository}/manifests/${tag}`, token, { method: "PUT", body: text, headers });
 }
 
-/** Pushes a config, layers and their manifest with the tag `1` through the edge. Each is a small blob of its own. */
+/** Pushes a config, layers and their manifest with the tag `1` through the edge. All its blobs are small, and no two are equal. */
 export async function pushImage(stack: Stack, repository: string, layers: number): Promise<Pushed> {
   const blobs: string[] = [];
   for (let index = 0; index <= layers; index += 1) {

@@ -9,7 +9,7 @@ import type { PlainHttp } from "../../src/lib/address.ts";
 export type Isolate = {
   nowMs: number;
   readonly trace: KvTrace;
-  /** Every read so far, because some go on after their requests. */
+  /** The reads that may go on after their request has ended. A test can wait for them. */
   readonly reads: Promise<unknown>[];
   readonly tokens: TokenMemory;
   readonly directory: (plainHttp?: PlainHttp) => Directory;

@@ -1,4 +1,7 @@
-/** A stack in a process of its own, so that a test can limit it. It writes a bulk of keys by the KV API, reads some and deletes all. */
+/**
+ * Runs a stack in a process of its own, so that a test can limit the process. Writes many keys by one bulk call of the KV API, reads some and deletes
+ * all.
+ */
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -10,14 +10,15 @@ import { rawClient } from "./raw-sockets.ts";
 
 const repository = "acme/private";
 const atOnce = 20;
-/** Long enough that a client that leaves within twice this time leaves at any moment of its request. */
+/** Each client leaves at a random moment within twice this time. So some leave before the Pod answers, and some after. */
 const podDelayMs = 40;
 const announcedBytes = 1_000_000;
 const longestIdleMs = 12_000;
 
 /**
- * Lets so many clients reset their connections in the middle of uploads, manifests and redirects. Meanwhile another client goes on. Expects that it gets
- * every answer, that the Worker logs nothing but its records, that no call counts as the Pod's failure, and that no connection is left at the Pod.
+ * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while one other client goes on. Expects
+ * that the other client gets every answer, that the Worker logs only its records, that no call counts as the Pod's failure, and that no connection to
+ * the Pod is left open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);
@@ -51,7 +52,7 @@ export async function expectLeavingClientsHarmless(stack: Stack, clients: number
   const left = stack.edgeSeen().filter(({ outcome }) => outcome === "client-left");
   expect(left.length).toBeGreaterThan(clients / 4);
   expect(stack.edgeLines().filter((line) => line.includes("not called, because"))).toEqual([]);
-  // workerd keeps a connection whose answer it has read for the next request. It looks every 5 s, and closes what nothing has used for 5 s.
+  // Once workerd has read an answer, it keeps the connection for the next request. Every 5 s it closes the connections that were not used for 5 s.
   const port = Number(new URL(stack.pods["pod-a"].registry.direct).port);
   await expect.poll(() => openConnections(port), { timeout: longestIdleMs }).toBe(0);
 }
@@ -66,7 +67,7 @@ const requestLines = (proved: string): readonly (() => string)[] => [
   () => `HEAD /v2/${repository}/manifests/1`,
 ];
 
-/** Gives the number of pulls. */
+/** Lists the tags again and again until `isOver` gives true. Returns how often it did this. */
 async function pullUntil(stack: Stack, token: string, isOver: () => boolean): Promise<number> {
   const client = createClient(stack.edge);
   let pulls = 0;

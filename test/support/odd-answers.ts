@@ -6,7 +6,10 @@ export type OddAnswer = {
   readonly status: number;
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: string;
-  /** `more` and `less` mean than the Content-Length says, `cut` in the middle of a chunk. Only `length` and `chunks` keep the connection. */
+  /**
+   * With `more` and `less`, the Content-Length is larger or smaller than the body. With `cut`, the answer ends in the middle of a chunk. Only with
+   * `length` and `chunks` can the connection be used again.
+   */
   readonly framing: "length" | "chunks" | "until the end" | "more" | "less" | "cut";
 };
 

@@ -19,7 +19,10 @@ type OddPod = {
   answer(answer: Answer): void;
 };
 
-/** A registry that answers what a test tells it, such as what no correct registry answers. Await it at the top of a test file. */
+/**
+ * Starts a registry that answers what a test tells it, also what no correct registry answers. Await this at the top of a test file, because it sets
+ * hooks for the whole file.
+ */
 export async function startOddPod(): Promise<OddPod> {
   const seen: OddRequest[] = [];
   let current: Answer = (response) => void response.writeHead(404).end();
@@ -70,8 +73,8 @@ export const asTokenServices =
     asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
 
 /**
- * Makes the odd Pod answer as the Pod's own token service does, and answer forms too, as OAuth2 defines them. A form has a
- * password or a refresh token, which is `user:password` here.
+ * Makes the odd Pod pass each token request on to the Pod's own token service, and accept the forms of OAuth2 too. A form has a user name and a
+ * password, or a refresh token, which is `user:password` here.
  */
 export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {

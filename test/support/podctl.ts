@@ -12,7 +12,7 @@ export async function podctl(
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
-    // A developer may have the variable that makes an account the target of every command.
+    // A developer may have set CLOUDFLARE_ENV, which would make podctl work on a real account.
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
   });
   child.stdin.end(input);
@@ -24,7 +24,7 @@ export async function podctl(
   return { stdout, stderr, code };
 }
 
-/** The variables by which podctl's `--env production` is this server. They name a wrangler.toml that is written to the folder. */
+/** Returns the variables that make podctl's `--env production` use this server. They name a wrangler.toml, which this function writes to `dir`. */
 export function accountEnv(dir: string, server: Pick<CloudflareKv, "baseUrl">): Readonly<Record<string, string>> {
   const config = `name = "edge"
 compatibility_date = "2026-10-23"

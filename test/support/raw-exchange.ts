@@ -10,13 +10,13 @@ export type RawAnswer = {
 export type RawRequest = {
   /** The whole request with its body, one character per byte. */
   readonly text: string;
-  /** The client ends its side after the text, because the request is not whole. */
+  /** True if the request is incomplete. Then the client closes its side of the connection after the text. */
   readonly breaksOff: boolean;
   /** An answer to HEAD has the length of a body but no body. */
   readonly isHead: boolean;
 };
 
-/** Longer than any wait of the edge that such a request can cause, including a retry. */
+/** For one such request, the edge never needs as long as this, even with a retry. */
 const hangsMs = 25_000;
 
 /**
@@ -48,7 +48,7 @@ export async function exchangeRaw(origin: string, request: RawRequest): Promise<
   }
 }
 
-/** The first final answer; null until it is whole. */
+/** Returns the first answer whose status is not 1xx. Null while that answer is incomplete. */
 function parseAnswer(text: string, isHead: boolean, closed: boolean): RawAnswer | null {
   const headEnd = text.indexOf("\r\n\r\n");
   if (headEnd < 0) return null;

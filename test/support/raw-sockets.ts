@@ -1,4 +1,4 @@
-/** Plain sockets for tests of single bytes: a client that sends them, and a service that answers with given ones. */
+/** Plain sockets for tests of single bytes: a client, and a service whose answers the test chooses. */
 import net from "node:net";
 
 export type RawService = {
@@ -9,7 +9,7 @@ export type RawService = {
   stop(): Promise<void>;
 };
 
-/** At each arrival calls `answer` with all that its connection has sent, and writes the string that it gives. */
+/** Whenever bytes arrive, calls `answer` with all that the connection has sent so far, and writes the string that `answer` returns. */
 export async function rawService(answer: (received: string, socket: net.Socket) => string | null): Promise<RawService> {
   const received: string[] = [];
   const sockets: net.Socket[] = [];

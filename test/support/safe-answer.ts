@@ -5,7 +5,7 @@ import type { RawAnswer } from "./raw-exchange.ts";
 export const headerOf = ({ headers }: RawAnswer, name: string): readonly string[] =>
   headers.filter(([known]) => known === name).map(([, value]) => value);
 
-/** workerd itself refuses what is not HTTP; the Worker has not seen such a request. */
+/** workerd itself refuses a request that is not valid HTTP. The Worker never sees such a request. */
 export const isPlatforms = (answer: RawAnswer): boolean =>
   [400, 431, 501].includes(answer.status) && /^(invalid |ERROR: |Bad Request$)/.test(answer.body);
 
@@ -32,14 +32,14 @@ export function expectSafe(answer: RawAnswer, edgeHost: string, blobHosts: reado
   }
 }
 
-/** A place is on the edge, however a client resolves it (RFC 3986 §4.2, WHATWG URL), or is a blob in a store of its Pod. */
+/** Expects a path that every client resolves to the edge (RFC 3986 §4.2, WHATWG URL), or a redirect to a blob in one of the Pod's stores. */
 function expectOwnPlace(place: string, { status }: RawAnswer, blobHosts: readonly string[]): void {
   const { host } = new URL(place, "http://edge.invalid");
   if (/^\/(?![/\\])/.test(place)) expect(host).toBe("edge.invalid");
   else expect([status, blobHosts.includes(host), place]).toEqual([307, true, place]);
 }
 
-/** OCI distribution spec, "Error Codes". */
+/** Expects one error as the OCI distribution spec defines it ("Error Codes"). */
 export function expectOciError(answer: RawAnswer): void {
   expect(headerOf(answer, "content-type")).toEqual(["application/json"]);
   const { errors } = parseJsonObject(Buffer.from(answer.body, "latin1").toString()) ?? {};

@@ -9,8 +9,8 @@ type SealingKeys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
 type StoredPod = { readonly blobs: { readonly stores: readonly object[] } };
 
 /**
- * Gives a Pod a second store: its own storage again, by a tap of its own, so that a fault of one of the two taps is the fault of one store. `sealingKeys`
- * are those that the stack was started with.
+ * Gives a Pod a second store, which is the Pod's own storage behind another tap. So a fault of one tap is the fault of only one store. `sealingKeys`
+ * are the keys that the stack was started with.
  */
 export async function addSecondStore(stack: Stack, pod: LocalPodId, sealingKeys: SealingKeys): Promise<Tap> {
   const tap = await startTap(Number(new URL(stack.pods[pod].storage.direct).port), "localhost");
@@ -28,7 +28,7 @@ export async function addSecondStore(stack: Stack, pod: LocalPodId, sealingKeys:
   const [first] = record.blobs.stores;
   const stores = [first, { ...first, endpoint: tap.url, credentials }];
   await stack.putKv(key, JSON.stringify({ ...record, blobs: { ...record.blobs, stores } }));
-  // The edge has read the record with one store already.
+  // The edge still remembers the record with one store.
   await stack.restartEdge();
   return tap;
 }

@@ -22,14 +22,14 @@ export type Sickness = Partial<Omit<PodRecord, "blobs">> & {
   readonly blobs?: Partial<PodRecord["blobs"]>;
   readonly store?: Store;
   readonly proof?: string;
-  /** Stores that come after that one. */
+  /** Further stores after the first one. */
   readonly moreStores?: readonly Store[];
   readonly sealedFor?: { readonly pod?: string; readonly target?: string; readonly secret?: string };
 };
 
 type Keys = { readonly publicJwk: JWK; readonly privateJwk: JWK };
 
-/** The records of the two Pods of a stack, as it has started. */
+/** The records that the two Pods of a stack have after its start. */
 export async function healthyRecords(stack: Stack): Promise<Readonly<Record<LocalPodId, PodRecord>>> {
   const recordOf = async (id: LocalPodId, repository: string): Promise<PodRecord> => {
     const value = await placeholdersOf(stack, id);
@@ -68,7 +68,7 @@ export async function sickRecord(id: string, healthy: PodRecord, sickness: Sickn
   };
 }
 
-/** An azure store that has every blob below one path only. */
+/** Makes an azure store. It has every blob whose path matches `path`, and no other. */
 export async function azureStore(
   { pod, path, legacyRoot = false }: { readonly pod: string; readonly path: RegExp; readonly legacyRoot?: boolean },
   keys: Keys,

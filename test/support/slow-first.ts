@@ -1,7 +1,10 @@
 import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
-/** The files that take longest. Most files of the Worker wait for deadlines, and those of podctl start many processes, so they take turns. */
+/**
+ * The files that take longest. Most files of test/worker wait for deadlines, and files of test/podctl start many processes, so the list alternates
+ * between them.
+ */
 const slowest = [
   "test/worker/stale-pulls.test.ts",
   "test/podctl/move.test.ts",
@@ -25,7 +28,10 @@ const slowest = [
   "test/net/fetch.test.ts",
 ];
 
-/** Starts the slowest files first, so that no worker begins a long file when the others are done. Without a cache of durations, as in a clean clone, vitest orders files by size. */
+/**
+ * Starts the slowest files first, so that no worker begins a long file when the others are done. In a clean clone, vitest itself knows no durations
+ * and orders files by size.
+ */
 export class SlowFirst extends BaseSequencer {
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     for (const path of slowest)

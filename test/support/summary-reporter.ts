@@ -15,7 +15,7 @@ export class SummaryReporter implements Reporter {
       if (tests === 0 && module.state() === "failed") counts.failed += 1;
     }
     const skipped = counts.skipped === 0 ? "" : `, ${counts.skipped} skipped`;
-    // The same event makes the other reporters print their last lines, so this line waits for the exit.
+    // The other reporters print their last lines at the same event, so we print this line only when the process exits.
     process.once("exit", () => console.log(`${counts.passed} passed, ${counts.failed} failed${skipped}`));
   }
 }

@@ -9,7 +9,7 @@ export const production: Rules = {
   seals: "checked",
 };
 
-/** A Pod without a store, as JSON, because JSON is YAML. */
+/** A Pod without a store, written as JSON, which every YAML parser reads. */
 export const podText = (id: string, more: object = {}): string =>
   JSON.stringify({
     registry: `https://registry.${id}.example.net`,

@@ -10,7 +10,7 @@ import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { bundleWorker } from "../../src/local/workerd/bundle-worker.ts";
 import { createClient } from "./client.ts";
 
-/** The stacks of a test process share these, because new ones take a quarter of a second of CPU time. */
+/** All stacks of a test process share one bundle and one pair of keys, because new ones take a quarter of a second of CPU time. */
 const script = await bundleWorker();
 const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
 
@@ -79,14 +79,14 @@ export async function forgetDepth(stack: Stack): Promise<void> {
   await stack.restartEdge();
 }
 
-/** Ends the fault of a Pod's registry, and waits until the edge, which may have found it down, calls it again. */
+/** Ends the fault of a Pod's registry. If the edge has found the registry down, waits until the edge calls it again. */
 export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
   await stack.setFault(pod, "registry", { mode: "none" });
   const client = createClient(stack.edge);
   const name = `${pod === "pod-a" ? "acme" : "globex"}/anything`;
   const token = await client.token([`repository:${name}:pull`]);
   await expect
-    // Registries differ in what they answer for a repository that they do not have.
+    // The edge answers 503 as long as it does not call the registry. The registry does not have this repository, and answers with another status.
     .poll(async () => (await client.get(`/v2/${name}/tags/list`, token)).status, { timeout: 20_000 })
     .not.toBe(503);
 }
@@ -96,7 +96,9 @@ export async function countKvReads({ control }: Stack): Promise<number> {
   return ((await (await fetch(`${control}/kv`)).json()) as { reads: number }).reads;
 }
 
-/** Gives the value of a Pod's placeholder in the topology: `REGISTRY` for `POD_A_REGISTRY`. */
+/**
+ * Returns a function that gives the value of a Pod's placeholder in the topology. It takes the name without the Pod: `REGISTRY` for `POD_A_REGISTRY`.
+ */
 export async function placeholdersOf({ stateDir }: Stack, pod: LocalPodId): Promise<(name: string) => string> {
   const text = await readFile(`${stateDir}/topology-values.json`, "utf8");
   const values = JSON.parse(text) as Readonly<Record<string, string>>;

@@ -28,13 +28,13 @@ const mask = (output: string): string =>
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
     .replaceAll(/\b\d+ ms\b/g, "… ms")
-    // A move writes the time of day in front of each line. On a busy machine it shows its progress, and there is less or nothing left to wait for.
+    // A move begins each line with the time of day. Only on some machines it prints lines about progress and waiting, so we leave these lines out.
     .replaceAll(/^(?:\d\d:\d\d:\d\d \S+: waiting \d+ s .*|\S+: repositories.*)\n/gm, "")
     .replaceAll(/^\d\d:\d\d:\d\d /gm, "<time> ");
 
 const expected = /--expect [^\s;]+/;
 
-/** The commands of the page are tests of the file that calls this. */
+/** Makes a test of each transcript on the page, in the file that calls this function. */
 export function testTranscripts(page: string): void {
   const blocks = readFileSync(page, "utf8").split(/(```\w+\n[\s\S]*?```)/);
   const stack = useStack();
@@ -62,7 +62,7 @@ export function testTranscripts(page: string): void {
     NO_COLOR: "1",
   });
 
-  /** Runs a command as a reader of the page does, with the revision that the last plan printed. A variable that is set stays set. */
+  /** Runs a command as a reader of the page does, with the revision that the last plan printed. The variable `edge` stays set for later commands. */
   async function run(command: string): Promise<string> {
     const typed = command
       .replaceAll("http://127.0.0.1:8787", stack.current.edge)

@@ -9,8 +9,8 @@ type Pulled = { readonly text: string; readonly isStale: boolean };
 type Descriptor = { readonly digest: string };
 
 /**
- * Pulls an image as docker does that has kept nothing, not even a token: the 401, a token, `HEAD` of the tag, the manifest by its digest, and each blob from
- * storage. Throws on any other status, and if a byte is not what its digest says.
+ * Pulls an image as docker does when it has kept nothing, not even a token: the 401, a token, `HEAD` of the tag, the manifest by its digest, and each
+ * blob from storage. Throws on any other status, and if bytes do not match their digest.
  */
 export async function pullWhole(edge: string, { repository, tag = "1", user }: PulledImage): Promise<Pulled> {
   const client = createClient(edge);

@@ -60,7 +60,7 @@ describe("log line of an ordinary request", () => {
     const rate = fc.double({ min: 0.01, max: 1, noNaN: true });
     fc.assert(
       fc.property(rate, (part) => {
-        // The draws are spread evenly, so the sum may only be wrong by one line.
+        // The draws are spread evenly, so there is at most one line too many or too few. Each line counts for 1 / `part` requests.
         const draws = Array.from({ length: 1_000 }, (_, index) => index / 1_000);
         const samples = draws.map((draw) =>
           drawSample({ outcome: "forwarded", status: 200 }, { rate: () => part, random: () => draw }),

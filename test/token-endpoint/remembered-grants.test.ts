@@ -152,7 +152,7 @@ describe("remembered grants", () => {
 });
 
 describe("key of a remembered grant", () => {
-  /** Few characters, and those of JSON among them, so that one field is often another one with a part of the next. */
+  /** The words have few characters, among them those of JSON. So if fields were only joined, two different grants would often look equal. */
   const word = fc.string({ unit: fc.constantFrom("a", ":", "/", '"', ",", "[", "]", "\\", "\ud800"), maxLength: 4 });
   const credentials: fc.Arbitrary<Credentials> = fc.oneof(
     fc.constant(["anonymous"] as const),

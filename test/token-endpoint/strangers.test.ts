@@ -44,7 +44,7 @@ let made = 0;
 const madeUpNames = (count: number) =>
   Array.from({ length: count }, () => `x${(made++).toString(36)}/${components(19)}`);
 
-/** What a token request for these scopes leads to, and how many keys it reads. */
+/** Returns the plan for a token request with these scopes, and how many keys it reads. */
 async function ask(
   scopes: readonly string[],
   bounds: PlanBounds = strangerBounds,
@@ -170,7 +170,7 @@ test("the directory and the blocks, which every name needs, are not charged to t
   const answers = [];
   for (const name of names) answers.push(await resolvePod(isolate.directory(), { name, chosenBy: "stranger" }));
   expect(answers.map(({ ok }) => ok).indexOf(false)).toBe(10_000);
-  // The budget's keys, and with the first of them the directory, the blocks and the default Pod.
+  // The budget allows 10,000 keys. The directory, the blocks and the default Pod are read in addition, with the first name.
   expect(readKeys - before).toBe(10_003);
 });
 
@@ -212,7 +212,7 @@ test("when strangers have spent their budget, a user with good credentials and t
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`z${cell}`);
   isolate.nowMs += 9_000;
   expect(await isolate.directory().podOfCell("zz")).toMatchObject({ ok: false });
-  // A cell that exists is kept after its first read, so it costs no budget.
+  // A cell that was found once costs the budget nothing, so it is found again although the budget is spent.
   isolate.nowMs += 31_000;
   for (let cell = 0; cell < 2_000; cell += 1) await isolate.directory().podOfCell(`y${cell}`);
   expect(await isolate.directory().podOfCell("2k")).toEqual({ ok: true, value: "pod-1" });

@@ -33,7 +33,7 @@ test.each(badTopologies)(
       (thrown: unknown) => thrown,
     );
     expect(failure).toBeInstanceOf(CliFailure);
-    // The path has its folder, because many folders may have a topology.yaml.
+    // The message has the whole path of the file, because many folders may have a topology.yaml.
     const full = (failure as CliFailure).message;
     expect(full.slice(0, dir.length + 1)).toBe(`${dir}/`);
     const message = full.slice(dir.length + 1);

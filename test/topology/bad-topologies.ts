@@ -4,7 +4,7 @@ import { keyOf, podText, topologyText } from "../support/topologies.ts";
 type BadTopology = {
   readonly name: string;
   readonly text: string | Uint8Array;
-  /** The line file of assignments, if there is one. */
+  /** The content of assignments.tsv, if the topology needs this file. */
   readonly lines?: string | Uint8Array;
   readonly error: string;
 };

@@ -6,7 +6,6 @@ import { storeMistakes } from "../../src/topology/store-mistakes.ts";
 const stores = (...whens: (When | null)[]) =>
   whens.map((when) => ({ scheme: "pod" as const, ...(when === null ? {} : { when }) }));
 
-/** Each mistake in one line, with its store. */
 const mistakesOf = (list: Parameters<typeof storeMistakes>[0]) =>
   storeMistakes(list).map(({ store, text }) => `stores.${store}: ${text}`);
 
@@ -103,7 +102,8 @@ test.each([
 test("every country that the platform's own list knows is on a continent", () => {
   const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZ".split("");
   const names = new Intl.DisplayNames("en", { type: "region", fallback: "none" });
-  // The list also has groups, reserved codes, and countries that no longer exist, which it maps to their successors' codes.
+  // `Intl.DisplayNames` also names groups, reserved codes, and countries that no longer exist. `Intl.Locale` turns the code of such a country into
+  // its successor's.
   const isCurrent = (code: string) => new Intl.Locale(`und-${code}`).region === code && names.of(code) !== undefined;
   const reserved = ["AC", "CP", "CQ", "DG", "EA", "EU", "EZ", "IC", "QO", "TA", "UN", "XA", "XB", "ZZ"];
   const codes = letters.flatMap((first) => letters.map((second) => first + second)).filter(isCurrent);

@@ -29,7 +29,7 @@ beforeAll(async () => {
   token = await createClient(stack.current.edge).token(["repository:globex/app:pull,push"]);
 });
 
-/** A proxy or a registry might believe these headers, in spellings that some of them read as one. */
+/** Headers that a proxy or a registry might believe. `spelled` below writes them in ways that some servers read as the same name. */
 const believed = wordOf(`
   Cookie Forwarded X-Forwarded-For X-Forwarded-Host X-Forwarded-Proto X-Forwarded-Port X-Real-IP X-Original-URL X-Original-Host
   X-Rewrite-URL X-HTTP-Method-Override X-Method-Override X-HTTP-Method Keep-Alive Proxy-Authorization Proxy-Authenticate TE Trailer
@@ -81,7 +81,7 @@ test("whatever headers a client sends, only the edge tells its Pod who asks, whe
   });
 });
 
-/** Compares names as a Pod's framework may see them, where `_` and `-` are the same. */
+/** Compares names in the form in which a Pod's framework may see them, where `_` and `-` are the same. */
 function expectHonest(lines: readonly (readonly [name: string, value: string])[]): void {
   const named = lines.map(([name, each]) => [name.toLowerCase().replaceAll("_", "-"), each] as const);
   const valuesOf = (name: string) => named.filter(([known]) => known === name).map(([, each]) => each);

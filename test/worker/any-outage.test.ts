@@ -8,7 +8,7 @@ import { endFault, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ seedImages: false });
 const runs = 25;
 
-/** Three manifests of two blobs, which each repository may have or not. */
+/** The contents of two blobs. Three manifests are made of these blobs, and each repository may have some of the manifests. */
 const contents = ["a config", "a layer"];
 const blobs = await Promise.all(contents.map((text) => sha256(new Uint8Array(Buffer.from(text)))));
 const [config = "", layer = ""] = blobs;
@@ -20,7 +20,7 @@ const step = fc.record({
   repository: fc.nat(1),
   manifest: fc.nat(manifests.length - 1),
   tag: fc.constantFrom("1", "2"),
-  /** Whether the registry fails while this is asked for, if it is a pull. */
+  /** Whether the registry is down during this step. It matters only for a pull. */
   isDown: fc.boolean(),
 });
 type Step = typeof step extends fc.Arbitrary<infer T> ? T : never;
@@ -47,7 +47,7 @@ test("whatever was pushed, tagged and deleted, a pull gives what the Pod has, or
       await takeStep(each, name, { ask, askPod, answered });
     }
   });
-  // Otherwise nothing was tested.
+  // The runs test enough only if many pulls got a stale answer, and many others got 503.
   expect(answered.stale).toBeGreaterThan(runs / 4);
   expect(answered.unavailable).toBeGreaterThan(runs / 4);
 });
@@ -66,7 +66,7 @@ async function takeStep(
     "push-digest": () => ask(byDigest, put),
     "delete-tag": () => ask(byTag, { method: "DELETE" }),
     "delete-digest": () => ask(byDigest, { method: "DELETE" }),
-    // What the edge has not seen, it sees by the next pull.
+    // The edge does not see this PUT, so it learns the new manifest by a pull.
     "retag-at-pod": async () => {
       await askPod(byTag, put);
       return ask(byTag);
@@ -75,7 +75,7 @@ async function takeStep(
   const change = changes[what];
   if (change !== undefined) {
     await (await change()).arrayBuffer();
-    // What is learned is written after the answer.
+    // The edge writes what it has learned only after its answer.
     await stack.current.edgeSettled();
     return;
   }

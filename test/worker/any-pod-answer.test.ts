@@ -12,7 +12,7 @@ import { useStack, withOutage } from "../support/toy-stack.ts";
 const registry = await startOddPod();
 const tokenService = await startOddPod();
 const stack = useStack({
-  // The edge grants nothing by itself, so each part of a bundle is a Pod's JWT.
+  // With `graceSeconds: 0`, the edge grants nothing by itself. So each part of a bundle is a Pod's JWT.
   topology: (text) => withOutage("graceSeconds: 0")(asPodB(tokenService, "TOKEN")(asPodB(registry)(text))),
   seedImages: false,
 });
@@ -44,7 +44,7 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // Pod B's own token service answers until it has given a token.
+  // Pod B's usual token service answers until the test has its token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
@@ -64,7 +64,7 @@ test("whatever a Pod answers, the edge does not fail and sends its client nowher
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // Only the Pod decides how a streamed body ends.
+    // `answer` is null if its end does not fit its headers. This is allowed only if the Pod's own answer has this fault and the edge streams it.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;
@@ -96,11 +96,11 @@ function requestOf(line: string): RawRequest {
   return { text, breaksOff: false, isHead: method === "HEAD" };
 }
 
-/** Whether the edge streams the answer, because it does not have to read it whole. */
+/** Whether the edge streams the answer. It reads only catalogs and granted tokens whole. */
 const streams = (line: string, { status }: OddAnswer): boolean =>
   !line.includes("_catalog") && !(line.includes("/jwt/auth") && status < 400);
 
-/** The status is the Pod's, or says that its answer cannot be passed on. */
+/** Expects the Pod's status, a redirect of a blob, or a 502 or 503 that says that the Pod's answer cannot be passed on. */
 function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   expect([odd.status, 307, 502, 503]).toContain(answer.status);
   if (answer.status === 307 && odd.status !== 307) expect(line).toMatch(/^(GET|HEAD) .*\/blobs\/sha256:/);
@@ -110,14 +110,14 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   }
   const links = headerOf(answer, "link").join();
   const targets = [...links.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target);
-  // A blob's redirect to its store is the only place with a host.
+  // A place with a host is the URL of a blob in its store, so we check only places without a host.
   for (const place of [location ?? "", ...targets].filter((text) => text.startsWith("/"))) {
     expect(place).toMatch(/^\/(v2|gitlab\/v1\/repositories)\/globex\/app\//);
     if (!line.includes("/blobs/uploads/")) expect(place).toContain(/\/app\/[a-z]*/.exec(line)?.[0]);
   }
 }
 
-/** The answer has a bundle with one JWT for each Pod that was asked, and no member that only one Pod understands. */
+/** Expects a bundle with one JWT for each Pod that was asked, and no member that only one Pod understands. */
 function expectToken(line: string, answer: RawAnswer): void {
   if (answer.status !== 200) return;
   const { token: bundle, access_token: same, expires_in: seconds, ...others } = parseJsonObject(answer.body) ?? {};

@@ -12,7 +12,10 @@ import { expectOciError, expectSafe, headerOf, isPlatforms } from "../support/sa
 
 const { stack, tokenServices, jwts, materials, secrets } = await useGuardedStack();
 const runs = 1_000;
-/** The lists of seen requests are copied for each request, so they are cleared after this many. */
+/**
+ * After this many requests, the log is checked and the lists of seen requests are cleared. They must stay short, because they are copied for each
+ * request.
+ */
 const checkedAfter = 200;
 
 test("whatever is sent gets an answer and reaches only its own Pod", { timeout: fuzzTimeoutMs(runs) }, async () => {
@@ -49,7 +52,7 @@ const seenBy = (pod: LocalPodId) => ({
   tokens: tokenServices[pod].seen.length,
 });
 
-/** Log lines come after their answers, so they are checked for many requests at once. */
+/** Log lines come after their answers, so this checks those of many requests at once. */
 async function checkLog(): Promise<void> {
   await stack.current.edgeSettled();
   const lines = stack.current.edgeLines();
@@ -61,7 +64,7 @@ async function checkLog(): Promise<void> {
 }
 
 function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: boolean): void {
-  // A redirect to a path without slashes too many keeps the query that this client sent.
+  // If the path has too many slashes, the answer is a redirect with the client's own query. A secret in this query is not a leak.
   const ownQuery = answer.status === 301 ? (urlOf(request)?.search ?? "") : "";
   const text = JSON.stringify(answer).replace(ownQuery, "");
   expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);
@@ -77,7 +80,7 @@ function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: bo
   if (/^http/.test(location)) expectRight(request, location);
 }
 
-/** A signed URL is only an answer to a token that may pull this digest from this repository. */
+/** Expects a signed URL only for a token that may pull this digest from this repository. */
 function expectRight(request: HostileRequest, location: string): void {
   const [, name = "", digest = ""] = /^\/v2\/(.*)\/blobs\/([^/]*)$/.exec(urlOf(request)?.pathname ?? "") ?? [];
   const owner = ownerOf(name);
@@ -97,13 +100,13 @@ function tokenParts({ headers }: HostileRequest): ReadonlyMap<string, string> {
   return new Map(parts.map((part) => [part.replace(/\/.*/, ""), part.replace(/^[^/]*\//, "")]));
 }
 
-/** Only the Pod of the name in the request saw that name, with its own part of the token. */
+/** Expects that this Pod owns the name in the request, and got its own part of the token. */
 function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, authorizationSha256 }: SeenRequest): void {
   const part = tokenParts(request).get(pod);
   const isForeign = podIds.some((other) => other !== pod && jwts[other] === part);
   expect([part === undefined, isForeign]).toEqual([false, false]);
   expect(authorizationSha256).toBe(createHash("sha256").update(`Bearer ${part}`, "latin1").digest("hex"));
-  // The edge asks the Pod whether it takes a token that only the Pod can judge.
+  // If the edge cannot verify a token, it asks the Pod by `GET /v2/` whether the Pod accepts the token.
   if (part !== jwts[pod] && method === "GET" && path === "/v2/") return;
   const got = new URL(path, "http://pod.invalid");
   expect(canonical(got.pathname)).toBe(canonical(urlOf(request)?.pathname ?? ""));
@@ -114,7 +117,7 @@ function expectOwn(request: HostileRequest, pod: LocalPodId, { method, path, aut
   expectReadOnce(method, got);
 }
 
-/** A parameter that edge and Pod both read is there only once, and a mount's source is this Pod's. */
+/** Expects that the Pod gets at most one value of each parameter that the edge reads too. A mount's source must be in the same Pod. */
 function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   const upload = /\/blobs\/uploads\/[^/]*$/.test(pathname);
   const read = method === "POST" && upload ? ["digest", "mount", "from"] : upload ? ["digest", "_pod"] : [];
@@ -124,7 +127,7 @@ function expectReadOnce(method: string, { pathname, searchParams }: URL): void {
   for (const source of searchParams.getAll("from")) expect(ownerOf(source)).toBe(ownerOf(nameIn(pathname) ?? ""));
 }
 
-/** One endpoint has these spellings: a digest's colon may be escaped, and GitLab's paths and uploads may end in a slash. */
+/** Gives one spelling to all paths of an endpoint. A digest's colon may be escaped, and GitLab's paths and uploads may end in a slash. */
 const canonical = (path: string): string =>
   path.replace(/%3a(?=[^/]*$)/i, ":").replace(/^(\/gitlab\/.*|.*\/blobs\/uploads)\/$/, "$1");
 
@@ -136,7 +139,7 @@ function nameIn(path: string): string | null {
   return (registry.exec(pathname) ?? gitlab.exec(pathname))?.[1] ?? null;
 }
 
-/** A token service is asked with its own audience, for names of its own Pod. */
+/** Expects that a token service is asked with its own audience, and for names of its own Pod. */
 function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRequest): void {
   const [path, query] = request.path.split("?");
   const asked = new URLSearchParams(request.method === "POST" ? request.body : query);
@@ -146,7 +149,7 @@ function expectOwnScopes(sent: HostileRequest, pod: LocalPodId, request: TokenRe
     ({ type, name }) => type === "repository" && ownerOf(name) !== pod,
   );
   expect(foreign).toEqual([]);
-  // If a request has two credentials, only the client knows which one it means.
+  // If a request has two credentials, the edge may use either of them, so we check only requests with one.
   const [credential, second] = credentialsOf(sent);
   const isOwn = (credential === materials.password ? "pod-b" : "pod-a") === pod;
   if (second !== undefined || isOwn) return;

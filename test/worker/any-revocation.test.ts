@@ -9,14 +9,14 @@ import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { pullerOf, type Seen } from "../support/pull.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** The full run has 1,000. */
+/** A full run has `TRIALS=1000`. */
 const trialCount = Number(process.env["TRIALS"] ?? 60);
-/** So many trials share an outage. */
+/** This many trials make one batch, which has one outage. */
 const atOnce = 20;
 const proofMs = 1_000;
 const staleMs = 3_000;
 const graceMs = 3_000;
-/** An outage outlives every bound. */
+/** An outage lasts as long as these three times together, so each of them ends before the outage does. */
 const outageMs = proofMs + staleMs + graceMs;
 
 const withBounds = (text: string): string =>
@@ -40,9 +40,12 @@ const kindOf = fc.record({
     "digest blocked",
     "nothing",
   ),
-  /** Made through the edge if it can be, or where the edge does not see it. */
+  /**
+   * Whether a client makes the change through the edge. Some changes cannot be made there, such as the removal of a user. The edge does not see a
+   * change that is made at the Pod directly.
+   */
   isByEdge: fc.boolean(),
-  /** Pulled once through the edge after the change, while all is well. */
+  /** Whether the repository is pulled once through the edge between the change and the outage. */
   isSeen: fc.boolean(),
   isDuringOutage: fc.boolean(),
   isAnonymous: fc.boolean(),
@@ -51,7 +54,7 @@ type Kind = typeof kindOf extends fc.Arbitrary<infer T> ? T : never;
 const failures = ["registry", "token", "both"] as const;
 type Failure = (typeof failures)[number];
 
-/** One repository, and all that was true of it. */
+/** One repository with the history of its state, so that an answer can be compared with what was true at its time. */
 type Trial = Kind & {
   readonly repository: string;
   readonly user: "alice:alice" | null;
@@ -70,7 +73,10 @@ let isTokenServiceDown = false;
 const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
-/** The Pod's own service, with users who lose their rights. "alice" may pull what her trial says, "bob" nothing, and the owner everything. */
+/**
+ * The token service answers as the Pod's own does, but its users can lose their rights. "alice" and strangers may pull what the trial says. "bob" may
+ * pull nothing, and the owner "demo" may do everything.
+ */
 function answerTokens(): void {
   tokenService.answer(async (response, { path, headers }) => {
     if (isTokenServiceDown) return void response.destroy();
@@ -115,7 +121,7 @@ async function setUp(kind: Kind, name: string): Promise<Trial> {
   return trial;
 }
 
-/** The owner's request to the edge, or to the Pod past it. */
+/** Makes the trial's change by the owner's request, which goes to the edge or directly to the Pod. */
 async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   const { repository, digest, blob, other, tag } = trial;
   const query = new URLSearchParams([
@@ -128,7 +134,7 @@ async function change(trial: Trial, isByEdge: boolean): Promise<void> {
     const token = isByEdge ? `pods.v1.pod-b/${jwt}` : jwt;
     const { status } = await createClient(origin).get(`/v2/${repository}/${path}`, token, init);
     expect([trial.change, status]).toEqual([trial.change, init.method === "PUT" ? 201 : 202]);
-    // A tombstone is written after the answer.
+    // The edge writes down that something was deleted only after its answer.
     if (isByEdge) await stack.current.edgeSettled();
   };
   const known = (...histories: readonly { known(): void }[]) => {
@@ -167,7 +173,7 @@ async function change(trial: Trial, isByEdge: boolean): Promise<void> {
   }
 }
 
-/** Blocks take effect with a record, which a running isolate reads within 30 s. A new one reads it at once. */
+/** A running isolate reads the new record of blocks only within 30 s. A new isolate reads it at once, so the edge is restarted. */
 async function applyBlocks(trials: readonly Trial[]): Promise<void> {
   const blocked = trials.filter((trial) => trial.change === "digest blocked");
   if (blocked.length === 0) return;
@@ -185,7 +191,7 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
   await applyBlocks(trials);
 }
 
-/** One pull with a fresh token. Each answer is compared with what was true within its bound. Gives whether a token was granted. */
+/** Pulls once with a fresh token, and compares each answer with what was true within the answer's bound. Returns whether a token was granted. */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
   const isDown = isTokenServiceDown;
@@ -194,7 +200,7 @@ async function pull(trial: Trial): Promise<boolean> {
   const mayPull = (asked: Asked) => trial.mayPull.within({ ...asked, ageMs: isDown ? graceMs : 0 }).includes(true);
   if (!isGranted) {
     counts.refused += 1;
-    // What the token service has refused here, the edge grants no more.
+    // After this refusal, the edge must not grant the pull any more.
     if (!isDown && !trial.mayPull.value) trial.mayPull.known();
     return false;
   }
@@ -228,7 +234,7 @@ async function pull(trial: Trial): Promise<boolean> {
 const describeOf = ({ change: what, isByEdge, isSeen, isDuringOutage, user }: Trial) =>
   JSON.stringify({ what, isByEdge, isSeen, isDuringOutage, user });
 
-/** Neither a user who was never granted it nor a token for another repository gets any of it. */
+/** Expects that a user who was never granted the repository, and a token for another repository, get nothing of it. */
 async function pullAsStranger({ repository, digest, blob }: Trial, elsewhere: string): Promise<void> {
   expect((await askToken(stack.current, [pullOf(repository)], "bob:bob")).status).not.toBe(200);
   const ask = pullerOf(stack.current, repository, elsewhere);
@@ -254,7 +260,7 @@ async function runBatch(
   { batch, failure }: { batch: number; failure: Failure },
 ): Promise<void> {
   const trials = await Promise.all(kinds.map((kind, index) => setUp(kind, `trial-${batch}-${index}`)));
-  // What is held is new when it is revoked.
+  // These pulls renew all that the edge holds, so that it is fresh when the change comes.
   await Promise.all(trials.map(pull));
   await Promise.all(trials.map(pull));
   const elsewhere = (await askToken(stack.current, [pullOf("globex/elsewhere")])).token;
@@ -262,7 +268,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // What is held is new when the outage begins, unless the change must stay unseen.
+  // These pulls renew what the edge remembers. A trial is left out if the edge must not see its change before the outage.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {
@@ -286,7 +292,7 @@ async function runBatch(
   await Promise.all(trials.map(pull));
 }
 
-/** The edge has found that both services are back, because its answer is a Pod's own. */
+/** Begins a push and returns the status. Only the Pod can answer this, so 202 says that the edge calls both of its services again. */
 async function pushBegins(): Promise<number> {
   const { status, token } = await askToken(stack.current, ["repository:globex/elsewhere:pull,push"]);
   if (status !== 200) return status;
@@ -305,7 +311,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   for (let batch = 0; batch * atOnce < kinds.length; batch += 1) {
     const failure = failures[batch % failures.length] ?? "both";
     const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
-    // A block needs a new isolate, so most batches have none, and what they test is one isolate's memory.
+    // A block needs a restart, which clears the memory of the edge. So only every fourth batch has blocks, and the others test one isolate's memory.
     const isWithBlocks = batch % 4 === 2;
     const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
     await runBatch(some.filter(isKept), { batch, failure });
@@ -313,7 +319,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   console.log(
     `${trialCount} trials: ${counts.fresh} fresh answers, ${counts.stale} stale ones, ${counts.refused} refusals`,
   );
-  // Otherwise nothing was tested.
+  // The trials test enough only if many answers were stale, and many pulls were refused.
   expect(counts.stale).toBeGreaterThan(trialCount);
   expect(counts.refused).toBeGreaterThan(trialCount);
 });

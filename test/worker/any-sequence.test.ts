@@ -33,7 +33,7 @@ const oddDescriptor = fc.record(
   },
   { requiredKeys: ["digest"] },
 );
-/** A registry reads these members in another way, or not at all. */
+/** These members replace those of a plain manifest. A registry reads them in another way, or not at all. */
 const odd = fc.record(
   {
     mediaType: fc.constantFrom(imageType, indexType, layerType),
@@ -71,7 +71,7 @@ test("whatever was pushed, mounted and deleted, a blob is served exactly where i
     const client = createClient(stack.current.edge);
     const token = await client.token(repositories.map((name) => `repository:${name}:pull,push,delete`));
     const ask = (path: string, init: ClientInit = {}) => client.get(`/v2/${path}`, token, init);
-    // At first each repository has some of an image's blobs, so that images can be pushed.
+    // Each repository begins with some blobs, because a registry refuses an image without its blobs.
     for (const [at, index] of [
       [0, 0],
       [0, 1],

@@ -26,7 +26,7 @@ const materials = {
 test("whatever a stranger sends, an existing name, an absent name and a name without a Pod get the same answer", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
-  // A request that breaks off may get an answer or not.
+  // A request that breaks off sometimes gets an answer and sometimes none, so such answers cannot be compared.
   const whole = hostileRequest(materials).filter(isWhole);
   let named = 0;
   await fuzz(runs, whole, async (request) => {
@@ -45,7 +45,7 @@ async function ask(request: HostileRequest, name: string): Promise<string> {
     text: text.replaceAll(placeholder, name).replaceAll(encoded(placeholder), encoded(name)),
   });
   const visible = { ...answer, headers: answer?.headers.filter(([header]) => header !== "date") };
-  // Each component is replaced, because dot segments may have left only one of them.
+  // The components of the name are replaced one by one, because dot segments in the path may have removed one of them.
   return JSON.stringify(visible)
     .replaceAll(/globex|nobody/g, "<prefix>")
     .replaceAll(/private|absent7/g, "<last>");

@@ -11,7 +11,7 @@ const assign = (prefix: string, pod: LocalPodId) =>
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
-/** A token that another isolate gave, which knows the new Pod already. */
+/** Makes the token that an isolate gives if it knows this Pod as the name's Pod. Another isolate may know the new Pod already. */
 async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -32,7 +32,7 @@ test.each<[string, LocalPodId | null, number]>([
     const name = `${prefix}/app`;
     if (old !== null) await assign(prefix, old);
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
-    // For two seconds the isolate does not look again.
+    // The isolate looks for a change of this name at most once in two seconds.
     await sleep(2_100);
     await assign(prefix, "pod-b");
     const newToken = await tokenBy("pod-b", name);

@@ -35,7 +35,7 @@ describe("unassigned name", () => {
     const token = await tokenOf(client);
     const answers: string[] = [];
     for (const repository of ["acme/private-x", "globex/private", "hooli/private1"]) {
-      // No toy Pod has GitLab's API, so it answers 404 to everyone.
+      // No toy Pod has GitLab's API, so this path gets 404 from each of them.
       const gitlab = `/gitlab/v1/repositories/${repository}/`;
       const own = [manifest(repository), `/v2/${repository}/tags/list`, `/v2/${repository}/blobs/${absentDigest}`];
       const paths = [...own, gitlab];
@@ -49,7 +49,8 @@ describe("unassigned name", () => {
 
   test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
-    // No Pod grants an unassigned name through the edge. Only a name that was unassigned later can have such a token.
+    // The edge gives no token for an unassigned name, so `forNothing` does not name it. A token from the time when the name still had a Pod does name
+    // it. We get such a token from the Pod itself.
     const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
     expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
     const direct = await fetch(
@@ -75,7 +76,7 @@ describe("with a token whose key is unknown", async () => {
     ["answers 304", (response: ServerResponse) => void response.writeHead(304).end()],
     ["redirects", (response: ServerResponse) => void response.writeHead(302, { Location: "https://x.test/" }).end()],
   ])("if a Pod %s, its names look like names without a Pod", async (_, answer) => {
-    // A new isolate calls the Pod again, which the isolate before may have found down.
+    // The isolate before may have found the Pod down. A new isolate calls the Pod again.
     await odd.current.restartEdge();
     pod.answer(answer);
     const client = createClient(odd.current.edge);
@@ -212,7 +213,7 @@ test("a blocked prefix or digest gets 403 DENIED with the operator's text, and n
   const blockedDigest = `sha256:${"b".repeat(64)}`;
   const blocks = { "acme/leaky": "removed: see the security notice", [blockedDigest]: "this image is illegal" };
   await stack.current.putKv("blocks", JSON.stringify({ v: 1, revision: 2, blocks }));
-  // An isolate that has read the blocks sees new ones within 30 seconds; a new one sees them at once.
+  // A running isolate sees new blocks within 30 seconds, and a new isolate sees them at once.
   await stack.current.restartEdge();
   const token = await client.token(["repository:acme/leaky:pull", "repository:acme/fine:pull"]);
   for (const [path, text] of [

@@ -8,7 +8,7 @@ import { useStack } from "../support/toy-stack.ts";
 const stack = useStack();
 const boundMs = 60_000;
 
-/** The blocks that are there before the two that the test adds, so that there are 10,000 in the end. */
+/** The test adds two blocks to these, so that there are 10,000 in the end. */
 const others = Object.fromEntries(
   Array.from({ length: 9_998 }, (_, index) => [`initech/leaked-${index}`, "withdrawn"]),
 );
@@ -32,7 +32,7 @@ test("a digest and a prefix get 403 DENIED within 60 seconds of podctl block, in
   const statuses = async () => [
     (await client.get(blob, token)).status,
     (await client.get(manifest, token)).status,
-    // A block is of the digest, not of its repository.
+    // The block of a digest leaves the other digests of its repository open.
     (await client.get("/v2/acme/private/manifests/1", token)).status,
   ];
   expect(await statuses()).toEqual([307, 200, 200]);

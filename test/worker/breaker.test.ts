@@ -4,10 +4,10 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient } from "../support/client.ts";
 import { useStack, withOutage } from "../support/toy-stack.ts";
 
-/** The edge grants nothing by itself, so each outage shows as it is. */
+/** With `graceSeconds: 0`, the edge grants nothing in place of a token service that is down. So clients see each outage. */
 const stack = useStack({ topology: withOutage("graceSeconds: 0") });
 const unseenDigest = `sha256:${"0".repeat(64)}`;
-/** From the last request before a fault ends to normal answers. */
+/** After the end of a fault, normal answers must come within this time. */
 const backWithinMs = 5_000;
 
 let token: string;
@@ -24,7 +24,7 @@ const get = (path: string, method = "GET") => createClient(stack.current.edge).g
 const getTokenOfA = () =>
   createClient(stack.current.edge).get("/jwt/auth?service=registry-edge&scope=repository:acme/hello:pull");
 
-/** What only the registry of pod-a can answer. */
+/** These requests can only be answered by the registry of pod-a. */
 const requests: readonly (() => Promise<Response>)[] = [
   () => get("/v2/acme/app/manifests/unseen"),
   () => get(`/v2/acme/app/blobs/${unseenDigest}`),
@@ -33,7 +33,7 @@ const requests: readonly (() => Promise<Response>)[] = [
   () => get("/v2/acme/app/blobs/uploads/", "POST"),
 ];
 
-/** A pull of the other Pod with a fresh token, which must work in any outage of this one. */
+/** Pulls from pod-b with a fresh token, which must work in any outage of pod-a. Returns how many milliseconds the pull took. */
 async function pullOther(): Promise<number> {
   const client = createClient(stack.current.edge);
   const startedAtMs = performance.now();
@@ -129,7 +129,8 @@ describe("token service of one Pod", () => {
       await stack.current.setFault("pod-a", "token", fault);
       const failing = Array.from({ length: 3 }, getTokenOfA);
       for (const each of failing) each.catch(() => null);
-      // Silence counts after ten seconds, although a token service may take thirty.
+      // After ten seconds without an answer, the breaker counts these calls as failures. The calls themselves may still wait, because a token service
+      // may take 30 s.
       if (fault.mode === "hang") await sleep(10_500);
       else expect((await Promise.all(failing)).map(({ status }) => status)).toEqual([503, 503, 503]);
       for (let count = 0; count < 10; count += 1) await expectRefused(getTokenOfA);

@@ -12,12 +12,12 @@ const messageOf = async (answer: Response) =>
 
 describe("catalog of two Pods", () => {
   const stack = useStack({ seedImages: false });
-  /** Names whose order by character and by component differ, interleaved over both Pods. */
+  /** These suffixes sort differently by character and by component. The names with them alternate between both Pods. */
   const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c", "b"];
   const names = Array.from({ length: 50 }, (_, group) => suffixes.map((suffix) => `g${group % 7}/${group}${suffix}`))
     .flat()
     .map((name, place) => ({ name: `${place % 2 === 0 ? "acme" : "globex"}/${name}`, place }));
-  /** Registries walk component by component. */
+  /** The names in the order of registries, which sort component by component. */
   const sorted = names
     .map(({ name }) => name.split("/"))
     .sort((one, other) => {
@@ -174,7 +174,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
   const next = { Link: '</v2/_catalog?last=x>; rel="next"' };
   const page = (names: readonly string[]) => JSON.stringify({ repositories: names });
 
-  /** All pages from `first` on, at most twenty, and the status that ended them. */
+  /** Reads the pages from `first` on, at most twenty. A page that is not 200 ends the reading, and `status` says so. */
   async function readAll(first: string) {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);
@@ -247,7 +247,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
     const readsBefore = stack.current.kvReads();
     const { pages, status } = await readAll("/v2/_catalog?n=1000");
     expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
-    // A thousand names and their group are eleven bulk reads.
+    // One bulk read has at most 100 keys. A page has up to 1,000 names, and they and their group need 1,001 keys, so eleven reads are enough.
     expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
   });
 

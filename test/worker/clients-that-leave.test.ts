@@ -11,10 +11,10 @@ const tokenService = await startOddPod();
 const stack = useStack({
   topology: (text) => asPodB(tokenService, "TOKEN")(asPodB(pod)(text)),
   seedImages: false,
-  // A Pod gives no token here, so the edge asks for none.
+  // The Pods give no token here, so the edge asks its clients for none.
   env: { AUTH: "none" },
 });
-/** A registry that answers 20 requests at once when all have come, so that each needs a connection. */
+/** This registry waits for 20 requests and answers them all at once, so that each of them needs its own connection. */
 const waiting: Socket[] = [];
 const keepAlive = await rawService((_, socket) => {
   const isLast = waiting.push(socket) === 20;
@@ -42,7 +42,10 @@ async function beginAt(edge: string, requestLine: string, rest = "\r\n") {
   return client;
 }
 
-/** Gives the beginning of an answer, or nothing, and says when the request has come and when its connection has closed. */
+/**
+ * Makes the service send only `part` of an answer, or nothing. `seen` resolves when the request has come, and `closed` when its connection has
+ * closed.
+ */
 function hang(service: typeof pod, part: string | null = null, head = { status: 200, headers: {} }) {
   const [seen, closed] = [Promise.withResolvers<void>(), Promise.withResolvers<void>()];
   service.answer((response, { method }) => {
@@ -171,12 +174,12 @@ describe("Pod that breaks most connections", () => {
     let answered = 0;
     for (let count = 0; count < 200; count += 1) {
       statuses.push((await client.get(path)).status);
-      // A Pod that breaks three reads in a row is not called again.
+      // Three failures in a row would make the edge stop calling the Pod. So after every second failure, we send a read that succeeds.
       if (count % 2 === 1) answered += (await client.get("/v2/globex/app/tags/list")).status === 404 ? 1 : 0;
     }
     expect(new Set(statuses)).toEqual(new Set([503]));
     expect(answered).toBe(100);
-    // Ten are a reserve, so that a Pod that is seldom called gets retries too.
+    // The edge may retry a tenth of the requests. It may make ten more retries, so that a Pod that is seldom called gets some too.
     expect(pod.seen.length).toBeGreaterThan(200 + answered);
     expect(pod.seen.length).toBeLessThanOrEqual((200 + answered) * 1.1 + 10);
     await stack.current.edgeSettled();

@@ -18,7 +18,7 @@ const stack = useStack({ env: { EDGE_KEYS }, signingKeys: { "pod-a": forge.ofA, 
 const name = "acme/private";
 let [digest, blob] = ["", ""];
 
-/** The edge holds the image, so that it could give it away. */
+/** The edge first learns the image, so that it could give the image away if it accepted a bad grant. */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);
   [digest, blob] = [image.digest, image.blobs[0] ?? ""];
@@ -64,7 +64,7 @@ const statusesOf = async (token: string) => {
   return (await Promise.all(answers)).map(({ status }) => status);
 };
 
-/** The claims of a grant, signed by the Pod: with its own claims too, so that the Pod would take it. */
+/** A token of the Pod that also has the claims of a grant. The Pod would accept it. */
 const signedLikeGrant = () => signFor(forge, { repositories: [name], aud: "pod-a", access: [] });
 
 describe("grant of the edge's own", () => {
@@ -162,7 +162,7 @@ describe("grant of the edge's own", () => {
     }
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
-    // Nothing failed on the way.
+    // 503 says that the edge does not hold what was asked for. No other status from 500 on may occur.
     expect([...statuses].filter((status) => status >= 500)).toEqual([503]);
     await stack.current.edgeSettled();
     expect(stack.current.edgeLines().join("\n")).not.toContain(token.slice(20, 60));

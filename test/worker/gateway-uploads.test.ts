@@ -4,7 +4,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ gateways: true, bodyLimitBytes: 100_000 });
 
-/** Longer than the limit in front of the edge. */
+/** This layer is longer than the limit in front of the edge. */
 const layer = new Uint8Array(Buffer.alloc(250_000, "a large layer "));
 
 const agents = {
@@ -30,7 +30,7 @@ const gatewayUrl = (pod: "pod-a" | "pod-b") => stack.current.pods[pod].gateway?.
 
 const withDigest = (location: string, digest: string): URL => {
   const url = new URL(location, stack.current.edge);
-  // As Go's url.Values writes it.
+  // Go's `url.Values` sorts the parameters, so clients in Go send them in this order.
   url.searchParams.set("digest", digest);
   url.searchParams.sort();
   return url;
@@ -108,7 +108,7 @@ describe("upload of a Pod with a gateway", () => {
     const digest = await sha256(small);
     const put = (body: Uint8Array<ArrayBuffer>) => {
       const { pathname, search } = withDigest(location, digest);
-      // The CDN closes the connection on which it has refused a body, so no other request may use it.
+      // The CDN closes a connection after it has refused a body. So each of these requests has a connection of its own.
       return client.get(pathname + search, token, {
         method: "PUT",
         body,
@@ -126,7 +126,7 @@ describe("upload of a Pod with a gateway", () => {
     expect(own.location).toContain(gatewayUrl("pod-b"));
     const both = await begin("globex/both", agents.skopeo, ["repository:acme/private:pull"]);
     expect(both.location).toMatch(/^\/v2\/globex\/both\//);
-    // docker leaves its token behind, so it may go.
+    // docker sends its token to no other host, so the edge may send docker to the gateway.
     const docker = await begin("globex/both", agents.docker, ["repository:acme/private:pull"]);
     expect(docker.location).toContain(gatewayUrl("pod-b"));
   });

@@ -9,7 +9,7 @@ describe("grace and a token service that lives", () => {
   const refuseWith = async (status: number, scopes: readonly string[], user: Login = "demo") => {
     const fault = { mode: "status", status } as const;
     const refused = await duringOutage(stack.current, () => askToken(stack.current, scopes, user), fault);
-    // Strangers hear of every refusal in the same words.
+    // A client without credentials gets 403 for every refusal.
     expect(refused.status).toBe(user === null ? 403 : status);
   };
 

@@ -201,7 +201,7 @@ describe("pull while the token service is down", () => {
       for (const { status, headers } of await Promise.all(answers)) {
         expect([status, headers["retry-after"], headers["warning"]]).toEqual([503, "5", undefined]);
       }
-      // What was pushed through the edge is held as well.
+      // The edge also holds what was pushed through it.
       expect((await ask("manifests/unseen")).text).toBe(text);
       expect((await ask(`manifests/${other.digest}`)).status).toBe(200);
     });

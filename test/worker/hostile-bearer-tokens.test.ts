@@ -10,7 +10,7 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/** The edge first learns the manifest, the proof and the verified token, so that it could give them away. */
+/** The edge first learns the manifest, the proof and the good token. So it could give the image away if it accepted a bad token. */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);

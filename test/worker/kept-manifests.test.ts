@@ -82,7 +82,7 @@ describe("kept manifest", () => {
 
   test.each([
     ["names another type", "application/vnd.docker.distribution.manifest.v2+json", 404],
-    // The toy registry reads no weights, as distribution.
+    // Like distribution, the toy registry ignores the weight `q`, so it sends the manifest.
     ["names its type only to refuse it", `${manifestType};q=0`, 200],
     ["names only a wildcard", "*/*", 404],
     ["is empty", "", 404],
@@ -90,7 +90,7 @@ describe("kept manifest", () => {
     const { ask, path } = await setUp("acme/accept");
     const answer = await ask(path, { headers: { Accept: accept } });
     expect([answer.status, registrySaw()]).toEqual([status, [`GET /v2/acme/accept/${path}`]]);
-    // What this client does not accept is still there for others.
+    // The manifest is still kept for other clients.
     stack.current.clearSeen();
     expect([(await ask(path)).status, registrySaw()]).toEqual([200, []]);
   });
@@ -131,7 +131,7 @@ describe("kept manifest", () => {
     for (const token of [null, await tokenFor("acme/other"), await tokenFor("acme/owner", "delete")]) {
       expect((await pullerOf(stack.current, "acme/owner", token)(path)).status).toBe(401);
     }
-    // What the others lack is no news about this one.
+    // A 404 for another repository does not end what is kept for this one.
     stack.current.clearSeen();
     const own = pullerOf(stack.current, "acme/owner", await tokenFor("acme/owner"));
     expect([(await own(`manifests/${digest}`)).status, registrySaw()]).toEqual([200, []]);

@@ -7,7 +7,6 @@ import { countKvReads, useStack } from "../support/toy-stack.ts";
 const stack = useStack();
 const requestsTo = (service: "registry" | "token") => stack.current.seen("pod-a", service).length;
 
-/** The KV reads of requests, and what reached the Pod's registry meanwhile. */
 async function costOf(requests: () => Promise<void>): Promise<{ readonly kv: number; readonly registry: number }> {
   const before = await countKvReads(stack.current);
   const seen = requestsTo("registry");
@@ -34,7 +33,7 @@ test("ten new digests of a known group cost no KV read", async () => {
       expect((await client.get(`/v2/acme/ten/blobs/${digest}`, token)).status).toBe(307);
     }
   });
-  // The Pod is asked for a proof of each, because no manifest went through this isolate.
+  // No manifest went through this isolate, so it has no proof of any blob. It asks the Pod once for each of the ten blobs.
   expect(cost).toEqual({ kv: 0, registry: 10 });
 });
 

@@ -19,7 +19,7 @@ function breakKv({ stateDir }: Stack): void {
   for (const file of databases) writeFileSync(join(stateDir, file), "no database ".repeat(10_000));
 }
 
-/** Requests for so many names that the isolate cannot remember all of them. */
+/** Asks for tokens for more names than the isolate can remember. */
 async function askAsStrangers({ edge }: Stack): Promise<void> {
   for (let request = 0; request < 6; request += 1) {
     const scopes = Array.from({ length: 200 }, (_, index) => `repository:x${request}y${index}${"/a".repeat(19)}:pull`);
@@ -40,7 +40,7 @@ describe("while KV fails", () => {
     await askAsStrangers(stack.current);
     breakKv(stack.current);
     stack.current.clearSeen();
-    // A token request reads the assignment again after two seconds.
+    // A token request reads the assignment again if the last read is two seconds old.
     await sleep(2_100);
 
     const layers = await layersOf(stack.current, "acme/private");
@@ -76,7 +76,7 @@ describe("while KV fails, with the depth of all assignments in the directory", (
     const token = await client.token(["repository:acme/hello:pull,push"]);
     expect((await client.get("/v2/acme/hello/manifests/1", token)).status).toBe(200);
     breakKv(stack.current);
-    // A token request reads the assignment again after two seconds.
+    // A token request reads the assignment again if the last read is two seconds old.
     await sleep(2_100);
     const name = "acme/private";
     const layers = await layersOf(stack.current, name);

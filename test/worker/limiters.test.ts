@@ -25,7 +25,7 @@ async function duringFlood(attack: () => Promise<Response>, ask: () => Promise<n
   return statuses;
 }
 const pings = (seen: readonly Received[], path: string) => seen.filter((each) => each.path === path).length;
-/** At most one in a second, and one before the first second has passed. */
+/** There is at most one ping at the start of the flood, and one after each second. */
 const mostPings = floodMs / 1_000 + 1;
 
 describe("proxy that refuses one client of a token service", async () => {

@@ -34,7 +34,7 @@ describe("log line", async () => {
     const told = { sample: 1, repository: "acme/private", pod: "pod-a", subject: "demo", ...asker };
     expect(ofTag).toMatchObject({ ...told, status: 200, digest: manifest.digest });
     expect(ofBlob).toMatchObject({ ...told, outcome: "redirected", digest: layer.digest });
-    // No request has a second call to the Pod or a look-up for its line.
+    // The log line costs nothing more: the tag needs one call to the Pod anyway, and the blob needs no read of KV.
     expect([ofTag?.podRequests, ofBlob?.kvReads]).toEqual([1, 0]);
   });
 
@@ -158,7 +158,7 @@ describe("LOG_SAMPLE of 0.2", () => {
     await stack.current.edgeSettled();
     const seen = stack.current.edgeSeen();
     expect(new Set(seen.map(({ outcome, sample }) => `${outcome} ${sample}`))).toEqual(new Set(["challenged 0.2"]));
-    // Outside of these bounds, five standard deviations from 80, is one run in a million.
+    // These bounds are five standard deviations away from 80, so only one run in a million is outside of them by chance.
     expect(seen.length).toBeGreaterThan(40);
     expect(seen.length).toBeLessThan(120);
   });

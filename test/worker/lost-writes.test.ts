@@ -31,7 +31,7 @@ test("each request of an upload that a Pod has lost ends in 503 after 12 s, and 
   expect(ms).toBeGreaterThan(11_900);
   expect(ms).toBeLessThan(16_000);
   await stack.current.setFault("pod-a", "registry", { mode: "none" });
-  // What writes meet does not open the breaker.
+  // Writes that fail do not open the breaker, so the next push works at once.
   expect(await pushBlob(stack.current, "acme/app", "layer")).toBe(digest);
 }, 40_000);
 
@@ -77,7 +77,7 @@ test("a manifest and a delete for which a Pod needs 20 s are waited for, because
   });
   expect(await Promise.all(statuses)).toEqual([202, 202]);
   const pings = pod.seen.filter(({ path }) => path === "/v2/");
-  // One after a second, and one after 15 s more, for each of both.
+  // For each of the two writes, there is one ping after a second and another 15 s later.
   expect(pings.map(({ method, headers }) => [method, headers.authorization])).toEqual(
     Array(4).fill(["GET", undefined]),
   );

@@ -4,7 +4,7 @@ import { createClient } from "../support/client.ts";
 import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
-// Without a depth each name has keys of its own, which is the dear case.
+// The directory record has no depth here, so the edge looks up every prefix of a name. A token cannot cost more reads than that.
 beforeAll(() => forgetDepth(stack.current));
 
 test("one token for 120 repositories of two Pods, as the mirror regsync asks for it, opens each of them", async () => {
@@ -44,7 +44,7 @@ test("a stranger's token for 120 repositories covers only the first ones and liv
   stack.current.clearSeen();
   const user = await ask({ Authorization: `Basic ${btoa("demo:demo")}` });
   expect(user.granted).toEqual(names);
-  // The second question is the login, which says that the password is good.
+  // The edge first sends a login, which has no scopes, to learn whether the password is good. Then it asks for all 120 scopes.
   const asked = stack.current.seen("pod-a", "token").map(({ path }) => new URL(path, "http://pod").searchParams);
   expect(asked.map((parameters) => parameters.getAll("scope").length)).toEqual([0, 120]);
 });

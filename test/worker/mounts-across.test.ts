@@ -10,7 +10,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ gateways: true });
 const oras = "oras/1.3.4";
 
-/** Asks for a mount into `acme/<name>`, as a client does that stays on the edge afterwards. */
+/** Asks for a mount into `acme/<name>`. Without other headers, the client is oras, whose uploads stay on the edge. */
 async function mount(
   { name, digest, from = "globex/source" }: { readonly name: string; readonly digest: string; readonly from?: string },
   scopes: readonly string[] = [`repository:${from}:pull`],
@@ -18,7 +18,7 @@ async function mount(
 ) {
   const client = createClient(stack.current.edge);
   const repository = `acme/${name}`;
-  // With the right to delete, a registry lets the gateway remove an upload.
+  // A registry lets the gateway remove an upload only with the right to delete.
   const token = await client.token([`repository:${repository}:pull,push,delete`, ...scopes]);
   stack.current.clearSeen();
   const query = `mount=${digest}&from=${from}`;
@@ -33,7 +33,6 @@ async function lastLine() {
   return stack.current.edgeSeen().at(-1);
 }
 
-/** The blob is there, for this token. */
 async function expectPulled({ client, token, repository }: Mounted, text: string): Promise<void> {
   const digest = await sha256(new Uint8Array(Buffer.from(text)));
   const blob = await client.get(`/v2/${repository}/blobs/${digest}`, token);
@@ -41,7 +40,7 @@ async function expectPulled({ client, token, repository }: Mounted, text: string
   expect(await (await fetch(blob.headers.get("Location") ?? "")).text()).toBe(text);
 }
 
-/** An upload began, of which nothing is left but this one, and the client's own bytes complete it. */
+/** Expects that an upload began, that the registry has no other one, and that the client's own bytes complete it. */
 async function expectOrdinaryUpload(mounted: Mounted, text: string): Promise<void> {
   const { client, token, repository, answer } = mounted;
   const location = answer.headers.get("Location") ?? "";

@@ -11,7 +11,7 @@ let groups = 0;
 
 const known = new Set<string>();
 
-/** Assigns a group by the assignment's own members. The edge starts anew if it may know an earlier phase of the group. */
+/** Writes the group's assignment with these members. If the edge may know an earlier assignment of the group, it is restarted. */
 async function assign(group: string, members: object): Promise<void> {
   await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
   if (known.has(group)) await stack.current.restartEdge();
@@ -23,7 +23,7 @@ async function assign(group: string, members: object): Promise<void> {
 const enter = (group: string, phase: MovePhase) =>
   assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: new Date().toISOString() } });
 
-/** A new group that pod-a has, and each of these Pods holds its image `1`. */
+/** Makes a new group whose image `1` is at each of these Pods. The last of them is the group's Pod. */
 async function startGroup(...holders: readonly LocalPodId[]) {
   groups += 1;
   const group = `group${groups}`;
@@ -237,7 +237,7 @@ describe("deletion after the cutover", () => {
       }
       expect((await client().get(`/v2/${repository}/${path}`, token)).status).toBe(404);
     }
-    // A new edge has none of the first one's memory.
+    // A restart clears the memory of the edge, so these answers come from the Pods.
     await stack.current.restartEdge();
     for (const path of [`manifests/${image.digest}`, "manifests/1", `blobs/${blob}`]) {
       expect((await client().get(`/v2/${repository}/${path}`, token)).status).toBe(404);

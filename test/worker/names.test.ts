@@ -82,7 +82,7 @@ test("a path with dot segments is read as its resolved name by the token check, 
   const token = await client.token(["repository:acme/private:pull"]);
   await stack.current.edgeSettled();
   stack.current.clearSeen();
-  // fetch resolves dot segments itself, so the raw path goes by a socket.
+  // `fetch` would resolve the dot segments itself, so the path is sent by a raw socket.
   const status = await rawStatus(stack.current.edge, "/v2/globex/../acme/./private/tags/list", token);
   expect(status).toBe(200);
   await stack.current.edgeSettled();

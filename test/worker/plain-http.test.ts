@@ -31,7 +31,7 @@ afterAll(async () => {
 const paths = ["/v2/", "/v2/acme/app/manifests/1", "/gitlab/v1/", "/jwt/auth?service=registry-edge", "/-/probe?pod=a"];
 const credentials = ["Basic ZGVtbzpkZW1v", `Bearer ${probeToken}`, "Bearer pods.v1.pod-a/x"];
 
-/** The URL's scheme is the client's own, as the platform gives it. */
+/** As on the platform, the URL has the scheme that the client used, whatever `X-Forwarded-Proto` says. */
 const ask = (url: string, headers: Record<string, string> = {}) =>
   miniflare.dispatchFetch(url, { headers: { "X-Forwarded-Proto": "https", ...headers } });
 

@@ -7,7 +7,6 @@ const pod = await startOddPod();
 const stack = useStack({ topology: asPodB(pod), seedImages: false });
 const digest = `sha256:${"d".repeat(64)}`;
 
-/** A request for a path of repository `globex/app`, with a token for all of it. */
 async function ask(path: string, init: ClientInit = {}, headers: Record<string, string> = {}) {
   const client = createClient(stack.current.edge);
   const token = await client.token(["repository:globex/app:pull,push"]);
@@ -15,7 +14,7 @@ async function ask(path: string, init: ClientInit = {}, headers: Record<string, 
   return { answer, jwt: token.split("/").slice(1).join("/") };
 }
 
-/** Other kinds of credentials, of identities that a proxy asserts, and of client addresses. */
+/** Headers of clients with other kinds of credentials, with identities that a proxy asserts, or with client addresses. */
 const identities = {
   "PRIVATE-TOKEN": "glpat-1",
   "JOB-TOKEN": "glcbt-1",

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withOutage } from "../support/toy-stack.ts";
 
-/** Nothing is pulled that needs the Pod, so the outage shows as it is. */
+/** With `staleSeconds: 0`, the edge answers no pull in place of a registry that is down. So clients see the outage. */
 const stack = useStack({ topology: withOutage("staleSeconds: 0") });
 
 async function pulls(repository: string): Promise<number> {
@@ -27,7 +27,7 @@ describe("outage of one of two Pods", () => {
       const asked = [
         client.get("/v2/acme/private/manifests/1", token),
         blob(`sha256:${"0".repeat(64)}`),
-        // A write waits for 300 s on a Pod that hangs.
+        // Writes to a Pod that hangs are in test/worker/lost-writes.test.ts.
         ...(mode === "hang" ? [] : [client.get("/v2/acme/private/blobs/uploads/", token, { method: "POST" })]),
         client.get("/jwt/auth?service=registry-edge&scope=repository:acme/hello:pull"),
       ].map(async (answered) => {

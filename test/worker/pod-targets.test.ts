@@ -22,7 +22,7 @@ async function ask(line: string, status: number, headers: Readonly<Record<string
   return { answer, podRequests: pod.seen.length - before };
 }
 
-/** The answer is a 502 that shows nothing of the Pod's, and only the Pod itself was asked, once. */
+/** Expects a 502 without the Pod's `Location` and `Link`, and only one request, to Pod B's registry. */
 function expectRefused({ answer, podRequests }: Awaited<ReturnType<typeof ask>>) {
   const shown = ["Location", "Link"].map((name) => answer.headers.get(name));
   expect([answer.status, ...shown, podRequests]).toEqual([502, null, null, 1]);

@@ -9,7 +9,6 @@ import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** The status of a blob GET. Only a 307 has a URL. */
 async function getBlob(stack: Stack, repository: string, digest: string): Promise<number> {
   const client = createClient(stack.edge);
   const token = await client.token([`repository:${repository}:pull`]);
@@ -136,7 +135,7 @@ describe("DELETE of a blob", async () => {
   const digest = `sha256:${"d".repeat(64)}`;
   const unknownKey = "pods.v1.pod-b/eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.c2ln";
 
-  /** How often a GET after the DELETE makes the edge ask the Pod for the blob. */
+  /** Returns how often a GET after the DELETE makes the edge ask the Pod for the blob. */
   async function headsAfter(token: string, answerDelete: (response: ServerResponse) => void): Promise<number> {
     pod.answer((response, { method }) => {
       if (method === "DELETE") answerDelete(response);

@@ -4,7 +4,7 @@ import { manifestText, manifestType } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** A Pod that also serves what `?ns=` names, as a mirror does: it has every blob there, and none for the plain URL. */
+/** This Pod is a mirror: it serves the blobs of another registry, which `?ns=` names. Without this query, it has no blob. */
 const pod = await startOddPod();
 const stack = useStack({ topology: asPodB(pod), seedImages: false });
 const blob = (char: string) => `sha256:${char.repeat(64)}`;
@@ -18,7 +18,6 @@ async function ask(path: string, init: ClientInit = {}) {
 
 const seen = () => pod.seen.map(({ method, path }) => `${method} ${path.replace("/v2/globex/app/", "")}`);
 
-/** Answers a blob with `byQuery` where the URL has a query, and with 404 where it has none. */
 const serveByQuery = (byQuery: number, headers: Readonly<Record<string, string>> = {}) =>
   pod.answer((response, { path }) => {
     if (path.includes("?")) response.writeHead(byQuery, headers).end("by query");

@@ -7,7 +7,6 @@ const stack = useStack({ seedImages: false });
 const edge = () => createClient(stack.current.edge);
 const pullToken = (repository: string) => edge().token([`repository:${repository}:pull`]);
 
-/** The status of a GET of each blob, and where each proof came from. */
 async function getBlobs(repository: string, digests: readonly string[]) {
   const token = await pullToken(repository);
   const statuses: number[] = [];

@@ -8,7 +8,10 @@ import { type SigningScheme, sign } from "../signers/sign.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
-/** Pod A has a store of each scheme and form, each for one client. Others have an expired secret, with and without a store behind them. */
+/**
+ * Pod A has many stores, each for one client's address. There is a store for each scheme and form. Three more stores have an expired secret, and two
+ * of their clients can use another store instead.
+ */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),
 );
@@ -57,7 +60,7 @@ async function layerUrls(ip: string, count: number, method = "GET") {
   return { answers: await Promise.all(answers), key: `docker/registry/v2/blobs/sha256/${hex.slice(0, 2)}/${hex}/data` };
 }
 
-/** An ECDSA signature has a random part, so two signers never make the same one. */
+/** An ECDSA signature has a random part, so it is left out of comparisons. */
 const withoutSignature = (url: string) => url.replace(/((?:X-Amz-)?Signature=)[^&]+/, "$1");
 const isRandom = ({ scheme, secret }: (typeof cases)[number]) =>
   scheme === "s3-v4a" || (scheme === "cloudfront" && JSON.stringify(secret).length < 500);
@@ -74,7 +77,7 @@ describe("signed URL in workerd", () => {
     const signed = await Promise.all(
       windows.map(async (window) => (window === null ? "" : sign(sample.scheme, { ...sample, key, window }))),
     );
-    // A new window may have begun in between.
+    // If a new signing window has begun during the requests, there may be two URLs.
     expect(urls.size).toBeLessThanOrEqual(new Set(signed).size === 1 || isRandom(sample) ? 1 : 2);
     const plain = isRandom(sample) ? withoutSignature : (url: string) => url;
     for (const url of urls) expect(signed.map(plain)).toContain(plain(url));

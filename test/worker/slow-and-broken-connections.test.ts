@@ -10,7 +10,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** All pauses together are longer than the shortest deadline, which is 10 s, and each one is shorter. */
+/** All pauses together are longer than the shortest deadline, which is 10 s. Each single pause is shorter. */
 const chunks = 6;
 const pauseMs = 2_200;
 
@@ -83,7 +83,7 @@ test("a Pod that takes 11 s for a list, a manifest, a token or a write answers i
   await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 11_000 });
   const granted = client.token(["repository:acme/app:pull"]);
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(slow.map(() => 202));
-  // While a write waits for longer than a second, the Pod gets a ping.
+  // The Pod gets a ping for each write that waits longer than a second.
   const pings = slow.filter(([method]) => method !== "GET").map(() => "GET /v2/");
   expect(pod.seen.map(({ method, path }) => `${method} ${decodeURIComponent(path)}`).sort()).toEqual(
     [...slow.map(([method, path]) => `${method} /v2/globex/app/${path}`), ...pings].sort(),

@@ -12,7 +12,7 @@ const odd = await startOddPod();
 const warning = '110 - "response is stale"';
 const absent = `sha256:${"0".repeat(64)}`;
 
-/** Both Pods with these times. A proof that lives a second has expired when the outage begins. */
+/** Sets these times for both Pods. A proof with a lifetime of one second has expired when the outage begins. */
 const withTimes = (proofTtlSeconds: number, staleSeconds: number) => (text: string) =>
   withOutage(`staleSeconds: ${staleSeconds}`)(text).replaceAll(
     "    blobs:\n",

@@ -7,7 +7,7 @@ import { useStack } from "../support/toy-stack.ts";
 
 const stallMs = 1_000;
 const pod = await startOddPod();
-/** A registry that never answers, and reads only while this is true. */
+/** `muteService` is a registry that never answers. It reads only while `isReading` is true. */
 const mute = { isReading: true };
 const muteService = await rawService((_, socket) => {
   if (!mute.isReading) socket.pause();
@@ -38,7 +38,7 @@ async function lastLine({ current }: typeof stack) {
   return current.edgeSeen().at(-1);
 }
 
-/** A wait ended because of the stall, and of nothing that waits longer. */
+/** Expects that the wait ended because of `stallMs`, and not because of a longer deadline. */
 function expectStall(startedAtMs: number): void {
   const ms = performance.now() - startedAtMs;
   expect(ms).toBeGreaterThan(stallMs * 0.9);
@@ -181,7 +181,7 @@ describe("body that moves", () => {
     const token = await client.token(["repository:acme/large:pull,push", "repository:globex/app:pull"]);
     const started = await client.get("/v2/acme/large/blobs/uploads/", token, { method: "POST" });
     const target = `${started.headers.get("Location")}&digest=${own}`;
-    // The registry compares the digest.
+    // The registry checks the digest, so its 201 says that all bytes have come.
     expect((await client.get(target, token, { method: "PUT", body: bytes })).status).toBe(201);
     pod.answer((response, { method }) => {
       if (method === "HEAD") response.writeHead(404).end();

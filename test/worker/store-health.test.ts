@@ -8,7 +8,7 @@ import { startOddPod } from "../support/odd-pod.ts";
 import { addSecondStore } from "../support/second-store.ts";
 import { readStackKv, useStack, withStores } from "../support/toy-stack.ts";
 
-/** It is 5 s in production. */
+/** The cron waits this long for a store's answer. In production it waits 5 s. */
 const storeCheckMs = 400;
 const sealingKeys = await generateSealingKeys();
 const env = { STORE_CHECK_MS: String(storeCheckMs) };
@@ -42,7 +42,7 @@ describe("Pod with two stores", () => {
   };
   const storageRequests = () => [...stack.current.seen("pod-a", "storage"), ...second.seen()];
 
-  /** Pulls the blob of a private image this many times, with another isolate than the one that ran the checks. */
+  /** Pulls the blob of a private image this many times. A new isolate serves the pulls, not the isolate that ran the checks. */
   async function pull(times: number) {
     await stack.current.restartEdge("kept");
     const [layer] = await layersOf(stack.current, "acme/private");
@@ -115,7 +115,7 @@ describe("Pod with two stores", () => {
     const [layer] = await layersOf(stack.current, "acme/private");
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull"]);
-    // The Pod proves it, and signs nothing for its own storage while that is out.
+    // The Pod's own redirect leads to the storage that is out. The edge takes it only as a proof, and signs a URL of the second store.
     const head = await client.get(`/v2/acme/private/blobs/${layer?.digest ?? ""}`, token, { method: "HEAD" });
     const target = new URL(head.headers.get("Location") ?? "");
     expect([head.status, target.origin]).toEqual([307, second.url]);
@@ -166,7 +166,6 @@ describe("Pod with a store that fails one request in ten", async () => {
   const stack = useStack({ env, topology });
   const health = async () => (await readStackKv(stack.current, ["health"])).get("health") ?? null;
 
-  /** Where a client is sent for a blob, by an isolate that knows nothing yet. */
   async function origin() {
     const [layer] = await layersOf(stack.current, "globex/private");
     const client = createClient(stack.current.edge);

@@ -5,7 +5,7 @@ import { answerFormsToo, asTokenServices, startOddPod } from "../support/odd-pod
 import { jobToken, routableToken } from "../support/routable-token.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** Requests over two Pods, with the names, order and encodings that the clients' sources have. */
+/** A token request of a client. Names, order and encodings are those of the client's source code. */
 type TokenCall = { readonly query?: string; readonly form?: string; readonly chunked?: true; readonly basic?: string };
 
 const service = "service=registry-edge";
@@ -74,7 +74,7 @@ const calls: Readonly<Record<string, { readonly call: TokenCall; readonly grants
   };
 
 const identity = encodeURIComponent("demo:demo");
-/** Clients send these forms first, and the same parameters by GET after a 404. */
+/** Clients first send these forms by POST. If the answer is 404, they send the same parameters by GET. */
 const forms: typeof calls = {
   "containerd push": {
     call: {
@@ -130,7 +130,7 @@ function send(edge: string, { query, form, chunked, basic }: TokenCall): Promise
   return fetch(realm, { method: "POST", headers, body, duplex: "half" } as RequestInit);
 }
 
-/** The token grants exactly these actions by name, and `/v2/` answers it with 200, which ends every login. */
+/** Expects that the token grants exactly these actions, by repository name. A login ends with `/v2/`, which must answer 200. */
 async function expectGrants(edge: string, answer: Response, grants: Readonly<Record<string, string>>): Promise<void> {
   expect(answer.status).toBe(200);
   const body = (await answer.json()) as { token: string; access_token: string; expires_in: number };
@@ -190,7 +190,7 @@ describe("token services with POST", async () => {
 
   test("each Pod is asked once, and learns the client's address and the edge's host", async () => {
     const query = `${service}&${scopeOf(a, "pull")}&${scopeOf(b, "pull")}`;
-    // Cloudflare sets the first header. What a client says about itself is not believed.
+    // Cloudflare sets the first header. The others come from the client, so they are not believed.
     const headers = {
       "CF-Connecting-IP": "203.0.113.7",
       "X-Forwarded-For": "10.0.0.1",

@@ -27,7 +27,7 @@ describe("with `credentials: own`", () => {
   const stack = useStack({ topology: owning });
   const askOwn = (scopes: readonly string[], headers: Record<string, string>) =>
     ask(stack.current.edge, scopes, headers);
-  /** The kind of credentials in each request that a Pod's token service got. */
+  /** For each Pod, the kind of credentials in each request to its token service. */
   const shown = () => podIds.map((pod) => stack.current.seen(pod, "token").map(({ authorization }) => authorization));
   afterEach(() => stack.current.clearSeen());
 
@@ -118,7 +118,7 @@ describe("with `credentials: own` and token services that grant nothing", async 
 
   test("a good password gets the same answer for an assigned name as for a free one", async () => {
     for (const pod of [ofA, ofB]) {
-      // As GitLab's: a user gets a token for nothing, and a stranger is refused.
+      // Like GitLab's, these services give a user a token without rights, and refuse a stranger.
       pod.answer((response, { headers }) => {
         if (headers.authorization === demo.Authorization) response.writeHead(200).end(JSON.stringify({ token: jwt }));
         else response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"access forbidden"}]}');

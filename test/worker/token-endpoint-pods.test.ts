@@ -8,7 +8,7 @@ import { rawClient } from "../support/raw-sockets.ts";
 import { useStack, withOutage } from "../support/toy-stack.ts";
 
 const tokenService = await startOddPod();
-/** An outage shows as it is. */
+/** With `graceSeconds: 0`, the edge grants nothing in place of a token service that is down. So clients see each outage. */
 const topology = (text: string) => asPodB(tokenService, "TOKEN")(withOutage("graceSeconds: 0")(text));
 const stack = useStack({ topology, seedImages: false });
 const demo = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -35,7 +35,7 @@ test("the token endpoint completes a Pod's answer with both names, the true time
   );
 });
 
-/** Answers with a token as Pod B's service would give it. The edge takes any compact JWT. */
+/** Answers like Pod B's token service. The edge accepts any compact JWT here, so the key does not matter. */
 const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
   const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
   response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));

@@ -147,3 +147,26 @@ describe("token endpoint without a default Pod", () => {
     expect([stack.current.seen("pod-a", "token").length, stack.current.seen("pod-b", "token")]).toEqual([1, []]);
   });
 });
+
+describe("token endpoint, a made-up password with 200 unknown names", () => {
+  const fallback = useStack({ seedImages: false });
+
+  test.each([
+    ["without a default Pod", stack],
+    ["with a default Pod", fallback],
+  ])("%s, it costs one request to a token service", async (_, used) => {
+    const { current } = used;
+    current.clearSeen();
+    const names = Array.from({ length: 200 }, (_, index) => `repository:x${index}/a/b/c:pull`);
+    const query = new URLSearchParams({ service: "registry-edge", scope: names.join(" ") });
+    const headers = { Authorization: `Basic ${btoa("demo:wrong")}` };
+    const answer = await fetch(`${current.edge}/jwt/auth?${query}`, { headers });
+    expect([answer.status, await answer.text()]).toEqual([401, expect.stringContaining("log in again")]);
+    const seen = (service: "token" | "registry") =>
+      (["pod-a", "pod-b"] as const).flatMap((pod) => current.seen(pod, service));
+    expect(seen("token").map(({ path, authorization }) => [path.includes("scope"), authorization])).toEqual([
+      [false, "basic"],
+    ]);
+    expect(seen("registry")).toEqual([]);
+  });
+});

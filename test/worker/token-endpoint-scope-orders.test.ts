@@ -64,7 +64,10 @@ async function granted(answer: Response): Promise<Granted> {
   return { status: 200, access: jwts.flatMap((jwt) => accessOf(jwt.replace(/^pod-[ab]\//, ""))).toSorted(), token };
 }
 
-/** A Pod that was asked for more than to pull decides. Otherwise refused parts are left out. */
+/**
+ * What the edge should answer. If a Pod refuses a request for more than pulls, the client gets this refusal. If a Pod refuses pulls only, its part is
+ * left out of the token. If every Pod refuses, the client gets the first refusal.
+ */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(
     [...new Set(scopes.map(podOf))].map(async (pod) => {
@@ -78,7 +81,7 @@ async function expectedOf(scopes: readonly string[], user: string | null): Promi
   return { status: 200, access: asked.flatMap(({ access }) => access).toSorted() };
 }
 
-/** Statuses of a pull, the start of a push and a delete of each scope's repository. */
+/** Returns the statuses of a pull, a list of tags, the start of a push and a delete, for each scope's repository. */
 async function opened(
   originOf: (scope: string) => string,
   scopes: readonly string[],
@@ -140,7 +143,7 @@ describe.each([
         expect({ status, access }, `${encodings[index]}: ${sequence.join(" ")}`).toEqual(expected);
       }
     }
-    // At least one scope is granted, so the lists that were compared above are not all empty.
+    // If nothing was ever granted, the comparison above would prove nothing. So the first scope must be granted.
     expect(parseScopes((await expectedOf([scopes[0]], user)).access)).not.toEqual([]);
   });
 

@@ -174,7 +174,7 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
   // Each name has 19 prefixes that were not looked up before.
   let made = 0;
   const madeUp = () => `acme/x${made++}/${Array(18).fill("a").join("/")}`;
-  /** Token requests for so many names each. */
+  /** Sends 12 token requests, each for this many names. */
   const spend = (names: number) =>
     Promise.all(
       Array.from({ length: 12 }, async () => {
@@ -184,7 +184,8 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
       }),
     );
   expect(await mount(madeUp())).toBe(401);
-  // A request that would cost more than what is left of the ten seconds' budget spends nothing.
+  // Look-ups of new names have a budget for each ten seconds. A request that needs more than what is left of it spends nothing. So the requests
+  // become smaller, until the budget is spent.
   const afterFlood = async () => {
     for (const names of [50, 10, 3]) await spend(names);
     for (let count = 0; count < 3; count += 1) await mount(madeUp());

@@ -46,7 +46,6 @@ export type LocalPod = {
   readonly gateway?: LocalGateway;
 };
 
-/** Returns the same Pod with its gateway among its services and taps. */
 export const withGateway = ({ taps, services, ...pod }: LocalPod, gateway: LocalGateway): LocalPod => ({
   ...pod,
   gateway,

@@ -4,7 +4,6 @@ import { childEnv, startChild } from "../child-process.ts";
 import { freePort, isListening, loopback } from "../ports.ts";
 import type { PodContext, PodServer } from "./pod.ts";
 
-/** The part of a Pod that its storage needs. */
 type StoragePod = Pick<PodContext, "id" | "dir" | "bucket" | "region" | "accessKeyId" | "secretAccessKey" | "watchdog">;
 
 const attempts = 3;

@@ -5,17 +5,17 @@ import { maxHeaderBytes } from "../http-server.ts";
 import { loopback } from "../ports.ts";
 import type { OpenRequest } from "./seen-requests.ts";
 
-/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` does so, too, but turns each byte above 0x7f into two. */
+/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` would turn each byte of the headers above 0x7f into two bytes. */
 const nothing = Buffer.alloc(0);
 /** We wait this long between the headers and a reset, because an earlier reset would overtake the headers. */
 const cutAfterMs = 20;
 
-/** The tap's connection to the service. Each connection of a client has its own, and the two open and close together, as if there were no tap. */
+/** A tap's connection to the service. Each connection of a client gets one of its own. The two open and close together, as if there were no tap. */
 export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The latest socket to the service that closes together with the client's socket. */
+  /** The last socket to the service. When the service closes it, the client's socket is closed too. */
   tied: Socket | null;
 };
 
@@ -118,8 +118,7 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
   if (connection.tied === service) return;
   connection.tied = service;
   service.once("close", () => {
-    // While an exchange is open, its answer may still be on the way to the client. Then we do not end the connection here, because the answer would
-    // be cut.
+    // An open exchange may still have an answer on the way to the client. If we ended the connection now, the answer would be cut.
     if (connection.openExchanges === 0) client.end();
   });
 }

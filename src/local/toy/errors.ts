@@ -35,6 +35,5 @@ export function failures(
   headers: Readonly<Record<string, string>> = {},
 ): ToyReply {
   const [status, message] = errors[code];
-  // If `detail` is undefined, JSON.stringify leaves it out.
   return json(status, { errors: details.map((detail) => ({ code, message, detail })) }, headers);
 }

@@ -15,7 +15,7 @@ const REDIRECT_SECONDS = 1200;
 const PUT_SECONDS = 60;
 const IDLE_TIMEOUT_MS = 30_000;
 
-/** Returns the path that distribution without a root directory gives a blob. The path does not name a repository. */
+/** Returns the blob's path in the bucket. It is distribution's own path, and all repositories share it. */
 function blobPath({ bucket }: ToyStorageClientOptions, digest: Digest): string {
   const { algorithm, encoded } = digestParts(digest);
   return `/${bucket}/docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
@@ -28,7 +28,7 @@ export function redirectUrl(options: ToyStorageClientOptions, method: "GET" | "H
   return presignedUrl(options, { method, endpoint, path, expiresSeconds: REDIRECT_SECONDS, now: new Date() });
 }
 
-/** Streams the file to the blob's place. Throws if the storage does not take it. */
+/** Uploads the file to the storage as this blob. Throws if the storage does not take it. */
 export async function putBlob(
   options: ToyStorageClientOptions,
   digest: Digest,
@@ -40,7 +40,8 @@ export async function putBlob(
   const url = presignedUrl(options, { method: "PUT", endpoint, path, expiresSeconds: PUT_SECONDS, now: new Date() });
   const request = httpRequest(url, {
     method: "PUT",
-    // Without keep-alive, a server that refuses the PUT closes while we send the body. Then a reset hides the refusal (RFC 9112 §9.6).
+    // Without keep-alive, a server that refuses the PUT closes the connection while we send the body. Then we see a reset connection, and not the
+    // refusal (RFC 9112 §9.6).
     headers: { "Content-Length": String(sizeBytes), Connection: "keep-alive" },
     // The PUT gets a new connection, because the server may be closing a used one, and we send a PUT only once.
     agent: false,

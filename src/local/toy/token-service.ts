@@ -26,7 +26,6 @@ type User = "demo" | "reader";
 
 const passwords: Readonly<Record<User, string>> = { demo: "demo", reader: "reader" };
 
-/** A token service's key pair. */
 export type SigningKey = {
   readonly privateKey: CryptoKey;
   /** This JWK has `alg`, `use` and a `kid` in libtrust form. */

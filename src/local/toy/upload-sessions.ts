@@ -17,7 +17,7 @@ export type Upload = {
   busy: boolean;
 };
 
-/** No client needs more open uploads. If there are more, the oldest is dropped, because it is most likely abandoned. */
+/** At most this many uploads are open. If one more begins, the oldest is dropped, because its client has most likely given it up. */
 const MAX_OPEN_UPLOADS = 1000;
 
 export class UploadSessions {
@@ -52,8 +52,8 @@ export class UploadSessions {
   }
 
   /**
-   * Returns the `_state` of a push location, which clients do not read. Like distribution's, it is in Go's padded base64url,
-   * so that clients and proxies have to handle `=` and `%3D`.
+   * Returns the value of `_state` in a push location. Clients send it back and need not understand it. Like distribution's, it is padded base64url,
+   * so clients and proxies have to handle `=` and `%3D`.
    */
   state({ id, name, sizeBytes }: Upload): string {
     const message = Buffer.from(JSON.stringify({ Name: name, UUID: id, Offset: sizeBytes }));

@@ -32,8 +32,8 @@ export async function startUpload(
   const digest = parseDigest(whole);
   if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
   const reply = await finish(services, await uploads.start(name), digest.value, request);
-  // distribution takes no whole blob by POST, so we cannot answer as it does. As the OCI distribution spec wants, the answer names the digest that
-  // the client sent.
+  // Distribution takes no whole blob by POST, so its answer cannot be our model. We follow the OCI distribution spec: the answer names the digest
+  // that the client sent.
   return reply.status === 201 ? created(name, digest.value, request) : reply;
 }
 
@@ -119,7 +119,7 @@ function progressHeaders(uploads: UploadSessions, upload: Upload, request: Incom
   const state = encodeURIComponent(uploads.state(upload));
   return {
     Location: `${publicOrigin(request)}/v2/${upload.name}/blobs/uploads/${upload.id}?_state=${state}`,
-    // The range is inclusive, so an empty upload looks like one byte, as it does in distribution's answer.
+    // The range is inclusive, so an empty upload looks like one byte. Distribution gives this answer, too.
     Range: `0-${Math.max(0, upload.sizeBytes - 1)}`,
     "Docker-Upload-UUID": upload.id,
   };

@@ -1,8 +1,10 @@
-/** The Worker's log. It keeps every line, and each line about a request also as a record. Of the other lines, it prints warnings and errors. */
+/**
+ * The Worker's log. It keeps every line as text, and a line about a request also as a record. It prints any other line that is a warning or an error.
+ */
 import { setTimeout as sleep } from "node:timers/promises";
 import { parseJsonObject } from "../../lib/json.ts";
 
-/** The Worker's own line about a request. This type names only the members that the stack and its tests read, but a record has all of them. */
+/** The Worker's line about one request. This type has only the fields that the stack and its tests read. The line has more. */
 export type EdgeRecord = {
   readonly at: string;
   readonly sample: number;

@@ -47,11 +47,13 @@ export type RestartableEdge = Omit<Edge, "kv"> & {
   readonly kv: ApiKv;
   /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
-  /** Restarts the edge on the same port and directory. With `empty` caches it acts as in a new location. With `kept` caches only the isolate is new. */
+  /**
+   * Restarts the edge on the same port and directory. `kept`: the caches stay and only the isolate is new, as after a deployment. `empty`: the caches
+   * are empty, too, as in a new location.
+   */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };
 
-/** Starts an edge that can be restarted. A restart ends the isolate, as a deployment does, and can also empty the caches, as in a new location. */
 export async function startEdge(options: EdgeOptions): Promise<RestartableEdge> {
   const kvScript = await bundleWorker(kvWorker);
   let edge = await startOnce({ ...options, kvScript });

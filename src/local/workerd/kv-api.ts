@@ -1,6 +1,6 @@
 /**
- * Serves a KV namespace as Cloudflare's REST API does, so that podctl talks to the running stack as it does to an account. There
- * are only the calls that podctl makes ("Workers KV": list a namespace's keys; read, write and delete many).
+ * Serves the local stack's KV namespace by an API like Cloudflare's, so that podctl works with the stack as it does with an account. The API has only
+ * the calls that podctl makes ("Workers KV": list a namespace's keys; read, write and delete many).
  */
 import { Hono } from "hono";
 import pMap from "p-map";

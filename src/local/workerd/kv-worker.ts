@@ -1,6 +1,6 @@
 /**
- * A Worker between the edge and its KV namespace. The edge calls this Worker as it calls KV. The Worker passes the calls on, and
- * can play the faults of a KV that is down or slow. The stack calls `fetch`, which sets the fault, or reads and writes KV without it.
+ * This Worker sits between the edge and its KV namespace. It passes the edge's calls on, and can play the faults of a KV that is down or slow. The
+ * stack itself calls `fetch`: to set the fault, and to read and write KV. Its reads and writes never meet the fault.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { BulkKv, KvWriter } from "../../directory/kv.ts";
@@ -8,11 +8,11 @@ import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 import type { KvCommand } from "./kv-socket.ts";
 
-/** All calls share this state. `met` is the sum of the shares of the calls so far, less 1 for each call that met the fault (see `meets`). */
+/** All calls share this state. `met` is the sum that `meets` counts up. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
 /**
- * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. It sleeps on a timer, because workerd takes a promise
- * that nothing will resolve for a bug and ends the request.
+ * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. It sleeps on a timer. If it waited for a promise that
+ * nothing can resolve, workerd would see a bug and end the request.
  */
 const endlessMs = 3_600_000;
 
@@ -61,10 +61,13 @@ async function playFault(): Promise<void> {
   await sleep(fault.mode === "delay" ? fault.ms : endlessMs);
 }
 
-/** Whether this call meets the fault. With a share of 0.9, the first of every ten calls does not, and the other nine do. */
+/**
+ * Whether this call meets the fault. Each call adds its share to a sum. When the sum reaches 1, the call meets the fault and takes 1 off the sum. So
+ * with a share of 0.9, nine of ten calls meet the fault.
+ */
 function meets(share: number): boolean {
   current.met += share;
-  // A sum of tenths in floating point can be a little less than 1, so we take such a sum for 1.
+  // A sum of tenths that should be 1 can be slightly smaller in floating point.
   if (current.met < 1 - 1e-9) return false;
   current.met -= 1;
   return true;

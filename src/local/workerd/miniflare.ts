@@ -10,7 +10,7 @@ import { type KvSocket, openKv } from "./kv-socket.ts";
 export type WorkerSettings = {
   readonly config: WorkerConfig;
   readonly script: string;
-  /** The Worker between `script` and KV, which can play a fault of KV. Without `kvScript`, `script` calls KV directly. */
+  /** A second Worker, through which `script` calls KV. It can play faults of KV. Without it, `script` calls KV directly. */
   readonly kvScript?: string;
   /** These override the variables of `config`. */
   readonly vars: Readonly<Record<string, string>>;

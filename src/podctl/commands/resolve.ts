@@ -50,7 +50,6 @@ export function resolveCommand(): Command {
     });
 }
 
-/** Returns the group's settings. */
 function groupOf(assignment: AssignmentRecord): object {
   const { v: _, pod: __, revision: ___, ...settings } = assignment;
   return settings;

@@ -45,7 +45,7 @@ ${inFileToo.trimStart()}`,
     });
 }
 
-/** Returns the members of an assignment, without `v` and `revision`, which each write sets by itself. */
+/** Returns the fields of an assignment, except `v` and `revision`. Each write sets these two anew. */
 function contentOf(text: string): Readonly<Record<string, unknown>> {
   const { v: _, revision: __, ...content } = parseJsonObject(text) ?? {};
   return content;

@@ -41,7 +41,7 @@ and is not out. \`podctl doctor\` checks each store from your machine.`,
     });
 }
 
-/** Reads all Pods with few calls, because one call for each Pod takes long. */
+/** Reads many Pods with each call, because one call for each Pod would take long. */
 async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Pod[]> {
   const parsed = ids.map((id) => orFail(parsePodId(id)));
   const texts = await kv.read(parsed.map(podKey));

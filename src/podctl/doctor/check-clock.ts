@@ -16,9 +16,7 @@ export class Clocks {
     this.#edgeAheadSeconds = edgeAheadSeconds;
   }
 
-  /**
-   * Returns a function that gets each answer of one server. Of the differences between this server's clock and the edge's, only the largest is kept.
-   */
+  /** Returns a function to call with each answer of one server. Only the largest difference between the server's clock and the edge's is kept. */
   of(server: string): (called: Called) => void {
     return ({ aheadSeconds }) => {
       if (aheadSeconds === null) return;

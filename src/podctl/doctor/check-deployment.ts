@@ -10,7 +10,6 @@ import type { Deployment, PodUnderTest, User } from "./pod-under-test.ts";
 
 export type DeploymentUnderTest = EdgeUnderTest & {
   readonly directory: Directory;
-  /** The ids of the Pods to check. */
   readonly pods: readonly string[];
   /** Whether the operator named these Pods. If so, each of them may see the operator's credentials. */
   readonly named: boolean;

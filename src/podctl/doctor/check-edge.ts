@@ -19,7 +19,7 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
   return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
 }
 
-/** Checks whether /-/probe takes our token. The request names no Pod, because /-/probe then signs nothing and answers 400 if the token is right. */
+/** Checks whether /-/probe takes our token. The request names no Pod, so nothing is signed. If the token is right, the answer is 400. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

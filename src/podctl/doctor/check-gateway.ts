@@ -6,8 +6,8 @@ import { askProbe } from "./check-stores.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /**
- * Checks a Pod's gateway as a client reaches it: it is there, refuses a forged grant, opens a grant of the edge, and reaches its registry. The grant is for an
- * upload that never began, so nothing is written.
+ * Checks a Pod's gateway by requests such as clients send. The gateway must answer, refuse a forged grant, open a grant of the edge, and reach its
+ * registry. The grant is for an upload that never began, so nothing is written.
  */
 export async function checkGateway(
   tested: PodUnderTest,
@@ -33,7 +33,7 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   const probed = await askProbe(deployment, pod.id);
-  // `checkStores` asks /-/probe, too, and reports why it fails. So that one fault is one finding, we report none here.
+  // `checkStores` also asks /-/probe, and reports why it fails. We report nothing here, because one fault must be only one finding.
   if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");

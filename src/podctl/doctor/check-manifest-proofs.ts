@@ -42,8 +42,8 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // The proof of the other blobs is the manifest that we have just read, and the edge remembers a manifest only after its answer. To give the edge
-  // time for this, we first ask for the probe's blob, whose proof the edge has already.
+  // The edge learns from the manifest that the other blobs are in the repository, but only some time after it has answered us. To give it this time,
+  // we first ask for the probe's blob, which the edge knows already.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);

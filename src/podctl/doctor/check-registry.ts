@@ -8,7 +8,8 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
 /**
- * OCI end-1. Checks that a registry answers, and returns the service that it wants tokens for. Returns null if there is no use in further requests.
+ * OCI end-1. Checks that a registry answers, and returns whether it wants tokens, and for which service. Returns null after a finding that makes
+ * further requests useless.
  */
 export async function checkRegistry(
   { pod, checks }: PodUnderTest,

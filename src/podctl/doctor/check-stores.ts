@@ -46,7 +46,7 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 
 /**
  * Waits a moment until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. That is no fault of the
- * store, so `checkStore` must not report it. `checkManifestProofs` looks for this fault.
+ * store, so `checkStore` must not report it. `checkManifestProofs` reports such a cache.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;

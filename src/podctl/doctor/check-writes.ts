@@ -23,8 +23,8 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
       ...bearer(token),
-      // These are the headers that the edge sends. A registry that trusts them builds its Location with the edge's host, and `startUpload` checks
-      // this.
+      // We send the same headers as the edge. A registry that trusts these headers builds its Location with the edge's host, and `startUpload` checks
+      // the host.
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };

@@ -53,15 +53,15 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()` without the parameters that only the Worker adds to a push location. One of them, the pin, names the upload's Pod under a seal that
- * only the Worker can open.
+ * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin, which podctl has no key to open. With the
+ * pin, `handle()` would refuse every upload.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is an empty name and an empty password. With it the request does not count as anonymous, so the steps show which Pods would get the
+  // `Og==` is an empty name and an empty password. A request with this header does not count as anonymous, so the steps show which Pods would get the
   // client's credentials.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;

@@ -101,7 +101,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
 
 const emptyCache = { match: async () => null, put: async () => undefined };
 
-/** A token service's answer that grants every scope that it was asked for. */
+/** Returns a token service's answer that grants every scope of the request. */
 function assumedToken({ url }: FetchRequest, now: Date): string {
   const access = parseScopes(new URL(url).searchParams.getAll("scope"));
   const claims = new UnsecuredJWT({ access }).setExpirationTime(now.getTime() / 1000 + 300).encode();

@@ -1,4 +1,4 @@
-/** Finds the place that a secret is sealed for, in a topology file that does not have the sealed value yet. */
+/** A secret is sealed for one place in the topology. This module finds that place while the file does not have the sealed value yet. */
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -30,7 +30,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // We leave out the store's `when`. A secret is not bound to it, and `storeSchema` below would reject one that still names a cloud by its name.
+  // We leave out the store's `when`, because a secret is not bound to it. It may also name a cloud, and `storeSchema` below would reject that.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);

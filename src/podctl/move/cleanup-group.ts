@@ -1,4 +1,4 @@
-/** Deletes what a group left at its former Pod, once its new Pod is known to have all of it. */
+/** Deletes a group's manifests at its former Pod, after the new Pod has all of them. */
 import pMap from "p-map";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";

@@ -105,5 +105,5 @@ async function stream(
   throw new CliFailure(text);
 }
 
-/** The beginning of what a registry said. */
+/** Returns the beginning of a registry's answer, for a message. */
 export const textOf = (bytes: Uint8Array): string => inOneLine(new TextDecoder().decode(bytes).slice(0, 300).trim());

@@ -92,7 +92,10 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
   };
 }
 
-/** Returns what the target holds after a copy. It has all that the source held, but whether it lists referrers depends on its own registry. */
+/**
+ * Returns what the target holds after a copy, which is all that the source held. Only `listsReferrers` stays as it was, because it depends on the
+ * target's registry.
+ */
 const heldAfter = (source: Snapshot, target: Snapshot): Snapshot => ({
   ...source,
   listsReferrers: target.listsReferrers,

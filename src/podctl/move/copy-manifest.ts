@@ -7,7 +7,6 @@ import type { Limit } from "./limit.ts";
 import { digestOf, indexType, type NamedBlob } from "./manifest-parts.ts";
 import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
 
-/** What has been copied so far. */
 export type Copied = {
   manifests: number;
   tags: number;
@@ -30,7 +29,7 @@ export type CopyPorts = Both & {
   readonly complain: (problem: string) => void;
 };
 
-/** Each entry costs some 200 bytes, so all cost at most 100 MB. */
+/** `homes` has at most this many entries. Each entry takes some 200 bytes, so all entries take at most 100 MB. */
 const maxHomes = 500_000;
 
 type Place = CopyPorts & { readonly name: RepositoryName };
@@ -112,7 +111,7 @@ async function putManifest(
   return false;
 }
 
-/** Returns whether the target has the blob afterwards, or need not have it. */
+/** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */
 function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
   const { source, target, name, homes, copied, limit, complain } = place;
   return limit(async () => {
@@ -133,8 +132,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<
 }
 
 /**
- * Returns an index of the referrers. Its bytes do not depend on their order, so that a list that has not changed keeps its digest and is not written
- * again.
+ * Returns an index of the referrers, which we sort first. So if the list has not changed, the index has the same digest, and is not written again.
  */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();

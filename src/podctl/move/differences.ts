@@ -1,4 +1,7 @@
-/** Finds out what the copy of a repository lacks and what it must lose, and describes the differences in words. Pure. */
+/**
+ * Compares a repository at the source with its copy at the target. Says what to copy and what to remove, and describes the differences in words.
+ * Pure.
+ */
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import { fallbackTag, isFallbackTag, type Snapshot, textOfReferrers } from "./snapshot.ts";

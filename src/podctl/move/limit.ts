@@ -1,4 +1,4 @@
-/** Runs a piece of work as soon as fewer pieces are under way than the limit allows. */
+/** Runs `work` at once if fewer calls are running than the limit allows. Otherwise, first waits until one of them ends. */
 export type Limit = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function createLimit(most: number): Limit {

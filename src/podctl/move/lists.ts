@@ -60,7 +60,7 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   return names;
 }
 
-/** Lists the tags of a repository. A repository that is not there has none. */
+/** Lists the tags of a repository. If the repository does not exist, the list is empty. */
 export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
   const tags: Tag[] = [];
   for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {

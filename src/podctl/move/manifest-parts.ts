@@ -1,4 +1,7 @@
-/** What a manifest names. Pure. Unlike the edge, which proves nothing by a manifest that is odd in any way, a move copies all that it can read. */
+/**
+ * Finds out what a manifest names. Pure. This is for moves, which copy all that can be read, even of an odd manifest. The edge has a stricter reader
+ * (oci/manifest-blobs.ts), because an odd manifest must not prove any blob.
+ */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -19,7 +22,6 @@ const manifestType = /manifest|index/i;
 
 export const indexType = "application/vnd.oci.image.index.v1+json";
 
-/** Returns the digest of a manifest's bytes. */
 export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sha256"): Digest {
   const digest = parseDigest(`${algorithm}:${createHash(algorithm).update(bytes).digest("hex")}`);
   if (!digest.ok) throw new Error("a hash is a digest");

@@ -44,7 +44,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
-      // The state file of the way there says what the new Pod holds. The way back must know what the old Pod holds, so it begins with an empty state.
+      // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
+      // empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
       if (isSettled) await runMove(group.ports, group.way, group.copy);
       else await giveUp(group.ports, group.way);
@@ -55,8 +56,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 }
 
 /**
- * Returns the way of a group under `--back`. A group that has settled, or is on its way back already, moves to the Pod from which it came. Any other
- * group has never left that Pod, so its way is still `there`, and its move is given up.
+ * Returns what `--back` does with a group. `back`: the group has settled at the new Pod, or is on its way back already, so it moves to its former
+ * Pod. `there`: the group has not left its former Pod yet, so the move is only given up.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;

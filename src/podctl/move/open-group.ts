@@ -26,7 +26,7 @@ export type MoveOptions = {
 
 export type Prefixes = readonly Prefix[];
 
-/** One group, with all that a move needs to go on with it. */
+/** A group that is open and locked, with all that its move needs. */
 export type OpenedGroup = {
   readonly ports: MovePorts;
   readonly way: Way;
@@ -48,8 +48,8 @@ export async function openBoth(opened: MoveTarget, { from, to }: Pods, options: 
 }
 
 /**
- * Returns the Pod that the operator named by `--to` when the move began. A move back leads to a Pod that the operator did not name, and that Pod must not
- * get the login of the other one.
+ * Returns the Pod that the operator named by `--to` when the move began. On the way back, this is the Pod that the group leaves. With
+ * `credentials: own`, podctl sends the login for all Pods only to this Pod and to the default Pod.
  */
 export const namedPod = ({ way, from, to }: Way): PodId => (way === "there" ? to : from);
 
@@ -117,7 +117,7 @@ export async function withGroup(
   }
 }
 
-/** Shows how many repositories a round has done. In each round, `done` begins at 1. */
+/** Shows how many repositories a round has done. Each round has its own progress bar, which begins when `done` is 1. */
 function showRepositories(prefix: Prefix): (done: number, all: number) => void {
   let progress: ReturnType<typeof startProgress> | null = null;
   return (done, all) => {

@@ -1,4 +1,4 @@
-/** The phase of a move, as the directory says it. */
+/** Reads the phase of a move from the directory. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { MovePhase } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
@@ -8,7 +8,7 @@ import { CliFailure, orFail } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { directoryInKv } from "../write/live-directory.ts";
 
-/** A group's assignment as it is in KV. `record` is null if the group has none and belongs to the default Pod. */
+/** A group's assignment as it is in KV. `record` is null if the group has no assignment of its own, and so belongs to the default Pod. */
 export type LiveAssignment = { readonly record: AssignmentRecord | null; readonly pod: PodId };
 
 /** Throws a CliFailure if the group has no Pod. */
@@ -29,5 +29,5 @@ export async function readAssignment(kv: KvStore, prefix: Prefix): Promise<LiveA
   return { record: null, pod: directory.default };
 }
 
-/** The state of a group that a step of a move writes. `move` is null if the group belongs to only one Pod again. */
+/** What a step of a move writes into the group's assignment. `move` is null when the move ends and only `pod` has the group. */
 export type Step = { readonly pod: PodId; readonly move: { readonly to: PodId; readonly phase: MovePhase } | null };

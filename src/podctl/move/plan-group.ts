@@ -15,7 +15,7 @@ export type GroupPlan = {
   readonly manifests: number;
   /** What is left to copy. A blob that several manifests name counts once. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
-  /** Tags of the target that the source does not have, or has for another manifest. A move would remove or overwrite them. */
+  /** Tags of the target that are missing at the source, or name another manifest there. A move would remove or overwrite them. */
   readonly inTheWay: readonly string[];
 };
 

@@ -26,7 +26,7 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
   readonly pod: Pod;
-  /** Asks again for about a minute while the registry cannot be reached or answers with an outage. Then throws a CliFailure. */
+  /** Asks again for about a minute while the registry cannot be reached or answers with an outage, and then throws a CliFailure. */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
@@ -93,8 +93,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
 }
 
 /**
- * Returns the path and the query of a place that a registry names in `Link` or `Location`. Its host is left out, because a registry may be configured with
- * the edge's host name. Null if the text is not a URL.
+ * Returns the path and the query of a place that a registry names in `Link` or `Location`. Its host is left out, because a registry may be configured
+ * with the edge's host name. Null if the text is not a URL.
  */
 export function placeOf(text: string, { registry }: Pod): string | null {
   if (!URL.canParse(text, registry)) return null;

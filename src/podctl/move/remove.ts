@@ -19,8 +19,8 @@ export async function removeManifest(registry: Registry, name: RepositoryName, d
 }
 
 /**
- * Removes a tag, and leaves its manifest. Some registries cannot delete a tag by its name (docker-registry 2.8). There we first point the tag to a new
- * manifest, and then delete this manifest, which removes the tag, too.
+ * Removes a tag, and leaves its manifest. Some registries cannot delete a tag by its name (docker-registry 2.8). There we first point the tag to a
+ * new manifest, and then delete this manifest, which removes the tag, too.
  */
 export async function removeTag(registry: Registry, name: RepositoryName, tag: Tag): Promise<void> {
   const path = `/v2/${name}/manifests/${tag}`;

@@ -20,7 +20,8 @@ export type MovePorts = {
 };
 
 /**
- * The Pods of a move, in the direction in which the group moves now. `back` is the way of a group that has settled, to the Pod from which it came.
+ * The Pods between which the group moves now. `there`: from the former Pod to the new one. `back`: from the new Pod to the former one, after the
+ * group had settled.
  */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
@@ -35,8 +36,8 @@ const maxRounds = 30;
 const compareTries = 3;
 
 /**
- * Writes the next step. The step's time goes to the state file before the step goes to KV. So if this run is killed in between or later, the next run
- * knows the step as its own.
+ * Writes the next step. The step's time goes to the state file first, and the step goes to KV afterwards. If this run is killed, the next run finds
+ * the time in the file, and so knows that the step in KV is its own.
  */
 async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
   const { kv, prefix, state } = ports;
@@ -55,7 +56,7 @@ export async function waitUntilSeen({ kv, prefix, waitMs, say }: MovePorts): Pro
   await sleep(leftMs);
 }
 
-/** The step of a phase. `pod` is the Pod that the group leaves and `move.to` is the Pod that it goes to, on the way back as on the way there. */
+/** The step of a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
 const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
 
 /** Copies rounds until little changes. */
@@ -70,12 +71,12 @@ async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<
   }
 }
 
-/** Makes the last round, compares both Pods, and returns what differs. `isCompared`: this run has found both Pods equal in the phase before. */
+/** Copies what has changed, compares both Pods, and returns what differs. `isCompared`: in `freeze`, this run has already found both Pods equal. */
 async function settleData(copy: GroupCopy, isCompared: boolean): Promise<readonly string[]> {
   for (let left = compareTries; ; left -= 1) {
     const { changes, problems } = await copy.round();
-    // The phase before has already found both Pods equal. Since then, a push can have arrived only through an edge that does not know the phase yet,
-    // and this round would have counted it. So without changes, we need not compare again.
+    // The Pods were equal in `freeze`. After that, only an edge that did not know the phase yet could let a push through, and this round would have
+    // copied it. The round has copied nothing, so the Pods are still equal.
     if (isCompared && changes === 0 && problems.length === 0) return [];
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0 || left === 1) return differences;
@@ -119,7 +120,10 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
   }
 }
 
-/** Returns the phase whose work comes next. A way back does the work of `copy` while the directory still has the `settle` of the way there. */
+/**
+ * Returns the phase whose work comes next. On the way back, the directory says `settle` until we write `freeze`. Until then, the work is that of
+ * `copy`.
+ */
 function phaseOf(
   { record, pod }: LiveAssignment,
   { from, to, way }: Way,
@@ -131,7 +135,10 @@ function phaseOf(
   return move.phase === "settle" ? "done" : move.phase;
 }
 
-/** If the Pods differ, the group returns to the phase that takes pushes, because pushes must not be refused for longer than a move needs. */
+/**
+ * Compares both Pods. If they differ, the Pod that the group leaves takes pushes again, so that pushes are not refused for longer than necessary.
+ * Then the command fails.
+ */
 async function compareOrLeave(
   ports: MovePorts,
   way: Way,
@@ -143,7 +150,7 @@ async function compareOrLeave(
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // What the state file says of the target may be wrong, because the Pods differ. Without it, the next run looks at the target itself.
+  // The Pods differ, so what the state file says of the target may be wrong. After the reset, the next run reads what the target holds.
   await ports.state.reset();
   await leave(ports, way);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);

@@ -29,7 +29,7 @@ export const emptySnapshot: Snapshot = {
   listsReferrers: false,
 };
 
-/** What is known of a repository from before. A manifest never changes, so the children of an index are asked for once. */
+/** What an earlier snapshot has found. A manifest never changes, so we ask for the children of an index only once. */
 export type Known = Pick<Snapshot, "children">;
 
 export type ManifestHead = { readonly digest: Digest; readonly type: string };
@@ -162,7 +162,7 @@ export function fingerprintOf({ tags, manifests, referrers }: Snapshot): string 
   return hash.digest("hex");
 }
 
-/** Names referrers in one order, so that two lists of them can be compared. */
+/** Returns the digests of the referrers in a fixed order, so that two lists of them can be compared. */
 export const textOfReferrers = (referrers: readonly Referrer[]): string =>
   referrers
     .map(({ digest }) => digest)

@@ -9,7 +9,7 @@ import { parseJson } from "../../lib/json.ts";
 import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 
-/** The way of a move. `back` returns a group that has settled. */
+/** The direction of a move. `back`: a group that has settled returns to its former Pod. */
 const way = v.picklist(["there", "back"]);
 
 const header = v.strictObject({
@@ -17,7 +17,10 @@ const header = v.strictObject({
   from: v.string(),
   to: v.string(),
   way,
-  /** When the phase was written to KV. We save this time before that write, so a move that was killed after the write knows the phase as its own. */
+  /**
+   * The `since` of the phase in KV. We save it before we write the phase to KV. So if the move is killed after that write, the next run knows the
+   * phase as its own.
+   */
   since: v.string(),
 });
 export type MoveHeader = v.InferOutput<typeof header>;
@@ -31,7 +34,7 @@ const line = v.union([
 export type StateFile = {
   /** The header that was written last. Null if there is no move. */
   readonly header: MoveHeader | null;
-  /** The `since` of each phase that this move has written. By them we tell our own move from another operator's. */
+  /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;
   /** The fingerprints of the repositories that were copied whole. */
   readonly copied: Map<RepositoryName, string>;
@@ -92,7 +95,7 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
   return { header: last, sinces, copied };
 }
 
-/** Takes the lock. If the process that holds the lock has ended, its lock is removed and taken, too. */
+/** Takes the lock. A lock whose process has ended is replaced. */
 async function takeLock(path: string, prefix: Prefix): Promise<void> {
   for (const isLastTry of [false, true]) {
     try {

@@ -64,8 +64,9 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 }
 
 /**
- * Whether we may complete an interrupted write. We may if it is a step of this group's move, or a step of another group's move whose podctl was
- * killed. Our next write completes it, because our write gives the directory record the revision that the interrupted write would have given it.
+ * Whether we may complete an interrupted write. We may if it is a step of this group's move. We may also if it is a step of another group's move and
+ * so old that its podctl must have been killed. A write ends with a new revision of the directory record. Our next write has the same revision, and
+ * so completes the interrupted one.
  */
 async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<boolean> {
   const former = await readFormer(kv, unfinished);
@@ -78,8 +79,8 @@ async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): 
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. Any next step of the move would do so, too, but no step comes
- * after the last one.
+ * Completes a step of this group that was interrupted after its phase was written. The next step of the move would complete it, but the last step has
+ * no next one.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);

@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { parseJsonObject } from "../../lib/json.ts";
 import { requestsOf } from "../replay/lines.ts";
 
-/** What a line of the edge's log says about one request, as far as a pull is concerned (telemetry/log-line.ts). */
+/** What a line of the edge's log says about a pull (telemetry/log-line.ts). */
 export type PullLine = {
   readonly atMs: number;
   readonly digest: string;
@@ -46,8 +46,8 @@ const schema = v.object({
 });
 
 /**
- * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect to it, even if its body broke off later.
- * A HEAD is not a pull, because the client only asks what is there.
+ * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect to it, even if its body broke off
+ * later. A HEAD is not a pull, because the client only asks what is there.
  */
 export function readPullLine(line: string): LoggedPull {
   const json = parseJsonObject(line);

@@ -3,7 +3,7 @@ import { parseLogLine, type Subject } from "./log-line.ts";
 
 type Decide = (subject: Subject, client: Client) => Promise<string>;
 
-/** A name whose requests would go elsewhere under the other directory. */
+/** A name whose requests go to different places under the two directories. */
 export type Difference = {
   readonly name: string;
   readonly from: string;

@@ -52,15 +52,18 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // With `auth: "none"`, every request passes that some token could grant. With status 404, no Pod has the blob of a mount. So `handle()` does not
-    // end with a mount, and its last call goes to the Pod of the request.
+    // `auth: "none"` lets a request pass if any token could allow it. With status 404, every Pod seems to lack the blob of a mount. Then `handle()`
+    // begins an ordinary upload, and its last call goes to the Pod of the request.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
     return wordsFor(recorded) + (recorded.calls.length === 0 ? "" : await wayOf(subject, directory));
   };
 }
 
-/** Returns words to add after the Pod: the new name if the repository was renamed, or the way of a blob's bytes if the group's settings choose it. */
+/**
+ * Returns words to add after the Pod. If the repository was renamed, they say its new name. Otherwise, they say how the blob's bytes travel, if the
+ * group has a setting for this.
+ */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(record, name);

@@ -16,7 +16,7 @@ export const clientInCommonFormat = (line: string): Client => ({
   ip: /^\S+/.exec(line)?.[0] ?? null,
 });
 
-/** Returns what a record of the edge says about its client. Other members are null, as in the Worker if Cloudflare does not know them. */
+/** Returns what a record of the edge says about its client. A member that the record does not have is null. */
 export function clientInRecord(logged: object): Client {
   const parsed = v.safeParse(record, logged);
   if (!parsed.success) return unknownClient;

@@ -9,7 +9,7 @@ import { formatScope, isRepository, parseScopes } from "../../oci/scope.ts";
 import { requestsOf } from "./lines.ts";
 import { clientInCommonFormat, clientInRecord } from "./log-client.ts";
 
-/** A name that a logged request is about, with a request that shows where the edge sends this name. */
+/** A repository that a logged request is about. `method` and `path` are a request that shows where the edge sends this repository. */
 export type Subject = { readonly name: RepositoryName; readonly method: string; readonly path: string };
 
 type LoggedRequest =

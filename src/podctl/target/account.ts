@@ -50,8 +50,8 @@ async function readSection(configPath: string, env: string): Promise<WorkerConfi
 }
 
 /**
- * Refuses a wrangler.toml whose top level names another namespace than the section. A deploy without `--env` uploads a Worker that reads the top
- * level's namespace, and such a Worker would never see what podctl writes.
+ * Refuses a wrangler.toml that names one namespace in the section and another at its top level. A deploy without `--env` takes the top level's
+ * namespace, and that Worker would never see what podctl writes.
  */
 function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, env: string): void {
   const [used, other] = [namespaceOf(section), namespaceOf(topLevel)];
@@ -65,8 +65,8 @@ function refuseSecondNamespace(section: WorkerConfig, topLevel: WorkerConfig, en
 function openNamespace(config: WorkerConfig, place: string): KvStore {
   const account = config.accountId ?? process.env["CLOUDFLARE_ACCOUNT_ID"];
   if (!account) throw new CliFailure("no account is named: set CLOUDFLARE_ACCOUNT_ID, or account_id in wrangler.toml");
-  // podctl has a variable of its own for its token, which may only edit KV. wrangler prefers CLOUDFLARE_API_TOKEN to a login, so with podctl's token
-  // in that variable a deploy would fail.
+  // podctl's token may only edit KV, so it has a variable of its own. If it were in CLOUDFLARE_API_TOKEN, wrangler would use it even after a login,
+  // and a deploy would fail.
   const token = process.env["PODCTL_API_TOKEN"] || process.env["CLOUDFLARE_API_TOKEN"];
   if (!token) {
     throw new CliFailure(

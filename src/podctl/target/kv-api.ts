@@ -96,7 +96,7 @@ const maxAnswerBytes = 64 * 1024 * 1024;
 const maxTries = 7;
 const firstPauseMs = 500;
 const maxPauseMs = 8_000;
-/** The API limits the calls in five minutes. After that time the limit is new, so we never wait longer. */
+/** The API limits how many calls we may make in five minutes. After five minutes the count begins again, so we never wait longer. */
 const maxRetryAfterSeconds = 300;
 const notedWaitSeconds = 5;
 

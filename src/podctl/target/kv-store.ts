@@ -15,8 +15,8 @@ export type KvStore = {
   /** Reads any number of keys. The value is null for a key that is not in KV. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
   /**
-   * Writes at most {@link maxBulkKeys} keys in one call. If a value fits into its key's metadata, it is repeated there, so that a listing gives it,
-   * too.
+   * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there as well, because a listing
+   * returns the metadata of each key, but not the value.
    */
   write(entries: readonly KvEntry[]): Promise<void>;
   /** Deletes at most {@link maxBulkKeys} keys in one call. */

@@ -29,8 +29,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the directory's depth, so that the next look-ups are those that the Worker makes. An isolate of the Worker mostly has the depth in memory
- * before a request comes. If the record does not parse, a later look-up shows this.
+ * Reads the directory's depth. An isolate of the Worker mostly knows the depth before a request comes. Without this read, the list could show
+ * look-ups that the Worker does not make. A record that does not parse is reported by a later look-up.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

@@ -18,8 +18,8 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
 }
 
 /**
- * Yields all records but the history, in pages and in the order of the keys. To list the keys is mostly enough, because their metadata repeats the
- * values.
+ * Yields all records except the history, in pages and in the order of the keys. The list of keys is mostly enough, because the metadata of a key
+ * repeats its value.
  */
 export async function* readLive(kv: KvStore): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list()) yield await recordsOf(kv, page);

@@ -109,8 +109,8 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Whether the edge does not find this assignment. `directoryText` is known by then, because a listing is in the order of the keys and the directory
- * record comes before the assignments.
+ * Whether the prefix of this assignment is too long for the edge to find it. `directoryText` is the directory record, which says how long a prefix
+ * may be. KV lists this record before all assignments.
  */
 function isUnfound(key: string, directoryText: string | null): boolean {
   if (kindOf(key) !== "route") return false;

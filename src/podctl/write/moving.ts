@@ -25,12 +25,13 @@ export function refuseMoving(key: string, text: string | null): void {
 }
 
 /**
- * Refuses to undo a step of a move. The former phase may no longer fit the data at both Pods, and an edge could be two phases behind, because a
- * rollback does not wait for the edges. `former` is what the write replaced.
+ * Refuses to undo a step of a move, because the phase before the step may no longer fit the data at both Pods. A move waits after each step until
+ * every edge knows the new phase, but a rollback does not wait. So an edge could be two phases behind. `former` has what the write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move writes only one assignment, so we find it among the first two. We do not read all, because an apply may have written a million.
+  // A step of a move writes one assignment, or two if it also completes another group's interrupted step. So we read only the first two keys. An
+  // apply may have written a million.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -50,7 +50,7 @@ function changedMembers(from: object | null, to: object | null): readonly string
   return [...names].filter((name) => JSON.stringify(before?.get(name)) !== JSON.stringify(after?.get(name)));
 }
 
-/** Returns the settings that change. For a new assignment, `state` is one of them only if it is not `active`. */
+/** Returns the names of the settings that change. A new assignment is compared with one whose `state` is `active`. */
 const changedSettings = (from: object | null, to: object): readonly string[] =>
   changedMembers(from ?? { state: "active" }, to).filter((name) => name !== "pod");
 
@@ -96,7 +96,7 @@ export const lockoutLines = (changes: readonly Change[]): readonly string[] =>
 
 /**
  * Returns the question before a write. If the write locks out all clients of a group, the question says so, because the operator may have overlooked
- * the line of the plan that says it.
+ * this in the plan.
  */
 export const writeQuestion = (target: string, changes: readonly Change[]): string =>
   lockoutLines(changes).length === 0
@@ -130,10 +130,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-/**
- * Names the assignments that the edge does not find. If the file has such an assignment, an apply raises the depth; otherwise it deletes the
- * assignment.
- */
+/** Names the assignments that the edge does not find. An apply raises the depth for those that are in the file, and deletes the others. */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

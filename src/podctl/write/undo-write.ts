@@ -28,7 +28,7 @@ export async function readLastWrite(kv: KvStore): Promise<LastWrite> {
   return { index, former, before: directoryInKv(former.get(directoryKey) ?? null), now };
 }
 
-/** Returns the history index of the interrupted write. If none was interrupted, returns that of the last write. */
+/** Returns the history index of the interrupted write. Returns that of the last complete write if no write was interrupted. */
 async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex> {
   const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));

@@ -1,6 +1,7 @@
 /**
- * Makes one write of the directory, from one revision to the next. First it saves the records that it will replace, then it writes the new ones in a
- * safe order. The directory record with the new revision comes last, so the next run sees an interrupted write and completes it.
+ * Makes one write of the directory, from one revision to the next. First we save the records that the write replaces, then we write the new records
+ * in a safe order. The directory record gets the new revision last. If the write is interrupted, the next run finds saved records of a revision that
+ * the directory does not have yet, and completes the write.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -72,13 +73,13 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 }
 
 /**
- * Keeps the texts that this write replaces. If an interrupted write has kept a text already, that text stays, because it is older than the text in KV
- * now.
+ * Saves the texts that this write replaces. If an interrupted write has saved a text of the same key, we keep that text, because it is older than the
+ * one in KV.
  */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The texts of the interrupted write come first, as they did in its chunks. So if this run is interrupted while it writes the chunks again, the
-  // chunks that it has written already still hold them.
+  // The interrupted write saved its texts in chunks, and our chunks overwrite them. We begin our chunks with the saved texts, in their old order. So
+  // each of our chunks has all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -90,8 +91,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
 }
 
 /**
- * Refuses to go on if someone else has written, too. `ours` are all texts of the directory record that this write found or wrote, because KV may
- * still show any of them.
+ * Refuses to go on if someone else has written, too. `ours` has every text that the directory record had before or during this write, because KV may
+ * still return an older one of them.
  */
 async function refuseOtherWriter(
   kv: KvStore,

@@ -10,8 +10,9 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes the records. In between, writes the directory record with each text in `steps`. The caller then writes that record's last text. `writes` are
- * in the order of `inWriteOrder`. No bulk call mixes two kinds of records, because KV may write the keys of one call in any order.
+ * Writes the records and, between them, the texts of the directory record in `steps`. The caller writes the last text of the directory record
+ * afterwards. `writes` must be in the order of `inWriteOrder`. KV may write the keys of one bulk call in any order, so no call mixes two kinds of
+ * records.
  */
 export async function writeRecords(
   kv: KvStore,

@@ -11,7 +11,8 @@ const stores = oracleStores.cloudfront;
 const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "cloudfront",
   packageName: "@aws-sdk/cloudfront-signer",
-  // In a canned policy the SDK signs these characters without escapes, though `*` is a wildcard in policies. In a policy that it is given, they are escaped.
+  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard there. So we compare keys with these characters only
+  // if the store has `sourceCidr`. Then we give the SDK a policy with escapes.
   signs: ({ config }, key) => "sourceCidr" in config || !/[!'()*]/.test(key),
   urlOf: (store, key) => {
     const { config, secret } = store;
@@ -21,7 +22,7 @@ const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
     const options = { url, keyPairId: secret.keyPairId, privateKey: rsaPem.pkcs8, algorithm };
     const end =
       "sourceCidr" in config ? { policy: policyFor(url, config.sourceCidr) } : { dateLessThan: window.expiresAt };
-    // The SDK also removes those escapes from the path of its URL, which it did not sign that way, so only its query counts.
+    // The SDK also removes these escapes from the path of its URL, so we take only the query from that URL.
     return `${place}${new URL(loadOracle("@aws-sdk/cloudfront-signer").getSignedUrl({ ...options, ...end })).search}`;
   },
 };

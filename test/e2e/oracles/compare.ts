@@ -1,4 +1,4 @@
-/** Compares our URLs with those of a vendor's SDK: for every object key, and for the few keys that are recorded for `npm test`. */
+/** Compares our URLs with those that a vendor's SDK makes for the same object keys. Also records the SDK's URLs of a few keys for `npm test`. */
 import { fileURLToPath } from "node:url";
 import { expect } from "vitest";
 import { objectKeys } from "../../signers/object-keys.ts";

@@ -33,7 +33,7 @@ describeWith(["aws-crt"], "AWS's verifier of SigV4A", () => {
   });
 });
 
-/** The verifier signs the request itself, so it also finds a canonical request that is not as it should be. */
+/** The verifier makes the canonical request itself, so it also finds a mistake in ours. */
 function isValid(method: string, url: string, sessionToken: string | undefined): boolean {
   const { auth, http } = loadOracle("aws-crt");
   const { pathname, searchParams } = new URL(url);

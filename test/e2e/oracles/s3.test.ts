@@ -56,7 +56,7 @@ function sdkSigner(forcePathStyle: boolean, credentials: AccessKey) {
   };
 }
 
-/** AWS's own client puts more parameters into a URL than we do, so our code signs the parameters that it chose. */
+/** AWS's SDK puts more parameters into a URL than we do. So that the signatures can be compared, our code signs the SDK's parameters. */
 function signParametersOf(theirs: URL, ours: URL, method: Method, credentials: AccessKey): Promise<string> {
   const parameters = [...theirs.searchParams].filter(
     ([name]) => name !== "X-Amz-Signature" && (name === "X-Amz-Security-Token" || !ours.searchParams.has(name)),

@@ -17,7 +17,7 @@ async function blobFile(sizeBytes: number) {
 }
 
 test("putBlob reports a storage that refuses, for large blobs and for many at once", async () => {
-  // The clock of that storage is far from now, so nothing that is signed now is valid there.
+  // The clock of this storage always shows `storageNow`, so the storage refuses a URL that is signed at the real time.
   const { endpoint } = await startToyStorage();
   const { file, digest } = await blobFile(8 * 1024 * 1024);
   const puts = Array.from({ length: 40 }, () => putBlob({ ...credentials, endpoint }, digest, file, 8 * 1024 * 1024));
