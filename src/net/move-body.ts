@@ -54,11 +54,13 @@ async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise
     if (read === null) return "source broke";
     // When the watch has cut the body, it cancels the read, and a cancelled read looks like the end of the body.
     if (watch.isOver()) return "source stalled";
-    if (read.done) break;
     const startedAtMs = watch.waitFor("sink");
-    if (!(await succeeds(sink.write(read.value)))) return "sink broke";
+    // A read that waits for more bytes than are left gives the last bytes together with the end (Streams standard, `min`).
+    const bytes = read.value?.byteLength ?? 0;
+    if (read.value !== undefined && bytes > 0 && !(await succeeds(sink.write(read.value)))) return "sink broke";
+    if (read.done) break;
     const buffer = nextBuffer(read.value, { sourceMs: startedAtMs - askedAtMs, sinkMs: Date.now() - startedAtMs });
-    piece = reader.read(new Uint8Array(buffer), { min: leastBytes(read.value.byteLength) });
+    piece = reader.read(new Uint8Array(buffer), { min: leastBytes(bytes) });
   }
   watch.waitFor("sink");
   return (await succeeds(sink.close())) ? "whole" : "sink broke";

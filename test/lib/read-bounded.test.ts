@@ -25,13 +25,19 @@ function bodyOf(pieces: number, breaks = false) {
   return { body, pulled };
 }
 
+/** `Response` takes no body of which a part was read. */
+async function bytesOf(body: ReadableStream<Uint8Array> | null): Promise<number[]> {
+  const bytes: number[] = [];
+  for await (const piece of body ?? []) bytes.push(...piece);
+  return bytes;
+}
+
 describe("body without its first bytes", () => {
   test.each([0, 1, pieceBytes, 25_000, 4 * pieceBytes])(
     "after %d bytes it goes on with the next one",
     async (bytes) => {
-      const whole = new Uint8Array(await new Response(bodyOf(4).body).arrayBuffer());
-      const rest = await withoutFirst(bodyOf(4).body, bytes);
-      expect(new Uint8Array(await new Response(rest).arrayBuffer())).toEqual(whole.subarray(bytes));
+      const whole = await bytesOf(bodyOf(4).body);
+      expect(await bytesOf(await withoutFirst(bodyOf(4).body, bytes))).toEqual(whole.slice(bytes));
     },
   );
 
