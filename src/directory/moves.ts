@@ -23,6 +23,8 @@ export type Served = { readonly id: PodId; readonly moving: Moving | null };
  * - `freeze`: the old Pod serves reads, and writes are refused.
  * - `switch`: the new Pod serves reads, and writes are refused.
  * - `settle`: the new Pod serves reads and writes.
+ *
+ * If both Pods have one registry, a write goes to the same place through either of them. Such a move has only the phases `copy` and `settle`.
  */
 export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord): Served {
   if (move === undefined) return { id: pod, moving: null };

@@ -11,6 +11,7 @@ import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import { forward } from "./forward.ts";
+import { otherOfRegistry } from "./move-within-registry.ts";
 import type { ManifestEndpoint } from "./record-manifest.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import type { Reply } from "./refuse.ts";
@@ -26,11 +27,13 @@ type Asked = { readonly context: Context; readonly authorized: Authorized };
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
-  const { status } = reply.value.response;
-  if (isDeletedAtBoth(endpoint, asked) && (status === 404 || reply.value.response.ok)) {
-    return deleteThere(reply, endpoint, asked);
-  }
-  if (status !== 404 || !isLookedFor(endpoint, asked) || (await isDeleted(endpoint, asked))) return reply;
+  const { status, ok: isDone } = reply.value.response;
+  const isToDelete = isDeletedAtBoth(endpoint, asked) && (status === 404 || isDone);
+  if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
+  // A Pod with the same registry has nothing else.
+  if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
+  if (isToDelete) return deleteThere(reply, endpoint, asked);
+  if (await isDeleted(endpoint, asked)) return reply;
   const found = await serveThere(endpoint, asked);
   const isFound = found.ok && found.value.response.status < 400;
   return isFound || mayBeThere(found, asked) ? dropped(reply, found) : dropped(found, reply);

@@ -1,5 +1,5 @@
 import type { Token } from "../auth/bundle.ts";
-import { type Grant, grantFor, identify, issuersOf, type PodGrant } from "../auth/grant.ts";
+import { type Grant, identify, issuersOf, type PodGrant } from "../auth/grant.ts";
 import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
 import { directoryKey } from "../directory/keys.ts";
@@ -17,6 +17,7 @@ import { type AdmittedPod, passGate, passPod } from "../pods/gate.ts";
 import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
+import { grantWhileMoving } from "./move-within-registry.ts";
 
 /** What the steps of `handle` share. */
 export type Context = {
@@ -117,27 +118,31 @@ async function authorizeName(
   const { services, token } = context;
   const resolution = await locate(endpoint, services, options);
   if (!resolution.ok) return resolution;
-  const { pod, assignment, moving, renamed } = resolution.value;
+  const { renamed } = resolution.value;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   // A mount also reads a second repository, its source. We do not check the source here. If it may not be read, `settleMount` later turns the mount
   // into a plain upload.
   const { own: wanted } = requiredAccess(own);
-  const open: Result<Grant, Refusal> = ok({ kind: "open" });
-  const grant = token === null ? open : await grantFor(token, { pod, wanted }, services);
-  if (!grant.ok) return grant;
-  const admitted = passGate(endpoint.method, resolution.value, context);
+  const open = ok({ resolution: resolution.value, grant: { kind: "open" } as const });
+  const asked = { resolution: resolution.value, wanted };
+  const granted = token === null ? open : await grantWhileMoving(token, asked, services);
+  if (!granted.ok) return granted;
+  const { grant, resolution: served } = granted.value;
+  const admitted = passGate(endpoint.method, served, context);
   if (admitted.ok) {
+    const { assignment, moving } = served;
     const oldName = renamed?.from ?? null;
-    return ok({ pod: admitted.value, grant: grant.value, assignment, moving, oldName, endpoint: own });
+    return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
   // The gate refuses this request, so the Pod does not get it. But only the Pod could check an `undecided` token, so the client may be a stranger. A
   // stranger gets the same refusal as for a name without a Pod.
-  return grant.value.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
+  return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
 /**
  * Finds the Pod of the name. For an upload, the push location says which Pod it belongs to. The upload stays at this Pod until it ends, even while
- * the group is being moved. But the group's current settings apply to the upload.
+ * the group is being moved. But the group's current settings apply to the upload. If the group has moved to another Pod of the same registry, the
+ * upload goes on at that Pod, because the old Pod's token service may give no more tokens for it.
  */
 async function locate(
   endpoint: RepositoryEndpoint,
@@ -154,6 +159,9 @@ async function locate(
   if (id === null) return err({ reason: "upload-unknown" });
   const found = await directory.findPod(id, options);
   if (!found.ok) return found;
-  const { stale } = resolution.value;
-  return ok({ ...resolution.value, pod: found.value.pod, moving: null, stale: stale ?? found.value.stale });
+  const current = resolution.value;
+  const stale = current.stale ?? found.value.stale;
+  const isOther = found.value.pod?.id !== current.pod?.id;
+  if (isOther && found.value.pod?.registry === current.pod?.registry) return ok({ ...current, stale });
+  return ok({ ...current, pod: found.value.pod, moving: null, stale });
 }

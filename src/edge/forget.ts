@@ -1,4 +1,6 @@
 import type { PodGrant } from "../auth/grant.ts";
+import type { Pod } from "../directory/directory.ts";
+import type { Moving } from "../directory/moves.ts";
 import type { Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
@@ -9,7 +11,12 @@ import type { Context } from "./authorize.ts";
 import { ownedBlob } from "./blob-url.ts";
 import { isPlain } from "./redirect-blob.ts";
 
-type Writing = { readonly endpoint: RegistryEndpoint; readonly pod: AdmittedPod; readonly grant: PodGrant };
+type Writing = {
+  readonly endpoint: RegistryEndpoint;
+  readonly pod: AdmittedPod;
+  readonly grant: PodGrant;
+  readonly moving: Moving | null;
+};
 
 /**
  * Sends a request that may change something that the edge remembers. It is a DELETE of a blob, a manifest or a tag, or a push of a tag whose manifest
@@ -38,14 +45,25 @@ export function writeAndForget(
   return answered;
 }
 
-function forgottenBy({ services }: Context, { endpoint, pod, grant }: Writing): (() => void) | null {
+function forgottenBy({ services }: Context, writing: Writing): (() => void) | null {
+  const { endpoint, grant } = writing;
   const { proofs, manifests } = services;
   const isDelete = endpoint.method === "DELETE";
-  if (endpoint.kind === "blob" && isDelete) return () => proofs.forget(ownedBlob(pod, endpoint));
+  const forEachPod = (forget: (pod: Pod) => void) => () => bothPods(writing).forEach(forget);
+  if (endpoint.kind === "blob" && isDelete) return forEachPod((pod) => proofs.forget(ownedBlob(pod, endpoint)));
   if (endpoint.kind !== "manifest") return null;
   const { name: repository, reference } = endpoint;
-  if (isDigest(reference)) return isDelete ? () => manifests.kept.forget({ pod, repository, digest: reference }) : null;
+  if (isDigest(reference)) {
+    return isDelete ? forEachPod((pod) => manifests.kept.forget({ pod, repository, digest: reference })) : null;
+  }
   const isUnreadPush = endpoint.method === "PUT" && (grant.kind === "undecided" || !isPlain(endpoint));
   if (!isTag(reference) || !(isDelete || isUnreadPush)) return null;
-  return () => manifests.tags.forget({ pod, repository, tag: reference });
+  return forEachPod((pod) => manifests.tags.forget({ pod, repository, tag: reference }));
 }
+
+/**
+ * While a group is being moved, other edges may already serve it from the other Pod, or still do so. If both Pods have one registry, what one of them has
+ * deleted is gone at the other too, so the edge forgets what it remembers of either. What a Pod still has is asked for again.
+ */
+const bothPods = ({ pod, moving }: Writing): readonly Pod[] =>
+  moving === null ? [pod] : [pod, { ...pod, id: moving.other }];

@@ -130,10 +130,14 @@ const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].
  * Sends one request to the Pod, and records what the answer proves about the repository's blobs. The edge records nothing if it cannot verify the token, or
  * if the request has a query.
  */
-function callRegistry(endpoint: RegistryEndpoint, context: Context, { pod, grant }: Authorized): Promise<PodReply> {
+function callRegistry(
+  endpoint: RegistryEndpoint,
+  context: Context,
+  { pod, grant, moving }: Authorized,
+): Promise<PodReply> {
   const { request, services } = context;
   const sent = podRequest(pod, endpoint, { jwt: jwtOf(grant), request });
-  const written = writeAndForget(sent, context, { endpoint, pod, grant });
+  const written = writeAndForget(sent, context, { endpoint, pod, grant, moving });
   if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob") return passBlob(sent, context, { endpoint, pod });

@@ -53,6 +53,8 @@ export type StackOptions = {
   readonly gateways?: boolean;
   /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
+  /** Whether pod-b has the registry and the storage of pod-a, and only a token service of its own. The topology must then say so. */
+  readonly oneRegistry?: boolean;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
   /** Whether workerd has an inspector, which shows each Worker's heap. */
@@ -101,7 +103,8 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   if (!(await isPortFree(port))) throw portInUse(port);
   await claimStateDir(stateDir);
 
-  let pods = await startPods(parts, { stateDir, signingKeys: options.signingKeys ?? {} }, teardown);
+  const { signingKeys = {}, oneRegistry = false } = options;
+  let pods = await startPods(parts, { stateDir, signingKeys, oneRegistry }, teardown);
   const log = new EdgeLog();
   teardown.add({ stop: async () => log.close() });
   const tapOf = (pod: string, service: string) => findTap(pods, pod, service);

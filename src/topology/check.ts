@@ -6,9 +6,9 @@ import { maxBlocks } from "../directory/records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
 import { type Prefix, parsePrefix, parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
-import { storePlace } from "../signers/index.ts";
 import { checkPod } from "./check-pod.ts";
-import { listsForMappings, type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
+import { checkShared } from "./check-shared.ts";
+import { listsForMappings, type Mistake, mistakeOf, quote } from "./mistake.ts";
 import { type GroupSettings, maxTextCharacters, settingsMistakes } from "./settings.ts";
 import {
   assignmentInFile,
@@ -87,47 +87,6 @@ function podsOf(
   if (ids.length > maxPods) wrong(`has ${ids.length} Pods; want at most ${maxPods}`);
   return parsed;
 }
-
-/** Yields a mistake for each value that two Pods have in common but must not. */
-function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
-  const owners = new Map<string, string>();
-  const claim = (what: string, value: string, id: string, path: Path): Mistake[] => {
-    const owner = owners.get(`${what} ${value}`);
-    if (owner === undefined) {
-      owners.set(`${what} ${value}`, id);
-      return [];
-    }
-    const named = `${what} ${quote(value, [])}`;
-    const text =
-      owner === id
-        ? `duplicate ${named}; remove one of the two`
-        : `${named} is also used by Pod "${owner}"; no two Pods may share one`;
-    return [{ path: ["pods", id, ...path], at: "value", text }];
-  };
-  for (const [id, pod] of pods) {
-    yield* claim("registry", pod.registry, id, ["registry"]);
-    yield* claim("issuer", pod.issuer, id, ["issuer"]);
-    if (pod.gateway) yield* claim("gateway", pod.gateway.url, id, ["gateway", "url"]);
-    for (const [index, { kid }] of pod.keys.entries()) yield* claim("kid", kid, id, ["keys", index, "kid"]);
-    for (const [index, cell] of pod.cells.entries()) yield* claim("cell", cell, id, ["cells", index]);
-    // Two Pods must not have their blobs in one place. A blob's key in a store does not name a repository. So with a proof from one Pod, a client
-    // could get the other Pod's blobs.
-    for (const [place, index] of placesOf(pod)) yield* claim("storage", place, id, ["blobs", "stores", index]);
-  }
-}
-
-/**
- * Returns the places of a Pod's private blobs, each with the index of its store. If several stores of the Pod are in one place, it is the index of
- * the last.
- */
-const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
-  new Map(
-    blobs.stores.flatMap((store, index) => {
-      const place = storePlace(store);
-      // Two Pods may share a public store, because anyone may read all its blobs without a proof.
-      return place === null || store.scheme === "public" ? [] : [[place, index]];
-    }),
-  );
 
 function checkCidrs(pods: ReadonlyMap<PodId, TopologyPod>, settings: Topology["settings"]): readonly Mistake[] {
   const conditions = [

@@ -23,8 +23,8 @@ beforeEach(async () => {
 });
 
 /** Writes what `podctl apply` writes for a Pod: its record, and one record for each of its keys. */
-async function putPod(id: string, keys: readonly SigningKey["publicJwk"][]): Promise<void> {
-  const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth` };
+async function putPod(id: string, keys: readonly SigningKey["publicJwk"][], more: object = {}): Promise<void> {
+  const urls = { registry: `https://${id}.test`, token: `https://${id}.test/auth`, ...more };
   const checks = { issuer: `${id}-issuer`, audience: `${id}-registry`, keys };
   await kv.kv.put(`pod/${id}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...urls, ...checks }));
   for (const { kid } of keys) await kv.kv.put(`key/${kid}`, JSON.stringify({ v: 1, pod: id }));
@@ -97,6 +97,44 @@ describe("key rotation", () => {
     expect(await verdicts(jwt)).toEqual(["invalid_token", "refused"]);
     const rotated = await signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
     expect(await verdicts(`pods.v1.pod-a/${rotated}`)).toEqual(["granted", "granted"]);
+  });
+});
+
+describe("Pods of one registry", () => {
+  const registry = "https://one.test";
+  const list = (...pods: readonly string[]) =>
+    kv.kv.put("directory", JSON.stringify({ v: 1, revision: 1, credentials: "shared", pods }));
+  const signedByNext = () => signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
+
+  test("a token with an unknown key is good for neither, because the registry cannot tell from which of them it is", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-a", [forge.ofA.publicJwk], { registry });
+    await putPod("pod-b", [forge.ofB.publicJwk], { registry });
+    const jwt = await signedByNext();
+    expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
+    expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
+    // A token may have no kid, and name its key by a certificate (`x5c`), which only registries read.
+    const [, ...rest] = jwt.split(".");
+    const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
+    expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
+    expect(await verdicts(`pods.v1.pod-a/${await signFor(forge)}`)).toEqual(["granted", "granted"]);
+  });
+
+  test("a Pod with a registry of its own still judges a token with an unknown key", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-b", [forge.ofB.publicJwk], { token: "https://pod-a.test" });
+    expect(await verdicts(`pods.v1.pod-a/${await signedByNext()}`)).toEqual(["undecided", "undecided"]);
+  });
+
+  test("tokens with an unknown key cost no more KV reads the second time", async () => {
+    await list("pod-a", "pod-b");
+    await putPod("pod-a", [forge.ofA.publicJwk], { registry });
+    await putPod("pod-b", [forge.ofB.publicJwk], { registry });
+    const jwt = await signedByNext();
+    await verdicts(`pods.v1.pod-a/${jwt}`);
+    const before = isolate.trace.kvReads;
+    await verdicts(`pods.v1.pod-a/${jwt}`);
+    expect(isolate.trace.kvReads).toBe(before);
   });
 });
 

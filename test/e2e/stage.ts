@@ -13,7 +13,10 @@ export type Stage = {
 
 export async function openStage(
   pods: NonNullable<StackOptions["pods"]>,
-  options: Pick<StackOptions, "signingKeys" | "sealingKeys" | "topology" | "env" | "gateways" | "bodyLimitBytes"> = {},
+  options: Pick<
+    StackOptions,
+    "signingKeys" | "sealingKeys" | "topology" | "env" | "gateways" | "bodyLimitBytes" | "oneRegistry"
+  > = {},
 ): Promise<Stage> {
   const dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
   const remove = () => rm(dir, { recursive: true, force: true });

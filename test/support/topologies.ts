@@ -20,7 +20,11 @@ export const podText = (id: string, more: object = {}): string =>
     ...more,
   });
 
-export const keyOf = (kid: string): object => ({ kty: "RSA", kid, alg: "RS256", n: "AQAB", e: "AQAB" });
+/** The key is made from its kid, so that two kids are two keys. */
+export const keyOf = (kid: string): object => ({
+  ...{ kty: "RSA", kid, alg: "RS256", e: "AQAB" },
+  n: Buffer.from(kid).toString("base64url"),
+});
 
 /** A topology with these Pods and these other lines. */
 export const topologyText = (pods: readonly string[], ...lines: readonly string[]): string =>

@@ -70,7 +70,7 @@ export async function startToyPod(): Promise<ToyPod> {
       realm,
       service: names.audience,
       issuer: names.issuer,
-      publicJwk: key.publicJwk,
+      publicJwks: [key.publicJwk],
       storage: { ...credentials, endpoint: `http://localhost:${storagePort}` },
       stagingDir: join(dir, "staging"),
     }),

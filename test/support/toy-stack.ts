@@ -50,6 +50,12 @@ export const withOutage =
       .replaceAll(/^ {4}outage: .*\n/gm, "")
       .replaceAll("    blobs:\n", `    outage: { ${outage} }\n    blobs:\n`);
 
+/** A stack whose two Pods have one registry, which is that of pod-a. */
+export const onOneRegistry = {
+  oneRegistry: true,
+  topology: (topology: string): string => topology.replaceAll(/^( +(?:issuer|audience|bucket): )pod-b/gm, "$1pod-a"),
+} satisfies StackOptions;
+
 /** The topology with other stores for each of its two Pods. */
 export const withStores =
   (podA: string, podB: string) =>

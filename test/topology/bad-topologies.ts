@@ -189,9 +189,9 @@ const shared: readonly BadTopology[] = [
     'pods.pod-b.issuer: issuer "pod-a-issuer" is also used by Pod "pod-a"; no two Pods may share one',
   ),
   row(
-    "one registry in two Pods",
+    "one registry in two Pods with different issuers",
     pod({}, { registry: "https://registry.pod-a.example.net" }),
-    'pods.pod-b.registry: registry "https://registry.pod-a.example.net" is also used by Pod "pod-a"',
+    'pods.pod-b.issuer: "pod-b-issuer" is not the issuer of Pod "pod-a", which has the same registry; want "pod-a-issuer" in both',
   ),
 ];
 

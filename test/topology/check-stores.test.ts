@@ -61,7 +61,7 @@ const azure = {
 
 /** What is wrong with the stores of pod-b, next to those of pod-a. */
 function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
-  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b" }] };
+  const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b", n: "b" }] };
   const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };
   const checked = checkTopology({ pods }, rules);
   return checked.ok ? [] : checked.error.map(({ path, text }) => `${formatPath(path)}: ${text}`);

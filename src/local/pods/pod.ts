@@ -28,6 +28,8 @@ export type PodContext = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly key: SigningKey;
+  /** The keys of all token services whose tokens the registry accepts. */
+  readonly trusted: readonly SigningKey[];
   readonly watchdog: Watchdog;
 };
 
@@ -53,13 +55,16 @@ export const withGateway = ({ taps, services, ...pod }: LocalPod, gateway: Local
   services: { ...services, gateway: { url: gateway.tap.url, direct: gateway.direct } },
 });
 
+type PodOptions = Pick<PodContext, "id" | "prefix" | "dir" | "key">;
+
 export async function startPod(
   parts: PodParts,
-  options: Pick<PodContext, "id" | "prefix" | "dir" | "key">,
+  options: PodOptions & Partial<Pick<PodContext, "trusted">>,
   teardown: Teardown,
 ): Promise<LocalPod> {
   await mkdir(options.dir, { recursive: true });
   const context: PodContext = {
+    trusted: [options.key],
     ...options,
     issuer: `${options.id}-issuer`,
     audience: `${options.id}-registry`,
@@ -73,9 +78,9 @@ export async function startPod(
     teardown.add(await startTap(port, hostname));
 
   const storage = teardown.add(await parts.startStorage(context));
-  const token = teardown.add(await serve(createTokenService({ ...context, prefixes: [context.prefix] })));
+  const token = await startTokenService(context, teardown);
   // The storage and the edge have different host names, so that clients do not send their token to the storage, as in production.
-  const taps = { storage: await inFront(storage, "localhost"), token: await inFront(token, loopback) };
+  const taps = { storage: await inFront(storage, "localhost"), token: token.tap };
   const urls = { realm: `${taps.token.url}/jwt/auth`, storage: `http://localhost:${storage.port}` };
   const registry = teardown.add(await parts.startRegistry(context, urls));
   const registryTap = await inFront(registry, loopback);
@@ -84,8 +89,24 @@ export async function startPod(
     taps: { ...taps, registry: registryTap },
     services: {
       registry: { url: registryTap.url, direct: `http://${loopback}:${registry.port}` },
-      token: { url: taps.token.url, direct: `http://${loopback}:${token.port}` },
+      token: token.urls,
       storage: { url: taps.storage.url, direct: urls.storage },
     },
   };
+}
+
+/** Starts a Pod that has only a token service of its own. It has the registry and the storage of the first Pod, and no taps of its own in front of them. */
+export async function joinPod(first: LocalPod, options: PodOptions, teardown: Teardown): Promise<LocalPod> {
+  const context: PodContext = { ...first.context, ...options };
+  const { tap, urls } = await startTokenService(context, teardown);
+  return { context, taps: { ...first.taps, token: tap }, services: { ...first.services, token: urls } };
+}
+
+async function startTokenService(
+  context: PodContext,
+  teardown: Teardown,
+): Promise<{ readonly tap: Tap; readonly urls: ServiceUrls }> {
+  const { port } = teardown.add(await serve(createTokenService({ ...context, prefixes: [context.prefix] })));
+  const tap = teardown.add(await startTap(port, loopback));
+  return { tap, urls: { url: tap.url, direct: `http://${loopback}:${port}` } };
 }

@@ -6,6 +6,7 @@ import { exportPKCS8 } from "jose";
 import { childEnv, startChild } from "../child-process.ts";
 import { loopback } from "../ports.ts";
 import { StartFailure } from "../start-failure.ts";
+import type { SigningKey } from "../toy/token-service.ts";
 import { findBinaries } from "./find-binaries.ts";
 import type { PodContext, PodParts } from "./pod.ts";
 import { startVersitygw } from "./versitygw.ts";
@@ -14,7 +15,10 @@ export function registryParts(): PodParts {
   const [registry, versitygw] = findBinaries(["docker-registry", "versitygw", "openssl"]);
   return realParts(registry, versitygw, async (pod) => {
     const rootcertbundle = `${pod.dir}/token.crt`;
-    await writeFile(rootcertbundle, await selfSignedCertificate(pod));
+    await writeFile(
+      rootcertbundle,
+      (await Promise.all(pod.trusted.map((key) => selfSignedCertificate(pod, key)))).join(""),
+    );
     return { rootcertbundle };
   });
 }
@@ -27,7 +31,7 @@ export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);
   return realParts(registry, versitygw, async (pod) => {
     const jwks = `${pod.dir}/token-keys.json`;
-    await writeFile(jwks, JSON.stringify({ keys: [pod.key.publicJwk] }));
+    await writeFile(jwks, JSON.stringify({ keys: pod.trusted.map(({ publicJwk }) => publicJwk) }));
     return { jwks };
   });
 }
@@ -84,11 +88,11 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
   };
 }
 
-/** Returns a certificate for the token service's key. docker-registry wants a certificate, but uses only the public key in it. */
-async function selfSignedCertificate(pod: PodContext): Promise<string> {
+/** Returns a certificate for a token service's key. docker-registry wants a certificate, but uses only the public key in it. */
+async function selfSignedCertificate(pod: PodContext, { privateKey, publicJwk }: SigningKey): Promise<string> {
   // openssl reads the key from a file, because under Node /dev/stdin is a socket, and openssl cannot open a socket.
-  const key = `${pod.dir}/token.key`;
-  await writeFile(key, await exportPKCS8(pod.key.privateKey), { mode: 0o600 });
+  const key = `${pod.dir}/token-${publicJwk.kid?.slice(0, 4)}.key`;
+  await writeFile(key, await exportPKCS8(privateKey), { mode: 0o600 });
   const args = ["req", "-x509", "-new", "-key", key, "-subj", `/CN=${pod.issuer}`, "-days", "3650"];
   const { status, stderr, stdout } = spawnSync("openssl", args, { encoding: "utf8", timeout: 10_000 });
   await rm(key);

@@ -3,7 +3,7 @@ import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
 import { bundleGateway, startGateway } from "./gateway.ts";
-import { type LocalPod, type PodParts, startPod, withGateway } from "./pod.ts";
+import { joinPod, type LocalPod, type PodParts, startPod, withGateway } from "./pod.ts";
 import { distributionParts, registryParts } from "./registry-pod.ts";
 import { toyParts } from "./toy-pod.ts";
 
@@ -42,17 +42,27 @@ function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
   }
 }
 
+type StartOptions = {
+  readonly stateDir: string;
+  readonly signingKeys: SigningKeys;
+  /** Whether both Pods have the registry and the storage of pod-a. */
+  readonly oneRegistry: boolean;
+};
+
 export async function startPods(
   parts: BothParts,
-  { stateDir, signingKeys }: { readonly stateDir: string; readonly signingKeys: SigningKeys },
+  { stateDir, signingKeys, oneRegistry }: StartOptions,
   teardown: Teardown,
 ): Promise<BothPods> {
-  const startOne = async (id: LocalPodId) => {
-    // The key must be extractable, because openssl makes a certificate for docker-registry from it.
-    const key = signingKeys[id] ?? (await generateSigningKey(true));
-    return startPod(parts[id], { id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key }, teardown);
-  };
-  return both(startOne("pod-a"), startOne("pod-b"));
+  // The keys must be extractable, because openssl makes certificates for docker-registry from them.
+  const keyOf = async (id: LocalPodId) => signingKeys[id] ?? (await generateSigningKey(true));
+  const [a, b] = await Promise.all([keyOf("pod-a"), keyOf("pod-b")]);
+  const keys = { "pod-a": a, "pod-b": b };
+  const optionsOf = (id: LocalPodId) => ({ id, prefix: prefixes[id], dir: `${stateDir}/pods/${id}`, key: keys[id] });
+  const startOne = (id: LocalPodId) => startPod(parts[id], optionsOf(id), teardown);
+  if (!oneRegistry) return both(startOne("pod-a"), startOne("pod-b"));
+  const first = await startPod(parts["pod-a"], { ...optionsOf("pod-a"), trusted: [a, b] }, teardown);
+  return { "pod-a": first, "pod-b": await joinPod(first, optionsOf("pod-b"), teardown) };
 }
 
 /** Waits for both Pods even if one fails, so that nothing starts after the teardown has run. */

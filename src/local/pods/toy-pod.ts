@@ -19,7 +19,7 @@ export const toyParts = (lenientManifests: boolean): PodParts => ({
       realm: urls.realm,
       service: pod.audience,
       issuer: pod.issuer,
-      publicJwk: pod.key.publicJwk,
+      publicJwks: pod.trusted.map(({ publicJwk }) => publicJwk),
       storage: { endpoint: urls.storage, bucket, region, accessKeyId, secretAccessKey },
       stagingDir,
       lenientManifests,

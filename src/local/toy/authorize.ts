@@ -12,7 +12,8 @@ export type ToyAuthOptions = {
   readonly realm: string;
   readonly service: string;
   readonly issuer: string;
-  readonly publicJwk: JWK;
+  /** The keys of all token services whose tokens the registry accepts. */
+  readonly publicJwks: readonly JWK[];
 };
 
 const LEEWAY_SECONDS = 60;
@@ -21,13 +22,14 @@ const LEEWAY_SECONDS = 60;
 export function createAuthorizer(
   options: ToyAuthOptions,
 ): (request: IncomingMessage, route: Route) => Promise<ToyReply | null> {
-  const key = createPublicKey({ key: options.publicJwk, format: "jwk" });
+  const keys = new Map(options.publicJwks.map((jwk) => [jwk.kid, createPublicKey({ key: jwk, format: "jwk" })]));
   const verify = async (token: string): Promise<readonly Access[] | null> => {
     try {
       const { payload } = await jwtVerify(
         token,
         ({ kid }) => {
-          if (kid !== options.publicJwk.kid) throw new errors.JWKSNoMatchingKey();
+          const key = keys.get(kid);
+          if (key === undefined) throw new errors.JWKSNoMatchingKey();
           return key;
         },
         {

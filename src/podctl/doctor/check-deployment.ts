@@ -4,6 +4,7 @@ import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { checkEdge, type EdgeUnderTest } from "./check-edge.ts";
+import { checkOneRegistry } from "./check-one-registry.ts";
 import { checkRunningPod } from "./check-running-pod.ts";
 import { type Check, Checks } from "./findings.ts";
 import type { Deployment, PodUnderTest, User } from "./pod-under-test.ts";
@@ -30,8 +31,9 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checkOne = async (checks: Checks) => {
     const user = maySeeCredentials(checks.pod) ? tested.user : null;
     const underTest = await podUnderTest(tested.directory, { checks, deployment, user });
-    if (underTest.ok) await checkRunningPod(underTest.value);
-    else checks.found("record", "record-wrong", underTest.error);
+    if (!underTest.ok) return checks.found("record", "record-wrong", underTest.error);
+    await checkOneRegistry(underTest.value.pod, checks, tested.directory);
+    await checkRunningPod(underTest.value);
   };
   await pMap(checked, checkOne, { concurrency: podsAtOnce });
   return [edge, ...checked].flatMap(({ list }) => list);

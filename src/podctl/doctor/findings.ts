@@ -11,6 +11,8 @@ export const advice = {
   "registry-unreachable": "check that the registry runs and that `registry` is its address",
   "registry-wrong":
     "check that `registry` is the registry's own origin and that no proxy answers for it: a registry does not answer like this",
+  "registry-shared":
+    "correct the topology: Pods of one registry have the same issuer, audience and storage, and each has its own keys",
   "token-unreachable": "check that the token service runs and that `token` is its URL",
   "token-wrong": "set `token` to the whole URL of the token service, which is the realm in the registry's challenge",
   "credentials-refused": "set PODCTL_USER and PODCTL_PASSWORD to a user who may pull the probe repository",

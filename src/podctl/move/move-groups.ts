@@ -1,5 +1,6 @@
 /** What `podctl move` does with each of its groups, all at the same time. */
 import type { PodId } from "../../directory/pod-id.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure } from "../failure.ts";
 import { counted, note, print, printJson } from "../output.ts";
@@ -7,11 +8,12 @@ import type { Target } from "../target/target.ts";
 import { deleteManifests, missingManifests } from "./cleanup-group.ts";
 import { isInGroup } from "./lists.ts";
 import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
-import { openMoveTarget } from "./open-move.ts";
+import { type MoveTarget, openMoveTarget, readPod } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
 import { refuseUnready } from "./plan-groups.ts";
 import { endSettled, giveUp, runMove, type Way } from "./run-move.ts";
 import { readState, type StateFile, stateFileOf } from "./state-file.ts";
+import { backWithinRegistry, endWithinRegistry, haveOneRegistry, moveWithinRegistry } from "./within-registry.ts";
 
 const maxShown = 20;
 
@@ -21,9 +23,9 @@ export async function makeMove(
   options: MoveOptions & { readonly to: PodId },
 ): Promise<void> {
   const { to } = options;
-  showWrite([`${prefixes.join(", ")} is moved to ${to}. Pushes are refused for some minutes at the end.`], options);
-  await confirmWrite(`Move this at ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
+  showWrite(await movedTexts(opened, prefixes, to), options);
+  await confirmWrite(`Move this at ${target.name}?`, options.yes);
   await forEach(prefixes, options, async (prefix) => {
     const way = (live: LiveAssignment): Way => ({ from: live.pod, to, way: "there" });
     return withGroup(opened, prefix, { ...options, way }, async (group) => {
@@ -31,10 +33,35 @@ export async function makeMove(
         await refuseUnready(opened, group, options);
         await group.ports.state.reset();
       }
+      if (haveOneRegistry(group.both)) {
+        await moveWithinRegistry(group.ports, group.way);
+        await group.ports.state.remove();
+        return reportOf(group, null);
+      }
       await runMove(group.ports, group.way, group.copy);
       return reportOf(group, "settle");
     });
   });
+}
+
+/** Says which groups are copied, and what the move does to their pushes. A group that cannot be moved at all has its own message later. */
+async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Promise<readonly string[]> {
+  const { registry } = await readPod(opened, to);
+  const registryOf = async (prefix: Prefix) =>
+    readAssignment(opened.kv, prefix)
+      .then(({ pod }) => (pod === to ? null : readPod(opened, pod)))
+      .then((pod) => pod?.registry ?? null)
+      .catch(() => null);
+  const registries = await Promise.all(prefixes.map(registryOf));
+  const isWithin = (index: number) => registries[index] === registry;
+  const apart = prefixes.filter((_, index) => !isWithin(index)).join(", ");
+  const within = prefixes.filter((_, index) => isWithin(index)).join(", ");
+  return [
+    ...(apart ? [`${apart} is moved to ${to}. Pushes are refused for some minutes at the end.`] : []),
+    ...(within
+      ? [`${within} is moved to ${to}, which has the same registry: nothing is copied, and no push is refused.`]
+      : []),
+  ];
 }
 
 export async function backMove(target: Target, prefixes: Prefixes, options: MoveOptions): Promise<void> {
@@ -44,6 +71,11 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
+      if (haveOneRegistry(group.both)) {
+        await backWithinRegistry(group.ports);
+        await group.ports.state.remove();
+        return reportOf(group, null);
+      }
       // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
       // empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
@@ -85,6 +117,12 @@ export async function endMove(
   };
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way }, async (group) => {
+      if (haveOneRegistry(group.both)) {
+        if (options.cleanup) throw new CliFailure(nothingToCleanUp(group));
+        await endWithinRegistry(group.ports, group.way);
+        await group.ports.state.remove();
+        return { ...reportOf(group, null), deleted: 0 };
+      }
       if (options.cleanup) refuseProbe(group);
       const scope = { ...group.both, group: group.group, jobs: options.jobs };
       const missing = options.cleanup ? await missingManifests(scope) : [];
@@ -106,6 +144,9 @@ function refuseProbe({ both, group }: OpenedGroup): void {
     `the probe of Pod "${id}" is in "${probe.repository}", which --cleanup would delete; give the Pod another probe in the topology first`,
   );
 }
+
+const nothingToCleanUp = ({ way, ports }: OpenedGroup): string =>
+  `${way.from} and ${way.to} have the same registry, so --cleanup would delete "${ports.prefix}" itself; end the move with --done`;
 
 const missingText = ({ way, ports }: OpenedGroup, missing: readonly string[]): string =>
   [

@@ -9,6 +9,7 @@ import { closeBoth, type MoveOptions, type OpenedGroup, openBoth, type Pods, typ
 import { checkPod, type MoveTarget, openMoveTarget, readGroup, userAt } from "./open-move.ts";
 import { readAssignment } from "./phases.ts";
 import { type GroupPlan, planGroup } from "./plan-group.ts";
+import { haveOneRegistry } from "./within-registry.ts";
 
 export async function planMove(
   target: Target,
@@ -22,11 +23,14 @@ export async function planMove(
       const group = await readGroup(opened.kv, prefix);
       const checks = await checkBoth(opened, { from, to: options.to });
       const isReady = checks.every(({ status }) => status !== "finding");
-      const plan = isReady ? await planUnmoved(opened, { from, to: options.to, group, jobs: options.jobs }) : null;
+      const planning = { from, to: options.to, group, jobs: options.jobs };
+      const plan = isReady ? await planUnmoved(opened, planning) : null;
       return { prefix, from, to: options.to, plan, checks };
     }),
   );
-  const isRefused = plans.some(({ plan }) => plan === null || (plan.inTheWay.length > 0 && !options.overwrite));
+  const isRefused = plans.some(
+    ({ plan }) => plan === null || (isCopied(plan) && plan.inTheWay.length > 0 && !options.overwrite),
+  );
   if (options.json) printJson(plans.map((each) => ({ ...each, checks: each.checks.filter(isFinding) })));
   else for (const each of plans) print([...planLines(each), ...findingLines(each.checks)].join("\n"));
   if (isRefused) process.exitCode = 1;
@@ -39,10 +43,19 @@ const findingLines = (checks: readonly Check[]): readonly string[] =>
     check.status === "finding" ? [`  ${check.pod}, ${check.check}: ${check.text}; ${advice[check.finding]}`] : [],
   );
 
-type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: PodId; readonly plan: GroupPlan | null };
+/** `one registry`: both Pods have the same registry, so nothing is copied. */
+type MovePlan = GroupPlan | "one registry";
+type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: PodId; readonly plan: MovePlan | null };
+
+const isCopied = (plan: MovePlan): plan is GroupPlan => plan !== "one registry";
 
 function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
   if (plan === null) return [`${prefix} cannot be moved from ${from} to ${to} until these findings are gone:`];
+  if (!isCopied(plan)) {
+    return [
+      `${prefix} moves from ${from} to ${to}, which has the same registry: nothing is copied, and no push is refused.`,
+    ];
+  }
   const { repositories, tags, manifests, toCopy, inTheWay } = plan;
   return [
     `${prefix} moves from ${from} to ${to}.`,
@@ -66,10 +79,10 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
-): Promise<GroupPlan> {
+): Promise<MovePlan> {
   const both = await openBoth(opened, { from, to }, { named: to, jobs });
   try {
-    return await planOne({ ...both, group, jobs, sizes: true });
+    return haveOneRegistry(both) ? "one registry" : await planOne({ ...both, group, jobs, sizes: true });
   } finally {
     closeBoth(both);
   }
@@ -100,6 +113,7 @@ export async function refuseUnready(
   const findings = findingLines(checks);
   if (findings.length > 0)
     throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
+  if (haveOneRegistry(both)) return;
   const { inTheWay } = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
   if (inTheWay.length > 0 && !options.overwrite)
     throw new CliFailure([`${ports.prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));

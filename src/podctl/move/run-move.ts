@@ -39,7 +39,7 @@ const compareTries = 3;
  * Writes the next step. The step's time goes to the state file first, and the step goes to KV afterwards. If this run is killed, the next run finds
  * the time in the file, and so knows that the step in KV is its own.
  */
-async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
+export async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
   const { kv, prefix, state } = ports;
   const live = await readAssignment(kv, prefix);
   const since = new Date().toISOString();
@@ -57,7 +57,7 @@ export async function waitUntilSeen({ kv, prefix, waitMs, say }: MovePorts): Pro
 }
 
 /** The step of a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
-const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
+export const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
 
 /** Copies rounds until little changes. */
 async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<void> {

@@ -1,0 +1,42 @@
+import type { Token } from "../auth/bundle.ts";
+import { type Grant, grantFor } from "../auth/grant.ts";
+import type { Pod } from "../directory/directory.ts";
+import type { Moving } from "../directory/moves.ts";
+import type { Resolution } from "../directory/resolve.ts";
+import { ok, type Result } from "../lib/result.ts";
+import type { Access } from "../oci/scope.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Services } from "../services.ts";
+
+/**
+ * Returns the other Pod of a move, if both Pods have the same registry. In such a move all data stays where it is, and only the token service changes. Null
+ * if the group is not being moved, or is being moved to another registry.
+ */
+export async function otherOfRegistry(
+  { pod, moving }: { readonly pod: Pod | null; readonly moving: Moving | null },
+  { directory }: Pick<Services, "directory">,
+): Promise<Pod | null> {
+  const other = moving === null ? null : await directory.pod(moving.other);
+  return other?.ok === true && other.value !== null && other.value.registry === pod?.registry ? other.value : null;
+}
+
+type Granted = { readonly resolution: Resolution; readonly grant: Grant };
+
+/**
+ * Returns the token's grant at the Pod that serves the name. While a group is being moved between two Pods of one registry, a grant at the other Pod is
+ * good as well, and then the other Pod serves the request. So a push goes on although its token is older than the move.
+ */
+export async function grantWhileMoving(
+  token: Token,
+  { resolution, wanted }: { readonly resolution: Resolution; readonly wanted: Access },
+  services: Services,
+): Promise<Result<Granted, Refusal>> {
+  const { pod, moving } = resolution;
+  const grant = await grantFor(token, { pod, wanted }, services);
+  if (grant.ok) return ok({ resolution, grant: grant.value });
+  const other = await otherOfRegistry(resolution, services);
+  if (other === null || pod === null || moving === null) return grant;
+  const there = await grantFor(token, { pod: other, wanted }, services);
+  if (!there.ok) return grant;
+  return ok({ resolution: { ...resolution, pod: other, moving: { ...moving, other: pod.id } }, grant: there.value });
+}

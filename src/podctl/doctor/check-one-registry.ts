@@ -1,0 +1,26 @@
+import { type Directory, othersOfRegistry, type Pod } from "../../directory/directory.ts";
+import { formatPath } from "../../topology/mistake.ts";
+import { disagreementsOf, keyMaterial } from "../../topology/one-registry.ts";
+import type { Checks } from "./findings.ts";
+
+/**
+ * Compares a Pod with the other Pods of its registry. `podctl validate` does so too, but someone may have written a record by hand. A Pod that the directory
+ * does not list is not compared.
+ */
+export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
+  const [listed, others] = [await directory.record(), await othersOfRegistry(directory, pod)];
+  if (!others.ok) return checks.found("one registry", "record-wrong", others.error.text);
+  const isListed = listed.ok && listed.value.pods?.includes(pod.id) === true;
+  if (!isListed || others.value.length === 0) return;
+  const wrong = others.value.flatMap((other) => [
+    ...[...disagreementsOf(pod, { id: other.id, pod: other })].map(({ path, text }) => `${formatPath(path)} ${text}`),
+    ...sameKeys(pod, other),
+  ]);
+  for (const text of wrong) checks.found("one registry", "registry-shared", text);
+  if (wrong.length === 0) checks.ok("one registry", `also that of ${others.value.map(({ id }) => id).join(", ")}`);
+}
+
+const sameKeys = (pod: Pod, other: Pod): readonly string[] =>
+  pod.keys
+    .filter((key) => other.keys.some((each) => each.kid === key.kid || keyMaterial(each) === keyMaterial(key)))
+    .map(({ kid }) => `the key "${kid}" is also a key of Pod "${other.id}"`);

@@ -1,0 +1,57 @@
+/**
+ * Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared, and no push is refused: both Pods write to
+ * the same place. Only the assignment and the token service change.
+ */
+import { CliFailure } from "../failure.ts";
+import type { Both } from "./copy-blob.ts";
+import { readAssignment } from "./phases.ts";
+import { enter, type MovePorts, stepOf, type Way, waitUntilSeen } from "./run-move.ts";
+
+export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
+
+/**
+ * Moves a group to its new Pod, from the phase that it is in. In `copy` the token endpoints begin to give tokens of both Pods. In `settle` every edge knows
+ * the new Pod. Only then do tokens of the new Pod suffice everywhere.
+ */
+export async function moveWithinRegistry(ports: MovePorts, way: Way): Promise<void> {
+  const { kv, prefix, say } = ports;
+  for (;;) {
+    const { record, pod } = await readAssignment(kv, prefix);
+    const move = record?.move;
+    if (move === undefined && pod === way.to) return;
+    if (move !== undefined && move.to !== way.to)
+      throw new CliFailure(`the assignment names a move to "${move.to}", and not to "${way.to}"`);
+    if (move === undefined) {
+      await enter(ports, way, stepOf(way, "copy"));
+      say(`${prefix}: copy; nothing is copied, and tokens are for both Pods`);
+    } else if (move.phase === "settle") {
+      await endWithinRegistry(ports, way);
+    } else {
+      await waitUntilSeen(ports);
+      await enter(ports, way, stepOf(way, "settle"));
+      say(`${prefix}: settle; ${way.to} serves it`);
+    }
+  }
+}
+
+/** Ends a move in `settle`. */
+export async function endWithinRegistry(ports: MovePorts, way: Way): Promise<void> {
+  await waitUntilSeen(ports);
+  await enter(ports, way, { pod: way.to, move: null });
+  ports.say(`${ports.prefix}: only ${way.to} has it now`);
+}
+
+/** Returns a group that is being moved to its old Pod. From `settle` it goes to `copy`, so that its tokens are of both Pods until every edge knows the old Pod. */
+export async function backWithinRegistry(ports: MovePorts): Promise<void> {
+  const { kv, prefix, say } = ports;
+  const { record, pod: from } = await readAssignment(kv, prefix);
+  if (record?.move === undefined) throw new CliFailure("the group is not being moved");
+  const way: Way = { from, to: record.move.to, way: "there" };
+  if (record.move.phase !== "copy") {
+    await enter(ports, way, stepOf(way, "copy"));
+    say(`${prefix}: copy; ${from} serves it`);
+  }
+  await waitUntilSeen(ports);
+  await enter(ports, way, { pod: from, move: null });
+  say(`${prefix}: only ${from} has it now`);
+}

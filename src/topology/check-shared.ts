@@ -1,0 +1,79 @@
+/** Checks what two Pods of a topology have in common. Pure. */
+import type { PodId } from "../directory/pod-id.ts";
+import { storePlace } from "../signers/index.ts";
+import { type Mistake, type Path, quote } from "./mistake.ts";
+import { disagreementsOf, keyMaterial } from "./one-registry.ts";
+import type { TopologyPod } from "./topology.ts";
+
+type Owner = { readonly id: PodId; readonly pod: TopologyPod };
+type Claim = {
+  readonly what: string;
+  readonly value: string;
+  /** What a message quotes. By default it is the value. */
+  readonly shown?: string;
+  readonly path: Path;
+  /** Whether the Pods of one registry may have this in common. */
+  readonly isOfRegistry?: boolean;
+};
+
+/**
+ * Yields a mistake for each value that two Pods have in common but must not. Several Pods may have one registry. Then they must agree on what belongs to
+ * the registry, and have only that in common.
+ */
+export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
+  const owners = new Map<string, Owner>();
+  const claim = (claimant: Owner, { what, value, shown = value, path, isOfRegistry = false }: Claim): Mistake[] => {
+    const { id, pod } = claimant;
+    const owner = owners.get(`${what} ${value}`);
+    if (owner === undefined) owners.set(`${what} ${value}`, claimant);
+    if (owner === undefined || (isOfRegistry && owner.id !== id && owner.pod.registry === pod.registry)) return [];
+    const named = `${what} ${quote(shown, [])}`;
+    const text =
+      owner.id === id
+        ? `duplicate ${named}; remove one of the two`
+        : `${named} is also used by Pod "${owner.id}"; no two Pods may share one`;
+    return [{ path: ["pods", id, ...path], at: "value", text }];
+  };
+  const firstOf = new Map<string, Owner>();
+  for (const [id, pod] of pods) {
+    const own: Owner = { id, pod };
+    const first = firstOf.get(pod.registry);
+    if (first === undefined) firstOf.set(pod.registry, own);
+    else
+      for (const { path, text } of disagreementsOf(pod, first))
+        yield { path: ["pods", id, ...path], at: "value", text };
+    for (const each of claimsOf(pod)) yield* claim(own, each);
+    for (const [index, key] of pod.keys.entries()) {
+      const wrong = claim(own, { what: "kid", value: key.kid, path: ["keys", index, "kid"] });
+      yield* wrong;
+      // A Pod may name one key by two kids, because the registries' versions differ in how they make a kid.
+      const owner = owners.get(`the key of kid ${keyMaterial(key)}`);
+      if (wrong.length > 0 || owner?.id === id) continue;
+      yield* claim(own, { what: "the key of kid", value: keyMaterial(key), shown: key.kid, path: ["keys", index] });
+    }
+  }
+}
+
+function* claimsOf(pod: TopologyPod): Generator<Claim> {
+  yield { what: "issuer", value: pod.issuer, path: ["issuer"], isOfRegistry: true };
+  if (pod.gateway) yield { what: "gateway", value: pod.gateway.url, path: ["gateway", "url"] };
+  for (const [index, cell] of pod.cells.entries()) yield { what: "cell", value: cell, path: ["cells", index] };
+  // Two registries must not have their blobs in one place. A blob's key in a store does not name a repository. So with a proof from one Pod, a client
+  // could get the other Pod's blobs.
+  for (const [place, index] of placesOf(pod)) {
+    yield { what: "storage", value: place, path: ["blobs", "stores", index], isOfRegistry: true };
+  }
+}
+
+/**
+ * Returns the places of a Pod's private blobs, each with the index of its store. If several stores of the Pod are in one place, it is the index of
+ * the last.
+ */
+const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
+  new Map(
+    blobs.stores.flatMap((store, index) => {
+      const place = storePlace(store);
+      // Two Pods may share a public store, because anyone may read all its blobs without a proof.
+      return place === null || store.scheme === "public" ? [] : [[place, index]];
+    }),
+  );

@@ -1,0 +1,42 @@
+/** Compares the Pods of one registry. A company has such Pods if it splits its token services first, and keeps one registry for all of them. Pure. */
+import type { PodRecord, PublicKey } from "../directory/records.ts";
+import { storePlace } from "../signers/index.ts";
+import { type Path, quote } from "./mistake.ts";
+
+/** The members in which the Pods of one registry must agree. */
+type OfRegistry = Pick<PodRecord, "registry" | "issuer" | "audience" | "blobs">;
+
+export type Disagreement = { readonly path: Path; readonly text: string };
+
+/**
+ * Yields what a Pod has otherwise than another Pod of the same registry. The registry accepts tokens of one issuer and for one audience, and it has one
+ * storage. So of two different values at least one is wrong.
+ */
+export function* disagreementsOf(
+  pod: OfRegistry,
+  other: { readonly id: string; readonly pod: OfRegistry },
+): Generator<Disagreement> {
+  const which = `Pod ${quote(other.id, [])}, which has the same registry`;
+  for (const member of ["issuer", "audience"] as const) {
+    if (pod[member] === other.pod[member]) continue;
+    const wanted = quote(other.pod[member], []);
+    yield {
+      path: [member],
+      text: `${quote(pod[member], [])} is not the ${member} of ${which}; want ${wanted} in both`,
+    };
+  }
+  if (storageOf(pod) !== storageOf(other.pod)) {
+    yield {
+      path: ["blobs", "stores"],
+      text: `are at other places than those of ${which}; want the same storage in both`,
+    };
+  }
+}
+
+/** Names the places of a Pod's blobs. The order and the conditions of the stores do not matter. */
+const storageOf = ({ blobs: { stores } }: OfRegistry): string =>
+  [...new Set(stores.map((store) => storePlace(store) ?? store.scheme))].sort().join(" ");
+
+/** Returns the same text for the same public key, whatever its `kid` is. */
+export const keyMaterial = (key: PublicKey): string =>
+  JSON.stringify(["kty", "crv", "n", "e", "x", "y"].map((member) => key[member] ?? null));
