@@ -4,6 +4,7 @@
  */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
+import { noneRejected } from "../../auth/verify.ts";
 import { chooseStores } from "../../blobs/choose-store.ts";
 import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
@@ -132,7 +133,14 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] }, trace: {} };
+  const ports = {
+    directory,
+    now,
+    tokens: createIsolate().tokens,
+    rejected: noneRejected(),
+    config: { edgeKeys: [] },
+    trace: {},
+  };
   const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";
@@ -145,7 +153,7 @@ async function explainToken(
 const tokenStep = async (token: Token, directory: Directory, now: Date): Promise<Step> => ({
   step: "token",
   result: token.kind,
-  lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens }),
+  lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens, rejected: noneRejected() }),
 });
 
 async function explainRedirect(
