@@ -1,4 +1,4 @@
-import type { TokenMemory } from "./auth/verify.ts";
+import { noneRejected, type RejectedTokens, type TokenMemory } from "./auth/verify.ts";
 import { createProofCache } from "./blobs/proof-cache.ts";
 import { createProofs, type Proofs } from "./blobs/proofs.ts";
 import type { SigningMemory } from "./blobs/sign.ts";
@@ -39,6 +39,7 @@ export type Services = {
   readonly callGateway: Call<AdmittedPod>;
   readonly openSecret: OpenSecret;
   readonly tokens: TokenMemory;
+  readonly rejected: RejectedTokens;
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
@@ -97,6 +98,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
     callGateway: createCallGateway({ isolate, trace, waitUntil, departure }, config),
     openSecret,
     tokens,
+    rejected: noneRejected(),
     proofs,
     manifests,
     movedTombstones: createTombstones({ cache: createLocationCache(caches, "moves"), clock, waitUntil }),

@@ -1,5 +1,5 @@
 import { decodeJwt, decodeProtectedHeader, importJWK, type JWK, jwtVerify } from "jose";
-import { JOSEError } from "jose/errors";
+import { JOSEError, JWSSignatureVerificationFailed } from "jose/errors";
 import * as v from "valibot";
 import type { Pod } from "../directory/directory.ts";
 import type { PublicKey } from "../directory/records.ts";
@@ -35,7 +35,17 @@ export type TokenMemory = {
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
-export type VerifyPorts = { readonly tokens: TokenMemory; readonly now: Date };
+/** The tokens that did not verify in this request, and how many of them had a wrong signature. */
+export type RejectedTokens = { readonly keys: Set<string>; forged: number };
+export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 });
+
+/**
+ * A signature by a large elliptic curve takes a millisecond or two to check, and a stranger's bundle may have eight wrong ones. After so many, the rest of the
+ * request's tokens count as wrong, unless this isolate has verified them before. One hostile Pod can add only one wrong part to a bundle.
+ */
+const mostForged = 2;
+
+export type VerifyPorts = { readonly tokens: TokenMemory; readonly rejected: RejectedTokens; readonly now: Date };
 
 /**
  * How much memory all remembered tokens may take, and how much a single token may take. A mirror's token for 200 repositories fits. A larger token is
@@ -63,7 +73,7 @@ const accessClaim = list(v.object({ type: text, name: text, actions: list(v.stri
 /** GitLab's registry refuses a longer list. */
 const MAX_AUDIENCES = 10;
 
-export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: VerifyPorts): Promise<Verdict> {
+export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now }: VerifyPorts): Promise<Verdict> {
   const cacheKey = `${pod.id}/${jwt}`;
   const known = tokens.verified.get(cacheKey);
   if (known !== undefined && known.pod === pod && known.expiresAtMs > now.getTime()) {
@@ -73,9 +83,15 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, now }: Verify
   if (!named.ok) return { kind: "invalid" };
   const publicKey = pod.keys.find(({ kid }) => kid === named.value);
   if (publicKey === undefined) return { kind: "unknown-key", kid: named.value };
+  // A request may ask for the same token several times.
+  if (rejected.keys.has(cacheKey) || rejected.forged >= mostForged) return { kind: "invalid" };
   const key = await importKey(publicKey, tokens);
-  const payload = await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
-  if (payload === null) return { kind: "invalid" };
+  const payload = hasEnded(jwt, now) ? null : await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
+  if (payload === null || payload === "forged") {
+    rejected.keys.add(cacheKey);
+    if (payload === "forged") rejected.forged += 1;
+    return { kind: "invalid" };
+  }
   const access = differentEntries(payload.access);
   const claims: Claims = {
     access,
@@ -118,12 +134,22 @@ export function keyId(jwt: string): Result<string | null, "malformed"> {
   }
 }
 
+/** Whether a token says that it has ended, which takes less time than its signature. */
+function hasEnded(jwt: string, now: Date): boolean {
+  try {
+    const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);
+    return typeof exp === "number" && now.getTime() / 1000 > exp + leewaySeconds;
+  } catch {
+    return true;
+  }
+}
+
 type Check = { readonly key: ImportedKey; readonly algorithm: string; readonly pod: Pod; readonly now: Date };
 
 async function verifyWith(
   jwt: string,
   { key, algorithm, pod, now }: Check,
-): Promise<{ exp: number; sub: string | null; access: readonly Access[] } | null> {
+): Promise<{ exp: number; sub: string | null; access: readonly Access[] } | "forged" | null> {
   try {
     const { payload } = await jwtVerify(jwt, key, {
       algorithms: [algorithm],
@@ -139,6 +165,7 @@ async function verifyWith(
     const { exp, sub } = payload;
     return { exp, sub: typeof sub === "string" && sub !== "" ? sub : null, access: access.output };
   } catch (error) {
+    if (error instanceof JWSSignatureVerificationFailed) return "forged";
     if (error instanceof JOSEError || error instanceof TypeError) return null;
     throw error;
   }

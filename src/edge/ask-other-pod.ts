@@ -1,14 +1,11 @@
-import { grantFor, type PodGrant, withoutSubject } from "../auth/grant.ts";
 import { isSwitched, type Moving } from "../directory/moves.ts";
-import { err, ok, type Result } from "../lib/result.ts";
+import { ok } from "../lib/result.ts";
 import { isOutage, isOutageStatus } from "../net/outage.ts";
 import type { Digest } from "../oci/digest.ts";
 import { digestOf, type RegistryEndpoint } from "../oci/endpoint.ts";
-import { covers, isRead, requiredAccess } from "../oci/scope.ts";
-import { passPod } from "../pods/gate.ts";
-import type { Refusal } from "../refusal.ts";
-import type { Services } from "../services.ts";
+import { covers, isRead } from "../oci/scope.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { authorizeThere } from "./authorize-there.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import { forward } from "./forward.ts";
 import { otherOfRegistry } from "./move-within-registry.ts";
@@ -93,35 +90,14 @@ export function tombstoneKey(
   return `moved/${moving?.since ?? ""}/${pods}/${kind}/${name}/${digest}`;
 }
 
-/**
- * Answers from the other Pod, as if that Pod served the group. The client's token must allow the request at that Pod. A grant that the edge itself
- * gave is refused, because it is sent to no Pod.
- */
+/** Answers from the other Pod, as if that Pod served the group. */
 async function serveThere(endpoint: Item, { context, authorized }: Asked): Promise<Reply> {
-  const { services } = context;
-  const other = authorized.moving?.other;
-  const pod = other === undefined ? ok(null) : await services.directory.pod(other);
-  if (!pod.ok) return pod;
-  const admitted = passPod(endpoint.method, pod.value);
-  if (!admitted.ok) return admitted;
-  const grant = await grantThere(endpoint, context, { pod: admitted.value, services });
-  if (!grant.ok) return grant;
-  const there: Authorized = { ...authorized, pod: admitted.value, grant: grant.value, moving: null };
-  const held = (await redirectBlob(endpoint, context, there)) ?? (await serveManifest(endpoint, context, there));
-  const reply = held ?? (await forward(endpoint, context, there));
-  return reply.ok ? ok({ ...reply.value, pod: admitted.value.id }) : reply;
-}
-
-async function grantThere(
-  endpoint: Item,
-  { token }: Context,
-  { pod, services }: { readonly pod: Authorized["pod"]; readonly services: Services },
-): Promise<Result<PodGrant, Refusal>> {
-  if (token === null) return ok({ kind: "open" });
-  const grant = await grantFor(token, { pod, wanted: requiredAccess(endpoint).own }, withoutSubject(services));
-  if (!grant.ok) return grant;
-  const { value } = grant;
-  return value.kind === "edge" ? err({ reason: "unauthorized", error: "insufficient_scope" }) : ok(value);
+  const there = await authorizeThere(endpoint, context, authorized);
+  if (!there.ok) return there;
+  const held =
+    (await redirectBlob(endpoint, context, there.value)) ?? (await serveManifest(endpoint, context, there.value));
+  const reply = held ?? (await forward(endpoint, context, there.value));
+  return reply.ok ? ok({ ...reply.value, pod: there.value.pod.id }) : reply;
 }
 
 /** Returns `reply`, and cancels the body of `unused`, which the client does not get. */

@@ -1,7 +1,7 @@
-import * as v from "valibot";
 import type { Directory } from "../directory/directory.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import { assignedPods } from "../directory/resolve.ts";
+import { parseJsonObject } from "../lib/json.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
@@ -23,12 +23,21 @@ export type CatalogPage = {
 
 /** A page of this size holds four thousand names of 255 characters. By default, registries refuse to list more than a thousand names in one page. */
 const MAX_PAGE_BYTES = 1024 * 1024;
-/** The look-up of each name costs the read of one KV key. If a Pod lists more names than this in one page, the rest comes with the next page. */
+/** If a Pod lists more names than this in one page, the rest comes with the next page. */
 const MAX_PAGE_NAMES = 1000;
+/**
+ * How many KV keys the names of all Pods' pages may cost together. A name costs a key for each component that an assigned prefix may have, and a hostile
+ * Pod could list a thousand names of 20 components. A bulk read has 100 keys, and a request may make 50 calls in all (Workers' free plan).
+ */
+const MAX_KEYS = 2_000;
 
-const page = v.object({ repositories: v.nullish(v.array(v.string()), []) });
-
-type Asked = { readonly pod: PodId; readonly after: string | null; readonly directory: Directory };
+type Asked = {
+  readonly pod: PodId;
+  readonly after: string | null;
+  readonly directory: Directory;
+  /** How many Pods are asked for their pages. */
+  readonly pods: number;
+};
 
 /**
  * Reads a Pod's answer as a page of its catalog. Null if the answer is not such a page. Null also if the page does not go on after `after`, because a
@@ -37,27 +46,36 @@ type Asked = { readonly pod: PodId; readonly after: string | null; readonly dire
  */
 export async function readPage(
   response: Response,
-  { pod, after, directory }: Asked,
+  { pod, after, directory, pods: asked }: Asked,
 ): Promise<Result<CatalogPage | null, DirectoryFailure>> {
-  const text = await textWithin(response, MAX_PAGE_BYTES);
-  const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), page), text ?? "");
-  if (!parsed.success) return ok(null);
+  const entries = readEntries((await textWithin(response, MAX_PAGE_BYTES)) ?? "");
+  // Only the names that count are looked at, because a page has room for a quarter of a million short ones.
+  const counted = entries?.slice(0, MAX_PAGE_NAMES) ?? null;
+  if (entries === null || counted === null || !counted.every((name) => typeof name === "string")) return ok(null);
   // Entries that are not repository names are left out. A client could not ask for them. As cursors, they might not fit into a URL or a header.
-  const listed = (parsed.output.repositories ?? []).flatMap((name) => {
+  const listed = counted.flatMap((name) => {
     const repository = parseRepositoryName(name);
     return repository.ok ? [repository.value] : [];
   });
-  const names = listed.slice(0, MAX_PAGE_NAMES);
-  const hasMore = response.headers.has("Link") || listed.length > names.length;
+  const pods = await assignedPods(directory, listed, { chosenBy: "pod", maxKeys: Math.floor(MAX_KEYS / asked) });
+  if (!pods.ok) return pods;
+  const unknown = listed.findIndex((name) => !pods.value.has(name));
+  const names = unknown < 0 ? listed : listed.slice(0, unknown);
+  const hasMore = response.headers.has("Link") || entries.length > counted.length || unknown >= 0;
   const end = names.at(-1) ?? null;
   // The Pod's next page begins after the last name of this page. An empty page has no last name. So if it says that more names follow, the answer is
   // not a page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
-  const pods = await assignedPods(directory, names, { chosenBy: "pod" });
-  if (!pods.ok) return pods;
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
   return ok({ pod, after, repositories, end, hasMore });
+}
+
+/** Returns the entries of a page. Null if the text is not a page. Registries in Go write an empty list as null. */
+function readEntries(text: string): readonly unknown[] | null {
+  const page = parseJsonObject(text);
+  const entries = page?.["repositories"] ?? [];
+  return page !== null && Array.isArray(entries) ? entries : null;
 }
 
 /** The orders in which registries list names: by character, by component (distribution 2.8), and by the keys of a bucket (distribution 3 on S3). */

@@ -42,7 +42,9 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
   const [first, ...others] = granted.value;
   if (first === undefined) return err({ reason: "unauthorized", error: "insufficient_scope" });
   if (others.length === 0) return forwardToOnly(endpoint, first, context);
-  const answers = await Promise.all(granted.value.map((each) => askCatalog(endpoint, each, context)));
+  const answers = await Promise.all(
+    granted.value.map((each) => askCatalog(endpoint, { ...each, pods: granted.value.length }, context)),
+  );
   return mergeAnswers(answers, entriesOf(endpoint));
 }
 
@@ -78,9 +80,10 @@ async function grantAll(
   { services, token }: Context,
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
-  const grants = await Promise.all(
-    pods.map(async (pod) => (token === null ? openGrant : catalogGrant(token, { pod, wanted }, services))),
-  );
+  const grants: Result<PodGrant, Refusal>[] = [];
+  // One after the other, because what one check of a token's part finds out spares the next one.
+  for (const pod of pods)
+    grants.push(token === null ? openGrant : await catalogGrant(token, { pod, wanted }, services));
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
   const [refusal] = refusals;
   if (refusal?.reason === "unauthorized") {
@@ -108,7 +111,7 @@ const ofRegistries = (some: number, all: number): string => `${some} of ${all} r
 
 async function askCatalog(
   endpoint: CatalogEndpoint,
-  { pod, grant }: Granted,
+  { pod, grant, pods }: Granted & { readonly pods: number },
   { request, services }: Context,
 ): Promise<PodCatalog> {
   const admitted = passPod(endpoint.method, pod);
@@ -121,7 +124,7 @@ async function askCatalog(
   if (!answer.ok) return { kind: "down" };
   const { status, body } = answer.value;
   if (status === 200) {
-    const page = await readPage(answer.value, { pod: pod.id, after: last, directory: services.directory });
+    const page = await readPage(answer.value, { pod: pod.id, after: last, directory: services.directory, pods });
     if (!page.ok) return { kind: "unresolved", failure: page.error };
     return page.value === null ? { kind: "down" } : { kind: "page", page: page.value };
   }

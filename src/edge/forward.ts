@@ -8,7 +8,7 @@ import { announcedBytes, checkHeaderCount } from "../net/headers.ts";
 import { parseChallenge } from "../oci/challenge.ts";
 import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
-import { covers } from "../oci/scope.ts";
+import { covers, isRead } from "../oci/scope.ts";
 import { endsAtMountChallenge, settleMount } from "../pods/mount.ts";
 import { podRequest } from "../pods/request.ts";
 import { rewriteResponse } from "../pods/rewrite.ts";
@@ -32,6 +32,9 @@ type PodReply = Result<Response, Refusal>;
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
+  if (authorized.grant.kind === "undecided" && hasBody(context) && !(await acceptsToken(context, authorized))) {
+    return err({ reason: "unauthorized", error: "invalid_token" });
+  }
   const settled = await settle(endpoint, context, authorized);
   const answer = await callRegistry(settled, context, authorized);
   const asked: Asked = { context, authorized };
@@ -46,6 +49,13 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 }
 
 type Asked = { readonly context: Context; readonly authorized: Authorized };
+
+/**
+ * Whether a request sends bytes to the Pod. Anyone can make up a token that only the Pod can judge. A proxy in front of the Pod may store a whole body
+ * before the registry sees the token, so the edge first asks whether the Pod accepts the token.
+ */
+const hasBody = ({ request: { method, body, headers } }: Context): boolean =>
+  !isRead(method) && announcedBytes(body, headers) !== 0;
 
 /** If the Pod must not do a mount, the mount becomes a plain upload. */
 function settle(

@@ -14,6 +14,7 @@ import { copyMsFor, mountLimits, sealOrder } from "../pods/mount-order.ts";
 import type { Refusal } from "../refusal.ts";
 import { plainText } from "../telemetry/log-line.ts";
 import type { Authorized, Context } from "./authorize.ts";
+import { authorizeThere } from "./authorize-there.ts";
 import { type BlobEndpoint, isSignedFor, prove, signUrl, storesOf } from "./blob-url.ts";
 import { gatewayKeys } from "./choose-gateway.ts";
 import type { Reply } from "./refuse.ts";
@@ -40,12 +41,14 @@ type NotMounted = string | null;
 export async function mountAcross(
   endpoint: RegistryEndpoint,
   context: Context,
-  target: Authorized,
+  authorized: Authorized,
 ): Promise<Reply | null> {
+  const asked = readMount(endpoint);
+  if (asked === null) return null;
+  const target = await targetOf(asked, context, authorized);
   // The edge signs no URL for a token that only the Pod can judge.
-  if (!target.pod.gateway || target.grant.kind === "undecided") return null;
-  const mount = readMount(endpoint, target);
-  if (mount === null) return null;
+  if (!target?.pod.gateway || target.grant.kind === "undecided") return null;
+  const mount = { ...asked, target };
   const url = await sourceUrl(mount, context);
   const copied = url.ok ? await orderCopy(mount, url.value, context) : url;
   if (copied.ok) return mounted(mount);
@@ -53,13 +56,26 @@ export async function mountAcross(
   return null;
 }
 
+type AskedMount = Omit<Mount, "target">;
+
 /** Returns the mount that a request asks for. Null if it names no source, or a digest under which no store keeps a blob. */
-function readMount(endpoint: RegistryEndpoint, target: Authorized): Mount | null {
+function readMount(endpoint: RegistryEndpoint): AskedMount | null {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null || endpoint.digest !== null) return null;
   const { digest: text, from } = endpoint.mount;
   const digest = parseDigest(text);
   if (from.kind !== "name" || !digest.ok || !hasObjectKey(digest.value)) return null;
-  return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" }, target };
+  return { endpoint, blob: { kind: "blob", method: "GET", name: from.name, digest: digest.value, query: "" } };
+}
+
+/**
+ * Returns the place that gets the blob, which is mostly the one that was asked for. A repository that mounts its own blob has it already. So while its
+ * group is being moved, such a mount brings the blob to the other Pod, and in this way `podctl move` copies large blobs. Null if the client may not push
+ * there.
+ */
+async function targetOf({ endpoint, blob }: AskedMount, context: Context, authorized: Authorized) {
+  if (authorized.moving === null || blob.name !== endpoint.name) return authorized;
+  const there = await authorizeThere(endpoint, context, authorized);
+  return there.ok ? there.value : null;
 }
 
 /** Signs a URL of the source's store. This fails if the client itself could not get such a URL by a GET of the blob. */
@@ -165,7 +181,7 @@ async function orderRequest(
   });
 }
 
-const mounted = ({ endpoint, blob }: Mount): Reply =>
+const mounted = ({ endpoint, blob, target }: Mount): Reply =>
   ok({
     response: new Response(null, {
       status: 201,
@@ -177,6 +193,7 @@ const mounted = ({ endpoint, blob }: Mount): Reply =>
       },
     }),
     outcome: "mounted",
+    pod: target.pod.id,
   });
 
 const textOf = (refusal: Refusal): string => ("text" in refusal ? (refusal.text ?? refusal.reason) : refusal.reason);

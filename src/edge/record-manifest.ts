@@ -1,6 +1,6 @@
 import type { Owned } from "../blobs/proofs.ts";
 import { ok, type Result } from "../lib/result.ts";
-import { type Copied, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
+import { type Copied, type CopyTerms, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
 import type { Source } from "../manifests/kept-manifest.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import { type Digest, parseDigest } from "../oci/digest.ts";
@@ -43,9 +43,12 @@ export function passManifest(
 async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
   const { endpoint, pod, request, services } = passing;
   const type = manifestTypeOf(request.headers.get("Content-Type"));
-  const copied = type === null ? null : copyBody(request, services.manifests.largeCopies);
+  const copied = type === null ? null : copyBody(request, copyTerms(passing));
   const answer = await services.callRegistry(pod, copied === null ? sent : { ...sent, body: copied.body });
-  if (!answer.ok || !answer.value.ok) return answer;
+  if (!answer.ok || !answer.value.ok) {
+    copied?.end();
+    return answer;
+  }
   const response = answer.value;
   const digests = digestsOf(response.headers, endpoint.reference);
   const [digest] = response.status === 201 ? digests : [];
@@ -56,7 +59,7 @@ async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   }
   if (copied !== null && type !== null && digest !== undefined) {
     services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));
-  }
+  } else copied?.end();
   return answer;
 }
 
@@ -69,11 +72,13 @@ async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   const type = manifestTypeOf(response.headers.get("Content-Type"));
   if (endpoint.method !== "GET" || response.status !== 200 || type === null) return answer;
   const digests = digestsOf(response.headers, endpoint.reference);
-  const copied = isCopyDue(type, digests, passing) ? copyBody(response, services.manifests.largeCopies) : null;
+  const copied = isCopyDue(type, digests, passing) ? copyBody(response, copyTerms(passing)) : null;
   if (copied === null) return answer;
   services.waitUntil(record(copied, { ...passing, response, digests, source: "pull", type }));
   return ok(new Response(copied.body, response));
 }
+
+const copyTerms = ({ services, pod }: Passing): CopyTerms => ({ budget: services.manifests.copies, pod: pod.id });
 
 /** Returns the digests that the manifest must hash to: the digest that the Pod names, and the digest that was asked for. */
 function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {

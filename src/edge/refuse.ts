@@ -1,4 +1,5 @@
 import type { Result } from "../lib/result.ts";
+import type { FindRest } from "../net/move-body.ts";
 import { errorResponse, noAnswer, type OciError, unavailable, wrongAnswer } from "../oci/errors.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Outcome } from "../telemetry/log-line.ts";
@@ -10,8 +11,7 @@ export type Answer = {
   readonly outcome: Outcome;
   /** The Pods that were asked, joined by commas. */
   readonly pod?: string;
-  /** Returns the rest of a body that the Pod has broken off after `sentBytes`. Null if the edge does not hold this rest. */
-  readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
+  readonly rest?: FindRest;
   /** The precise reason, for the log. The answer may be vague on purpose. */
   readonly cause?: string;
 };

@@ -1,5 +1,5 @@
 import type { Grant } from "../auth/grant.ts";
-import { boundedBytes } from "../lib/read-bounded.ts";
+import { withoutFirst } from "../lib/read-bounded.ts";
 import { ok } from "../lib/result.ts";
 import type { KeptManifest } from "../manifests/kept-manifest.ts";
 import { notAPage } from "../net/headers.ts";
@@ -73,10 +73,14 @@ export function restOf(
       digest: digest.value,
     });
     if (kept === null || kept.body === null) return null;
-    const whole = await boundedBytes(kept.body, kept.bytes).catch(() => null);
-    if (whole === null || whole.byteLength !== kept.bytes || sentBytes > kept.bytes) return null;
-    if ((headers.get("Content-Length") ?? String(kept.bytes)) !== String(kept.bytes)) return null;
+    const isSame = (headers.get("Content-Length") ?? String(kept.bytes)) === String(kept.bytes);
+    // The copy is not read into memory, because a hostile Pod could break off many manifests for clients that read nothing.
+    const body = isSame && sentBytes <= kept.bytes ? await withoutFirst(kept.body, sentBytes) : null;
+    if (body === null) {
+      await kept.body.cancel().catch(() => {});
+      return null;
+    }
     trace.completed = true;
-    return whole.subarray(sentBytes);
+    return { body, bytes: kept.bytes - sentBytes };
   };
 }

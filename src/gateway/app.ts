@@ -11,6 +11,7 @@ import type { GatewayRecord, WriteLog } from "./log.ts";
 import type { RelayLimits } from "./relay.ts";
 import { type MountLimits, serveMount } from "./serve-mount.ts";
 import { type Served, serveUpload } from "./serve-upload.ts";
+import { UploadBounds } from "./upload-bounds.ts";
 
 export type GatewayLimits = RelayLimits & MountLimits;
 
@@ -31,6 +32,7 @@ export function createGateway(
   const limits = { ...usualLimits, ...given.limits };
   const bounds = new CopyBounds();
   const collectAfter = createCollector();
+  const uploads = new UploadBounds();
   let isDraining = false;
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (c, next) => {
@@ -52,7 +54,7 @@ export function createGateway(
     const endpoint = parseEndpoint(incoming.method ?? "", request.url);
     const served = await (endpoint.ok && endpoint.value.kind === "upload-start"
       ? serveMount({ incoming, now, repository: endpoint.value.name }, { config, limits, bounds })
-      : serveUpload(request, { ...config, limits })
+      : serveUpload(request, { ...config, limits, uploads })
     ).catch(bug);
     writeLog(recordOf({ ...request, client, requestBytes }, served));
     return served.response;

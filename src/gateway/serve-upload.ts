@@ -1,10 +1,11 @@
 import type { IncomingMessage } from "node:http";
-import { errorResponse, noAnswer, wrongAnswer } from "../oci/errors.ts";
+import { errorResponse, noAnswer, unavailable, wrongAnswer } from "../oci/errors.ts";
 import { type Admitted, admit } from "./admit.ts";
 import { answerFrom } from "./answer.ts";
 import type { GatewayConfig } from "./config.ts";
 import type { GatewayOutcome } from "./log.ts";
 import { type RelayFailure, type RelayLimits, relay } from "./relay.ts";
+import type { UploadBounds } from "./upload-bounds.ts";
 
 /** An answer, and what the log says about it. */
 export type Served = {
@@ -24,10 +25,12 @@ type UploadRequest = {
   readonly onBytes: (bytes: number) => void;
 };
 
+const tooMany = unavailable("too many requests of this upload are open; try again");
+
 /** Goes on with one upload: opens the grant, sends the request to the registry, and leads the client back to the edge. */
 export async function serveUpload(
   { url, incoming, now, onBytes }: UploadRequest,
-  config: GatewayConfig & { readonly limits: RelayLimits },
+  config: GatewayConfig & { readonly limits: RelayLimits; readonly uploads: UploadBounds },
 ): Promise<Served> {
   const admitted = await admit({ method: incoming.method ?? "", url, pod: config.pod, keys: config.keys, now });
   if (!admitted.ok) {
@@ -36,12 +39,14 @@ export async function serveUpload(
   }
   const { pod, repository } = admitted.value.grant;
   const about = { pod, repository };
+  const end = config.uploads.begin(admitted.value.grant);
+  if (end === null) return { response: errorResponse(tooMany), outcome: "refused", cause: tooMany.message, ...about };
   const answer = await relay(incoming, {
     url: new URL(config.registry + admitted.value.target),
     headers: registryHeaders(incoming, admitted.value),
     limits: config.limits,
     onBytes,
-  });
+  }).finally(end);
   if (!answer.ok) return { ...failed(answer.error), ...about };
   const requestBytes = Number(incoming.headers["content-length"] ?? Number.NaN);
   const announced = Number.isSafeInteger(requestBytes) ? requestBytes : null;

@@ -1,19 +1,47 @@
-/** Limits how many bytes may be held at once. Bytes that were taken must be given back. */
+type Limits = {
+  readonly maxBytes: number;
+  /** How much of it one owner may hold, so that no owner can leave nothing to the others. */
+  readonly maxBytesOfOwner: number;
+  /** Bytes count for this long at most, because the platform may end a request before it has given them back. */
+  readonly lifeMs: number;
+};
+
+type Taken = { readonly owner: string; readonly bytes: number; readonly endsAtMs: number };
+
+/** Limits how many bytes may be held at once. */
 export class ByteBudget {
-  #left: number;
+  readonly #limits: Limits;
+  /** In the order of their ends, because all live equally long. */
+  readonly #taken = new Set<Taken>();
+  readonly #bytesOf = new Map<string, number>();
+  #bytes = 0;
 
-  constructor(maxBytes: number) {
-    this.#left = maxBytes;
+  constructor(limits: Limits) {
+    this.#limits = limits;
   }
 
-  /** Returns false, and takes nothing, if fewer bytes are left. */
-  take(bytes: number): boolean {
-    if (bytes > this.#left) return false;
-    this.#left -= bytes;
-    return true;
+  /** Returns a function that gives the bytes back. Null if fewer bytes are left, for all or for this owner. */
+  take(bytes: number, owner: string, nowMs: number): (() => void) | null {
+    const { maxBytes, maxBytesOfOwner, lifeMs } = this.#limits;
+    for (const taken of this.#taken) {
+      if (taken.endsAtMs > nowMs) break;
+      this.#give(taken);
+    }
+    const ofOwner = (this.#bytesOf.get(owner) ?? 0) + bytes;
+    if (this.#bytes + bytes > maxBytes || ofOwner > maxBytesOfOwner) return null;
+    const taken = { owner, bytes, endsAtMs: nowMs + lifeMs };
+    this.#taken.add(taken);
+    this.#bytes += bytes;
+    this.#bytesOf.set(owner, ofOwner);
+    return () => this.#give(taken);
   }
 
-  give(bytes: number): void {
-    this.#left += bytes;
+  #give(taken: Taken): void {
+    if (!this.#taken.delete(taken)) return;
+    const { owner, bytes } = taken;
+    this.#bytes -= bytes;
+    const left = (this.#bytesOf.get(owner) ?? 0) - bytes;
+    if (left > 0) this.#bytesOf.set(owner, left);
+    else this.#bytesOf.delete(owner);
   }
 }

@@ -52,3 +52,25 @@ export async function boundedText(
   });
   return bytes === null ? null : new TextDecoder().decode(bytes);
 }
+
+const skippedBytesAtOnce = 64 * 1024;
+
+/** Returns a body without its first bytes, which are read and dropped. Null if the body has fewer bytes, or breaks off before. */
+export async function withoutFirst(
+  body: ReadableStream<Uint8Array>,
+  bytes: number,
+): Promise<ReadableStream<Uint8Array> | null> {
+  const reader = body.getReader({ mode: "byob" });
+  try {
+    for (let leftBytes = bytes; leftBytes > 0; ) {
+      const read = await reader.read(new Uint8Array(Math.min(leftBytes, skippedBytesAtOnce)));
+      if (read.done) return null;
+      leftBytes -= read.value.byteLength;
+    }
+    return body;
+  } catch {
+    return null;
+  } finally {
+    reader.releaseLock();
+  }
+}

@@ -1,4 +1,4 @@
-import type { ByteBudget } from "../lib/byte-budget.ts";
+import { ByteBudget } from "../lib/byte-budget.ts";
 import { hex } from "../lib/bytes.ts";
 import { boundedBytes } from "../lib/read-bounded.ts";
 import { announcedBytes } from "../net/headers.ts";
@@ -7,39 +7,69 @@ import { type Digest, digestParts } from "../oci/digest.ts";
 /** A manifest on its way through the edge. `body` is the stream to pass on, unchanged and with its length, and `bytes` is a copy. */
 export type Copied = {
   readonly body: ReadableStream<Uint8Array>;
-  /** Null if the manifest was cut short or is too large. */
+  /** Null if the manifest was cut short or is too large, or if the copy was ended. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
+  /** Ends the copy, because nothing needs it. The body passes on. */
+  readonly end: () => void;
 };
 
-/** The manifest of an image with 256 layers is no larger than this. For each client that reads slowly, up to this many bytes wait in the isolate's memory. */
+/** Whose manifest is copied, and the budget that all copies share. */
+export type CopyTerms = { readonly budget: ByteBudget; readonly pod: string };
+
+/** The manifest of an image with 256 layers is no larger than this. */
 export const smallBytes = 256 * 1024;
 /** Registries take no larger manifest (OCI distribution spec, "Pushing Manifests"). */
 const MAX_BYTES = 4 * 1024 * 1024;
+/** For each client that reads slowly, up to this many bytes wait in the isolate's memory. Most manifests are shorter. */
+const teedBytes = 64 * 1024;
+
+/** A copy that takes longer is ended, because a Pod or a client may be slow on purpose. */
+const copyMs = 60_000;
+
+/** A hostile Pod may hold half of this, and two of the largest manifests fit into that half. */
+export const createCopyBudget = (): ByteBudget =>
+  new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
 /**
  * Copies a body while it is passed on. Null if no copy can be made. An encoded body is not copied, because the copy would hold decoded bytes, which have
- * another digest. A body of unknown length is treated as a small one. Large bodies share a budget.
+ * another digest. A body of unknown length is treated as a small one. All copies share a budget.
  */
-export function copyBody({ body, headers }: Request | Response, largeCopies: ByteBudget): Copied | null {
+export function copyBody({ body, headers }: Request | Response, { budget, pod }: CopyTerms): Copied | null {
   if (body === null || headers.has("Content-Encoding")) return null;
-  const bytes = announcedBytes(body, headers) ?? 0;
-  if (bytes > MAX_BYTES) return null;
-  if (bytes > smallBytes)
-    return largeCopies.take(bytes)
-      ? copyLarge(body as ReadableStream<Uint8Array<ArrayBuffer>>, bytes, largeCopies)
-      : null;
-  // `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `smallBytes`, so no more than
-  // `smallBytes` waits in memory.
-  const [passed, copy] = body.tee();
-  return { body: passed, bytes: boundedBytes(copy, smallBytes).catch(() => null) };
+  const maxBytes = announcedBytes(body, headers) ?? teedBytes;
+  if (maxBytes > MAX_BYTES) return null;
+  const give = budget.take(maxBytes, pod, Date.now());
+  if (give === null) return null;
+  const ending = new AbortController();
+  const end = () => ending.abort();
+  const timer = setTimeout(end, copyMs);
+  const copy = maxBytes > teedBytes ? copyLarge : copyTeed;
+  const { body: passed, bytes } = copy(body as ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes, ending.signal);
+  const copied = bytes.then((whole) => {
+    clearTimeout(timer);
+    give();
+    return ending.signal.aborted ? null : whole;
+  });
+  return { body: passed, bytes: copied, end };
 }
 
-/** Reads a piece only when the receiver asks for one, so only the copy needs memory. At the end the copy's bytes go back to the budget. */
-function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, budget: ByteBudget): Copied {
+type Copying = Omit<Copied, "end">;
+
+/** `tee` reads at the pace of its faster reader and keeps the rest in memory for the slower one. Our copy ends after `maxBytes`, so no more waits in memory. */
+function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
+  const [passed, copy] = body.tee();
+  return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };
+}
+
+/** Reads a piece only when the receiver asks for one, so only the copy needs memory. */
+function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, signal: AbortSignal): Copying {
   const reader = body.getReader();
-  const copy = new Uint8Array(maxBytes);
+  let copy: Uint8Array<ArrayBuffer> | null = new Uint8Array(maxBytes);
   const copied = Promise.withResolvers<Uint8Array<ArrayBuffer> | null>();
-  void copied.promise.then(() => budget.give(maxBytes));
+  signal.addEventListener("abort", () => {
+    copy = null;
+    copied.resolve(null);
+  });
   let length = 0;
   const passed = new ReadableStream({
     type: "bytes",
@@ -55,7 +85,7 @@ function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: numb
         return;
       }
       const { value } = read;
-      if (length + value.byteLength <= maxBytes) copy.set(value, length);
+      if (length + value.byteLength <= maxBytes) copy?.set(value, length);
       length += value.byteLength;
       controller.enqueue(value);
     },

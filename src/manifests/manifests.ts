@@ -1,6 +1,7 @@
-import { ByteBudget } from "../lib/byte-budget.ts";
+import type { ByteBudget } from "../lib/byte-budget.ts";
 import { BoundedMap } from "../lib/collections.ts";
 import type { LocationPorts } from "../net/location-cache.ts";
+import { createCopyBudget } from "./copy.ts";
 import { createKeptManifests, type KeptManifests, type ManifestMemory } from "./kept.ts";
 import { createSeenTags, type SeenTags, type TagMemory } from "./tags.ts";
 
@@ -8,22 +9,22 @@ import { createSeenTags, type SeenTags, type TagMemory } from "./tags.ts";
 export type ManifestsMemory = {
   readonly kept: ManifestMemory;
   readonly tags: TagMemory;
-  readonly largeCopies: ByteBudget;
+  readonly copies: ByteBudget;
 };
 
 export const createManifestsMemory = (): ManifestsMemory => ({
   kept: new BoundedMap(1_500),
   tags: new BoundedMap(1_500),
-  largeCopies: new ByteBudget(16 * 1024 * 1024),
+  copies: createCopyBudget(),
 });
 
 /** What this location holds of the manifests that passed through it. */
-export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly largeCopies: ByteBudget };
+export type Manifests = { readonly kept: KeptManifests; readonly tags: SeenTags; readonly copies: ByteBudget };
 
 type Ports = LocationPorts & { readonly memory: ManifestsMemory };
 
 export const createManifests = ({ memory, ...ports }: Ports): Manifests => ({
   kept: createKeptManifests({ ...ports, memory: memory.kept }),
   tags: createSeenTags({ ...ports, memory: memory.tags }),
-  largeCopies: memory.largeCopies,
+  copies: memory.copies,
 });

@@ -1,4 +1,5 @@
 import { announcedBytes } from "./headers.ts";
+import { leastPieceBytes, nextBuffer, startPace } from "./pieces.ts";
 import { within } from "./within.ts";
 
 /** How a body ended. Either it is whole, or one side broke off or stopped moving: the source gives the body, and the sink takes it. */
@@ -14,16 +15,6 @@ type Limits = {
 };
 
 /**
- * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
- * small one. The size shrinks when a piece is slow. The watch sees that bytes move only when a whole piece has moved, so it could take a slow large
- * piece for a stalled body.
- */
-const leastPieceBytes = 16 * 1024;
-const mostPieceBytes = 256 * 1024;
-const fastMs = 100;
-const slowMs = 1_000;
-
-/**
  * Moves a body, and watches that its bytes keep moving. workerd's own pipe reports nothing until it ends, so the bytes pass through JavaScript, in
  * few and large pieces. This costs 0.4–1.0 ms of CPU time per MB more than a pipe (workerd 2026-10-23, 200 and 300 MB up and down). We measured other
  * ways, too (figures per MB). Pieces of 1 MB save 0.2 ms but need four times the memory. Waiting for full pieces saves 0.1 ms but cuts slow bodies.
@@ -35,8 +26,12 @@ export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits:
   moveBegun(beginReading(source, leastPieceBytes), sink, limits);
 
 type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+/** workerd reads at least `min` bytes (Streams standard), but its types do not say so. */
+type Reader = Pick<ReadableStreamBYOBReader, "cancel"> & {
+  read(view: Uint8Array<ArrayBuffer>, options?: { readonly min: number }): Promise<Piece>;
+};
 /** A body whose first piece is being read. */
-type Begun = { readonly reader: ReadableStreamBYOBReader; readonly first: Promise<Piece> };
+type Begun = { readonly reader: Reader; readonly first: Promise<Piece> };
 
 function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun {
   const reader = source.getReader({ mode: "byob" });
@@ -52,26 +47,23 @@ async function moveBegun(begun: Begun, sink: Sink, limits: Limits): Promise<Body
 }
 
 async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise<BodyEnd> {
+  const leastBytes = startPace();
   for (let piece = first; ; ) {
-    watch.waitFor("source");
+    const askedAtMs = watch.waitFor("source");
     const read = await piece.catch(() => null);
     if (read === null) return "source broke";
     // When the watch has cut the body, it cancels the read, and a cancelled read looks like the end of the body.
     if (watch.isOver()) return "source stalled";
-    if (read.done) break;
     const startedAtMs = watch.waitFor("sink");
-    if (!(await succeeds(sink.write(read.value)))) return "sink broke";
-    piece = reader.read(new Uint8Array(nextBuffer(read.value, Date.now() - startedAtMs)));
+    // A read that waits for more bytes than are left gives the last bytes together with the end (Streams standard, `min`).
+    const bytes = read.value?.byteLength ?? 0;
+    if (read.value !== undefined && bytes > 0 && !(await succeeds(sink.write(read.value)))) return "sink broke";
+    if (read.done) break;
+    const buffer = nextBuffer(read.value, { sourceMs: startedAtMs - askedAtMs, sinkMs: Date.now() - startedAtMs });
+    piece = reader.read(new Uint8Array(buffer), { min: leastBytes(bytes) });
   }
   watch.waitFor("sink");
   return (await succeeds(sink.close())) ? "whole" : "sink broke";
-}
-
-function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, tookMs: number): ArrayBuffer {
-  const isFull = byteLength === buffer.byteLength;
-  const grown = isFull && tookMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;
-  const bytes = tookMs > slowMs ? leastPieceBytes : grown;
-  return bytes === buffer.byteLength ? buffer : new ArrayBuffer(bytes);
 }
 
 const succeeds = (work: Promise<unknown>): Promise<boolean> =>
@@ -120,10 +112,13 @@ function startWatch({ stallMs, signal }: Limits) {
   };
 }
 
-type WatchLimits = Limits & {
-  /** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge does not hold that rest. */
-  readonly rest?: (sentBytes: number) => Promise<Uint8Array<ArrayBuffer> | null>;
-};
+/** The rest of a body, and how many bytes it has. */
+type Rest = { readonly body: ReadableStream<Uint8Array>; readonly bytes: number };
+
+/** Returns the rest of a body whose source broke off or stopped after `sentBytes`. Null if the edge does not hold that rest. */
+export type FindRest = (sentBytes: number) => Promise<Rest | null>;
+
+type WatchLimits = Limits & { readonly rest?: FindRest };
 
 /** An answer for the client. `ended` says how its body ends; null if the body is not watched. */
 export type WatchedAnswer = { readonly response: Response; readonly ended: Promise<BodyEnd> | null };
@@ -172,11 +167,18 @@ export function countBytes(sink: Sink): Sink & { readonly sentBytes: () => numbe
 }
 
 /** Moves the body. If the source breaks off or stops, and the edge holds the rest of the body, that rest is moved too. */
-async function moveAll(begun: Begun, writer: Sink, { rest, ...limits }: WatchLimits): Promise<BodyEnd> {
+async function moveAll(begun: Begun, writer: Sink, { rest: findRest, ...limits }: WatchLimits): Promise<BodyEnd> {
   const counting = countBytes(writer);
   const end = await moveBegun(begun, counting, limits);
   const isCut = end === "source broke" || end === "source stalled";
-  const missing = isCut ? ((await rest?.(counting.sentBytes())) ?? null) : null;
-  const held = missing === null ? null : new Response(missing).body;
-  return held === null ? end : moveBody(held, writer, limits);
+  const rest = isCut ? ((await findRest?.(counting.sentBytes())) ?? null) : null;
+  if (rest === null) return end;
+  const wholeBytes = counting.sentBytes() + rest.bytes;
+  // A rest that ends too early must not close the sink, because a part would look whole.
+  const close = async () => {
+    if (counting.sentBytes() !== wholeBytes) throw new Error("the rest of the body ended too early");
+    await writer.close();
+  };
+  const restEnd = await moveBody(rest.body, { write: (piece) => counting.write(piece), close }, limits);
+  return restEnd === "whole" ? restEnd : end;
 }

@@ -1,5 +1,5 @@
 import { edgeGrantSeconds, sealEdgeGrant } from "../auth/edge-grant.ts";
-import { type TokenMemory, verifyToken } from "../auth/verify.ts";
+import { type VerifyPorts, verifyToken } from "../auth/verify.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { isOutage } from "../net/outage.ts";
 import { within } from "../net/within.ts";
@@ -12,15 +12,15 @@ import type { PodQuestion } from "./plan.ts";
 import type { Asker, RememberedGrants } from "./remembered-grants.ts";
 import type { TokenRequest } from "./request.ts";
 
-export type GracePorts = Omit<AskPorts, "signal"> & {
-  readonly config: { readonly edgeKeys: EdgeKeys };
-  readonly tokens: TokenMemory;
-  readonly grants: RememberedGrants;
-  readonly waitUntil: (promise: Promise<unknown>) => void;
-  readonly trace: Trace;
-  /** A request to one Pod can name many repositories. The edge remembers, forgets and grants the pulls of at most this many of them. */
-  readonly maxRepositories: number;
-};
+export type GracePorts = Omit<AskPorts, "signal"> &
+  Pick<VerifyPorts, "tokens" | "rejected"> & {
+    readonly config: { readonly edgeKeys: EdgeKeys };
+    readonly grants: RememberedGrants;
+    readonly waitUntil: (promise: Promise<unknown>) => void;
+    readonly trace: Trace;
+    /** A request to one Pod can name many repositories. The edge remembers, forgets and grants the pulls of at most this many of them. */
+    readonly maxRepositories: number;
+  };
 
 /** If a token service has not answered after this time, it counts as failing. The time is shorter than the 15 s after which docker gives up. */
 const silentAfterMs = 10_000;

@@ -1,5 +1,6 @@
 import { afterAll, beforeEach, describe, expect, test } from "vitest";
 import { grantFor, identify, issuersOf, readToken } from "../../src/auth/grant.ts";
+import { noneRejected } from "../../src/auth/verify.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import type { SigningKey } from "../../src/local/toy/token-service.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
@@ -32,7 +33,14 @@ async function putPod(id: string, keys: readonly SigningKey["publicJwk"][], more
 const directory = () => isolate.directory();
 const trace: Pick<Trace, "subject"> = {};
 const config = { edgeKeys: [crypto.getRandomValues(new Uint8Array(32))] };
-const ports = () => ({ directory: directory(), tokens: isolate.tokens, now: new Date(isolate.nowMs), config, trace });
+const ports = () => ({
+  directory: directory(),
+  tokens: isolate.tokens,
+  rejected: noneRejected(),
+  now: new Date(isolate.nowMs),
+  config,
+  trace,
+});
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 

@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
-import { verifyToken } from "../../src/auth/verify.ts";
+import { noneRejected, verifyToken } from "../../src/auth/verify.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
@@ -24,12 +24,13 @@ const sign = (claims: object, header: object = {}, key: CryptoKey | Uint8Array =
   new SignJWT({ ...goodClaims, ...claims })
     .setProtectedHeader({ alg: "RS256", kid, ...header } as JWTHeaderParameters)
     .sign(key);
-const kindOf = async (jwt: string, at = now, by = pod) => (await verifyToken(jwt, by, { tokens, now: at })).kind;
+const kindOf = async (jwt: string, at = now, by = pod) =>
+  (await verifyToken(jwt, by, { tokens, rejected: noneRejected(), now: at })).kind;
 
 describe("verifyToken", () => {
   test("a token with its Pod's key, issuer and audience is verified and says what it allows", async () => {
     const verified = { kind: "verified", access, subject: null };
-    expect(await verifyToken(await sign({}), pod, { tokens, now })).toEqual(verified);
+    expect(await verifyToken(await sign({}), pod, { tokens, rejected: noneRejected(), now })).toEqual(verified);
   });
 
   test.each([
@@ -104,7 +105,7 @@ test("an entry of access without actions grants nothing, as registries read it",
     { type: "repository", name: "acme/b", actions: null },
   ];
   const read = entries.map((entry) => ({ ...entry, actions: [] }));
-  expect(await verifyToken(await sign({ access: entries }), pod, { tokens, now })).toEqual({
+  expect(await verifyToken(await sign({ access: entries }), pod, { tokens, rejected: noneRejected(), now })).toEqual({
     kind: "verified",
     access: read,
     subject: null,
@@ -167,7 +168,7 @@ describe("remembered token", () => {
     const before = heapBytes();
     for (let index = 0; index < 2_000; index += 1) {
       const jwt = await sign({ access: entriesOf(index) }, { alg: "ES256" }, fast.privateKey);
-      expect((await verifyToken(jwt, known, { tokens: memory, now })).kind).toBe("verified");
+      expect((await verifyToken(jwt, known, { tokens: memory, rejected: noneRejected(), now })).kind).toBe("verified");
     }
     expect((heapBytes() - before) / 1e6).toBeLessThan(24);
     expect(memory.verified.size).toBeGreaterThan(50);
@@ -184,5 +185,36 @@ describe("remembered token", () => {
     expect(await kindOf(jwt)).toBe("verified");
     expect(await kindOf(jwt, now, podWith({ ...publicJwk, kid: "C".repeat(43) }))).toBe("unknown-key");
     expect(await kindOf(jwt, now, { ...pod, issuer: "other" })).toBe("invalid");
+  });
+});
+
+describe("verifyToken, several tokens of one request", async () => {
+  const forged = await Promise.all([1, 2, 3].map((n) => sign({ n }, {}, otherKeys.privateKey)));
+  const kindsOf = async (jwts: readonly string[], rejected = noneRejected()) => {
+    const kinds: string[] = [];
+    for (const jwt of jwts) kinds.push((await verifyToken(jwt, pod, { tokens, rejected, now })).kind);
+    return kinds;
+  };
+
+  test("after two wrong signatures no more are checked, but a token that was verified before is still good", async () => {
+    const known = await sign({ known: true });
+    expect(await kindsOf([known])).toEqual(["verified"]);
+    const unknown = await sign({ unknown: true });
+    expect(await kindsOf([...forged, known, unknown])).toEqual([...Array(3).fill("invalid"), "verified", "invalid"]);
+    expect(await kindsOf([unknown])).toEqual(["verified"]);
+  });
+
+  test("tokens that have ended or are for others do not count as forged, whatever their number", async () => {
+    const others = await Promise.all(
+      [{ exp: seconds - 61 }, { aud: "other" }, { iss: "other" }].map((claims) => sign(claims)),
+    );
+    const good = await sign({ fresh: true });
+    expect(await kindsOf([...others, ...others, good])).toEqual([...Array(6).fill("invalid"), "verified"]);
+  });
+
+  test("the same wrong token counts once", async () => {
+    const [one = ""] = forged;
+    const good = await sign({ second: true });
+    expect(await kindsOf([one, one, one, good])).toEqual([...Array(3).fill("invalid"), "verified"]);
   });
 });

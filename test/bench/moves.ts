@@ -1,37 +1,68 @@
-/** What `podctl move` costs for one repository with many tags and for a group of many repositories, on toy Pods. */
+/**
+ * What `podctl move` costs on toy Pods: `deep` is one repository with many tags, and `wide` is a group of many repositories. Each is measured at a
+ * quarter, a half and the whole of its size, so that one sees whether the cost of one tag or repository stays the same.
+ */
 import { fork } from "node:child_process";
+import { createHash } from "node:crypto";
 import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import pMap from "p-map";
 import { type Stack, startStack } from "../../src/local/stack.ts";
 import { writeStackFile } from "../../src/local/stack-files.ts";
-import { createClient, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
 import type { Cost } from "./podctl-process.ts";
 
-const [repositories = 100, tags = 1_000] = process.argv.slice(2).map(Number);
+const [shape = "deep", sizeText] = process.argv.slice(2);
+const isDeep = shape === "deep";
+const size = Number(sizeText ?? (isDeep ? 34_000 : 3_345));
+const unit = isDeep ? "tag" : "repository";
 const pushesAtOnce = 8;
 
-/** Pushes tags, each with a manifest of its own, to repositories that share their blobs. */
-async function fill(stack: Stack, names: readonly string[], perRepository: number): Promise<void> {
-  const client = createClient(stack.edge);
-  await pMap(
-    names,
-    async (name) => {
-      const blobs = [await pushBlob(stack, name, "{}"), await pushBlob(stack, name, "layer")];
-      const scope = [`repository:${name}:pull,push`];
-      let token = await client.token(scope);
-      for (let tag = 0; tag < perRepository; tag += 1) {
-        if (tag % 1_000 === 999) token = await client.token(scope);
-        const body = JSON.stringify({ ...JSON.parse(manifestText(blobs)), annotations: { tag: String(tag) } });
-        const init = { method: "PUT", body, headers: { "Content-Type": manifestType } };
-        const answer = await client.get(`/v2/${name}/manifests/t${tag}`, token, init);
-        if (answer.status !== 201) throw new Error(`a push was answered ${answer.status}`);
-      }
-    },
-    { concurrency: pushesAtOnce },
-  );
+const digestOf = (text: string): string => `sha256:${createHash("sha256").update(text).digest("hex")}`;
+
+/** Pushes to the Pod itself, because the edge would take most of the time. Returns a function that pushes with one token. */
+async function openPod({ pods }: Stack, name: string) {
+  const { registry, token } = pods["pod-a"];
+  const query = new URLSearchParams({ service: "pod-a-registry", scope: `repository:${name}:pull,push` });
+  const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
+  const given = (await (await fetch(`${token.direct}/jwt/auth?${query}`, { headers })).json()) as { token: string };
+  return async (method: string, path: string, body: string, type = "application/octet-stream"): Promise<void> => {
+    const sent = { Authorization: `Bearer ${given.token}`, "Content-Type": type };
+    const answer = await fetch(`${registry.direct}/v2/${name}/${path}`, { method, body, headers: sent });
+    if (answer.status !== 201) throw new Error(`a push was answered ${answer.status}: ${await answer.text()}`);
+    await answer.arrayBuffer();
+  };
+}
+
+/** A token of the toy Pods lives for five minutes, so each of these many tags gets a new one. */
+const tagsOfToken = 500;
+
+/** Pushes images, each with a manifest of its own. All have one layer in common, and each repository has a config of its own. */
+async function pushImages(stack: Stack, name: string, tags: readonly string[]): Promise<void> {
+  const push = await openPod(stack, name);
+  const blobs = [JSON.stringify({ name }), "the layer that all have"];
+  for (const blob of blobs) await push("POST", `blobs/uploads/?digest=${digestOf(blob)}`, blob);
+  for (const tag of tags) {
+    const body = JSON.stringify({ ...JSON.parse(manifestText(blobs.map(digestOf))), annotations: { tag } });
+    await push("PUT", `manifests/${tag}`, body, manifestType);
+  }
+}
+
+async function fill(stack: Stack, group: string, units: number): Promise<void> {
+  const numbers = Array.from({ length: units }, (_, index) => index);
+  const many = Map.groupBy(numbers, (index) => Math.floor(index / tagsOfToken)).values();
+  const pushes = isDeep
+    ? [...many].map(
+        (some) => () =>
+          pushImages(
+            stack,
+            `${group}/app`,
+            some.map((index) => `t${index}`),
+          ),
+      )
+    : numbers.map((index) => () => pushImages(stack, `${group}/r${index}`, ["1", "2"]));
+  await pMap(pushes, (push) => push(), { concurrency: pushesAtOnce });
 }
 
 async function run(args: readonly string[], env: Readonly<Record<string, string>>): Promise<Cost> {
@@ -42,6 +73,7 @@ async function run(args: readonly string[], env: Readonly<Record<string, string>
   return new Promise((resolve, reject) => {
     child.once("message", (cost) => resolve(cost as Cost));
     child.once("error", reject);
+    child.once("exit", () => reject(new Error(`podctl ended without its cost: ${args.join(" ")}`)));
   });
 }
 
@@ -50,31 +82,31 @@ const stack = await startStack({ edgePort: 0, stateDir: `${dir}/state` });
 try {
   await writeStackFile(stack, `${dir}/stack.json`);
   const env = { PODCTL_STACK: `${dir}/stack.json`, NO_COLOR: "1", CLOUDFLARE_ENV: "" };
-  const assign = (group: string) =>
-    stack.putKv(`route/${group}`, JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
-  const measure = async (group: string, names: readonly string[], perRepository: number): Promise<void> => {
-    await assign(group);
-    await fill(stack, names, perRepository);
-    const options = ["--state", `${dir}/moves`, "--yes", "--wait", "1"];
-    const planned = await run(["move", group, "--to", "pod-b", "--plan", ...options], env);
-    const moved = await run(["move", group, "--to", "pod-b", ...options], env);
-    for (const [what, cost] of [
-      ["--plan", planned],
-      ["move", moved],
-    ] as const) {
-      const megabytes = Math.round(cost.maxRssBytes / 1e6);
-      process.stdout.write(
-        `${group}: ${names.length} repositories, ${perRepository} tags each, ${what}: ${cost.seconds.toFixed(1)} s, ${megabytes} MB\n`,
+  process.stdout.write(
+    `| size | command | seconds | ms for one ${unit} | CPU ms for one ${unit} | memory |\n|---|---|---|---|---|---|\n`,
+  );
+  for (const part of [0.25, 0.5, 1]) {
+    const units = Math.round(size * part);
+    const group = `${shape}-${units}`;
+    await stack.putKv(`route/${group}`, JSON.stringify({ v: 1, pod: "pod-a", revision: 1, state: "active" }));
+    await fill(stack, group, units);
+    const options = ["--state", `${dir}/moves`, "--yes", "--wait", "0"];
+    for (const more of [["--plan"], []]) {
+      const { seconds, cpuSeconds, maxRssBytes, exitCode } = await run(
+        ["move", group, "--to", "pod-b", ...more, ...options],
+        env,
       );
+      if (exitCode !== 0) throw new Error(`podctl ended with ${exitCode}`);
+      const cells = [
+        ...[units.toLocaleString("en"), more[0] ?? "the move", seconds.toFixed(1)],
+        ...[
+          ((seconds * 1_000) / units).toFixed(1),
+          ((cpuSeconds * 1_000) / units).toFixed(2),
+          `${Math.round(maxRssBytes / 1e6)} MB`,
+        ],
+      ];
+      process.stdout.write(`| ${cells.join(" | ")} |\n`);
     }
-  };
-  for (const [name, size] of [
-    ["half", 0.5],
-    ["whole", 1],
-  ] as const) {
-    const names = Array.from({ length: Math.round(repositories * size) }, (_, index) => `${name}-wide/r${index}`);
-    await measure(`${name}-wide`, names, 2);
-    await measure(`${name}-deep`, [`${name}-deep/app`], Math.round(tags * size));
   }
 } finally {
   await stack.stop();

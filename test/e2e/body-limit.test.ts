@@ -41,10 +41,11 @@ describeWith([...needs.dockerd, "ctr", ...refused, "regctl"], "layer over the CD
     return { client, layout };
   }
 
-  it.each(refused)("%s gets Cloudflare's 413, and nothing of its image is there", async (name) => {
+  it.each(refused)("%s is refused with Cloudflare's 413, and nothing of its image is there", async (name) => {
     const { client, layout } = await prepare(name);
     const { code, stderr } = await client.push(layout, "", `acme/by-${name}:1`);
-    expect([code === 0, stderr]).toEqual([false, expect.stringContaining("413")]);
+    // A client that still sends when the answer comes may see only the end of the connection.
+    expect([code === 0, stderr]).toEqual([false, expect.stringMatching(/413|broken pipe|connection reset/)]);
     expectNothingOf(`by-${name}`);
   });
 

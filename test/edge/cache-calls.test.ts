@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { noneRejected } from "../../src/auth/verify.ts";
 import { createProofCache } from "../../src/blobs/proof-cache.ts";
 import { createProofs } from "../../src/blobs/proofs.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
@@ -70,6 +71,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
     const { parsedPods, parsedRecords } = isolate;
     const services: Services = {
       ...isolate,
+      rejected: noneRejected(),
       ...{ now, waitUntil, trace, callRegistry },
       config: {
         ...{ service: "s", realm: null, auth: "none", plainHttp: "nowhere", corsOrigins: [], sealingKeys: [] },

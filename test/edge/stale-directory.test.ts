@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import { noneRejected } from "../../src/auth/verify.ts";
 import { createProofs } from "../../src/blobs/proofs.ts";
 import { createDirectory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv } from "../../src/directory/kv.ts";
@@ -62,7 +63,7 @@ function startEdge() {
     const cache = { read: async () => null, write: async () => undefined };
     const emptyCache = { match: async () => null, put: async () => undefined };
     const services: Services = {
-      ...{ ...isolate, config, now, waitUntil, trace: lostTrace },
+      ...{ ...isolate, config, now, waitUntil, trace: lostTrace, rejected: noneRejected() },
       directory: createDirectory({
         readKv,
         plainHttp: "nowhere",

@@ -255,3 +255,32 @@ describe("gateway, bodies", () => {
     expect((peak - before) / 1024 / 1024).toBeLessThan(100);
   });
 });
+
+describe("gateway, stolen push location", () => {
+  test("no more than four requests of one upload are open at the registry, and the place of one that ends is free", async () => {
+    const registry = await rawRegistry(() => null);
+    const { gateway, target } = await gatewayTo(registry.port);
+    const clients = await Promise.all(Array.from({ length: 12 }, () => rawClient(gateway.url)));
+    for (const client of clients) client.send(headOf(target, "Content-Length: 100"));
+    const refused = () => clients.filter((client) => client.received().startsWith("HTTP/1.1 503 "));
+    await expect.poll(() => refused().length).toBe(8);
+    expect(refused()[0]?.received()).toMatch(/retry-after: 5\r\n[\s\S]*too many requests of this upload are open/i);
+    await expect.poll(() => registry.received.filter((text) => text.includes("PATCH")).length).toBe(4);
+    for (const { socket } of clients) socket.destroy();
+    await expect.poll(() => registry.sockets.every(({ destroyed }) => destroyed)).toBe(true);
+    const next = await rawClient(gateway.url);
+    next.send(headOf(target, "Content-Length: 100"));
+    await expect.poll(() => registry.received.filter((text) => text.includes("PATCH")).length).toBe(5);
+    next.socket.destroy();
+  });
+});
+
+test("gateway, orders: an order in chunks of one byte is given up before it ends", async () => {
+  const { gateway } = await gatewayTo(1);
+  const client = await rawClient(gateway.url);
+  const head = "POST /v2/acme/app/blobs/uploads/ HTTP/1.1\r\nHost: gateway\r\nTransfer-Encoding: chunked\r\n\r\n";
+  client.send(head + "1\r\nx\r\n".repeat(300));
+  await expect.poll(() => client.received(), { timeout: 5_000 }).toMatch(/^HTTP\/1\.1 404 /);
+  expect(gateway.lines.at(-1)).toMatchObject({ outcome: "refused", cause: "no order came" });
+  client.socket.destroy();
+});

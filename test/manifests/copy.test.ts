@@ -1,8 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { ByteBudget } from "../../src/lib/byte-budget.ts";
-import { copyBody, smallBytes } from "../../src/manifests/copy.ts";
+import { type CopyTerms, copyBody, createCopyBudget, smallBytes } from "../../src/manifests/copy.ts";
 
 const largeBytes = smallBytes + 1;
+const termsOf = (maxBytes: number, pod = "pod-a"): CopyTerms => ({
+  budget: new ByteBudget({ maxBytes, maxBytesOfOwner: maxBytes, lifeMs: 60_000 }),
+  pod,
+});
 
 /** A response that announces this many bytes and sends pieces of these lengths. At a null it breaks off. */
 function responseOf(announced: number, pieces: readonly (number | null)[]): Response {
@@ -23,7 +27,7 @@ function responseOf(announced: number, pieces: readonly (number | null)[]): Resp
 
 describe("copy of a large manifest", () => {
   test("it has all bytes of a body that passes whole", async () => {
-    const copied = copyBody(responseOf(largeBytes, [100_000, largeBytes - 100_000]), new ByteBudget(largeBytes));
+    const copied = copyBody(responseOf(largeBytes, [100_000, largeBytes - 100_000]), termsOf(largeBytes));
     const passed = await new Response(copied?.body).arrayBuffer();
     expect([passed.byteLength, (await copied?.bytes)?.byteLength]).toEqual([largeBytes, largeBytes]);
     expect(new Uint8Array(passed)).toEqual(await copied?.bytes);
@@ -34,13 +38,13 @@ describe("copy of a large manifest", () => {
     ["breaks off", [100_000, null]],
     ["is longer than it says", [largeBytes, 1]],
   ])("there is none if the body %s", async (_, pieces) => {
-    const copied = copyBody(responseOf(largeBytes, pieces), new ByteBudget(largeBytes));
+    const copied = copyBody(responseOf(largeBytes, pieces), termsOf(largeBytes));
     await new Response(copied?.body).arrayBuffer().catch(() => null);
     expect(await copied?.bytes).toBeNull();
   });
 
   test("copies share a budget, and each gives its part back when its body ends, breaks off or is cancelled", async () => {
-    const budget = new ByteBudget(largeBytes);
+    const budget = termsOf(largeBytes);
     const endings: readonly [readonly (number | null)[], (body: ReadableStream) => Promise<unknown>][] = [
       [[largeBytes], (body) => new Response(body).arrayBuffer()],
       [[100_000, null], (body) => new Response(body).arrayBuffer().catch(() => null)],
@@ -56,7 +60,7 @@ describe("copy of a large manifest", () => {
   });
 
   test("a byte reader, which the edge uses, gets all of it", async () => {
-    const copied = copyBody(responseOf(largeBytes, [largeBytes]), new ByteBudget(largeBytes));
+    const copied = copyBody(responseOf(largeBytes, [largeBytes]), termsOf(largeBytes));
     const reader = copied?.body.getReader({ mode: "byob" });
     let bytes = 0;
     for (;;) {
@@ -68,8 +72,46 @@ describe("copy of a large manifest", () => {
   });
 });
 
+describe("budget of all copies", () => {
+  test("the copies of one Pod leave half of it to the others", () => {
+    const budget = createCopyBudget();
+    const copyOf = (pod: string) => copyBody(responseOf(4 << 20, []), { budget, pod });
+    expect(["evil", "evil", "evil", "good", "good", "good"].map((pod) => copyOf(pod) !== null)).toEqual([
+      ...[true, true, false],
+      ...[true, true, false],
+    ]);
+  });
+
+  test("small manifests whose last bytes do not come count, too", () => {
+    const terms = termsOf(2 * 64 * 1024);
+    const hanging = () => copyBody(responseOf(64 * 1024, [1_000, ...Array.from({ length: 10 }, () => 1)]), terms);
+    expect([hanging(), hanging(), hanging()].map((copied) => copied !== null)).toEqual([true, true, false]);
+  });
+
+  test.each([1_000, largeBytes])(
+    "a copy of %d bytes that is ended gives its part back, and its body passes on",
+    async (bytes) => {
+      const terms = termsOf(bytes);
+      const copied = copyBody(responseOf(bytes, [bytes - 10, 10]), terms);
+      expect(copyBody(responseOf(bytes, [bytes]), terms)).toBeNull();
+      copied?.end();
+      expect(await copied?.bytes).toBeNull();
+      expect((await new Response(copied?.body).arrayBuffer()).byteLength).toBe(bytes);
+      expect(copyBody(responseOf(bytes, [bytes]), terms)).not.toBeNull();
+    },
+  );
+
+  test("what a request never gave back, because the platform ended it, is free again after a minute", () => {
+    const budget = new ByteBudget({ maxBytes: 10, maxBytesOfOwner: 10, lifeMs: 60_000 });
+    const give = budget.take(10, "pod-a", 0);
+    expect([budget.take(1, "pod-b", 59_999), budget.take(10, "pod-b", 60_000)]).toEqual([null, expect.any(Function)]);
+    give?.();
+    expect(budget.take(1, "pod-a", 60_000)).toBeNull();
+  });
+});
+
 test("no copy is made of an encoded body, or of one of more than 4 MiB", () => {
-  const budget = new ByteBudget(1 << 30);
+  const budget = termsOf(1 << 30);
   const encoded = new Response("{}", { headers: { "Content-Encoding": "gzip" } });
   expect([copyBody(encoded, budget), copyBody(responseOf((4 << 20) + 1, []), budget)]).toEqual([null, null]);
 });

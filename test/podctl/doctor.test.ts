@@ -217,6 +217,16 @@ describe("doctor with credentials", () => {
     expect(findings(await check({ user }))).toEqual(["pod-a: credentials-refused", "pod-b: credentials-refused"]);
   });
 
+  test("reports that the user may only read, but only with the checks that write", async () => {
+    const user = { name: "reader", password: "reader" };
+    expect(findings(await check({ user }))).toEqual([]);
+    const written = await check({ user, write: true });
+    expect(findings(written)).toEqual(["pod-a: credentials-refused", "pod-b: credentials-refused"]);
+    expect(written).toContainEqual(
+      expect.objectContaining({ check: "writes", text: 'user "reader" may not pull, push, delete "acme/hello"' }),
+    );
+  });
+
   test("shows them only to the default Pod, and to another Pod if the operator names it", async () => {
     const shared = kv.get("directory") ?? "";
     kv.set("directory", shared.replace("shared", "own"));

@@ -124,6 +124,28 @@ describe("explain:", () => {
     }
   });
 
+  test.each([
+    ["copy", "pod-a serves pulls and pushes", "pod-a", /^forwarded to Pod "pod-a"/],
+    ["freeze", "pod-a serves pulls, and pushes are refused", "pod-a", /^403 DENIED: hooli is being moved/],
+    ["switch", "pod-b serves pulls, and pushes are refused", "pod-b", /^403 DENIED: hooli is being moved/],
+    [
+      "settle",
+      "pod-b serves pulls and pushes; digests that it lacks are looked for at pod-a",
+      "pod-b",
+      /^forwarded to Pod "pod-b"/,
+    ],
+  ])("the phase %s of a move is a step of its own: %s", async (phase, meaning, serving, written) => {
+    const since = "2026-11-26T12:00:00.000Z";
+    const move = { to: "pod-b", phase, since };
+    const record = JSON.stringify({ v: 1, pod: "pod-a", revision: 2, state: "active", move });
+    await stack.current.putKv("route/hooli", record);
+    const read = await explain("GET", "/v2/hooli/app/tags/list");
+    expect(result(read, "move")).toBe(`${phase}, from pod-a to pod-b, since ${since}: ${meaning}`);
+    expect(result(read, "Pod")).toMatch(new RegExp(`^${serving} `));
+    expect(lines(read, "look-ups")).toContain(`route/hooli  → pod-a, being moved to pod-b (${phase})`);
+    expect(result(await explain("PUT", "/v2/hooli/app/manifests/1"), "answer")).toMatch(written);
+  });
+
   test("an old name shows its new one, by which the Pod gets the request and the token is read", async () => {
     const directory = {
       v: 1,

@@ -1,5 +1,6 @@
 import { afterEach, beforeEach, describe, expect, test, vi } from "vitest";
 import { openEdgeGrant } from "../../src/auth/edge-grant.ts";
+import { noneRejected } from "../../src/auth/verify.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import { err, ok, type Result } from "../../src/lib/result.ts";
@@ -65,7 +66,7 @@ async function ask(
   const scopes = parseScopes(names.map((name) => `repository:${name}:pull`));
   const isolate = createIsolate();
   const answer = await askWithGrace({ pod, scopes, withCredentials: true, decides: false }, request, {
-    ...{ config: { edgeKeys }, tokens: isolate.tokens, grants, signal, maxRepositories: 6 },
+    ...{ config: { edgeKeys }, tokens: isolate.tokens, rejected: noneRejected(), grants, signal, maxRepositories: 6 },
     ...{ now: new Date(nowMs), trace },
     callTokenService: async () => said,
     waitUntil: (promise) => void work.push(promise),

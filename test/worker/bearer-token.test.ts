@@ -92,6 +92,32 @@ describe("with a token whose key is unknown", async () => {
     }
     expect(pod.seen.length).toBeGreaterThan(0);
   });
+
+  test.each([
+    ["PUT", "manifests/1"],
+    ["POST", "blobs/uploads/"],
+    ["PATCH", "blobs/uploads/u-1"],
+    ["PUT", "blobs/uploads/u-1"],
+  ])("a Pod gets the body of a %s of %s only if it accepts the token", async (method, path) => {
+    await odd.current.restartEdge();
+    const good = "eyJhbGciOiJSUzI1NiIsImtpZCI6IngifQ.e30.Z29vZA";
+    pod.answer((response, { headers, method: asked }) => {
+      const status = headers.authorization !== `Bearer ${good}` ? 401 : asked === "GET" ? 200 : 202;
+      response.writeHead(status).end();
+    });
+    const client = createClient(odd.current.edge);
+    const statuses: number[] = [];
+    for (const jwt of [good, good.replace(/Z29vZA$/, "YmFk")]) {
+      const answer = await client.get(`/v2/globex/app/${path}`, `pods.v1.pod-b/${jwt}`, { method, body: "bytes" });
+      statuses.push(answer.status);
+    }
+    expect(statuses).toEqual([202, 401]);
+    expect(pod.seen.map(({ method: asked, path: at, body }) => `${asked} ${at} ${body}`)).toEqual([
+      "GET /v2/ ",
+      `${method} /v2/globex/app/${path} bytes`,
+      "GET /v2/ ",
+    ]);
+  });
 });
 
 test("a request without a token gets a challenge made from its URL only, without a KV read or a Pod request", async () => {

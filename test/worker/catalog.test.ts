@@ -1,7 +1,7 @@
 import { describe, expect, test } from "vitest";
 import { type Client, createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const index = JSON.stringify({ schemaVersion: 2, mediaType: "application/vnd.oci.image.index.v1+json", manifests: [] });
 const headers = { "Content-Type": "application/vnd.oci.image.index.v1+json" };
@@ -249,6 +249,32 @@ describe("catalog of a Pod that lists more than its own", async () => {
     expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
     // One bulk read has at most 100 keys. A page has up to 1,000 names, and they and their group need 1,001 keys, so eleven reads are enough.
     expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
+  });
+
+  test("a page of names of 20 components costs no more keys than other pages, and all names come", async () => {
+    const deep = (index: number) => `globex/${String(index).padStart(4, "0")}${"/a".repeat(18)}`;
+    const names = Array.from({ length: 300 }, (_, index) => deep(index));
+    pod.answer((response, { path }) => {
+      const last = /last=globex%2F(\d+)/.exec(path)?.[1];
+      response.writeHead(200).end(page(names.slice(last === undefined ? 0 : Number(last) + 1)));
+    });
+    await forgetDepth(stack.current);
+    stack.current.clearSeen();
+    const { pages, status } = await readAll("/v2/_catalog?n=1000");
+    expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
+    await stack.current.edgeSettled();
+    const keys = stack.current.edgeSeen().flatMap(({ endpoint, kvKeys }) => (endpoint === "catalog" ? kvKeys : []));
+    expect(keys).toHaveLength(pages.length);
+    for (const each of keys) expect(each).toBeLessThan(1_100);
+  });
+
+  test("a page of a quarter of a million entries is looked at only as far as its names count", async () => {
+    const names = Array.from({ length: 1000 }, (_, index) => `globex/${String(index).padStart(4, "0")}`);
+    const entries = [...names.map((name) => JSON.stringify(name)), ...Array.from({ length: 200_000 }, () => "0")];
+    pod.answer((response) => void response.writeHead(200).end(`{"repositories":[${entries.join()}]}`));
+    const client = createClient(stack.current.edge);
+    const answer = await client.get("/v2/_catalog?n=1000", await client.token([catalogScope]));
+    expect([answer.status, answer.headers.get("Link")]).toEqual([200, expect.stringContaining("_after=pod-b")]);
   });
 });
 

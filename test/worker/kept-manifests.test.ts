@@ -6,6 +6,7 @@ import { createClient, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, seenOf } from "../support/pull.ts";
+import { exchangeRaw } from "../support/raw-exchange.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({
@@ -284,6 +285,34 @@ describe("manifest that passes the edge", async () => {
   test("a manifest of more than 4 MiB passes and is not kept", async () => {
     const body = large((4 << 20) + 1);
     expect(await requestsFor(body, await digestOf(body))).toBe(3);
+  });
+
+  test("pushes that reach no Pod leave room to keep other manifests", async () => {
+    const client = createClient(odd.current.edge);
+    const token = await client.token(["repository:globex/full:pull,push"]);
+    const list = () => client.get("/v2/globex/full/tags/list", token);
+    pod.answer((response) => void response.destroy());
+    await expect
+      .poll(async () => {
+        await list();
+        await odd.current.edgeSettled();
+        return odd.current.edgeLines().at(-1);
+      })
+      .toContain("not called");
+    const lines = ["Host: edge.test", `Authorization: Bearer ${token}`, `Content-Type: ${manifestType}`];
+    const head = ["PUT /v2/globex/full/manifests/1 HTTP/1.1", ...lines, `Content-Length: ${4 << 20}`].join("\r\n");
+    for (let push = 0; push < 5; push += 1) {
+      const answer = await exchangeRaw(odd.current.edge, {
+        text: `${head}\r\n\r\nbegun`,
+        breaksOff: false,
+        isHead: false,
+      });
+      expect(answer?.status).toBe(503);
+    }
+    pod.answer((response) => void response.writeHead(200).end("{}"));
+    await expect.poll(async () => (await list()).status, { timeout: 10_000 }).toBe(200);
+    const body = large(300_000);
+    expect(await requestsFor(body, await digestOf(body))).toBe(1);
   });
 });
 

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { afterAll, describe, expect, test } from "vitest";
 import { createClient } from "../support/client.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { rawClient, rawService } from "../support/raw-sockets.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const pod = await startOddPod();
@@ -89,4 +90,40 @@ test("a Pod that takes 11 s for a list, a manifest, a token or a write answers i
   );
   expect(await granted).toContain("pod-a/");
   await stack.current.setFault("pod-a", "token", { mode: "none" });
+});
+
+describe("body in chunks of one byte", async () => {
+  const bytes = 3_000;
+  const tiny = `${"1\r\nx\r\n".repeat(bytes)}0\r\n\r\n`;
+  const chunked = "Transfer-Encoding: chunked";
+  const isWhole = (text: string) => text.endsWith("\r\n0\r\n\r\n");
+  /** The lengths of the chunks in which a body came. No byte of the body looks like a length. */
+  const lengths = (text: string) =>
+    (text.slice(text.indexOf("\r\n\r\n")).match(/^[0-9a-f]+(?=\r$)/gm) ?? []).map((length) =>
+      Number.parseInt(length, 16),
+    );
+  const service = await rawService((received) => {
+    if (received.startsWith("GET /v2/globex")) return `HTTP/1.1 200 OK\r\n${chunked}\r\n\r\n${tiny}`;
+    return isWhole(received) ? "HTTP/1.1 202 Accepted\r\nConnection: close\r\nContent-Length: 0\r\n\r\n" : null;
+  });
+  afterAll(() => service.stop());
+  const tinyStack = useStack({
+    topology: asPodB({ ...pod, url: `http://127.0.0.1:${service.port}` }),
+    seedImages: false,
+  });
+
+  test.each(["up", "down"])("it passes %s in few pieces, because each piece costs CPU time", async (way) => {
+    const { edge } = tinyStack.current;
+    const client = await rawClient(edge);
+    const [method, end] = way === "up" ? (["PATCH", tiny] as const) : (["GET", ""] as const);
+    const own = [`Authorization: Bearer ${await tokenFor(createClient(edge))}`, ...(way === "up" ? [chunked] : [])];
+    const head = [`${method} /v2/globex/app/blobs/uploads/u-1 HTTP/1.1`, "Host: edge.test", ...own];
+    client.send(`${head.join("\r\n")}\r\n\r\n${end}`);
+    const taken = () => (way === "up" ? (service.received.at(-1) ?? "") : client.received());
+    await expect.poll(() => isWhole(taken()), { timeout: 10_000 }).toBe(true);
+    client.socket.destroy();
+    const pieces = lengths(taken());
+    expect(pieces.reduce((sum, length) => sum + length, 0)).toBe(bytes);
+    expect(pieces.length).toBeLessThan(200);
+  });
 });

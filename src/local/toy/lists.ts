@@ -50,9 +50,13 @@ export function getReferrers(
   query: URLSearchParams,
 ): ToyReply {
   const wanted = query.get("artifactType");
-  const stored = [...(repositories.find(place.name)?.manifests ?? [])];
-  const manifests = stored
-    .filter(([, { subject }]) => subject === place.digest)
+  const repository = repositories.find(place.name);
+  const digests = [...(repository?.referrers.get(place.digest) ?? [])];
+  const manifests = digests
+    .flatMap((digest) => {
+      const manifest = repository?.manifests.get(digest);
+      return manifest === undefined ? [] : [[digest, manifest] as const];
+    })
     .filter(([, { artifactType }]) => wanted === null || artifactType === wanted)
     .map(([digest, { mediaType, body, artifactType, annotations }]) => {
       return { mediaType, digest, size: body.length, annotations, artifactType };

@@ -63,7 +63,7 @@ export async function putManifest(
   const missing = lenientManifests ? [] : missingReferences(parsed.value, repositories.find(name));
   if (missing.length > 0) return failures("MANIFEST_BLOB_UNKNOWN", missing);
   const repository = repositories.open(name);
-  repository.manifests.set(digest, parsed.value);
+  addRevision(repository, digest, parsed.value);
   if ("tag" in reference) {
     repository.tags.set(reference.tag, digest);
     repository.everTagged = true;
@@ -114,9 +114,19 @@ export function deleteManifest(repositories: Repositories, place: ManifestPlace)
   return removed === true ? { status: 202 } : failure("MANIFEST_UNKNOWN", unknownDetail(place));
 }
 
+function addRevision({ manifests, referrers }: Repository, digest: Digest, manifest: ParsedManifest): void {
+  manifests.set(digest, manifest);
+  const { subject } = manifest;
+  if (subject === null) return;
+  const others = referrers.get(subject) ?? new Set();
+  referrers.set(subject, others.add(digest));
+}
+
 /** Removes a manifest and all tags that point to it. */
 function deleteRevision(repository: Repository, digest: Digest): boolean {
+  const subject = repository.manifests.get(digest)?.subject ?? null;
   if (!repository.manifests.delete(digest)) return false;
+  if (subject !== null) repository.referrers.get(subject)?.delete(digest);
   for (const [tag, tagged] of repository.tags) if (tagged === digest) repository.tags.delete(tag);
   return true;
 }

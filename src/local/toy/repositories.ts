@@ -9,6 +9,8 @@ export type Repository = {
   readonly blobs: Map<Digest, Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
+  /** The manifests that name each subject. */
+  readonly referrers: Map<Digest, Set<Digest>>;
   /** Whether a tag was ever pushed. Before that, distribution answers the tag list with NAME_UNKNOWN. */
   everTagged: boolean;
 };
@@ -24,7 +26,13 @@ export class Repositories {
   open(name: RepositoryName): Repository {
     const found = this.#repositories.get(name);
     if (found !== undefined) return found;
-    const fresh: Repository = { blobs: new Map(), manifests: new Map(), tags: new Map(), everTagged: false };
+    const fresh: Repository = {
+      blobs: new Map(),
+      manifests: new Map(),
+      tags: new Map(),
+      referrers: new Map(),
+      everTagged: false,
+    };
     this.#repositories.set(name, fresh);
     return fresh;
   }

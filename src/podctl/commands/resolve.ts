@@ -3,7 +3,7 @@ import { kindOf, nameIn } from "../../directory/keys.ts";
 import type { AssignmentRecord } from "../../directory/records.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { parseRepositoryName } from "../../oci/repository-name.ts";
-import { describePod, describeSettings, lookupLines } from "../explain/describe.ts";
+import { describeMove, describePod, describeSettings, lookupLines } from "../explain/describe.ts";
 import { formatSteps } from "../explain/step.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { print, printJson } from "../output.ts";
@@ -34,7 +34,7 @@ export function resolveCommand(): Command {
           renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });
-      const settings = describeSettings(assignment);
+      const [move, settings] = [describeMove(assignment), describeSettings(assignment)];
       const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([
@@ -43,6 +43,7 @@ export function resolveCommand(): Command {
           ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}` }]),
           { step: "Pod", result: whose },
           { step: "by", result: by ?? (pod === null ? "–" : "default") },
+          ...(move === null ? [] : [{ step: "move", result: move }]),
           ...(settings === null ? [] : [{ step: "group", result: settings }]),
           ...(blocked === null ? [] : [{ step: "blocked", result: blocked }]),
         ]),

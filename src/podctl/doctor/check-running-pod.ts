@@ -69,7 +69,7 @@ async function checkWithProbe(
   const { pod, checks, way, deployment } = tested;
   const token = fetchFor === null ? ok(null) : await fetchFor(["pull"]);
   if (!token.ok) {
-    reportNoToken(tested, token.error);
+    reportNoToken(tested, "token", token.error);
     return "unknown";
   }
   if (token.value !== null) {
@@ -86,15 +86,15 @@ async function checkWithProbe(
 
 const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod if they do not belong to the default Pod";
 
-function reportNoToken({ checks, user }: PodUnderTest, { finding, text }: TokenFailure): void {
+function reportNoToken({ checks, user }: PodUnderTest, check: string, { finding, text }: TokenFailure): void {
   // If podctl has no login for the Pod, a refusal is no fault of the Pod, because a healthy Pod may refuse anonymous requests.
-  if (user === null && finding === "credentials-refused") checks.skip("token", `${text}; ${noUser}`);
-  else checks.found("token", finding, text);
+  if (user === null && finding === "credentials-refused") checks.skip(check, `${text}; ${noUser}`);
+  else checks.found(check, finding, text);
 }
 
 async function checkWritesWith(tested: PodWithProbe, fetchFor: FetchFor | null): Promise<void> {
   if (tested.way !== "direct") return tested.checks.skip("writes", "only the edge reaches this Pod");
   const token = await fetchFor?.(["pull", "push", "delete"]);
-  if (token?.ok === false) return tested.checks.skip("writes", token.error.text);
+  if (token?.ok === false) return reportNoToken(tested, "writes", token.error);
   await checkWrites(tested, token?.value.sent ?? null);
 }

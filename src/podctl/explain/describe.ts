@@ -5,6 +5,7 @@ import { partsOf } from "../../auth/grant.ts";
 import { keyId, type VerifyPorts, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
+import type { MovePhase } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
@@ -27,6 +28,21 @@ export function describeSettings(assignment: AssignmentRecord | null): string | 
   return words.length === 0 ? null : words.join("; ");
 }
 
+/** Says what a phase means for clients. `from` is the Pod that the group leaves. */
+const meaningOf: Readonly<Record<MovePhase, (from: string, to: string) => string>> = {
+  copy: (from) => `${from} serves pulls and pushes`,
+  freeze: (from) => `${from} serves pulls, and pushes are refused`,
+  switch: (_, to) => `${to} serves pulls, and pushes are refused`,
+  settle: (from, to) => `${to} serves pulls and pushes; digests that it lacks are looked for at ${from}`,
+};
+
+/** Says which phase the group's move is in, and what the phase means. Null if the group is not being moved. */
+export function describeMove(assignment: AssignmentRecord | null): string | null {
+  if (assignment?.move === undefined) return null;
+  const { pod, move } = assignment;
+  return `${move.phase}, from ${pod} to ${move.to}, since ${move.since}: ${meaningOf[move.phase](pod, move.to)}`;
+}
+
 /** Returns one line for each record that was looked up. The line says whether the record exists. Assignments of longer prefixes come first. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
@@ -44,7 +60,9 @@ function summaryOf(key: string, text: string): string {
 function routeText(text: string, pod: unknown): string {
   const record = parseRecord("", text, assignmentRecord);
   const settings = record.ok ? describeSettings(record.value) : null;
-  return `→ ${textOf(pod)}${settings === null ? "" : `, ${settings}`}`;
+  const move = record.ok ? record.value.move : undefined;
+  const moving = move === undefined ? "" : `, being moved to ${move.to} (${move.phase})`;
+  return `→ ${textOf(pod)}${moving}${settings === null ? "" : `, ${settings}`}`;
 }
 
 const depthText = (depth: unknown): string => (typeof depth === "number" ? `, depth ${depth}` : "");

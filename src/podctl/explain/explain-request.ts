@@ -4,6 +4,7 @@
  */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
+import { noneRejected } from "../../auth/verify.ts";
 import { chooseStores } from "../../blobs/choose-store.ts";
 import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
@@ -15,7 +16,7 @@ import { withoutParameters } from "../../oci/query.ts";
 import { accessList, formatScope, parseScopes, requiredAccess } from "../../oci/scope.ts";
 import { ownParameters } from "../../pods/push-location.ts";
 import { learnDepth, type TracedDirectory } from "../target/traced-directory.ts";
-import { describePod, describeSettings, lookupLines, tokenLines } from "./describe.ts";
+import { describeMove, describePod, describeSettings, lookupLines, tokenLines } from "./describe.ts";
 import { answerSteps } from "./describe-answer.ts";
 import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
@@ -90,7 +91,8 @@ async function explainRepository(
   const pod = resolution.ok ? resolution.value.pod : null;
   const renamed = resolution.ok ? resolution.value.renamed : null;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  const settings = resolution.ok ? describeSettings(resolution.value.assignment) : null;
+  const assignment = resolution.ok ? resolution.value.assignment : null;
+  const [move, settings] = [describeMove(assignment), describeSettings(assignment)];
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
@@ -106,6 +108,7 @@ async function explainRepository(
     { step: "look-ups", result: `${traced.lookups.length} keys`, lines: lookupLines(traced.lookups) },
     ...(resolution.ok ? [{ step: "Pod", result: pod === null ? "none" : describePod(pod) }] : []),
     ...(renamed === null ? [] : [{ step: "renamed", result: `to ${renamed.to}, and so the Pod gets it` }]),
+    ...(move === null ? [] : [{ step: "move", result: move }]),
     ...(settings === null ? [] : [{ step: "group", result: settings }]),
     { step: "scopes", result: scopes },
     ...(await explainToken(question, held?.value ?? null, { endpoint: own, pod, directory })),
@@ -130,7 +133,14 @@ async function explainToken(
   }
   const token = await tokenStep(held, directory, now);
   const { own: wanted } = requiredAccess(endpoint);
-  const ports = { directory, now, tokens: createIsolate().tokens, config: { edgeKeys: [] }, trace: {} };
+  const ports = {
+    directory,
+    now,
+    tokens: createIsolate().tokens,
+    rejected: noneRejected(),
+    config: { edgeKeys: [] },
+    trace: {},
+  };
   const grant = await grantFor(held, { pod, wanted }, ports);
   if (!grant.ok) return [token];
   const isUndecided = grant.value.kind === "undecided";
@@ -143,7 +153,7 @@ async function explainToken(
 const tokenStep = async (token: Token, directory: Directory, now: Date): Promise<Step> => ({
   step: "token",
   result: token.kind,
-  lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens }),
+  lines: await tokenLines(token, directory, { now, tokens: createIsolate().tokens, rejected: noneRejected() }),
 });
 
 async function explainRedirect(

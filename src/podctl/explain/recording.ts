@@ -1,5 +1,6 @@
 /** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
 import { UnsecuredJWT } from "jose";
+import { noneRejected } from "../../auth/verify.ts";
 import { createProofs } from "../../blobs/proofs.ts";
 import type { Client } from "../../directory/clients.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
@@ -68,6 +69,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
   };
   return {
     ...isolate,
+    rejected: noneRejected(),
     config: {
       service: new URL(request.url).searchParams.get("service") ?? "",
       realm: null,

@@ -3,34 +3,36 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { err, ok, type Result } from "../../lib/result.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
 import { inOneLine } from "../output.ts";
+import { type GatewayCopy, minGatewayBytes } from "./gateway-copy.ts";
 import { readBytes } from "./http-exchange.ts";
-import { pullScope } from "./lists.ts";
+import { hasBlob } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
 import { isOutage, pausesMs, placeOf, type Registry } from "./registry.ts";
+import { pullScope, pushScope } from "./scopes.ts";
 
 export type Both = { readonly source: Registry; readonly target: Registry };
 
-/** `missing`: the source does not have the blob. */
-export type BlobCopied = "there" | "mounted" | "copied" | "missing";
-
-export const pushScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push"] });
+/** `missing`: the source does not have the blob. `by gateway`: its bytes did not pass through podctl. */
+export type BlobCopied = "there" | "mounted" | "copied" | "by gateway" | "missing";
 
 const maxAnswerBytes = 64 * 1024;
 
+/** `gateway` is null if the target has none. */
+export type CopyWays = Both & { readonly gateway: GatewayCopy | null };
+
 /** `home` is a repository of the target that has the blob already, if one is known. */
 export async function copyBlob(
-  { source, target }: Both,
+  { source, target, gateway }: CopyWays,
   name: RepositoryName,
   { blob, home }: { readonly blob: NamedBlob; readonly home: RepositoryName | null },
 ): Promise<BlobCopied> {
   const { digest } = blob;
-  const path = `/v2/${name}/blobs/${digest}`;
-  const head = await target.ask({ method: "HEAD", path, scopes: [pullScope(name)] });
-  if (head.status >= 200 && head.status < 400) return "there";
+  if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
+  const isForGateway = from === null && gateway !== null && blob.bytes >= minGatewayBytes;
+  if (isForGateway && (await gateway(name, digest))) return "by gateway";
   let last = "";
   for (const pauseMs of [...pausesMs, null]) {
     const place = await startUpload(target, name, from === null ? null : { digest, from });

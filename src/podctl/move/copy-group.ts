@@ -2,7 +2,7 @@
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { Both } from "./copy-blob.ts";
+import type { CopyWays } from "./copy-blob.ts";
 import { type Copied, type CopyPorts, nothingCopied } from "./copy-manifest.ts";
 import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
@@ -32,9 +32,9 @@ export type GroupCopy = {
   readonly compare: () => Promise<readonly string[]>;
 };
 
-type Options = Both & { readonly group: Group; readonly jobs: number; readonly progress: Progress };
+type Options = CopyWays & { readonly group: Group; readonly jobs: number; readonly progress: Progress };
 
-export function createGroupCopy({ source, target, group, jobs, progress }: Options): GroupCopy {
+export function createGroupCopy({ source, target, gateway, group, jobs, progress }: Options): GroupCopy {
   const copied = nothingCopied();
   /** What the target holds, as far as this run knows. We do not read it again between rounds, because no one else writes to the group there. */
   const held = new Map<RepositoryName, Snapshot>();
@@ -42,7 +42,7 @@ export function createGroupCopy({ source, target, group, jobs, progress }: Optio
   const seen = new Map<RepositoryName, Snapshot>();
   let problems: string[] = [];
   const ports: CopyPorts = {
-    ...{ source, target, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
+    ...{ source, target, gateway, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
     complain: (problem) => problems.push(problem),
   };
   const copyOne = async (name: RepositoryName): Promise<number> => {

@@ -2,9 +2,10 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import { type Both, copyBlob, pushScope, textOf } from "./copy-blob.ts";
+import { type CopyWays, copyBlob, textOf } from "./copy-blob.ts";
 import type { Limit } from "./limit.ts";
 import { digestOf, indexType, type NamedBlob } from "./manifest-parts.ts";
+import { pushScope } from "./scopes.ts";
 import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
 
 export type Copied = {
@@ -13,12 +14,22 @@ export type Copied = {
   blobs: number;
   mounted: number;
   bytes: number;
+  /** How many of the bytes went from Pod to Pod, and not through podctl. */
+  bytesByGateway: number;
   removed: number;
 };
 
-export const nothingCopied = (): Copied => ({ manifests: 0, tags: 0, blobs: 0, mounted: 0, bytes: 0, removed: 0 });
+export const nothingCopied = (): Copied => ({
+  manifests: 0,
+  tags: 0,
+  blobs: 0,
+  mounted: 0,
+  bytes: 0,
+  bytesByGateway: 0,
+  removed: 0,
+});
 
-export type CopyPorts = Both & {
+export type CopyPorts = CopyWays & {
   readonly jobs: number;
   readonly copied: Copied;
   /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
@@ -113,9 +124,9 @@ async function putManifest(
 
 /** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */
 function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
-  const { source, target, name, homes, copied, limit, complain } = place;
+  const { source, name, homes, copied, limit, complain } = place;
   return limit(async () => {
-    const how = await copyBlob({ source, target }, name, { blob, home: homes.get(blob.digest) ?? null });
+    const how = await copyBlob(place, name, { blob, home: homes.get(blob.digest) ?? null });
     if (how === "missing") {
       if (!blob.elsewhere)
         complain(`${name}@${namedBy} names ${blob.digest}, which Pod "${source.pod.id}" does not have`);
@@ -123,10 +134,11 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<
     }
     if (homes.size < maxHomes) homes.set(blob.digest, name);
     if (how === "mounted") copied.mounted += 1;
-    if (how === "copied") {
+    if (how === "copied" || how === "by gateway") {
       copied.blobs += 1;
       copied.bytes += blob.bytes;
     }
+    if (how === "by gateway") copied.bytesByGateway += blob.bytes;
     return true;
   });
 }

@@ -25,12 +25,13 @@ export type Work = {
 
 export function workOf(source: Snapshot, target: Snapshot): Work {
   const made = madeTags(source, target);
+  const madeDigests = new Set([...made].map((tag) => target.tags.get(tag)));
   const needsTags = source.listsReferrers && !target.listsReferrers;
   return {
     manifests: [...source.manifests].filter((digest) => !target.manifests.has(digest)),
     tags: [...source.tags].filter(([tag, digest]) => target.tags.get(tag) !== digest),
     gone: [...target.tags.keys()].filter((tag) => !source.tags.has(tag) && !made.has(tag)),
-    dead: [...target.manifests].filter((digest) => !source.manifests.has(digest) && !isMade(digest, target, made)),
+    dead: [...target.manifests].filter((digest) => !source.manifests.has(digest) && !madeDigests.has(digest)),
     fallbacks: needsTags ? [...source.referrers.keys()].filter((digest) => !source.tags.has(fallbackTag(digest))) : [],
   };
 }
@@ -46,9 +47,6 @@ function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
     [...target.tags.keys()].filter((tag) => isFallbackTag(tag) && wanted.has(tag) && !source.tags.has(tag)),
   );
 }
-
-const isMade = (digest: Digest, target: Snapshot, made: ReadonlySet<Tag>): boolean =>
-  [...made].some((tag) => target.tags.get(tag) === digest);
 
 /** How many changes the work makes. If a round made few changes, the move goes on from `copy` to `freeze`. */
 export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;

@@ -1,4 +1,4 @@
-/** What a registry lists: repositories, tags and referrers. */
+/** What a registry has: repositories, tags, referrers and blobs. */
 import type { Pod } from "../../directory/directory.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -7,6 +7,7 @@ import { type Prefix, parseRepositoryName, type RepositoryName } from "../../oci
 import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
 import { type Answer, placeOf, type Registry } from "./registry.ts";
+import { pullScope } from "./scopes.ts";
 
 /** A group's repositories are those below its prefix, without those of a deeper assignment. */
 export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
@@ -17,7 +18,6 @@ export const isInGroup = (name: string, { prefix, without }: Group): boolean =>
 
 const pageEntries = 1_000;
 const catalogScope: Access = { type: "registry", name: "catalog", actions: ["*"] };
-export const pullScope = (name: string): Access => ({ type: "repository", name, actions: ["pull"] });
 
 /** Lists a group's repositories in order, by GitLab's own list where the registry has one, else by the catalog of the whole registry. */
 export async function listRepositories(registry: Registry, group: Group): Promise<readonly RepositoryName[]> {
@@ -94,6 +94,12 @@ export async function listReferrers(
     }
   }
   return referrers;
+}
+
+export async function hasBlob(registry: Registry, name: RepositoryName, digest: Digest): Promise<boolean> {
+  const path = `/v2/${name}/blobs/${digest}`;
+  const { status } = await registry.ask({ method: "HEAD", path, scopes: [pullScope(name)] });
+  return status >= 200 && status < 400;
 }
 
 /**

@@ -13,11 +13,9 @@ export type ManifestParts = {
   readonly blobs: readonly NamedBlob[];
   /** The manifests of an index. */
   readonly children: readonly Digest[];
-  /** The manifest that this one refers to (OCI image spec, `subject`). */
-  readonly subject: Digest | null;
 };
 
-const nothing: ManifestParts = { blobs: [], children: [], subject: null };
+const nothing: ManifestParts = { blobs: [], children: [] };
 const manifestType = /manifest|index/i;
 
 export const indexType = "application/vnd.oci.image.index.v1+json";
@@ -32,7 +30,7 @@ export function digestOf(bytes: Uint8Array, algorithm: "sha256" | "sha512" = "sh
 export function partsOf(bytes: Uint8Array): ManifestParts {
   const manifest = parseJsonObject(new TextDecoder().decode(bytes));
   if (manifest === null) return nothing;
-  const { config, layers, blobs, fsLayers, manifests, subject } = manifest;
+  const { config, layers, blobs, fsLayers, manifests } = manifest;
   const named = [config, ...listOf(layers), ...listOf(blobs)].flatMap(blobOf);
   const first = listOf(fsLayers).flatMap((layer) => blobOf({ digest: Object(layer)["blobSum"] }));
   const listed = listOf(manifests).map((each) => ({
@@ -44,7 +42,6 @@ export function partsOf(bytes: Uint8Array): ManifestParts {
   return {
     blobs: unique([...named, ...first, ...cached.flatMap((blob) => (isBlob(blob) ? [blob] : []))]),
     children: [...new Set(children.flatMap(({ digest }) => digest ?? []))],
-    subject: blobOf(subject)[0]?.digest ?? null,
   };
 }
 

@@ -1,8 +1,8 @@
 /** What `podctl move` does with each of its groups, all at the same time. */
-import type { PodId } from "../../directory/pod-id.ts";
+import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
-import { CliFailure } from "../failure.ts";
+import { CliFailure, orFail } from "../failure.ts";
 import { counted, note, print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { deleteManifests, missingManifests } from "./cleanup-group.ts";
@@ -93,11 +93,15 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
-  if (move === undefined) throw new CliFailure("the group is not being moved");
+  const { header } = state;
+  if (move === undefined) {
+    // An earlier run may have been killed after its last write, and left only its state file to be removed.
+    if (header?.way === "back" && header.to === pod)
+      return { from: orFail(parsePodId(header.from)), to: pod, way: "back" };
+    throw new CliFailure("the group is not being moved");
+  }
   if (move.phase === "settle") return { from: move.to, to: pod, way: "back" };
-  return state.header?.way === "back"
-    ? { from: pod, to: move.to, way: "back" }
-    : { from: pod, to: move.to, way: "there" };
+  return header?.way === "back" ? { from: pod, to: move.to, way: "back" } : { from: pod, to: move.to, way: "there" };
 }
 
 export async function endMove(

@@ -5,6 +5,7 @@ import { CliFailure } from "../failure.ts";
 import { note, printJson, startProgress } from "../output.ts";
 import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
+import { openGatewayCopy } from "./gateway-copy.ts";
 import type { Group } from "./lists.ts";
 import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
@@ -94,15 +95,18 @@ export async function withGroup(
   try {
     const live = await readAssignment(opened.kv, prefix);
     refuseOthers(prefix, live, { state, takeOver: options.takeOver === true });
-    await completeStep(opened.kv, prefix);
+    await opened.inTurn(() => completeStep(opened.kv, prefix));
     const way = options.way(live, state);
     const group = await readGroup(opened.kv, prefix);
     const both = await openBoth(opened, way, { named: namedPod(way), jobs: options.jobs });
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
-    const ports = { kv: opened.kv, prefix, state, waitMs: options.wait * 1_000, say };
+    const { kv, inTurn } = opened;
+    const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
+    const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({
       ...both,
+      gateway,
       group,
       jobs: options.jobs,
       progress: { saved, save: state.save, onRepository: showRepositories(prefix) },

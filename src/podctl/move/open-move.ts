@@ -11,6 +11,7 @@ import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { EdgeAccess, Target } from "../target/target.ts";
 import { openDirectory, type TracedDirectory } from "../target/traced-directory.ts";
+import { createLimit, type Limit } from "./limit.ts";
 import type { Group } from "./lists.ts";
 import { openRegistry, type Registry } from "./registry.ts";
 import { passwordVariable, userVariable } from "./tokens.ts";
@@ -20,11 +21,14 @@ export type MoveTarget = {
   readonly target: Target;
   readonly access: EdgeAccess;
   readonly directory: TracedDirectory["directory"];
+  /** Runs one write of the directory at a time. */
+  readonly inTurn: Limit;
 };
 
 export async function openMoveTarget(target: Target, edge: URL | undefined): Promise<MoveTarget> {
   const kv = target.openKv();
-  return { kv, target, access: await target.openEdge(edge), directory: openDirectory(target, kv).directory };
+  const { directory } = openDirectory(target, kv);
+  return { kv, target, access: await target.openEdge(edge), directory, inTurn: createLimit(1) };
 }
 
 /** Reads which deeper prefixes are assigned. Their repositories do not belong to the group, because a deeper assignment may name another Pod. */

@@ -3,8 +3,9 @@ import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";
-import { workOf } from "./differences.ts";
+import { sizeOf, workOf } from "./differences.ts";
 import { type Group, listRepositories } from "./lists.ts";
+import { deleteScope } from "./scopes.ts";
 import { getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
@@ -17,6 +18,8 @@ export type GroupPlan = {
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
   /** Tags of the target that are missing at the source, or name another manifest there. A move would remove or overwrite them. */
   readonly inTheWay: readonly string[];
+  /** Repositories in which the user may not push and delete at the target, although a move must write there. */
+  readonly forbidden: readonly RepositoryName[];
 };
 
 type Options = Both & {
@@ -43,6 +46,7 @@ export async function planGroup({
     const [held, there] = await Promise.all([source, target].map((registry) => takeSnapshot(registry, name, { jobs })));
     if (held === undefined || there === undefined) throw new Error("there are two registries");
     const work = workOf(held, there);
+    const isForbidden = sizeOf(work) > 0 && !(await target.isGranted(deleteScope(name)));
     const sizes = await pMap(isSized ? work.manifests : [], (digest) => newBytes(name, digest, { source, blobs }), {
       concurrency: jobs,
     });
@@ -52,6 +56,7 @@ export async function planGroup({
       tags: held.tags.size,
       manifests: held.manifests.size,
       toCopy: { tags: work.tags.length, manifests: work.manifests.length, bytes: sumOf(sizes) },
+      forbidden: isForbidden ? [name] : [],
       inTheWay: [
         ...work.gone.map((tag) => `${name}:${tag} is only at ${target.pod.id}`),
         ...work.tags
@@ -72,6 +77,7 @@ export async function planGroup({
       bytes: sum(({ toCopy }) => toCopy.bytes),
     },
     inTheWay: plans.flatMap(({ inTheWay }) => inTheWay),
+    forbidden: plans.flatMap(({ forbidden }) => forbidden),
   };
 }
 

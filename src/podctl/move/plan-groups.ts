@@ -22,17 +22,19 @@ export async function planMove(
       const { pod: from } = await readAssignment(opened.kv, prefix);
       const group = await readGroup(opened.kv, prefix);
       const checks = await checkBoth(opened, { from, to: options.to });
-      const isReady = checks.every(({ status }) => status !== "finding");
-      const planning = { from, to: options.to, group, jobs: options.jobs };
-      const plan = isReady ? await planUnmoved(opened, planning) : null;
-      return { prefix, from, to: options.to, plan, checks };
+      const { to, jobs } = options;
+      const plan = checks.some(isFinding) ? null : await planUnmoved(opened, { from, to, group, jobs });
+      const rights = rightsChecks(plan, to);
+      return { prefix, from, to, plan: rights.length === 0 ? plan : null, checks: [...checks, ...rights] };
     }),
   );
   const isRefused = plans.some(
     ({ plan }) => plan === null || (isCopied(plan) && plan.inTheWay.length > 0 && !options.overwrite),
   );
   if (options.json) printJson(plans.map((each) => ({ ...each, checks: each.checks.filter(isFinding) })));
-  else for (const each of plans) print([...planLines(each), ...findingLines(each.checks)].join("\n"));
+  else
+    for (const each of plans)
+      print([...planLines(each), ...findingLines(each.checks), ...skippedLines(each.checks)].join("\n"));
   if (isRefused) process.exitCode = 1;
 }
 
@@ -49,6 +51,21 @@ type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: P
 
 const isCopied = (plan: MovePlan): plan is GroupPlan => plan !== "one registry";
 
+/** What doctor could not check, such as deletes at a Pod without a probe, is told, because the operator must know it in another way. */
+const skippedLines = (checks: readonly Check[]): readonly string[] =>
+  checks.flatMap(({ pod, check, status, text }) =>
+    status === "skipped" ? [`  not checked: ${pod}, ${check}: ${text}`] : [],
+  );
+
+/** Doctor's checks are of the probe repository, and a user's rights may end there. So the plan checks the rights in each repository of the group. */
+function rightsChecks(plan: MovePlan | null, to: PodId): readonly Check[] {
+  const [first, ...others] = plan === null || !isCopied(plan) ? [] : plan.forbidden;
+  if (first === undefined) return [];
+  const more = others.length === 0 ? "" : ` and ${count(others.length)} more`;
+  const text = `the user may not push and delete in "${first}"${more}`;
+  return [{ pod: to, check: "rights", status: "finding", finding: "credentials-refused", text }];
+}
+
 function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
   if (plan === null) return [`${prefix} cannot be moved from ${from} to ${to} until these findings are gone:`];
   if (!isCopied(plan)) {
@@ -61,6 +78,9 @@ function planLines({ prefix, from, to, plan }: NamedPlan): readonly string[] {
     `${prefix} moves from ${from} to ${to}.`,
     `  ${from} has ${counted(repositories, "tagged repository")}, ${counted(tags, "tag")}, ${counted(manifests, "manifest")}`,
     `  to copy: ${counted(toCopy.tags, "tag")}, ${counted(toCopy.manifests, "manifest")}, at most ${count(toCopy.bytes)} bytes`,
+    ...(toCopy.bytes === 0
+      ? []
+      : [`  no registry says how much room it has; docs/moves.md says how to check that of ${to}`]),
     ...inTheWayLines(inTheWay, to),
   ];
 }
@@ -109,12 +129,15 @@ export async function refuseUnready(
   { way, group, both, ports }: OpenedGroup,
   options: MoveOptions,
 ): Promise<void> {
-  const checks = await checkBoth(opened, way);
-  const findings = findingLines(checks);
-  if (findings.length > 0)
-    throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
+  const refuse = (findings: readonly string[]): void => {
+    if (findings.length > 0)
+      throw new CliFailure([`${ports.prefix} cannot be moved to ${way.to}:`, ...findings].join("\n"));
+  };
+  refuse(findingLines(await checkBoth(opened, way)));
   if (haveOneRegistry(both)) return;
-  const { inTheWay } = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
+  const plan = await planOne({ ...both, group, jobs: options.jobs, sizes: false });
+  refuse(findingLines(rightsChecks(plan, way.to)));
+  const { inTheWay } = plan;
   if (inTheWay.length > 0 && !options.overwrite)
     throw new CliFailure([`${ports.prefix} cannot be moved:`, ...inTheWayLines(inTheWay, way.to)].join("\n"));
 }

@@ -2,10 +2,11 @@
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
+import { claimedAccess } from "../../auth/verify.ts";
 import { redirectTarget } from "../../blobs/head-proof.ts";
 import type { Pod } from "../../directory/directory.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
-import type { Access } from "../../oci/scope.ts";
+import { type Access, covers } from "../../oci/scope.ts";
 import type { User } from "../doctor/pod-under-test.ts";
 import { CliFailure } from "../failure.ts";
 import { type Connections, exchange, openConnections, type Received, readBytes } from "./http-exchange.ts";
@@ -28,6 +29,8 @@ export type Registry = {
   readonly pod: Pod;
   /** Asks again for about a minute while the registry cannot be reached or answers with an outage, and then throws a CliFailure. */
   readonly ask: (question: Question) => Promise<Answer>;
+  /** Whether the Pod's token service grants this to the user. Where no token is needed, all is granted. */
+  readonly isGranted: (wanted: Access) => Promise<boolean>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
   readonly close: () => void;
@@ -87,6 +90,8 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
           `the registry of Pod "${pod.id}" fails: ${last}; run the command again, it goes on where it was`,
         );
       }),
+    isGranted: (wanted) =>
+      isAllowed(async () => auth === "none" || covers(claimedAccess(await tokens.get([wanted])) ?? [], wanted)),
     open: (question) => isAllowed(async () => follow(await send(question, false), { pod, connections })),
     close: connections.close,
   };

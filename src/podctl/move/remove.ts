@@ -3,13 +3,11 @@ import { randomUUID } from "node:crypto";
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { Access } from "../../oci/scope.ts";
 import { CliFailure } from "../failure.ts";
-import { pushScope, textOf } from "./copy-blob.ts";
+import { textOf } from "./copy-blob.ts";
 import { digestOf, indexType } from "./manifest-parts.ts";
 import type { Answer, Registry } from "./registry.ts";
-
-const deleteScope = (name: string): Access => ({ type: "repository", name, actions: ["pull", "push", "delete"] });
+import { deleteScope, pushScope } from "./scopes.ts";
 
 /** Removes a manifest and, at most registries, its tags. If the manifest is gone already, this is no error. */
 export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {

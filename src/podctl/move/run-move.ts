@@ -6,6 +6,7 @@ import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { GroupCopy } from "./copy-group.ts";
+import type { Limit } from "./limit.ts";
 import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
 import type { StateFile } from "./state-file.ts";
 import { writeStep } from "./write-step.ts";
@@ -17,6 +18,8 @@ export type MovePorts = {
   /** How long we wait after the write of a phase, so that every edge knows the phase. */
   readonly waitMs: number;
   readonly say: (text: string) => void;
+  /** Lets the groups of one command write to the directory one after the other, because KV cannot refuse a write that meets another one. */
+  readonly inTurn: Limit;
 };
 
 /**
@@ -40,11 +43,13 @@ const compareTries = 3;
  * the time in the file, and so knows that the step in KV is its own.
  */
 export async function enter(ports: MovePorts, { from, to, way }: Way, step: Step): Promise<void> {
-  const { kv, prefix, state } = ports;
-  const live = await readAssignment(kv, prefix);
-  const since = new Date().toISOString();
-  await state.write({ v: 1, from, to, way, since });
-  await writeStep(kv, prefix, { from: live, step, since });
+  const { kv, prefix, state, inTurn } = ports;
+  await inTurn(async () => {
+    const live = await readAssignment(kv, prefix);
+    const since = new Date().toISOString();
+    await state.write({ v: 1, from, to, way, since });
+    await writeStep(kv, prefix, { from: live, step, since });
+  });
 }
 
 export async function waitUntilSeen({ kv, prefix, waitMs, say }: MovePorts): Promise<void> {

@@ -5,9 +5,10 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { mediaTypeOf } from "../../oci/manifest-types.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import { listReferrers, listTags, pullScope, type Referrer, refused } from "./lists.ts";
+import { listReferrers, listTags, type Referrer, refused } from "./lists.ts";
 import { digestOf, indexType, type ManifestParts, partsOf } from "./manifest-parts.ts";
 import type { Registry } from "./registry.ts";
+import { pullScope } from "./scopes.ts";
 
 export type Snapshot = {
   readonly tags: ReadonlyMap<Tag, Digest>;

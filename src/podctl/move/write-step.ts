@@ -4,7 +4,7 @@ import { directoryKey, kindOf, routeKey } from "../../directory/keys.ts";
 import { assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
-import type { HistoryIndex } from "../../topology/history.ts";
+import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
@@ -19,6 +19,8 @@ const tries = 150;
 const mostPauseMs = 600;
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
+/** A write with more keys is an apply, because moves join only a few steps. */
+const maxJoined = 100;
 
 type Writing = { readonly from: LiveAssignment; readonly step: Step; readonly since: string };
 
@@ -44,15 +46,15 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
   const before = read.get(key) ?? null;
   const change = changeOf(key, before, after);
   const unfinished = await readUnfinished(kv, directory.record);
-  const isStep = unfinished !== null && (await mayComplete(kv, unfinished, key));
-  if (change === null && !isStep) return null;
+  const found = unfinished === null ? "none" : await judgeUnfinished(kv, unfinished, key);
+  if (change === null && (found === "none" || found === "another's")) return null;
   const live = before === null ? null : orFail(parseRecord(key, before, assignmentRecord));
   if (change !== null && (live?.pod !== from.record?.pod || live?.move?.since !== from.record?.move?.since)) {
     throw new CliFailure(
       `another operator has changed the assignment of "${prefix}"; \`podctl move ${prefix} --status\` shows it`,
     );
   }
-  if (unfinished !== null && !isStep) return describeUnfinished(unfinished);
+  if (unfinished !== null && found !== "may be completed") return describeUnfinished(unfinished);
   const changes = [change, raisedDepth(key, prefix, directory)].flatMap((each) => each ?? []);
   try {
     await writeDirectory(kv, { directory, changes }, () => {});
@@ -64,18 +66,32 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 }
 
 /**
- * Whether we may complete an interrupted write. We may if it is a step of this group's move. We may also if it is a step of another group's move and
- * so old that its podctl must have been killed. A write ends with a new revision of the directory record. Our next write has the same revision, and
- * so completes the interrupted one.
+ * What we may do about an interrupted write. `ours`: it has a step of this group together with steps of other moves, so it must be completed, but
+ * perhaps another podctl is about to complete it.
  */
-async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<boolean> {
+type Unfinished = "may be completed" | "ours" | "another's";
+
+/**
+ * Judges an interrupted write. Podctls that write at the same moment may leave one in which the steps of several moves are joined. We may complete the
+ * write if it has only the step of this group's move, or if it has only steps of moves and is so old that its podctl was killed. Our next write
+ * completes it, because our write gives the directory record the revision that the interrupted write would have given it.
+ */
+async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
-  const [other, ...more] = [...former.keys()].filter((each) => each !== directoryKey);
-  if (other === undefined || more.length > 0) return false;
-  if (other === key) return true;
-  const isStep =
-    movingIn(other, former.get(other) ?? null) ?? movingIn(other, (await kv.read([other])).get(other) ?? null);
-  return isStep !== null && Date.parse(unfinished.at) + abandonedAfterMs < Date.now();
+  const keys = [...former.keys()].filter((each) => each !== directoryKey);
+  if (keys.length === 1 && keys[0] === key) return "may be completed";
+  const isOld = Date.parse(unfinished.at) + abandonedAfterMs < Date.now();
+  if (isOld && keys.length > 0 && (await areSteps(kv, former, keys))) return "may be completed";
+  return keys.includes(key) ? "ours" : "another's";
+}
+
+/** Whether these are assignments of groups that are being moved, now or before the write. */
+async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
+  if (keys.length > maxJoined) return false;
+  const live = await kv.read(keys);
+  return keys.every(
+    (each) => (movingIn(each, former.get(each) ?? null) ?? movingIn(each, live.get(each) ?? null)) !== null,
+  );
 }
 
 /**
@@ -85,7 +101,7 @@ async function mayComplete(kv: KvStore, unfinished: HistoryIndex, key: string): 
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);
   const unfinished = await readUnfinished(kv, directory.record);
-  if (unfinished === null || !(await mayComplete(kv, unfinished, routeKey(prefix)))) return;
+  if (unfinished === null || (await judgeUnfinished(kv, unfinished, routeKey(prefix))) !== "may be completed") return;
   try {
     await writeDirectory(kv, { directory, changes: [] }, () => {});
   } catch (error) {

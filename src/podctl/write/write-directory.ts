@@ -41,8 +41,10 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
     ({ key, after }): Write => ({ key, text: after === null ? null : () => recordText(key, after, stamp) }),
   );
   await writeRecords(kv, writes, { steps, onProgress });
-  await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
+  // Nothing comes between this check and the last write. Otherwise another writer could complete its own write in between, and this one would put the
+  // revision back.
+  await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
   await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
   return revision;
 }

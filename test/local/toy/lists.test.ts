@@ -47,6 +47,8 @@ test("toy registry: all referrers or those of one artifact type are listed, even
   const wantSbom = { ...entry(sbom, "example/sbom"), annotations: { by: "test" } };
   expect(await ask("")).toEqual({ filters: null, manifests: [wantSbom, entry(plain, config.mediaType)] });
   expect(await ask("?artifactType=example/sbom")).toEqual({ filters: "artifactType", manifests: [wantSbom] });
+  await pod.ask("DELETE", `/v2/${name}/manifests/${sha256(sbom)}`, scope);
+  expect(await ask("")).toEqual({ filters: null, manifests: [entry(plain, config.mediaType)] });
   const none = await pod.ask("GET", `/v2/acme/none/referrers/${subject.digest}`, "repository:acme/none:pull");
   expect(await none.json()).toEqual({ schemaVersion: 2, mediaType: index, manifests: [] });
 });

@@ -1,0 +1,42 @@
+/** In which pieces a body moves. Large pieces cost memory, and small ones cost CPU time. */
+
+/**
+ * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
+ * small one. The size shrinks when a piece is slow. The watch sees that bytes move only when a whole piece has moved, so it could take a slow large
+ * piece for a stalled body. So a body that drips holds little memory, too.
+ */
+export const leastPieceBytes = 16 * 1024;
+export const mostPieceBytes = 256 * 1024;
+const fastMs = 100;
+const slowMs = 1_000;
+
+/**
+ * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So a body may have this many pieces,
+ * one more for each `minBytesPerPiece`, and 60 more in each second. Beyond that, a read waits for `minBytesPerPiece`.
+ */
+const sparePieces = 64;
+const minBytesPerPiece = 512;
+const msPerPiece = 16;
+
+/** Returns a function that counts a body's pieces, and says for how many bytes the next read must wait. */
+export function startPace(): (bytesOfPiece: number) => number {
+  const startedAtMs = Date.now();
+  let [pieces, bytes] = [0, 0];
+  return (bytesOfPiece) => {
+    pieces += 1;
+    bytes += bytesOfPiece;
+    const most = sparePieces + bytes / minBytesPerPiece + (Date.now() - startedAtMs) / msPerPiece;
+    return pieces > most ? minBytesPerPiece : 1;
+  };
+}
+
+/** How long a piece took to come, and to go. */
+type Took = { readonly sourceMs: number; readonly sinkMs: number };
+
+/** Returns the buffer for the next piece, after this one. */
+export function nextBuffer({ buffer, byteLength }: Uint8Array<ArrayBuffer>, { sourceMs, sinkMs }: Took): ArrayBuffer {
+  const isFull = byteLength === buffer.byteLength;
+  const grown = isFull && sinkMs < fastMs ? Math.min(buffer.byteLength * 4, mostPieceBytes) : buffer.byteLength;
+  const bytes = Math.max(sourceMs, sinkMs) > slowMs ? leastPieceBytes : grown;
+  return bytes === buffer.byteLength ? buffer : new ArrayBuffer(bytes);
+}

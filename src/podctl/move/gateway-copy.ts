@@ -1,0 +1,66 @@
+/** Copies blobs from Pod to Pod by the target's gateway, so that their bytes do not pass through podctl. */
+import { parseJsonObject } from "../../lib/json.ts";
+import type { Digest } from "../../oci/digest.ts";
+import type { RepositoryName } from "../../oci/repository-name.ts";
+import { formatScope } from "../../oci/scope.ts";
+import { mountLimits } from "../../pods/mount-order.ts";
+import type { User } from "../doctor/pod-under-test.ts";
+import { bearer, call } from "../http-call.ts";
+import { hasBlob } from "./lists.ts";
+import type { Registry } from "./registry.ts";
+import { deleteScope } from "./scopes.ts";
+
+/** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. If not, podctl must copy the blob itself. */
+export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
+
+/** An order costs several requests, so podctl itself sends a smaller blob. */
+export const minGatewayBytes = 256 * 1024;
+/** After a failure, podctl sends the blobs itself for this long. An edge that does not know the move yet may know it then. */
+const pauseMs = 30_000;
+/** The edge answers an order within the time for the copy, the time to clean up after it, and some seconds for the way. */
+const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
+
+export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
+
+/** Null if the target has no gateway. The edge gives the orders, because only the edge has the gateway's key and signs URLs of the source's store. */
+export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {
+  if (!target.pod.gateway) return null;
+  let pausedUntilMs = 0;
+  return async (name, digest) => {
+    if (Date.now() < pausedUntilMs) return false;
+    // An edge that does not know the move passes the mount on to the source, which says yes. So we look whether the target has the blob.
+    const isCopied = (await mountFromItself(edge, name, digest)) && (await hasBlob(target, name, digest));
+    if (!isCopied) pausedUntilMs = Date.now() + pauseMs;
+    return isCopied;
+  };
+}
+
+/** While a group is being moved, a mount of a repository's own blob brings the blob to the other Pod (src/edge/mount-across.ts). */
+async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Digest): Promise<boolean> {
+  const token = edge.auth === "none" ? null : await fetchToken(edge, name);
+  if (token === null && edge.auth !== "none") return false;
+  const url = `${edge.origin}/v2/${name}/blobs/uploads/?mount=${digest}&from=${name}`;
+  const answer = await call(url, { method: "POST", headers: bearer(token), deadlineMs: orderMs });
+  if (!answer.ok) return false;
+  const location = answer.value.headers.get("Location");
+  // The edge could not order the copy. Its Pod has begun an upload instead, which we must not leave behind. Only the edge gets the token.
+  if (answer.value.status === 202 && location !== null) {
+    const upload = new URL(location, edge.origin);
+    const isOfEdge = upload.origin === new URL(edge.origin).origin;
+    await call(upload, { method: "DELETE", headers: isOfEdge ? bearer(token) : {} });
+  }
+  return answer.value.status === 201;
+}
+
+/**
+ * Returns a token of both Pods. A registry lets the gateway remove what it began only with the right to delete. Null if the edge gives no token, for
+ * example because the Pods have different users.
+ */
+async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Promise<string | null> {
+  const url = new URL("/jwt/auth", origin);
+  url.searchParams.set("scope", formatScope(deleteScope(name)));
+  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
+  const answer = await call(url, basic === null ? {} : { headers: { Authorization: `Basic ${basic}` } });
+  const { token } = (answer.ok && answer.value.status === 200 ? parseJsonObject(answer.value.text) : null) ?? {};
+  return typeof token === "string" ? token : null;
+}

@@ -1,0 +1,88 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
+import { writeStackFile } from "../../src/local/stack-files.ts";
+import { pushBlob } from "../support/client.ts";
+import { contentOf, push } from "../support/group-content.ts";
+import { manifestText } from "../support/image.ts";
+import { podctl } from "../support/podctl.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+// Each test is a whole move, by a process of its own.
+vi.setConfig({ testTimeout: 120_000 });
+const stack = useStack({ gateways: true });
+const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const env = { NO_COLOR: "1", PODCTL_STACK: "" };
+beforeAll(async () => {
+  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
+  await writeStackFile(stack.current, env.PODCTL_STACK);
+});
+afterEach(() => stack.current.setFault("pod-b", "gateway", { mode: "none" }));
+
+const large = 600_000;
+const assign = (group: string, members: object) =>
+  stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+
+/** A group of pod-a whose image has a small config and a large layer. */
+async function startGroup(group: string): Promise<string> {
+  await assign(group, { pod: "pod-a" });
+  const name = `${group}/app`;
+  const blobs = [
+    await pushBlob(stack.current, name, `config of ${group}`),
+    await pushBlob(stack.current, name, `layer of ${group} `.repeat(large).slice(0, large)),
+  ];
+  const { layers, ...image } = JSON.parse(manifestText(blobs)) as { layers: object[] };
+  const sized = layers.map((layer) => ({ ...layer, size: large }));
+  await push(stack.current, name, "1", JSON.stringify({ ...image, layers: sized }));
+  return group;
+}
+
+/** Writes that the group is being copied, so that podctl goes on with the move without the checks that come before one. */
+async function enterCopy(group: string): Promise<void> {
+  await assign(group, { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: new Date().toISOString() } });
+  await stack.current.restartEdge();
+}
+
+async function move(group: string, variables: Readonly<Record<string, string>> = {}) {
+  stack.current.clearSeen();
+  const options = ["--to", "pod-b", "--take-over", "--yes", "--json", "--wait", "0.2", "--state", folder];
+  const { code, stdout, stderr } = await podctl(["move", group, ...options], { env: { ...env, ...variables } });
+  expect([code, stderr]).toEqual([0, expect.stringContaining("hold the same tags")]);
+  const name = `${group}/app`;
+  const [a, b] = [await contentOf(stack.current, "pod-a", [name]), await contentOf(stack.current, "pod-b", [name])];
+  expect(b).toEqual(a);
+  const [{ copied }] = JSON.parse(stdout) as [{ copied: { blobs: number; bytesByGateway: number } }];
+  return copied;
+}
+
+const ordersOf = (group: string) =>
+  stack.current
+    .seen("pod-b", "gateway")
+    .filter(({ path }) => path === `/v2/${group}/app/blobs/uploads/`)
+    .map(({ status }) => status);
+
+describe("a large blob of a group that moves", () => {
+  test("goes from Pod to Pod by the target's gateway, and a small blob goes through podctl", async () => {
+    const group = await startGroup("by-gateway");
+    expect(await move(group)).toMatchObject({ blobs: 2, bytesByGateway: large });
+    expect(ordersOf(group)).toEqual([201]);
+  });
+
+  test("goes through podctl if the edge gives the user no token, because each Pod has users of its own", async () => {
+    const group = await startGroup("unknown");
+    const users = { PODCTL_USER: "none", PODCTL_USER_POD_A: "demo", PODCTL_USER_POD_B: "demo" };
+    const passwords = { PODCTL_PASSWORD: "none", PODCTL_PASSWORD_POD_A: "demo", PODCTL_PASSWORD_POD_B: "demo" };
+    expect(await move(group, { ...users, ...passwords })).toMatchObject({ blobs: 2, bytesByGateway: 0 });
+    expect(ordersOf(group)).toEqual([]);
+  });
+
+  test("goes through podctl if the gateway fails", async () => {
+    const group = await startGroup("failing");
+    await enterCopy(group);
+    await stack.current.setFault("pod-b", "gateway", { mode: "status", status: 500 });
+    expect(await move(group)).toMatchObject({ blobs: 2, bytesByGateway: 0 });
+    expect(ordersOf(group)).toEqual([500]);
+  });
+});

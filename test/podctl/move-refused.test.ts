@@ -1,0 +1,119 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { writeStackFile } from "../../src/local/stack-files.ts";
+import { advice, type Finding } from "../../src/podctl/doctor/findings.ts";
+import { useDoctor } from "../support/doctor.ts";
+import { podctl } from "../support/podctl.ts";
+import type { Sickness } from "../support/sick-pods.ts";
+import { basic, serveForTest } from "../support/toy-pod.ts";
+import { readStackKv } from "../support/toy-stack.ts";
+
+const { stack, addOwning, healthy, mountProbe, onlyRegistry } = useDoctor(await generateSealingKeys());
+const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+const env = { NO_COLOR: "1", PODCTL_STACK: "" };
+beforeAll(async () => {
+  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
+  await writeStackFile(stack.current, env.PODCTL_STACK);
+});
+
+/** A Pod whose token service gives `demo` only the rights of a reader in the repositories of acme. */
+async function readOnlyInAcme(): Promise<Sickness> {
+  const { token } = healthy("pod-b");
+  const answerWith = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
+    const url = new URL(request.url ?? "", token);
+    const isAcme = url.searchParams.getAll("scope").some((scope) => scope.startsWith("repository:acme/"));
+    const authorization = isAcme ? basic("reader", "reader") : String(request.headers.authorization);
+    const answer = await fetch(url, { headers: { authorization } });
+    response.writeHead(answer.status, { "Content-Type": "application/json" }).end(await answer.text());
+  };
+  const port = await serveForTest((request, response) => void answerWith(request, response));
+  return { token: `http://127.0.0.1:${port}/jwt/auth` };
+}
+
+const refusesDeletes = () => onlyRegistry(({ method }) => (method === "DELETE" ? { inPlace: 405 } : null));
+/** A registry that takes manifests whose blobs it does not have. */
+const lenient = async (): Promise<Sickness> => ({
+  ...(await onlyRegistry(({ method, url }) => {
+    const taken = /\/manifests\//.test(url ?? "") && { PUT: 201, DELETE: 202 }[method ?? ""];
+    return taken ? { inPlace: taken } : null;
+  })),
+  proof: "manifest",
+});
+
+const readers = { PODCTL_USER_READS: "reader", PODCTL_PASSWORD_READS: "reader" };
+type Row = readonly [string, string, string, Finding, () => Promise<Sickness>, Readonly<Record<string, string>>];
+const rows: readonly Row[] = [
+  [
+    "that refuses deletes",
+    "no-deletes",
+    "deletes: DELETE of a blob is answered 405",
+    "deletes-off",
+    refusesDeletes,
+    {},
+  ],
+  [
+    "whose `proof` its registry does not keep",
+    "lenient",
+    "manifests: a manifest whose blobs are not in the repository is accepted",
+    "manifests-lenient",
+    lenient,
+    {},
+  ],
+  [
+    "whose probe repository the user may only read",
+    "reads",
+    'writes: user "reader" may not pull, push, delete "reads/probe"',
+    "credentials-refused",
+    async () => ({}),
+    readers,
+  ],
+  [
+    "where the user may only read the group's repositories",
+    "acme-reads",
+    'rights: the user may not push and delete in "acme/hello" and 1 more',
+    "credentials-refused",
+    readOnlyInAcme,
+    {},
+  ],
+];
+
+describe("a move is refused with the finding of doctor", () => {
+  test.each(rows)("to a Pod %s", async (_, id, text, finding, make, variables) => {
+    await mountProbe(id);
+    await addOwning(id, await make());
+    const before = await readStackKv(stack.current, ["route/acme", "directory"]);
+    const move = (...args: readonly string[]) =>
+      podctl(["move", "acme", "--to", id, "--state", folder, ...args], { env: { ...env, ...variables } });
+    const planned = await move("--plan");
+    const line = `\n  ${id}, ${text}`;
+    expect([planned.code, planned.stdout]).toEqual([1, expect.stringContaining(line)]);
+    expect(planned.stdout).toMatch(/^acme cannot be moved from pod-a to \S+ until these findings are gone:\n/);
+    expect(planned.stdout).toContain(`; ${advice[finding]}\n`);
+    const begun = await move("--yes", "--wait", "0.1");
+    expect([begun.code, begun.stderr]).toEqual([1, expect.stringContaining(line)]);
+    expect(await readStackKv(stack.current, ["route/acme", "directory"])).toEqual(before);
+  });
+});
+
+test("a plan says what doctor could not check, and that no registry says how much room it has", async () => {
+  await mountProbe("unprobed");
+  await addOwning("unprobed", {});
+  const key = "pod/unprobed";
+  const { probe: _, ...record } = JSON.parse((await readStackKv(stack.current, [key])).get(key) ?? "{}") as {
+    probe: object;
+  };
+  await stack.current.putKv(key, JSON.stringify(record));
+  const planned = await podctl(["move", "acme", "--to", "unprobed", "--plan", "--state", folder], { env });
+  expect([planned.code, planned.stdout]).toEqual([
+    0,
+    expect.stringContaining(
+      "\n  no registry says how much room it has; docs/moves.md says how to check that of unprobed\n",
+    ),
+  ]);
+  expect(planned.stdout).toContain("\n  not checked: unprobed, token: the record has no probe");
+});

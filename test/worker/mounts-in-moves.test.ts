@@ -1,0 +1,73 @@
+import { describe, expect, test } from "vitest";
+import { createClient, pushBlob } from "../support/client.ts";
+import { useStack } from "../support/toy-stack.ts";
+
+const stack = useStack({ gateways: true });
+const oras = "oras/1.3.4";
+
+async function lastLine() {
+  await stack.current.edgeSettled();
+  return stack.current.edgeSeen().at(-1);
+}
+
+describe("mount of a repository's own blob", () => {
+  const repository = "moving/app";
+  const assign = async (members: object) => {
+    const record = { v: 1, revision: 1, state: "active", ...members };
+    await stack.current.putKv("route/moving", JSON.stringify(record));
+    await stack.current.restartEdge();
+  };
+
+  /** Pushes a blob to pod-b, which then serves the group in a phase of a move from or to pod-a, and mounts the blob from its own repository. */
+  async function mountOwn(phase: string | null): Promise<number> {
+    const client = createClient(stack.current.edge);
+    await assign({ pod: "pod-b" });
+    const digest = await pushBlob(stack.current, repository, `a layer of a group that is moved: ${phase}`);
+    const isSwitched = phase === "switch" || phase === "settle";
+    const [pod, to] = isSwitched ? ["pod-a", "pod-b"] : ["pod-b", "pod-a"];
+    if (phase !== null) await assign({ pod, move: { to, phase, since: new Date().toISOString() } });
+    const token = await client.token([`repository:${repository}:pull,push,delete`]);
+    stack.current.clearSeen();
+    const path = `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${repository}`;
+    return (await client.get(path, token, { method: "POST", headers: { "User-Agent": oras } })).status;
+  }
+
+  test.each(["copy", "settle"])(
+    "in the phase %s of a move, it brings the blob to the other Pod by that Pod's gateway",
+    async (phase) => {
+      expect(await mountOwn(phase)).toBe(201);
+      expect(await lastLine()).toMatchObject({ outcome: "mounted", pod: "pod-a" });
+      expect(stack.current.seen("pod-a", "gateway")).toMatchObject([
+        { method: "POST", path: `/v2/${repository}/blobs/uploads/`, status: 201 },
+      ]);
+      expect(stack.current.seen("pod-b", "storage")).toMatchObject([{ method: "GET", authorization: "none" }]);
+      expect(stack.current.seen("pod-a", "registry").map(({ method, status }) => [method, status])).toEqual([
+        ["HEAD", 404],
+        ["POST", 202],
+        ["PATCH", 202],
+        ["PUT", 201],
+      ]);
+      expect(stack.current.seen("pod-b", "registry").filter(({ method }) => method !== "HEAD")).toEqual([]);
+    },
+  );
+
+  test.each(["freeze", "switch"])("in the phase %s of a move, it is refused like every push", async (phase) => {
+    expect(await mountOwn(phase)).toBe(403);
+    expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
+  });
+
+  test("outside of a move, its Pod's registry answers", async () => {
+    expect(await mountOwn(null)).toBe(201);
+    expect(await lastLine()).toMatchObject({ outcome: "forwarded", pod: "pod-b" });
+    expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
+  });
+
+  test("if the other Pod gave the token no right to push, its Pod's registry answers", async () => {
+    await stack.current.setFault("pod-a", "token", { mode: "status", status: 403 });
+    const status = await mountOwn("copy");
+    await stack.current.setFault("pod-a", "token", { mode: "none" });
+    expect(status).toBe(201);
+    expect(await lastLine()).toMatchObject({ outcome: "forwarded", pod: "pod-b" });
+    expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
+  });
+});
