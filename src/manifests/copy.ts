@@ -2,6 +2,7 @@ import { ByteBudget } from "../lib/byte-budget.ts";
 import { hex } from "../lib/bytes.ts";
 import { boundedBytes } from "../lib/read-bounded.ts";
 import { announcedBytes } from "../net/headers.ts";
+import { leastPieceBytes, readPieces, startPace } from "../net/pieces.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
 /** A manifest on its way through the edge. `body` is the stream to pass on, unchanged and with its length, and `bytes` is a copy. */
@@ -44,7 +45,7 @@ export function copyBody({ body, headers }: Request | Response, { budget, pod }:
   const end = () => ending.abort();
   const timer = setTimeout(end, copyMs);
   const copy = maxBytes > teedBytes ? copyLarge : copyTeed;
-  const { body: passed, bytes } = copy(body as ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes, ending.signal);
+  const { body: passed, bytes } = copy(body, maxBytes, ending.signal);
   const copied = bytes.then((whole) => {
     clearTimeout(timer);
     give();
@@ -61,9 +62,14 @@ function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: Ab
   return { body: passed, bytes: boundedBytes(copy, maxBytes, { signal }).catch(() => null) };
 }
 
-/** Reads a piece only when the receiver asks for one, so only the copy needs memory. */
-function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: number, signal: AbortSignal): Copying {
-  const reader = body.getReader();
+/**
+ * Reads a piece only when the receiver asks for one, so only the copy needs memory. The pieces are as large as the receiver's buffer. A receiver that waits
+ * for many bytes would wake us for each tiny piece of the source, so we wait for many bytes, too.
+ */
+function copyLarge(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
+  const reader = readPieces(body);
+  const leastBytes = startPace();
+  let min = 1;
   let copy: Uint8Array<ArrayBuffer> | null = new Uint8Array(maxBytes);
   const copied = Promise.withResolvers<Uint8Array<ArrayBuffer> | null>();
   signal.addEventListener("abort", () => {
@@ -74,20 +80,22 @@ function copyLarge(body: ReadableStream<Uint8Array<ArrayBuffer>>, maxBytes: numb
   const passed = new ReadableStream({
     type: "bytes",
     pull: async (controller: ReadableByteStreamController) => {
-      const read = await reader.read().catch((error: unknown) => {
+      const askedBytes = controller.byobRequest?.view?.byteLength ?? 0;
+      const buffer = new Uint8Array(Math.max(askedBytes, leastPieceBytes));
+      const { value, done } = await reader.read(buffer, { min }).catch((error: unknown) => {
         copied.resolve(null);
         throw error;
       });
-      if (read.done) {
-        copied.resolve(length === maxBytes ? copy : null);
-        controller.close();
-        controller.byobRequest?.respond(0);
-        return;
+      if (value !== undefined && value.byteLength > 0) {
+        if (length + value.byteLength <= maxBytes) copy?.set(value, length);
+        length += value.byteLength;
+        min = leastBytes(value.byteLength);
+        controller.enqueue(value);
       }
-      const { value } = read;
-      if (length + value.byteLength <= maxBytes) copy?.set(value, length);
-      length += value.byteLength;
-      controller.enqueue(value);
+      if (!done) return;
+      copied.resolve(length === maxBytes ? copy : null);
+      controller.close();
+      controller.byobRequest?.respond(0);
     },
     cancel: async (reason) => {
       copied.resolve(null);

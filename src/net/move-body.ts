@@ -1,5 +1,5 @@
 import { announcedBytes } from "./headers.ts";
-import { leastPieceBytes, nextBuffer, startPace } from "./pieces.ts";
+import { leastPieceBytes, nextBuffer, type PieceReader, readPieces, startPace } from "./pieces.ts";
 import { within } from "./within.ts";
 
 /** How a body ended. Either it is whole, or one side broke off or stopped moving: the source gives the body, and the sink takes it. */
@@ -25,16 +25,11 @@ type Limits = {
 export const moveBody = (source: ReadableStream<Uint8Array>, sink: Sink, limits: Limits): Promise<BodyEnd> =>
   moveBegun(beginReading(source, leastPieceBytes), sink, limits);
 
-type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
-/** workerd reads at least `min` bytes (Streams standard), but its types do not say so. */
-type Reader = Pick<ReadableStreamBYOBReader, "cancel"> & {
-  read(view: Uint8Array<ArrayBuffer>, options?: { readonly min: number }): Promise<Piece>;
-};
 /** A body whose first piece is being read. */
-type Begun = { readonly reader: Reader; readonly first: Promise<Piece> };
+type Begun = { readonly reader: PieceReader; readonly first: ReturnType<PieceReader["read"]> };
 
 function beginReading(source: ReadableStream<Uint8Array>, bytes: number): Begun {
-  const reader = source.getReader({ mode: "byob" });
+  const reader = readPieces(source);
   return { reader, first: reader.read(new Uint8Array(bytes)) };
 }
 
@@ -55,7 +50,6 @@ async function move({ reader, first }: Begun, sink: Sink, watch: Watch): Promise
     // When the watch has cut the body, it cancels the read, and a cancelled read looks like the end of the body.
     if (watch.isOver()) return "source stalled";
     const startedAtMs = watch.waitFor("sink");
-    // A read that waits for more bytes than are left gives the last bytes together with the end (Streams standard, `min`).
     const bytes = read.value?.byteLength ?? 0;
     if (read.value !== undefined && bytes > 0 && !(await succeeds(sink.write(read.value)))) return "sink broke";
     if (read.done) break;

@@ -30,6 +30,16 @@ export function startPace(): (bytesOfPiece: number) => number {
   };
 }
 
+type Piece = ReadableStreamReadResult<Uint8Array<ArrayBuffer>>;
+/** workerd reads at least `min` bytes (Streams standard), but its types do not say so. */
+export type PieceReader = Pick<ReadableStreamBYOBReader, "cancel"> & {
+  /** A read that waits for more bytes than are left gives the last bytes together with the end (Streams standard, `min`). */
+  read(view: Uint8Array<ArrayBuffer>, options?: { readonly min: number }): Promise<Piece>;
+};
+
+/** `body` is a byte stream, as the bodies of all requests and answers are. */
+export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => body.getReader({ mode: "byob" });
+
 /** How long a piece took to come, and to go. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 

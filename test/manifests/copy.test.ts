@@ -70,6 +70,24 @@ describe("copy of a large manifest", () => {
     }
     expect([bytes, (await copied?.bytes)?.byteLength]).toEqual([largeBytes, largeBytes]);
   });
+
+  test("a body in pieces of one byte passes in few pieces, because each piece costs CPU time", async () => {
+    const copied = copyBody(
+      responseOf(
+        66_000,
+        Array.from({ length: 66_000 }, () => 1),
+      ),
+      termsOf(66_000),
+    );
+    let [pieces, bytes] = [0, 0];
+    for await (const piece of copied?.body ?? []) {
+      pieces += 1;
+      bytes += piece.byteLength;
+    }
+    expect([bytes, (await copied?.bytes)?.byteLength]).toEqual([66_000, 66_000]);
+    // One for each 512 bytes, a few more, and 60 more in each second.
+    expect(pieces).toBeLessThan(2_000);
+  });
 });
 
 describe("budget of all copies", () => {

@@ -282,6 +282,27 @@ describe("manifest that passes the edge", async () => {
     expect(await requestsFor(body, digest, odds)).toBe(3);
   });
 
+  test("a large manifest that comes in tiny pieces passes whole and is kept", async () => {
+    const body = large(70_000);
+    const digest = await digestOf(body);
+    pod.answer(async (response) => {
+      const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest, "Content-Length": body.length };
+      response.writeHead(200, headers);
+      for (let sent = 0; sent < body.length; sent += 70) {
+        response.write(body.slice(sent, sent + 70));
+        await sleep(1);
+      }
+      response.end();
+    });
+    const token = await createClient(odd.current.edge).token(["repository:globex/tiny:pull"]);
+    const ask = pullerOf(odd.current, "globex/tiny", token);
+    const before = pod.seen.length;
+    const first = await ask(`manifests/${digest}`);
+    await odd.current.edgeSettled();
+    expect([first.status, first.text]).toEqual([200, body]);
+    expect([await ask(`manifests/${digest}`), pod.seen.length - before]).toEqual([first, 1]);
+  });
+
   test("a manifest of more than 4 MiB passes and is not kept", async () => {
     const body = large((4 << 20) + 1);
     expect(await requestsFor(body, await digestOf(body))).toBe(3);
