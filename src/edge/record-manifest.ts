@@ -119,21 +119,34 @@ type Recorded = Passing & {
   readonly type: ManifestType;
 };
 
-/** Keeps a manifest and records what it proves, but only if its bytes hash to each of `digests`. */
 async function record(copied: Copied, recorded: Recorded): Promise<void> {
+  try {
+    const bytes = await copied.bytes;
+    if (bytes !== null) await recordBytes(bytes, recorded);
+  } finally {
+    copied.end();
+  }
+}
+
+/** Keeps a manifest and records what it proves, but only if its bytes hash to each of `digests`. */
+async function recordBytes(bytes: Uint8Array<ArrayBuffer>, recorded: Recorded): Promise<void> {
   const { endpoint, pod, services, response, digests, source, type } = recorded;
-  const bytes = await copied.bytes;
   const [digest] = digests;
-  if (bytes === null || digest === undefined) return;
+  if (digest === undefined) return;
   for (const each of digests) if (!(await isDigestOf(each, bytes))) return;
   const manifest: Owned = { pod, repository: endpoint.name, digest };
+  const work: Promise<void>[] = [];
   const { kept } = services.manifests;
   if (kept.isDue(manifest, source)) {
     const headers = source === "pull" ? headersOf(response, pulledNames) : headersOf(response, pushedNames);
-    kept.keep(manifest, { source, bytes, headers: { "Content-Type": type, ...headers }, askedAt: services.now });
+    work.push(
+      kept.keep(manifest, { source, bytes, headers: { "Content-Type": type, ...headers }, askedAt: services.now }),
+    );
   }
-  if (pod.blobs.proof !== "manifest" || bytes.byteLength > smallBytes) return;
-  await services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now);
+  if (pod.blobs.proof === "manifest" && bytes.byteLength <= smallBytes) {
+    work.push(services.proofs.recordManifest(manifest, manifestBlobs(type, bytes), services.now));
+  }
+  await Promise.all(work);
 }
 
 /** These headers belong to the manifest, so we keep them for the next GET. All other headers belong to this one answer. */

@@ -10,7 +10,7 @@ export type Copied = {
   readonly body: ReadableStream<Uint8Array>;
   /** Null if the manifest was cut short or is too large, or if the copy was ended. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
-  /** Ends the copy, because nothing needs it. The body passes on. */
+  /** Ends the copy once nothing needs it. Until then, the copy counts in the budget. The body passes on. */
   readonly end: () => void;
 };
 
@@ -42,13 +42,16 @@ export function copyBody({ body, headers }: Request | Response, { budget, pod }:
   const give = budget.take(maxBytes, pod, Date.now());
   if (give === null) return null;
   const ending = new AbortController();
-  const end = () => ending.abort();
+  const end = () => {
+    clearTimeout(timer);
+    ending.abort();
+    give();
+  };
   const timer = setTimeout(end, copyMs);
   const copy = maxBytes > teedBytes ? copyLarge : copyTeed;
   const { body: passed, bytes } = copy(body, maxBytes, ending.signal);
   const copied = bytes.then((whole) => {
-    clearTimeout(timer);
-    give();
+    if (whole === null) end();
     return ending.signal.aborted ? null : whole;
   });
   return { body: passed, bytes: copied, end };

@@ -29,7 +29,8 @@ export type KeptManifests = {
    * and this source is a pull.
    */
   isDue(manifest: Owned, source: Source): boolean;
-  keep(manifest: Owned, copy: ManifestCopy): void;
+  /** Ends when the location's cache has the copy, or cannot take it. */
+  keep(manifest: Owned, copy: ManifestCopy): Promise<void>;
   /** Records that the manifest was deleted, so that no earlier copy counts. */
   forget(manifest: Owned): void;
   /** Called when the Pod says that it does not have the manifest. Records a deletion if the location has a copy, or if its cache cannot be read. */
@@ -86,12 +87,12 @@ export function createKeptManifests({ memory, cache, clock, waitUntil }: Ports):
       if (heard.what === "push" && source === "pull") return true;
       return clock().getTime() >= heard.atMs + renewedAfterMs(pod);
     },
-    keep: (manifest, copy) => {
+    keep: async (manifest, copy) => {
       const atMs = copy.askedAt.getTime();
       // The manifest was deleted after the Pod was asked for this copy, so we do not keep the copy.
       if (deletedHereAtMs(memory, keyOf(manifest)) >= atMs) return;
       memory.set(keyOf(manifest), { what: copy.source, atMs });
-      waitUntil(write(manifest, copy));
+      await write(manifest, copy);
     },
     forget,
     forgetMissing: async (manifest) => {

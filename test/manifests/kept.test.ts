@@ -100,7 +100,7 @@ describe("kept manifest", () => {
   test("it is found with its bytes and headers by each isolate of the location", async () => {
     const [keeping, other] = [startIsolate(), startIsolate()];
     const manifest = someManifest();
-    keeping.kept.keep(manifest, copy(0));
+    await keeping.kept.keep(manifest, copy(0));
     await keeping.settled();
     for (const { kept } of [keeping, other]) {
       const found = await kept.find(manifest);
@@ -112,7 +112,7 @@ describe("kept manifest", () => {
   test("it is not found for another repository, digest, Pod or registry", async () => {
     const { kept, settled } = startIsolate();
     const manifest = someManifest();
-    kept.keep(manifest, copy(0));
+    await kept.keep(manifest, copy(0));
     await settled();
     for (const other of [
       { ...manifest, repository: `${manifest.repository}/x` as RepositoryName },
@@ -128,7 +128,7 @@ describe("kept manifest", () => {
   test("it is fresh for proofTtlSeconds, and stale for staleSeconds after that", async () => {
     const { kept, settled, setClock } = startIsolate();
     const manifest = someManifest();
-    kept.keep(manifest, copy(0));
+    await kept.keep(manifest, copy(0));
     await settled();
     for (const [seconds, isFresh, isStale] of [
       [899, true, true],
@@ -145,11 +145,11 @@ describe("kept manifest", () => {
   test("one that was only pushed is for outages, and does not replace one that was pulled", async () => {
     const { kept, settled } = startIsolate();
     const [pushed, both] = [someManifest(), someManifest()];
-    kept.keep(pushed, copy(0, "push"));
-    kept.keep(both, copy(0));
+    await kept.keep(pushed, copy(0, "push"));
+    await kept.keep(both, copy(0));
     await settled();
-    startIsolate().kept.keep(both, copy(0, "push"));
-    kept.keep(both, copy(0, "push"));
+    await startIsolate().kept.keep(both, copy(0, "push"));
+    await kept.keep(both, copy(0, "push"));
     await settled();
     expect([await kept.find(pushed), await textOf(await kept.findStale(pushed))]).toEqual([null, "a manifest"]);
     expect(await textOf(await kept.find(both))).toBe("a manifest");
@@ -158,20 +158,20 @@ describe("kept manifest", () => {
   test("a tombstone reaches each isolate, and no copy that was under way overwrites it", async () => {
     const [deleting, late, third] = [startIsolate(), startIsolate(), startIsolate()];
     const manifest = someManifest();
-    late.kept.keep(manifest, copy(0));
+    await late.kept.keep(manifest, copy(0));
     await late.settled();
     deleting.setClock(10);
     deleting.kept.forget(manifest);
     await deleting.settled();
     for (const askedAt of [9, 10]) {
-      late.kept.keep(manifest, copy(askedAt));
-      deleting.kept.keep(manifest, copy(askedAt));
+      await late.kept.keep(manifest, copy(askedAt));
+      await deleting.kept.keep(manifest, copy(askedAt));
       await Promise.all([late.settled(), deleting.settled()]);
       for (const { kept } of [deleting, late, third]) {
         expect([await kept.find(manifest), await kept.findStale(manifest)]).toEqual([null, null]);
       }
     }
-    late.kept.keep(manifest, copy(11));
+    await late.kept.keep(manifest, copy(11));
     await late.settled();
     for (const { kept } of [deleting, late, third]) expect(await textOf(await kept.find(manifest))).toBe("a manifest");
   });
@@ -179,11 +179,11 @@ describe("kept manifest", () => {
   test("a tag that was seen before its manifest was deleted does not come back with a push of the manifest by digest", async () => {
     const { kept, settled, setClock } = startIsolate();
     const manifest = someManifest();
-    kept.keep(manifest, copy(0));
+    await kept.keep(manifest, copy(0));
     setClock(10);
     kept.forget(manifest);
     await settled();
-    kept.keep(manifest, copy(20, "push"));
+    await kept.keep(manifest, copy(20, "push"));
     await settled();
     const textBy = async (taggedAtSeconds: number) =>
       textOf(await kept.findStale(manifest, { taggedAtMs: at(taggedAtSeconds).getTime() }));
@@ -194,7 +194,7 @@ describe("kept manifest", () => {
   test("nothing is found while the cache cannot say whether it was deleted", async () => {
     const [keeping, other] = [startIsolate(), startIsolate(withoutTombstones)];
     const manifest = someManifest();
-    keeping.kept.keep(manifest, copy(0));
+    await keeping.kept.keep(manifest, copy(0));
     await keeping.settled();
     expect([await other.kept.find(manifest), await other.kept.findStale(manifest)]).toEqual([null, null]);
   });
@@ -205,7 +205,7 @@ describe("kept manifest", () => {
   ])("nothing is found, and nothing fails, in a runtime that %s", async (_, cacheApi) => {
     const { kept, settled } = startIsolate(cacheApi);
     const manifest = someManifest();
-    kept.keep(manifest, copy(0));
+    await kept.keep(manifest, copy(0));
     kept.forget(someManifest());
     await kept.forgetMissing(someManifest());
     await settled();
@@ -215,7 +215,7 @@ describe("kept manifest", () => {
   test("one that the Pod was found to lack is forgotten, and of one that is not kept nothing is remembered", async () => {
     const [{ kept, settled, memory }, other] = [startIsolate(), startIsolate()];
     const [lost, unheard] = [someManifest(), someManifest()];
-    other.kept.keep(lost, copy(-1));
+    await other.kept.keep(lost, copy(-1));
     await other.settled();
     await kept.forgetMissing(lost);
     await kept.forgetMissing(unheard);
@@ -224,18 +224,17 @@ describe("kept manifest", () => {
   });
 
   test("a copy is due when none is kept, the location has lost it, it was pushed, or a part of its time is over", async () => {
-    const { kept, settled, setClock } = startIsolate();
+    const { kept, setClock } = startIsolate();
     const [manifest, pushed] = [someManifest(), someManifest()];
     expect(kept.isDue(manifest, "pull")).toBe(true);
-    kept.keep(manifest, copy(0));
-    kept.keep(pushed, copy(0, "push"));
+    const keeping = [kept.keep(manifest, copy(0)), kept.keep(pushed, copy(0, "push"))];
     expect([kept.isDue(manifest, "pull"), kept.isDue(manifest, "push")]).toEqual([false, false]);
     expect([kept.isDue(pushed, "pull"), kept.isDue(pushed, "push")]).toEqual([true, false]);
-    await settled();
+    await Promise.all(keeping);
     setClock(225);
     expect(kept.isDue(manifest, "pull")).toBe(true);
     const lost = startIsolate({ open: async () => ({ match: async () => undefined, put: async () => undefined }) });
-    lost.kept.keep(manifest, copy(0));
+    await lost.kept.keep(manifest, copy(0));
     expect(await lost.kept.find(manifest)).toBeNull();
     expect(lost.kept.isDue(manifest, "pull")).toBe(true);
   });
@@ -347,10 +346,10 @@ describe("tag that was seen", () => {
   });
 });
 
-test("the memory of manifests and tags is bounded", () => {
+test("the memory of manifests and tags is bounded", async () => {
   const { kept, tags, memory } = startIsolate(noCache);
   for (let each = 0; each < 2_000; each += 1) {
-    kept.keep(someManifest(), copy(0));
+    await kept.keep(someManifest(), copy(0));
     tags.record(someTag(), digestOf("a"), at(0));
   }
   expect([memory.kept.size, memory.tags.size]).toEqual([1_500, 1_500]);
