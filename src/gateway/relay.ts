@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import { err, ok, type Result } from "../lib/result.ts";
+import { passJoined } from "./pass-joined.ts";
 
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
@@ -51,7 +52,7 @@ export function relay(
   const timer = setTimeout(() => giveUp({ reason: "silent", text: stillText(outgoing, limits) }), limits.stallMs);
   const giveUp = (failure: RelayFailure, cut = true) => {
     clearTimeout(timer);
-    incoming.unpipe(outgoing);
+    stopPassing();
     if (cut) outgoing.destroy();
     resolve(err(failure));
   };
@@ -79,7 +80,7 @@ export function relay(
   outgoing.once("response", (answer) => {
     isAnswered = true;
     clearTimeout(timer);
-    incoming.unpipe(outgoing);
+    stopPassing();
     void readAnswer(answer).then((read) => {
       // An answer that came before the body's end is a refusal, so the rest of the body must not be sent.
       if (!outgoing.writableEnded) outgoing.destroy();
@@ -89,7 +90,7 @@ export function relay(
   // We send the headers without waiting for the client's body. The registry checks the token when it gets the headers, and the token may be valid
   // only for a minute.
   outgoing.flushHeaders();
-  incoming.pipe(outgoing);
+  const stopPassing = passJoined(incoming, outgoing);
   return promise;
 }
 

@@ -61,6 +61,21 @@ describe("gateway, bodies", () => {
     client.socket.destroy();
   });
 
+  test("a body in chunks of one byte passes whole in few chunks, because each chunk costs CPU time", async () => {
+    const registry = await rawRegistry((received) => (received.endsWith("\r\n0\r\n\r\n") ? accepted : null));
+    const { gateway, target } = await gatewayTo(registry.port);
+    const client = await rawClient(gateway.url);
+    const bytes = 40_000;
+    client.send(`${headOf(target, "Transfer-Encoding: chunked")}${"1\r\nx\r\n".repeat(bytes)}0\r\n\r\n`);
+    await expect.poll(() => client.received(), { timeout: 10_000 }).toMatch(/^HTTP\/1\.1 202 /);
+    client.socket.destroy();
+    const [received = ""] = registry.received;
+    const lines = received.slice(received.indexOf("\r\n\r\n") + 4).split("\r\n");
+    expect(lines.filter((line) => line.startsWith("x")).join("")).toBe("x".repeat(bytes));
+    expect(lines.length / 2).toBeLessThan(500);
+    expect(gateway.lines).toMatchObject([{ requestBytes: bytes }]);
+  });
+
   test.each([
     ["of an announced length", ["Content-Length: 1000"], "half"],
     ["of unknown length", ["Transfer-Encoding: chunked"], "4\r\nhalf\r\n"],
