@@ -102,6 +102,37 @@ describe("Pods of one registry", () => {
     expect(posts.filter(({ path }) => /mount|from/.test(path))).toEqual([]);
   });
 
+  test.each([
+    ["a rename", "PATCH", "/gitlab/v1/repositories/acme/private/"],
+    ["the list below a path", "GET", "/gitlab/v1/repository-paths/acme/private/repositories/list/"],
+    ["the size below a path", "GET", "/gitlab/v1/repositories/acme/private/?size=self_with_descendants"],
+    ["the registry's statistics", "GET", "/gitlab/v1/statistics/"],
+  ])(
+    "GitLab's API: %s is refused, because the registry would do it for another Pod's names too",
+    async (_, method, path) => {
+      const scopes = [
+        "repository:acme/private:pull,push",
+        "repository:acme/private/*:pull,push",
+        "registry:statistics:*",
+      ];
+      const token = await client().token(scopes);
+      stack.current.clearSeen();
+      const body = method === "PATCH" ? '{"namespace":"globex/private"}' : null;
+      const answer = await client().get(path, token, { method, body, headers: { "Content-Type": "application/json" } });
+      expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("other registries")]);
+      expect(seen()).toEqual([]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    },
+  );
+
+  test("GitLab's API: what is only about the named repository reaches the registry", async () => {
+    const token = await client().token(["repository:acme/private:pull"]);
+    stack.current.clearSeen();
+    for (const path of ["acme/private/", "acme/private/?size=self", "acme/private/tags/list/"])
+      await client().get(`/gitlab/v1/repositories/${path}`, token);
+    expect(seen().map(({ path }) => path)).toHaveLength(3);
+  });
+
   test("the catalog has each name once", async () => {
     const token = await client().token(["registry:catalog:*"]);
     const { repositories } = (await (await client().get("/v2/_catalog?n=1000", token)).json()) as {
