@@ -217,6 +217,47 @@ describe("move between Pods of one registry", () => {
     },
   );
 
+  test.each([
+    ["down", 503],
+    ["read-only", 403],
+  ])(
+    "while the Pod that serves the group is %s, a token of only the other Pod does not get around that",
+    async (state, status) => {
+      const { group, repository, image } = await startGroup();
+      const key = "pod/pod-b";
+      const text = (await readStackKv(stack.current, [key])).get(key) ?? "";
+      await stack.current.putKv(key, JSON.stringify({ ...JSON.parse(text), state }));
+      await enter(group, "settle");
+      try {
+        const token = `pods.v1.pod-a/${await jwtFrom("pod-a", repository)}`;
+        const headers = { "Content-Type": manifestType };
+        const put = await client().get(`/v2/${repository}/manifests/2`, token, {
+          method: "PUT",
+          body: image.text,
+          headers,
+        });
+        expect(put.status).toBe(status);
+        if (state === "down") expect((await client().get(`/v2/${repository}/manifests/1`, token)).status).toBe(status);
+        expect(seen()).toEqual([]);
+      } finally {
+        await stack.current.putKv(key, text);
+        await stack.current.restartEdge();
+      }
+    },
+  );
+
+  test("what is deleted after a move does not come back when the group moves back", async () => {
+    const { group, repository, image } = await startGroup();
+    await keepManifest(stack.current, repository, image.digest);
+    await assign(group, { pod: "pod-b" });
+    const token = await tokenFor(repository, "pull,delete");
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    expect((await client().get(path, token, { method: "DELETE" })).status).toBe(202);
+    await enter(group, "copy");
+    const back = await client().get(path, `pods.v1.pod-a/${await jwtFrom("pod-a", repository)}`);
+    expect(back.status).toBe(404);
+  });
+
   test("a token of another group is good in no phase, and the registry is not asked", async () => {
     const { group, repository } = await startGroup();
     const token = `pods.v1.pod-a/${await jwtFrom("pod-a", "acme/private")}~pod-b/${await jwtFrom("pod-b", "globex/private")}`;
