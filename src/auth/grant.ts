@@ -129,9 +129,9 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   if (!owner.ok) return owner;
   if (owner.value !== null && owner.value !== pod.id) return ok("invalid");
   // If another Pod has the same registry, the registry would also accept a token that the other Pod's token service has signed for this Pod's names.
-  const others = await othersOfRegistry(ports.directory, pod);
-  if (!others.ok) return others;
-  return ok(others.value.length > 0 ? "invalid" : { kind: "undecided", jwt });
+  const record = await ports.directory.record();
+  if (!record.ok) return record;
+  return ok(othersOfRegistry(record.value, pod.id).length > 0 ? "invalid" : { kind: "undecided", jwt });
 }
 
 /** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */

@@ -147,26 +147,11 @@ export async function allPods(directory: Directory): Promise<Result<readonly Pod
 }
 
 /**
- * Returns the other listed Pods that have the Pod's registry. Such a registry accepts the keys of all its token services, so it cannot say from which of
- * them a token is. Only a record whose text contains the registry is parsed, because parsing all records takes long.
+ * Returns the other Pods that have this Pod's registry. Such a registry accepts the keys of all its token services, so it cannot say from which of them a
+ * token is.
  */
-export async function othersOfRegistry(
-  directory: Directory,
-  { id, registry }: Pod,
-): Promise<Result<readonly Pod[], DirectoryFailure>> {
-  const record = await directory.record();
-  if (!record.ok) return record;
-  const ids = (record.value.pods ?? []).filter((each) => each !== id);
-  const values = await directory.readKv(ids.map(podKey));
-  if (!values.ok) return directoryFailure(values.error);
-  const others: Pod[] = [];
-  for (const other of ids.filter((each) => values.value.textOf(podKey(each))?.includes(JSON.stringify(registry)))) {
-    const pod = await directory.pod(other);
-    if (!pod.ok) return pod;
-    if (pod.value?.registry === registry) others.push(pod.value);
-  }
-  return ok(others);
-}
+export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): readonly PodId[] =>
+  (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));
 
 function parseStored<T>(
   key: string,

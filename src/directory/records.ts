@@ -127,6 +127,8 @@ export const directoryRecord = v.strictObject({
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   aliases: v.optional(aliases),
+  /** The Pods that have one registry, for each such registry. Such a registry cannot tell from which of its token services a token is. */
+  sharedRegistries: v.optional(v.array(v.array(podId))),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),
   appliedBy: v.optional(v.string()),

@@ -18,6 +18,7 @@ import { openPin, pinParameter } from "../pods/upload-pin.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import { grantWhileMoving } from "./move-within-registry.ts";
+import { refuseBeyondName } from "./shared-registry.ts";
 
 /** What the steps of `handle` share. */
 export type Context = {
@@ -102,6 +103,8 @@ async function authorizeNameless(
   const { pod, grant } = located.value;
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
+  const wide = await refuseBeyondName(endpoint, admitted.value, services);
+  if (!wide.ok) return wide;
   return ok({ pod: admitted.value, grant, assignment: null, moving: null, oldName: null, endpoint });
 }
 
@@ -128,8 +131,12 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  const admitted = passGate(endpoint.method, served, context);
+  // The Pod that serves the name may be down or read-only, also if the token is good only at the other Pod of its registry.
+  const serving = passGate(endpoint.method, resolution.value, context);
+  const admitted = serving.ok ? passGate(endpoint.method, served, context) : serving;
   if (admitted.ok) {
+    const wide = await refuseBeyondName(own, admitted.value, services);
+    if (!wide.ok) return wide;
     const { assignment, moving } = served;
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });

@@ -10,6 +10,7 @@ import type { Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
 import { ownedBlob } from "./blob-url.ts";
 import { isPlain } from "./redirect-blob.ts";
+import { podsOfChange } from "./shared-registry.ts";
 
 type Writing = {
   readonly endpoint: RegistryEndpoint;
@@ -49,7 +50,7 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
   const { endpoint, grant } = writing;
   const { proofs, manifests } = services;
   const isDelete = endpoint.method === "DELETE";
-  const forEachPod = (forget: (pod: Pod) => void) => () => bothPods(writing).forEach(forget);
+  const forEachPod = (forget: (pod: Pod) => void) => () => podsOfChange(writing, services).forEach(forget);
   if (endpoint.kind === "blob" && isDelete) return forEachPod((pod) => proofs.forget(ownedBlob(pod, endpoint)));
   if (endpoint.kind !== "manifest") return null;
   const { name: repository, reference } = endpoint;
@@ -60,10 +61,3 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
   if (!isTag(reference) || !(isDelete || isUnreadPush)) return null;
   return forEachPod((pod) => manifests.tags.forget({ pod, repository, tag: reference }));
 }
-
-/**
- * While a group is being moved, other edges may already serve it from the other Pod, or still do so. If both Pods have one registry, what one of them has
- * deleted is gone at the other too, so the edge forgets what it remembers of either. What a Pod still has is asked for again.
- */
-const bothPods = ({ pod, moving }: Writing): readonly Pod[] =>
-  moving === null ? [pod] : [pod, { ...pod, id: moving.other }];

@@ -141,7 +141,7 @@ function callRegistry(
   if (written !== null) return written;
   if (grant.kind === "undecided" || !isPlain(endpoint)) return services.callRegistry(pod, sent);
   if (endpoint.kind === "blob") return passBlob(sent, context, { endpoint, pod });
-  if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod });
+  if (endpoint.kind === "manifest") return passManifest(sent, context, { endpoint, pod, moving });
   return services.callRegistry(pod, sent);
 }
 

@@ -1,4 +1,5 @@
 import type { Owned } from "../blobs/proofs.ts";
+import type { Moving } from "../directory/moves.ts";
 import { ok, type Result } from "../lib/result.ts";
 import { type Copied, type CopyTerms, copyBody, isDigestOf, smallBytes } from "../manifests/copy.ts";
 import type { Source } from "../manifests/kept-manifest.ts";
@@ -12,12 +13,15 @@ import type { AdmittedPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 import type { Context } from "./authorize.ts";
+import { podsOfChange } from "./shared-registry.ts";
 
 export type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "manifest" }>;
 
 type Passing = {
   readonly endpoint: ManifestEndpoint;
   readonly pod: AdmittedPod;
+  /** Null unless the repository's group is being moved. */
+  readonly moving: Moving | null;
   readonly request: Request;
   readonly services: Services;
 };
@@ -29,9 +33,10 @@ type Passing = {
 export function passManifest(
   sent: FetchRequest,
   { services, request }: Context,
-  { endpoint, pod }: Pick<Passing, "endpoint" | "pod">,
+  passed: Pick<Passing, "endpoint" | "pod" | "moving">,
 ): Promise<Result<Response, Refusal>> {
-  const passing: Passing = { endpoint, pod, request, services };
+  const passing: Passing = { ...passed, request, services };
+  const { endpoint } = passed;
   if (endpoint.method !== "PUT") return pullManifest(sent, passing);
   const pushed = pushManifest(sent, passing);
   // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's old
@@ -53,9 +58,12 @@ async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   const digests = digestsOf(response.headers, endpoint.reference);
   const [digest] = response.status === 201 ? digests : [];
   if (isTag(endpoint.reference)) {
-    const tagged = { pod, repository: endpoint.name, tag: endpoint.reference };
-    if (digest === undefined) services.manifests.tags.forget(tagged);
-    else services.manifests.tags.move(tagged, digest);
+    const tagged = { repository: endpoint.name, tag: endpoint.reference };
+    const { tags } = services.manifests;
+    const [, ...others] = podsOfChange(passing, services);
+    for (const other of others) tags.forget({ pod: other, ...tagged });
+    if (digest === undefined) tags.forget({ pod, ...tagged });
+    else tags.move({ pod, ...tagged }, digest);
   }
   if (copied !== null && type !== null && digest !== undefined) {
     services.waitUntil(record(copied, { ...passing, response, digests, source: "push", type }));

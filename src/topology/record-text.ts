@@ -36,14 +36,17 @@ export function metadataOf(value: string): unknown {
 }
 
 /** The content of a directory record, without when and by whom it was written. */
-export type DirectoryContent = Pick<DirectoryRecord, "pods" | "default" | "credentials" | "aliases" | "depth">;
+export type DirectoryContent = Pick<
+  DirectoryRecord,
+  "pods" | "default" | "credentials" | "aliases" | "sharedRegistries" | "depth"
+>;
 
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
    * This text is written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. If
-   * the new depth is larger, this text has it, because the edge looks up longer prefixes only once the directory record allows them. Null if there is
-   * nothing to add.
+   * the new depth is larger, this text has it, because the edge looks up longer prefixes only once the directory record allows them. It says of more
+   * Pods that they have one registry, because the edge must know that before it sends a token to such a Pod. Null if there is nothing to add.
    */
   readonly widened: string | null;
   /**
@@ -63,12 +66,23 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
   const added = (to.pods ?? []).filter((id) => !known.includes(id));
   const before: DirectoryContent = from ?? { credentials: "own" };
   const depth = deeper(before, to);
-  const isWider = added.length > 0 || depth !== before.depth;
+  const sharedRegistries = joined(before.sharedRegistries, to.sharedRegistries);
+  const isWider =
+    added.length > 0 || depth !== before.depth || sharedRegistries?.length !== before.sharedRegistries?.length;
   const settled = textOf({ ...to, depth });
   return {
-    widened: isWider ? textOf({ ...before, depth, pods: [...known, ...added] }) : null,
+    widened: isWider ? textOf({ ...before, depth, sharedRegistries, pods: [...known, ...added] }) : null,
     settled: from !== null && settled === textOf(from) ? null : settled,
   };
+}
+
+type SharedRegistries = DirectoryRecord["sharedRegistries"];
+
+/** Returns what either says of Pods that have one registry. */
+function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistries {
+  const known = new Set(one?.map((pods) => pods.join()));
+  const added = (other ?? []).filter((pods) => !known.has(pods.join()));
+  return added.length === 0 ? one : [...(one ?? []), ...added];
 }
 
 type Depth = Pick<DirectoryRecord, "depth">;
@@ -81,6 +95,7 @@ const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] 
 export const isWithin = (components: number, { depth = MAX_PREFIX_COMPONENTS }: Depth): boolean => components <= depth;
 
 export const contentOf = (directory: DirectoryContent): DirectoryContent => {
-  const { pods, default: defaultPod, credentials, aliases, depth } = directory;
-  return { pods, default: defaultPod, credentials, ...(aliases === undefined ? {} : { aliases }), depth };
+  const { pods, default: defaultPod, credentials, aliases, sharedRegistries, depth } = directory;
+  const optional = { ...(aliases && { aliases }), ...(sharedRegistries && { sharedRegistries }) };
+  return { pods, default: defaultPod, credentials, ...optional, depth };
 };

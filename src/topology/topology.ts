@@ -136,6 +136,12 @@ const depthOf = (prefixes: Iterable<Prefix>): number => {
   return depth;
 };
 
+function sharedRegistriesOf(pods: Topology["pods"]): { readonly sharedRegistries?: readonly (readonly PodId[])[] } {
+  const byRegistry = Map.groupBy(pods.keys(), (id) => pods.get(id)?.registry);
+  const shared = [...byRegistry.values()].filter((ids) => ids.length > 1);
+  return shared.length === 0 ? {} : { sharedRegistries: shared };
+}
+
 function* otherRecords(topology: Topology): Generator<Entry> {
   const { pods, assignments, blocks, aliases, default: defaultPod, credentials } = topology;
   for (const [id, { cells, ...pod }] of pods) {
@@ -151,6 +157,7 @@ function* otherRecords(topology: Topology): Generator<Entry> {
       default: defaultPod,
       credentials,
       ...(aliases.size === 0 ? {} : { aliases: Object.fromEntries(aliases) }),
+      ...sharedRegistriesOf(pods),
       depth: depthOf(assignments.keys()),
     },
   ];

@@ -12,11 +12,15 @@ const record = (id: string, more: object = {}): string =>
     ...more,
   });
 
+const both = ["pod-a", "pod-b"];
 /** The checks of pod-b, beside a healthy pod-a of the same registry. */
-async function check(more: object, pods: readonly string[] = ["pod-a", "pod-b"]) {
+async function check(
+  more: object,
+  { pods = both, sharedRegistries = [both] }: { pods?: string[]; sharedRegistries?: string[][] } = {},
+) {
   const directory = directoryOf(
     new Map([
-      ["directory", JSON.stringify({ v: 1, revision: 1, pods })],
+      ["directory", JSON.stringify({ v: 1, revision: 1, pods, sharedRegistries })],
       ["pod/pod-a", record("pod-a")],
       ["pod/pod-b", record("pod-b", more)],
     ]),
@@ -37,7 +41,7 @@ describe("doctor and Pods of one registry", () => {
 
   test("a Pod with a registry of its own, and one that the directory does not list, are not compared", async () => {
     expect(await check({ registry: "https://other.test" })).toEqual([]);
-    expect(await check({ issuer: "other" }, ["pod-a"])).toEqual([]);
+    expect(await check({ issuer: "other" }, { pods: ["pod-a"] })).toEqual([]);
   });
 
   test.each<[string, object, string]>([
@@ -48,5 +52,11 @@ describe("doctor and Pods of one registry", () => {
     ["key", { keys: [{ ...keyOf("pod-a"), kid: "x" }] }, 'the key "x" is also a key of Pod "pod-a"'],
   ])("a wrong %s is the finding `registry-shared`", async (_, more, text) => {
     expect(await check(more)).toMatchObject([{ finding: "registry-shared", text: expect.stringContaining(text) }]);
+  });
+
+  test("a directory record that does not know of the shared registry is a finding, because then the edge takes tokens of either for either", async () => {
+    expect(await check({}, { sharedRegistries: [] })).toMatchObject([
+      { finding: "registry-shared", text: expect.stringContaining("run `podctl apply`") },
+    ]);
   });
 });

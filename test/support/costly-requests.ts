@@ -136,6 +136,7 @@ function costlyTokens({ kid, pods, repository, unused }: Known): readonly Costly
       "8 parts with a known kid, for the catalog",
       get("/v2/_catalog", [bearer(bundle(eight, () => forged(kid, 1_900)))]),
     ],
+    ["8 parts without a kid, for /v2/", get("/v2/", [bearer(bundle(eight, () => jwt({ alg: "RS256" }, "{}")))])],
     ["8 parts with unknown kids", get(manifest, [bearer(bundle(eight, () => forged(madeUpKid(), 1_900)))])],
     [
       "8 parts of unknown Pods",

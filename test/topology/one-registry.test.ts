@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { PodId } from "../../src/directory/pod-id.ts";
 import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
+import { directorySteps } from "../../src/topology/record-text.ts";
 import { topologyRecords } from "../../src/topology/topology.ts";
 import { keyOf, podText, production, topologyOf } from "../support/topologies.ts";
 
@@ -33,6 +35,7 @@ describe("Pods of one registry", () => {
     expect(mistakesOf(text({}, {}, {}))).toEqual([]);
     const pods = ["pod-a", "pod-b"].map((id) => `  ${id}: ${podText(id, { registry, issuer })}`);
     const records = new Map(topologyRecords(topologyOf(["pods:", ...pods].join("\n"))));
+    expect(records.get("directory")).toMatchObject({ sharedRegistries: [["pod-a", "pod-b"]] });
     expect(records.get("key/pod-a")).toEqual({ pod: "pod-a" });
     expect(records.get("key/pod-b")).toEqual({ pod: "pod-b" });
     expect(records.get("pod/pod-b")).toMatchObject({ registry, token: "https://pod-b.example.net/jwt/auth" });
@@ -84,6 +87,23 @@ describe("Pods of one registry", () => {
     ],
   ])("a wrong %s is one mistake, which names the other Pod", (_, more, mistake) => {
     expect(mistakesOf(text({}, more))).toEqual([expect.stringContaining(mistake)]);
+  });
+
+  test("the directory record says that Pods share a registry before it changes otherwise, and as long as they may", () => {
+    const shares = [["pod-a", "pod-b"]].map((ids) => ids.map((id) => id as PodId));
+    const pods = shares.flat();
+    const before = { v: 1, revision: 1, credentials: "own", pods } as const;
+    const stepsOf = (from: object, to: object) => {
+      const { widened, settled } = directorySteps({ ...before, ...from }, { ...before, ...to });
+      return [widened, settled].map((text) => (text === null ? null : (JSON.parse(text) as object)));
+    };
+    const sharing = expect.objectContaining({ sharedRegistries: shares });
+    expect(stepsOf({}, { sharedRegistries: shares })).toEqual([sharing, sharing]);
+    expect(stepsOf({ sharedRegistries: shares }, { sharedRegistries: shares })).toEqual([null, null]);
+    expect(stepsOf({ sharedRegistries: shares }, {})).toEqual([
+      null,
+      expect.not.objectContaining({ sharedRegistries: shares }),
+    ]);
   });
 
   test("one Pod may name a key by two kids", () => {

@@ -3,6 +3,7 @@ import type { MovePhase } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
+import { keepManifest } from "../support/pull.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
@@ -75,6 +76,34 @@ describe("group that is being moved", () => {
     } else {
       expect([started.status, put.status, deleted.status]).toEqual([202, 400, 404]);
       expect(askedPods()).toEqual([written]);
+    }
+  });
+
+  test("a tag that was pushed to the new Pod is not served in its old state, if the group goes back and the old Pod fails", async () => {
+    const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    const next = await pushImage(stack.current, repository, 2);
+    await assign(group, { pod: "pod-a" });
+    await keepManifest(stack.current, repository, image.digest);
+    const token = () => tokenFor(repository, "pull");
+    const pull = async () => client().get(`/v2/${repository}/manifests/1`, await token());
+    expect((await pull()).headers.get("Docker-Content-Digest")).toBe(image.digest);
+    const continueAt = async (members: object) => {
+      await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+      await stack.current.restartEdge("kept");
+    };
+    const since = new Date().toISOString();
+    await continueAt({ pod: "pod-a", move: { to: "pod-b", phase: "settle", since } });
+    expect((await putManifest(stack.current, repository, "1", next.text)).status).toBe(201);
+    await continueAt({ pod: "pod-a" });
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 503 });
+    try {
+      stack.current.clearSeen();
+      const pulled = await pull();
+      expect([pulled.status, pulled.headers.get("Warning")]).toEqual([503, null]);
+      expect(askedPods()).toEqual(["pod-a"]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    } finally {
+      await stack.current.setFault("pod-a", "registry", { mode: "none" });
     }
   });
 

@@ -102,6 +102,37 @@ describe("Pods of one registry", () => {
     expect(posts.filter(({ path }) => /mount|from/.test(path))).toEqual([]);
   });
 
+  test.each([
+    ["a rename", "PATCH", "/gitlab/v1/repositories/acme/private/"],
+    ["the list below a path", "GET", "/gitlab/v1/repository-paths/acme/private/repositories/list/"],
+    ["the size below a path", "GET", "/gitlab/v1/repositories/acme/private/?size=self_with_descendants"],
+    ["the registry's statistics", "GET", "/gitlab/v1/statistics/"],
+  ])(
+    "GitLab's API: %s is refused, because the registry would do it for another Pod's names too",
+    async (_, method, path) => {
+      const scopes = [
+        "repository:acme/private:pull,push",
+        "repository:acme/private/*:pull,push",
+        "registry:statistics:*",
+      ];
+      const token = await client().token(scopes);
+      stack.current.clearSeen();
+      const body = method === "PATCH" ? '{"namespace":"globex/private"}' : null;
+      const answer = await client().get(path, token, { method, body, headers: { "Content-Type": "application/json" } });
+      expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("other registries")]);
+      expect(seen()).toEqual([]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    },
+  );
+
+  test("GitLab's API: what is only about the named repository reaches the registry", async () => {
+    const token = await client().token(["repository:acme/private:pull"]);
+    stack.current.clearSeen();
+    for (const path of ["acme/private/", "acme/private/?size=self", "acme/private/tags/list/"])
+      await client().get(`/gitlab/v1/repositories/${path}`, token);
+    expect(seen().map(({ path }) => path)).toHaveLength(3);
+  });
+
   test("the catalog has each name once", async () => {
     const token = await client().token(["registry:catalog:*"]);
     const { repositories } = (await (await client().get("/v2/_catalog?n=1000", token)).json()) as {
@@ -185,6 +216,47 @@ describe("move between Pods of one registry", () => {
       expect(seen()).toEqual([]);
     },
   );
+
+  test.each([
+    ["down", 503],
+    ["read-only", 403],
+  ])(
+    "while the Pod that serves the group is %s, a token of only the other Pod does not get around that",
+    async (state, status) => {
+      const { group, repository, image } = await startGroup();
+      const key = "pod/pod-b";
+      const text = (await readStackKv(stack.current, [key])).get(key) ?? "";
+      await stack.current.putKv(key, JSON.stringify({ ...JSON.parse(text), state }));
+      await enter(group, "settle");
+      try {
+        const token = `pods.v1.pod-a/${await jwtFrom("pod-a", repository)}`;
+        const headers = { "Content-Type": manifestType };
+        const put = await client().get(`/v2/${repository}/manifests/2`, token, {
+          method: "PUT",
+          body: image.text,
+          headers,
+        });
+        expect(put.status).toBe(status);
+        if (state === "down") expect((await client().get(`/v2/${repository}/manifests/1`, token)).status).toBe(status);
+        expect(seen()).toEqual([]);
+      } finally {
+        await stack.current.putKv(key, text);
+        await stack.current.restartEdge();
+      }
+    },
+  );
+
+  test("what is deleted after a move does not come back when the group moves back", async () => {
+    const { group, repository, image } = await startGroup();
+    await keepManifest(stack.current, repository, image.digest);
+    await assign(group, { pod: "pod-b" });
+    const token = await tokenFor(repository, "pull,delete");
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    expect((await client().get(path, token, { method: "DELETE" })).status).toBe(202);
+    await enter(group, "copy");
+    const back = await client().get(path, `pods.v1.pod-a/${await jwtFrom("pod-a", repository)}`);
+    expect(back.status).toBe(404);
+  });
 
   test("a token of another group is good in no phase, and the registry is not asked", async () => {
     const { group, repository } = await startGroup();

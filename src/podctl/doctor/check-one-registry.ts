@@ -1,4 +1,4 @@
-import { type Directory, othersOfRegistry, type Pod } from "../../directory/directory.ts";
+import { allPods, type Directory, othersOfRegistry, type Pod } from "../../directory/directory.ts";
 import { formatPath } from "../../topology/mistake.ts";
 import { disagreementsOf, keyMaterial } from "../../topology/one-registry.ts";
 import type { Checks } from "./findings.ts";
@@ -8,16 +8,21 @@ import type { Checks } from "./findings.ts";
  * does not list is not compared.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
-  const [listed, others] = [await directory.record(), await othersOfRegistry(directory, pod)];
-  if (!others.ok) return checks.found("one registry", "record-wrong", others.error.text);
-  const isListed = listed.ok && listed.value.pods?.includes(pod.id) === true;
-  if (!isListed || others.value.length === 0) return;
-  const wrong = others.value.flatMap((other) => [
+  const [listed, all] = [await directory.record(), await allPods(directory)];
+  if (!listed.ok) return;
+  if (!all.ok) return checks.found("one registry", "record-wrong", all.error.text);
+  const others = all.value.filter(({ id, registry }) => id !== pod.id && registry === pod.registry);
+  if (listed.value.pods?.includes(pod.id) !== true || others.length === 0) return;
+  const known = othersOfRegistry(listed.value, pod.id);
+  const wrong = others.flatMap((other) => [
     ...[...disagreementsOf(pod, { id: other.id, pod: other })].map(({ path, text }) => `${formatPath(path)} ${text}`),
     ...sameKeys(pod, other),
+    ...(known.includes(other.id)
+      ? []
+      : [`the directory record does not say that Pod "${other.id}" has the same registry; run \`podctl apply\``]),
   ]);
   for (const text of wrong) checks.found("one registry", "registry-shared", text);
-  if (wrong.length === 0) checks.ok("one registry", `also that of ${others.value.map(({ id }) => id).join(", ")}`);
+  if (wrong.length === 0) checks.ok("one registry", `also that of ${others.map(({ id }) => id).join(", ")}`);
 }
 
 const sameKeys = (pod: Pod, other: Pod): readonly string[] =>

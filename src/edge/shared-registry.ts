@@ -1,0 +1,56 @@
+import { othersOfRegistry, type Pod } from "../directory/directory.ts";
+import { directoryKey } from "../directory/keys.ts";
+import type { Moving } from "../directory/moves.ts";
+import type { PodId } from "../directory/pod-id.ts";
+import { err, ok, type Result } from "../lib/result.ts";
+import type { RegistryEndpoint } from "../oci/endpoint.ts";
+import { readParameters } from "../oci/query.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Services } from "../services.ts";
+
+/**
+ * Refuses an endpoint of GitLab's API that acts on more repositories than its URL names, if other Pods have the Pod's registry. The registry would do it
+ * for the repositories of those Pods too: a rename, for example, moves everything below a path to a path that is only in the body.
+ */
+export async function refuseBeyondName(
+  endpoint: RegistryEndpoint,
+  pod: Pod,
+  { directory }: Pick<Services, "directory">,
+): Promise<Result<null, Refusal>> {
+  if (!reachesBeyondName(endpoint)) return ok(null);
+  const record = await directory.record();
+  if (!record.ok) return record;
+  if (othersOfRegistry(record.value, pod.id).length === 0) return ok(null);
+  const message =
+    "this request may concern repositories of other registries behind this hostname; ask the operator to send it to the registry itself";
+  return err({ reason: "refused", error: { code: "DENIED", message } });
+}
+
+function reachesBeyondName(endpoint: RegistryEndpoint): boolean {
+  switch (endpoint.kind) {
+    case "gitlab-descendants":
+    case "gitlab-statistics":
+      return true;
+    case "gitlab-repository":
+      // With `size=self_with_descendants`, the answer counts everything below the name.
+      return (
+        endpoint.method === "PATCH" ||
+        readParameters(endpoint.query).some(({ name, value }) => name === "size" && value !== "self")
+      );
+    default:
+      return false;
+  }
+}
+
+/**
+ * Returns the Pods at which a change of a repository counts: the Pod that made the change, the other Pod of a move, and the Pods that have the same registry.
+ * What the edge remembers for each of them may be wrong after the change.
+ */
+export function podsOfChange(
+  { pod, moving }: { readonly pod: Pod; readonly moving: Moving | null },
+  { directory }: Pick<Services, "directory">,
+): readonly Pod[] {
+  const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const others: readonly PodId[] = [...(moving === null ? [] : [moving.other]), ...othersOfRegistry(record, pod.id)];
+  return [pod, ...new Set(others)].map((each) => (typeof each === "string" ? { ...pod, id: each } : each));
+}
