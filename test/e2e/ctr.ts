@@ -3,9 +3,12 @@ import { run, succeed } from "./command.ts";
 import type { Docker } from "./docker.ts";
 import { toolPath } from "./tools.ts";
 
+/** Debian's package of containerd has it, beside containerd itself. */
+export const debianCtr = "/usr/bin/ctr";
+
 /** Debian's client sends other requests than the one of `npm run tools`. Only the newer one must be told to send them itself. */
 const versions = {
-  "containerd 1.6": { program: () => "/usr/bin/ctr", sending: [] },
+  "containerd 1.6": { program: () => debianCtr, sending: [] },
   "containerd 2": { program: () => toolPath("ctr"), sending: ["--local"] },
 } as const;
 export type CtrVersion = keyof typeof versions;

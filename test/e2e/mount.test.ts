@@ -2,12 +2,13 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import { type ClientInit, createClient, pushBlob } from "../support/client.ts";
 import { run, succeed } from "./command.ts";
+import { debianCtr } from "./ctr.ts";
 import { buildImage, type Docker, dockerIn } from "./docker.ts";
 import { makeImage, megabyte } from "./images.ts";
 import { skopeoIn } from "./skopeo.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
-import { allPods, describeWith, needs, toolPath } from "./tools.ts";
+import { allPods, describeWith, needs } from "./tools.ts";
 
 describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount within a Pod", () => sourceScenario(kind));
@@ -150,7 +151,7 @@ function scenario(kind: PodKind): void {
     await skopeo("copy", "--dest-creds", "demo:demo", `oci:${stage.dir}/ctr:image`, `docker://${source}`);
     const login = ["--plain-http", "--user", "demo:demo"];
     const ctr = (command: string, ...args: readonly string[]) =>
-      succeed(run(toolPath("ctr"), ["-a", socket, "images", command, ...login, ...args]), `ctr ${command}`);
+      succeed(run(debianCtr, ["-a", socket, "images", command, ...login, ...args]), `ctr ${command}`);
     await ctr("pull", "--snapshotter", "native", source);
     stage.stack.clearSeen();
     await ctr("push", target, source);

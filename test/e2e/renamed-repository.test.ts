@@ -1,5 +1,6 @@
 import { afterAll, afterEach, beforeAll, expect, it } from "vitest";
 import { type Ended, run, succeed } from "./command.ts";
+import { debianCtr } from "./ctr.ts";
 import { buildImage, type Docker, dockerIn } from "./docker.ts";
 import { makeImage, megabyte } from "./images.ts";
 import { type Skopeo, skopeoIn } from "./skopeo.ts";
@@ -15,7 +16,7 @@ describeWith([...needs.docker, "skopeo", "ctr", "crane"], "renamed repository wi
   const login = ["--plain-http", "--user", "demo:demo"];
   const remote = (image: string) => `${stage.host}/${image}`;
   const ctr = (command: string, ...args: readonly string[]): Promise<Ended> =>
-    run(toolPath("ctr"), ["-a", docker.containerd, "images", command, ...login, ...args]);
+    run(debianCtr, ["-a", docker.containerd, "images", command, ...login, ...args]);
 
   beforeAll(async () => {
     stage = await openStage("registry", { topology: (text) => `${text}\naliases: { acme/old: acme/team/new }\n` });
