@@ -61,7 +61,7 @@ type DirectoryPorts = {
  * We look for a token key in the records of at most this many Pods, because one bulk read gets these records. In a larger fleet, each token key is
  * looked up by its `kid`.
  */
-const maxScannedPods = 100;
+const maxScannedPods = 75;
 
 export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
   const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {

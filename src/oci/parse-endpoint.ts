@@ -114,6 +114,14 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
   if (hasMoreParameters(query, most)) {
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
+  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it would find a mount where we see none. The
+  // queries of an upload are the registry's own, and the token endpoint passes no query on.
+  if (query.includes(";") && kind !== "upload" && kind !== "token") {
+    return err({
+      code: "QUERY_INVALID",
+      message: 'query has a ";", which registries read in different ways; write it as "%3B"',
+    });
+  }
   switch (kind) {
     case "catalog":
     case "tags": {

@@ -5,6 +5,9 @@ import { type Mistake, type Path, quote } from "./mistake.ts";
 import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
+/** After a push, the edge forgets what it remembers of each of them, and a request may call the location's cache 50 times (Workers' free plan). */
+const maxPodsOfRegistry = 8;
+
 type Owner = { readonly id: PodId; readonly pod: TopologyPod };
 type Claim = {
   readonly what: string;
@@ -35,9 +38,16 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
     return [{ path: ["pods", id, ...path], at: "value", text }];
   };
   const firstOf = new Map<string, Owner>();
+  const counts = new Map<string, number>();
   for (const [id, pod] of pods) {
     const own: Owner = { id, pod };
     const first = firstOf.get(pod.registry);
+    const count = (counts.get(pod.registry) ?? 0) + 1;
+    counts.set(pod.registry, count);
+    if (count === maxPodsOfRegistry + 1) {
+      const text = `${quote(pod.registry, [])} is the registry of more than ${maxPodsOfRegistry} Pods; want at most ${maxPodsOfRegistry}`;
+      yield { path: ["pods", id, "registry"], at: "value", text };
+    }
     if (first === undefined) firstOf.set(pod.registry, own);
     else
       for (const { path, text } of disagreementsOf(pod, first))

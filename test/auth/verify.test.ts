@@ -2,7 +2,7 @@ import { setFlagsFromString } from "node:v8";
 import { runInNewContext } from "node:vm";
 import { exportJWK, generateKeyPair, type JWK, type JWTHeaderParameters, SignJWT } from "jose";
 import { describe, expect, test } from "vitest";
-import { noneRejected, verifyToken } from "../../src/auth/verify.ts";
+import { claimedAccess, noneRejected, verifyToken } from "../../src/auth/verify.ts";
 import type { Pod } from "../../src/directory/directory.ts";
 import { createIsolate } from "../../src/isolate.ts";
 import { base64url, utf8 } from "../../src/lib/bytes.ts";
@@ -97,6 +97,12 @@ describe("verifyToken, invalid tokens", () => {
 test("a token whose key is unknown or not named is left to its Pod", async () => {
   expect(await kindOf(await sign({}, { kid: "B".repeat(43) }))).toBe("unknown-key");
   expect(await kindOf(await sign({}, { kid: undefined }))).toBe("unknown-key");
+});
+
+test("a token with more than 2,000 entries of access is invalid, and its claims are not read", async () => {
+  const of = (entries: number) => sign({ access: Array(entries).fill({}) });
+  expect([await kindOf(await of(2_000)), await kindOf(await of(2_001))]).toEqual(["verified", "invalid"]);
+  expect([claimedAccess(await of(2_000))?.length, claimedAccess(await of(2_001))]).toEqual([2_000, null]);
 });
 
 test("an entry of access without actions grants nothing, as registries read it", async () => {

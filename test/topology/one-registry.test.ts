@@ -106,6 +106,13 @@ describe("Pods of one registry", () => {
     ]);
   });
 
+  test("at most eight Pods may have one registry", () => {
+    expect(mistakesOf(text({}, {}, {}, {}, {}, {}, {}, {}))).toEqual([]);
+    expect(mistakesOf(text({}, {}, {}, {}, {}, {}, {}, {}, {}, {}))).toEqual([
+      `pods.pod-8.registry: "${registry}" is the registry of more than 8 Pods; want at most 8`,
+    ]);
+  });
+
   test("one Pod may name a key by two kids", () => {
     expect(mistakesOf(text({ keys: [keyOf("pod-0"), { ...keyOf("pod-0"), kid: "renamed" }] }))).toEqual([]);
   });

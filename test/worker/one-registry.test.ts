@@ -125,6 +125,17 @@ describe("Pods of one registry", () => {
     },
   );
 
+  test("a mount behind a semicolon does not reach the registry, because some registries would read it", async () => {
+    const [layer] = (await pushImage(stack.current, "globex/secret", 1)).blobs;
+    const token = `pods.v1.pod-a/${await jwtFrom("pod-a", "acme/private")}`;
+    stack.current.clearSeen();
+    const path = `/v2/acme/private/blobs/uploads/?x=1;mount=${layer};from=globex/secret`;
+    const answer = await client().get(path, token, { method: "POST", headers: onEdge });
+    expect([answer.status, await answer.text()]).toEqual([400, expect.stringContaining("%3B")]);
+    expect(seen()).toEqual([]);
+    expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+  });
+
   test("GitLab's API: what is only about the named repository reaches the registry", async () => {
     const token = await client().token(["repository:acme/private:pull"]);
     stack.current.clearSeen();
