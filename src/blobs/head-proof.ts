@@ -3,13 +3,11 @@ import { type Digest, digestParts } from "../oci/digest.ts";
 
 /**
  * Whether a Pod's answer to a HEAD with the client's own token proves that the digest belongs to the repository. It does if the Pod has the blob in
- * the repository (200), or redirects to one of its blob hosts for this very digest (302, 307). Any other answer, such as a proxy's, proves nothing.
+ * the repository (200 with its digest), or redirects to one of its blob hosts for this very digest (302, 307). Any other answer, such as a proxy's, proves
+ * nothing: Envoy, for example, answers its own errors with 200 if a request looks like gRPC.
  */
 export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
-  if (response.status === 200) {
-    const named = response.headers.get("Docker-Content-Digest");
-    return named === null || named === digest;
-  }
+  if (response.status === 200) return response.headers.get("Docker-Content-Digest") === digest;
   if (response.status !== 302 && response.status !== 307) return false;
   const target = onBlobHost(response.headers.get("Location"), pod);
   return target?.pathname.includes(digestParts(digest).encoded) ?? false;

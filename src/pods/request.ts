@@ -23,6 +23,8 @@ const droppedPrefixes = [
   ...["x-jfrog-", "x-zot-", "remote-", "x-remote-", "x-webauth-", "x-auth-", "x-authenticated-", "x-authentik-"],
   ...["ssl-client-", "x-ssl-", "x-goog-authenticated-", "x-goog-iap-", "x-amzn-oidc-", "x-ms-client-", "cf-"],
   ...["x-forwarded", "x-original-", "x-rewrite-", "x-http-", "x-envoy-"],
+  // Envoy takes its time limit for a request from `grpc-timeout`.
+  "grpc-",
 ];
 /** A server behind a gateway interface (RFC 3875 §4.1.18) reads `X_Forwarded_Host` as `X-Forwarded-Host`, so a name with `_` is dropped too. */
 const droppedForms = new RegExp(`^(?:${droppedPrefixes.join("|")})|_`);
@@ -69,7 +71,7 @@ const base = { kind: "base", method: "GET", query: "" } as const;
 function podHeaders(request: Request, jwt: string | null): Headers {
   const headers = new Headers(request.headers);
   dropHopByHop(headers, (name) => dropped.includes(name) || droppedForms.test(name));
-  if (isForm(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
+  if (isMisread(headers.get("Content-Type"))) headers.set("Content-Type", "application/octet-stream");
   if (jwt !== null) headers.set("Authorization", `Bearer ${jwt}`);
   for (const [name, value] of Object.entries(forwardedHeaders(request))) headers.set(name, value);
   // Without this header, the platform would ask for an encoded answer, but a digest is computed over the unencoded bytes.
@@ -78,12 +80,13 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 }
 
 /**
- * Whether a registry might read the body as a form. No endpoint takes a form, but registries read parameters also in forms (distribution, `FormValue`), and
+ * Whether a registry or a proxy might take the request for another kind. Envoy answers its own errors to gRPC with 200, and a 200 may count as proof of a
+ * blob, or as acceptance of a token. A registry might read the body as a form. No endpoint takes a form, but registries read parameters also in forms (distribution, `FormValue`), and
  * prefer them to those of the query. So a Pod could see another `mount` and `from` than the edge. A type with characters outside ASCII counts as a form too,
  * because parsers may read these as spaces or as other letters (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
  */
-const isForm = (contentType: string | null): boolean =>
-  /^\s*(application\/x-www-form-urlencoded|multipart\/)|[^\t -~]/i.test(contentType ?? "");
+const isMisread = (contentType: string | null): boolean =>
+  /^\s*(application\/(x-www-form-urlencoded|grpc)|multipart\/)|[^\t -~]/i.test(contentType ?? "");
 
 const withoutPin = (endpoint: RegistryEndpoint): RegistryEndpoint =>
   endpoint.kind === "upload" ? { ...endpoint, query: withoutParameters(endpoint.query, ownParameters) } : endpoint;

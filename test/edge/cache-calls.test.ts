@@ -108,7 +108,8 @@ function startEdge(callRegistry: Services["callRegistry"]) {
 }
 
 const answers: Services["callRegistry"] = async (_, { method, url }) => {
-  if (url.includes("/blobs/")) return ok(new Response(null));
+  const [, blob] = /\/blobs\/(.+)$/.exec(url) ?? [];
+  if (blob !== undefined) return ok(new Response(null, { headers: { "Docker-Content-Digest": blob } }));
   const headers = { "Content-Type": manifestType, "Docker-Content-Digest": digest };
   if (method === "PUT") return ok(new Response(null, { status: 201, headers }));
   return ok(new Response(method === "HEAD" ? null : text, { headers }));

@@ -19,6 +19,10 @@ type OddPod = {
   answer(answer: Answer): void;
 };
 
+/** Answers 200, as a registry does that has the blob which the path names. */
+export const answerBlob = (response: http.ServerResponse, path: string): void =>
+  void response.writeHead(200, { "Docker-Content-Digest": /sha256:[0-9a-f]{64}/.exec(path)?.[0] ?? "" }).end();
+
 /**
  * Starts a registry that answers what a test tells it, also what no correct registry answers. Await this at the top of a test file, because it sets
  * hooks for the whole file.

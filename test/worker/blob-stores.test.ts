@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { createClient, layersOf } from "../support/client.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack, withoutDefault, withStores } from "../support/toy-stack.ts";
 
 describe("Pod that redirects by itself", () => {
@@ -98,7 +98,7 @@ describe("with `AUTH=none`", async () => {
   });
 
   test("a blob GET gets a signed redirect after a proof", async () => {
-    pod.answer((response) => void response.writeHead(200).end());
+    pod.answer((response, { path }) => answerBlob(response, path));
     const client = createClient(stack.current.edge);
     const answer = await client.get(`/v2/globex/app/blobs/sha256:${"d".repeat(64)}`, null);
     expect([answer.status, answer.headers.get("Location")]).toEqual([307, expect.stringContaining("X-Amz-Signature=")]);

@@ -5,7 +5,7 @@ import type { Stack } from "../../src/local/stack.ts";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { createClient, layersOf, pushBlob } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 
@@ -129,6 +129,34 @@ describe("access key that is copied into another Pod's record", () => {
   });
 });
 
+describe("proxy that answers 200 to a HEAD of any blob", async () => {
+  const pod = await startOddPod();
+  const stack = useStack({ topology: asPodB(pod), seedImages: false });
+
+  test("its answer names no digest, so it proves nothing, and no URL is signed", async () => {
+    pod.answer((response, { method }) => void response.writeHead(method === "HEAD" ? 200 : 404).end());
+    const digest = `sha256:${"e".repeat(64)}`;
+    expect(await getBlob(stack.current, "globex/app", digest)).toBe(404);
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/app:pull"]);
+    await client.get(`/v2/globex/app/blobs/${digest}`, token, { method: "HEAD" });
+    expect(await getBlob(stack.current, "globex/app", digest)).toBe(404);
+    expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+  });
+
+  test("a client cannot make its request look like gRPC, to which Envoy answers its own errors with 200", async () => {
+    const client = createClient(stack.current.edge);
+    const token = await client.token(["repository:globex/app:pull"]);
+    const headers = { "Content-Type": "application/grpc+proto", "grpc-timeout": "1m" };
+    await client.get(`/v2/globex/app/blobs/sha256:${"e".repeat(64)}`, token, { headers });
+    const received = pod.seen.map(({ headers }) => [headers["content-type"], headers["grpc-timeout"]]);
+    expect(received).toEqual([
+      ["application/octet-stream", undefined],
+      ["application/octet-stream", undefined],
+    ]);
+  });
+});
+
 describe("DELETE of a blob", async () => {
   const pod = await startOddPod();
   const stack = useStack({ topology: asPodB(pod), seedImages: false });
@@ -137,9 +165,9 @@ describe("DELETE of a blob", async () => {
 
   /** Returns how often a GET after the DELETE makes the edge ask the Pod for the blob. */
   async function headsAfter(token: string, answerDelete: (response: ServerResponse) => void): Promise<number> {
-    pod.answer((response, { method }) => {
+    pod.answer((response, { method, path }) => {
       if (method === "DELETE") answerDelete(response);
-      else response.writeHead(200).end();
+      else answerBlob(response, path);
     });
     expect(await getBlob(stack.current, "globex/app", digest)).toBe(307);
     const client = createClient(stack.current.edge);

@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
 import { type ClientInit, createClient, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 /** This Pod is a mirror: it serves the blobs of another registry, which `?ns=` names. Without this query, it has no blob. */
@@ -64,7 +64,7 @@ test("a redirect of a HEAD with a query is signed by the edge if the blob is the
   const own = `${stack.current.pods["pod-b"].storage.url}/${"7".repeat(64)}?by=pod`;
   pod.answer((response, { path }) => {
     if (path.includes("?")) response.writeHead(307, { Location: own }).end();
-    else response.writeHead(200).end();
+    else answerBlob(response, path);
   });
   const { status, location } = await ask(`blobs/${digest}?ns=docker.io`, { method: "HEAD" });
   expect([status, location]).toEqual([307, expect.stringMatching(/\/data\?X-Amz-Algorithm=/)]);
@@ -72,7 +72,10 @@ test("a redirect of a HEAD with a query is signed by the edge if the blob is the
 
 test("a HEAD with a query that finds no blob takes no proof away", async () => {
   const digest = blob("4");
-  pod.answer((response, { path }) => void response.writeHead(path.includes("?") ? 404 : 200).end());
+  pod.answer((response, { path }) => {
+    if (path.includes("?")) response.writeHead(404).end();
+    else answerBlob(response, path);
+  });
   expect((await ask(`blobs/${digest}`)).status).toBe(307);
   expect((await ask(`blobs/${digest}?ns=docker.io`, { method: "HEAD" })).status).toBe(404);
   pod.answer((response) => void response.writeHead(404).end());
