@@ -3,7 +3,7 @@ import { isRead } from "../oci/scope.ts";
 import type { Misconfigured, PodFailure } from "../refusal.ts";
 import type { Breaker } from "./breaker.ts";
 import type { FetchRequest } from "./fetch.ts";
-import { isOutageStatus } from "./outage.ts";
+import { isOfOneRequest, isOutageStatus } from "./outage.ts";
 import { within } from "./within.ts";
 
 /** A client waits at most this long for a probe's answer. A later answer still lets the next request through. */
@@ -53,8 +53,10 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   const timer = silenceMs === null ? null : setTimeout(fail, silenceMs, `no answer within ${silenceMs} ms`);
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
-  if (isAnswered(answer)) breaker.answered(service, clock());
-  else if (isRead(request.method) || doWritesCount) {
+  if (answer.ok && isAnswered(answer)) {
+    // Otherwise anyone who makes a proxy refuse a request now and then could keep a registry that hangs behind it from counting as down.
+    if (!isOfOneRequest(answer.value.status)) breaker.answered(service, clock());
+  } else if (isRead(request.method) || doWritesCount) {
     const why = failureOf(answer, silenceMs !== null);
     if (why !== null) fail(why);
   }

@@ -9,5 +9,11 @@ const failures: readonly Refusal["reason"][] = [
 /** Whether a call failed because the Pod is down, and not because of what was asked for. */
 export const isOutage = ({ reason }: Refusal): boolean => failures.includes(reason);
 
+/**
+ * Whether a proxy may give this status by itself because of how one request was made, whether the registry behind it is there or not. For example, nginx
+ * answers a long header with 400.
+ */
+export const isOfOneRequest = (status: number): boolean => [400, 408, 413, 414, 421, 429, 431, 494].includes(status);
+
 /** Whether a proxy gives this status when the registry behind it is down. */
 export const isOutageStatus = (status: number): boolean => [502, 503, 504].includes(status);

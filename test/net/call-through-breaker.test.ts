@@ -91,10 +91,25 @@ describe("call through the breaker", () => {
     expect(await call()).toBe(503);
   });
 
+  test.each([400, 413, 414, 429, 431])(
+    "a client to whom a proxy answers %d does not keep a registry that hangs behind it from counting as down",
+    async (code) => {
+      let calls = 0;
+      pod = ({ url }) => {
+        if (url === ping.url) return failure("silent");
+        calls += 1;
+        return calls % 2 === 0 ? status(code) : failure("silent");
+      };
+      await callTimes(5);
+      expect(await call()).toBe("breaker-open");
+    },
+  );
+
   test.each<[string, string, () => Answer]>([
     ["reads that end because the client left", "GET", () => failure("client-left")],
     ["reads with an answer that is not HTTP's", "GET", () => failure("bad-answer")],
     ["reads that a service answers with its own 500", "GET", () => status(500)],
+    ["reads that a proxy answers with 400", "GET", () => status(400)],
     ["reads that a service answers with 404", "HEAD", () => status(404)],
     ["writes that break", "PATCH", () => failure("unreachable")],
     ["writes that get no answer in time", "PUT", () => failure("silent")],
