@@ -4,7 +4,7 @@ import type { Stack } from "../../src/local/stack.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
-import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
 import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
@@ -298,7 +298,7 @@ describe("Pod that is not down, but fails at what one client sends", () => {
     const path = `blobs/sha256:${query === "" ? "a".repeat(64) : "b".repeat(64)}`;
     const token = await createClient(stack.current.edge).token(["repository:globex/app:pull"]);
     const ask = pullerOf(stack.current, "globex/app", token);
-    odd.answer((response) => void response.writeHead(200, { "Content-Length": "3" }).end("abc"));
+    odd.answer((response, { path: asked }) => answerBlob(response, asked));
     expect(await statusOf(ask(path))).toBe(307);
     await sleep(1_100);
     odd.answer((response, { path: asked, headers: sent }) => {
