@@ -65,10 +65,13 @@ const seeded: readonly Seeded[] = [
   [
     "redirect-off",
     "redirect-off",
-    async () => ({
-      ...(await onlyRegistry(({ url }) => (blobPath.test(url ?? "") ? { inPlace: 200 } : null))),
-      blobs: { stores: [{ scheme: "pod" }] },
-    }),
+    async () => {
+      const named = { "Docker-Content-Digest": healthy("pod-b").probe.digest };
+      return {
+        ...(await onlyRegistry(({ url }) => (blobPath.test(url ?? "") ? { inPlace: 200, headers: named } : null))),
+        blobs: { stores: [{ scheme: "pod" }] },
+      };
+    },
   ],
   ["copied-seal", "store-sealed", () => ({ sealedFor: { pod: "pod-b" } })],
   [
@@ -250,8 +253,9 @@ describe("doctor in a fleet that asks for no tokens", async () => {
   const open = useStack({ env: { AUTH: "none" }, topology: asPodB(pod), seedImages: false });
 
   test("sends no token", async () => {
-    pod.answer((response) => void response.writeHead(200, { "Content-Length": 2 }).end("{}"));
     const { "pod-b": record } = await healthyRecords(open.current);
+    const headers = { "Content-Length": 2, "Docker-Content-Digest": record.probe.digest };
+    pod.answer((response) => void response.writeHead(200, headers).end("{}"));
     const streamed = { ...active, ...record, registry: pod.url, blobs: { stores: [] } };
     const texts = new Map([
       ["pod/pod-b", JSON.stringify({ v: 1, ...streamed })],
