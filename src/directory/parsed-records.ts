@@ -2,6 +2,7 @@ import type * as v from "valibot";
 import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
+import { directoryKey } from "./keys.ts";
 import {
   type AssignmentRecord,
   type BlocksRecord,
@@ -20,6 +21,10 @@ export type ParsedRecords = {
   readonly assignments: Parsed<AssignmentRecord>;
   readonly health: Parsed<HealthRecord>;
 };
+
+/** Returns the directory record that this isolate has seen last, without a read of KV. Null if it has seen none. */
+export const lastDirectory = ({ directory }: Pick<ParsedRecords, "directory">): DirectoryRecord | null =>
+  directory.get(directoryKey)?.record ?? null;
 
 type Stored<T> = { readonly text: string | null; readonly schema: v.GenericSchema<unknown, T> };
 

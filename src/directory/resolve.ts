@@ -7,7 +7,7 @@ import { type Directory, directoryFailure, type Pod } from "./directory.ts";
 import { blocksKey, directoryKey, routeKey } from "./keys.ts";
 import type { KvValues, ReadOptions } from "./kv.ts";
 import { type Moving, servedBy } from "./moves.ts";
-import { parseOnce } from "./parsed-records.ts";
+import { lastDirectory, parseOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
 import {
   type AssignmentRecord,
@@ -151,7 +151,7 @@ async function findAssignments(
   names: readonly RepositoryName[],
   options: LookupOptions & NameBounds,
 ): Promise<Result<Found, DirectoryFailure>> {
-  const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const known = lastDirectory(directory.parsedRecords);
   const found = await readAssignments(directory, { names, known }, options);
   if (!found.ok || found.value.record === known) return found;
   const { record } = found.value;

@@ -2,9 +2,9 @@ import type { Token } from "../auth/bundle.ts";
 import { type Grant, identify, issuersOf, type PodGrant } from "../auth/grant.ts";
 import { renamed } from "../directory/aliases.ts";
 import { defaultPod, type Pod } from "../directory/directory.ts";
-import { directoryKey } from "../directory/keys.ts";
 import type { ChosenBy } from "../directory/kv-cache.ts";
 import type { Moving } from "../directory/moves.ts";
+import { lastDirectory } from "../directory/parsed-records.ts";
 import type { AssignmentRecord } from "../directory/records.ts";
 import { type LookupOptions, type Resolution, recentMs, resolvePod } from "../directory/resolve.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -85,7 +85,7 @@ function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): (
  * for the old name gets a token for the new name, so the edge must check the token for the new name.
  */
 function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): RepositoryEndpoint {
-  const known = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
+  const known = lastDirectory(directory.parsedRecords);
   const alias = renamed(known, endpoint.name);
   return alias === null ? endpoint : { ...endpoint, name: alias.to };
 }
@@ -133,7 +133,8 @@ async function authorizeName(
   const { grant, resolution: served } = granted.value;
   // The Pod that serves the name may be down or read-only, also if the token is good only at the other Pod of its registry.
   const serving = passGate(endpoint.method, resolution.value, context);
-  const admitted = serving.ok ? passGate(endpoint.method, served, context) : serving;
+  const isServing = served === resolution.value;
+  const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;
   if (admitted.ok) {
     const wide = await refuseBeyondName(own, admitted.value, services);
     if (!wide.ok) return wide;

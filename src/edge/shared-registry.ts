@@ -1,7 +1,6 @@
 import { othersOfRegistry, type Pod } from "../directory/directory.ts";
-import { directoryKey } from "../directory/keys.ts";
 import type { Moving } from "../directory/moves.ts";
-import type { PodId } from "../directory/pod-id.ts";
+import { lastDirectory } from "../directory/parsed-records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import { readParameters } from "../oci/query.ts";
@@ -50,7 +49,7 @@ export function podsOfChange(
   { pod, moving }: { readonly pod: Pod; readonly moving: Moving | null },
   { directory }: Pick<Services, "directory">,
 ): readonly Pod[] {
-  const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
-  const others: readonly PodId[] = [...(moving === null ? [] : [moving.other]), ...othersOfRegistry(record, pod.id)];
-  return [pod, ...new Set(others)].map((each) => (typeof each === "string" ? { ...pod, id: each } : each));
+  const others = othersOfRegistry(lastDirectory(directory.parsedRecords), pod.id);
+  const ids = new Set([...(moving === null ? [] : [moving.other]), ...others]);
+  return [pod, ...[...ids].map((id) => ({ ...pod, id }))];
 }
