@@ -24,6 +24,12 @@ type Call = {
 export const bearer = (token: string | null): Readonly<Record<string, string>> =>
   token === null ? {} : { Authorization: `Bearer ${token}` };
 
+/** Returns a Basic Authorization header, or no header without a user. */
+export const basic = (
+  user: { readonly name: string; readonly password: string } | null,
+): Readonly<Record<string, string>> =>
+  user === null ? {} : { Authorization: `Basic ${Buffer.from(`${user.name}:${user.password}`).toString("base64")}` };
+
 /** Makes one call. The error says what failed, but does not name the URL, because the URL may be signed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
   const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;

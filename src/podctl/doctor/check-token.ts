@@ -4,7 +4,7 @@ import { claimedAccess, keyId } from "../../auth/verify.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
-import { type Called, call } from "../http-call.ts";
+import { basic, type Called, call } from "../http-call.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /** `sent` is the whole token, as it is sent to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
@@ -30,8 +30,7 @@ export async function fetchToken(
   const url = new URL(way === "direct" ? pod.token : `${deployment.edge}/jwt/auth`);
   if (way === "direct") url.searchParams.set("service", service);
   url.searchParams.set("scope", formatScope(wanted));
-  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
-  const answer = await call(url, basic === null ? {} : { headers: { Authorization: `Basic ${basic}` } });
+  const answer = await call(url, { headers: basic(user) });
   if (!answer.ok) return err({ finding: "token-unreachable", text: answer.error });
   seeClock(answer.value);
   const { status, text } = answer.value;

@@ -5,7 +5,7 @@ import type { RepositoryName } from "../../oci/repository-name.ts";
 import { formatScope } from "../../oci/scope.ts";
 import { mountLimits } from "../../pods/mount-order.ts";
 import type { User } from "../doctor/pod-under-test.ts";
-import { bearer, call } from "../http-call.ts";
+import { basic, bearer, call } from "../http-call.ts";
 import { hasBlob } from "./lists.ts";
 import type { Registry } from "./registry.ts";
 import { deleteScope } from "./scopes.ts";
@@ -59,8 +59,7 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
 async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Promise<string | null> {
   const url = new URL("/jwt/auth", origin);
   url.searchParams.set("scope", formatScope(deleteScope(name)));
-  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
-  const answer = await call(url, basic === null ? {} : { headers: { Authorization: `Basic ${basic}` } });
+  const answer = await call(url, { headers: basic(user) });
   const { token } = (answer.ok && answer.value.status === 200 ? parseJsonObject(answer.value.text) : null) ?? {};
   return typeof token === "string" ? token : null;
 }

@@ -5,7 +5,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { type Access, formatScope } from "../../oci/scope.ts";
 import type { User } from "../doctor/pod-under-test.ts";
 import { CliFailure } from "../failure.ts";
-import { call } from "../http-call.ts";
+import { basic, call } from "../http-call.ts";
 
 export type Tokens = {
   /**
@@ -42,11 +42,9 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   const url = new URL(pod.token);
   url.searchParams.set("service", pod.audience);
   for (const scope of scopes) url.searchParams.append("scope", formatScope(scope));
-  const basic = user === null ? null : Buffer.from(`${user.name}:${user.password}`).toString("base64");
-  const headers = basic === null ? {} : { Authorization: `Basic ${basic}` };
   const who = user === null ? "a request without credentials" : `user "${user.name}"`;
   for (const pauseMs of [...pausesMs, null]) {
-    const answer = await call(url, { headers });
+    const answer = await call(url, { headers: basic(user) });
     const status = answer.ok ? answer.value.status : null;
     if (answer.ok && status === 200) {
       const { token, access_token: other } = parseJsonObject(answer.value.text) ?? {};
