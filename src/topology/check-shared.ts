@@ -37,19 +37,17 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
         : `${named} is also used by Pod "${owner.id}"; no two Pods may share one`;
     return [{ path: ["pods", id, ...path], at: "value", text }];
   };
-  const firstOf = new Map<string, Owner>();
-  const counts = new Map<string, number>();
+  const sharers = new Map<string, Owner[]>();
   for (const [id, pod] of pods) {
     const own: Owner = { id, pod };
-    const first = firstOf.get(pod.registry);
-    const count = (counts.get(pod.registry) ?? 0) + 1;
-    counts.set(pod.registry, count);
-    if (count === maxPodsOfRegistry + 1) {
+    const before = sharers.get(pod.registry) ?? [];
+    sharers.set(pod.registry, [...before, own]);
+    if (before.length === maxPodsOfRegistry) {
       const text = `${quote(pod.registry, [])} is the registry of more than ${maxPodsOfRegistry} Pods; want at most ${maxPodsOfRegistry}`;
       yield { path: ["pods", id, "registry"], at: "value", text };
     }
-    if (first === undefined) firstOf.set(pod.registry, own);
-    else
+    const [first] = before;
+    if (first !== undefined)
       for (const { path, text } of disagreementsOf(pod, first))
         yield { path: ["pods", id, ...path], at: "value", text };
     for (const each of claimsOf(pod)) yield* claim(own, each);
