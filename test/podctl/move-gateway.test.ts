@@ -1,24 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, afterEach, beforeAll, describe, expect, test, vi } from "vitest";
-import { writeStackFile } from "../../src/local/stack-files.ts";
+import { afterEach, describe, expect, test, vi } from "vitest";
 import { pushBlob } from "../support/client.ts";
 import { contentOf, push } from "../support/group-content.ts";
 import { manifestText } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
 
 // Each test is a whole move, by a process of its own.
 vi.setConfig({ testTimeout: 120_000 });
 const stack = useStack({ gateways: true });
-const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const env = { NO_COLOR: "1", PODCTL_STACK: "" };
-beforeAll(async () => {
-  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
-  await writeStackFile(stack.current, env.PODCTL_STACK);
-});
+const { env, folder } = useMoves(stack, {});
 afterEach(() => stack.current.setFault("pod-b", "gateway", { mode: "none" }));
 
 const large = 600_000;

@@ -1,17 +1,14 @@
 /** Kills podctl and Pods in the middle of moves. `KILLS`, `POD_KILLS` and `POD_DOWN_SECONDS` make it a drill by hand: docs/moves.md has the command. */
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { beforeAll, describe, expect, test } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
-import { writeStackFile } from "../../src/local/stack-files.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
 
 const countOf = (name: string, byDefault: number): number => Number(process.env[name] ?? byDefault);
 const [kills, podKills, podDownMs] = [
@@ -21,9 +18,7 @@ const [kills, podKills, podDownMs] = [
 ];
 
 const stack = useStack();
-const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const env = { NO_COLOR: "1", CLOUDFLARE_ENV: "", PODCTL_STACK: "" };
+const { env, folder } = useMoves(stack, { CLOUDFLARE_ENV: "" });
 
 const group = "drilled";
 const extra = Array.from({ length: 6 }, (_, index) => `${group}/r${index}`);
@@ -40,8 +35,6 @@ async function pushTo(name: string, tag: string): Promise<void> {
 }
 
 beforeAll(async () => {
-  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
-  await writeStackFile(stack.current, env.PODCTL_STACK);
   const record = { v: 1, revision: 1, state: "active", pod: "pod-a" };
   await stack.current.putKv(`route/${group}`, JSON.stringify(record));
   await pushGroup(stack.current, group);

@@ -1,24 +1,15 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import type { MovePhase } from "../../src/directory/moves.ts";
-import { writeStackFile } from "../../src/local/stack-files.ts";
 import { createClient } from "../support/client.ts";
 import { pushGroup } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
 import { onOneRegistry, readStackKv, useStack } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
 
 // Most tests run several commands, and each of them is a process.
 vi.setConfig({ testTimeout: 240_000 });
 const stack = useStack(onOneRegistry);
-const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const env = { NO_COLOR: "1", PODCTL_ACTOR: "infra@test", PODCTL_STACK: "" };
-beforeAll(async () => {
-  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
-  await writeStackFile(stack.current, env.PODCTL_STACK);
-});
+const { env, folder } = useMoves(stack, { PODCTL_ACTOR: "infra@test" });
 
 const move = (...args: readonly string[]) =>
   podctl(["move", ...args, "--yes", "--wait", "0.2", "--state", folder], { env });

@@ -1,25 +1,16 @@
-import { mkdtempSync, rmSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
-import { writeStackFile } from "../../src/local/stack-files.ts";
 import { advice, type Finding } from "../../src/podctl/doctor/findings.ts";
 import { useDoctor } from "../support/doctor.ts";
 import { podctl } from "../support/podctl.ts";
 import type { Sickness } from "../support/sick-pods.ts";
 import { basic, serveForTest } from "../support/toy-pod.ts";
 import { readStackKv } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
 
 const { stack, addOwning, healthy, mountProbe, onlyRegistry } = useDoctor(await generateSealingKeys());
-const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const env = { NO_COLOR: "1", PODCTL_STACK: "" };
-beforeAll(async () => {
-  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
-  await writeStackFile(stack.current, env.PODCTL_STACK);
-});
+const { env, folder } = useMoves(stack, {});
 
 /** A Pod whose token service gives `demo` only the rights of a reader in the repositories of acme. */
 async function readOnlyInAcme(): Promise<Sickness> {

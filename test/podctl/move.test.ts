@@ -1,24 +1,17 @@
 import { spawn } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { afterAll, beforeAll, describe, expect, test, vi } from "vitest";
-import { writeStackFile } from "../../src/local/stack-files.ts";
+import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushReferrer, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { useMoves } from "../support/use-moves.ts";
 
 // Most tests run several commands, and each of them is a process.
 vi.setConfig({ testTimeout: 240_000 });
 const stack = useStack();
-const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
-afterAll(() => rmSync(folder, { recursive: true }));
-const env = { NO_COLOR: "1", PODCTL_ACTOR: "infra@test", PODCTL_STACK: "" };
-beforeAll(async () => {
-  env.PODCTL_STACK = `${stack.current.stateDir}/stack.json`;
-  await writeStackFile(stack.current, env.PODCTL_STACK);
-});
+const { env, folder } = useMoves(stack, { PODCTL_ACTOR: "infra@test" });
 
 /** There is only one edge here. So a move need not wait until other edges know its phase. */
 const options = ["--yes", "--wait", "0.2", "--state", folder];
