@@ -74,7 +74,17 @@ const trust = v.variant("kind", [
 ]);
 
 /** The program next to the registry that takes uploads above the CDN's limit for a body. Null if the Pod has no gateway. */
-const gateway = v.nullable(v.strictObject({ url: origin, key: sealed }));
+const gateway = v.nullable(
+  v.strictObject({
+    url: origin,
+    key: sealed,
+    /**
+     * Who runs the gateway and its host name. `pod`: the Pod's operator. `fleet`: the edge's operator, who may see every token and password. Some
+     * clients give these to any host to which an upload leads, so the edge sends them only to a gateway of the fleet.
+     */
+    operator: v.optional(v.picklist(["pod", "fleet"]), "pod"),
+  }),
+);
 
 export const podFields = {
   registry: origin,
@@ -180,6 +190,7 @@ export const healthRecord = v.strictObject({
 export type StoreVerdict = v.InferOutput<typeof storeVerdict>;
 export type HealthRecord = v.InferOutput<typeof healthRecord>;
 export type PodRecord = v.InferOutput<typeof podRecord>;
+export type GatewayOperator = NonNullable<PodRecord["gateway"]>["operator"];
 export type AssignmentRecord = v.InferOutput<typeof assignmentRecord>;
 export type BlocksRecord = v.InferOutput<typeof blocksRecord>;
 export type DirectoryRecord = v.InferOutput<typeof directoryRecord>;

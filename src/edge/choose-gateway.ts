@@ -1,4 +1,3 @@
-import type { Token } from "../auth/bundle.ts";
 import { jwtOf } from "../auth/grant.ts";
 import type { Pod } from "../directory/directory.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -12,18 +11,19 @@ import type { Authorized, Context } from "./authorize.ts";
 
 /**
  * Returns the Pod's gateway if a new upload is to go on there. Null if the upload stays on the edge. It stays if the Pod has no gateway, if the
- * group's uploads stay on the edge, if the client refuses to go to another host, or if the client would take its whole token there and the token has
- * parts for other Pods.
+ * group's uploads stay on the edge, if the client refuses to go to another host, or if the client may give its credentials to that host and the
+ * Pod's operator runs it. What the client's token has now does not count: the gateway could answer 401 with the scope of another Pod's repository,
+ * and the client would bring a token for it (containers/image), or its password (Jib).
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,
-  { request, services, token }: Context,
+  { request, services }: Context,
   { pod, grant, assignment }: Authorized,
 ): Promise<Result<PushGateway | null, Misconfigured>> {
   const { gateway } = pod;
   if (endpoint.kind !== "upload-start" || !gateway || assignment?.uploads === "edge") return ok(null);
   const travel = travelOf(request.headers.get("User-Agent"));
-  if (travel === "stays" || (travel === "goes-with-token" && hasSeveralParts(token))) return ok(null);
+  if (travel === "stays" || (travel === "goes-with-credentials" && gateway.operator === "pod")) return ok(null);
   const keys = await gatewayKeys(pod.id, gateway, services);
   return keys.ok ? ok({ url: gateway.url, keys: keys.value, token: jwtOf(grant) }) : keys;
 }
@@ -39,5 +39,3 @@ export async function gatewayKeys(
   const keys = parseGatewayKeys(secret.value);
   return keys.ok ? keys : err({ reason: "misconfigured", text: `"gateway.key" of Pod "${pod}" ${keys.error}` });
 }
-
-const hasSeveralParts = (token: Token | null): boolean => token?.kind === "bundle" && token.parts.length > 1;

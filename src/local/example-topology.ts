@@ -56,6 +56,7 @@ export async function podValues({ context, services, gateway }: LocalPod, sealin
   };
 }
 
-async function gatewayValue(pod: string, { tap: { url }, key }: LocalGateway, sealingKey: JWK) {
-  return { url, key: await seal(key, { pod, field: "gateway.key", scheme: "gateway", target: url }, sealingKey) };
+async function gatewayValue(pod: string, { tap: { url }, key, operator }: LocalGateway, sealingKey: JWK) {
+  const sealed = await seal(key, { pod, field: "gateway.key", scheme: "gateway", target: url }, sealingKey);
+  return { url, key: sealed, operator };
 }

@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
 import type { JWK } from "jose";
+import type { GatewayOperator } from "../directory/records.ts";
 import { generateSealingKeys } from "../directory/seal.ts";
 import { metadataOf } from "../topology/record-text.ts";
 import { startBodyLimit } from "./body-limit.ts";
@@ -50,7 +51,8 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Whether toy Pods take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
-  readonly gateways?: boolean;
+  /** Who runs the Pods' gateways. If it is missing, the Pods have none. */
+  readonly gateways?: GatewayOperator;
   /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
   /** Whether pod-b has the registry and the storage of pod-a, and only a token service of its own. The topology must then say so. */
@@ -128,9 +130,9 @@ async function start(options: StackOptions, teardown: Teardown): Promise<Omit<St
   const worker = teardown.add(await startEdge({ port: workerPort, stateDir, vars, script, log, watchdog, inspect }));
   const edge =
     bodyLimitBytes === undefined ? worker : await limitBodies(worker, { port, limitBytes: bodyLimitBytes }, teardown);
-  if (options.gateways) {
+  if (options.gateways !== undefined) {
     const edges = [edge.url, edge.url.replace(loopback, "localhost")];
-    pods = await startGateways(pods, { stateDir, edges }, teardown);
+    pods = await startGateways(pods, { stateDir, edges, operator: options.gateways }, teardown);
   }
   const entries = await directoryEntries(options, pods, { sealingKey: sealingKeys.publicJwk, stateDir });
   for (const [key, value] of entries) await edge.kv.put(key, value, { metadata: metadataOf(value) });

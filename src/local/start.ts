@@ -73,8 +73,12 @@ function readArguments(): Arguments {
   if (limit !== undefined && bodyLimitBytes === null) {
     throw new StartFailure(`--body-limit "${limit}" is not a size: use one like 100MB.`);
   }
-  const { gateways } = values;
-  return { pods, edgePort: Number(port), gateways, ...(bodyLimitBytes === null ? {} : { bodyLimitBytes }) };
+  return {
+    ...{ pods, edgePort: Number(port) },
+    // One operator runs this whole stack, so the gateways are the fleet's, and every client goes to them.
+    ...(values.gateways ? { gateways: "fleet" } : {}),
+    ...(bodyLimitBytes === null ? {} : { bodyLimitBytes }),
+  };
 }
 
 try {

@@ -16,7 +16,10 @@ export const registries: readonly Registry[] = [
 
 type Chosen = {
   readonly registries: readonly Registry[];
-  /** If true, each Pod has a gateway, and uploads through the edge go on at the gateway. */
+  /**
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The suite is a client that the edge does not know, so the gateways
+   * are the fleet's.
+   */
   readonly gateways: boolean;
 };
 

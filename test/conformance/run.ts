@@ -43,7 +43,12 @@ async function main(args: readonly string[]): Promise<number> {
 async function goThrough(registry: Registry, gateways: boolean): Promise<Outcome> {
   const [binary] = findBinaries(["conformance"]);
   const stateDir = `${outputDir}/${registry.id}/state`;
-  const stack = await startStack({ pods: registry.id, edgePort: 0, stateDir, gateways });
+  const stack = await startStack({
+    pods: registry.id,
+    edgePort: 0,
+    stateDir,
+    ...(gateways ? { gateways: "fleet" } : {}),
+  });
   try {
     const run = (way: "straight" | "edge", url: string) =>
       runSuite({ binary, registry: url, prefix: `acme/${way}`, outputDir: `${outputDir}/${registry.id}/${way}` });

@@ -22,7 +22,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
   describeWith([...tools, ...copying], "by stock clients", () => {
     let stage: Stage;
     beforeAll(async () => {
-      stage = await openStage(kind, { gateways: true, bodyLimitBytes: megabyte });
+      stage = await openStage(kind, { gateways: "fleet", bodyLimitBytes: megabyte });
     });
     afterEach(async () => {
       for (const pod of ["pod-a", "pod-b"] as const) {

@@ -33,7 +33,8 @@ export async function openStageWithGateways(
     { pod: "pod-a", field: "gateway.key", scheme: "gateway", target: url },
     sealingKeys.publicJwk,
   );
-  const gateway = JSON.stringify({ url, key: sealed });
+  // skopeo, podman and buildah push through these gateways, so they must be the fleet's.
+  const gateway = JSON.stringify({ url, key: sealed, operator: "fleet" });
   const edited = (text: string) => topology(text).replace("$" + "{POD_A_GATEWAY}", gateway);
   const stage = await openStage(pods, { ...options, sealingKeys, topology: edited });
   const teardown = new Teardown();

@@ -9,7 +9,7 @@ import type { ToyPod } from "../support/toy-pod.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const sealingKeys = await generateSealingKeys();
-const stack = useStack({ gateways: true, sealingKeys });
+const stack = useStack({ gateways: "fleet", sealingKeys });
 const recordKey = "pod/pod-b";
 
 async function check() {
@@ -29,15 +29,21 @@ async function check() {
 
 type Gateway = { readonly url: string; readonly key: string; readonly sealedFor?: string };
 
-/** Checks Pod B with another gateway in its record. */
+/** Finds what is wrong with Pod B if its record has another gateway. */
 async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
-  const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
   const place = { pod: sealedFor, field: "gateway.key", scheme: "gateway", target: url };
-  const gateway = { url, key: await seal(key, place, sealingKeys.publicJwk) };
-  await stack.current.putKv(recordKey, JSON.stringify({ ...(JSON.parse(text) as object), gateway }));
+  return findings(await checkWithRecord({ url, key: await seal(key, place, sealingKeys.publicJwk) }));
+}
+
+/** Checks Pod B with these members of `gateway` in its record. */
+async function checkWithRecord(changed: object) {
+  const text = (await readStackKv(stack.current, [recordKey])).get(recordKey) ?? "";
+  const record = JSON.parse(text) as { readonly gateway: object };
+  const gateway = { ...record.gateway, ...changed };
+  await stack.current.putKv(recordKey, JSON.stringify({ ...record, gateway }));
   await stack.current.restartEdge("empty");
   try {
-    return findings(await check());
+    return await check();
   } finally {
     await stack.current.putKv(recordKey, text);
     await stack.current.restartEdge("empty");
@@ -76,6 +82,17 @@ describe("doctor of a Pod's gateway", () => {
   test("another key is found", async () => {
     const { url } = await startGateway({ GATEWAY_KEY: gatewayKey() });
     expect(await checkWith({ url, key: gatewayKey() })).toEqual(["pod-b: gateway-key"]);
+  });
+
+  test.each([
+    ["fleet", "the fleet runs it, so every client but oras and Helm goes to it"],
+    ["pod", "the Pod's operator runs it, so skopeo, podman, buildah, Jib and unknown clients stay on the edge"],
+  ])("operator: %s is told with the clients that go to the gateway", async (operator, text) => {
+    const checks = await checkWithRecord({ operator });
+    expect(checks.find(({ check: name }) => name === "gateway")).toMatchObject({
+      status: "ok",
+      text: expect.stringContaining(text),
+    });
   });
 
   test("another Pod's gateway is found", async () => {

@@ -8,7 +8,7 @@ import { useMoves } from "../support/use-moves.ts";
 
 // Each test is a whole move, by a process of its own.
 vi.setConfig({ testTimeout: 120_000 });
-const stack = useStack({ gateways: true });
+const stack = useStack({ gateways: "fleet" });
 const { env, folder } = useMoves(stack, {});
 afterEach(() => stack.current.setFault("pod-b", "gateway", { mode: "none" }));
 

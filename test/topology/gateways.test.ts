@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { parseTopology } from "../../src/topology/load.ts";
 import { formatMistake } from "../../src/topology/mistake.ts";
+import { topologyRecords } from "../../src/topology/topology.ts";
 import { podText, production } from "../support/topologies.ts";
 
 const uploads = "https://uploads.example.net";
@@ -29,7 +30,23 @@ test("a Pod may have a gateway, or say with null that it has none", () => {
   expect(mistakesOf(null)).toBe("");
 });
 
+test("the Pod's own operator runs a gateway unless the topology says that the fleet's does", () => {
+  const operatorOf = (gateway: object) => {
+    const text = `pods:\n  pod-a: ${podText("pod-a", { gateway })}`;
+    const topology = parseTopology("topology.yaml", text, { ...production, placeholders: null });
+    if (!topology.ok) throw new Error(topology.error.map(formatMistake).join("\n"));
+    const record = new Map(topologyRecords(topology.value)).get("pod/pod-a") as {
+      readonly gateway: { readonly operator: string };
+    };
+    return record.gateway.operator;
+  };
+  expect(operatorOf(gatewayAt(uploads))).toBe("pod");
+  expect(operatorOf({ ...gatewayAt(uploads), operator: "pod" })).toBe("pod");
+  expect(operatorOf({ ...gatewayAt(uploads), operator: "fleet" })).toBe("fleet");
+});
+
 test.each([
+  ["names another operator", { ...gatewayAt(uploads), operator: "me" }, "pods.pod-a.gateway.operator:"],
   [
     "has its key in clear",
     { url: uploads, key: "hunter2" },

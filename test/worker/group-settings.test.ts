@@ -27,7 +27,7 @@ describe("read-only group", () => {
       'acme: { pod: pod-a, state: read-only, reason: "We move house until Monday." }',
       "acme/open: pod-a",
     ),
-    gateways: true,
+    gateways: "fleet",
   });
   const seenByPod = () => stack.current.seen("pod-a", "registry").map(({ method }) => method);
 
@@ -379,7 +379,7 @@ describe("group whose blobs come through a Pod with a store", () => {
 describe("group whose uploads stay on the edge", () => {
   const stack = useStack({
     topology: withAcme("acme: { pod: pod-a, uploads: edge }", "acme/large: pod-a"),
-    gateways: true,
+    gateways: "fleet",
   });
 
   test.each([

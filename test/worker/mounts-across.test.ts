@@ -7,7 +7,7 @@ import { startOddPod } from "../support/odd-pod.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 
-const stack = useStack({ gateways: true });
+const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
 
 /** Asks for a mount into `acme/<name>`. Without other headers, the client is oras, whose uploads stay on the edge. */

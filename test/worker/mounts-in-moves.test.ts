@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { createClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-const stack = useStack({ gateways: true });
+const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
 
 async function lastLine() {

@@ -6,7 +6,7 @@ import { manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
 import { onOneRegistry, readStackKv, useStack } from "../support/toy-stack.ts";
 
-const stack = useStack({ ...onOneRegistry, gateways: true });
+const stack = useStack({ ...onOneRegistry, gateways: "fleet" });
 const client = () => createClient(stack.current.edge);
 const scopeOf = (repository: string, actions: string) => `repository:${repository}:${actions}`;
 const tokenFor = (repository: string, actions = "pull") => client().token([scopeOf(repository, actions)]);

@@ -1,6 +1,7 @@
 /** A Pod's gateway, which runs as a process behind a tap. Its program is the one file that `npm run build:gateway` makes. */
 import { randomBytes } from "node:crypto";
 import { build } from "esbuild";
+import type { GatewayOperator } from "../../directory/records.ts";
 import { childEnv, startChild } from "../child-process.ts";
 import { root } from "../paths.ts";
 import { loopback } from "../ports.ts";
@@ -14,6 +15,8 @@ export type LocalGateway = {
   readonly direct: string;
   /** The secret that the edge and this gateway share. */
   readonly key: string;
+  /** Who runs the gateway, as the Pod's record says. */
+  readonly operator: GatewayOperator;
   /** Kills the gateway as a crash does, and starts it again on the same port. */
   readonly restart: () => Promise<void>;
 };
@@ -31,11 +34,15 @@ export async function bundleGateway(outfile: string): Promise<void> {
   });
 }
 
-type GatewayOptions = { readonly program: string; readonly edges: readonly string[] };
+export type GatewayOptions = {
+  readonly program: string;
+  readonly edges: readonly string[];
+  readonly operator: GatewayOperator;
+};
 
 export async function startGateway(
   { context, services }: LocalPod,
-  { program, edges }: GatewayOptions,
+  { program, edges, operator }: GatewayOptions,
   teardown: Teardown,
 ): Promise<LocalGateway> {
   const key = randomBytes(32).toString("base64");
@@ -51,7 +58,7 @@ export async function startGateway(
     await running.kill();
     running = await start(port);
   };
-  return { tap, direct: `http://${loopback}:${port}`, key, restart };
+  return { tap, direct: `http://${loopback}:${port}`, key, operator, restart };
 }
 
 type GatewayProcess = {

@@ -2,7 +2,7 @@
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
-import { bundleGateway, startGateway } from "./gateway.ts";
+import { bundleGateway, type GatewayOptions, startGateway } from "./gateway.ts";
 import { joinPod, type LocalPod, type PodParts, startPod, withGateway } from "./pod.ts";
 import { distributionParts, registryParts } from "./registry-pod.ts";
 import { toyParts } from "./toy-pod.ts";
@@ -78,12 +78,13 @@ async function both(...starting: readonly [Promise<LocalPod>, Promise<LocalPod>]
 /** Starts a gateway for each Pod. The edge must run already, because a gateway needs the edge's address. */
 export async function startGateways(
   pods: BothPods,
-  { stateDir, edges }: { readonly stateDir: string; readonly edges: readonly string[] },
+  { stateDir, ...options }: { readonly stateDir: string } & Omit<GatewayOptions, "program">,
   teardown: Teardown,
 ): Promise<BothPods> {
   const program = `${stateDir}/gateway.mjs`;
   await bundleGateway(program);
-  const startOne = async (pod: LocalPod) => withGateway(pod, await startGateway(pod, { program, edges }, teardown));
+  const startOne = async (pod: LocalPod) =>
+    withGateway(pod, await startGateway(pod, { program, ...options }, teardown));
   return both(startOne(pods["pod-a"]), startOne(pods["pod-b"]));
 }
 

@@ -1,3 +1,4 @@
+import type { Pod } from "../../directory/directory.ts";
 import { uploadUnknown } from "../../gateway/admit.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { grantParameter } from "../../pods/upload-grant.ts";
@@ -46,8 +47,13 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (status.value.status >= 500) {
     return checks.found("gateway", "gateway-registry", `it answers ${status.value.status} for its registry`);
   }
-  checks.ok("gateway", "opens the edge's grants, refuses a forged one, reaches its registry");
+  checks.ok("gateway", `opens the edge's grants, refuses a forged one, reaches its registry; ${whoGoes(pod)}`);
 }
+
+const whoGoes = ({ gateway }: Pod): string =>
+  gateway?.operator === "fleet"
+    ? "the fleet runs it, so every client but oras and Helm goes to it"
+    : "the Pod's operator runs it, so skopeo, podman, buildah, Jib and unknown clients stay on the edge and its body limit";
 
 /** Whether this is the gateway's own refusal of a grant. A registry also answers 404 to an upload that it does not know, but with another message. */
 function isOwnRefusal({ status, text }: Called): boolean {
