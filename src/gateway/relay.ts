@@ -1,6 +1,7 @@
 import http from "node:http";
 import https from "node:https";
 import { err, ok, type Result } from "../lib/result.ts";
+import { limitInterimAnswers } from "./interim-answers.ts";
 import { passJoined } from "./pass-joined.ts";
 
 /** Why a request got no answer from the registry. `text` is for the log. */
@@ -70,6 +71,11 @@ export function relay(
   outgoing.on("error", (error) => {
     if (!isAnswered) giveUp({ reason: "unreachable", text: error.message });
   });
+  // After a 101 with `Upgrade`, Node closes the connection and reports neither an answer nor an error.
+  outgoing.once("close", () => {
+    if (!isAnswered) giveUp({ reason: "unreachable", text: "the registry closed the connection without an answer" });
+  });
+  limitInterimAnswers(outgoing);
   outgoing.once("finish", () => {
     clearTimeout(timer);
     const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };

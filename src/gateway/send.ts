@@ -2,6 +2,7 @@ import http from "node:http";
 import https from "node:https";
 import { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { limitInterimAnswers } from "./interim-answers.ts";
 
 type Request = {
   readonly method: "GET" | "HEAD" | "POST" | "PATCH" | "PUT" | "DELETE";
@@ -35,6 +36,9 @@ export function send(url: string, { method, headers, body, signal }: Request): P
     resolve(answer);
   });
   outgoing.on("error", () => resolve(null));
+  // After a 101 with `Upgrade`, Node closes the connection and reports neither an answer nor an error.
+  outgoing.once("close", () => resolve(null));
+  limitInterimAnswers(outgoing);
   if (body === undefined) outgoing.end();
   else void pipeline(Readable.from(body), outgoing).catch(() => resolve(null));
   return promise;

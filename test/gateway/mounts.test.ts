@@ -32,6 +32,17 @@ const sends =
   (_, response) =>
     void response.writeHead(200, { "Content-Length": body.byteLength }).end(body);
 
+const interimAnswers = "HTTP/1.1 103 a\r\n\r\n".repeat(4_000);
+
+/** Goes on as long as the gateway reads. */
+function sendsInterimAnswers({ socket }: http.IncomingMessage): void {
+  const more = () => {
+    while (!socket.destroyed && socket.write(interimAnswers)) {}
+  };
+  socket.on("drain", more);
+  more();
+}
+
 const scope = (...actions: readonly string[]) => `repository:${repository}:${actions.join(",")}`;
 
 async function orderOf({ pod }: TestGateway, url: string, changed: Partial<MountOrder> = {}): Promise<MountOrder> {
@@ -218,6 +229,13 @@ describe("mount by order", () => {
       ["HEAD 404", "POST 202", "PATCH 202", "DELETE 204"],
     ],
     ["never answers", () => {}, "the source gave no answer", ["HEAD 404"]],
+    [
+      "answers 101 and changes the protocol",
+      ({ socket }) => void socket.write("HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"),
+      "the source gave no answer",
+      ["HEAD 404"],
+    ],
+    ["sends interim answers without end", sendsInterimAnswers, "the source gave no answer", ["HEAD 404"]],
     [
       "sends other bytes",
       sends(wrongBytes),

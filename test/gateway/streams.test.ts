@@ -170,6 +170,8 @@ describe("gateway, bodies", () => {
     ["refuses connections", null],
     ["breaks off", "cut"],
     ["answers what is not HTTP", "hello\r\n\r\n"],
+    ["answers 101 and changes the protocol", "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n"],
+    ["sends many interim answers", "HTTP/1.1 103 a\r\n\r\n".repeat(20)],
   ])("a registry that %s gives 503 with Retry-After", async (_, answer) => {
     const registry = await rawRegistry((_received, socket) => {
       if (answer === "cut") socket.destroy();

@@ -3,6 +3,7 @@ import http from "node:http";
 import https from "node:https";
 import type { Readable } from "node:stream";
 import { pipeline } from "node:stream/promises";
+import { limitInterimAnswers } from "../../gateway/interim-answers.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
 export type Sent = {
@@ -46,6 +47,7 @@ export async function exchange(
   const agent = isSecure ? connections.https : connections.http;
   const length = body instanceof Uint8Array ? { "Content-Length": String(body.byteLength) } : {};
   const request = (isSecure ? https : http).request(url, { method, agent, headers: { ...length, ...headers } });
+  limitInterimAnswers(request);
   request.setTimeout(idleMs, () => request.destroy(new Error(`nothing moved for ${idleMs / 1_000} s`)));
   const answered = new Promise<Result<Received, string>>((resolve) => {
     request.once("response", (answer) =>
