@@ -129,6 +129,8 @@ async function copyBlob(
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
   const signal = AbortSignal.any([late, left]);
+  // The edge counts from its order. So this time must not begin only when the source has answered.
+  const lastAnswer = AbortSignal.timeout(copyMs + lastAnswerMs);
   const url = parseSourceUrl(order.url, config.plainHttp);
   if (!url.ok) return err(`the order's URL ${url.error}`);
   if (await isThere({ order, config }, signal)) return ok(0);
@@ -140,7 +142,7 @@ async function copyBlob(
     close();
     return upload;
   }
-  const sent = await upload.value.append(pieces(), AbortSignal.timeout(copyMs + lastAnswerMs));
+  const sent = await upload.value.append(pieces(), lastAnswer);
   close();
   const why = failure();
   const done = why !== null ? err(why) : sent.ok ? await upload.value.finish(signal) : sent;

@@ -36,7 +36,8 @@ export function podRequest(
   { jwt, request }: { readonly jwt: string | null; readonly request: Request },
 ): FetchRequest {
   const shorterMs = pushDeadlineMs(endpoint);
-  const bodyless = request.method === "GET" || request.method === "HEAD";
+  // A DELETE in the OCI spec has no body. During a move it goes to two Pods, and a body could be sent only once.
+  const bodyless = ["GET", "HEAD", "DELETE"].includes(request.method);
   return {
     url: pod.registry + formatEndpoint(withoutPin(endpoint)),
     method: endpoint.method,

@@ -43,8 +43,9 @@ async function pushImages(stack: Stack, name: string, tags: readonly string[]): 
   const push = await openPod(stack, name);
   const blobs = [JSON.stringify({ name }), "the layer that all have"];
   for (const blob of blobs) await push("POST", `blobs/uploads/?digest=${digestOf(blob)}`, blob);
+  const named = blobs.map((blob) => ({ digest: digestOf(blob), size: Buffer.byteLength(blob) }));
   for (const tag of tags) {
-    const body = JSON.stringify({ ...JSON.parse(manifestText(blobs.map(digestOf))), annotations: { tag } });
+    const body = JSON.stringify({ ...JSON.parse(manifestText(named)), annotations: { tag } });
     await push("PUT", `manifests/${tag}`, body, manifestType);
   }
 }

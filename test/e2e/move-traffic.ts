@@ -62,7 +62,8 @@ export function createTraffic(
     const place = `${location}${location.includes("?") ? "&" : "?"}digest=${digest}`;
     const done = await send(edge, scope, (token) => client.get(place, token, { method: "PUT", body: bytes }));
     if (done.status !== 201) return { status: done.status, text: await done.text() };
-    const text = manifestText([digest, digest]);
+    const blob = { digest, size: bytes.byteLength };
+    const text = manifestText([blob, blob]);
     const headers = { "Content-Type": manifestType };
     const path = `/v2/${repository}/manifests/${tag}`;
     const put = await send(edge, scope, (token) => client.get(path, token, { method: "PUT", body: text, headers }));

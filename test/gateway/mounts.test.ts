@@ -2,76 +2,34 @@ import type http from "node:http";
 import { setTimeout as sleep } from "node:timers/promises";
 import { brotliCompressSync, gzipSync } from "node:zlib";
 import { describe, expect, test } from "vitest";
-import { parseDigest } from "../../src/oci/digest.ts";
-import { type MountOrder, mountLimits, sealOrder } from "../../src/pods/mount-order.ts";
-import { edgeOrigin, repositoryName, startTestGateway, type TestGateway } from "../support/gateway.ts";
-import { serveForTest, sha256 } from "../support/toy-pod.ts";
-
-const repository = repositoryName("acme/target");
-const uploads = `/v2/${repository}/blobs/uploads/`;
-const blob = Buffer.alloc(300_000, "a blob of another Pod ");
-
-const digestOf = (body: Uint8Array) => {
-  const digest = parseDigest(sha256(body));
-  if (!digest.ok) throw new Error(digest.error);
-  return digest.value;
-};
-
-/** Starts another Pod's store. `seen` lists its requests, each with its token. */
-async function startSource(answer: http.RequestListener) {
-  const seen: string[] = [];
-  const port = await serveForTest((request, response) => {
-    seen.push(`${request.method} ${request.url} ${request.headers.authorization ?? "without a token"}`);
-    answer(request, response);
-  });
-  return { seen, url: `http://127.0.0.1:${port}/pod-b/data?X-Amz-Signature=secret` };
-}
-
-const sends =
-  (body: Uint8Array): http.RequestListener =>
-  (_, response) =>
-    void response.writeHead(200, { "Content-Length": body.byteLength }).end(body);
+import { type MountOrder, mountLimits } from "../../src/pods/mount-order.ts";
+import { repositoryName, startTestGateway } from "../support/gateway.ts";
+import {
+  blob,
+  causeOf,
+  digestOf,
+  expectNothingLeft,
+  mount,
+  orderOf,
+  repository,
+  scope,
+  sends,
+  startSource,
+  statusesAt,
+  uploads,
+} from "../support/mount-orders.ts";
+import { serveForTest } from "../support/toy-pod.ts";
 
 const interimAnswers = "HTTP/1.1 103 a\r\n\r\n".repeat(4_000);
 
 /** Goes on as long as the gateway reads. */
 function sendsInterimAnswers({ socket }: http.IncomingMessage): void {
   const more = () => {
-    while (!socket.destroyed && socket.write(interimAnswers)) {}
+    let isTaken = true;
+    while (isTaken && !socket.destroyed) isTaken = socket.write(interimAnswers);
   };
   socket.on("drain", more);
   more();
-}
-
-const scope = (...actions: readonly string[]) => `repository:${repository}:${actions.join(",")}`;
-
-async function orderOf({ pod }: TestGateway, url: string, changed: Partial<MountOrder> = {}): Promise<MountOrder> {
-  const token = await pod.token(scope("pull", "push", "delete"));
-  const to = { pod: "pod-a", repository, token, registry: pod.registry, edge: edgeOrigin };
-  return { ...to, digest: digestOf(blob), url, copyMs: mountLimits.copyMs, ...changed };
-}
-
-async function mount({ url, config }: TestGateway, order: MountOrder, signal?: AbortSignal): Promise<Response> {
-  const body = await sealOrder(order, { keys: config.keys, now: new Date() });
-  const path = `/v2/${order.repository}/blobs/uploads/`;
-  return fetch(url + path, { method: "POST", body, ...(signal === undefined ? {} : { signal }) });
-}
-
-const statusesAt = ({ tap }: TestGateway) => tap.seen().map(({ method, status }) => `${method} ${status}`);
-
-/** Expects that the registry has neither the blob nor an upload that the gateway began. */
-async function expectNothingLeft({ pod, tap }: TestGateway): Promise<void> {
-  const head = await pod.ask("HEAD", `/v2/${repository}/blobs/${digestOf(blob)}`, scope("pull"));
-  expect(head.status).toBe(404);
-  const begun = tap.seen().flatMap(({ path }) => path.split("?")[0]?.split("/uploads/")[1] || []);
-  for (const upload of new Set(begun)) {
-    expect((await pod.ask("GET", uploads + upload, scope("pull"))).status).toBe(404);
-  }
-}
-
-async function causeOf(answer: Response): Promise<string> {
-  const { errors } = (await answer.json()) as { errors: { message: string }[] };
-  return errors[0]?.message ?? "";
 }
 
 describe("mount by order", () => {
@@ -258,6 +216,27 @@ describe("mount by order", () => {
       await expect.poll(() => gateway.lines).toMatchObject([{ outcome: "not-mounted", status: 409, cause }]);
     },
   );
+
+  test("a late source and a silent registry together take no longer than the edge waits for its order", async () => {
+    const begun = Promise.withResolvers<string>();
+    const port = await serveForTest((request, response) => {
+      request.resume();
+      if (request.method === "PATCH") return;
+      const status = { HEAD: 404, POST: 202, DELETE: 204 }[request.method ?? ""] ?? 500;
+      if (status === 204) begun.resolve("deleted");
+      response.writeHead(status, { Location: `${uploads}1` }).end();
+    });
+    const limits = { copyMs: 2_000, cleanUpMs: 500 };
+    const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` }, limits });
+    const source = await startSource((request, response) => {
+      setTimeout(() => sends(blob)(request, response), limits.copyMs - 200);
+    });
+    const order = await orderOf(gateway, source.url, { copyMs: limits.copyMs });
+    // The gateway may take a second for the registry's last answer, and another one is room for a slow machine.
+    const waitMs = limits.copyMs + limits.cleanUpMs + 2_000;
+    const refused = await mount(gateway, order, AbortSignal.timeout(waitMs));
+    expect([refused.status, await begun.promise]).toEqual([409, "deleted"]);
+  });
 
   test("without the right to delete, the half upload is left for the registry to purge, and is no blob", async () => {
     const gateway = await startTestGateway({ limits: { copyMs: 3_000 } });

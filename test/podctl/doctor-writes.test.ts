@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
 import { elsewhere, findings, redirectTo, type Seeded, useDoctor } from "../support/doctor.ts";
+import { serveForTest } from "../support/toy-pod.ts";
 
 const { stack, check, seedAll, onlyRegistry } = useDoctor(await generateSealingKeys());
 
@@ -40,6 +41,31 @@ test(`doctor finds each of ${seededForWrites.length} faults that only a write sh
   expect(findings(await check({ pods, write: true }))).toEqual(
     seededForWrites.map(([id, finding]) => `${id}: ${finding}`),
   );
+});
+
+test("a Location whose path begins with another host leads doctor's token to no other host", async () => {
+  const seen: string[] = [];
+  const port = await serveForTest(({ method, headers }, response) => {
+    seen.push(`${method} ${headers.authorization}`);
+    response.writeHead(201).end();
+  });
+  const intoPath = ({ location = "" }: { location?: string | undefined }) => {
+    const { origin, pathname, search } = new URL(location);
+    return { location: `${origin}//127.0.0.1:${port}${pathname}${search}` };
+  };
+  const [pod] = await seedAll([
+    [
+      "path-host",
+      "push-refused",
+      () =>
+        onlyRegistry(({ method }) => {
+          if (method === "PUT") return { inPlace: 404 };
+          return method === "POST" ? { change: intoPath } : null;
+        }),
+    ],
+  ]);
+  expect(findings(await check({ pods: [pod ?? ""], write: true }))).toEqual(["path-host: push-refused"]);
+  expect(seen).toEqual([]);
 });
 
 test("doctor removes what it wrote", async () => {

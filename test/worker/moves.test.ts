@@ -273,6 +273,18 @@ describe("deletion after the cutover", () => {
     }
   });
 
+  test("a DELETE that has a body reaches both Pods without the body", async () => {
+    const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await enter(group, "settle");
+    const token = await tokenFor(repository, "pull,delete");
+    const path = `/v2/${repository}/manifests/${image.digest}`;
+    expect((await client().get(path, token, { method: "DELETE", body: "x" })).status).toBe(202);
+    for (const pod of podIds) {
+      const seen = stack.current.seen(pod, "registry").filter(({ method }) => method === "DELETE");
+      expect(seen).toMatchObject([{ path, status: 202, requestBytes: 0 }]);
+    }
+  });
+
   test("what only the old Pod had is deleted there, and the client gets that Pod's answer", async () => {
     const { group, repository, image } = await startGroup("pod-a");
     await enter(group, "settle");

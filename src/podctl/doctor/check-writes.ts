@@ -83,7 +83,11 @@ async function startUpload(
   } else {
     checks.ok("forwarded host", location.host === edgeHost ? "trusted" : "not trusted; the edge rewrites the Location");
   }
-  return new URL(location.pathname + location.search, pod.registry);
+  // A path such as `//other.example/x` must not become another host, because that host would get the token.
+  const place = new URL(pod.registry);
+  place.pathname = location.pathname;
+  place.search = location.search;
+  return place;
 }
 
 /** OCI end-7. Pushes a manifest by its digest, so that no tag appears. */

@@ -5,12 +5,13 @@ import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { inOneLine } from "../output.ts";
+import { limitTo, wrongLength } from "./blob-length.ts";
 import { type GatewayCopy, minGatewayBytes } from "./gateway-copy.ts";
 import { readBytes } from "./http-exchange.ts";
 import { hasBlob } from "./lists.ts";
 import type { NamedBlob } from "./manifest-parts.ts";
 import { isOutage, pausesMs, placeOf, type Registry } from "./registry.ts";
-import { pullScope, pushScope } from "./scopes.ts";
+import { deleteScope, pullScope, pushScope } from "./scopes.ts";
 
 export type Both = { readonly source: Registry; readonly target: Registry };
 
@@ -37,14 +38,23 @@ export async function copyBlob(
   for (const pauseMs of [...pausesMs, null]) {
     const place = await startUpload(target, name, from === null ? null : { digest, from });
     if (place === "mounted") return place;
-    const sent = await stream({ source, target }, { name, digest, place });
+    const sent = await stream({ source, target }, { name, blob, place });
+    if (sent.ok && sent.value === "copied") return sent.value;
+    await cancel(target, name, place);
     if (sent.ok) return sent.value;
-    last = sent.error;
+    last = sent.error.text;
+    if (sent.error.kind === "final") throw new CliFailure(`blob ${digest} of "${name}" cannot be copied: ${last}`);
     if (pauseMs !== null) await sleep(pauseMs);
   }
   throw new CliFailure(
     `blob ${digest} of "${name}" cannot be copied: ${last}; run the command again, it goes on where it was`,
   );
+}
+
+/** OCI end-14. Removes an upload that came to nothing, with its bytes. If the registry does not allow this, it purges the upload later. */
+async function cancel(target: Registry, name: RepositoryName, place: string): Promise<void> {
+  const answer = await target.open({ method: "DELETE", path: place, scopes: [deleteScope(name)] });
+  if (answer.ok) answer.value.body.resume();
 }
 
 /** OCI end-4a and end-11. Returns the path where the upload goes on. */
@@ -72,21 +82,34 @@ async function startUpload(
   return place;
 }
 
-type Streaming = { readonly name: RepositoryName; readonly digest: Digest; readonly place: string };
+type Streaming = { readonly name: RepositoryName; readonly blob: NamedBlob; readonly place: string };
+
+/** `passing`: a new try may succeed. */
+type Failed = { readonly kind: "passing" | "final"; readonly text: string };
+
+const passing = (text: string): Result<never, Failed> => err({ kind: "passing", text });
+const final = (text: string): Result<never, Failed> => err({ kind: "final", text });
 
 async function stream(
   { source, target }: Both,
-  { name, digest, place }: Streaming,
-): Promise<Result<BlobCopied, string>> {
+  { name, blob, place }: Streaming,
+): Promise<Result<"copied" | "missing", Failed>> {
+  const { digest } = blob;
   const got = await source.open({ path: `/v2/${name}/blobs/${digest}`, scopes: [pullScope(name)] });
-  if (!got.ok) return got;
+  if (!got.ok) return passing(got.error);
   const { status, headers, body } = got.value;
   if (status !== 200) {
     body.resume();
     if (status === 404) return ok("missing");
-    return err(`Pod "${source.pod.id}" or its storage answers ${status}`);
+    return passing(`Pod "${source.pod.id}" or its storage answers ${status}`);
   }
   const length = headers["content-length"];
+  const wrong = wrongLength(length, blob);
+  if (wrong !== null) {
+    body.destroy();
+    return final(`at Pod "${source.pod.id}" ${wrong}`);
+  }
+  const limited = length === undefined ? limitTo(blob.bytes, body) : { body, isOver: () => false };
   const put = await target.open({
     method: "PUT",
     path: `${place}${place.includes("?") ? "&" : "?"}digest=${digest}`,
@@ -95,16 +118,19 @@ async function stream(
       "Content-Type": "application/octet-stream",
       ...(length === undefined ? {} : { "Content-Length": length }),
     },
-    body,
+    body: limited.body,
   });
   body.destroy();
-  if (!put.ok) return put;
+  if (limited.isOver()) {
+    if (put.ok) put.value.body.destroy();
+    return final(`at Pod "${source.pod.id}" it has more bytes than the ${blob.bytes} of its manifest`);
+  }
+  if (!put.ok) return passing(put.error);
   const said = await readBytes(put.value.body, maxAnswerBytes);
   if (put.value.status === 201) return ok("copied");
   const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
-  // These statuses may mean that the registry was restarted and has forgotten the upload. We return an `err`, so that the caller begins a new upload.
-  if (isOutage(put.value.status) || [400, 404, 416].includes(put.value.status)) return err(text);
-  throw new CliFailure(text);
+  // These statuses may mean that the registry was restarted and has forgotten the upload. So the caller begins a new upload.
+  return isOutage(put.value.status) || [400, 404, 416].includes(put.value.status) ? passing(text) : final(text);
 }
 
 /** Returns the beginning of a registry's answer, for a message. */

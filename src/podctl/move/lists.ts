@@ -102,15 +102,27 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
   return status >= 200 && status < 400;
 }
 
+/** Some registries give only 100 entries on a page, so this is a list of a million. */
+const mostPages = 10_000;
+/** A move keeps its lists in memory. A million tags have some 50 MB. */
+const mostListBytes = 256 * 1024 * 1024;
+
 /**
  * Yields the pages of a list. Each page names the next by `Link: <…>; rel="next"`. We stop at a page that names no other, or one that we have read
- * already.
+ * already. A registry that always names a new page ends the command.
  */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
+  let bytes = 0;
   for (let path: string | null = first; path !== null; ) {
     seen.add(path);
     const answer: Answer = await registry.ask({ path, scopes });
+    bytes += answer.bytes.byteLength;
+    if (seen.size > mostPages || bytes > mostListBytes) {
+      throw new CliFailure(
+        `Pod "${registry.pod.id}" gives a list without end at "${first}": it has more than ${mostPages} pages or ${mostListBytes} bytes; look at what this registry answers there`,
+      );
+    }
     yield answer;
     const next: string | null = nextOf(answer, registry.pod);
     path = next !== null && !seen.has(next) ? next : null;

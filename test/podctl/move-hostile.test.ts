@@ -1,0 +1,108 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { describe, expect, test } from "vitest";
+import type { Pod } from "../../src/directory/directory.ts";
+import { CliFailure } from "../../src/podctl/failure.ts";
+import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
+import { listTags } from "../../src/podctl/move/lists.ts";
+import { openRegistry } from "../../src/podctl/move/registry.ts";
+import { repositoryName } from "../support/gateway.ts";
+import { serveForTest, sha256 } from "../support/toy-pod.ts";
+
+type Answer = (request: IncomingMessage, response: ServerResponse) => void;
+
+async function openPod(id: string, answer: Answer) {
+  const registry = `http://127.0.0.1:${await serveForTest(answer)}`;
+  const pod = { id, registry, blobs: { hosts: [], stores: [] } } as unknown as Pod;
+  return openRegistry(pod, { user: null, jobs: 2, auth: "none" });
+}
+
+const name = repositoryName("globex/app");
+const content = Buffer.alloc(100_000, "a layer ");
+const digest = sha256(content) as Parameters<typeof copyBlob>[2]["blob"]["digest"];
+
+/** Copies the blob from a source that answers like this to a target that counts what it gets. */
+async function copyFrom(source: Answer, bytes: number) {
+  const asked: string[] = [];
+  let takenBytes = 0;
+  const target = await openPod("target", (request, response) => {
+    const { method = "", url = "" } = request;
+    asked.push(method);
+    request.on("data", (piece: Buffer) => {
+      takenBytes += piece.byteLength;
+    });
+    request.on("error", () => {});
+    const answer = (status: number) => void response.writeHead(status, { Location: `${url.split("?")[0]}1` }).end();
+    if (method === "HEAD") answer(404);
+    else if (method === "DELETE") answer(204);
+    else request.once("end", () => answer(method === "POST" ? 202 : 201));
+  });
+  const ways = { source: await openPod("source", source), target, gateway: null };
+  const copied = await copyBlob(ways, name, { blob: { digest, bytes, elsewhere: false }, home: null }).catch(
+    (error: unknown) => error,
+  );
+  return { asked, takenBytes: () => takenBytes, copied };
+}
+
+const endless: Answer = (_, response) => {
+  const more = () => {
+    let isTaken = true;
+    while (isTaken && !response.destroyed) isTaken = response.write(content);
+  };
+  response.writeHead(200).on("drain", more);
+  more();
+};
+
+const sends =
+  (announced: number | null): Answer =>
+  (_, response) =>
+    void response.writeHead(200, announced === null ? {} : { "Content-Length": announced }).end(content);
+
+describe("move from a hostile registry", () => {
+  test.each([
+    ["without end", endless, 10, "more bytes than the 10 of its manifest"],
+    ["more bytes than its manifest says", sends(content.byteLength), 10, "the answer has 100000 bytes"],
+    ["fewer bytes than its manifest says", sends(content.byteLength), 200_000, "and the manifest says 200000"],
+    ["without any size", sends(null), 0, "neither its manifest nor the answer says how long it is"],
+  ])("a blob that it sends %s is not copied, and the upload is deleted", async (_, source, bytes, why) => {
+    const { asked, takenBytes, copied } = await copyFrom(source, bytes);
+    expect(copied).toBeInstanceOf(CliFailure);
+    expect(String(copied)).toContain(why);
+    expect(takenBytes()).toBeLessThanOrEqual(bytes);
+    expect([asked.slice(0, 2), asked.at(-1)]).toEqual([["HEAD", "POST"], "DELETE"]);
+  });
+
+  test.each([
+    ["of an announced length", sends(content.byteLength), content.byteLength],
+    ["of unknown length", sends(null), content.byteLength],
+    ["whose manifest says no size", sends(content.byteLength), 0],
+  ])("a blob %s that is as long as its manifest says is copied whole", async (_, source, bytes) => {
+    const { asked, takenBytes, copied } = await copyFrom(source, bytes);
+    expect([copied, takenBytes(), asked]).toEqual(["copied", content.byteLength, ["HEAD", "POST", "PUT"]]);
+  });
+
+  test.each([
+    ["pages", "{}"],
+    ["bytes", `{"tags":[],"more":"${"x".repeat(15_000_000)}"}`],
+  ])("a list of tags that has %s without end ends the command with the list's place", async (_, body) => {
+    let pages = 0;
+    const registry = await openPod("source", (__, response) => {
+      pages += 1;
+      response.writeHead(200, { Link: `</v2/${name}/tags/list?last=${pages}>; rel="next"` }).end(body);
+    });
+    await expect(listTags(registry, name)).rejects.toThrow(
+      `Pod "source" gives a list without end at "/v2/${name}/tags/list?n=1000"`,
+    );
+    registry.close();
+  });
+
+  test("an answer that is 101 or that has no end of interim answers is an error", async () => {
+    for (const text of [
+      "HTTP/1.1 101 x\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n",
+      "HTTP/1.1 103 a\r\n\r\n".repeat(20),
+    ]) {
+      const registry = await openPod("source", ({ socket }) => void socket.write(text));
+      expect(await registry.open({ path: "/v2/", scopes: [] })).toMatchObject({ ok: false });
+      registry.close();
+    }
+  });
+});
