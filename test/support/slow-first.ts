@@ -11,7 +11,6 @@ const slowest = [
   "test/podctl/move-one-registry.test.ts",
   "test/worker/store-health.test.ts",
   "test/worker/lost-writes.test.ts",
-  "test/podctl/move-kills.test.ts",
   "test/worker/grace.test.ts",
   "test/worker/breaker.test.ts",
   "test/worker/any-outage.test.ts",
