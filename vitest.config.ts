@@ -7,7 +7,7 @@ export default defineConfig({
     include: ["test/**/*.test.ts"],
     exclude: ["test/e2e/**", "node_modules/**"],
     // More than CI's two cores, because many tests wait for real deadlines and cache times.
-    maxWorkers: 8,
+    maxWorkers: 6,
     // A fresh copy of all modules for each file would cost half as much CPU time on top.
     isolate: false,
     sequence: { sequencer: SlowFirst },
