@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { Moving } from "../../src/directory/moves.ts";
 import { createClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
+import { moveIn } from "../support/use-moves.ts";
 
 const stack = useStack({ gateways: true });
 const oras = "oras/1.3.4";
@@ -19,20 +21,20 @@ describe("mount of a repository's own blob", () => {
   };
 
   /** Pushes a blob to pod-b, which then serves the group in a phase of a move from or to pod-a, and mounts the blob from its own repository. */
-  async function mountOwn(phase: string | null): Promise<number> {
+  async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     const client = createClient(stack.current.edge);
     await assign({ pod: "pod-b" });
     const digest = await pushBlob(stack.current, repository, `a layer of a group that is moved: ${phase}`);
     const isSwitched = phase === "switch" || phase === "settle";
     const [pod, to] = isSwitched ? ["pod-a", "pod-b"] : ["pod-b", "pod-a"];
-    if (phase !== null) await assign({ pod, move: { to, phase, since: new Date().toISOString() } });
+    if (phase !== null) await assign({ pod, move: moveIn(phase, to) });
     const token = await client.token([`repository:${repository}:pull,push,delete`]);
     stack.current.clearSeen();
     const path = `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${repository}`;
     return (await client.get(path, token, { method: "POST", headers: { "User-Agent": oras } })).status;
   }
 
-  test.each(["copy", "settle"])(
+  test.each(["copy", "settle"] as const)(
     "in the phase %s of a move, it brings the blob to the other Pod by that Pod's gateway",
     async (phase) => {
       expect(await mountOwn(phase)).toBe(201);
@@ -51,10 +53,13 @@ describe("mount of a repository's own blob", () => {
     },
   );
 
-  test.each(["freeze", "switch"])("in the phase %s of a move, it is refused like every push", async (phase) => {
-    expect(await mountOwn(phase)).toBe(403);
-    expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
-  });
+  test.each(["freeze", "switch"] as const)(
+    "in the phase %s of a move, it is refused like every push",
+    async (phase) => {
+      expect(await mountOwn(phase)).toBe(403);
+      expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
+    },
+  );
 
   test("outside of a move, its Pod's registry answers", async () => {
     expect(await mountOwn(null)).toBe(201);
