@@ -75,7 +75,8 @@ function scenario(from: PodKind, to: PodKind): void {
       });
       const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
       if (code !== null) {
-        expect([code, said]).toEqual([0, expect.any(String)]);
+        // vitest would cut this text short in a comparison.
+        if (code !== 0) throw new Error(`podctl ended with ${code}:\n${said}`);
         return said;
       }
     }

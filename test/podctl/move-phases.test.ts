@@ -171,6 +171,11 @@ describe("podctl move and its announced phases:", () => {
     }
     const back = await podctl(["move", group, "--back", "--take-over", ...options], { env: ahead(60) });
     expect([back.code, back.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
+    const lost = await move(group, "--back", "--take-over", "--edge", "http://127.0.0.1:9");
+    expect([lost.code, lost.stderr]).toEqual([
+      1,
+      expect.stringContaining("cannot be compared with that of the edge (http://127.0.0.1:9: the connection failed)"),
+    ]);
     const done = await podctl(["move", group, "--done", "--take-over", ...options], { env: ahead(60) });
     expect([done.code, done.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "settle" } });

@@ -5,7 +5,7 @@ import type { GroupCopy } from "./copy-group.ts";
 import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
 import { announce, endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
 
-/** If a round changed at most this many manifests and tags, the freeze comes next. */
+/** A round that changed at most this many manifests and tags is small. */
 const smallRound = 20;
 /** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
 const maxRounds = 30;
@@ -17,7 +17,7 @@ const compareTries = 3;
 /** A manifest that an edge let through just before the freeze may take this long at the Pod, which is the edge's deadline for it. */
 const manifestDeadlineMs = 60_000;
 
-/** How long after the begin of the freeze we copy the rest. It is less if the phases have less time than usual, as in tests. */
+/** How long after the begin of the freeze the last copy begins. It is less if the phases have less time than usual, as in tests. */
 const inFlightMs = (waitMs: number): number => Math.min(manifestDeadlineMs, (waitMs * 2) / 3);
 
 /** Moves a group on to `settle`, or back to its former Pod. */
@@ -39,7 +39,10 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
         say(`${prefix}: freeze announced; pushes are refused in ${secondsOf(waitMs)} s`);
         break;
       case "freeze":
-        await waitAfterSince(ports, inFlightMs(waitMs), "pushes are refused and those under way have ended");
+        await waitAfterSince(ports, 0, "pushes are refused");
+        // This round copies what changed since the last one, while pushes that are under way end. So the last copy is short.
+        await copy.round();
+        await waitAfterSince(ports, inFlightMs(waitMs), "pushes that are under way have ended");
         await compareOrLeave(ports, way, copy);
         await announce(ports, way, announced(way, "settle", live));
         say(`${prefix}: settle announced; pulls come from ${way.to}, and pushes go there in ${secondsOf(waitMs)} s`);
@@ -79,13 +82,17 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
   return move === null || settledSince === undefined ? { pod, move } : { pod, move: { ...move, settledSince } };
 }
 
-/** Copies rounds until little changes. */
-async function copyRounds(copy: GroupCopy, { prefix, say }: MovePorts): Promise<void> {
+/**
+ * Copies rounds until little changes, or until a round takes no longer than the announcement of the freeze. Another round would then not leave less
+ * to copy, because what changes during the announcement is left in any case.
+ */
+async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): Promise<void> {
   for (let round = 1; ; round += 1) {
+    const beganMs = performance.now();
     const { changes, problems } = await copy.round();
     refuse(prefix, problems, "cannot be copied");
     say(`${prefix}: round ${round} copied ${changes} manifests and tags`);
-    if (changes <= smallRound) return;
+    if (changes <= smallRound || performance.now() - beganMs <= waitMs) return;
     if (round === maxRounds)
       throw new CliFailure(`"${prefix}" still changes too fast after ${round} rounds; run the command again later`);
   }
