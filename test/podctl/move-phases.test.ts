@@ -2,6 +2,7 @@ import { spawn } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
+import { manifestType } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { timeIn, useMoves } from "../support/use-moves.ts";
@@ -39,7 +40,7 @@ async function expectEqual(group: string): Promise<void> {
   expect(Object.keys(a).length).toBeGreaterThan(10);
 }
 
-/** Runs podctl, and kills it as soon as it says this. The phases have 4 s, so that the run is killed before the phase begins. */
+/** Runs podctl, and kills it as soon as it says this. The phases are announced for 8 s, so that the run is killed before the phase begins. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", ...args, ...unhurried], {
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
@@ -52,7 +53,7 @@ async function moveUntil(text: string, ...args: readonly string[]): Promise<void
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
   expect([code, said]).toEqual([null, expect.stringContaining(text)]);
 }
-const unhurried = ["--yes", "--wait", "4", "--state", folder];
+const unhurried = ["--yes", "--wait", "8", "--state", folder];
 
 describe("podctl move and its announced phases:", () => {
   test.each([
@@ -80,15 +81,13 @@ describe("podctl move and its announced phases:", () => {
       expect(settling.move).toMatchObject({ phase: "settle" });
       const begins = Date.parse(settling.move?.since ?? "");
       expect(begins).toBeGreaterThan(Date.now());
-      // `settle` is announced 4 s before it begins, after pushes that were under way had two thirds of that time to end.
-      expect(begins - 4_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 2_600);
+      // `settle` is announced 8 s before it begins, after pushes that were under way had two thirds of that time to end.
+      expect(begins - 8_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 5_300);
       const status = await podctl(["move", group, "--status"], { env });
       expect(status.stdout).toContain(`: settle begins at ${settling.move?.since};`);
       const ended = await move(group, ...args);
       expect([ended.code, ended.stderr]).toEqual([0, expect.not.stringContaining("announced")]);
-      expect(ended.stderr).toMatch(
-        /killed: waiting \d s until pushes go to pod-[ab]\n\S+ killed: pushes go to pod-[ab]\n$/,
-      );
+      expect(ended.stderr).toMatch(/killed: pushes go to pod-[ab]\n$/);
       expect(Date.now()).toBeGreaterThanOrEqual(begins);
     }
     await expectEqual(group);
@@ -136,6 +135,34 @@ describe("podctl move and its announced phases:", () => {
     expect(await remove(`manifests/${broken}`)).toBe(202);
     expect((await move(group, "--back")).code).toBe(0);
     await expectEqual(group);
+  });
+
+  test("a group that changes faster than rounds end is moved with all of its pushes", async () => {
+    const group = await startGroup("busy");
+    const app = `${group}/app`;
+    const text = (await contentOf(stack.current, "pod-a", [app]))[`${app}:1`] ?? "";
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,push`]);
+    const headers = { "Content-Type": manifestType };
+    const [pushed, ending] = [[] as string[], new AbortController()];
+    const pushAlong = async (pusher: number): Promise<void> => {
+      for (let count = 0; !ending.signal.aborted; count += 1) {
+        const tag = `${pusher}-${count}`;
+        const init = { method: "PUT", body: text, headers };
+        expect((await client.get(`/v2/${app}/manifests/${tag}`, token, init)).status).toBe(201);
+        pushed.push(`${app}:${tag}`);
+      }
+    };
+    const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
+    // This edge remembers the assignment for longer than the announcement lasts here, so the pushes must end by themselves.
+    await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
+    await Promise.all(pushing);
+    const moved = await move(group, "--to", "pod-b");
+    expect([moved.code, moved.stderr]).toEqual([0, expect.stringContaining("hold the same")]);
+    expect(pushed.length).toBeGreaterThan(100);
+    const [a, b] = [await contentOf(stack.current, "pod-a", [app]), await contentOf(stack.current, "pod-b", [app])];
+    expect(Object.keys(b).toSorted()).toEqual(Object.keys(a).toSorted());
+    expect(pushed.filter((name) => b[name] !== text)).toEqual([]);
   });
 
   test("a clock that is not the edge's is refused before anything is written, also if the move has begun", async () => {

@@ -10,14 +10,14 @@ const smallRound = 20;
 /** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
 const maxRounds = 30;
 /**
- * How many times we copy and compare before we report differences. A push that began before the freeze may end between a copy and its comparison.
- * Then the Pods differ once, and the next copy takes the push along.
+ * How many times we compare before we report differences. A push that began before the freeze may end between a copy and its comparison. Then the Pods
+ * differ once, and the next copy takes the push along.
  */
 const compareTries = 3;
 /** A manifest that an edge let through just before the freeze may take this long at the Pod, which is the edge's deadline for it. */
 const manifestDeadlineMs = 60_000;
 
-/** How long after the begin of the freeze the last copy begins. It is less if the phases have less time than usual, as in tests. */
+/** How long after the begin of the freeze the comparison begins. It is less if the phases have less time than usual, as in tests. */
 const inFlightMs = (waitMs: number): number => Math.min(manifestDeadlineMs, (waitMs * 2) / 3);
 
 /** Moves a group on to `settle`, or back to its former Pod. */
@@ -39,10 +39,6 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
         say(`${prefix}: freeze announced; pushes are refused in ${secondsOf(waitMs)} s`);
         break;
       case "freeze":
-        await waitAfterSince(ports, 0, "pushes are refused");
-        // This round copies what changed since the last one, while pushes that are under way end. So the last copy is short.
-        await copy.round();
-        await waitAfterSince(ports, inFlightMs(waitMs), "pushes that are under way have ended");
         await compareOrLeave(ports, way, copy);
         await announce(ports, way, announced(way, "settle", live));
         say(`${prefix}: settle announced; pulls come from ${way.to}, and pushes go there in ${secondsOf(waitMs)} s`);
@@ -98,12 +94,20 @@ async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): 
   }
 }
 
-/** Copies what has changed, compares both Pods, and returns what differs. */
-async function copyAndCompare(copy: GroupCopy): Promise<readonly string[]> {
+/**
+ * Copies what has changed, compares both Pods, and returns what differs. The copy is made while pushes that are under way end, so that pushes are
+ * refused for a shorter time. It begins halfway, when deletions have ended, because the comparison does not see what only the target still has without
+ * a tag.
+ */
+async function copyAndCompare(copy: GroupCopy, ports: MovePorts): Promise<readonly string[]> {
+  const endedMs = inFlightMs(ports.waitMs);
+  await waitAfterSince(ports, endedMs / 2, "pushes are refused");
+  let { problems } = await copy.round();
+  await waitAfterSince(ports, endedMs, "pushes that are under way have ended");
   for (let left = compareTries; ; left -= 1) {
-    const { problems } = await copy.round();
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0 || left === 1) return differences;
+    ({ problems } = await copy.round());
   }
 }
 
@@ -113,7 +117,7 @@ async function copyAndCompare(copy: GroupCopy): Promise<readonly string[]> {
  */
 async function compareOrLeave(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
   const { prefix, say } = ports;
-  const differences = await copyAndCompare(copy);
+  const differences = await copyAndCompare(copy, ports);
   if (differences.length === 0) {
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
