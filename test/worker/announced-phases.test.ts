@@ -28,6 +28,7 @@ describe("phase that is announced", () => {
 
   test("freeze lets pushes through until it begins, and then refuses them at an edge that reads nothing from KV in between", async () => {
     const { group, repository } = await startGroup("pod-a");
+    await enter(group, "copy");
     const token = await tokenFor(repository, "pull,push");
     const begun = await announce(group, "pod-a", { to: "pod-b", phase: "freeze" });
     expect(await startUpload(repository, token)).toBe(202);

@@ -4,11 +4,11 @@ import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { endFault, useStack } from "../support/toy-stack.ts";
 import { podIds, useGroups } from "../support/use-groups.ts";
 
 const stack = useStack({ seedImages: false });
-const { assign, enter, startGroup, askedPods } = useGroups(stack);
+const { write, assign, enter, startGroup, askedPods } = useGroups(stack);
 type Phase = Moving["phase"];
 
 const client = () => createClient(stack.current.edge);
@@ -54,6 +54,7 @@ describe("group that is being moved", () => {
 
   test("a tag that was pushed to the new Pod is not served in its old state, if the group goes back and the old Pod fails", async () => {
     const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await assign(group, { pod: "pod-b" });
     const next = await pushImage(stack.current, repository, 2);
     await assign(group, { pod: "pod-a" });
     await keepManifest(stack.current, repository, image.digest);
@@ -61,7 +62,7 @@ describe("group that is being moved", () => {
     const pull = async () => client().get(`/v2/${repository}/manifests/1`, await token());
     expect((await pull()).headers.get("Docker-Content-Digest")).toBe(image.digest);
     const continueAt = async (members: object) => {
-      await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+      await write(group, members);
       await stack.current.restartEdge("kept");
     };
     const since = new Date().toISOString();
@@ -76,7 +77,7 @@ describe("group that is being moved", () => {
       expect(askedPods()).toEqual(["pod-a"]);
       expect(stack.current.seen("pod-a", "storage")).toEqual([]);
     } finally {
-      await stack.current.setFault("pod-a", "registry", { mode: "none" });
+      await endFault(stack.current, "pod-a");
     }
   });
 
@@ -219,7 +220,7 @@ describe("what only the other Pod has", () => {
       expect((await get(`/v2/${repository}/manifests/new`, repository)).status).toBe(200);
       expect((await get(`/v2/${repository}/manifests/gone`, repository)).status).toBe(404);
     } finally {
-      await stack.current.setFault("pod-a", "registry", { mode: "none" });
+      await endFault(stack.current, "pod-a");
     }
   });
 });
