@@ -80,7 +80,7 @@ export function buildServices(env: Env, { isolate, trace, waitUntil, departure }
   const grantCache = createLocationCache(caches, "grants");
   return {
     config,
-    directory: createDirectory({ readKv, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
+    directory: createDirectory({ readKv, now: clock, plainHttp: config.plainHttp, parsedPods, parsedRecords }),
     callRegistry: callService("registry"),
     callTokenService: callService("token"),
     callStorage: (request) =>

@@ -163,7 +163,7 @@ async function answerRequest(
       if (probed !== null)
         return probed.ok ? { ...probed.value, endpoint: "probe" } : refuseOutside(probed.error, "probe");
     }
-    const response = answerShell(request, url);
+    const response = answerShell(request, url, new Date());
     if (response === null) return refuseOutside(unknownPath(pathname));
     return { response, outcome: response.ok ? "health" : "refused", endpoint: "unknown" };
   } catch (error) {

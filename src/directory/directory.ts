@@ -27,6 +27,8 @@ export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null
 
 export type Directory = {
   readonly readKv: ReadKv;
+  /** Says which phase of a move holds. */
+  readonly now: () => Date;
   readonly parsedRecords: ParsedRecords;
   /** Null if no such Pod is recorded. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
@@ -52,6 +54,7 @@ export type ParsedPods = BoundedMap<string, Pod>;
 
 type DirectoryPorts = {
   readonly readKv: ReadKv;
+  readonly now: () => Date;
   readonly plainHttp: PlainHttp;
   readonly parsedPods: ParsedPods;
   readonly parsedRecords: ParsedRecords;
@@ -63,7 +66,7 @@ type DirectoryPorts = {
  */
 const maxScannedPods = 75;
 
-export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
+export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
   const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {
     const values = await readKv([key], options);
     return values.ok ? parseStored(key, values.value.textOf(key), schema) : directoryFailure(values.error);
@@ -107,6 +110,7 @@ export function createDirectory({ readKv, plainHttp, parsedPods, parsedRecords }
   };
   return {
     readKv,
+    now,
     parsedRecords,
     pod: (id) => pod(id),
     findPod: (id, { mustBeCurrent = false } = {}) => findPod(id, { mustBeCurrent }),

@@ -118,8 +118,11 @@ export const podRecord = v.strictObject({
 /** How a group is moved to another Pod: docs/moves.md says what each phase means, and `moves.ts` which Pod serves the group. */
 const move = v.strictObject({
   to: podId,
-  phase: v.picklist(["copy", "freeze", "switch", "settle"]),
+  phase: v.picklist(["copy", "freeze", "settle"]),
+  /** When the phase begins. It may be later than now, and until then the phase is only announced. */
   since: v.pipe(v.string(), v.isoTimestamp()),
+  /** On the way back: when the group had settled at the Pod that it leaves now. */
+  settledSince: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
 /** Which Pod a group belongs to, and the group's own settings. Of several assignments that fit a name, only that of the longest prefix counts. */

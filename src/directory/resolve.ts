@@ -182,7 +182,7 @@ async function readAssignments(
 }
 
 function assignmentOf(
-  { parsedRecords }: Directory,
+  { parsedRecords, now }: Directory,
   name: RepositoryName,
   { record, textOf }: Found,
 ): Result<Assigned, DirectoryFailure> {
@@ -193,7 +193,7 @@ function assignmentOf(
     const assignment = parseOnce(parsedRecords.assignments, key, stored);
     if (!assignment.ok) return assignment;
     const { value } = assignment;
-    if (value !== null) return ok({ renamed: alias, assignment: value, ...servedBy(prefix, value) });
+    if (value !== null) return ok({ renamed: alias, assignment: value, ...servedBy(prefix, value, now()) });
   }
   return ok({ renamed: alias, assignment: null, id: record?.default ?? null, moving: null });
 }

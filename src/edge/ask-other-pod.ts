@@ -46,8 +46,8 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether an item that the serving Pod lacks is looked for at the other Pod. A tag is looked for only during the switch, because a late push may have
- * brought it to the old Pod. After the switch, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
+ * Whether an item that the serving Pod lacks is looked for at the other Pod. A tag is looked for only while `settle` is announced, because a late push may
+ * have brought it to the old Pod. After that, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
  * only the other Pod has, because the pusher would then not upload it to the serving Pod.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {

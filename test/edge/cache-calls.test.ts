@@ -79,7 +79,7 @@ function startEdge(callRegistry: Services["callRegistry"]) {
       },
       directory: createDirectory({
         readKv: createReadKv({ kv, cache: isolate.kv, now: () => now, trace, waitUntil }),
-        ...{ plainHttp: "nowhere", parsedPods, parsedRecords },
+        ...{ now: () => now, plainHttp: "nowhere", parsedPods, parsedRecords },
       }),
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),

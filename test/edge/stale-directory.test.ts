@@ -66,6 +66,7 @@ function startEdge() {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace, rejected: noneRejected() },
       directory: createDirectory({
         readKv,
+        now: () => now,
         plainHttp: "nowhere",
         parsedPods: isolate.parsedPods,
         parsedRecords: isolate.parsedRecords,

@@ -12,6 +12,7 @@ import { samples } from "../signers/samples.ts";
 import { createClient, layersOf } from "../support/client.ts";
 import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { timeIn } from "../support/use-moves.ts";
 
 const stack = useStack();
 const unknownPlace = { country: null, continent: null, asn: null, colo: null, ip: null };
@@ -127,7 +128,6 @@ describe("explain:", () => {
   test.each([
     ["copy", "pod-a serves pulls and pushes", "pod-a", /^forwarded to Pod "pod-a"/],
     ["freeze", "pod-a serves pulls, and pushes are refused", "pod-a", /^403 DENIED: hooli is being moved/],
-    ["switch", "pod-b serves pulls, and pushes are refused", "pod-b", /^403 DENIED: hooli is being moved/],
     [
       "settle",
       "pod-b serves pulls and pushes; digests that it lacks are looked for at pod-a",
@@ -145,6 +145,22 @@ describe("explain:", () => {
     expect(lines(read, "look-ups")).toContain(`route/hooli  → pod-a, being moved to pod-b (${phase})`);
     expect(result(await explain("PUT", "/v2/hooli/app/manifests/1"), "answer")).toMatch(written);
   });
+
+  test.each([
+    ["freeze", "pod-a serves pulls and pushes", "pod-a", /^forwarded to Pod "pod-a"/],
+    ["settle", "pod-b serves pulls, and pushes are refused", "pod-b", /^403 DENIED: hooli is being moved/],
+  ])(
+    "the phase %s that is announced says when it begins, and that until then %s",
+    async (phase, meaning, serving, written) => {
+      const move = { to: "pod-b", phase, since: timeIn(3_600) };
+      const record = JSON.stringify({ v: 1, pod: "pod-a", revision: 2, state: "active", move });
+      await stack.current.putKv("route/hooli", record);
+      const read = await explain("GET", "/v2/hooli/app/tags/list");
+      const said = `${phase}, from pod-a to pod-b, begins at ${move.since}; until then ${meaning}`;
+      expect([result(read, "move"), result(read, "Pod")]).toEqual([said, expect.stringMatching(`^${serving} `)]);
+      expect(result(await explain("PUT", "/v2/hooli/app/manifests/1"), "answer")).toMatch(written);
+    },
+  );
 
   test("an old name shows its new one, by which the Pod gets the request and the token is read", async () => {
     const directory = {

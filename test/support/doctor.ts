@@ -26,6 +26,7 @@ export const elsewhere = "http://elsewhere.test/";
 export const directoryOf = (texts: ReadonlyMap<string, string>) =>
   createDirectory({
     readKv: async () => ok(freshValues(texts)),
+    now: () => new Date(),
     plainHttp: "everywhere",
     parsedPods: createIsolate().parsedPods,
     parsedRecords: createIsolate().parsedRecords,

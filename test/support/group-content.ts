@@ -1,3 +1,4 @@
+import pMap from "p-map";
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
@@ -66,10 +67,52 @@ export async function pushReferrer(
   subject: string,
   tag: string | null,
 ): Promise<string> {
-  const parts = await pushParts(stack, repository, "signature", `signature of ${subject} ${tag}`);
+  return push(stack, repository, tag, await referrerText(stack, repository, subject, `signature of ${subject} ${tag}`));
+}
+
+async function referrerText(stack: Stack, repository: string, subject: string, layer: string): Promise<string> {
+  const parts = await pushParts(stack, repository, "signature", layer);
   const refers = { mediaType: manifestType, digest: subject, size: 1 };
-  const artifact = { ...parts, artifactType: "application/vnd.example.signature", subject: refers };
-  return push(stack, repository, tag, JSON.stringify(artifact));
+  return JSON.stringify({ ...parts, artifactType: "application/vnd.example.signature", subject: refers });
+}
+
+/**
+ * Pushes a signature and an attestation of a manifest in both ways that clients have: each under a tag of its own as cosign does, and as referrers,
+ * which a registry without a list of referrers has under the tag that takes its place (OCI, "Referrers Tag Schema").
+ */
+async function pushSignatures(stack: Stack, repository: string, subject: string): Promise<void> {
+  const tag = subject.replace(":", "-");
+  const manifests: object[] = [];
+  for (const kind of ["sig", "att"]) {
+    await pushReferrer(stack, repository, subject, `${tag}.${kind}`);
+    const text = await referrerText(stack, repository, subject, `${kind} of ${subject}`);
+    const digest = await push(stack, repository, null, text);
+    manifests.push({ mediaType: manifestType, digest, size: Buffer.byteLength(text) });
+  }
+  await push(stack, repository, tag, JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests }));
+}
+
+type Bulk = { readonly repositories: number; readonly tags: number };
+
+/**
+ * Pushes so many repositories, which have so many tags together. Half of the tags are indexes for two platforms, and the first tag of each repository
+ * is signed. Returns the repositories.
+ */
+export async function pushRepositories(
+  stack: Stack,
+  group: string,
+  { repositories, tags }: Bulk,
+): Promise<readonly string[]> {
+  const names = Array.from({ length: repositories }, (_, index) => `${group}/bulk${index}`);
+  const fill = async (name: string): Promise<void> => {
+    for (let index = 0; index < tags / repositories; index += 1) {
+      const pushImage = index % 2 === 0 ? pushIndex : pushTagged;
+      const digest = await pushImage(stack, name, `v${index}`);
+      if (index === 0) await pushSignatures(stack, name, digest);
+    }
+  };
+  await pMap(names, fill, { concurrency: 4 });
+  return names;
 }
 
 /** Pushes what a group usually has: images, an index for two platforms, and signatures with and without a tag. */

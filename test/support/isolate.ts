@@ -27,6 +27,7 @@ export function startIsolate(kv: BulkKv): Isolate {
     directory: (plainHttp = "nowhere") =>
       createDirectory({
         readKv: createReadKv({ kv, cache: memory.kv, now, trace: isolate.trace, waitUntil }),
+        now,
         plainHttp,
         parsedPods: memory.parsedPods,
         parsedRecords: memory.parsedRecords,

@@ -2,6 +2,8 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll } from "vitest";
+import type { MoveRecord, Moving } from "../../src/directory/moves.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
 import type { Stack } from "../../src/local/stack.ts";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 
@@ -16,3 +18,12 @@ export function useMoves<E extends Readonly<Record<string, string>>>(stack: { re
   afterAll(() => rmSync(folder, { recursive: true }));
   return { env, folder };
 }
+
+/** The move in an assignment, if this phase of a move to the Pod holds now. `switch` holds while `settle` is announced. */
+export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
+  phase === "switch"
+    ? { to: to as PodId, phase: "settle", since: timeIn(3_600) }
+    : { to: to as PodId, phase, since: timeIn(-60) };
+
+/** The time in so many seconds, as an assignment has it. */
+export const timeIn = (seconds: number): string => new Date(Date.now() + seconds * 1_000).toISOString();

@@ -1,6 +1,8 @@
 import { describe, expect, test } from "vitest";
+import type { Moving } from "../../src/directory/moves.ts";
 import { createClient, createPodClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
+import { moveIn } from "../support/use-moves.ts";
 
 const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
@@ -16,14 +18,14 @@ describe("mount of a repository's own blob", () => {
   let repository = "";
 
   /** Pushes a blob to pod-b, which then serves the group in a phase of a move from or to pod-a, and mounts the blob from its own repository. */
-  async function mountOwn(phase: string | null): Promise<number> {
+  async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;
     repository = `moving${groups}/app`;
     const text = `a layer of a group that is moved: ${phase}`;
     const digest = await pushBlob(createPodClient(stack.current, "pod-b"), repository, text);
     const isSwitched = phase === "switch" || phase === "settle";
     const [pod, to] = isSwitched ? ["pod-a", "pod-b"] : ["pod-b", "pod-a"];
-    const members = phase === null ? { pod } : { pod, move: { to, phase, since: new Date().toISOString() } };
+    const members = phase === null ? { pod } : { pod, move: moveIn(phase, to) };
     const record = { v: 1, revision: 1, state: "active", ...members };
     await stack.current.putKv(`route/moving${groups}`, JSON.stringify(record));
     const client = createClient(stack.current.edge);
@@ -33,7 +35,7 @@ describe("mount of a repository's own blob", () => {
     return (await client.get(path, token, { method: "POST", headers: { "User-Agent": oras } })).status;
   }
 
-  test.each(["copy", "settle"])(
+  test.each(["copy", "settle"] as const)(
     "in the phase %s of a move, it brings the blob to the other Pod by that Pod's gateway",
     async (phase) => {
       expect(await mountOwn(phase)).toBe(201);
@@ -52,10 +54,13 @@ describe("mount of a repository's own blob", () => {
     },
   );
 
-  test.each(["freeze", "switch"])("in the phase %s of a move, it is refused like every push", async (phase) => {
-    expect(await mountOwn(phase)).toBe(403);
-    expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
-  });
+  test.each(["freeze", "switch"] as const)(
+    "in the phase %s of a move, it is refused like every push",
+    async (phase) => {
+      expect(await mountOwn(phase)).toBe(403);
+      expect(stack.current.seen("pod-a", "gateway")).toEqual([]);
+    },
+  );
 
   test("outside of a move, its Pod's registry answers", async () => {
     expect(await mountOwn(null)).toBe(201);

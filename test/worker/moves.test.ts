@@ -1,44 +1,18 @@
 import { describe, expect, test } from "vitest";
-import type { MovePhase } from "../../src/directory/moves.ts";
+import type { Moving } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
-import { createClient, createPodClient, pushBlob, sha256 } from "../support/client.ts";
+import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
 import { endFault, useStack } from "../support/toy-stack.ts";
+import { podIds, useGroups } from "../support/use-groups.ts";
 
 const stack = useStack({ seedImages: false });
-const podIds: readonly LocalPodId[] = ["pod-a", "pod-b"];
-let groups = 0;
-
-const write = (group: string, members: object) =>
-  stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
-const known = new Set<string>();
-
-/** Writes the group's assignment with these members. If the edge may know an earlier assignment of the group, it is restarted. */
-async function assign(group: string, members: object): Promise<void> {
-  await write(group, members);
-  if (known.has(group)) await stack.current.restartEdge();
-  known.add(group);
-  stack.current.clearSeen();
-}
-
-/** Puts a group into a phase of its move from pod-a to pod-b. */
-const enter = (group: string, phase: MovePhase) =>
-  assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: new Date().toISOString() } });
-
-/** Makes a new group whose image `1` is at each of these Pods. The edge knows nothing of the group until it is assigned. */
-async function startGroup(...holders: readonly LocalPodId[]) {
-  groups += 1;
-  const group = `group${groups}`;
-  const repository = `${group}/app`;
-  let image = { digest: "", text: "", blobs: [] as readonly string[] };
-  for (const pod of holders) image = await pushImage(createPodClient(stack.current, pod), repository, 1);
-  return { group, repository, image };
-}
+const { write, assign, enter, startGroup, askedPods } = useGroups(stack);
+type Phase = Moving["phase"];
 
 const client = () => createClient(stack.current.edge);
 const tokenFor = (repository: string, actions = "pull") => client().token([`repository:${repository}:${actions}`]);
-const askedPods = () => podIds.filter((pod) => stack.current.seen(pod, "registry").length > 0);
 const refusal = (group: string) => ({
   errors: [
     {
@@ -49,7 +23,7 @@ const refusal = (group: string) => ({
 });
 
 describe("group that is being moved", () => {
-  test.each<[MovePhase, LocalPodId, LocalPodId | "no Pod"]>([
+  test.each<[Phase, LocalPodId, LocalPodId | "no Pod"]>([
     ["copy", "pod-a", "pod-a"],
     ["freeze", "pod-a", "no Pod"],
     ["switch", "pod-b", "no Pod"],
@@ -129,7 +103,7 @@ describe("group that is being moved", () => {
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
   });
 
-  test.each<MovePhase>(["copy", "freeze", "switch", "settle"])("a token covers both Pods during %s", async (phase) => {
+  test.each<Phase>(["copy", "freeze", "switch", "settle"])("a token covers both Pods during %s", async (phase) => {
     const { group, repository } = await startGroup("pod-a");
     await enter(group, phase);
     const token = await tokenFor(repository, "pull,push");
@@ -174,7 +148,7 @@ describe("what only the other Pod has", () => {
   const get = async (path: string, repository: string, init: RequestInit = {}) =>
     client().get(path, await tokenFor(repository), init as object);
 
-  test.each<[MovePhase, number, number]>([
+  test.each<[Phase, number, number]>([
     ["copy", 200, 200],
     ["freeze", 200, 200],
     ["switch", 200, 200],

@@ -33,7 +33,7 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how long podctl waits in each phase, until the Worker knows the phase in all places",
+      "how long it takes until the Worker knows a change in all places; phases are announced this long before they begin",
       parseSeconds,
       90,
     )
@@ -46,9 +46,9 @@ export function moveCommand(): Command {
     .addHelpText(
       "after",
       `
-A move has four phases: copy, freeze, switch and settle. Pushes are refused during freeze and switch. If the command is interrupted, run it
-again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the same registry,
-nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
+A move has three phases: copy, freeze and settle. Pushes are refused from the begin of freeze to the begin of settle. If the command is
+interrupted, run it again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the
+same registry, nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
 
 PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
 have different users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of

@@ -34,7 +34,7 @@ export function resolveCommand(): Command {
           renamedTo: renamed?.to ?? null,
           group: assignment === null ? null : groupOf(assignment),
         });
-      const [move, settings] = [describeMove(assignment), describeSettings(assignment)];
+      const [move, settings] = [describeMove(resolution.value), describeSettings(assignment)];
       const whose = pod === null ? "none: there is no assignment and no default" : describePod(pod);
       print(
         formatSteps([

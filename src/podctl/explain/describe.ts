@@ -5,8 +5,9 @@ import { partsOf } from "../../auth/grant.ts";
 import { keyId, type VerifyPorts, verifyToken } from "../../auth/verify.ts";
 import type { Directory, Pod } from "../../directory/directory.ts";
 import { kindOf } from "../../directory/keys.ts";
-import type { MovePhase } from "../../directory/moves.ts";
+import type { Moving } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
+import type { Resolution } from "../../directory/resolve.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { formatScope } from "../../oci/scope.ts";
 import { counted } from "../output.ts";
@@ -28,19 +29,25 @@ export function describeSettings(assignment: AssignmentRecord | null): string | 
   return words.length === 0 ? null : words.join("; ");
 }
 
-/** Says what a phase means for clients. `from` is the Pod that the group leaves. */
-const meaningOf: Readonly<Record<MovePhase, (from: string, to: string) => string>> = {
-  copy: (from) => `${from} serves pulls and pushes`,
-  freeze: (from) => `${from} serves pulls, and pushes are refused`,
-  switch: (_, to) => `${to} serves pulls, and pushes are refused`,
-  settle: (from, to) => `${to} serves pulls and pushes; digests that it lacks are looked for at ${from}`,
+/** Says what a phase means for clients, in which the Pod `serving` serves the group. */
+const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: string) => string>> = {
+  copy: (serving) => `${serving} serves pulls and pushes`,
+  freeze: (serving) => `${serving} serves pulls, and pushes are refused`,
+  switch: (serving) => `${serving} serves pulls, and pushes are refused`,
+  settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };
 
-/** Says which phase the group's move is in, and what the phase means. Null if the group is not being moved. */
-export function describeMove(assignment: AssignmentRecord | null): string | null {
-  if (assignment?.move === undefined) return null;
-  const { pod, move } = assignment;
-  return `${move.phase}, from ${pod} to ${move.to}, since ${move.since}: ${meaningOf[move.phase](pod, move.to)}`;
+/** Says which phase the group's move is in, or when it begins, and what that means now. Null if the group is not being moved. */
+export function describeMove({
+  pod,
+  assignment,
+  moving,
+}: Pick<Resolution, "pod" | "assignment" | "moving">): string | null {
+  if (assignment?.move === undefined || moving === null) return null;
+  const { phase, to, since } = assignment.move;
+  const meaning = meaningOf[moving.phase](pod?.id ?? "no Pod", moving.other);
+  const when = moving.phase === phase ? `since ${since}:` : `begins at ${since}; until then`;
+  return `${phase}, from ${assignment.pod} to ${to}, ${when} ${meaning}`;
 }
 
 /** Returns one line for each record that was looked up. The line says whether the record exists. Assignments of longer prefixes come first. */

@@ -92,7 +92,8 @@ async function explainRepository(
   const renamed = resolution.ok ? resolution.value.renamed : null;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
   const assignment = resolution.ok ? resolution.value.assignment : null;
-  const [move, settings] = [describeMove(assignment), describeSettings(assignment)];
+  const move = resolution.ok ? describeMove(resolution.value) : null;
+  const settings = describeSettings(assignment);
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";

@@ -5,14 +5,16 @@ import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import { counted, note, print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
+import { phaseText } from "../write/moving.ts";
 import { deleteManifests, missingManifests } from "./cleanup-group.ts";
 import { isInGroup } from "./lists.ts";
 import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
 import { type MoveTarget, openMoveTarget, readPod } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
 import { refuseUnready } from "./plan-groups.ts";
-import { endSettled, giveUp, runMove, type Way } from "./run-move.ts";
+import { endSettled, giveUp, runMove } from "./run-move.ts";
 import { readState, type StateFile, stateFileOf } from "./state-file.ts";
+import type { Way } from "./steps.ts";
 import { backWithinRegistry, endWithinRegistry, haveOneRegistry, moveWithinRegistry } from "./within-registry.ts";
 
 const maxShown = 20;
@@ -89,7 +91,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 
 /**
  * Returns what `--back` does with a group. `back`: the group has settled at the new Pod, or is on its way back already, so it moves to its former
- * Pod. `there`: the group has not left its former Pod yet, so the move is only given up.
+ * Pod. Edges begin `settle` by themselves, so the group counts as settled once that is announced. `there`: the group has not left its former Pod yet,
+ * so the move is only given up.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
@@ -100,8 +103,8 @@ function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
       return { from: orFail(parsePodId(header.from)), to: pod, way: "back" };
     throw new CliFailure("the group is not being moved");
   }
-  if (move.phase === "settle") return { from: move.to, to: pod, way: "back" };
-  return header?.way === "back" ? { from: pod, to: move.to, way: "back" } : { from: pod, to: move.to, way: "there" };
+  if (move.settledSince !== undefined) return { from: pod, to: move.to, way: "back" };
+  return move.phase === "settle" ? { from: move.to, to: pod, way: "back" } : { from: pod, to: move.to, way: "there" };
 }
 
 export async function endMove(
@@ -171,6 +174,6 @@ export async function showStatus(target: Target, prefixes: Prefixes, { state, js
   for (const { prefix, pod, move, repositoriesCopied } of all) {
     const saved = `${counted(repositoriesCopied, "repository")} copied by this folder's moves`;
     if (move === null) print(`${prefix} is at ${pod}, and is not being moved.`);
-    else print(`${prefix} is being moved from ${pod} to ${move.to}: ${move.phase} since ${move.since}; ${saved}.`);
+    else print(`${prefix} is being moved from ${pod} to ${move.to}: ${phaseText(move, new Date())}; ${saved}.`);
   }
 }

@@ -3,14 +3,16 @@ import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { note, printJson, startProgress } from "../output.ts";
+import { phaseText } from "../write/moving.ts";
+import { refuseWrongClock } from "./clock.ts";
 import type { Both } from "./copy-blob.ts";
 import { createGroupCopy, type GroupCopy } from "./copy-group.ts";
 import { openGatewayCopy } from "./gateway-copy.ts";
 import type { Group } from "./lists.ts";
 import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
-import type { MovePorts, Way } from "./run-move.ts";
 import { openStateFile, type StateFile } from "./state-file.ts";
+import type { MovePorts, Way } from "./steps.ts";
 import { completeStep } from "./write-step.ts";
 
 export type MoveOptions = {
@@ -101,7 +103,8 @@ export async function withGroup(
     const both = await openBoth(opened, way, { named: namedPod(way), jobs: options.jobs });
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
     const { kv, inTurn } = opened;
-    const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say };
+    const checkClock = () => refuseWrongClock(opened.access.origin);
+    const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say, checkClock };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({
@@ -139,7 +142,7 @@ function refuseOthers(
   const move = record?.move;
   if (move === undefined || takeOver || state.sinces.has(move.since)) return;
   throw new CliFailure(
-    `another operator is moving "${prefix}" to "${move.to}" (${move.phase} since ${move.since}); ` +
+    `another operator is moving "${prefix}" to "${move.to}" (${phaseText(move, new Date())}); ` +
       "if that operator has given up, go on with --take-over",
   );
 }

@@ -1,6 +1,6 @@
 /** Reads the phase of a move from the directory. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
-import type { MovePhase } from "../../directory/moves.ts";
+import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -30,4 +30,4 @@ export async function readAssignment(kv: KvStore, prefix: Prefix): Promise<LiveA
 }
 
 /** What a step of a move writes into the group's assignment. `move` is null when the move ends and only `pod` has the group. */
-export type Step = { readonly pod: PodId; readonly move: { readonly to: PodId; readonly phase: MovePhase } | null };
+export type Step = { readonly pod: PodId; readonly move: Omit<MoveRecord, "since"> | null };

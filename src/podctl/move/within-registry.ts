@@ -3,9 +3,10 @@
  * the same place. Only the assignment and the token service change.
  */
 import { CliFailure } from "../failure.ts";
+import { maxSkewMs } from "./clock.ts";
 import type { Both } from "./copy-blob.ts";
 import { readAssignment } from "./phases.ts";
-import { enter, type MovePorts, stepOf, type Way, waitUntilSeen } from "./run-move.ts";
+import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
 
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
 
@@ -28,16 +29,20 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way): Promise<vo
       await endWithinRegistry(ports, way);
     } else {
       await waitUntilSeen(ports);
-      await enter(ports, way, stepOf(way, "settle"));
+      // `settle` begins at each edge as soon as the edge knows it. A time in the past has passed at an edge whose clock is behind, too.
+      await enter(ports, way, stepOf(way, "settle"), () => new Date(Date.now() - maxSkewMs));
       say(`${prefix}: settle; ${way.to} serves it`);
     }
   }
 }
 
+const waitUntilSeen = (ports: MovePorts, moreMs = 0): Promise<void> =>
+  waitAfterSince(ports, ports.waitMs + moreMs, "every edge knows the phase");
+
 /** Ends a move in `settle`. */
 export async function endWithinRegistry(ports: MovePorts, way: Way): Promise<void> {
-  await waitUntilSeen(ports);
-  await enter(ports, way, { pod: way.to, move: null });
+  await waitUntilSeen(ports, maxSkewMs);
+  await enter(ports, way, endAt(way.to));
   ports.say(`${ports.prefix}: only ${way.to} has it now`);
 }
 
@@ -52,6 +57,6 @@ export async function backWithinRegistry(ports: MovePorts): Promise<void> {
     say(`${prefix}: copy; ${from} serves it`);
   }
   await waitUntilSeen(ports);
-  await enter(ports, way, { pod: from, move: null });
+  await enter(ports, way, endAt(from));
   say(`${prefix}: only ${from} has it now`);
 }

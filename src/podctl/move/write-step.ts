@@ -1,7 +1,7 @@
 /** Writes the steps of a move to the directory, while other podctls may write to the directory, too. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { directoryKey, kindOf, routeKey } from "../../directory/keys.ts";
-import { assignmentRecord, parseRecord } from "../../directory/records.ts";
+import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
@@ -12,7 +12,7 @@ import { describeUnfinished, readFormer, readUnfinished } from "../write/history
 import { type DirectoryInKv, directoryInKv, readDirectory } from "../write/live-directory.ts";
 import { movingIn } from "../write/moving.ts";
 import { writeDirectory } from "../write/write-directory.ts";
-import type { LiveAssignment, Step } from "./phases.ts";
+import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
 
 /** How many times we try to write a step. A try fails while another writer of the directory, such as another move, is at work. */
 const tries = 150;
@@ -22,20 +22,35 @@ const abandonedAfterMs = 20_000;
 /** A write with more keys is an apply, because moves join only a few steps. */
 const maxJoined = 100;
 
-type Writing = { readonly from: LiveAssignment; readonly step: Step; readonly since: string };
+type Writing = {
+  readonly from: LiveAssignment;
+  readonly step: Step;
+  /** Returns the step's `since`. */
+  readonly begin: () => Promise<string>;
+};
 
 /** Writes a step, but only if the assignment is still the one that we have read (`from`). */
-export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, since }: Writing): Promise<void> {
+export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin }: Writing): Promise<void> {
   const key = routeKey(prefix);
   const { v: _, revision: __, move: ___, ...own } = from.record ?? { v: 1, revision: 0, state: "active" as const };
-  const after = { ...own, pod: step.pod, ...(step.move === null ? {} : { move: { ...step.move, since } }) };
+  const makeAfter = async () => {
+    const since = await begin();
+    return { ...own, pod: step.pod, ...(step.move === null ? {} : { move: { ...step.move, since } }) };
+  };
+  let after = await makeAfter();
   for (let left = tries; ; left -= 1) {
     const failure = await tryToWrite(kv, { key, prefix, after, from });
     if (failure === null) return;
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
+    // The tries may take a minute. A step that is not in KV yet gets a new time, so that every edge knows the step before that time.
+    if (isSame((await readAssignment(kv, prefix)).record, from.record)) after = await makeAfter();
   }
 }
+
+/** Whether nothing has changed the assignment. Each step has a time of its own. */
+const isSame = (live: AssignmentRecord | null, from: AssignmentRecord | null): boolean =>
+  live?.pod === from?.pod && live?.move?.since === from?.move?.since;
 
 type Trying = { readonly key: string; readonly prefix: Prefix; readonly after: object; readonly from: LiveAssignment };
 
@@ -49,7 +64,7 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
   const found = unfinished === null ? "none" : await judgeUnfinished(kv, unfinished, key);
   if (change === null && (found === "none" || found === "another's")) return null;
   const live = before === null ? null : orFail(parseRecord(key, before, assignmentRecord));
-  if (change !== null && (live?.pod !== from.record?.pod || live?.move?.since !== from.record?.move?.since)) {
+  if (change !== null && !isSame(live, from.record)) {
     throw new CliFailure(
       `another operator has changed the assignment of "${prefix}"; \`podctl move ${prefix} --status\` shows it`,
     );

@@ -41,6 +41,7 @@ export function createDecide(
   const { parsedPods, parsedRecords } = createIsolate();
   const directory = createDirectory({
     readKv: async () => ok(freshValues(texts)),
+    now: () => new Date(),
     plainHttp,
     parsedPods,
     parsedRecords,

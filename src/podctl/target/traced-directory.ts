@@ -21,6 +21,7 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
       for (const key of keys) if (!seen.has(key)) lookups.push({ key, text: values.get(key) ?? null });
       return ok(freshValues(values));
     },
+    now: () => new Date(),
     plainHttp,
     parsedPods,
     parsedRecords,

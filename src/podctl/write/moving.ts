@@ -1,5 +1,6 @@
 /** Keeps other writers of the directory away from a group that is being moved. */
 import { kindOf, nameIn } from "../../directory/keys.ts";
+import { hasBegun, type MoveRecord } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
@@ -12,8 +13,12 @@ export function movingIn(key: string, text: string | null): AssignmentRecord | n
   return parsed.ok && parsed.value.move !== undefined ? parsed.value : null;
 }
 
+/** Says in which phase a move is, and since when, or when the phase begins. */
+export const phaseText = (move: MoveRecord, now: Date): string =>
+  `${move.phase} ${hasBegun(move, now) ? "since" : "begins at"} ${move.since}`;
+
 export const describeMoving = (key: string, { pod, move }: AssignmentRecord): string =>
-  `"${nameIn(key)}" is being moved from ${pod} to ${move?.to} (${move?.phase} since ${move?.since})`;
+  `"${nameIn(key)}" is being moved from ${pod} to ${move?.to}${move === undefined ? "" : ` (${phaseText(move, new Date())})`}`;
 
 /** Refuses to change an assignment by hand while a move depends on it. */
 export function refuseMoving(key: string, text: string | null): void {
@@ -25,8 +30,8 @@ export function refuseMoving(key: string, text: string | null): void {
 }
 
 /**
- * Refuses to undo a step of a move, because the phase before the step may no longer fit the data at both Pods. A move waits after each step until
- * every edge knows the new phase, but a rollback does not wait. So an edge could be two phases behind. `former` has what the write replaced.
+ * Refuses to undo a step of a move, because the phase before the step may no longer fit the data at both Pods. A move announces a phase, so that all
+ * edges begin it at once, but a rollback would come to each edge at another time. `former` has what the write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");

@@ -1,0 +1,30 @@
+import { CliFailure } from "../failure.ts";
+import { call } from "../http-call.ts";
+
+/**
+ * By how much podctl's clock may differ from the edge's. An HTTP date has whole seconds, and the answer is under way for a moment, so a smaller limit
+ * would refuse a clock that is right.
+ */
+const maxSkewSeconds = 5;
+export const maxSkewMs = maxSkewSeconds * 1_000;
+
+/**
+ * Refuses to go on if podctl's clock differs from the edge's, because podctl writes at which time all edges begin a phase, and waits for that time by
+ * its own clock.
+ */
+export async function refuseWrongClock(edge: string): Promise<void> {
+  const answer = await call(`${edge}/-/health`, { deadlineMs: maxSkewMs - 1_000 });
+  const aheadSeconds = answer.ok ? answer.value.aheadSeconds : null;
+  if (aheadSeconds === null) {
+    const why = answer.ok ? "answers without a date" : answer.error;
+    throw new CliFailure(
+      `the clock of this machine cannot be compared with that of the edge (${edge}: ${why}); run the command again when the edge answers`,
+    );
+  }
+  if (Math.abs(aheadSeconds) <= maxSkewSeconds) return;
+  const differs = `${Math.abs(aheadSeconds)} s ${aheadSeconds > 0 ? "behind" : "ahead of"}`;
+  throw new CliFailure(
+    `the clock of this machine is ${differs} that of the edge, and a phase of a move must begin at the same time everywhere; ` +
+      "set the clock by NTP, and run the command again",
+  );
+}

@@ -1,0 +1,210 @@
+import { spawn } from "node:child_process";
+import { describe, expect, test, vi } from "vitest";
+import { createClient } from "../support/client.ts";
+import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
+import { manifestType } from "../support/image.ts";
+import { podctl } from "../support/podctl.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
+import { timeIn, useMoves } from "../support/use-moves.ts";
+
+// Most tests run several commands, and each of them is a process.
+vi.setConfig({ testTimeout: 240_000 });
+const stack = useStack();
+const { env, folder } = useMoves(stack, {});
+
+const options = ["--yes", "--wait", "0.2", "--state", folder];
+const move = (...args: readonly string[]) => podctl(["move", ...args, ...options], { env });
+const assign = (group: string, members: object) =>
+  stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+
+type Live = {
+  readonly pod: string;
+  readonly move?: { readonly phase: string; readonly since: string };
+};
+
+async function liveOf(group: string): Promise<Live> {
+  const text = (await readStackKv(stack.current, [`route/${group}`])).get(`route/${group}`);
+  return JSON.parse(text ?? "{}") as Live;
+}
+
+async function startGroup(group: string): Promise<string> {
+  await assign(group, { pod: "pod-a" });
+  await pushGroup(stack.current, group);
+  return group;
+}
+
+async function expectEqual(group: string): Promise<void> {
+  const names = [`${group}/app`, `${group}/team/lib`];
+  const a = await contentOf(stack.current, "pod-a", names);
+  expect(await contentOf(stack.current, "pod-b", names)).toEqual(a);
+  expect(Object.keys(a).length).toBeGreaterThan(10);
+}
+
+/** Runs podctl, and kills it as soon as it says this. The phases are announced for 8 s, so that the run is killed before the phase begins. */
+async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
+  const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", ...args, ...unhurried], {
+    env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
+  });
+  let said = "";
+  child.stderr.on("data", (more) => {
+    said += more;
+    if (said.includes(text)) child.kill("SIGKILL");
+  });
+  const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
+  expect([code, said]).toEqual([null, expect.stringContaining(text)]);
+}
+const unhurried = ["--yes", "--wait", "8", "--state", folder];
+
+describe("podctl move and its announced phases:", () => {
+  test.each([
+    ["copy", "has begun", -60],
+    ["freeze", "is announced", 60],
+    ["freeze", "has begun", -60],
+  ])("a group whose phase %s %s goes back at once, because settle is not announced yet", async (phase, _, seconds) => {
+    const group = await startGroup("doubtful");
+    await assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: timeIn(seconds) } });
+    const back = await podctl(["move", group, "--back", "--take-over", ...options, "--wait", "90"], { env });
+    expect([back.code, back.stderr]).toEqual([0, expect.stringMatching(/^\S+ doubtful: pod-a serves it as before\n$/)]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a" });
+    expect((await liveOf(group)).move).toBeUndefined();
+  });
+
+  test("a run that is killed between the announcement of a phase and its begin goes on, on the way there and back", async () => {
+    const group = await startGroup("killed");
+    for (const args of [["--to", "pod-b"], ["--back"]]) {
+      await moveUntil("freeze announced", group, ...args);
+      const frozen = await liveOf(group);
+      expect(frozen.move).toMatchObject({ phase: "freeze" });
+      expect(Date.parse(frozen.move?.since ?? "")).toBeGreaterThan(Date.now());
+      await moveUntil("settle announced", group, ...args);
+      const settling = await liveOf(group);
+      expect(settling.move).toMatchObject({ phase: "settle" });
+      const begins = Date.parse(settling.move?.since ?? "");
+      expect(begins).toBeGreaterThan(Date.now());
+      // `settle` is announced 8 s before it begins, after pushes that were under way had two thirds of that time to end.
+      expect(begins - 8_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 5_300);
+      const status = await podctl(["move", group, "--status"], { env });
+      expect(status.stdout).toContain(`: settle begins at ${settling.move?.since};`);
+      const ended = await move(group, ...args);
+      expect([ended.code, ended.stderr]).toEqual([0, expect.not.stringContaining("announced")]);
+      expect(ended.stderr).toMatch(/killed: pushes go to pod-[ab]\n$/);
+      expect(Date.now()).toBeGreaterThanOrEqual(begins);
+    }
+    await expectEqual(group);
+    expect(await liveOf(group)).toEqual({ v: 1, revision: expect.any(Number), pod: "pod-a", state: "active" });
+  });
+
+  test("--back waits for a settle that is announced, and --done too, because edges begin it by themselves", async () => {
+    const group = await startGroup("hasty");
+    await moveUntil("settle announced", group, "--to", "pod-b");
+    const back = await move(group, "--back");
+    expect([back.code, back.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^\S+ hasty: waiting \d s until pod-b takes pushes\n\S+ hasty: round 1 copied 0/),
+    ]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a" });
+    await moveUntil("settle announced", group, "--to", "pod-b");
+    const done = await move(group, "--done");
+    expect([done.code, done.stderr]).toEqual([
+      0,
+      expect.stringMatching(/^\S+ hasty: waiting \d s until pushes go to pod-b\n\S+ hasty: only pod-b has it now\n$/),
+    ]);
+    await expectEqual(group);
+  });
+
+  test("if the Pods differ, the group is settled again since the time that it was, and the way back can be tried again", async () => {
+    const group = await startGroup("differing");
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    await stack.current.restartEdge();
+    const app = `${group}/app`;
+    const broken = await pushTagged(stack.current, app, "broken");
+    const content = await contentOf(stack.current, "pod-b", [app]);
+    const lost = (JSON.parse(content[`${app}:broken`] ?? "") as { layers: { digest: string }[] }).layers[0]?.digest;
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,delete`]);
+    const remove = async (path: string) => (await client.get(`/v2/${app}/${path}`, token, { method: "DELETE" })).status;
+    expect(await remove(`blobs/${lost}`)).toBe(202);
+    const settled = (await liveOf(group)).move;
+    const freeze = { to: "pod-a", phase: "freeze", since: timeIn(-60), settledSince: settled?.since };
+    await assign(group, { pod: "pod-b", move: freeze });
+    const failed = await move(group, "--back", "--take-over");
+    expect([failed.code, failed.stderr]).toEqual([1, expect.stringContaining("so pushes go to pod-b again")]);
+    const left = await liveOf(group);
+    expect([left.pod, left.move]).toEqual(["pod-a", settled]);
+    await stack.current.restartEdge();
+    expect(await remove(`manifests/${broken}`)).toBe(202);
+    expect((await move(group, "--back")).code).toBe(0);
+    await expectEqual(group);
+  });
+
+  test("a group that changes faster than rounds end is moved with all of its pushes", async () => {
+    const group = await startGroup("busy");
+    const app = `${group}/app`;
+    const text = (await contentOf(stack.current, "pod-a", [app]))[`${app}:1`] ?? "";
+    const client = createClient(stack.current.edge);
+    const token = await client.token([`repository:${app}:pull,push`]);
+    const headers = { "Content-Type": manifestType };
+    const [pushed, ending] = [[] as string[], new AbortController()];
+    const pushAlong = async (pusher: number): Promise<void> => {
+      for (let count = 0; !ending.signal.aborted; count += 1) {
+        const tag = `${pusher}-${count}`;
+        const init = { method: "PUT", body: text, headers };
+        expect((await client.get(`/v2/${app}/manifests/${tag}`, token, init)).status).toBe(201);
+        pushed.push(`${app}:${tag}`);
+      }
+    };
+    const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
+    // This edge remembers the assignment for longer than the announcement lasts here, so the pushes must end by themselves.
+    await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
+    await Promise.all(pushing);
+    const moved = await move(group, "--to", "pod-b");
+    expect([moved.code, moved.stderr]).toEqual([0, expect.stringContaining("hold the same")]);
+    expect(pushed.length).toBeGreaterThan(100);
+    const [a, b] = [await contentOf(stack.current, "pod-a", [app]), await contentOf(stack.current, "pod-b", [app])];
+    expect(Object.keys(b).toSorted()).toEqual(Object.keys(a).toSorted());
+    expect(pushed.filter((name) => b[name] !== text)).toEqual([]);
+  });
+
+  test("a clock that is not the edge's is refused before anything is written, also if the move has begun", async () => {
+    const group = await startGroup("untimely");
+    const ahead = (seconds: number) => ({
+      ...env,
+      NODE_OPTIONS: `--import=data:text/javascript,${encodeURIComponent(
+        `globalThis.Date = class extends Date {
+          constructor(...args) { args.length === 0 ? super(Date.now()) : super(...args); }
+          static now() { return super.now() + ${seconds * 1_000}; }
+        }`,
+      )}`,
+    });
+    const phases = [
+      {},
+      ...["copy", "freeze", "settle"].map((phase) => ({ move: { to: "pod-b", phase, since: timeIn(-60) } })),
+    ];
+    for (const members of phases) {
+      await assign(group, { pod: "pod-a", ...members });
+      const before = await liveOf(group);
+      for (const [seconds, said] of [
+        [60, "ahead of"],
+        [-60, "behind"],
+      ] as const) {
+        const args = ["move", group, "--to", "pod-b", "--take-over", ...options];
+        const refused = await podctl(args, { env: ahead(seconds) });
+        expect([refused.code, refused.stderr]).toEqual([
+          1,
+          expect.stringMatching(`the clock of this machine is \\d+ s ${said} that of the edge`),
+        ]);
+        expect(await liveOf(group)).toEqual(before);
+      }
+    }
+    const back = await podctl(["move", group, "--back", "--take-over", ...options], { env: ahead(60) });
+    expect([back.code, back.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
+    const lost = await move(group, "--back", "--take-over", "--edge", "http://127.0.0.1:9");
+    expect([lost.code, lost.stderr]).toEqual([
+      1,
+      expect.stringContaining("cannot be compared with that of the edge (http://127.0.0.1:9: the connection failed)"),
+    ]);
+    const done = await podctl(["move", group, "--done", "--take-over", ...options], { env: ahead(60) });
+    expect([done.code, done.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "settle" } });
+  });
+});
