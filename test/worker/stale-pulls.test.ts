@@ -2,11 +2,10 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import type { Stack } from "../../src/local/stack.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
-import { createClient, manifestTypes, pushBlob, sha256 } from "../support/client.ts";
+import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { answerBlob, asPodB, startOddPod } from "../support/odd-pod.ts";
 import { keepManifest, pullerOf, type Seen } from "../support/pull.ts";
-import { exchangeRaw } from "../support/raw-exchange.ts";
 import { endFault, readStackKv, useStack, withOutage } from "../support/toy-stack.ts";
 
 const odd = await startOddPod();
@@ -33,25 +32,6 @@ async function setUp(stack: Stack, repository: string) {
   await stack.edgeSettled();
   return { ...image, token, ask };
 }
-
-/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. Go's `mime.ParseMediaType` does not take U+FEFF for a space. */
-const [bom, noBreakSpace] = ["\u00ef\u00bb\u00bf", "\u00c2\u00a0"];
-/** Header lines that name all manifest types for a reader that is less strict than the Pod. */
-const misreadAccepts: readonly (readonly [what: string, lines: readonly string[]])[] = [
-  ["has U+FEFF before two types", [`Accept: ${manifestTypes.replaceAll("application/vnd.oci", `${bom}$&`)}`]],
-  ["has U+00A0 before two types", [`Accept: ${manifestTypes.replaceAll("application/vnd.oci", `${noBreakSpace}$&`)}`]],
-  [
-    "is named by Connection, so that the Pod does not get it",
-    [`Accept: ${manifestTypes}`, "Connection: close, accept"],
-  ],
-];
-
-const getRaw = (stack: Stack, path: string, headers: readonly string[]) =>
-  exchangeRaw(stack.edge, {
-    text: `${[`GET ${path} HTTP/1.1`, "Host: edge.test", ...headers].join("\r\n")}\r\n\r\n`,
-    breaksOff: false,
-    isHead: false,
-  });
 
 const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 const statusOf = async (asked: Promise<Seen>): Promise<number> => (await asked).status;
@@ -259,21 +239,6 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect(await duringOutage(() => statusOf(ask("manifests/1")))).toBe(200);
     });
 
-    test.each(misreadAccepts)(
-      "a client whose Accept %s does not make the edge forget the tag or the manifest",
-      async (what, lines) => {
-        const repository = `acme/misread-${what.replaceAll(/[^a-z]+/g, "-")}`;
-        const { digest, token, ask } = await setUp(stack.current, repository);
-        const paths = ["manifests/1", `manifests/${digest}`];
-        for (const path of paths) {
-          // With `Cache-Control`, the Pod is asked also for the manifest that the edge holds.
-          const headers = [`Authorization: Bearer ${token}`, "Cache-Control: no-cache", ...lines];
-          expect((await getRaw(stack.current, `/v2/${repository}/${path}`, headers))?.status).toBe(404);
-        }
-        expect(await duringOutage(() => Promise.all(paths.map((path) => statusOf(ask(path)))))).toEqual([200, 200]);
-      },
-    );
-
     test("a blob that was deleted is gone", async () => {
       const { ask, blobs } = await setUp(stack.current, "acme/blob-gone");
       expect(await statusOf(ask(`blobs/${blobs[1]}`, { method: "DELETE" }))).toBe(202);
@@ -356,48 +321,6 @@ describe("Pod that is not down, but fails at what one client sends", () => {
     for (let time = 0; time < 4; time += 1) expect(await statusOf(ask("manifests/1?ns=nowhere.example"))).toBe(502);
     const answer = await ask("manifests/1");
     expect([answer.status, isStale(answer)]).toEqual([404, false]);
-  });
-});
-
-describe("Pod that converts a list for a client that does not name the list's type", () => {
-  const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withTimes(1, 600)(text)) });
-  const [, , imageType = "", listType = ""] = manifestTypes.split(", ");
-  const list = JSON.stringify({ schemaVersion: 2, mediaType: listType, manifests: [] });
-  const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
-  const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
-
-  /** Answers as distribution 2.8 does. It removes spaces as Go does, which keeps U+FEFF. */
-  async function answerConverted(): Promise<void> {
-    const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
-    odd.answer((response, { headers, path }) => {
-      const types = (headers.accept ?? "").split(",").map((entry) => entry.trim());
-      const text =
-        path.endsWith(digests[list] ?? "") || (path.endsWith("/1") && types.includes(listType)) ? list : image;
-      const answered = { "Content-Type": text === list ? listType : imageType, "Docker-Content-Digest": digests[text] };
-      response.writeHead(200, answered).end(text);
-    });
-  }
-
-  test.each([
-    ["has U+FEFF in it", [`Accept: ${manifestTypes.replace(listType, bom + listType)}`]],
-    ["is named by Connection", [`Accept: ${manifestTypes}`, "Connection: close, accept"]],
-  ])("a reader whose Accept %s does not change what the others get for the tag", async (_, lines) => {
-    await answerConverted();
-    const repository = `globex/listed-${lines.length}`;
-    const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
-    const ask = pullerOf(stack.current, repository, token);
-    await keepManifest(stack.current, repository, await digestOf(list));
-    // The image is kept too, so that the edge could serve it under the tag.
-    for (let time = 0; time < 3; time += 1) {
-      const headers = [`Authorization: Bearer ${token}`, ...lines];
-      const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);
-      expect([answer?.status, answer?.body]).toEqual([200, image]);
-      expect((await ask(`manifests/${await digestOf(image)}`)).text).toBe(image);
-      await stack.current.edgeSettled();
-    }
-    odd.answer((response) => void response.destroy());
-    await expect.poll(async () => isStale(await ask("manifests/1")), { timeout: 10_000 }).toBe(true);
-    expect((await ask("manifests/1")).text).toBe(list);
   });
 });
 
