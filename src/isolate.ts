@@ -44,7 +44,7 @@ export type Isolate = {
  * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
  * - Budgets of the Pods that issue tokens: 0.1 MB (100 bytes each).
- * - Retries and breakers: 0.4 MB (400 bytes for each service).
+ * - Retries and breakers: 0.6 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
