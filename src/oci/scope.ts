@@ -30,7 +30,7 @@ export const formatScope = ({ type, name, actions }: Access): string => `${type}
  * Returns each different scope in the values of `scope`. Clients repeat the parameter, join scopes by spaces, or do both (token spec, "Requesting a Token").
  */
 export function parseScopes(values: readonly string[]): readonly Access[] {
-  const texts = new Set(values.flatMap((value) => value.split(/\s+/)));
+  const texts = new Set(values.join(" ").split(/\s+/));
   const scopes = [...texts]
     .flatMap((text) => parseScope(text) ?? [])
     .filter(({ name, actions }) => name !== "" && actions.length > 0);

@@ -109,21 +109,28 @@ const harmlessParameters = [
   ...["scope", "service", "client_id", "offline_token", "pod"],
 ];
 
+/** No endpoint's path is longer, and no client's query but that of a token for some thirty repositories. Anyone can send 16 KB. */
+const maxLoggedCharacters = 2_000;
+const cutMark = "…";
+
 /**
- * Returns path and query for the log. All values in the query of an upload are hidden, because the query belongs to the Pod, and any value in it may
- * be the Pod's signed state.
+ * Returns path and query for the log, each cut at `maxLoggedCharacters`. All values in the query of an upload are hidden, because the query belongs
+ * to the Pod, and any value in it may be the Pod's signed state.
  */
-export function redactPath(url: URL): string {
-  const query = url.search.slice(1);
-  if (query === "") return url.pathname;
-  if (hasMoreParameters(query, MAX_TOKEN_PARAMETERS)) {
-    return `${url.pathname}?more-than-${MAX_TOKEN_PARAMETERS}-parameters`;
-  }
-  const isUpload = /\/blobs\/uploads\/./.test(url.pathname);
+export function redactPath({ pathname, search }: URL): string {
+  const path = withMark(pathname.slice(0, maxLoggedCharacters), pathname);
+  const whole = search.slice(1);
+  if (whole === "") return path;
+  if (hasMoreParameters(whole, MAX_TOKEN_PARAMETERS)) return `${path}?more-than-${MAX_TOKEN_PARAMETERS}-parameters`;
+  const query = whole.slice(0, maxLoggedCharacters);
+  const isUpload = /\/blobs\/uploads\/./.test(path);
   const isHarmless = (name: string, text: string) => text === "" || (!isUpload && harmlessParameters.includes(name));
   const shown = readParameters(query).map(({ name, text }) => (isHarmless(name, text) ? text : redacted(name, text)));
-  return `${url.pathname}?${shown.join("&")}`;
+  return `${path}?${withMark(shown.join("&"), whole)}`;
 }
+
+const withMark = (shown: string, whole: string): string =>
+  whole.length > maxLoggedCharacters ? `${shown}${cutMark}` : shown;
 
 /**
  * Returns a parameter without its value. Its name is hidden too if the name may be the secret: a pasted token has no `=`, or ends in one. A name that

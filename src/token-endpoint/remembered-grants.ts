@@ -58,6 +58,7 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       return new Map(living.sort(([, one], [, other]) => one - other));
     },
     remember: async (asker, repositories, askedAt) => {
+      if (repositories.length === 0) return;
       const [pathOf] = await hashers();
       if (pathOf === undefined) return;
       const put = async (repository: string) =>
@@ -69,6 +70,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
+      // Making the keys is the dearest part, and a stranger may ask up to eight Pods for their catalogs, which are no repositories.
+      if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";
       const forget = async (pathOf: Hasher, repository: string) => {

@@ -62,7 +62,8 @@ export async function parseTokenRequest(request: Request, service: string): Prom
   }
   const passedNames = isForm ? passedByPost : passedByGet;
   // Some token services fail at a control character. That would tell a stranger that there was a Pod to ask, so such values are left out.
-  const passed = [...parameters].filter(([name, value]) => passedNames.includes(name) && isPassed(name, value));
+  const given = passedNames.flatMap((name) => parameters.getAll(name).map((value) => [name, value] as const));
+  const passed = given.filter(([name, value]) => isPassed(name, value));
   const authorization = basicOnly(request.headers.get("Authorization"));
   // A password in a query does not count, because the edge sends it to no Pod.
   const formSecret = isForm ? (parameters.get("password") ?? parameters.get("refresh_token")) : null;

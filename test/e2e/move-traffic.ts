@@ -28,7 +28,7 @@ export function createTraffic(
   edges: readonly string[],
   { group, refusal }: { readonly group: string; readonly refusal: string },
 ) {
-  const clients = edges.map(createClient);
+  const clients = edges.map((origin) => createClient(origin));
   /** What each tag must hold, by `repository:tag`. */
   const held = new Map<string, string>();
   const ending = new AbortController();

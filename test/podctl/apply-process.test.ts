@@ -5,6 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { accountEnv, podctl } from "../support/podctl.ts";
+import { podctlProgram } from "../support/podctl-program.ts";
 import { topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
 
@@ -54,7 +55,7 @@ test("an apply that is killed and run again reaches the same state", { timeout: 
   const state = records();
   server.data.clear();
   server.heal();
-  const killed = spawn(process.execPath, ["src/podctl/podctl.ts", ...apply], { env: { ...process.env, ...env } });
+  const killed = spawn(process.execPath, [podctlProgram, ...apply], { env: { ...process.env, ...env } });
   server.onWrite = (n) => {
     if (n === 12_345) killed.kill("SIGKILL");
     return true;

@@ -5,6 +5,7 @@ import { describe, expect, test, vi } from "vitest";
 import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushReferrer, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
+import { podctlProgram } from "../support/podctl-program.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
@@ -102,7 +103,7 @@ describe("podctl move", () => {
     const [client, started] = [createClient(stack.current.edge), Promise.withResolvers<void>()];
     const child = spawn(
       process.execPath,
-      ["src/podctl/podctl.ts", "move", group, "--to", "pod-b", "--yes", "--wait", "10", "--state", folder],
+      [podctlProgram, "move", group, "--to", "pod-b", "--yes", "--wait", "10", "--state", folder],
       {
         env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
       },

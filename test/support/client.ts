@@ -1,11 +1,13 @@
+import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
 
 export type ClientInit = Omit<RequestInit, "headers"> & {
   readonly headers?: Readonly<Record<string, string>>;
   readonly duplex?: "half";
 };
-/** Sends plain HTTP to the edge, as a registry client does. It follows a redirect only if `init` asks for that. */
+/** Sends plain HTTP to a registry, as a registry client does. It follows a redirect only if `init` asks for that. */
 export type Client = {
+  readonly origin: string;
   token(scopes: readonly string[], user?: string | null): Promise<string>;
   get(path: string, token?: string | null, init?: ClientInit): Promise<Response>;
 };
@@ -18,12 +20,19 @@ export const manifestTypes = [
   "application/vnd.docker.distribution.manifest.list.v2+json",
 ].join(", ");
 
-export function createClient(origin: string): Client {
+type TokenService = { readonly realm: string; readonly service: string };
+
+/** A client of the edge, or of another registry with the token service that is named. */
+export function createClient(
+  origin: string,
+  { realm, service }: TokenService = { realm: `${origin}/jwt/auth`, service: "registry-edge" },
+): Client {
   return {
+    origin,
     token: async (scopes, user = "demo") => {
-      const query = new URLSearchParams([["service", "registry-edge"], ...scopes.map((scope) => ["scope", scope])]);
+      const query = new URLSearchParams([["service", service], ...scopes.map((scope) => ["scope", scope])]);
       const headers: HeadersInit = user === null ? {} : { Authorization: `Basic ${btoa(`${user}:${user}`)}` };
-      const answer = await fetch(`${origin}/jwt/auth?${query.toString()}`, { headers });
+      const answer = await fetch(`${realm}?${query.toString()}`, { headers });
       if (answer.status !== 200) throw new Error(`token request was answered ${answer.status}`);
       const { token } = (await answer.json()) as { token: string };
       return token;
@@ -40,16 +49,25 @@ export async function sha256(bytes: Uint8Array<ArrayBuffer>): Promise<string> {
   return `sha256:${Buffer.from(await crypto.subtle.digest("SHA-256", bytes)).toString("hex")}`;
 }
 
+/** A client that goes past the edge, to a Pod's own registry and token service. */
+export function createPodClient({ pods }: Stack, pod: LocalPodId): Client {
+  const { registry, token } = pods[pod];
+  return createClient(registry.direct, { realm: `${token.direct}/jwt/auth`, service: `${pod}-registry` });
+}
+
+/** A stack means its edge. */
+export const clientOf = (to: Stack | Client): Client => ("edge" in to ? createClient(to.edge) : to);
+
 /** Pushes one blob by POST and PUT, as containerd does, and gives its digest. */
-export async function pushBlob(stack: Stack, repository: string, text: string): Promise<string> {
-  const client = createClient(stack.edge);
+export async function pushBlob(to: Stack | Client, repository: string, text: string): Promise<string> {
+  const client = clientOf(to);
   const token = await client.token([`repository:${repository}:pull,push`]);
   const bytes = new Uint8Array(Buffer.from(text));
   const digest = await sha256(bytes);
   const started = await client.get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
-  const place = new URL(`${started.headers.get("Location")}&digest=${digest}`, stack.edge);
+  const place = new URL(`${started.headers.get("Location")}&digest=${digest}`, client.origin);
   // A location on a gateway contains the upload's grant, so a request to the gateway needs no token.
-  const headers = new Headers(place.origin === stack.edge ? { Authorization: `Bearer ${token}` } : {});
+  const headers = new Headers(place.origin === client.origin ? { Authorization: `Bearer ${token}` } : {});
   const done = await fetch(place, { method: "PUT", body: bytes, headers });
   if (done.status !== 201) throw new Error(`upload was answered ${done.status}: ${await done.text()}`);
   return digest;

@@ -1,5 +1,5 @@
 import type { Stack } from "../../src/local/stack.ts";
-import { createClient, pushBlob, sha256 } from "./client.ts";
+import { type Client, clientOf, pushBlob, sha256 } from "./client.ts";
 
 export const manifestType = "application/vnd.oci.image.manifest.v1+json";
 const layerType = "application/vnd.oci.image.layer.v1.tar";
@@ -17,21 +17,26 @@ export function manifestText([config = "", ...layers]: readonly string[]): strin
   });
 }
 
-export async function putManifest(stack: Stack, repository: string, tag: string, text: string): Promise<Response> {
-  const client = createClient(stack.edge);
+export async function putManifest(
+  to: Stack | Client,
+  repository: string,
+  tag: string,
+  text: string,
+): Promise<Response> {
+  const client = clientOf(to);
   const token = await client.token([`repository:${repository}:pull,push`]);
   const headers = { "Content-Type": manifestType };
   return client.get(`/v2/${repository}/manifests/${tag}`, token, { method: "PUT", body: text, headers });
 }
 
-/** Pushes a config, layers and their manifest with the tag `1` through the edge. All its blobs are small, and no two are equal. */
-export async function pushImage(stack: Stack, repository: string, layers: number): Promise<Pushed> {
+/** Pushes a config, layers and their manifest with the tag `1`. All its blobs are small, and no two are equal. */
+export async function pushImage(to: Stack | Client, repository: string, layers: number): Promise<Pushed> {
   const blobs: string[] = [];
   for (let index = 0; index <= layers; index += 1) {
-    blobs.push(await pushBlob(stack, repository, `blob ${index} of ${repository}`));
+    blobs.push(await pushBlob(to, repository, `blob ${index} of ${repository}`));
   }
   const text = manifestText(blobs);
-  const answer = await putManifest(stack, repository, "1", text);
+  const answer = await putManifest(to, repository, "1", text);
   if (answer.status !== 201) throw new Error(`manifest was answered ${answer.status}: ${await answer.text()}`);
   return { digest: await sha256(new Uint8Array(Buffer.from(text))), text, blobs };
 }

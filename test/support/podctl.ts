@@ -4,6 +4,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { account, apiToken, type CloudflareKv, namespace } from "./cloudflare-kv.ts";
+import { podctlProgram } from "./podctl-program.ts";
 
 type PodctlRun = { readonly stdout: string; readonly stderr: string; readonly code: number | null };
 
@@ -11,7 +12,7 @@ export async function podctl(
   args: readonly string[],
   { input = "", env = {} }: { readonly input?: string; readonly env?: Readonly<Record<string, string>> } = {},
 ): Promise<PodctlRun> {
-  const child = spawn(process.execPath, ["src/podctl/podctl.ts", ...args], {
+  const child = spawn(process.execPath, [podctlProgram, ...args], {
     // A developer may have set CLOUDFLARE_ENV, which would make podctl work on a real account.
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
   });

@@ -2,30 +2,48 @@ import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /**
- * The files that take longest. Most files of test/worker wait for deadlines, and files of test/podctl start many processes, so the list alternates
- * between them.
+ * The files that take longest, the longest first. Those at the top mostly wait for deadlines, moves and cache times, so they leave the processor to the
+ * files that begin next to them.
  */
 const slowest = [
-  "test/worker/stale-pulls.test.ts",
   "test/podctl/move.test.ts",
+  "test/worker/stale-pulls.test.ts",
+  "test/podctl/move-one-registry.test.ts",
   "test/worker/store-health.test.ts",
-  "test/podctl/docs.test.ts",
+  "test/worker/lost-writes.test.ts",
   "test/worker/grace.test.ts",
-  "test/podctl/set.test.ts",
   "test/worker/breaker.test.ts",
-  "test/worker/mounts-across.test.ts",
-  "test/worker/any-revocation.test.ts",
-  "test/podctl/moves-docs.test.ts",
   "test/worker/any-outage.test.ts",
-  "test/podctl/depth.test.ts",
-  "test/worker/blocks.test.ts",
-  "test/worker/group-settings.test.ts",
-  "test/worker/pod-outage.test.ts",
-  "test/worker/catalog.test.ts",
-  "test/worker/slow-and-broken-connections.test.ts",
   "test/directory/slow-kv.test.ts",
+  "test/podctl/docs.test.ts",
+  "test/worker/any-revocation.test.ts",
+  "test/worker/pod-outage.test.ts",
+  "test/auth/verify.test.ts",
+  "test/podctl/moves-docs.test.ts",
+  "test/worker/any-sequence.test.ts",
+  "test/worker/slow-and-broken-connections.test.ts",
+  "test/podctl/replay.test.ts",
+  "test/worker/grace-ends.test.ts",
   "test/worker/token-endpoint-pods.test.ts",
+  "test/podctl/move-gateway.test.ts",
+  "test/worker/blocks.test.ts",
+  "test/worker/stalled-bodies.test.ts",
+  "test/podctl/move-refused.test.ts",
   "test/net/fetch.test.ts",
+  "test/podctl/set.test.ts",
+  "test/worker/kept-manifests.test.ts",
+  "test/worker/catalog.test.ts",
+  "test/gateway/mounts.test.ts",
+  "test/worker/token-endpoint-scope-orders.test.ts",
+  "test/token-endpoint/strangers.test.ts",
+  "test/podctl/depth.test.ts",
+  "test/worker/moves.test.ts",
+  "test/podctl/apply.test.ts",
+  "test/worker/limiters.test.ts",
+  "test/worker/mounts-across.test.ts",
+  "test/podctl/apply-process.test.ts",
+  "test/worker/clients-that-leave.test.ts",
+  "test/worker/one-registry.test.ts",
 ];
 
 /**

@@ -2,11 +2,12 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { chmodSync, createWriteStream, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
-import { join, resolve } from "node:path";
+import { join } from "node:path";
 import { text } from "node:stream/consumers";
 import { setTimeout as sleep } from "node:timers/promises";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
+import { podctlProgram } from "./podctl-program.ts";
 import { useStack } from "./toy-stack.ts";
 
 /** With `UPDATE_TRANSCRIPTS=1` the test writes what the commands print now into the page. */
@@ -39,16 +40,12 @@ export function testTranscripts(page: string): void {
   const blocks = readFileSync(page, "utf8").split(/(```\w+\n[\s\S]*?```)/);
   const stack = useStack();
   const dir = mkdtempSync(join(tmpdir(), "registry-edge-docs-"));
-  const root = resolve(".");
   let state = "";
   let revision = "";
 
   beforeAll(async () => {
     mkdirSync(join(dir, "bin"));
-    writeFileSync(
-      join(dir, "bin/podctl"),
-      `#!/bin/sh\nexec "${process.execPath}" "${root}/src/podctl/podctl.ts" "$@"\n`,
-    );
+    writeFileSync(join(dir, "bin/podctl"), `#!/bin/sh\nexec "${process.execPath}" "${podctlProgram}" "$@"\n`);
     chmodSync(join(dir, "bin/podctl"), 0o755);
     await writeStackFile(stack.current, join(dir, "stack.json"));
   });

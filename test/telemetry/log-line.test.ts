@@ -43,6 +43,24 @@ test("the log hides a parameter whose name is not plain, because the name may ho
   }
 });
 
+test("the log cuts a long path and a long query, and marks the cut", () => {
+  const scopes = (count: number) => Array(count).fill("scope=repository:acme/app:pull").join("&");
+  const most = 2_000;
+  expect(logged(`/jwt/auth?${scopes(200)}`)).toBe(`/jwt/auth?${scopes(200).slice(0, most)}…`);
+  expect(logged(`/jwt/auth?${scopes(60)}`)).toBe(`/jwt/auth?${scopes(60)}`);
+  expect(logged(`/v2/${"a/".repeat(8_000)}manifests/1?n=1`)).toBe(`/v2/${"a/".repeat(998)}…?n=1`);
+});
+
+test("the log hides a secret in a query that is cut, wherever the cut is", () => {
+  const before = (characters: number) => `n=${"1".repeat(characters - "n=".length)}`;
+  for (const secret of ["sig=s3cret", "p%61ssword=s3cret", "glpat-s3cret", "%C2%9B31m=s3cret"]) {
+    for (let kept = 0; kept <= secret.length; kept += 1) {
+      const written = logged(`/v2/_catalog?${before(1_999 - kept)}&${secret}&n=${"2".repeat(16_000)}`);
+      expect(written).not.toMatch(/s3|glp/);
+    }
+  }
+});
+
 test("the log says only that a query has more parameters than any endpoint takes", () => {
   const path = (count: number) => redactPath(new URL(`http://edge/-/health?${Array(count).fill("n").join("&")}`));
   expect(path(300)).toBe(`/-/health?${"n&".repeat(299)}n`);

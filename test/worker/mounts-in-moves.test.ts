@@ -1,5 +1,5 @@
 import { describe, expect, test } from "vitest";
-import { createClient, pushBlob } from "../support/client.ts";
+import { createClient, createPodClient, pushBlob } from "../support/client.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ gateways: true });
@@ -11,21 +11,22 @@ async function lastLine() {
 }
 
 describe("mount of a repository's own blob", () => {
-  const repository = "moving/app";
-  const assign = async (members: object) => {
-    const record = { v: 1, revision: 1, state: "active", ...members };
-    await stack.current.putKv("route/moving", JSON.stringify(record));
-    await stack.current.restartEdge();
-  };
+  let groups = 0;
+  /** The repository of the last mount. Each mount has a group of its own, because the edge remembers assignments. */
+  let repository = "";
 
   /** Pushes a blob to pod-b, which then serves the group in a phase of a move from or to pod-a, and mounts the blob from its own repository. */
   async function mountOwn(phase: string | null): Promise<number> {
-    const client = createClient(stack.current.edge);
-    await assign({ pod: "pod-b" });
-    const digest = await pushBlob(stack.current, repository, `a layer of a group that is moved: ${phase}`);
+    groups += 1;
+    repository = `moving${groups}/app`;
+    const text = `a layer of a group that is moved: ${phase}`;
+    const digest = await pushBlob(createPodClient(stack.current, "pod-b"), repository, text);
     const isSwitched = phase === "switch" || phase === "settle";
     const [pod, to] = isSwitched ? ["pod-a", "pod-b"] : ["pod-b", "pod-a"];
-    if (phase !== null) await assign({ pod, move: { to, phase, since: new Date().toISOString() } });
+    const members = phase === null ? { pod } : { pod, move: { to, phase, since: new Date().toISOString() } };
+    const record = { v: 1, revision: 1, state: "active", ...members };
+    await stack.current.putKv(`route/moving${groups}`, JSON.stringify(record));
+    const client = createClient(stack.current.edge);
     const token = await client.token([`repository:${repository}:pull,push,delete`]);
     stack.current.clearSeen();
     const path = `/v2/${repository}/blobs/uploads/?mount=${digest}&from=${repository}`;

@@ -1,20 +1,22 @@
 import { describe, expect, test } from "vitest";
 import type { MovePhase } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
-import { createClient, pushBlob, sha256 } from "../support/client.ts";
+import { createClient, createPodClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { endFault, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
 const podIds: readonly LocalPodId[] = ["pod-a", "pod-b"];
 let groups = 0;
 
+const write = (group: string, members: object) =>
+  stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
 const known = new Set<string>();
 
 /** Writes the group's assignment with these members. If the edge may know an earlier assignment of the group, it is restarted. */
 async function assign(group: string, members: object): Promise<void> {
-  await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+  await write(group, members);
   if (known.has(group)) await stack.current.restartEdge();
   known.add(group);
   stack.current.clearSeen();
@@ -24,16 +26,13 @@ async function assign(group: string, members: object): Promise<void> {
 const enter = (group: string, phase: MovePhase) =>
   assign(group, { pod: "pod-a", move: { to: "pod-b", phase, since: new Date().toISOString() } });
 
-/** Makes a new group whose image `1` is at each of these Pods. The last of them is the group's Pod. */
+/** Makes a new group whose image `1` is at each of these Pods. The edge knows nothing of the group until it is assigned. */
 async function startGroup(...holders: readonly LocalPodId[]) {
   groups += 1;
   const group = `group${groups}`;
   const repository = `${group}/app`;
   let image = { digest: "", text: "", blobs: [] as readonly string[] };
-  for (const pod of holders) {
-    await assign(group, { pod });
-    image = await pushImage(stack.current, repository, 1);
-  }
+  for (const pod of holders) image = await pushImage(createPodClient(stack.current, pod), repository, 1);
   return { group, repository, image };
 }
 
@@ -81,6 +80,7 @@ describe("group that is being moved", () => {
 
   test("a tag that was pushed to the new Pod is not served in its old state, if the group goes back and the old Pod fails", async () => {
     const { group, repository, image } = await startGroup("pod-a", "pod-b");
+    await assign(group, { pod: "pod-b" });
     const next = await pushImage(stack.current, repository, 2);
     await assign(group, { pod: "pod-a" });
     await keepManifest(stack.current, repository, image.digest);
@@ -88,7 +88,7 @@ describe("group that is being moved", () => {
     const pull = async () => client().get(`/v2/${repository}/manifests/1`, await token());
     expect((await pull()).headers.get("Docker-Content-Digest")).toBe(image.digest);
     const continueAt = async (members: object) => {
-      await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
+      await write(group, members);
       await stack.current.restartEdge("kept");
     };
     const since = new Date().toISOString();
@@ -103,7 +103,7 @@ describe("group that is being moved", () => {
       expect(askedPods()).toEqual(["pod-a"]);
       expect(stack.current.seen("pod-a", "storage")).toEqual([]);
     } finally {
-      await stack.current.setFault("pod-a", "registry", { mode: "none" });
+      await endFault(stack.current, "pod-a");
     }
   });
 
@@ -246,7 +246,7 @@ describe("what only the other Pod has", () => {
       expect((await get(`/v2/${repository}/manifests/new`, repository)).status).toBe(200);
       expect((await get(`/v2/${repository}/manifests/gone`, repository)).status).toBe(404);
     } finally {
-      await stack.current.setFault("pod-a", "registry", { mode: "none" });
+      await endFault(stack.current, "pod-a");
     }
   });
 });

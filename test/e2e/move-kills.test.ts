@@ -7,6 +7,7 @@ import type { Fault } from "../../src/local/taps/faults.ts";
 import { createClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
+import { podctlProgram } from "../support/podctl-program.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
@@ -76,7 +77,7 @@ let longestMs = 2_500;
 /** Runs podctl. `onBegin` is called when it begins to work, and may kill it. */
 async function move(args: readonly string[], onBegin: (kill: () => void) => void): Promise<Run> {
   const options = ["--yes", "--wait", "0.2", "--jobs", "2", "--state", folder];
-  const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", group, ...args, ...options], {
+  const child = spawn(process.execPath, [podctlProgram, "move", group, ...args, ...options], {
     env: { ...process.env, ...env },
   });
   let said = "";
