@@ -205,7 +205,7 @@ test.each([1, 2, 3, 4, 5])(
         calls += 1;
         return cache.match(path);
       },
-      put: cache.put,
+      put: (...kept) => cache.put(...kept),
     };
     const both = createRememberedGrants({ cache: counted, edgeKeys: [live, old], clock: () => new Date(nowMs) });
     const names = Array.from({ length: rememberedRepositories(pods) }, (_, index) => `acme/app-${index}`);
