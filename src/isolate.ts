@@ -4,6 +4,7 @@ import type { SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedCidrs } from "./directory/clients.ts";
 import type { ParsedPods } from "./directory/directory.ts";
+import { KeptEntries } from "./directory/kept-entries.ts";
 import { type KvCache, LookupBudget } from "./directory/kv-cache.ts";
 import { KvHealth } from "./directory/kv-health.ts";
 import type { ParsedRecords } from "./directory/parsed-records.ts";
@@ -32,7 +33,7 @@ export type Isolate = {
 
 /**
  * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
- * - KV texts: 4 MB in `kept` (350 bytes each), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
+ * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
  * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
@@ -43,12 +44,12 @@ export type Isolate = {
  * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
  * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
  * - Budgets of the Pods that issue tokens: 0.1 MB (100 bytes each).
- * - Retries and breakers: 0.4 MB (400 bytes for each service).
+ * - Retries and breakers: 0.6 MB (400 bytes for each service).
  */
 export const createIsolate = (): Isolate => ({
   config: null,
   kv: {
-    kept: new BoundedMap(10_000),
+    kept: new KeptEntries({ maxFound: 6_000, maxMissing: 7_000 }),
     passing: new BoundedMap(15_000),
     budgets: {
       // A token claims a Pod and a key. Honest tokens bring new claims only after a key was rotated or a Pod was added, but strangers can make up any

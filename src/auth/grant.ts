@@ -8,7 +8,7 @@ import type { DirectoryFailure, Refusal, Unauthorized } from "../refusal.ts";
 import type { Trace } from "../telemetry/log-line.ts";
 import { type EdgePart, parseToken, type Token, type TokenPart } from "./bundle.ts";
 import { openEdgeGrant } from "./edge-grant.ts";
-import { keyId, type VerifyPorts, verifyToken } from "./verify.ts";
+import { isRejected, keyId, reject, type VerifyPorts, verifyToken } from "./verify.ts";
 
 /**
  * What a request may do at one Pod, and which token this Pod gets. `granted`: the edge has verified the token, which allows `access`. `undecided`: the
@@ -135,12 +135,18 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
 }
 
 /** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */
-const openPart = async (
+async function openPart(
   { sealed }: EdgePart,
   { id, outage }: Pod,
-  { config, now }: GrantPorts,
-): Promise<readonly Access[] | null> =>
-  outage.graceSeconds === 0 ? null : openEdgeGrant(sealed, id, { edgeKeys: config.edgeKeys, now });
+  { config, rejected, now }: GrantPorts,
+): Promise<readonly Access[] | null> {
+  const key = `${id}/edge.${sealed}`;
+  if (outage.graceSeconds === 0 || isRejected(rejected, key)) return null;
+  const access = await openEdgeGrant(sealed, id, { edgeKeys: config.edgeKeys, now });
+  if (access !== null && access !== "forged") return access;
+  reject(rejected, key, access);
+  return null;
+}
 
 type VerifiedPart = { readonly pod: PodId; readonly access: readonly Access[] };
 

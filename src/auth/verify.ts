@@ -35,7 +35,7 @@ export type TokenMemory = {
   readonly keys: WeakMap<PublicKey, ImportedKey>;
 };
 
-/** The tokens that did not verify in this request, and how many of them had a wrong signature. */
+/** The tokens and the edge's own grants that did not verify in this request, and how many of them were forged. */
 export type RejectedTokens = { readonly keys: Set<string>; forged: number };
 export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 });
 
@@ -44,6 +44,15 @@ export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 
  * request's tokens count as wrong, unless this isolate has verified them before. One hostile Pod can add only one wrong part to a bundle.
  */
 const mostForged = 2;
+
+/** A request may ask for the same token several times. */
+export const isRejected = ({ keys, forged }: RejectedTokens, key: string): boolean =>
+  keys.has(key) || forged >= mostForged;
+
+export function reject(rejected: RejectedTokens, key: string, why: "forged" | null): void {
+  rejected.keys.add(key);
+  if (why === "forged") rejected.forged += 1;
+}
 
 export type VerifyPorts = { readonly tokens: TokenMemory; readonly rejected: RejectedTokens; readonly now: Date };
 
@@ -93,13 +102,11 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
   if (!named.ok) return { kind: "invalid" };
   const publicKey = pod.keys.find(({ kid }) => kid === named.value);
   if (publicKey === undefined) return { kind: "unknown-key", kid: named.value };
-  // A request may ask for the same token several times.
-  if (rejected.keys.has(cacheKey) || rejected.forged >= mostForged) return { kind: "invalid" };
+  if (isRejected(rejected, cacheKey)) return { kind: "invalid" };
   const key = await importKey(publicKey, tokens);
   const payload = hasEnded(jwt, now) ? null : await verifyWith(jwt, { key, algorithm: publicKey.alg, pod, now });
   if (payload === null || payload === "forged") {
-    rejected.keys.add(cacheKey);
-    if (payload === "forged") rejected.forged += 1;
+    reject(rejected, cacheKey, payload);
     return { kind: "invalid" };
   }
   const access = differentEntries(payload.access);

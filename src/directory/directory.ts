@@ -61,10 +61,10 @@ type DirectoryPorts = {
 };
 
 /**
- * We look for a token key in the records of at most this many Pods, because one bulk read gets these records. In a larger fleet, each token key is
- * looked up by its `kid`.
+ * We look for a token key in the records of at most this many Pods. In a larger fleet, each token key is looked up by its `kid`. A stranger's request
+ * may cost 100 keys. It may have two names of 20 components each and a token with eight parts, which cost up to 50 keys.
  */
-const maxScannedPods = 75;
+const maxScannedPods = 50;
 
 export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedRecords }: DirectoryPorts): Directory {
   const read = async <T>(key: string, schema: v.GenericSchema<unknown, T>, options?: ReadOptions) => {

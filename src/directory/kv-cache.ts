@@ -1,4 +1,5 @@
 import type { BoundedMap } from "../lib/collections.ts";
+import type { KeptEntries } from "./kept-entries.ts";
 import { blocksKey, directoryKey, kindOf } from "./keys.ts";
 import type { KvHealth } from "./kv-health.ts";
 import type { PodId } from "./pod-id.ts";
@@ -18,7 +19,7 @@ export type KvCache = {
    * Entries whose keys the directory or known users chose. Users depend on these entries while KV fails. A key that a stranger chose is never put
    * here, because it could push out an entry that users depend on.
    */
-  readonly kept: BoundedMap<string, Entry>;
+  readonly kept: KeptEntries;
   /**
    * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. In this time, strangers may look up about as many keys as
    * this map can hold. So a stranger's new key seldom pushes out an entry that is still current.
@@ -44,9 +45,11 @@ export type KvCache = {
  * is spent, the read fails. A read for a `claim` does not fail then, but finds no values. A listed Pod is looked up without a budget. So if reads for
  * other Pods failed, a stranger would learn which Pods the directory lists.
  */
-export type ChosenBy = "directory" | "pod" | Budgeted | Issuers;
+export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
 /** The budget of the first issuer pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
+/** The Pod to which a name belongs, if this Pod also issued the request's token. The name's keys have just been read, so no budget pays for them. */
+export type Owner = { readonly owner: PodId };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
 /** How old values may be. If a member is missing, only the cache's own limits count. */
@@ -94,6 +97,7 @@ const issuerKeys = 10_000;
 export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy): LookupBudget | null {
   if (chosenBy === "directory" || chosenBy === "pod") return null;
   if (typeof chosenBy === "string") return budgets[chosenBy];
+  if ("owner" in chosenBy) return null;
   const [issuer] = chosenBy.issuers;
   const budget = issuerBudgets.get(issuer) ?? new LookupBudget(issuerKeys);
   issuerBudgets.set(issuer, budget);
@@ -115,9 +119,12 @@ export function remember(
   { key, entry, chosenBy }: { readonly key: string; readonly entry: Entry; readonly chosenBy: ChosenBy },
 ): void {
   const isCell = chosenBy === "cell" && entry.text !== null;
-  const isWanted = chosenBy === "directory" || isShared(key) || isCell;
-  const cache = isWanted || kept.get(key) !== undefined ? kept : passing;
-  if (cache.get(key) !== entry) cache.set(key, entry);
+  const owner = typeof chosenBy === "object" && "owner" in chosenBy ? chosenBy.owner : null;
+  const known = kept.get(key);
+  const isWanted = chosenBy === "directory" || owner !== null || isShared(key) || isCell;
+  if (!isWanted && known === undefined) {
+    if (passing.get(key) !== entry) passing.set(key, entry);
+  } else if (known !== entry) kept.set(key, entry, owner);
 }
 
 /**

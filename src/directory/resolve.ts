@@ -95,8 +95,9 @@ async function keepForIssuer(
   { chosenBy, stale, keysOf }: Found,
   pods: readonly (PodId | null | undefined)[],
 ): Promise<void> {
-  const issuers: readonly PodId[] = chosenBy !== null && typeof chosenBy === "object" ? chosenBy.issuers : [];
-  if (stale === null && issuers.some((issuer) => pods.includes(issuer))) await readKv([...keysOf.values()].flat());
+  if (stale !== null || chosenBy === null || typeof chosenBy === "string" || !("issuers" in chosenBy)) return;
+  const owner = chosenBy.issuers.find((issuer) => pods.includes(issuer));
+  if (owner !== undefined) await readKv([...keysOf.values()].flat(), { chosenBy: { owner } });
 }
 
 export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {

@@ -22,7 +22,8 @@ type Passing = {
   readonly pod: AdmittedPod;
   /** Null unless the repository's group is being moved. */
   readonly moving: Moving | null;
-  readonly request: Request;
+  /** What the Pod gets. Only these headers decide its answer: the client's own may differ, because `Connection` can take some of them away. */
+  readonly sent: FetchRequest;
   readonly services: Services;
 };
 
@@ -35,19 +36,18 @@ export function passManifest(
   { services, request }: Context,
   passed: Pick<Passing, "endpoint" | "pod" | "moving">,
 ): Promise<Result<Response, Refusal>> {
-  const passing: Passing = { ...passed, request, services };
-  const { endpoint } = passed;
-  if (endpoint.method !== "PUT") return pullManifest(sent, passing);
-  const pushed = pushManifest(sent, passing);
+  const passing: Passing = { ...passed, sent, services };
+  if (passed.endpoint.method !== "PUT") return pullManifest(passing);
+  const pushed = pushManifest(request, passing);
   // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's old
   // manifest.
   services.waitUntil(pushed);
   return pushed;
 }
 
-async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
-  const { endpoint, pod, request, services } = passing;
-  const type = manifestTypeOf(request.headers.get("Content-Type"));
+async function pushManifest(request: Request, passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, sent, services } = passing;
+  const type = manifestTypeOf(sent.headers.get("Content-Type"));
   const copied = type === null ? null : copyBody(request, copyTerms(passing));
   const answer = await services.callRegistry(pod, copied === null ? sent : { ...sent, body: copied.body });
   if (!answer.ok || !answer.value.ok) {
@@ -71,8 +71,8 @@ async function pushManifest(sent: FetchRequest, passing: Passing): Promise<Resul
   return answer;
 }
 
-async function pullManifest(sent: FetchRequest, passing: Passing): Promise<Result<Response, Refusal>> {
-  const { endpoint, pod, services } = passing;
+async function pullManifest(passing: Passing): Promise<Result<Response, Refusal>> {
+  const { endpoint, pod, sent, services } = passing;
   const answer = await services.callRegistry(pod, sent);
   if (!answer.ok) return answer;
   const response = answer.value;
@@ -97,12 +97,12 @@ function digestsOf(headers: Headers, reference: Reference): readonly Digest[] {
 }
 
 /** Records what an answer's status and headers say: where a tag points to now, or that the repository lacks what was asked for. */
-function recordReference({ status, headers }: Response, { endpoint, pod, request, services }: Passing): void {
+function recordReference({ status, headers }: Response, { endpoint, pod, sent, services }: Passing): void {
   const { kept, tags } = services.manifests;
   const { reference, name: repository } = endpoint;
   // A client may leave a manifest type out of `Accept`. A registry may then answer 404, or give one image of a list (distribution 2.8,
   // `GetManifest`). Such an answer does not show what the repository has, so we do not record it.
-  if ((status !== 200 && status !== 404) || !acceptsAnyManifest(request.headers.get("Accept"))) return;
+  if ((status !== 200 && status !== 404) || !acceptsAnyManifest(sent.headers.get("Accept"))) return;
   if (isTag(reference)) {
     const tagged = { pod, repository, tag: reference };
     const [digest] = manifestTypeOf(headers.get("Content-Type")) === null ? [] : digestsOf(headers, reference);

@@ -8,8 +8,8 @@ const mostFailuresInARow = 3;
 const pauseShare = 1 / 15;
 const leastPauseMs = 1_000;
 const mostPauseMs = 15_000;
-/** Enough for two services of every Pod in the largest possible directory. */
-const maxServices = 1_000;
+/** Enough for the registry, the token service and the gateway of 500 Pods, which is how many a directory may list. */
+const maxServices = 1_500;
 
 type State = {
   failuresInARow: number;

@@ -10,7 +10,13 @@ const listTypes = [
 
 export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[number];
 
-export const mediaTypeOf = (contentType: string | null): string => contentType?.split(";")[0]?.trim() ?? "";
+export const mediaTypeOf = (contentType: string | null): string => trimmed(contentType?.split(";")[0] ?? "");
+
+/**
+ * Removes the white space of HTTP (RFC 9110 §5.6.3). `trim` also removes U+FEFF and other characters, and Go's `mime.ParseMediaType` does not, so a
+ * registry would read another type than the edge.
+ */
+const trimmed = (text: string): string => text.replace(/^[ \t]+/, "").replace(/(?<![ \t])[ \t]+$/, "");
 
 /** Null if the content type is not that of a manifest. */
 export function manifestTypeOf(contentType: string | null): ManifestType | null {
@@ -30,14 +36,21 @@ const MAX_ACCEPT_ENTRIES = 100;
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
+/** Some registries split `Accept` at each comma and others only outside of quotes, and not all of them read UTF-8. No known client sends either. */
+const readDifferently = /[^\t -~]|"/;
+
 function acceptedTypes(accept: string | null): ReadonlySet<string> {
   const types = new Set<string>();
-  for (const entry of (accept ?? "").split(",", MAX_ACCEPT_ENTRIES)) {
-    const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map((part) => part.trim());
+  const refused = new Set<string>();
+  if (accept === null || readDifferently.test(accept)) return types;
+  for (const entry of accept.split(",", MAX_ACCEPT_ENTRIES)) {
+    const [type = "", weight = "q=1", ...rest] = entry.split(";", 3).map(trimmed);
     // RFC 9110 §12.4.2: a weight of 0 means that the type is not acceptable.
-    const isWanted = /^q=[01](\.\d{0,3})?$/.test(weight) && Number(weight.slice(2)) > 0;
-    if (isWanted && rest.length === 0) types.add(type);
+    const isWanted = /^q=(0(\.\d{0,3})?|1(\.0{0,3})?)$/.test(weight) && Number(weight.slice(2)) > 0;
+    (isWanted && rest.length === 0 ? types : refused).add(type);
   }
+  // If a type is named twice, registries differ in which entry counts.
+  for (const type of refused) types.delete(type);
   return types;
 }
 

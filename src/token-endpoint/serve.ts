@@ -22,6 +22,10 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
  */
 const maxRememberedRepositories = 6;
 
+/** How many repositories each of the Pods of one request gets of these. A Pod gets at least one. */
+export const rememberedRepositories = (pods: number): number =>
+  Math.max(1, Math.floor(maxRememberedRepositories / pods));
+
 /** `pod` has the ids of the Pods that were asked, for the log. */
 type ServedToken = { readonly response: Response; readonly outcome: "token"; readonly pod: string };
 
@@ -30,7 +34,7 @@ export async function serveToken(request: Request, ports: TokenPorts): Promise<R
   const parsed = await parseTokenRequest(request, ports.config.service);
   if (!parsed.ok) return err({ reason: "refused", error: parsed.error });
   const ask: Ask = (planned) => {
-    const own = { ...ports, maxRepositories: Math.ceil(maxRememberedRepositories / planned.length) };
+    const own = { ...ports, maxRepositories: rememberedRepositories(planned.length) };
     return askPods(planned, {
       ask: (question, signal) => askWithGrace(question, parsed.value, { ...own, signal }),
       standIn: (question) => grantByEdge(question, parsed.value, own),

@@ -13,7 +13,7 @@ const [podA, podB] = ["pod-a", "pod-b"] as PodId[] as [PodId, PodId];
 const endsAt = new Date(now.getTime() + 300_000);
 const grant = { pod: podA, repositories: ["acme/app", "acme/other"], endsAt };
 const open = (sealed: string, pod = podA, edgeKeys = [live], at = now) =>
-  openEdgeGrant(sealed, pod, { edgeKeys, now: at });
+  openEdgeGrant(sealed, pod, { edgeKeys, now: at }).then((access) => (access === "forged" ? null : access));
 
 /**
  * The characters of base64url in the order of their values. The test changes the highest bit of a character, because the lowest bits of a segment's
@@ -30,6 +30,15 @@ describe("grant of the edge's own", () => {
     expect(await open(sealed, podB, [old])).toBeNull();
     expect(await open(sealed, podA, [old], new Date(endsAt.getTime() - 1_000))).toEqual(access);
     expect(await open(sealed, podA, [old], endsAt)).toBeNull();
+  });
+
+  test("it is forged only if no key opens it, not if it has ended or is for another Pod", async () => {
+    const sealed = await sealEdgeGrant(grant, { edgeKeys: [old] });
+    const ports = { edgeKeys: [live, old], now };
+    expect(await openEdgeGrant(sealed, podB, ports)).toBeNull();
+    expect(await openEdgeGrant(sealed, podA, { ...ports, now: endsAt })).toBeNull();
+    expect(await openEdgeGrant(sealed, podA, { ...ports, edgeKeys: [live] })).toBe("forged");
+    expect(await openEdgeGrant(sealed.slice(0, -4), podA, ports)).toBe("forged");
   });
 
   test("with any character changed, cut or added it allows nothing", async () => {

@@ -1,4 +1,5 @@
-import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { afterAll, beforeEach, describe, expect, test, vi } from "vitest";
+import { sealEdgeGrant } from "../../src/auth/edge-grant.ts";
 import { grantFor, identify, issuersOf, readToken } from "../../src/auth/grant.ts";
 import { noneRejected } from "../../src/auth/verify.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
@@ -235,4 +236,29 @@ test("a token's names are chosen by the Pod that signed them, whichever Pod they
   expect(await issuers(jwtOfB)).toEqual({ issuers: ["pod-b"] });
   expect(await issuers(jwtOfB, "acme/other")).toBeNull();
   expect(await issuers(`pods.v1.pod-a/${jwtOfB}`)).toBeNull();
+});
+
+describe("forged grants of the edge's own", () => {
+  const ids = ["pod-a", "pod-b", "pod-c", "pod-d", "pod-e"] as PodId[];
+  const wantedCatalog = { type: "registry", name: "catalog", actions: ["*"] };
+
+  test("a request opens at most two of them, however many it has and however many Pods check them", async () => {
+    for (const id of ids) await putPod(id, [], { outage: { graceSeconds: 300 } });
+    const other = [crypto.getRandomValues(new Uint8Array(32))];
+    const seal = (pod: PodId) =>
+      sealEdgeGrant({ pod, repositories: ["acme/app"], endsAt: new Date(isolate.nowMs + 60_000) }, { edgeKeys: other });
+    const parts = await Promise.all(ids.map(async (id) => `${id}/edge.${await seal(id)}`));
+    const token = readToken(`Bearer pods.v1.${parts.join("~")}`);
+    if (!token.ok) throw new Error("malformed");
+    const opened = vi.spyOn(crypto.subtle, "decrypt");
+    const shared = ports();
+    for (const id of ids) {
+      const pod = await directory().pod(id);
+      if (!pod.ok || pod.value === null) throw new Error(`no ${id}`);
+      const grant = await grantFor(token.value, { pod: pod.value, wanted: wantedCatalog }, shared);
+      expect(grant.ok).toBe(false);
+    }
+    expect(opened.mock.calls.length).toBe(2);
+    opened.mockRestore();
+  });
 });

@@ -66,7 +66,7 @@ export const parts: readonly Part[] = [
   { name: "price", full: benchPrice, short: null },
   {
     name: "stranger-cost",
-    full: () => benchStrangers({ fleets: [8, 500], rounds: 5, count: 20 }),
+    full: () => benchStrangers({ fleets: [8, 50, 500], rounds: 5, count: 20 }),
     short: null,
   },
   { name: "podctl", full: () => benchPodctl(), short: null },

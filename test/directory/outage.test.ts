@@ -1,6 +1,7 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
 import type { BulkKv } from "../../src/directory/kv.ts";
-import { resolvePod } from "../../src/directory/resolve.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import { type LookupOptions, resolvePod } from "../../src/directory/resolve.ts";
 import { type Digest, parseDigest } from "../../src/oci/digest.ts";
 import { parseRepositoryName } from "../../src/oci/repository-name.ts";
 import { type Isolate, startIsolate, startKv } from "../support/isolate.ts";
@@ -31,10 +32,14 @@ const digestOf = (letter: string): Digest => {
 const blockedDigest = digestOf("b");
 
 /** Gives the id of the name's Pod (null if it has none), the text of its block, or why the directory cannot tell. */
-async function resolve(text: string, digest: Digest | null = null): Promise<string | null> {
+async function resolve(
+  text: string,
+  digest: Digest | null = null,
+  options: LookupOptions = {},
+): Promise<string | null> {
   const name = parseRepositoryName(text);
   if (!name.ok) throw new Error(name.error);
-  const resolution = await resolvePod(isolate.directory(), { name: name.value, digest });
+  const resolution = await resolvePod(isolate.directory(), { name: name.value, digest, ...options });
   if (!resolution.ok) return resolution.error.text;
   return resolution.value.blocked ?? resolution.value.pod?.id ?? null;
 }
@@ -80,4 +85,22 @@ test("while KV fails, a new digest of a known name is pulled, and a known block 
   isolate.nowMs += seconds(31);
   expect(await resolve("acme/app", blockedDigest)).toBe("leaked");
   expect(await resolve("acme/app", digestOf("c"))).toBe("pod-a");
+});
+
+test("the names of a hostile Pod, however many and deep, push no other Pod's names out of the memory for an outage", async () => {
+  const services = { registry: "https://b.test", token: "https://b.test/jwt/auth" };
+  const pod = { v: 1, revision: 1, state: "active", ...services, issuer: "i", audience: "b", keys: [] };
+  await running.kv.put("pod/evil", JSON.stringify(pod));
+  await running.kv.put("route/evil", JSON.stringify({ v: 1, pod: "evil", revision: 1, state: "active" }));
+  const names = Array.from({ length: 5 }, (_, index) => `acme/team/app-${index}`);
+  const issuedBy = (id: string) => ({ chosenBy: { issuers: [id as PodId] } }) as const;
+  for (const name of names) expect(await resolve(name, null, issuedBy("pod-a"))).toBe("pod-a");
+  for (let index = 0; index < 540; index += 1) {
+    const deep = `evil/x${index}${"/a".repeat(18)}`;
+    expect(await resolve(deep, null, issuedBy("evil"))).toBe("evil");
+    isolate.nowMs += 20;
+  }
+  fails = true;
+  isolate.nowMs += seconds(31);
+  for (const name of names) expect(await resolve(name, null, issuedBy("pod-a"))).toBe("pod-a");
 });

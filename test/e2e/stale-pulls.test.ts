@@ -3,6 +3,7 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import type { PodKind } from "../../src/local/pods/start-pods.ts";
 import type { Fault } from "../../src/local/taps/faults.ts";
+import { createClient, manifestTypes } from "../support/client.ts";
 import { endFault } from "../support/toy-stack.ts";
 import { craneIn } from "./crane.ts";
 import { type Docker, dockerIn } from "./docker.ts";
@@ -85,5 +86,45 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
         });
       });
     });
+  });
+});
+
+/** docker-registry 2.8 gives one image of a docker list to a client that does not name the list's type. */
+describeWith(needs.skopeo, "docker list on a docker-registry Pod", () => {
+  let stage: Stage;
+  beforeAll(async () => {
+    stage = await openStage("registry");
+    await makeMultiArchImage(`${stage.dir}/image`, 50_000);
+    const login = ["--all", "--format", "v2s2", "--dest-creds", "demo:demo"];
+    await skopeoIn(stage.dir)(
+      "copy",
+      ...login,
+      `oci:${stage.dir}/image:image`,
+      `docker://${stage.host}/${repository}:1`,
+    );
+  });
+  afterAll(() => stage?.close());
+
+  it("a reader whose Accept has U+FEFF before the list's type does not change what the others pull", async () => {
+    const client = createClient(stage.stack.edge);
+    const token = await client.token([`repository:${repository}:pull`]);
+    const path = `/v2/${repository}/manifests/1`;
+    const listType = manifestTypes.split(", ").at(-1) ?? "";
+    const digestOf = (answer: Response) => answer.headers.get("Docker-Content-Digest");
+    const list = digestOf(await client.get(path, token));
+    // `fetch` sends each character of a header as one byte, so these three are U+FEFF in UTF-8.
+    const odd = { Accept: manifestTypes.replace(listType, `\u00ef\u00bb\u00bf${listType}`) };
+    const converted = digestOf(await client.get(path, token, { headers: odd }));
+    expect([list, converted, list === converted]).toEqual([expect.any(String), expect.any(String), false]);
+    for (let time = 0; time < 2; time += 1) {
+      for (const digest of [list, converted]) await client.get(`/v2/${repository}/manifests/${digest}`, token);
+      await stage.stack.edgeSettled();
+    }
+    await client.get(path, token, { headers: odd });
+    await stage.stack.edgeSettled();
+    await stage.stack.setFault("pod-a", "registry", { mode: "refuse" });
+    const stale = await client.get(path, token);
+    await endFault(stage.stack, "pod-a");
+    expect([stale.status, stale.headers.has("Warning"), digestOf(stale)]).toEqual([200, true, list]);
   });
 });

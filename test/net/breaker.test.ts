@@ -24,6 +24,15 @@ describe("breaker", () => {
     expect([admit("pod-a token"), admit("pod-b registry")]).toEqual(["call", "call"]);
   });
 
+  test("the three services of 500 Pods, which is the largest fleet, are remembered at once", () => {
+    failThrice();
+    failPing();
+    for (let pod = 0; pod < 499; pod += 1) {
+      for (const kind of ["registry", "token", "gateway"]) breaker.answered(`other-${pod} ${kind}`, nowMs);
+    }
+    expect(admit()).toBe("refused");
+  });
+
   test("an answer between failures begins a new row", () => {
     for (let count = 0; count < 20; count += 1) {
       expect([fail(), fail()]).toEqual([false, false]);

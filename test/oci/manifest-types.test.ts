@@ -26,6 +26,14 @@ describe("accepts", () => {
     `${image};q=x`,
     `${image};charset=utf-8`,
     `${image};q=1;x=y`,
+    `${image};q=1.5`,
+    `${image}, ${image};q=0`,
+    `\ufeff${image}`,
+    `\u00a0${image}`,
+    `text/html, \u2003${image}`,
+    `${image}\u0085`,
+    `text/html\ufeff, ${image}`,
+    `text/html;a="b, ${image}, c"`,
     "application/vnd.oci.image.index.v1+json",
   ])("does not take an image manifest by Accept %j", (accept) => {
     expect(accepts(accept, image)).toBe(false);
@@ -44,6 +52,9 @@ test("only a client that names all four types accepts any manifest", () => {
 });
 
 test("a content type with parameters is of its media type, and another one is of none", () => {
-  const types = [`${image}; charset=utf-8`, image, "application/json", null].map(manifestTypeOf);
-  expect(types).toEqual([image, image, null, null]);
+  const types = [`${image}; charset=utf-8`, image, ` \t${image}\t ;a`, "application/json", null].map(manifestTypeOf);
+  expect(types).toEqual([image, image, image, null, null]);
+  for (const odd of ["\ufeff", "\u00a0", "\u0085", "\v", "\u2003"]) {
+    expect([`${odd}${image}`, `${image}${odd}`, `${image}${odd};a`].map(manifestTypeOf)).toEqual([null, null, null]);
+  }
 });

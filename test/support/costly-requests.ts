@@ -117,6 +117,10 @@ const costlyPasswords: readonly CostlyRequest[] = [
 const jwt = (header: object, payload: string): string =>
   `${base64url(utf8(JSON.stringify(header)))}.${base64url(utf8(payload))}.${"A".repeat(342)}`;
 
+/** Has the form of a grant that the edge itself sealed. */
+const sealedPart = (): string =>
+  `edge.${base64url(utf8('{"alg":"dir","enc":"A256GCM"}'))}..${"A".repeat(16)}.${"A".repeat(400)}.${"A".repeat(22)}`;
+
 function costlyTokens({ kid, pods, repository, unused }: Known): readonly CostlyRequest[] {
   const manifest = `/v2/${repository}/manifests/1`;
   const [pod = ""] = pods;
@@ -126,6 +130,7 @@ function costlyTokens({ kid, pods, repository, unused }: Known): readonly Costly
   const bundle = (owners: readonly string[], part: () => string) =>
     `pods.v1.${owners.map((owner) => `${owner}/${part()}`).join("~")}`;
   const eight = pods.slice(0, 8);
+  const unlisted = (count: number) => Array.from({ length: count }, () => `x${unused()}`);
   return [
     ["16 KB of spaces in a token", get(manifest, [["Authorization", `Bearer${fill(" ")}x`]])],
     ["16 KB of ~ in a bundle", get(manifest, [bearer(`pods.v1.${fill("~")}`)])],
@@ -138,17 +143,7 @@ function costlyTokens({ kid, pods, repository, unused }: Known): readonly Costly
     ],
     ["8 parts without a kid, for /v2/", get("/v2/", [bearer(bundle(eight, () => jwt({ alg: "RS256" }, "{}")))])],
     ["8 parts with unknown kids", get(manifest, [bearer(bundle(eight, () => forged(madeUpKid(), 1_900)))])],
-    [
-      "8 parts of unknown Pods",
-      get(manifest, [
-        bearer(
-          bundle(
-            eight.map(() => `x${unused()}`),
-            () => forged(kid, 1_900),
-          ),
-        ),
-      ]),
-    ],
+    ["8 parts of unknown Pods", get(manifest, [bearer(bundle(unlisted(eight.length), () => forged(kid, 1_900)))])],
     ["one part of 16 KB with a known kid", get(manifest, [bearer(bundle([pod], () => forged(kid, largeBytes)))])],
     ["2 parts of 30 KB with a known kid", get(manifest, [bearer(bundle(pods.slice(0, 2), () => forged(kid, 30_000)))])],
     ["an unknown kid", get(manifest, [bearer(forged(madeUpKid(), 500))])],
@@ -157,12 +152,13 @@ function costlyTokens({ kid, pods, repository, unused }: Known): readonly Costly
       get(`/v2/${deepName(unused)}/manifests/1`, [bearer(bundle([pod], () => forged(madeUpKid(), 500)))]),
     ],
     [
-      "an unknown kid, for a mount of 20 components",
+      "8 parts with unknown kids, for a mount of 20 components",
       {
         ...post(`/v2/${deepName(unused)}/blobs/uploads/?mount=sha256:a&from=${deepName(unused)}`, ""),
-        headers: [host, bearer(bundle([pod], () => forged(madeUpKid(), 500)))],
+        headers: [host, bearer(bundle([pod, ...unlisted(7)], () => forged(madeUpKid(), 500)))],
       },
     ],
+    ["8 sealed parts, for the catalog", get("/v2/_catalog", [bearer(bundle(eight, sealedPart))])],
     ["16 KB of [ as claims", get(manifest, [bearer(`pods.v1.${pod}/${jwt({ kid }, fill("[", 11_000))}`)])],
     [
       "thousands of entries of access",

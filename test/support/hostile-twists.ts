@@ -32,6 +32,7 @@ const oddHost = fc.oneof(
 const oddHeader = lineOf(`
   Accept: */*;q=zz
   Accept: application/${"x".repeat(8_000)}
+  Accept: \xef\xbb\xbfapplication/vnd.oci.image.index.v1+json, \xc2\xa0application/vnd.oci.image.manifest.v1+json
   Accept-Encoding: br;q=1.0, gzip;q=0.8, *;q=0.1
   Range: bytes=0-0,2-3
   Range: bytes=-1
@@ -44,6 +45,7 @@ const oddHeader = lineOf(`
   Transfer-Encoding : chunked
   Connection: close, Authorization, X-Forwarded-Host, Host
   Connection: keep-alive, Content-Length
+  Connection: close, Accept, Content-Type
   Upgrade: websocket
   Expect: 100-continue
   Expect: 200-maybe
@@ -59,6 +61,7 @@ const oddHeader = lineOf(`
   X-Bad Name: 1
   X-Control: a\0b
   Content-Type: multipart/form-data; boundary=
+  Content-Type: \xef\xbb\xbfapplication/vnd.oci.image.manifest.v1+json
   Docker-Content-Digest: sha256:0`).map(headerOfLine);
 const oddFraming = fc.constantFrom<Framing>(
   ...(["chunks", "short", "cut chunk", "bad chunk", "two lengths", "length and chunks"] as const),

@@ -87,7 +87,7 @@ const down: Said = err({ reason: "unreachable", text: "connection failed" });
 async function ownGrant(answer: PodAnswer): Promise<readonly string[] | null> {
   if (answer.kind !== "granted" || answer.part.kind !== "edge") return null;
   const access = await openEdgeGrant(answer.part.sealed, pod.id, { edgeKeys, now: new Date(nowMs) });
-  return (access ?? []).map(({ name }) => name);
+  return access === null || access === "forged" ? [] : access.map(({ name }) => name);
 }
 const grantedWhile = async (names: readonly string[], said: Said) => ownGrant(await ask(names, said));
 

@@ -4,6 +4,7 @@ import type { Pod } from "../../src/directory/directory.ts";
 import type { LocationCache } from "../../src/net/location-cache.ts";
 import type { Credentials } from "../../src/token-endpoint/credentials.ts";
 import { type Asker, createRememberedGrants } from "../../src/token-endpoint/remembered-grants.ts";
+import { rememberedRepositories } from "../../src/token-endpoint/serve.ts";
 
 const key = () => crypto.getRandomValues(new Uint8Array(32));
 const [old, live] = [key(), key()];
@@ -193,3 +194,24 @@ describe("key of a remembered grant", () => {
     expect(await pathOf(one, old)).not.toBe(await pathOf(one));
   });
 });
+
+/** A request without a catalog asks at most five Pods. */
+test.each([1, 2, 3, 4, 5])(
+  "with two edge keys and %d Pods, a request finds its grants by at most 50 calls, of Pods and of the location's cache",
+  async (pods) => {
+    let calls = 0;
+    const counted: LocationCache = {
+      match: (path) => {
+        calls += 1;
+        return cache.match(path);
+      },
+      put: (...kept) => cache.put(...kept),
+    };
+    const both = createRememberedGrants({ cache: counted, edgeKeys: [live, old], clock: () => new Date(nowMs) });
+    const names = Array.from({ length: rememberedRepositories(pods) }, (_, index) => `acme/app-${index}`);
+    for (let pod = 0; pod < pods; pod += 1) await both.find({ ...demo, pod: podOf(`pod-${pod}`) }, names);
+    expect(calls).toBeGreaterThan(0);
+    // The calls of the Pods count as subrequests, too.
+    expect(calls + pods).toBeLessThanOrEqual(50);
+  },
+);

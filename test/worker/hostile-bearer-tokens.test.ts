@@ -1,8 +1,9 @@
 import { beforeAll, describe, expect, test } from "vitest";
+import { base64url, utf8 } from "../../src/lib/bytes.ts";
 import { generateSigningKey } from "../../src/local/toy/token-service.ts";
 import { createClient } from "../support/client.ts";
 import { type Forge, type HostileToken, hostileTokens, signFor } from "../support/hostile-tokens.ts";
-import { useStack } from "../support/toy-stack.ts";
+import { readStackKv, useStack } from "../support/toy-stack.ts";
 
 const forge: Forge = { ofA: await generateSigningKey(true), ofB: await generateSigningKey(true) };
 const hostile = await hostileTokens(forge);
@@ -80,4 +81,33 @@ describe("hostile token", () => {
       expect(stack.current.edgeLines().filter((line) => line.includes(secret))).toEqual([]);
     }
   });
+});
+
+describe("keys of KV for one request of a stranger", () => {
+  const fleet = useStack({ seedImages: false });
+  const kid = (index: number) => `${index}`.padStart(43, "k");
+
+  test.each([50, 51, 75])(
+    "with eight made-up parts and two deep names, in a fleet of %d Pods, they are at most 100",
+    async (size) => {
+      const { current } = fleet;
+      const pods = ["pod-a", ...Array.from({ length: size - 1 }, (_, index) => `pod-${index}`)];
+      const record = (await readStackKv(current, ["pod/pod-a"])).get("pod/pod-a") ?? "";
+      for (const pod of pods) await current.putKv(`pod/${pod}`, record);
+      const directory = { v: 1, revision: 2, pods, default: "pod-a", credentials: "shared" };
+      await current.putKv("directory", JSON.stringify(directory));
+      await current.restartEdge();
+      current.clearSeen();
+      const jwt = (index: number) => `${base64url(utf8(JSON.stringify({ alg: "RS256", kid: kid(index) })))}.e30.AAAA`;
+      const owners = ["pod-a", ...Array.from({ length: 7 }, (_, index) => `unlisted-${index}`)];
+      const token = `pods.v1.${owners.map((owner, index) => `${owner}/${jwt(index)}`).join("~")}`;
+      const deep = (name: string) => `${name}${"/a".repeat(19)}`;
+      const path = `/v2/${deep("to")}/blobs/uploads/?mount=${digest}&from=${deep("from")}`;
+      expect((await createClient(current.edge).get(path, token, { method: "POST" })).status).toBe(401);
+      await current.edgeSettled();
+      const [line] = current.edgeSeen();
+      expect(line?.kvKeys).toBeGreaterThanOrEqual(50);
+      expect(line?.kvKeys).toBeLessThanOrEqual(100);
+    },
+  );
 });

@@ -4,6 +4,7 @@ import { afterEach, describe, expect, test, vi } from "vitest";
 import { type ClientInit, createClient, sha256 } from "../support/client.ts";
 import { manifestText, manifestType } from "../support/image.ts";
 import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { exchangeRaw } from "../support/raw-exchange.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const pod = await startOddPod();
@@ -103,6 +104,23 @@ describe("proof by manifest", () => {
     await ask("manifests/1", { method: "HEAD" });
     expect(await isLearned()).toBe(false);
   });
+
+  test.each([
+    ["has U+FEFF before the type", [`Content-Type: \u00ef\u00bb\u00bf${manifestType}`], "application/octet-stream"],
+    ["is named by Connection", [`Content-Type: ${manifestType}`, "Connection: close, content-type"], undefined],
+  ])(
+    "a push whose Content-Type %s proves no blob, because the Pod was sent another type",
+    async (_, lines, sentType) => {
+      serve({});
+      const token = await createClient(stack.current.edge).token([`repository:${repository()}:pull,push`]);
+      const own = [`Authorization: Bearer ${token}`, `Content-Length: ${text.length}`, "Host: edge.test"];
+      const head = [`PUT /v2/${repository()}/manifests/1 HTTP/1.1`, ...own, ...lines].join("\r\n");
+      const pushed = { text: `${head}\r\n\r\n${text}`, breaksOff: false, isHead: false };
+      expect((await exchangeRaw(stack.current.edge, pushed))?.status).toBe(201);
+      expect(pod.seen.at(-1)?.headers["content-type"]).toBe(sentType);
+      expect(await isLearned()).toBe(false);
+    },
+  );
 
   test("a manifest that the Pod refuses proves no blob", async () => {
     pod.answer((response) => void response.writeHead(400, { "Docker-Content-Digest": trueDigest }).end());

@@ -1,0 +1,61 @@
+import { BoundedMap } from "../lib/collections.ts";
+import type { Entry } from "./kv-cache.ts";
+import type { PodId } from "./pod-id.ts";
+
+type Bounds = { readonly maxFound: number; readonly maxMissing: number };
+type Missing = Map<string, Entry>;
+
+/**
+ * The entries that users depend on while KV fails. Values that exist are as many as the directory has, but anyone's names can have any number of
+ * missing values. So both have their own bound. If there are too many missing values, the owner with the most of them loses its oldest one. So a
+ * hostile Pod, whose tokens may name anything below its own prefix, pushes out only its own names.
+ */
+export class KeptEntries {
+  readonly #found: BoundedMap<string, Entry>;
+  readonly #maxMissing: number;
+  readonly #missingOf = new Map<PodId | null, Missing>();
+  /** The map of `#missingOf` in which a key is. */
+  readonly #homes = new Map<string, Missing>();
+
+  constructor({ maxFound, maxMissing }: Bounds) {
+    this.#found = new BoundedMap(maxFound);
+    this.#maxMissing = maxMissing;
+  }
+
+  get(key: string): Entry | undefined {
+    return this.#found.get(key) ?? this.#homes.get(key)?.get(key);
+  }
+
+  /** `owner` is the Pod for whose name the key was read. It is null for a key that belongs to no single Pod. A known key keeps its owner. */
+  set(key: string, entry: Entry, owner: PodId | null): void {
+    if (entry.text !== null) {
+      this.#deleteMissing(key);
+      this.#found.set(key, entry);
+      return;
+    }
+    this.#found.delete(key);
+    const home = this.#homes.get(key) ?? this.#missingOf.get(owner) ?? new Map();
+    if (!this.#homes.has(key)) this.#missingOf.set(owner, home);
+    this.#deleteMissing(key);
+    home.set(key, entry);
+    this.#homes.set(key, home);
+    if (this.#homes.size > this.#maxMissing) this.#dropMissing();
+  }
+
+  #deleteMissing(key: string): void {
+    this.#homes.get(key)?.delete(key);
+    this.#homes.delete(key);
+  }
+
+  #dropMissing(): void {
+    let largest: Missing | null = null;
+    for (const [owner, entries] of this.#missingOf) {
+      if (entries.size === 0) this.#missingOf.delete(owner);
+      else if (largest === null || entries.size > largest.size) largest = entries;
+    }
+    for (const key of largest?.keys() ?? []) {
+      this.#deleteMissing(key);
+      return;
+    }
+  }
+}
