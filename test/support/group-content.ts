@@ -145,8 +145,7 @@ export async function contentOf(
       fetch(`${registry.direct}/v2/${name}/${path}`, {
         headers: { Authorization: `Bearer ${given.token}`, Accept: manifestTypes },
       });
-    const listed = await get("tags/list?n=1000");
-    const tags = listed.status === 200 ? (((await listed.json()) as { tags: string[] | null }).tags ?? []) : [];
+    const tags = await tagsOf(get);
     const visit = async (reference: string): Promise<void> => {
       const answer = await get(`manifests/${reference}`);
       if (answer.status !== 200) return;
@@ -168,6 +167,15 @@ export async function contentOf(
     for (const tag of tags) await visit(tag);
   }
   return content;
+}
+
+/** Reads all pages, because a test may push more tags than a registry lists at once. docker-registry 2.8 lists all tags at once, without a `Link`. */
+async function tagsOf(get: (path: string) => Promise<Response>, last = ""): Promise<readonly string[]> {
+  const listed = await get(`tags/list?${new URLSearchParams({ n: "1000", ...(last && { last }) })}`);
+  if (listed.status !== 200) return [];
+  const tags = ((await listed.json()) as { tags: string[] | null }).tags ?? [];
+  const end = listed.headers.has("Link") ? tags.at(-1) : undefined;
+  return end === undefined ? tags : [...tags, ...(await tagsOf(get, end))];
 }
 
 type Named = { readonly digest: string };
