@@ -14,8 +14,8 @@ export function provesBlob(response: Pick<Response, "status" | "headers">, diges
 }
 
 /**
- * Returns the URL to which a Pod's own redirect of a blob leads. Null if the URL is not on one of the Pod's blob hosts. Null also if the URL has
- * neither https nor the protocol of the Pod itself. If the deployment refuses plain HTTP, all Pods are on https, so the URL is on https too.
+ * Returns the URL to which a Pod's own redirect of a blob leads. The URL must be on one of the Pod's blob hosts. Its protocol must be https, or the
+ * protocol of the Pod itself. Otherwise returns null.
  */
 export function redirectTarget(location: string | null, pod: Pod): URL | null {
   const target = onBlobHost(location, pod);

@@ -42,9 +42,9 @@ const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If no store of the Pod would be `in` any more, all verdicts stay as they are, because then the checks are
- * probably wrong, and there is no better store. `redirectsItself`: the Pod may also redirect clients by itself. That redirect is never out, so all
- * other stores of the Pod may be out.
+ * Returns the verdicts on one Pod's stores. If the checks would leave no store `in`, all verdicts stay as they are. The checks are then probably
+ * wrong, and there is no better store. `redirectsItself`: the Pod may also redirect clients by itself, so clients need none of these stores, and all
+ * of them may be out.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],
@@ -66,8 +66,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items that are checked in this minute. Each minute is the next turn, and after the last turn comes the first one again. A turn has at
- * most `most` stores, because one run may send only so many requests. The stores of one item are never split between turns.
+ * Returns the items that are checked in this minute. The items are divided into turns. Each minute takes the next turn, and after the last turn comes
+ * the first one again. A turn has at most `most` stores, because one run may send only so many requests. All stores of one item are in the same turn.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -71,7 +71,7 @@ class SeenClient implements Client {
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** The parsed and sorted CIDRs of records. Each list is parsed only once, because a cloud's list has thousands of entries. */
+/** The lists of CIDRs in records, parsed and sorted. Each list is parsed only once, because the list of a cloud provider has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
 /**

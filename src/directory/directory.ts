@@ -27,7 +27,7 @@ export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null
 
 export type Directory = {
   readonly readKv: ReadKv;
-  /** Says which phase of a move holds. */
+  /** The current time. It decides which phase of a move applies. */
   readonly now: () => Date;
   readonly parsedRecords: ParsedRecords;
   /** Null if no such Pod is recorded. */
@@ -61,8 +61,8 @@ type DirectoryPorts = {
 };
 
 /**
- * We look for a token key in the records of at most this many Pods. In a larger fleet, each token key is looked up by its `kid`. A stranger's request
- * may cost 100 keys. It may have two names of 20 components each and a token with eight parts, which cost up to 50 keys.
+ * We look for a token key in the records of at most this many Pods. In a larger fleet, each token key is looked up by its `kid`. With this limit, a
+ * stranger's request costs at most about 100 keys: 40 for two long names, and 50 for the keys of its token.
  */
 const maxScannedPods = 50;
 
@@ -151,8 +151,8 @@ export async function allPods(directory: Directory): Promise<Result<readonly Pod
 }
 
 /**
- * Returns the other Pods that have this Pod's registry. Such a registry accepts the keys of all its token services, so it cannot say from which of them a
- * token is.
+ * Returns the other Pods that share this Pod's registry. The registry accepts the keys of all their token services, so it cannot tell which of these
+ * services issued a token.
  */
 export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): readonly PodId[] =>
   (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));

@@ -2,8 +2,8 @@ import * as v from "valibot";
 import { when } from "../signers/store.ts";
 
 /**
- * Who may use a group: the clients on `allow`, or all clients if there is no such list, but never the clients on `deny`. A client is on a list if it fits
- * one of the conditions.
+ * Who may use a group. If there is a list `allow`, only the clients on it may. A client on the list `deny` never may. A client is on a list if it
+ * fits one of the list's conditions.
  */
 const clients = v.strictObject({
   allow: v.optional(v.array(when)),

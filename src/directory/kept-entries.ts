@@ -6,15 +6,15 @@ type Bounds = { readonly maxFound: number; readonly maxMissing: number };
 type Missing = Map<string, Entry>;
 
 /**
- * The entries that users depend on while KV fails. Values that exist are as many as the directory has, but anyone's names can have any number of
- * missing values. So both have their own bound. If there are too many missing values, the owner with the most of them loses its oldest one. So a
- * hostile Pod, whose tokens may name anything below its own prefix, pushes out only its own names.
+ * The entries that users depend on while KV fails. Missing values have a bound of their own, because anyone can ask for names that do not exist. If
+ * there are too many missing values, the owner with the most of them loses its oldest one. So a hostile Pod, whose tokens may name anything below its
+ * own prefix, pushes out only its own names.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;
   readonly #maxMissing: number;
   readonly #missingOf = new Map<PodId | null, Missing>();
-  /** The map of `#missingOf` in which a key is. */
+  /** For each missing key, the map in `#missingOf` that has the key. */
   readonly #homes = new Map<string, Missing>();
 
   constructor({ maxFound, maxMissing }: Bounds) {

@@ -42,8 +42,8 @@ export type KvCache = {
  * - `claim`: a token, which names a Pod or a key and may be forged.
  * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
  * too, so that a hostile Pod cannot keep other Pods' users waiting. A key counts against the budget if no known user chose it before. When a budget
- * is spent, the read fails. A read for a `claim` does not fail then, but finds no values. A listed Pod is looked up without a budget. So if reads for
- * other Pods failed, a stranger would learn which Pods the directory lists.
+ * is spent, the read fails. A read for a `claim` finds no values instead. A Pod that the directory lists is always looked up, so a failure would show
+ * a stranger that a Pod is not listed.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
 /** The budget of the first issuer pays for the look-up. */
@@ -54,9 +54,9 @@ type Budgeted = "stranger" | "user" | "cell" | "claim";
 
 /** How old values may be. If a member is missing, only the cache's own limits count. */
 export type MaxAges = {
-  /** An assignment that was read longer ago is read again, unless KV fails or is slow. */
+  /** If an assignment was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
-  /** A directory record that was read longer ago is read again, unless KV fails or is slow. */
+  /** If the directory record was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly directoryMaxAgeMs?: number;
 };
 

@@ -42,18 +42,18 @@ export type KvValues = {
   readonly stale: string | null;
   /** The keys that were not read, because there were more of them than `maxNewKeys` or `maxReadKeys`. */
   readonly unread: ReadonlySet<string>;
-  /** Who chose these keys. Null if known users chose all of them before, because it then does not matter. */
+  /** Who chose these keys. Null if known users chose all of them before. It then does not matter who chose them now. */
   readonly chosenBy: ChosenBy | null;
 };
 
 export type ReadOptions = MaxAges & {
   /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** At most this many keys are read that no known user chose before. */
+  /** The most keys that are read although no known user chose them before. */
   readonly maxNewKeys?: number;
   /**
-   * At most this many keys are read. Keys that every request needs do not count. If there are more keys, each of the others gets its value from
-   * memory, if that value is current by the cache's own limits. Otherwise it gets no value.
+   * At most this many keys are read. Keys that every request needs do not count. A key beyond this limit keeps its value from memory, if that value
+   * is still current by the cache's own limits. Otherwise the key has no value.
    */
   readonly maxReadKeys?: number;
   /** Uses no older values: the read waits for KV, and fails if KV fails. */

@@ -10,7 +10,7 @@ export type MovePhase = MoveRecord["phase"];
 
 export type Moving = {
   readonly prefix: Prefix;
-  /** The phase that holds now. `switch` holds from the announcement of `settle` until `settle` begins. */
+  /** The current phase. From the announcement of `settle` until `settle` begins, it is `switch`. */
   readonly phase: MovePhase | "switch";
   /** Distinguishes this move from other moves of the group: deletions are remembered under it while the group is settled. */
   readonly since: string;
@@ -22,15 +22,14 @@ export type Moving = {
 export type Served = { readonly id: PodId; readonly moving: Moving | null };
 
 /**
- * Returns which Pod serves a group now. One edge may already know the next phase while another edge does not. A write through one of them must not go
- * to a Pod that the other one no longer reads. So `freeze` and `settle` are announced: their record says when they begin, and by then every edge knows
- * the record.
+ * Returns which Pod serves a group now. Edges learn of a new phase at different times. Meanwhile, one edge must not write to a Pod that another edge
+ * no longer reads. So `freeze` and `settle` are announced: the record says when they begin, and by then every edge knows the record.
  * - `copy`: the old Pod serves reads and writes.
- * - `freeze`: the old Pod serves reads, and writes are refused. Until it begins, the former phase holds.
+ * - `freeze`: the old Pod serves reads, and writes are refused. Until `freeze` begins, the group stays in the phase before it.
  * - `switch`: `settle` is announced. The new Pod serves reads, and writes are refused.
  * - `settle`: the new Pod serves reads and writes.
  *
- * If both Pods have one registry, a write goes to the same place through either of them. Such a move has only the phases `copy` and `settle`.
+ * If both Pods share one registry, a write through either Pod goes to the same place. Such a move has only the phases `copy` and `settle`.
  */
 export function servedBy(prefix: Prefix, { pod, move }: AssignmentRecord, now: Date): Served {
   if (move === undefined) return { id: pod, moving: null };

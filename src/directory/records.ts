@@ -22,7 +22,7 @@ const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(v.string(), v.url(), v.check(isOrigin, "an origin: scheme, host and port, no path"));
 
-/** A public key, with the `kid` by which a token service's tokens name it. A record must never contain the key's private members. */
+/** A token service's public key. The service's tokens name the key by its `kid`. A record must never contain the key's private members. */
 const publicKey = v.pipe(
   v.looseObject({
     kty: v.picklist(["RSA", "EC", "OKP"]),
@@ -36,8 +36,8 @@ const blobs = v.strictObject({
   /** Hosts (with port) that a Pod's own redirect of a blob may point at. */
   hosts: v.optional(v.array(v.pipe(v.string(), v.nonEmpty())), []),
   /**
-   * How the edge proves that a repository has a blob. `head`: it asks the Pod for the blob. `manifest`: it need not ask if it has seen a manifest of
-   * the repository that names the blob, because this Pod's registry refuses a manifest whose blobs are not in the repository.
+   * How the edge proves that a repository has a blob. `head`: it asks the Pod for the blob. `manifest`: a manifest of the repository that names the
+   * blob is a proof too, because this Pod's registry refuses a manifest whose blobs are not in the repository.
    */
   proof: v.optional(v.picklist(["head", "manifest"]), "head"),
   /** How long the edge trusts a proof without asking the Pod again; with 0 it asks each time. */
@@ -80,7 +80,7 @@ const gateway = v.nullable(
     key: sealed,
     /**
      * Who runs the gateway and its host name. `pod`: the Pod's operator. `fleet`: the edge's operator, who may see every token and password. Some
-     * clients give these to any host to which an upload leads, so the edge sends them only to a gateway of the fleet.
+     * clients send their token or password to any host to which an upload leads. The edge sends these clients only to a gateway of the fleet.
      */
     operator: v.optional(v.picklist(["pod", "fleet"]), "pod"),
   }),
@@ -121,7 +121,7 @@ const move = v.strictObject({
   phase: v.picklist(["copy", "freeze", "settle"]),
   /** When the phase begins. It may be later than now, and until then the phase is only announced. */
   since: v.pipe(v.string(), v.isoTimestamp()),
-  /** On the way back: when the group had settled at the Pod that it leaves now. */
+  /** Only when a settled group is moved back: the time when it settled at the Pod that it now leaves. */
   settledSince: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
@@ -140,7 +140,7 @@ export const directoryRecord = v.strictObject({
   default: v.optional(podId),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   aliases: v.optional(aliases),
-  /** The Pods that have one registry, for each such registry. Such a registry cannot tell from which of its token services a token is. */
+  /** Each list names the Pods that share one registry. The registry cannot tell which of the Pods' token services issued a token. */
   sharedRegistries: v.optional(v.array(v.array(podId))),
   revision,
   appliedAt: v.optional(v.pipe(v.string(), v.isoTimestamp())),

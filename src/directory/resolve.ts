@@ -18,9 +18,7 @@ import {
 } from "./records.ts";
 
 export type Resolution = {
-  /**
-   * The repository's old and new name, if the request uses the old one. `pod` and `assignment` then belong to the new name. Null for any other name.
-   */
+  /** The old and the new name of the repository, if the request uses the old one. Otherwise null. `pod` and `assignment` belong to the new name. */
   readonly renamed: Renamed | null;
   /** Null: the name has no assignment, and there is no default Pod. */
   readonly pod: Pod | null;
@@ -41,8 +39,8 @@ export type ResolveQuestion = {
 } & LookupOptions;
 
 /**
- * How old an assignment and the directory record may be, whether older values may be used while KV is slow or fails, and who chose the name. By
- * default, only the limits of this isolate's cache count.
+ * Limits for one look-up: how old an assignment and the directory record may be, and whether older values may be used while KV fails or is slow.
+ * `chosenBy` says who chose the name. Without these options, only the limits of this isolate's cache count.
  */
 export type LookupOptions = Pick<
   ReadOptions,
@@ -50,16 +48,14 @@ export type LookupOptions = Pick<
 >;
 
 /**
- * The edge usually uses an assignment for longer than this, so it may still know the old Pod of a name that moved. The token endpoint uses no older
- * assignment than this. The same is true when the edge looks a second time before it refuses a request. So the new Pod serves the name soon after the
- * move.
+ * The token endpoint uses no assignment that is older than this. The edge usually does, so it may still know the old Pod of a name that has moved.
+ * Before it refuses a request, it looks again with this limit. So the new Pod serves the name soon after the move.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to the Pod of its longest assigned prefix on component boundaries, otherwise to the default Pod. A digest costs no look-up of its
- * own, because all blocks are in one record. Most of the records need no read of KV, because the isolate remembers the directory record, the blocks,
- * and the assignments and Pod records that names share.
+ * Resolves a name to the Pod of its longest assigned prefix, or else to the default Pod. A prefix ends where a component ends. Most records need no
+ * read of KV, because the isolate remembers the records that names share. A digest needs no look-up of its own, because all blocks are in one record.
  */
 export async function resolvePod(
   directory: Directory,
@@ -142,10 +138,10 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. The directory decides which assignments must be read: its `depth` says how long a prefix may be,
- * and its `aliases` may give a name its new name. We use the last `depth` and `aliases` that this isolate saw. In the rare case that the depth has
- * grown since then, or that one of the names was renamed, we read the assignments again. A new isolate reads all prefixes of a name, which are few,
- * so that its first request does not wait for the depth.
+ * Reads directory, blocks and assignments at once. The directory says which assignments must be read: `depth` is the length of the longest prefix,
+ * and `aliases` gives renamed repositories their new names. So we use the directory record that this isolate saw last. If the depth has grown since
+ * then, or one of the names was renamed, we read the assignments again. A new isolate knows no depth, so it reads all prefixes of a name, which are
+ * few.
  */
 async function findAssignments(
   directory: Directory,

@@ -2,7 +2,7 @@ import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, 
 import { utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** The place for which a secret is sealed. The JWE's protected header names this place, so a JWE that is copied to another place does not open there. */
+/** What a secret is sealed for. The JWE's protected header says this, so a JWE that is copied to another Pod, field or target does not open there. */
 export type SealedFor = {
   readonly pod: string;
   readonly field: string;
@@ -23,7 +23,7 @@ export async function seal(secret: string, sealedFor: SealedFor, publicJwk: JWK)
   return new CompactEncrypt(utf8(secret)).setProtectedHeader({ ...algorithm, ...sealedFor }).encrypt(key);
 }
 
-/** Tries the keys in turn, because there are two keys while a key is being replaced. The error names place and field, never a value. */
+/** Tries the keys in turn, because there are two keys while a key is being replaced. The error names Pod and field, never a value. */
 export async function unseal(
   sealed: string,
   sealedFor: SealedFor,

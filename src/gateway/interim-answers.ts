@@ -1,11 +1,11 @@
 import type { ClientRequest } from "node:http";
 
-/** A server has at most a few things to say before its answer. Each interim answer costs CPU time, and Node has no limit for them. */
+/** A server sends at most a few interim answers (1xx) before its real answer. Each of them costs CPU time, and Node has no limit for them. */
 const mostInterimAnswers = 10;
 
 /**
- * Ends a request whose server sends many interim answers (1xx) and no other. Otherwise a hostile server could keep this program busy, because each of
- * them counts as a sign of life.
+ * Ends a request whose server sends many interim answers. Each interim answer counts as a sign of life, so a hostile server could keep this program
+ * busy.
  */
 export function limitInterimAnswers(request: ClientRequest): void {
   let answers = 0;

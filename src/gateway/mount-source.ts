@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. If the store breaks off, they end there without an error, so that the gateway's request to the registry ends in good order.
-   * `failure` then returns the reason.
+   * The blob's bytes. If the store breaks off, they end there without an error, and `failure` then returns the reason. So the gateway can complete
+   * its request to the registry.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -65,8 +65,9 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. With an answer of unknown length, or
- * with a compressed one, an evil store could fill the registry's disk. The half upload would stay there, because a token to push cannot delete it.
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. If the length is unknown or the
+ * answer is compressed, an evil store could fill the registry's disk with a half upload. It would stay there, because a token to push cannot delete
+ * it.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

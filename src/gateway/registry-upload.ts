@@ -46,8 +46,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body. We send it in chunks, without its length. So the request is complete even if the body ends too early, and the upload can be
-   * cancelled after it. The bytes become a blob only by `finish`.
+   * Appends a body. We send it in chunks, without its length. So the request is complete even if the body ends too early, and we can still cancel the
+   * upload. The bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });

@@ -129,7 +129,7 @@ async function copyBlob(
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
   const signal = AbortSignal.any([late, left]);
-  // The edge counts from its order. So this time must not begin only when the source has answered.
+  // The edge measures the time from its order. So we start this timer now, and not when the source has answered.
   const lastAnswer = AbortSignal.timeout(copyMs + lastAnswerMs);
   const url = parseSourceUrl(order.url, config.plainHttp);
   if (!url.ok) return err(`the order's URL ${url.error}`);

@@ -1,6 +1,6 @@
 type Limits = {
   readonly maxBytes: number;
-  /** How much of it one owner may hold, so that no owner can leave nothing to the others. */
+  /** The most bytes that one owner may hold, so that the other owners get some too. */
   readonly maxBytesOfOwner: number;
   /** Bytes count for this long at most, because the platform may end a request before it has given them back. */
   readonly lifeMs: number;
@@ -11,7 +11,7 @@ type Taken = { readonly owner: string; readonly bytes: number; readonly endsAtMs
 /** Limits how many bytes may be held at once. */
 export class ByteBudget {
   readonly #limits: Limits;
-  /** In the order of their ends, because all live equally long. */
+  /** Ordered by `endsAtMs`, because `lifeMs` is the same for all entries. */
   readonly #taken = new Set<Taken>();
   readonly #bytesOf = new Map<string, number>();
   #bytes = 0;
@@ -20,7 +20,7 @@ export class ByteBudget {
     this.#limits = limits;
   }
 
-  /** Returns a function that gives the bytes back. Null if fewer bytes are left, for all or for this owner. */
+  /** Returns a function that gives the bytes back. Null if the bytes would exceed `maxBytes`, or `maxBytesOfOwner` for this owner. */
   take(bytes: number, owner: string, nowMs: number): (() => void) | null {
     const { maxBytes, maxBytesOfOwner, lifeMs } = this.#limits;
     for (const taken of this.#taken) {

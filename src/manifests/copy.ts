@@ -10,7 +10,7 @@ export type Copied = {
   readonly body: ReadableStream<Uint8Array>;
   /** Null if the manifest was cut short or is too large, or if the copy was ended. */
   readonly bytes: Promise<Uint8Array<ArrayBuffer> | null>;
-  /** Ends the copy once nothing needs it. Until then, the copy counts in the budget. The body passes on. */
+  /** Ends the copy once nothing needs it, and gives its bytes back to the budget. The receiver still gets the whole `body`. */
   readonly end: () => void;
 };
 
@@ -27,7 +27,7 @@ const teedBytes = 64 * 1024;
 /** A copy that takes longer is ended, because a Pod or a client may be slow on purpose. */
 const copyMs = 60_000;
 
-/** A hostile Pod may hold half of this, and two of the largest manifests fit into that half. */
+/** One Pod may hold half of the budget, so a hostile Pod leaves the other half to the others. Two of the largest manifests fit into a half. */
 export const createCopyBudget = (): ByteBudget =>
   new ByteBudget({ maxBytes: 4 * MAX_BYTES, maxBytesOfOwner: 2 * MAX_BYTES, lifeMs: copyMs });
 
@@ -66,8 +66,8 @@ function copyTeed(body: ReadableStream<Uint8Array>, maxBytes: number, signal: Ab
 }
 
 /**
- * Reads a piece only when the receiver asks for one, so only the copy needs memory. The pieces are as large as the receiver's buffer. A receiver that waits
- * for many bytes would wake us for each tiny piece of the source, so we wait for many bytes, too.
+ * Reads a piece only when the receiver asks for one, so only the copy needs memory. The pieces are as large as the receiver's buffer. If the source
+ * sends many tiny pieces, each read waits for more bytes, because each piece costs CPU time.
  */
 function copyLarge(body: ReadableStream<Uint8Array>, maxBytes: number, signal: AbortSignal): Copying {
   const reader = readPieces(body);

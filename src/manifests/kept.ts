@@ -20,8 +20,8 @@ export type KeptManifests = {
    */
   find(manifest: Owned): Promise<KeptManifest | null>;
   /**
-   * Finds a copy while the Pod fails. The copy may be older than `find` allows, by the Pod's `staleSeconds`, and may come from a push. If the client
-   * asked by a tag, `taggedAtMs` is when that tag was seen. If the manifest was deleted later, its tags were deleted with it, so nothing is found.
+   * Finds a copy while the Pod fails. The copy may be up to `staleSeconds` older than `find` allows, and may come from a push. If the client asked by
+   * a tag, `taggedAtMs` is when that tag was seen. Nothing is found if the manifest was deleted later, because its tags were deleted with it.
    */
   findStale(manifest: Owned, tag?: { readonly taggedAtMs?: number }): Promise<KeptManifest | null>;
   /**
@@ -42,8 +42,8 @@ type Ports = LocationPorts & { readonly memory: ManifestMemory };
 const freshSeconds = ({ blobs }: Pod): number => blobs.proofTtlSeconds;
 const staleSeconds = ({ blobs, outage }: Pod): number => blobs.proofTtlSeconds + outage.staleSeconds;
 /**
- * A GET by tag always goes to the Pod, and the Pod's answer contains the manifest. When a quarter of the copy's time is over, this manifest replaces
- * the copy, so that the copy does not expire while clients pull the tag.
+ * A GET by tag always goes to the Pod, and the Pod's answer contains the manifest. This manifest replaces a copy that has lived for a quarter of its
+ * time. So the copy does not expire while clients pull the tag.
  */
 const renewedAfterMs = (pod: Pod): number => ((freshSeconds(pod) || staleSeconds(pod)) / 4) * 1000;
 

@@ -42,7 +42,10 @@ export type SeenTags = {
 
 type Ports = LocationPorts & { readonly memory: TagMemory };
 
-/** After this part of its life, an unchanged tag is written again when it is pulled. So a tag that clients go on pulling does not expire. */
+/**
+ * A tag is kept only for some time. If an unchanged tag is pulled after this part of that time, it is written again. So a tag that clients go on
+ * pulling does not expire.
+ */
 const renewedAfter = 1 / 8;
 
 /** Neither a Pod id nor a tag has a slash, so no two tags share a key. */

@@ -13,7 +13,7 @@ const maxServices = 1_500;
 
 type State = {
   failuresInARow: number;
-  /** When the first of the calls that failed in a row began. */
+  /** When the first call of this row of failures began. */
   downSinceMs: number;
   answeredAtMs: number;
   /** True if the ping that followed these failures has failed too. */
@@ -55,10 +55,9 @@ export class Breaker {
   }
 
   /**
-   * Notes that a call to the service failed. Returns whether the caller must ping the service now, because several calls to it have failed in a row.
-   * All of these calls may come from one client whom the service's proxy refuses, so only a ping tells whether the service is down. There is at most
-   * one such ping in a second. `why` is for the log. A call that began before the service's last answer does not count, because the service has
-   * answered since.
+   * Notes that a call to the service failed. Returns whether the caller must ping the service now. This is so if several calls have failed in a row,
+   * but at most once in a second. Only the ping decides whether the service is down, because all of these calls may come from one client whom the
+   * service's proxy refuses. A failure does not count if the service has answered since the call began. `why` is for the log.
    */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);

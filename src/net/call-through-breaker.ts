@@ -54,7 +54,8 @@ export async function callThroughBreaker(request: FetchRequest, ports: BreakerPo
   const answer = await send(request);
   if (timer !== null) clearTimeout(timer);
   if (answer.ok && isAnswered(answer)) {
-    // Otherwise anyone who makes a proxy refuse a request now and then could keep a registry that hangs behind it from counting as down.
+    // A proxy may give this answer while the registry behind it hangs. If the answer counted, anyone could hide such an outage by a bad request
+    // now and then.
     if (!isOfOneRequest(answer.value.status)) breaker.answered(service, clock());
   } else if (isRead(request.method) || doWritesCount) {
     const why = failureOf(answer, silenceMs !== null);

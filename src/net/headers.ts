@@ -69,8 +69,7 @@ export function contentLength(headers: Headers): number | null {
 
 /**
  * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a page could
- * act for its user at every Pod. The token endpoint's hostname may have other services where the user has a session, and the script could act there,
- * too. A browser sends no token of the registry. So it gets a Pod's own text only from the token endpoint, or from a deployment that needs no tokens.
+ * act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a session.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",

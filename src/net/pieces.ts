@@ -2,8 +2,8 @@
 
 /**
  * We read a body in pieces of a size that changes. The size grows while pieces are full and fast, because a large piece costs no more CPU time than a
- * small one. The size shrinks when a piece is slow. The watch sees that bytes move only when a whole piece has moved, so it could take a slow large
- * piece for a stalled body. So a body that drips holds little memory, too.
+ * small one. The size shrinks when a piece is slow. We see progress only when a whole piece has moved, so a large piece that is slow could look like
+ * a stalled body. Small pieces also need little memory.
  */
 export const leastPieceBytes = 16 * 1024;
 export const mostPieceBytes = 256 * 1024;
@@ -11,8 +11,9 @@ const fastMs = 100;
 const slowMs = 1_000;
 
 /**
- * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So a body may have this many pieces,
- * one more for each `minBytesPerPiece`, and 60 more in each second. Beyond that, a read waits for `minBytesPerPiece`.
+ * A sender may cut its body into chunks of one byte, and each chunk would cost as much CPU time as a large piece. So the number of pieces is limited.
+ * A body may have this many, one more for each `minBytesPerPiece`, and 60 more in each second. When these are used up, each read waits for
+ * `minBytesPerPiece`.
  */
 const sparePieces = 64;
 const minBytesPerPiece = 512;
@@ -40,7 +41,7 @@ export type PieceReader = Pick<ReadableStreamBYOBReader, "cancel"> & {
 /** `body` is a byte stream, as the bodies of all requests and answers are. */
 export const readPieces = (body: ReadableStream<Uint8Array>): PieceReader => body.getReader({ mode: "byob" });
 
-/** How long a piece took to come, and to go. */
+/** How long the source took to give a piece, and the sink to take it. */
 type Took = { readonly sourceMs: number; readonly sinkMs: number };
 
 /** Returns the buffer for the next piece, after this one. */

@@ -2,13 +2,14 @@ import * as v from "valibot";
 import { type LocationCache, type LocationPorts, readCached } from "./location-cache.ts";
 
 /**
- * By default, a tombstone (the note that something was deleted) is kept for a day. No copy of the deleted thing is kept, or may be used, for longer.
+ * A tombstone is the note that something was deleted. By default, it is kept for a day. Copies of the deleted thing are kept and used for at most a
+ * day, too.
  */
 const daySeconds = 24 * 3600;
 
 /**
- * Remembers, in one location, what clients deleted while its group was being moved. The location may lose entries, so each deletion must also be sent
- * to both Pods.
+ * Remembers, in one location, what clients deleted from a group while the group was being moved. The location may lose entries, so each deletion must
+ * also be sent to both Pods.
  */
 export type Tombstones = {
   has(key: string): Promise<boolean>;

@@ -13,8 +13,8 @@ export type ManifestType = (typeof imageTypes)[number] | (typeof listTypes)[numb
 export const mediaTypeOf = (contentType: string | null): string => trimmed(contentType?.split(";")[0] ?? "");
 
 /**
- * Removes the white space of HTTP (RFC 9110 §5.6.3). `trim` also removes U+FEFF and other characters, and Go's `mime.ParseMediaType` does not, so a
- * registry would read another type than the edge.
+ * Removes only the white space of HTTP (RFC 9110 §5.6.3). `trim` would also remove U+FEFF and other characters, which Go's `mime.ParseMediaType`
+ * keeps. The edge would then read another type than a registry.
  */
 const trimmed = (text: string): string => text.replace(/^[ \t]+/, "").replace(/(?<![ \t])[ \t]+$/, "");
 
@@ -31,12 +31,12 @@ export const isImageType = (mediaType: string): boolean => imageTypes.some((type
 const MAX_ACCEPT_ENTRIES = 100;
 
 /**
- * Whether `Accept` names exactly this type in its first entries. A wildcard does not count, and neither does a missing `Accept`: some registries then
- * serve this type, but distribution answers 404 or converts the manifest.
+ * Whether `Accept` names exactly this type in its first entries. A wildcard or a missing `Accept` is not enough, because registries treat it
+ * differently: some serve this type, but distribution answers 404 or converts the manifest.
  */
 export const accepts = (accept: string | null, type: ManifestType): boolean => acceptedTypes(accept).has(type);
 
-/** Some registries split `Accept` at each comma and others only outside of quotes, and not all of them read UTF-8. No known client sends either. */
+/** Registries differ in how they read quotes and characters outside ASCII in `Accept`. No known client sends any. */
 const readDifferently = /[^\t -~]|"/;
 
 function acceptedTypes(accept: string | null): ReadonlySet<string> {

@@ -3,9 +3,9 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, any other `<…>` takes
- * one, and the slash in `[/]` may be missing. A path is read from its end, because the components of a repository name may be `manifests`, `blobs` or
- * `tags` too.
+ * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, and any other `<…>`
+ * takes one. The slash in `[/]` may be missing. A path is read from its end, because a component of a repository name may also be `manifests`,
+ * `blobs` or `tags`.
  *
  * GitLab redirects a path that lacks its last slash. We read the path as if it had the slash, because clients turn a PATCH that is redirected into a
  * GET.

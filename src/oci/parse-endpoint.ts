@@ -114,8 +114,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
   if (hasMoreParameters(query, most)) {
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
-  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it would find a mount where we see none. The
-  // queries of an upload are the registry's own, and the token endpoint passes no query on.
+  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it would find a mount where we see
+  // none. Two kinds of queries may have a `;`: the query of an upload comes from the registry itself, and that of a token request is not passed
+  // on.
   if (query.includes(";") && kind !== "upload" && kind !== "token") {
     return err({
       code: "QUERY_INVALID",
@@ -129,9 +130,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // A `from` without `mount` is dropped, because it means nothing to a registry but would need a right on one more repository. A `mount` without
-      // `from` is dropped, because it lets a registry search all of its repositories (end-11), also those that are blocked here. If the registry gets
-      // no `mount`, the client uploads the blob.
+      // A `from` without `mount` is dropped, because it has no effect at a registry, but the token would need a right to the repository that it
+      // names. A `mount` without `from` is dropped, because a registry would search all of its repositories for the blob (end-11), also those that
+      // are blocked here. The client then uploads the blob.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;

@@ -9,9 +9,9 @@ export const MAX_ACTIONS = 20;
 const MAX_SCOPE_CHARACTERS = 400;
 
 /**
- * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first colon
- * and the actions begin after the last. Each action counts once. Null if the text has fewer than two colons, is too long, or has too many actions or a
- * control character, because some token services fail at these.
+ * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first
+ * colon and the actions begin after the last. An action that is repeated counts once. Null if the text has fewer than two colons. Null also if it is
+ * too long, has too many actions or has a control character, because some token services fail at these.
  */
 export function parseScope(text: string): Access | null {
   if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;

@@ -18,9 +18,9 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 }
 
 /**
- * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and then never answers it. Docker repeats its layer only
- * after the edge has given up, so the edge must not wait long. This time is enough for a write of few bytes, which ends within seconds. It is also
- * shorter than the 30 s after which containerd gives up by itself.
+ * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and will then never answer it. Docker sends its layer again
+ * only after the edge has given up, so the deadline must be short. A write of few bytes ends within seconds, so this time is enough for it. It is
+ * also shorter than the 30 s after which containerd gives up by itself.
  */
 const leastUploadMs = 12_000;
 /**

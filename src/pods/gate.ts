@@ -13,7 +13,7 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** Who asks. The client's place is read only if the group has a rule about its clients. */
+/** Who asks. We read where the client is only if the group has a rule about its clients. */
 export type Visit = {
   readonly request: Pick<Request, "headers" | "cf">;
   readonly services: { readonly parsedCidrs: ParsedCidrs };

@@ -33,7 +33,9 @@ export type MountOrder = {
   readonly copyMs: number;
 };
 
-/** A gateway begins its work when the order comes, so seconds would be enough. The rest allows for clocks that differ. */
+/**
+ * A gateway opens an order as soon as it comes, so a few seconds would be enough. We allow more, because the clocks of edge and gateway may differ.
+ */
 const lifeSeconds = 300;
 const kind = "mount-order";
 

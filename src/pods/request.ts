@@ -7,9 +7,9 @@ import { pushDeadlineMs, registryDeadlineMs } from "./deadlines.ts";
 import { ownParameters } from "./push-location.ts";
 
 /**
- * Headers that a client must not send to a Pod. The edge has checked one credential, the Bearer token, so a Pod must not see another credential. In some
- * headers, a proxy tells a registry who and where the client is, and a registry that trusts its proxy believes them. Other headers make some servers read
- * another host, path or method than the edge has decided on.
+ * Headers that a client must not send to a Pod. Some contain a credential, but the edge has checked only the Bearer token. Some tell a registry who
+ * and where the client is. Proxies send these headers, so a registry that trusts its proxy believes them. Others make some servers read another host,
+ * path or method than the edge has decided on.
  */
 const dropped = [
   ...["authorization", "cookie", "private-token", "job-token", "deploy-token", "x-api-key"],
@@ -81,10 +81,12 @@ function podHeaders(request: Request, jwt: string | null): Headers {
 }
 
 /**
- * Whether a registry or a proxy might take the request for another kind. Envoy answers its own errors to gRPC with 200, and a 200 may count as proof of a
- * blob, or as acceptance of a token. A registry might read the body as a form. No endpoint takes a form, but registries read parameters also in forms (distribution, `FormValue`), and
- * prefer them to those of the query. So a Pod could see another `mount` and `from` than the edge. A type with characters outside ASCII counts as a form too,
- * because parsers may read these as spaces or as other letters (Go's takes U+0085 for a space, and U+0130 for an upper-case i).
+ * Whether the type may make a registry or a proxy read the request in another way than the edge.
+ * - gRPC: Envoy answers its own errors with 200, and a 200 may count as proof of a blob, or as acceptance of a token.
+ * - A form: registries also read parameters from a form in the body, and prefer them to those of the query (distribution, `FormValue`). So a Pod
+ *   could see another `mount` and `from` than the edge. No endpoint takes a form.
+ * - Characters outside ASCII: parsers may read them as spaces or as other letters, and then see a form (Go's takes U+0085 for a space, and U+0130 for
+ *   an upper-case i).
  */
 const isMisread = (contentType: string | null): boolean =>
   /^\s*(application\/(x-www-form-urlencoded|grpc)|multipart\/)|[^\t -~]/i.test(contentType ?? "");

@@ -6,7 +6,10 @@ export type Travel = "stays" | "goes" | "goes-with-credentials";
 
 type Row = { readonly userAgent: RegExp; readonly travel: Travel };
 
-/** The first row that fits counts. Each row says what the client's own code does, also if the other host answers 401 with a challenge of its choice. */
+/**
+ * The first row that fits counts. Each row says what the client's own code does. The other host may also answer 401 with a challenge of its choice,
+ * and the row is true for this case, too.
+ */
 const clients: readonly Row[] = [
   // oras-go ≥ 2.6.1 (registry/remote/repository.go): "blob upload Location … is on a different host than the registry". Older versions sent their
   // token to that host.

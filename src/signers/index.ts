@@ -81,7 +81,7 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 
 /**
  * Says what is wrong with a secret, in our own words or in valibot's. If a scheme allows several forms of secrets, the message is about a member that
- * the secret has, and not about one that only another form has.
+ * this secret has.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

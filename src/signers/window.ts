@@ -9,8 +9,8 @@ const windowMs = 600_000;
 const minLifeMs = 1_200_000;
 
 /**
- * Returns the window of a URL that is signed now. The start is rounded down to `windowMs`. The end leaves each URL at least `minLifeMs`, but is not
- * after `credentialEndsAt`. Null if the credential ends too soon.
+ * Returns the window of a URL that is signed now. The start is rounded down to `windowMs`. The end is not after `credentialEndsAt`. Null if the
+ * credential ends within `minLifeMs`, because each URL must live for that time.
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;

@@ -40,7 +40,7 @@ export type Trace = {
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the edge sent the rest from its own copy. */
   completed?: true;
-  /** The Pods whose pulls the edge itself allowed, by a new grant or an earlier one, because their token service failed. */
+  /** The Pods whose token service failed, and whose pulls the edge then allowed by itself. It used a new grant or an earlier one. */
   grace?: string;
   /** Why a blob of another Pod was not mounted, and an upload began instead. */
   notMounted?: string;
@@ -109,7 +109,10 @@ const harmlessParameters = [
   ...["scope", "service", "client_id", "offline_token", "pod"],
 ];
 
-/** No endpoint's path is longer, and no client's query but that of a token for some thirty repositories. Anyone can send 16 KB. */
+/**
+ * Anyone can send a URL of 16 KB, but no endpoint's path is longer than this. A client's query is longer only if it asks for a token for more than
+ * about thirty repositories.
+ */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";
 
@@ -133,8 +136,9 @@ const withMark = (shown: string, whole: string): string =>
   whole.length > maxLoggedCharacters ? `${shown}${cutMark}` : shown;
 
 /**
- * Returns a parameter without its value. Its name is hidden too if the name may be the secret: a pasted token has no `=`, or ends in one. A name that
- * is not plain is hidden as well. It may contain an escaped `=` and a secret after it, or characters that a terminal takes for a command.
+ * Returns a parameter without its value. If a token was pasted into the query, the token looks like a name, so this name is hidden too: such a
+ * parameter has no `=`, or has it only at its end. A name with unusual characters is hidden as well. It may contain an escaped `=` and a secret after
+ * it, or characters that a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";
