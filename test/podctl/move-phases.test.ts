@@ -1,6 +1,6 @@
-import { spawn } from "node:child_process";
+import { type ChildProcess, spawn } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
-import { createClient } from "../support/client.ts";
+import { createClient, createPodClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { manifestType } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
@@ -42,16 +42,23 @@ async function expectEqual(group: string): Promise<void> {
 
 /** Runs podctl, and kills it as soon as it says this. The phases are announced for 8 s, so that the run is killed before the phase begins. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
+  const { code, said } = await moveWhile(text, (child) => child.kill("SIGKILL"), ...args);
+  expect([code, said]).toEqual([null, expect.stringContaining(text)]);
+}
+
+/** Runs podctl, and calls `act` once, as soon as podctl says this. */
+async function moveWhile(text: string, act: (child: ChildProcess) => void, ...args: readonly string[]) {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", ...args, ...unhurried], {
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
   });
   let said = "";
   child.stderr.on("data", (more) => {
+    const before = said;
     said += more;
-    if (said.includes(text)) child.kill("SIGKILL");
+    if (said.includes(text) && !before.includes(text)) act(child);
   });
   const code = await new Promise<number | null>((resolve) => child.once("close", resolve));
-  expect([code, said]).toEqual([null, expect.stringContaining(text)]);
+  return { code, said };
 }
 const unhurried = ["--yes", "--wait", "8", "--state", folder];
 
@@ -163,6 +170,22 @@ describe("podctl move and its announced phases:", () => {
     const [a, b] = [await contentOf(stack.current, "pod-a", [app]), await contentOf(stack.current, "pod-b", [app])];
     expect(Object.keys(b).toSorted()).toEqual(Object.keys(a).toSorted());
     expect(pushed.filter((name) => b[name] !== text)).toEqual([]);
+  });
+
+  test("a push that ends at the old Pod after the last copy has begun is found by the comparison, and copied", async () => {
+    const group = await startGroup("late");
+    const app = `${group}/app`;
+    const text = (await contentOf(stack.current, "pod-a", [app]))[`${app}:1`] ?? "";
+    const client = createPodClient(stack.current, "pod-a");
+    const token = await client.token([`repository:${app}:pull,push`]);
+    const init = { method: "PUT", body: text, headers: { "Content-Type": manifestType } };
+    const pushed: number[] = [];
+    const push = () =>
+      void client.get(`/v2/${app}/manifests/late`, token, init).then(({ status }) => pushed.push(status));
+    const { code } = await moveWhile("until pushes that are under way", push, group, "--to", "pod-b");
+    expect([code, pushed]).toEqual([0, [201]]);
+    await expectEqual(group);
+    expect((await contentOf(stack.current, "pod-b", [app]))[`${app}:late`]).toBe(text);
   });
 
   test("a clock that is not the edge's is refused before anything is written, also if the move has begun", async () => {

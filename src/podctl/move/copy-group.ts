@@ -28,7 +28,7 @@ export type GroupCopy = {
   readonly copied: Copied;
   /** Copies what changed since the last round. */
   readonly round: () => Promise<Round>;
-  /** Compares every tag, manifest and list of referrers of the target with what the source held in the last round. */
+  /** Compares every tag, manifest and list of referrers of the target with those of the source, both as they are now. */
   readonly compare: () => Promise<readonly string[]>;
 };
 
@@ -84,8 +84,12 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
     },
     compare: async () => {
       const each = async (name: RepositoryName) => {
-        const there = await takeSnapshot(target, name, { jobs, known: seen.get(name) });
-        return differencesOf(name, [seen.get(name) ?? emptySnapshot, source.pod.id], [there, target.pod.id]);
+        // The source is read again, because a push that was under way may have ended there since the last round.
+        const known = seen.get(name);
+        const [here, there] = await Promise.all(
+          [source, target].map((registry) => takeSnapshot(registry, name, { jobs, known })),
+        );
+        return differencesOf(name, [here ?? emptySnapshot, source.pod.id], [there ?? emptySnapshot, target.pod.id]);
       };
       return (await pMap(await namesAtBoth(), each, { concurrency: jobs })).flat();
     },

@@ -117,7 +117,11 @@ async function copyAndCompare(copy: GroupCopy, ports: MovePorts): Promise<readon
  */
 async function compareOrLeave(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
   const { prefix, say } = ports;
-  const differences = await copyAndCompare(copy, ports);
+  const differences = await copyAndCompare(copy, ports).catch(async (error: unknown) => {
+    // The group must not stay frozen because one blob cannot be copied. Any pusher can push a manifest that gives a blob a wrong size.
+    if (error instanceof CliFailure) await leave(ports, way);
+    throw error;
+  });
   if (differences.length === 0) {
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
