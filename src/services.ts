@@ -172,7 +172,7 @@ const createCallGateway =
     });
   };
 
-/** Returns KV and the location's caches. Before the request waits for one of these, it begins to listen, to learn if its client leaves. */
+/** Returns KV and the location's caches. Before each call, the request begins to watch whether its client leaves. */
 const listeningPorts = (
   env: Env,
   departure: RequestPorts["departure"],

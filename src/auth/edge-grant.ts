@@ -7,8 +7,8 @@ import { deriveAesKey, type EdgeKeys } from "../lib/derive-key.ts";
 import type { Access } from "../oci/scope.ts";
 
 /**
- * The edge gives such a grant by itself while a Pod's token service fails. The grant allows pulls of these repositories of this Pod, but only of what
- * the edge holds. It is sealed and not signed, so that no part of it looks like a token that could be sent to a Pod.
+ * While a Pod's token service fails, the edge gives grants by itself. Such a grant allows pulls of these repositories of this Pod, but only of
+ * content that the edge can serve by itself. It is encrypted and not signed, so that no part of it looks like a token that could be sent to a Pod.
  */
 export type EdgeGrant = { readonly pod: PodId; readonly repositories: readonly string[]; readonly endsAt: Date };
 

@@ -34,8 +34,8 @@ export type GrantPorts = VerifyPorts & {
 };
 
 /**
- * Some requests need a second grant, for example for the source of a mount. With the returned ports, the second grant leaves the subject in the log
- * line as it is.
+ * Returns ports with which a grant does not change the subject in the log line. They are for a request's second grant, for example for the source of
+ * a mount. The log line then keeps the subject of the first grant.
  */
 export const withoutSubject = <P extends GrantPorts>(ports: P): P => ({ ...ports, trace: {} });
 
@@ -96,8 +96,8 @@ export async function grantFor(
 }
 
 /**
- * Returns the Pods that vouch for the name of `wanted`: those whose part of the token verifies and allows `wanted`, even if the name does not belong
- * to the Pod. Null if there is no such Pod, because then a stranger could have sent the request.
+ * Returns the Pods whose part of the token verifies and allows `wanted`. The name of `wanted` may belong to another Pod. Null if there is no such
+ * Pod, because then a stranger could have sent the request.
  */
 export async function issuersOf(token: Token, wanted: Access, ports: GrantPorts): Promise<Issuers | null> {
   const parts = await partsOf(token, ports.directory);

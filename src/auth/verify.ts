@@ -40,12 +40,13 @@ export type RejectedTokens = { readonly keys: Set<string>; forged: number };
 export const noneRejected = (): RejectedTokens => ({ keys: new Set(), forged: 0 });
 
 /**
- * A signature by a large elliptic curve takes a millisecond or two to check, and a stranger's bundle may have eight wrong ones. After so many, the rest of the
- * request's tokens count as wrong, unless this isolate has verified them before. One hostile Pod can add only one wrong part to a bundle.
+ * A request may have this many forged tokens. After that, its other tokens count as wrong, unless this isolate has verified them before. It can take
+ * two milliseconds to check a signature by a large elliptic curve, and a stranger's bundle may have eight wrong ones. A hostile Pod can add only one
+ * wrong part to a user's bundle, so one such Pod does not reach this number.
  */
 const mostForged = 2;
 
-/** A request may ask for the same token several times. */
+/** One request may check the same token several times. A token that was wrong once is not checked again. */
 export const isRejected = ({ keys, forged }: RejectedTokens, key: string): boolean =>
   keys.has(key) || forged >= mostForged;
 
@@ -73,8 +74,8 @@ export const createVerifiedTokens = (): TokenMemory["verified"] =>
 const leewaySeconds = 60;
 
 /**
- * Reads distribution's `access` as registries do. Registries are written in Go, so a missing or null member counts as empty, and a member of another type
- * makes the token invalid.
+ * Reads distribution's `access` as registries do. Registries are written in Go, so a field that is missing or null counts as empty. A field of a
+ * wrong type makes the token invalid.
  */
 const text = v.nullish(v.string(), "");
 const list = <T>(item: v.GenericSchema<unknown, T>) => v.nullish(v.array(item), []);
@@ -150,7 +151,7 @@ export function keyId(jwt: string): Result<string | null, "malformed"> {
   }
 }
 
-/** Whether a token says that it has ended, which takes less time than its signature. */
+/** Whether a token has ended by its own `exp`. We look at this first, because a check of the signature takes more time. */
 function hasEnded(jwt: string, now: Date): boolean {
   try {
     const { exp }: { readonly exp?: unknown } = decodeJwt(jwt);

@@ -46,9 +46,9 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether an item that the serving Pod lacks is looked for at the other Pod. A tag is looked for only while `settle` is announced, because a late push may
- * have brought it to the old Pod. After that, a missing tag must have been deleted, because all tags were copied. A pusher's HEAD must not find what
- * only the other Pod has, because the pusher would then not upload it to the serving Pod.
+ * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only while `settle` is announced, because a late push
+ * may have brought the tag to the old Pod. After that, all tags have been copied, so a missing tag was deleted. The edge does not ask after a HEAD
+ * with a token that allows a push. A pusher skips the upload of what a HEAD finds, and then the serving Pod would never get it.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;

@@ -8,7 +8,7 @@ import type { Authorized, Context } from "./authorize.ts";
 
 /**
  * Returns what the client may do at the other Pod of the group's move, as if that Pod served the group. The client's token must allow the request at
- * that Pod. A grant that the edge itself gave is refused, because it is sent to no Pod.
+ * that Pod. A grant that the edge itself gave is refused, because a Pod cannot read it.
  */
 export async function authorizeThere(
   endpoint: RepositoryEndpoint,

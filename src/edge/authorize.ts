@@ -65,8 +65,8 @@ export async function authorize(
 }
 
 /**
- * Returns a function that says who chose the name: the Pods that issued the token, or a stranger. Look-ups in KV have a budget for each issuer, and one for
- * all strangers. The function checks the token once, and only if the name must be looked up in KV.
+ * Returns a function that says whose budget pays for a look-up of the name in KV. Each Pod has a budget for the tokens that it issues, and all
+ * strangers share one. The function checks the token only once, and only if a look-up is needed.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
@@ -131,7 +131,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // The Pod that serves the name may be down or read-only, also if the token is good only at the other Pod of its registry.
+  // The token may be good only at the other Pod of the name's registry, and then that Pod serves the request. The Pod that serves the name may be
+  // down or read-only. So the request must pass the gate of both Pods.
   const serving = passGate(endpoint.method, resolution.value, context);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;
@@ -148,9 +149,9 @@ async function authorizeName(
 }
 
 /**
- * Finds the Pod of the name. For an upload, the push location says which Pod it belongs to. The upload stays at this Pod until it ends, even while
- * the group is being moved. But the group's current settings apply to the upload. If the group has moved to another Pod of the same registry, the
- * upload goes on at that Pod, because the old Pod's token service may give no more tokens for it.
+ * Finds the Pod of the name. A request for a running upload may have a pin in its URL. The pin names the Pod of the upload, and the upload stays
+ * there, even while the group is being moved. The group's current settings apply to it. If the group has moved to another Pod of the same registry,
+ * the upload goes on at that Pod, because the old Pod may give no more tokens for it.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

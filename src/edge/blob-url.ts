@@ -78,8 +78,8 @@ export async function prove(
 }
 
 /**
- * Signs a URL for the first store for which this works. It fails, for example, if the store's secret has expired. Null if the next store has the
- * scheme `pod`, because then the Pod itself redirects.
+ * Tries the stores in their order, and returns the first URL that can be signed. Signing fails, for example, if the store's secret has expired. Null
+ * if the edge first comes to a store with the scheme `pod`, because then the Pod itself redirects.
  */
 export async function signUrl(
   method: "GET" | "HEAD",

@@ -21,13 +21,14 @@ export type CatalogPage = {
   readonly hasMore: boolean;
 };
 
-/** A page of this size holds four thousand names of 255 characters. By default, registries refuse to list more than a thousand names in one page. */
+/** By default, registries list at most a thousand names in one page. A thousand names of 255 characters take a quarter of this size. */
 const MAX_PAGE_BYTES = 1024 * 1024;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
 const MAX_PAGE_NAMES = 1000;
 /**
- * How many KV keys the names of all Pods' pages may cost together. A name costs a key for each component that an assigned prefix may have, and a hostile
- * Pod could list a thousand names of 20 components. A bulk read has 100 keys, and a request may make 50 calls in all (Workers' free plan).
+ * The names of all Pods' pages together may cost this many KV keys. A name costs one key for each component that an assigned prefix may have. A
+ * request may make 50 calls in all (Workers' free plan), and one call reads 100 keys. A hostile Pod that lists a thousand names of 20 components
+ * would need more calls than that.
  */
 const MAX_KEYS = 2_000;
 
@@ -40,16 +41,15 @@ type Asked = {
 };
 
 /**
- * Reads a Pod's answer as a page of its catalog. Null if the answer is not such a page. Null also if the page does not go on after `after`, because a
- * client would then read the list for ever. Keeps only names that the directory gives to this Pod. A Pod may also list names of other Pods, or names
- * that it made up.
+ * Reads a Pod's answer as a page of its catalog. Null if the answer is not such a page. Null also if the page does not lead past its cursor, because
+ * a client would then read the list for ever. Names of other Pods, and names that the Pod made up, are left out.
  */
 export async function readPage(
   response: Response,
   { pod, after, directory, pods: asked }: Asked,
 ): Promise<Result<CatalogPage | null, DirectoryFailure>> {
   const entries = readEntries((await textWithin(response, MAX_PAGE_BYTES)) ?? "");
-  // Only the names that count are looked at, because a page has room for a quarter of a million short ones.
+  // We look only at the first `MAX_PAGE_NAMES` names, because a page has room for a quarter of a million short names.
   const counted = entries?.slice(0, MAX_PAGE_NAMES) ?? null;
   if (entries === null || counted === null || !counted.every((name) => typeof name === "string")) return ok(null);
   // Entries that are not repository names are left out. A client could not ask for them. As cursors, they might not fit into a URL or a header.

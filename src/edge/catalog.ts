@@ -81,7 +81,7 @@ async function grantAll(
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
   const grants: Result<PodGrant, Refusal>[] = [];
-  // One after the other, because what one check of a token's part finds out spares the next one.
+  // We check one Pod after the other. What the first check finds out about the token's parts is remembered, so the next checks take less time.
   for (const pod of pods)
     grants.push(token === null ? openGrant : await catalogGrant(token, { pod, wanted }, services));
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));

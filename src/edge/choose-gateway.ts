@@ -10,10 +10,10 @@ import type { Services } from "../services.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
 /**
- * Returns the Pod's gateway if a new upload is to go on there. Null if the upload stays on the edge. It stays if the Pod has no gateway, if the
- * group's uploads stay on the edge, if the client refuses to go to another host, or if the client may give its credentials to that host and the
- * Pod's operator runs it. What the client's token has now does not count: the gateway could answer 401 with the scope of another Pod's repository,
- * and the client would bring a token for it (containers/image), or its password (Jib).
+ * Returns the Pod's gateway if a new upload is to go on there. Null if the upload stays on the edge. Some Pods have no gateway, and some groups keep
+ * their uploads on the edge. Some clients refuse to go to another host. Other clients may give their credentials to another host, so the edge does
+ * not send them to a gateway that the Pod's operator runs. This is so even if the client's token allows little. The gateway could answer 401 and name
+ * another Pod's repository. The client would then bring a token for that repository (containers/image), or its password (Jib).
  */
 export async function chooseGateway(
   endpoint: RegistryEndpoint,

@@ -1,6 +1,6 @@
 import type { Answer } from "./refuse.ts";
 
-/** The methods and headers that a registry's UI sends, and the answer's headers that the UI must be able to read: digests, places, challenges and pages. */
+/** A registry's UI sends these methods and headers. It must be able to read the answer's headers with digests, locations, challenges and pages. */
 const allowedMethods = "GET, HEAD, POST, PUT, PATCH, DELETE";
 const allowedHeaders = "Authorization, Accept, Content-Type, Content-Range, Range, Cache-Control, If-None-Match";
 const exposedHeaders =

@@ -113,7 +113,10 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
-/** Says who chose the source of a mount. The grant's Pod may be hostile, and its tokens may name repositories that are not its own. */
+/**
+ * Says whose budget pays for a look-up of a mount's source. If the token allows a pull of the source, the Pod that issued the token pays, because a
+ * hostile Pod can put any name into its tokens.
+ */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
   if (grant.kind === "undecided") return "stranger";

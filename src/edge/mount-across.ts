@@ -68,8 +68,8 @@ function readMount(endpoint: RegistryEndpoint): AskedMount | null {
 }
 
 /**
- * Returns the place that gets the blob, which is mostly the one that was asked for. A repository that mounts its own blob has it already. So while its
- * group is being moved, such a mount brings the blob to the other Pod, and in this way `podctl move` copies large blobs. Null if the client may not push
+ * Returns the target of the mount, which usually is the repository that was asked for. While a group is being moved, `podctl move` copies a large
+ * blob by a mount from a repository to the same repository. The target is then this repository at the other Pod. Null if the client may not push
  * there.
  */
 async function targetOf({ endpoint, blob }: AskedMount, context: Context, authorized: Authorized) {

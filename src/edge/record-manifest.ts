@@ -22,7 +22,10 @@ type Passing = {
   readonly pod: AdmittedPod;
   /** Null unless the repository's group is being moved. */
   readonly moving: Moving | null;
-  /** What the Pod gets. Only these headers decide its answer: the client's own may differ, because `Connection` can take some of them away. */
+  /**
+   * The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. The Pod's answer
+   * depends only on the headers that it gets.
+   */
   readonly sent: FetchRequest;
   readonly services: Services;
 };

@@ -48,8 +48,8 @@ export async function redirectHeld(
 }
 
 /**
- * Passes on a Pod's own redirect of a blob as an absolute URL, and only to the Pod's blob hosts. If possible, a HEAD gets a URL that the edge signs
- * for HEAD, because the Pod may have signed its URL for GET, and a store then does not answer a HEAD.
+ * Passes on a Pod's own redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. The Pod may have signed its URL for
+ * GET, and then the store does not answer a HEAD. So for a HEAD, the edge signs a URL itself if it can.
  */
 export async function followRedirect(
   endpoint: BlobEndpoint,
@@ -110,7 +110,10 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/** Redirects to the first store for which a URL can be signed. Null if the next store has the scheme `pod`, because then the Pod itself redirects. */
+/**
+ * Redirects to the first store for which a URL can be signed. Null if the edge first comes to a store with the scheme `pod`, because then the Pod
+ * itself redirects.
+ */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

@@ -36,8 +36,7 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
-      // Anyone can make up an upload's query, so this refusal is not a fault that must always be logged. We give no cause, so that it is logged only
-      // as often as other wrong requests.
+      // A refusal with a cause is always logged. We give no cause here, because anyone can make up an upload's query and could fill the log.
       return answer(uploadUnknown, "refused");
     case "no-form":
       return {

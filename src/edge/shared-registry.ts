@@ -8,8 +8,8 @@ import type { Refusal } from "../refusal.ts";
 import type { Services } from "../services.ts";
 
 /**
- * Refuses an endpoint of GitLab's API that acts on more repositories than its URL names, if other Pods have the Pod's registry. The registry would do it
- * for the repositories of those Pods too: a rename, for example, moves everything below a path to a path that is only in the body.
+ * Some endpoints of GitLab's API act on more repositories than their URL names. A rename, for example, moves everything below a path. If several Pods
+ * have one registry, such a request could also reach the other Pods' repositories, so the edge refuses it.
  */
 export async function refuseBeyondName(
   endpoint: RegistryEndpoint,
@@ -42,8 +42,8 @@ function reachesBeyondName(endpoint: RegistryEndpoint): boolean {
 }
 
 /**
- * Returns the Pods at which a change of a repository counts: the Pod that made the change, the other Pod of a move, and the Pods that have the same registry.
- * What the edge remembers for each of them may be wrong after the change.
+ * Returns the Pods for which the edge may remember something wrong after a change of a repository: the Pod that made the change, the other Pod of a
+ * move, and the Pods that have the same registry.
  */
 export function podsOfChange(
   { pod, moving }: { readonly pod: Pod; readonly moving: Moving | null },

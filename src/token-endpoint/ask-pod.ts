@@ -52,8 +52,8 @@ export async function askPod(
   if (!text.ok) return unavailable(text.error);
   const jwt = parseTokenAnswer(text.value, now);
   if (!jwt.ok) return unavailable({ reason: "bad-answer", text: jwt.error });
-  // Some token services give a stranger a token that allows nothing, and GitLab's refuses the stranger. We turn such a token into a refusal, because
-  // the difference would tell whether a name exists.
+  // Some token services give a stranger a token that allows nothing. GitLab's token service refuses a stranger. The difference would tell whether a
+  // name exists, so we turn such a token into a refusal.
   if (asStranger && grantsNothing(jwt.value)) {
     return { kind: "refused", answer: err({ reason: "refused", error: accessForbidden }) };
   }

@@ -10,12 +10,12 @@ type Asking = {
 
 export type Asked = { readonly question: PodQuestion; readonly answer: PodAnswer };
 
-/** A token service that hangs may delay the parts of the other Pods by no more than this. Its own part is left out then, if it is only for pulls. */
+/** A token service that hangs may delay the parts of the other Pods for this long. After that, its part is left out if the part is only for pulls. */
 const dropAfterMs = 3_000;
 
 /**
- * Asks all Pods at once. After three seconds we stop waiting for the Pods that have not answered. But we wait on if one of them is asked for a write,
- * or if no Pod yet has granted its part or refused a write. `signal` ends the calls that are left, and `standIn` may answer for them.
+ * Asks all Pods at once. We always wait for a Pod that is asked for a write. After three seconds we stop waiting for the other Pods, if at least one
+ * Pod has granted its part or has answered for a write. `signal` ends the calls that are left, and `standIn` may answer for them.
  */
 export async function askPods(questions: readonly PodQuestion[], { ask, standIn }: Asking): Promise<readonly Asked[]> {
   const answers = new Map<PodQuestion, PodAnswer>();

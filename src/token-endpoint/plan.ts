@@ -58,8 +58,8 @@ const noLogin: OciError = {
 
 /**
  * Decides which Pods are asked for which scopes, in the order of the request. If no scope has a Pod, one Pod is asked for a login, which is a
- * question without scopes. If the client may not use a group, the scopes of this group are left out. But the group's refusal is the answer if such a
- * scope asks for more than pull, or if no other scope has a Pod. `bounds` are those of a user if the credentials are known to be good.
+ * question without scopes. Scopes of a group that the client may not use are left out. If such a scope asks for more than pull, or if no other scope
+ * has a Pod, the client gets the group's refusal. `bounds` limits the look-ups in KV.
  */
 export async function planQuestions(
   request: TokenRequest,

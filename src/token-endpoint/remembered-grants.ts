@@ -70,7 +70,8 @@ export function createRememberedGrants({ cache, edgeKeys, clock }: Ports): Remem
       await Promise.all(repositories.map(put));
     },
     forget: async (asker, repositories) => {
-      // Making the keys is the dearest part, and a stranger may ask up to eight Pods for their catalogs, which are no repositories.
+      // We make the keys only if there is a repository, because this takes much time. A stranger may ask up to eight Pods for their catalogs, and a
+      // catalog needs no keys.
       if (repositories.length === 0) return;
       const atMs = clock().getTime();
       const isStranger = asker.credentials[0] === "anonymous";

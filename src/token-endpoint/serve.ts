@@ -22,7 +22,7 @@ type TokenPorts = Omit<GracePorts, "maxRepositories"> & {
  */
 const maxRememberedRepositories = 6;
 
-/** How many repositories each of the Pods of one request gets of these. A Pod gets at least one. */
+/** Divides `maxRememberedRepositories` among the Pods of one request. Each Pod gets at least one repository. */
 export const rememberedRepositories = (pods: number): number =>
   Math.max(1, Math.floor(maxRememberedRepositories / pods));
 
@@ -73,7 +73,7 @@ async function askPlanned(request: TokenRequest, ports: PlanPorts, ask: Ask): Pr
   const login = await planLogin(request, ports.directory);
   const checked = login.ok ? await ask(login.value) : [];
   const isGood = checked.some(({ answer }) => answer.kind === "granted");
-  // A Pod that refuses a login refuses the same credentials with scopes, so a second question would only double what a made-up password costs.
+  // A Pod that refuses a login would also refuse the same credentials with scopes. So we do not ask a second time.
   const isRefused = checked.length > 0 && checked.every(({ answer }) => answer.kind === "refused");
   if (plan.ok && isRefused) return ok({ plan: plan.value, asked: checked });
   await Promise.all(checked.map(discard));
