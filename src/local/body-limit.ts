@@ -3,7 +3,7 @@ import type http from "node:http";
 import { closeNow, createHttpServer, listen } from "./http-server.ts";
 import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
 
-/** For this long we go on to read a refused body, so that the client finds the answer before the connection ends. */
+/** After we have refused a body, we read on for this long. If the connection ended at once, the client could miss the answer. */
 const lingerMs = 500;
 
 /** The page that Cloudflare sends with this status. */

@@ -59,7 +59,7 @@ export type StackOptions = {
   readonly oneRegistry?: boolean;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
-  /** How long the Pods' tokens live, if not as long as GitLab's. */
+  /** The lifetime of the Pods' tokens. By default it is GitLab's. */
   readonly tokenSeconds?: number;
   /** Whether workerd has an inspector, which shows each Worker's heap. */
   readonly inspect?: boolean;

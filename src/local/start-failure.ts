@@ -1,4 +1,4 @@
-/** The error of a start that fails for a reason that the user can remove. Only its message is printed. */
+/** Thrown if the start fails for a reason that the user can remove. Only the message is printed. */
 export class StartFailure extends Error {
   override name = "StartFailure";
 }

@@ -1,4 +1,4 @@
-/** Ends all that a program has started: the program stops it, or the watchdog kills it if the program dies first. */
+/** Ends all that a program has started. The program does this itself. If it dies first, its watchdog kills what is left. */
 import { spawn } from "node:child_process";
 
 export type Stop = () => Promise<void>;

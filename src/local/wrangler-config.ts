@@ -31,8 +31,8 @@ const sectionSchema = v.object({ ...inherited, ...own });
 const fileSchema = v.object({ ...sectionSchema.entries, env: v.optional(v.record(v.string(), sectionSchema), {}) });
 
 /**
- * Reads the environment `env` or, without `env`, the file's top level. We do not use wrangler, because it takes almost a second
- * of CPU to load. As in wrangler, a section inherits each setting that it does not have, except for variables and bindings.
+ * Reads the environment `env`, or the file's top level if `env` is missing. We do not use wrangler, because it takes almost a second of CPU to load.
+ * As in wrangler, an environment takes each missing setting from the top level, but no variables and no bindings.
  */
 export async function readWorkerConfig(configPath = `${root}wrangler.toml`, env?: string): Promise<WorkerConfig> {
   const file = await readFileOf(configPath);

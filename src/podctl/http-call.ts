@@ -15,7 +15,7 @@ type Call = {
   readonly method?: string;
   readonly headers?: Readonly<Record<string, string>>;
   readonly body?: Uint8Array<ArrayBuffer> | string;
-  /** The time from the request to the end of the answer's body. */
+  /** The longest time from the request to the end of the answer's body. */
   readonly deadlineMs?: number;
   readonly maxBodyBytes?: number;
 };

@@ -62,8 +62,8 @@ function parseValue(key: string, text: string): Result<unknown, string> {
 type OneMember = { readonly member: string; readonly value: unknown };
 
 /**
- * Changes one member of the only condition in a list, and returns the list, or undefined if no member is left. If the list is empty, it gets a
- * condition. If it has several conditions, the result is an error, because the change does not say which condition it means.
+ * Changes one member of a list's only condition, and returns the new list. An empty list gets a condition. If no member is left, the result is
+ * undefined. If the list has several conditions, the result is an error, because the change does not say which one it means.
  */
 function inOnlyCondition(clients: Members, list: string, { member, value }: OneMember): Result<unknown, string> {
   const given = clients[list];

@@ -5,7 +5,10 @@ import { type Mistake, type Path, quote } from "./mistake.ts";
 import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
-/** After a push, the edge forgets what it remembers of each of them, and a request may call the location's cache 50 times (Workers' free plan). */
+/**
+ * At most this many Pods may have one registry. After a push, the edge forgets what it remembers of each of them, and a request may call the
+ * location's cache only 50 times (Workers' free plan).
+ */
 const maxPodsOfRegistry = 8;
 
 type Owner = { readonly id: PodId; readonly pod: TopologyPod };
@@ -20,8 +23,8 @@ type Claim = {
 };
 
 /**
- * Yields a mistake for each value that two Pods have in common but must not. Several Pods may have one registry. Then they must agree on what belongs to
- * the registry, and have only that in common.
+ * Yields a mistake for each value that two Pods share but must not. Pods of one registry must agree on the values that belong to the registry. They
+ * may share these values, but no others.
  */
 export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, Owner>();
@@ -66,16 +69,16 @@ function* claimsOf(pod: TopologyPod): Generator<Claim> {
   yield { what: "issuer", value: pod.issuer, path: ["issuer"], isOfRegistry: true };
   if (pod.gateway) yield { what: "gateway", value: pod.gateway.url, path: ["gateway", "url"] };
   for (const [index, cell] of pod.cells.entries()) yield { what: "cell", value: cell, path: ["cells", index] };
-  // Two registries must not have their blobs in one place. A blob's key in a store does not name a repository. So with a proof from one Pod, a client
-  // could get the other Pod's blobs.
+  // Two registries must not have their blobs in one place, because a blob's key in a store does not name a repository. With a proof from one Pod, a
+  // client could get the other Pod's blobs.
   for (const [place, index] of placesOf(pod)) {
     yield { what: "storage", value: place, path: ["blobs", "stores", index], isOfRegistry: true };
   }
 }
 
 /**
- * Returns the places of a Pod's private blobs, each with the index of its store. If several stores of the Pod are in one place, it is the index of
- * the last.
+ * Returns the places of a Pod's private blobs, each with the index of its store. If several stores are in one place, the index is that of the last
+ * one.
  */
 const placesOf = ({ blobs }: TopologyPod): ReadonlyMap<string, number> =>
   new Map(

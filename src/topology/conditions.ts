@@ -60,7 +60,7 @@ export function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** Whether the continents include all clients of `later`. They include a country only if they include every continent where the country may be. */
+/** Whether the continents include all clients of `later`. If a country may be on several continents, all of these must be in the list. */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);

@@ -107,7 +107,7 @@ function podsOf(
 const inlineOf = (assignments: readonly (readonly [string, string | object])[]): object =>
   assignments.length === 0 ? {} : { assignments: Object.fromEntries(assignments) };
 
-/** Returns the Pod's id, or a mapping if the group has settings. A move is no setting: an apply leaves it as it is. */
+/** Returns the Pod's id, or a mapping if the group has settings. A move is left out, because an apply leaves it as it is. */
 function assignmentOf(record: AssignmentRecord): string | object {
   const { v: _, revision: __, move: ___, pod, state, ...settings } = record;
   if (state === "active" && Object.keys(settings).length === 0) return pod;

@@ -9,8 +9,8 @@ type OfRegistry = Pick<PodRecord, "registry" | "issuer" | "audience" | "blobs">;
 export type Disagreement = { readonly path: Path; readonly text: string };
 
 /**
- * Yields what a Pod has otherwise than another Pod of the same registry. The registry accepts tokens of one issuer and for one audience, and it has one
- * storage. So of two different values at least one is wrong.
+ * Yields each difference between a Pod and another Pod of the same registry. The registry accepts tokens of one issuer and for one audience, and it
+ * has one storage. So if two values differ, at least one of them is wrong.
  */
 export function* disagreementsOf(
   pod: OfRegistry,

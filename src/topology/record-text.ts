@@ -44,16 +44,16 @@ export type DirectoryContent = Pick<
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * This text is written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. If
-   * the new depth is larger, this text has it, because the edge looks up longer prefixes only once the directory record allows them. It says of more
-   * Pods that they have one registry, because the edge must know that before it sends a token to such a Pod. Null if there is nothing to add.
+   * This text is written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. It
+   * has the new depth if that is larger, because the edge looks up longer prefixes only if the record allows them. It says which further Pods have
+   * one registry, because the edge must know this before it sends a token to such a Pod. Null if there is nothing to add.
    */
   readonly widened: string | null;
   /**
-   * This text is written after the assignments and before the deletes. It changes the default at this moment, because a group must always have a Pod:
-   * it first gets an assignment, then the default changes, then assignments are deleted. The text has all other changes too, except a smaller `depth`
-   * (how many components of a name are looked up). The edge must find longer prefixes until they are deleted, so the depth gets smaller only after
-   * the deletes. Null if nothing changes.
+   * This text is written after the assignments and before the deletes. It changes the default. In this order a group always has a Pod: it first gets
+   * an assignment, then the default changes, then assignments are deleted. The text has all other changes too, except a smaller `depth` (how many
+   * components of a name are looked up). The edge must find longer prefixes until they are deleted, so the depth gets smaller only after the deletes.
+   * Null if nothing changes.
    */
   readonly settled: string | null;
 };
@@ -78,7 +78,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
 
 type SharedRegistries = DirectoryRecord["sharedRegistries"];
 
-/** Returns what either says of Pods that have one registry. */
+/** Returns the entries of both, each only once. An entry names the Pods of one registry. */
 function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistries {
   const known = new Set(one?.map((pods) => pods.join()));
   const added = (other ?? []).filter((pods) => !known.has(pods.join()));

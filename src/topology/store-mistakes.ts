@@ -19,9 +19,8 @@ export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[]
 }
 
 /**
- * Whether `store` takes all clients of a later store, so that the later store is never used. If both are for exactly the same clients, the later
- * store is a reserve: it is used while `store` is judged `out` or its secret has expired. But a `pod` store needs no reserve, because it is never
- * `out` and has no secret.
+ * Whether `store` takes all clients of a later store, so that the later store is never used. A later store for exactly the same clients is a reserve.
+ * It is used while `store` is judged `out` or its secret has expired. A `pod` store needs no reserve, because it is never `out` and has no secret.
  */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};

@@ -1,7 +1,7 @@
 /** The heaps of workerd's Workers, by its inspector (Chrome DevTools Protocol, domains `HeapProfiler` and `Runtime`). */
 import { setTimeout as sleep } from "node:timers/promises";
 
-/** The longest time that we wait for a collection. A Worker collects its garbage only when it runs, so an idle Worker never answers. */
+/** We wait at most this long for a collection. A Worker collects its garbage only while it runs, so an idle Worker never answers. */
 const mostMsOfCollection = 10_000;
 /** Miniflare calls the edge's Worker by the name in wrangler.toml. */
 const edgeTarget = "core:user:registry-edge";

@@ -1,4 +1,4 @@
-/** How each client pushes an image that it has already, so that the time of a push is only that of the push. */
+/** How each client pushes an image. The client has the image already, so that the time is only that of the push. */
 import { mkdir, rm } from "node:fs/promises";
 import { clients, storeIn } from "../e2e/clients.ts";
 import { succeed } from "../e2e/command.ts";
@@ -28,7 +28,7 @@ export const openPushers = {
   regctl: (stage: Stage, layouts: Layouts) => openByLayout("regctl", stage, layouts),
 } as const;
 export type PusherName = keyof typeof openPushers;
-/** crane asks no token service on a private address other than the registry's own, so it cannot push to the local registry itself. */
+/** crane asks a token service on a private address only if the registry is at that address, too. So it cannot push to the local registry itself. */
 export const pushesStraight = (name: string): boolean => name !== "crane";
 export const pusherNames = Object.keys(openPushers) as readonly PusherName[];
 
@@ -103,7 +103,7 @@ async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> 
   };
 }
 
-/** It gets the images from the registry, and the measure then empties the registry. */
+/** ctr first gets the images from the registry. The measurement empties the registry afterwards. */
 async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
   const { docker, close } = await openDaemon(stage);
   const { straight } = hostsOf(stage);

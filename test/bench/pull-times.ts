@@ -7,7 +7,7 @@ import { median, medianRatio } from "./rounds.ts";
 import { startBenchStack, withTeardown } from "./stage.ts";
 
 const repository = "acme/far";
-/** `maxRatio` is the goal for this delay. */
+/** With a delay of `goalMs`, the ratio should be at most `maxRatio`. */
 const goalMs = 40;
 const maxRatio = 0.35;
 

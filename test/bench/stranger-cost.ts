@@ -1,7 +1,7 @@
 /**
- * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. The CPU time is compared
+ * Measures requests that anyone can send and that look dear: how much CPU time of workerd and how many keys of KV they cost. We compare the CPU time
  * with that of a plain 401 in the same minute, because a busy machine makes both dearer. Local KV and the local cache run inside workerd, but a
- * Worker's do not. So we subtract the CPU time of a Worker that only reads the same number of keys, and the cache is one that keeps nothing.
+ * Worker's do not. So we subtract the CPU time of a Worker that only reads as many keys, and we use a cache that keeps nothing.
  */
 import { setTimeout as sleep } from "node:timers/promises";
 import { decodeProtectedHeader } from "jose";
@@ -19,7 +19,7 @@ import { type BenchWorker, startBenchStack, startBenchWorker, withTeardown } fro
 /** No request of up to 16 KB may cost more CPU time than `maxCpuMs`. No request may cost more keys than `maxKeys`, which is one bulk read of KV. */
 const maxCpuMs = 5;
 const maxKeys = 100;
-/** A request that is shorter than this counts as small. This leaves room for one part of 16 KB, and for the request line, the host and the token. */
+/** A request that is shorter than this counts as small. The limit leaves room for one part of 16 KB, the request line, the host and the token. */
 const smallCharacters = 20_000;
 const fewKeys = 10;
 const budgetWindowMs = 10_000;
@@ -30,7 +30,10 @@ const shown = 10;
  */
 const patience = 4;
 
-/** This line goes in front of the Worker's code. The cache would have nothing for strangers anyway, because the edge keeps nothing that they ask for. */
+/**
+ * This line goes in front of the Worker's code, and replaces the cache by one that keeps nothing. A real cache would have nothing for strangers
+ * either, because the edge keeps nothing that they ask for.
+ */
 const emptyCache = "const caches = { open: async () => ({ match: async () => undefined, put: async () => {} }) };\n";
 
 const repository = "acme/private";

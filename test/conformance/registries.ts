@@ -17,7 +17,7 @@ export const registries: readonly Registry[] = [
 type Chosen = {
   readonly registries: readonly Registry[];
   /**
-   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The suite is a client that the edge does not know, so the gateways
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The edge does not know the suite as a client, so the gateways
    * are the fleet's.
    */
   readonly gateways: boolean;

@@ -29,7 +29,7 @@ export async function askToken(stack: Stack, scopes: readonly string[], user: Lo
 export const pullOf = (repository: string) => `repository:${repository}:pull`;
 export const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 
-/** Pushes an image, and makes the location remember its manifest, its blobs and that these users may pull it. */
+/** Pushes an image. Makes the location remember the manifest and the blobs, and that these users may pull the image. */
 export async function setUp(stack: Stack, repository: string, users: readonly User[] = ["demo"]): Promise<Image> {
   const image = await pushImage(stack, repository, 2);
   await keepManifest(stack, repository, image.digest);

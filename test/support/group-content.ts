@@ -77,8 +77,8 @@ async function referrerText(stack: Stack, repository: string, subject: string, l
 }
 
 /**
- * Pushes a signature and an attestation of a manifest in both ways that clients have: each under a tag of its own as cosign does, and as referrers,
- * which a registry without a list of referrers has under the tag that takes its place (OCI, "Referrers Tag Schema").
+ * Pushes a signature and an attestation of a manifest, each in two ways. One has a tag of its own, as cosign makes it. The other is a referrer. A
+ * registry without a list of referrers has the referrers under one tag (OCI, "Referrers Tag Schema").
  */
 async function pushSignatures(stack: Stack, repository: string, subject: string): Promise<void> {
   const tag = subject.replace(":", "-");
@@ -95,8 +95,8 @@ async function pushSignatures(stack: Stack, repository: string, subject: string)
 type Bulk = { readonly repositories: number; readonly tags: number };
 
 /**
- * Pushes so many repositories, which have so many tags together. Half of the tags are indexes for two platforms, and the first tag of each repository
- * is signed. Returns the repositories.
+ * Pushes this many repositories, which have this many tags in all. Half of the tags are indexes for two platforms, and the first tag of each
+ * repository is signed. Returns the repositories.
  */
 export async function pushRepositories(
   stack: Stack,

@@ -1,4 +1,4 @@
-/** The values that something had, and when. From the request for a change until its answer, the old and the new value may both be true. */
+/** The values that something had, and when. While a change is under way, the old and the new value may both be true. */
 export class History<T> {
   readonly #spans: { readonly value: T; readonly fromMs: number; toMs: number }[];
   #knownMs = Number.NEGATIVE_INFINITY;

@@ -16,7 +16,7 @@ export type RawRequest = {
   readonly isHead: boolean;
 };
 
-/** For one such request, the edge never needs as long as this, even with a retry. */
+/** The edge always answers such a request sooner than this, even with a retry. */
 const hangsMs = 25_000;
 
 /**

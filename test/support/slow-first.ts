@@ -2,8 +2,8 @@ import { existsSync } from "node:fs";
 import { BaseSequencer, type TestSpecification } from "vitest/node";
 
 /**
- * The files that take longest, the longest first. Those at the top mostly wait for deadlines, moves and cache times, so they leave the processor to the
- * files that begin next to them.
+ * The slowest files, the slowest first. The first of them mostly wait for deadlines, moves and cache times. So they leave the processor to the files
+ * that run next to them.
  */
 const slowest = [
   "test/podctl/move.test.ts",

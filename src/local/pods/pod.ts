@@ -28,7 +28,7 @@ export type PodContext = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly key: SigningKey;
-  /** How long the token service's tokens live, if not as long as GitLab's. */
+  /** The lifetime of the token service's tokens. By default it is GitLab's. */
   readonly tokenSeconds?: number;
   /** The keys of all token services whose tokens the registry accepts. */
   readonly trusted: readonly SigningKey[];
@@ -97,7 +97,7 @@ export async function startPod(
   };
 }
 
-/** Starts a Pod that has only a token service of its own. It has the registry and the storage of the first Pod, and no taps of its own in front of them. */
+/** Starts a Pod that has only a token service of its own. It uses the registry and the storage of the first Pod, behind the first Pod's taps. */
 export async function joinPod(first: LocalPod, options: PodOptions, teardown: Teardown): Promise<LocalPod> {
   const context: PodContext = { ...first.context, ...options };
   const { tap, urls } = await startTokenService(context, teardown);

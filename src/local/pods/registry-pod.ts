@@ -24,8 +24,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 gets the token service's key as a JWK set. In the set the key has its libtrust id, by which tokens name it. If we gave the key as a
- * `rootcertbundle`, distribution v3 would expect tokens to name it by the id of RFC 7638.
+ * Distribution v3 gets the token service's key as a JWK set. There the key has its libtrust id, which is the id that tokens name. With a
+ * `rootcertbundle`, distribution v3 would expect the id of RFC 7638 in tokens.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);

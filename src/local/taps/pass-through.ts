@@ -5,17 +5,17 @@ import { maxHeaderBytes } from "../http-server.ts";
 import { loopback } from "../ports.ts";
 import type { OpenRequest } from "./seen-requests.ts";
 
-/** If we write this empty buffer, Node sends the headers at once. `flushHeaders` would turn each byte of the headers above 0x7f into two bytes. */
+/** Writing this empty buffer makes Node send the headers at once. `flushHeaders` does so too, but turns each byte above 0x7f into two bytes. */
 const nothing = Buffer.alloc(0);
 /** We wait this long between the headers and a reset, because an earlier reset would overtake the headers. */
 const cutAfterMs = 20;
 
-/** A tap's connection to the service. Each connection of a client gets one of its own. The two open and close together, as if there were no tap. */
+/** A tap's connection to the service. The tap has one for each connection of a client. The two end together, as if there were no tap. */
 export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
   openExchanges: number;
-  /** The last socket to the service. When the service closes it, the client's socket is closed too. */
+  /** The socket to the service that was opened last. When the service closes it, the client's socket is closed too. */
   tied: Socket | null;
 };
 
@@ -96,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // We listen before `pipe` does, so that the list of recorded requests shows the answer as ended when a client has the whole answer.
+  // This listener must come before that of `pipe`. Then the tap's list shows the answer as ended before a client has the whole answer.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);

@@ -83,7 +83,7 @@ function parseSubject(value: unknown): Digest | null {
   return parsed?.ok === true ? parsed.value : null;
 }
 
-/** If an image has no `artifactType`, the media type of its config counts (OCI distribution spec, "Listing Referrers"). */
+/** If an image has no `artifactType`, the media type of its config takes its place (OCI distribution spec, "Listing Referrers"). */
 function artifactType(fields: Readonly<Record<string, unknown>>): string | undefined {
   const own = fields["artifactType"];
   if (typeof own === "string" && own !== "") return own;

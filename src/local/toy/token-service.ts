@@ -71,7 +71,9 @@ const unauthorized = json(
 
 const denied = json(403, { errors: [{ code: "DENIED", message: "access forbidden" }], http_status: 403 }, noStore);
 
-/** Returns null for an anonymous client: it sent no header, or a scheme other than Basic, which Rails ignores, too. */
+/**
+ * Returns null for an anonymous client. A client is anonymous if it sent no header, or a scheme other than Basic. Rails ignores other schemes, too.
+ */
 function authenticate(header: string | undefined): User | null | "wrong" {
   const encoded = /^basic\s+(.*)$/i.exec(header ?? "")?.[1];
   if (encoded === undefined) return null;

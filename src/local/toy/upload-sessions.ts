@@ -61,7 +61,7 @@ export class UploadSessions {
     return text.padEnd(Math.ceil(text.length / 4) * 4, "=");
   }
 
-  /** Returns the offset in the state, or null if we did not make the state or made it for another upload. */
+  /** Returns the offset in the state. Null if this is not a state that we made for this upload. */
   stateOffset(state: string, { id, name }: Upload): number | null {
     const bytes = Buffer.from(state, "base64url");
     const [mac, message] = [bytes.subarray(0, 32), bytes.subarray(32)];

@@ -32,8 +32,8 @@ export async function startUpload(
   const digest = parseDigest(whole);
   if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
   const reply = await finish(services, await uploads.start(name), digest.value, request);
-  // Distribution takes no whole blob by POST, so its answer cannot be our model. We follow the OCI distribution spec: the answer names the digest
-  // that the client sent.
+  // We follow the OCI distribution spec here: the answer names the digest that the client sent. Distribution cannot be our model, because it takes no
+  // whole blob by POST.
   return reply.status === 201 ? created(name, digest.value, request) : reply;
 }
 

@@ -2,7 +2,7 @@
 import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** `share`, from 0 to 1, is the part of the calls that meet the fault. These calls are spread evenly, and all others are answered as usual. */
+/** `share` is the part of the calls that meet the fault, from 0 to 1. These calls are spread evenly. All other calls are answered as usual. */
 export type KvFault =
   | { readonly mode: "none" }
   | { readonly mode: "fail" | "hang"; readonly share: number }

@@ -8,11 +8,11 @@ import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 import type { KvCommand } from "./kv-socket.ts";
 
-/** All calls share this state. `met` is the sum that `meets` counts up. */
+/** All calls share this state. `met` is the sum in which `meets` adds up the shares of the calls. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
 /**
- * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. It sleeps on a timer. If it waited for a promise that
- * nothing can resolve, workerd would see a bug and end the request.
+ * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. We use a timer, because workerd ends a request that
+ * waits for a promise that nothing can resolve.
  */
 const endlessMs = 3_600_000;
 
@@ -62,8 +62,8 @@ async function playFault(): Promise<void> {
 }
 
 /**
- * Whether this call meets the fault. Each call adds its share to a sum. When the sum reaches 1, the call meets the fault and takes 1 off the sum. So
- * with a share of 0.9, nine of ten calls meet the fault.
+ * Whether this call meets the fault. Each call adds its share to a sum. The call with which the sum reaches 1 meets the fault, and we subtract 1 from
+ * the sum. So with a share of 0.9, nine of ten calls meet the fault.
  */
 function meets(share: number): boolean {
   current.met += share;

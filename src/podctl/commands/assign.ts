@@ -57,8 +57,8 @@ export function unassignCommand(): Command {
 }
 
 /**
- * Returns the settings of the assignment that is in KV now, because they must stay when the group gets another Pod. If KV has no assignment that can
- * be read, the only setting is the state `active`.
+ * Returns the settings of the assignment in KV, because the group keeps them when it gets another Pod. If KV has no assignment, or one that does not
+ * parse, the only setting is the state `active`.
  */
 function settingsIn(text: string | null): object {
   const record = text === null ? null : parseRecord("", text, assignmentRecord);

@@ -13,8 +13,8 @@ const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entr
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,
-    // In a file, `when` may name clouds. `topologySchema` does not know clouds, because podctl replaces them by CIDRs before it checks the file. So
-    // the schema for editors gets a `when` with clouds.
+    // In a file, `when` may name clouds. podctl replaces them by CIDRs before it checks the file, so `topologySchema` has no clouds. Editors check
+    // the file as it is, so their schema gets the `when` that has clouds.
     overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
   }),
   title: "registry-edge topology",

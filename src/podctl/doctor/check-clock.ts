@@ -2,8 +2,8 @@ import type { Called } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 
 /**
- * Registries and the edge allow a leeway of 60 s in a token's times. If each clock differs from the edge's by at most half of that, no two clocks
- * differ by more than the leeway.
+ * Registries and the edge allow a difference of 60 s in a token's times. If each clock is within 30 s of the edge's clock, any two clocks are within
+ * these 60 s.
  */
 const maxSkewSeconds = 30;
 

@@ -12,7 +12,7 @@ const maxNamed = 5;
 export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // If the record does not parse, `checkDeployment` reports that. If it has no depth, the edge looks up every prefix, so it finds every assignment.
+  // If the record does not parse, `checkDeployment` says so. If the record has no depth, the edge looks up every prefix and misses no assignment.
   if (!record.ok || record.value.depth === undefined) return [];
   const { depth } = record.value;
   const deeper: string[] = [];

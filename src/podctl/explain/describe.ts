@@ -29,7 +29,7 @@ export function describeSettings(assignment: AssignmentRecord | null): string | 
   return words.length === 0 ? null : words.join("; ");
 }
 
-/** Says what a phase means for clients, in which the Pod `serving` serves the group. */
+/** Says what a phase means for clients. `serving` is the Pod that serves the group in this phase. */
 const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: string) => string>> = {
   copy: (serving) => `${serving} serves pulls and pushes`,
   freeze: (serving) => `${serving} serves pulls, and pushes are refused`,
@@ -37,7 +37,9 @@ const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: strin
   settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };
 
-/** Says which phase the group's move is in, or when it begins, and what that means now. Null if the group is not being moved. */
+/**
+ * Describes the group's move: its phase, since when it holds or when it begins, and what clients can do now. Null if the group is not being moved.
+ */
 export function describeMove({
   pod,
   assignment,

@@ -53,16 +53,16 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin, which podctl has no key to open. With the
- * pin, `handle()` would refuse every upload.
+ * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin. podctl has no key to open it, so `handle()`
+ * would refuse every upload that has one.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is an empty name and an empty password. A request with this header does not count as anonymous, so the steps show which Pods would get the
-  // client's credentials.
+  // `Og==` is an empty name with an empty password. With it, the client does not count as anonymous, so the steps show which Pods would get its
+  // credentials.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -97,8 +97,8 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // If the operator gave no token, we show what happens with a token that grants all that the request needs. The auth
-  // "none" has this effect in `handle()`.
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. `handle()` acts in this way if `auth` is
+  // "none".
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

@@ -64,7 +64,7 @@ function recordingServices(request: Request, assumptions: Assumptions, calls: Ca
     return async (pod: Pod, sent: FetchRequest) => {
       calls.push({ service, pod, request: sent, assumedStatus: status });
       const isBodyless = sent.method === "HEAD" || [204, 304].includes(status);
-      // A registry names a blob's digest, and only then its 200 proves the blob.
+      // The edge takes a registry's 200 as a proof of a blob only if the answer names the blob's digest, so this answer names it.
       const [, digest] = /\/blobs\/([^/?]+:[^/?]+)/.exec(sent.url) ?? [];
       const headers: Record<string, string> = digest === undefined ? {} : { "Docker-Content-Digest": digest };
       return ok(new Response(isBodyless ? null : bodyOf(sent), { status, headers }));

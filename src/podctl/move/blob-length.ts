@@ -3,8 +3,8 @@ import { Readable } from "node:stream";
 import type { NamedBlob } from "./manifest-parts.ts";
 
 /**
- * Says what is wrong with the length that a source announces. Null if nothing is wrong. A manifest of docker's first schema says no size, which we read
- * as 0. Then the source must announce one, so that the target can refuse a blob that is too large for it.
+ * Returns what is wrong with the length that a source announces, or null. A manifest of docker's first schema gives no size, so `bytes` is 0. Then
+ * the source must announce the length, so that the target can refuse a blob that is too large for it.
  */
 export function wrongLength(announced: string | undefined, { bytes }: NamedBlob): string | null {
   if (announced === undefined) return bytes === 0 ? "neither its manifest nor the answer says how long it is" : null;

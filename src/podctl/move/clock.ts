@@ -2,15 +2,15 @@ import { CliFailure } from "../failure.ts";
 import { call } from "../http-call.ts";
 
 /**
- * By how much podctl's clock may differ from the edge's. An HTTP date has whole seconds, and the answer is under way for a moment, so a smaller limit
- * would refuse a clock that is right.
+ * podctl's clock may differ from the edge's by this much. We cannot measure more exactly, because an HTTP date has whole seconds, and the answer
+ * takes a moment to arrive.
  */
 const maxSkewSeconds = 5;
 export const maxSkewMs = maxSkewSeconds * 1_000;
 
 /**
- * Refuses to go on if podctl's clock differs from the edge's, because podctl writes at which time all edges begin a phase, and waits for that time by
- * its own clock.
+ * Refuses to go on if podctl's clock differs too much from the edge's. podctl writes the time at which all edges begin a phase, and uses its own
+ * clock to wait for that time.
  */
 export async function refuseWrongClock(edge: string): Promise<void> {
   const answer = await call(`${edge}/-/health`, { deadlineMs: maxSkewMs - 1_000 });

@@ -97,7 +97,7 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
 }
 
 /**
- * Returns what the target holds after a copy, which is all that the source held. Only `listsReferrers` stays as it was, because it depends on the
+ * Returns what the target holds after a copy: all that the source held. Only `listsReferrers` is the target's own value, because it depends on the
  * target's registry.
  */
 const heldAfter = (source: Snapshot, target: Snapshot): Snapshot => ({

@@ -13,11 +13,11 @@ import { deleteScope } from "./scopes.ts";
 /** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. If not, podctl must copy the blob itself. */
 export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
 
-/** An order costs several requests, so podctl itself sends a smaller blob. */
+/** An order costs several requests, so podctl itself sends the blobs that are smaller than this. */
 export const minGatewayBytes = 256 * 1024;
-/** After a failure, podctl sends the blobs itself for this long. An edge that does not know the move yet may know it then. */
+/** After a failure, podctl sends the blobs itself for this long. The edge may not have known the move yet, and may know it afterwards. */
 const pauseMs = 30_000;
-/** The edge answers an order within the time for the copy, the time to clean up after it, and some seconds for the way. */
+/** We wait this long for the answer to an order: the time for the copy, for the clean-up after it, and some seconds for the way. */
 const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 
 export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
@@ -28,7 +28,8 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
   let pausedUntilMs = 0;
   return async (name, digest) => {
     if (Date.now() < pausedUntilMs) return false;
-    // An edge that does not know the move passes the mount on to the source, which says yes. So we look whether the target has the blob.
+    // An edge that does not know the move yet sends the mount to the source, which has the blob and says yes. So we ask the target whether it has the
+    // blob.
     const isCopied = (await mountFromItself(edge, name, digest)) && (await hasBlob(target, name, digest));
     if (!isCopied) pausedUntilMs = Date.now() + pauseMs;
     return isCopied;
@@ -43,7 +44,7 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
   const answer = await call(url, { method: "POST", headers: bearer(token), deadlineMs: orderMs });
   if (!answer.ok) return false;
   const location = answer.value.headers.get("Location");
-  // The edge could not order the copy. Its Pod has begun an upload instead, which we must not leave behind. Only the edge gets the token.
+  // The edge could not order the copy, and its Pod has begun an upload instead. We cancel that upload. Only the edge gets the token.
   if (answer.value.status === 202 && location !== null) {
     const upload = new URL(location, edge.origin);
     const isOfEdge = upload.origin === new URL(edge.origin).origin;
@@ -53,8 +54,8 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
 }
 
 /**
- * Returns a token of both Pods. A registry lets the gateway remove what it began only with the right to delete. Null if the edge gives no token, for
- * example because the Pods have different users.
+ * Returns a token of both Pods. It has the right to delete, because the gateway needs this right to remove what it began. Null if the edge gives no
+ * token, for example because the Pods have different users.
  */
 async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Promise<string | null> {
   const url = new URL("/jwt/auth", origin);

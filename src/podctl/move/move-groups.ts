@@ -90,15 +90,15 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 }
 
 /**
- * Returns what `--back` does with a group. `back`: the group has settled at the new Pod, or is on its way back already, so it moves to its former
- * Pod. Edges begin `settle` by themselves, so the group counts as settled once that is announced. `there`: the group has not left its former Pod yet,
- * so the move is only given up.
+ * Returns what `--back` does with a group. `back`: the group moves to its former Pod, because it has settled at the new Pod or is on its way back
+ * already. It counts as settled once `settle` is announced, because edges begin `settle` by themselves. `there`: the group has not left its former
+ * Pod yet, so the move is only given up.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
   const { header } = state;
   if (move === undefined) {
-    // An earlier run may have been killed after its last write, and left only its state file to be removed.
+    // An earlier run may have completed the way back, and been killed before it removed its state file.
     if (header?.way === "back" && header.to === pod)
       return { from: orFail(parsePodId(header.from)), to: pod, way: "back" };
     throw new CliFailure("the group is not being moved");

@@ -51,13 +51,15 @@ type NamedPlan = { readonly prefix: Prefix; readonly from: PodId; readonly to: P
 
 const isCopied = (plan: MovePlan): plan is GroupPlan => plan !== "one registry";
 
-/** What doctor could not check, such as deletes at a Pod without a probe, is told, because the operator must know it in another way. */
+/** Says what doctor could not check, such as deletes at a Pod without a probe. The operator must check this in another way. */
 const skippedLines = (checks: readonly Check[]): readonly string[] =>
   checks.flatMap(({ pod, check, status, text }) =>
     status === "skipped" ? [`  not checked: ${pod}, ${check}: ${text}`] : [],
   );
 
-/** Doctor's checks are of the probe repository, and a user's rights may end there. So the plan checks the rights in each repository of the group. */
+/**
+ * Doctor checks the user's rights only in the probe repository. The user may have fewer rights elsewhere, so the plan checks them in each repository.
+ */
 function rightsChecks(plan: MovePlan | null, to: PodId): readonly Check[] {
   const [first, ...others] = plan === null || !isCopied(plan) ? [] : plan.forbidden;
   if (first === undefined) return [];

@@ -10,14 +10,14 @@ const smallRound = 20;
 /** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
 const maxRounds = 30;
 /**
- * How many times we compare before we report differences. A push that began before the freeze may end between a copy and its comparison. Then the Pods
- * differ once, and the next copy takes the push along.
+ * How many times we compare before we report differences. A push from before the freeze may end between a copy and its comparison. Then the Pods
+ * differ once, and the next copy includes that push.
  */
 const compareTries = 3;
 /** A manifest that an edge let through just before the freeze may take this long at the Pod, which is the edge's deadline for it. */
 const manifestDeadlineMs = 60_000;
 
-/** How long after the begin of the freeze the comparison begins. It is less if the phases have less time than usual, as in tests. */
+/** We compare this long after the begin of the freeze. In tests the phases have less time than usual, and then this time is shorter, too. */
 const inFlightMs = (waitMs: number): number => Math.min(manifestDeadlineMs, (waitMs * 2) / 3);
 
 /** Moves a group on to `settle`, or back to its former Pod. */
@@ -32,7 +32,7 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
         say(`${prefix}: copy`);
         break;
       case "copy":
-        // The `settle` that the way back begins in may be only announced yet.
+        // The way back begins in `settle`. It may be announced and not have begun yet, so we wait until it begins.
         if (way.way === "back") await waitAfterSince(ports, 0, `${way.from} takes pushes`);
         await copyRounds(copy, ports);
         await announce(ports, way, announced(way, "freeze", live));
@@ -57,7 +57,7 @@ export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Prom
 const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
 
 /**
- * Returns the phase whose work comes next. On the way back, the directory says `settle` until we announce `freeze`. Until then, the work is that of
+ * Returns the phase whose work comes next. On the way back, the directory says `settle` until we announce `freeze`. Until then we do the work of
  * `copy`.
  */
 function phaseOf(
@@ -71,7 +71,10 @@ function phaseOf(
   return move.phase;
 }
 
-/** The step of a phase that is announced. On the way back it says since when the group had settled, because that holds until the freeze begins. */
+/**
+ * The step that announces a phase. On the way back it also says since when the group is settled, because the group stays settled until the freeze
+ * begins.
+ */
 function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignment): Step {
   const { pod, move } = stepOf(way, phase);
   const settledSince = way.way === "back" ? (record?.move?.settledSince ?? record?.move?.since) : undefined;
@@ -79,8 +82,8 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies rounds until little changes, or until a round takes no longer than the announcement of the freeze. Another round would then not leave less
- * to copy, because what changes during the announcement is left in any case.
+ * Copies round after round. Stops when a round has changed little, or was no longer than the announcement of the freeze. As much may change again
+ * during that announcement, so another round would not leave less to copy.
  */
 async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): Promise<void> {
   for (let round = 1; ; round += 1) {
@@ -95,9 +98,9 @@ async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): 
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. The copy is made while pushes that are under way end, so that pushes are
- * refused for a shorter time. It begins halfway, when deletions have ended, because the comparison does not see what only the target still has without
- * a tag.
+ * Copies what has changed, compares both Pods, and returns what differs. The copy runs while the last pushes end, so that pushes are refused for a
+ * shorter time. It begins at half of this wait, when deletions have ended. After a later deletion, the target would still have the manifest, and the
+ * comparison does not see a manifest without a tag.
  */
 async function copyAndCompare(copy: GroupCopy, ports: MovePorts): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
@@ -132,7 +135,7 @@ async function compareOrLeave(ports: MovePorts, way: Way, copy: GroupCopy): Prom
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
-/** Returns the group to the phase before the freeze, in which the Pod that it leaves takes pushes. */
+/** Returns the group to the phase before the freeze. In that phase, the Pod that the group leaves takes pushes. */
 async function leave(ports: MovePorts, way: Way): Promise<void> {
   const { record } = await readAssignment(ports.kv, ports.prefix);
   const settledSince = record?.move?.settledSince;

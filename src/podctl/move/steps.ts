@@ -37,8 +37,8 @@ const now = (): Date => new Date();
 export const endAt = (pod: PodId): Step => ({ pod, move: null });
 
 /**
- * Writes the next step. `begin` says when the step begins, and is asked when the step is written. The step's time goes to the state file first, and
- * the step goes to KV afterwards. If this run is killed, the next run finds the time in the file, and so knows that the step in KV is its own.
+ * Writes the next step. `begin` gives the time at which the step begins, and is called when the step is written. We save this time in the state file
+ * before we write the step to KV. If this run is killed, the next run finds the time in the file, and so knows that the step in KV is its own.
  */
 export async function enter(ports: MovePorts, { from, to, way }: Way, step: Step, begin = now): Promise<void> {
   const { kv, prefix, state, inTurn } = ports;
@@ -53,13 +53,13 @@ export async function enter(ports: MovePorts, { from, to, way }: Way, step: Step
   });
 }
 
-/** Writes a phase that begins once every edge knows of it. Then all edges begin it at the same moment, however late each of them hears of it. */
+/** Writes a phase that begins later, when every edge knows of it. So all edges begin it at the same moment, even an edge that learns of it late. */
 export async function announce(ports: MovePorts, way: Way, step: Step): Promise<void> {
   await ports.checkClock();
   await enter(ports, way, step, () => new Date(Date.now() + ports.waitMs));
 }
 
-/** Waits until some time after the `since` of the step that is in KV now. Without a move in KV, that time counts from now. */
+/** Waits until `afterMs` after the `since` of the step in KV. If KV has no move, waits for `afterMs`. */
 export async function waitAfterSince(ports: MovePorts, afterMs: number, forWhat: string): Promise<void> {
   const { kv, prefix, say } = ports;
   await ports.checkClock();

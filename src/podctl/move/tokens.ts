@@ -9,8 +9,8 @@ import { basic, call } from "../http-call.ts";
 
 export type Tokens = {
   /**
-   * Returns a token for these scopes, a remembered one if it lives long enough. A caller whose token a registry has refused sets `fresh` and gets a
-   * new one.
+   * Returns a token for these scopes. It may be a remembered one that lives long enough. With `fresh` it is a new one, because a registry has refused
+   * the remembered one.
    */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };

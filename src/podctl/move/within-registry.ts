@@ -1,6 +1,6 @@
 /**
- * Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared, and no push is refused: both Pods write to
- * the same place. Only the assignment and the token service change.
+ * Moves a group between two Pods of one registry. All data stays where it is, so nothing is copied or compared. No push is refused, because both Pods
+ * write to the same place. Only the assignment and the token service change.
  */
 import { CliFailure } from "../failure.ts";
 import { maxSkewMs } from "./clock.ts";
@@ -11,8 +11,8 @@ import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
 
 /**
- * Moves a group to its new Pod, from the phase that it is in. In `copy` the token endpoints begin to give tokens of both Pods. In `settle` every edge knows
- * the new Pod. Only then do tokens of the new Pod suffice everywhere.
+ * Moves a group to its new Pod, from the phase that it is in. In `copy`, the token endpoints begin to give tokens of both Pods. In `settle`, the
+ * edges learn that the new Pod serves the group. When all edges know this, tokens of the new Pod are enough, and the move ends.
  */
 export async function moveWithinRegistry(ports: MovePorts, way: Way): Promise<void> {
   const { kv, prefix, say } = ports;
@@ -29,7 +29,8 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way): Promise<vo
       await endWithinRegistry(ports, way);
     } else {
       await waitUntilSeen(ports);
-      // `settle` begins at each edge as soon as the edge knows it. A time in the past has passed at an edge whose clock is behind, too.
+      // `settle` begins at an edge as soon as the edge knows it. We write a time in the past, so that this is true for an edge whose clock is behind,
+      // too.
       await enter(ports, way, stepOf(way, "settle"), () => new Date(Date.now() - maxSkewMs));
       say(`${prefix}: settle; ${way.to} serves it`);
     }
@@ -46,7 +47,10 @@ export async function endWithinRegistry(ports: MovePorts, way: Way): Promise<voi
   ports.say(`${ports.prefix}: only ${way.to} has it now`);
 }
 
-/** Returns a group that is being moved to its old Pod. From `settle` it goes to `copy`, so that its tokens are of both Pods until every edge knows the old Pod. */
+/**
+ * Gives a group that is being moved back to its old Pod. From `settle` the group first goes to `copy`, so that its tokens are of both Pods until
+ * every edge knows the old Pod.
+ */
 export async function backWithinRegistry(ports: MovePorts): Promise<void> {
   const { kv, prefix, say } = ports;
   const { record, pod: from } = await readAssignment(kv, prefix);

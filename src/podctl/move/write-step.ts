@@ -81,15 +81,15 @@ async function tryToWrite(kv: KvStore, { key, prefix, after, from }: Trying): Pr
 }
 
 /**
- * What we may do about an interrupted write. `ours`: it has a step of this group together with steps of other moves, so it must be completed, but
- * perhaps another podctl is about to complete it.
+ * What we may do about an interrupted write. `ours`: it has a step of this group and steps of other moves. It must be completed, but another podctl
+ * may be about to do that.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Judges an interrupted write. Podctls that write at the same moment may leave one in which the steps of several moves are joined. We may complete the
- * write if it has only the step of this group's move, or if it has only steps of moves and is so old that its podctl was killed. Our next write
- * completes it, because our write gives the directory record the revision that the interrupted write would have given it.
+ * Judges an interrupted write. If several podctls write at the same moment, one write may have the steps of several moves. We may complete the write
+ * if it has only the step of this group. We may also complete it if it has only steps of moves and is so old that its podctl must have been killed.
+ * Our next write completes it, because it gives the directory record the revision that the interrupted write was to make.
  */
 async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
@@ -110,8 +110,8 @@ async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): P
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. The next step of the move would complete it, but the last step has
- * no next one.
+ * Completes a step of this group that was interrupted after its phase was written. The move's next step would do this, too, but the last step has no
+ * next one.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);
@@ -126,8 +126,8 @@ export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
 }
 
 /**
- * Returns the change that raises the directory's depth to the prefix's, or null if the depth is enough. The edge looks up no prefix deeper than that
- * depth.
+ * Returns the change that raises the directory's depth to that of the prefix, because the edge looks up no deeper prefix. Null if the depth is
+ * enough.
  */
 function raisedDepth(key: string, prefix: Prefix, { record, text }: DirectoryInKv): Change | null {
   if (kindOf(key) !== "route" || record === null || text === null || isWithin(componentsOf(prefix), record))

@@ -30,8 +30,8 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the directory's depth. An isolate of the Worker mostly knows the depth before a request comes. Without this read, the list could show
- * look-ups that the Worker does not make. A record that does not parse is reported by a later look-up.
+ * Reads the directory's depth, because an isolate of the Worker mostly knows it before a request comes. Without it, the list could show look-ups that
+ * the Worker does not make. If the record does not parse, a later look-up reports that.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

@@ -20,8 +20,8 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 const lagPausesMs = [0, 2_000, 8_000];
 
 /**
- * Makes the plan again, which should now be empty. If records still have their texts from before the apply, the listing lags, so we look again. If a
- * record has any other text, someone else wrote it.
+ * Makes the plan again, which should now be empty. If KV still lists records with their texts from before the apply, its listing is late, and we look
+ * again. If a record has any other text, someone else wrote it.
  */
 export async function checkApplied(
   kv: KvStore,

@@ -30,7 +30,7 @@ export function refuseMoving(key: string, text: string | null): void {
 }
 
 /**
- * Refuses to undo a step of a move, because the phase before the step may no longer fit the data at both Pods. A move announces a phase, so that all
+ * Refuses to undo a step of a move. The phase before the step may no longer fit the data at both Pods. Also, a move announces a phase so that all
  * edges begin it at once, but a rollback would come to each edge at another time. `former` has what the write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {

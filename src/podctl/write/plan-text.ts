@@ -130,7 +130,10 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
-/** Names the assignments that the edge does not find. An apply raises the depth for those that are in the file, and deletes the others. */
+/**
+ * Names the assignments that the edge does not find. An apply corrects each: if the file has the assignment, it raises the depth. If not, it deletes
+ * the assignment.
+ */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys
     .slice(0, maxShownOfKind)

@@ -1,4 +1,4 @@
-/** Puts back what a write replaced. The order is as safe as in a write: the directory record comes last here, too. */
+/** Puts back what a write replaced. As in a write, the directory record comes last, so the order is as safe. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";

@@ -42,8 +42,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   await writeRecords(kv, writes, { steps, onProgress });
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // Nothing comes between this check and the last write. Otherwise another writer could complete its own write in between, and this one would put the
-  // revision back.
+  // We make this check directly before the last write. If another writer completed its write between the two, ours would put the revision back.
   await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
   await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
   return revision;
@@ -74,14 +73,11 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
-/**
- * Saves the texts that this write replaces. If an interrupted write has saved a text of the same key, we keep that text, because it is older than the
- * one in KV.
- */
+/** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // The interrupted write saved its texts in chunks, and our chunks overwrite them. We begin our chunks with the saved texts, in their old order. So
-  // each of our chunks has all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
+  // Our chunks overwrite the chunks of the interrupted write. So ours begin with the texts that it saved, in their old order. Then each of our chunks
+  // has all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -93,8 +89,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
 }
 
 /**
- * Refuses to go on if someone else has written, too. `ours` has every text that the directory record had before or during this write, because KV may
- * still return an older one of them.
+ * Refuses to go on if someone else has written, too. KV may still return an older text of the directory record, so `ours` has every text that the
+ * record had before or during this write.
  */
 async function refuseOtherWriter(
   kv: KvStore,
