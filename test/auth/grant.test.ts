@@ -45,7 +45,9 @@ const ports = () => ({
 
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
-/** Gives two words: the result of `grantFor` for a pull at this Pod, and the result of `identify` for a request that names no repository. */
+/**
+ * Returns one word each for two questions: what `grantFor` says of a pull at this Pod, and what `identify` says of a request without a repository.
+ */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);
   if (!token.ok) return ["malformed"];
@@ -115,7 +117,7 @@ describe("Pods of one registry", () => {
     const jwt = await signedByNext();
     expect(await verdicts(`pods.v1.pod-a/${jwt}`)).toEqual(["invalid_token", "refused"]);
     expect(await verdicts(`pods.v1.pod-b/${jwt}`, "pod-b")).toEqual(["invalid_token", "refused"]);
-    // A token may have no kid, and name its key by a certificate (`x5c`), which only registries read.
+    // A token may name its key by a certificate (`x5c`) instead of a kid. Only registries read `x5c`.
     const [, ...rest] = jwt.split(".");
     const withoutKid = [Buffer.from('{"alg":"RS256"}').toString("base64url"), ...rest].join(".");
     expect(await verdicts(`pods.v1.pod-a/${withoutKid}`)).toEqual(["invalid_token", "refused"]);
@@ -206,7 +208,7 @@ describe("made-up keys and Pods", () => {
       await verdicts(jwt);
       await verdicts(`pods.v1.pod-a/${jwt}~pod-x${index}/${jwt}`);
     }
-    // Made-up keys and Pods may cost 50 reads together, and the good token costs a few more.
+    // The made-up keys and Pods share a budget of 50 reads. The good token costs a few more reads.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(55);
     expect(await verdicts(good)).toEqual(["granted", "granted"]);
   });

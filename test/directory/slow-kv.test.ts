@@ -119,7 +119,7 @@ describe("KV that is slow", () => {
       expect(next.pod).toBe("pod-a");
       expect(next.ms).toBeLessThan(atOnceMs);
     }
-    // Only the Pod's record may be read once more. The reads of the other keys have begun already and go on.
+    // The reads of the other keys are still under way, so they are not repeated. Only the Pod's record may be read once more.
     expect(isolate.trace.kvReads).toBeLessThanOrEqual(reads + 1);
     expect(isolate.trace.kvFailure).toBe("KV did not answer within 250 ms");
     await readsEnded();

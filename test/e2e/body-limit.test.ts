@@ -8,7 +8,7 @@ import { makeImage, megabyte } from "./images.ts";
 import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
-/** regctl sends pieces of 1 MiB when a whole layer is refused, so the limit is above that. */
+/** If a whole layer is refused, regctl sends pieces of 1 MiB. So the limit must be above 1 MiB. */
 const limitBytes = 2 * megabyte;
 const layerBytes = 3 * megabyte;
 const refused = ["skopeo", "crane", "oras"] as const;

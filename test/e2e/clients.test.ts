@@ -15,7 +15,7 @@ const kinds = [
   ["distribution v3", "distribution-v3", needs.distributionPods],
 ] as const satisfies readonly (readonly [string, PodKind, readonly string[]])[];
 
-/** Clients that ask for a mount when they copy within a registry; helm has no copy. */
+/** These clients ask for a mount when they copy within a registry. helm cannot copy. */
 const mounting = ["skopeo", "podman", "buildah", "crane", "oras", "regctl"];
 const podIds = ["pod-a", "pod-b"] as const satisfies readonly LocalPodId[];
 
@@ -72,7 +72,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       for (const { path, podRequests, pod } of asked) {
         const names = new URL(path, stage.stack.edge).searchParams.getAll("scope").join(" ");
         const ofPods = podIds.filter((id) => names.includes(`:${id === "pod-a" ? "acme" : "globex"}/`));
-        // A login names nothing, so the default Pod answers it.
+        // A login names no repository, so the default Pod answers it.
         expect([podRequests, pod?.split(",").toSorted()], path).toEqual(
           ofPods.length === 0 ? [1, ["pod-a"]] : [ofPods.length, ofPods],
         );

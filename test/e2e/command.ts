@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { childEnv } from "../../src/local/child-process.ts";
 
-/** Commands that push gigabytes need more. */
+/** Commands that push gigabytes need more than the default of 180 s. */
 const commandMs = Number(process.env["COMMAND_SECONDS"] ?? 180) * 1_000;
 const shownOutputChars = 2_000;
 

@@ -1,12 +1,12 @@
-/** `ctr` on a dockerd's containerd, over plain HTTP. It keeps blobs as they are, and unpacks none. */
+/** Runs `ctr` on a dockerd's containerd, over plain HTTP. Here `ctr` stores blobs, and does not unpack them. */
 import { run, succeed } from "./command.ts";
 import type { Docker } from "./docker.ts";
 import { toolPath } from "./tools.ts";
 
-/** Debian's package of containerd has it, beside containerd itself. */
+/** Debian's package of containerd contains this client. */
 export const debianCtr = "/usr/bin/ctr";
 
-/** Debian's client sends other requests than the one of `npm run tools`. Only the newer one must be told to send them itself. */
+/** Debian's client and the one of `npm run tools` send different requests. The newer one sends its requests itself only with `--local`. */
 const versions = {
   "containerd 1.6": { program: () => debianCtr, sending: [] },
   "containerd 2": { program: () => toolPath("ctr"), sending: ["--local"] },
@@ -23,13 +23,13 @@ export function ctrIn(docker: Docker, host: string, version: CtrVersion) {
   const fetchContent = (image: string) => ctr("content", "fetch", ...login, `${host}/${image}`);
   return {
     fetch: fetchContent,
-    /** Gives up all images first, because containerd fetches no blob that it has. */
+    /** Removes all images first, because containerd does not fetch a blob that it already has. */
     pull: async (image: string) => {
       const names = (await ctr("images", "ls", "-q")).split("\n").filter((name) => name !== "");
       if (names.length > 0) await ctr("images", "rm", "--sync", ...names);
       await fetchContent(image);
     },
-    /** `from` is an image with its host, because it may have come from another one. */
+    /** `from` includes the host, because the image may come from another host. */
     push: (from: string, to: string) => ctr(...pushed(from, to)),
     attemptPush: (from: string, to: string) => attempt(...pushed(from, to)),
   };

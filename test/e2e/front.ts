@@ -1,4 +1,4 @@
-/** A TCP balancer of the test's own: what a load balancer or a slow line does to connections, it does here. */
+/** A TCP balancer that the test controls. It does to connections what a load balancer or a slow line would do. */
 import net from "node:net";
 import { Transform } from "node:stream";
 import { pipeline } from "node:stream/promises";
@@ -6,9 +6,9 @@ import { loopback } from "../../src/local/ports.ts";
 
 export type Front = {
   readonly port: number;
-  /** Each new connection goes to the next of these ports. One that refuses it is passed over. */
+  /** New connections go to these ports in turn. A port that refuses the connection is skipped. */
   setTargets(ports: readonly number[]): void;
-  /** The pace of what each client sends, in bytes per second; null means as fast as it can. It holds for new connections. */
+  /** Sets how many bytes per second each client can send. Null means no limit. The change applies to new connections. */
   setPace(bytesPerSecond: number | null): void;
   /** The connections so far, in their order: which port each one went to, and how many bytes its client has sent. */
   connections(): readonly { readonly port: number; readonly bytes: number }[];

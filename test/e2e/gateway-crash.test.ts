@@ -45,7 +45,7 @@ describeWith(needs.docker, "gateway that crashes, to docker-registry", () => {
 
   const patches = () => stage.stack.seen("pod-a", "registry").filter(({ method }) => method === "PATCH");
 
-  /** Every file that the registry serves as a blob has the content of its digest. Returns how many there are. */
+  /** Expects that each blob in the registry's storage has the content of its digest. Returns how many blobs there are. */
   async function expectWholeBlobs(): Promise<number> {
     const blobs = `${stage.stack.stateDir}/pods/pod-a/buckets/pod-a/docker/registry/v2/blobs/sha256`;
     const files = (await readdir(blobs, { recursive: true })).filter((path) => path.endsWith("/data"));
@@ -57,7 +57,7 @@ describeWith(needs.docker, "gateway that crashes, to docker-registry", () => {
     return files.length;
   }
 
-  /** Pushes an image by docker, and calls `crash` when its layer is half at the registry. */
+  /** Pushes an image with docker. Calls `crash` when half of the layer has reached the registry. */
   async function pushWithCrash(name: string, crash: () => Promise<void>): Promise<void> {
     const image = `${stage.host}/acme/${name}:1`;
     await buildImage(docker, image, { dir: stage.dir, layerSizes: [layerBytes] });
@@ -68,7 +68,7 @@ describeWith(needs.docker, "gateway that crashes, to docker-registry", () => {
     const half = () => patches().some(({ requestBytes }) => requestBytes > layerBytes / 2);
     await expect.poll(half, { timeout: 30_000, interval: 20 }).toBe(true);
     await crash();
-    // The registry may have taken the config before.
+    // One new blob is allowed, because the registry may have taken the image's config before the crash.
     expect((await expectWholeBlobs()) - before).toBeLessThan(2);
     front.setPace(null);
     const { code, stderr } = await pushed;

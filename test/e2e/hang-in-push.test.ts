@@ -36,8 +36,8 @@ describeWith(needs.docker, "dockerd whose registry hangs for 5 s in the middle o
     return { code, stderr, ms: performance.now() - backAtMs };
   }
 
-  // The registry loses each request that comes while it hangs. If that is a layer, docker sends it again. docker does not repeat the config and the
-  // manifest, and the edge sends a write only once. The config and the manifest come last, so here the hang begins during the layers.
+  // The registry loses each request that comes while it hangs. docker sends a lost layer again, but not a lost config or manifest. The edge repeats
+  // no write. So here the hang begins during the layers, which come first.
   it.each([
     ["POST", 1],
     ["POST", 3],

@@ -14,14 +14,14 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const ownToken = "a-token-of-the-hostile-gateway";
-/** The password of the user `demo`, as a Basic header and as a member of a form. */
+/** The password of the user `demo`, as it is written in a Basic header and in a form. */
 const passwords = [Buffer.from("demo:demo").toString("base64"), "password=demo"];
 
 type Seen = { readonly method: string; readonly path: string; readonly authorization: string; readonly body: string };
 
 /**
- * A gateway that collects credentials. It takes a PATCH, so that its client sends a PUT without a body, and answers everything else with a challenge that
- * names its own realm, the edge's service and a private repository of another Pod.
+ * A gateway that collects credentials. It accepts a PATCH, so that the client then sends a PUT without a body. It answers every other request with a
+ * challenge. This challenge has the gateway's own realm, the edge's service and a private repository of another Pod.
  */
 async function startHostileGateway() {
   const seen: Seen[] = [];
@@ -102,7 +102,7 @@ describeWith(tools, "gateway of a hostile Pod's operator, by stock clients", () 
     expect(pushed.code).not.toBe(0);
     expect(hostile.seen.filter(({ path }) => path.startsWith("/v2/globex/"))).not.toEqual([]);
     for (const { authorization, path, body } of hostile.seen) {
-      // Some clients ask the realm that the 401 names for a token, but without a user.
+      // Some clients ask the gateway's own realm for a token, but they send no user and no password there.
       expect(["", `Bearer ${ownToken}`]).toContain(authorization);
       for (const password of passwords) expect(path + body).not.toContain(password);
     }

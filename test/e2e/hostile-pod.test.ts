@@ -16,7 +16,7 @@ type Client = {
   copy(from: string, to: string): Promise<Ended>;
 };
 
-/** The two clients that follow a redirect of a write with the credentials of their user. */
+/** If a write is redirected, these two clients send their user's credentials to the new URL. */
 const clients = {
   crane: (host, home) => {
     const attempt = (...args: readonly string[]) =>

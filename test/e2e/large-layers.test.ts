@@ -28,7 +28,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     beforeAll(async () => {
       // With `scheme: pod`, the Pod itself redirects to its store, so the edge mounts nothing across Pods, and every client has to push its layer.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
-      // skopeo and podman would stay on the edge if the Pod's operator ran the gateway.
+      // skopeo and podman use a gateway only if the fleet's operator runs it.
       stage = await openStage(kind, { gateways: "fleet", bodyLimitBytes: limitBytes, topology });
     });
     afterAll(async () => {
@@ -36,7 +36,10 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       await stage?.close();
     });
 
-    /** Makes another image for each client. Clients of one user share a cache that tells them in which repositories a layer is. */
+    /**
+     * Makes a different image for each client. The clients share a cache that says which repositories have a layer, so a second client might not push
+     * the same layer.
+     */
     async function seed(name: string): Promise<{ readonly layout: string; readonly image: string }> {
       const { host, dir } = stage;
       const [layout, image] = [`${dir}/${name}/image`, `globex/seed-${name}:1`];

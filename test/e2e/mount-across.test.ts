@@ -42,7 +42,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       return image;
     }
 
-    /** The base layer was mounted: only Pod A's storage and Pod B's gateway and registry saw its bytes. */
+    /** Expects that the base layer was mounted: only Pod A's storage and Pod B's gateway and registry saw its bytes. */
     async function expectMounted(): Promise<void> {
       const { stack } = stage;
       await stack.edgeSettled();
@@ -61,8 +61,8 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
     }
 
     /**
-     * Expects that no upload of this repository is open in Pod B's bucket. distribution leaves a hash state of a deleted upload there, so we look
-     * only for other files.
+     * Expects that Pod B's bucket has no open upload of this repository. distribution leaves the hash state of a deleted upload there, so this file
+     * does not count.
      */
     async function expectNoUploadIn(repository: string): Promise<void> {
       const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
@@ -96,7 +96,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const text = `a layer, but ${what} `.repeat(10_000);
       const digest = await pushBlob(stack, source, text);
       const client = createClient(stack.edge);
-      // The registry lets the gateway remove an upload only with the right to delete.
+      // The gateway needs the right to delete, because without it the registry does not let the gateway remove an upload.
       const token = await client.token([`repository:${target}:pull,push,delete`, `repository:${source}:pull`]);
       await stack.setFault(pod, service, fault);
       const asked = await client.get(`/v2/${target}/blobs/uploads/?mount=${digest}&from=${source}`, token, {
@@ -117,7 +117,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
 
     describeWith(["root", "mount", "umount"], "with a small disk below the target", () => {
       const diskBytes = 8 * megabyte;
-      /** An upload has files for its start and the state of its hash, also if it is deleted. */
+      /** An upload also has small files, with its start time and the state of its hash. Some of them remain after the upload is deleted. */
       const littleBytes = 100_000;
 
       it("if the target is full, an ordinary upload follows, which gets an OCI error, and no byte is left of either", async () => {

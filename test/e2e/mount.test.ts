@@ -101,7 +101,7 @@ function scenario(kind: PodKind): void {
       ["pod-a", "acme"],
       ["pod-b", "globex"],
     ] as const) {
-      // A login names nothing, so the default Pod answers it.
+      // A login names no repository, so the default Pod answers it.
       const own = scopes.filter((text) => text.includes(`:${prefix}/`) || (text === "" && pod === "pod-a"));
       expect(stack.seen(pod, "token").filter(({ status }) => status === 200).length, pod).toBe(own.length);
     }

@@ -26,7 +26,7 @@ const extra = Array.from({ length: 6 }, (_, index) => `${group}/r${index}`);
 const names = [`${group}/app`, `${group}/team/lib`, ...extra];
 /** The digest of each tag that the drill has pushed and that must be there, by `repository:tag`. */
 const truth = new Map<string, string>();
-/** Each request takes a moment, so that the kills fall into all parts of a move and not only into its waits. */
+/** Delays each request, so that kills also come during requests, and not only during the waits of a move. */
 const slow: Fault = { mode: "delay", ms: 15 };
 const podIds = ["pod-a", "pod-b"] as const;
 
@@ -71,7 +71,7 @@ async function expectExact(): Promise<void> {
 
 /** What a run of podctl said until its end. `code` is null if the run was killed. */
 type Run = { readonly code: number | null; readonly said: string };
-/** The longest run so far, without the start of the process. Kills and outages come at a random moment of such a run. */
+/** The longest run of podctl so far, without the start of its process. Each kill and each outage comes at a random moment within this time. */
 let longestMs = 2_500;
 
 /** Runs podctl. `onBegin` is called when it begins to work, and may kill it. */
@@ -94,7 +94,7 @@ async function move(args: readonly string[], onBegin: (kill: () => void) => void
   return { code, said };
 }
 
-/** The way of a leg: there, back, there and so on. */
+/** The arguments of each move: even legs go to pod-b, and odd legs go back. */
 const wayOf = (leg: number): readonly string[] => (leg % 2 === 0 ? ["--to", "pod-b", "--overwrite"] : ["--back"]);
 
 type Live = { readonly pod: string; readonly move?: { readonly phase: string } };

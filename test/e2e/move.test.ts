@@ -21,8 +21,8 @@ describe.concurrent("move of a group", () => {
 
 const group = "moving";
 /**
- * The clock of the drill. An isolate remembers an assignment for 30 s, and the second edge hears of each change later. By hand, MOVE_LAG_SECONDS and
- * MOVE_WAIT_SECONDS set the times of a real move (docs/moves.md).
+ * An isolate remembers an assignment for 30 s. The second edge gets each change of the directory `lagSeconds` later. For a drill with the times of a
+ * real move, set MOVE_LAG_SECONDS and MOVE_WAIT_SECONDS (docs/moves.md).
  */
 const lagSeconds = Number(process.env["MOVE_LAG_SECONDS"] ?? 3);
 const waitSeconds = Number(process.env["MOVE_WAIT_SECONDS"] ?? 38);
@@ -33,8 +33,8 @@ const bulkSize = {
   tags: Number(process.env["MOVE_TAGS"] ?? 2),
 };
 /**
- * Writes may be refused while pushes under way end and `settle` is announced, and 40 s more for the copy and the comparison on a busy machine. A move may
- * never refuse them for more than 240 s.
+ * Writes may be refused while pushes under way end, while `settle` is announced, and during the copy and the comparison. The copy and the comparison
+ * may take 40 s on a busy machine. No move may refuse writes for more than 240 s.
  */
 const mostRefusedMs = Math.min(Math.min(60, (waitSeconds * 2) / 3) + waitSeconds + 40, 240) * 1_000;
 const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;

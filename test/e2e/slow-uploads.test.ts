@@ -14,11 +14,16 @@ import { describeWith, needs, realPods } from "./tools.ts";
 /** `SLOW_SECONDS=180 COMMAND_SECONDS=600` is the whole test: uploads of three minutes, tokens of 60 s and all clients. */
 const slowSeconds = Number(process.env["SLOW_SECONDS"] ?? 8);
 const isWhole = slowSeconds >= 180;
-/** The edge and both registries take a token for another 60 s after its end (distribution, `Leeway`), so only the whole test has tokens that are refused. */
+/**
+ * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). So tokens are refused only in the whole test.
+ */
 const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;
 const others = ["skopeo", "podman"] as const;
-/** containerd waits 30 s for an answer once the system has taken the body, so what systems buffer must be little against this. */
+/**
+ * containerd waits 30 s for an answer after the system has taken the whole body. At this pace, the system sends what it has buffered in much less
+ * than 30 s.
+ */
 const paceBytesPerSecond = 2 * megabyte;
 const layerBytes = slowSeconds * paceBytesPerSecond;
 const testMs = 3 * slowSeconds * 1_000 + 120_000;

@@ -18,7 +18,7 @@ beforeEach(async () => {
   dir = await mkdtemp(`${tmpdir()}/registry-edge-e2e-`);
 });
 afterEach(async () => {
-  // The group still runs only if its test has failed.
+  // If the test has passed, its processes have already ended.
   if (group !== null && (await isRunning(group))) process.kill(-group, "SIGKILL");
   await rm(dir, { recursive: true, force: true });
 });

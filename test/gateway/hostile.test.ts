@@ -53,8 +53,7 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These are grants for another repository or another upload. `paths` must not contain that repository or upload, because there the grant would be
-  // good.
+  // These grants are for another repository and for another upload. `paths` must contain neither of them, because the grants would be good there.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
@@ -136,8 +135,8 @@ const twist: fc.Arbitrary<Twist> = fc.oneof(
     ([at, character]): Twist =>
       ({ sealed }) => {
         const index = at % sealed.length;
-        // Some bits of the last character of a base64url part do not count. If only they are changed, the grant is still good, so we send none
-        // instead.
+        // Some bits of the last character of a base64url part do not count. If only these bits are changed, the grant is still good. In that case,
+        // the request is sent without a grant.
         const changed = sealed.slice(0, index) + character + sealed.slice(index + 1);
         return { grant: decoded(changed) === decoded(sealed) ? "" : changed };
       },

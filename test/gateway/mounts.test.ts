@@ -232,7 +232,7 @@ describe("mount by order", () => {
       setTimeout(() => sends(blob)(request, response), limits.copyMs - 200);
     });
     const order = await orderOf(gateway, source.url, { copyMs: limits.copyMs });
-    // The gateway may take a second for the registry's last answer, and another one is room for a slow machine.
+    // The gateway may wait one second for the registry's last answer. The other second is room for a slow machine.
     const waitMs = limits.copyMs + limits.cleanUpMs + 2_000;
     const refused = await mount(gateway, order, AbortSignal.timeout(waitMs));
     expect([refused.status, await begun.promise]).toEqual([409, "deleted"]);

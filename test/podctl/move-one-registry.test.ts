@@ -32,11 +32,11 @@ async function startGroup(group: string): Promise<string> {
   return group;
 }
 
-/** What the registry was asked for the group's own names. */
+/** The requests for the group's repositories that the registry got. */
 const askedFor = (group: string) =>
   stack.current.seen("pod-a", "registry").filter(({ path }) => path.startsWith(`/v2/${group}/`));
 
-/** The writes of a group among the last four, each with what it replaced. */
+/** Reads the directory's history of the last four revisions, and returns the entries about this group. */
 async function stepsOf(group: string): Promise<readonly (string | null)[]> {
   const { revision } = JSON.parse((await readStackKv(stack.current, ["directory"])).get("directory") ?? "{}");
   const keys = Array.from({ length: 4 }, (_, index) => `history/${revision - 3 + index}/0`);

@@ -88,7 +88,8 @@ describe("podctl move and its announced phases:", () => {
       expect(settling.move).toMatchObject({ phase: "settle" });
       const begins = Date.parse(settling.move?.since ?? "");
       expect(begins).toBeGreaterThan(Date.now());
-      // `settle` is announced 8 s before it begins, after pushes that were under way had two thirds of that time to end.
+      // After the freeze began, podctl waited two thirds of 8 s for the pushes under way. Only then did it announce `settle`, 8 s before `settle`
+      // began.
       expect(begins - 8_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 5_300);
       const status = await podctl(["move", group, "--status"], { env });
       expect(status.stdout).toContain(`: settle begins at ${settling.move?.since};`);
@@ -161,7 +162,8 @@ describe("podctl move and its announced phases:", () => {
       }
     };
     const pushing = Array.from({ length: 6 }, (_, pusher) => pushAlong(pusher));
-    // This edge remembers the assignment for longer than the announcement lasts here, so the pushes must end by themselves.
+    // The announcement is shorter here than the time for which this edge remembers an assignment. So the edge may still accept pushes in the freeze,
+    // and the test ends its pushes itself.
     await moveUntil("freeze announced", group, "--to", "pod-b").finally(() => ending.abort());
     await Promise.all(pushing);
     const moved = await move(group, "--to", "pod-b");

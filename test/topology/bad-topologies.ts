@@ -9,7 +9,7 @@ type BadTopology = {
   readonly error: string;
 };
 
-/** Text in the form of a compact JWE: the protected header says for what it is sealed, and the rest has no meaning. */
+/** Text in the form of a compact JWE. Its header says where the sealed value belongs, and its other parts mean nothing. */
 const sealedFor = (place: object): string =>
   `${Buffer.from(JSON.stringify({ alg: "ECDH-ES", enc: "A256GCM", ...place })).toString("base64url")}..AAAA.AAAA.AAAA`;
 const sha512 = `sha512:${"0".repeat(128)}`;

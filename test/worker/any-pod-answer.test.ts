@@ -64,7 +64,8 @@ test("whatever a Pod answers, the edge does not fail and sends its client nowher
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // `answer` is null if its end does not fit its headers. This is allowed only if the Pod's own answer has this fault and the edge streams it.
+    // `answer` is null if the body does not end where the headers say. The edge may send this only if it streams a Pod's answer that has the same
+    // fault.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;
@@ -100,7 +101,7 @@ function requestOf(line: string): RawRequest {
 const streams = (line: string, { status }: OddAnswer): boolean =>
   !line.includes("_catalog") && !(line.includes("/jwt/auth") && status < 400);
 
-/** Expects the Pod's status, a redirect of a blob, or a 502 or 503 that says that the Pod's answer cannot be passed on. */
+/** Expects the Pod's status or a redirect to a blob. A 502 or 503 is also right, because it says that the Pod's answer cannot be passed on. */
 function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   expect([odd.status, 307, 502, 503]).toContain(answer.status);
   if (answer.status === 307 && odd.status !== 307) expect(line).toMatch(/^(GET|HEAD) .*\/blobs\/sha256:/);
@@ -110,7 +111,7 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   }
   const links = headerOf(answer, "link").join();
   const targets = [...links.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target);
-  // A place with a host is the URL of a blob in its store, so we check only places without a host.
+  // A URL with a host is that of a blob in its store. So we check only URLs without a host.
   for (const place of [location ?? "", ...targets].filter((text) => text.startsWith("/"))) {
     expect(place).toMatch(/^\/(v2|gitlab\/v1\/repositories)\/globex\/app\//);
     if (!line.includes("/blobs/uploads/")) expect(place).toContain(/\/app\/[a-z]*/.exec(line)?.[0]);

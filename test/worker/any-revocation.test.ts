@@ -191,7 +191,10 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
   await applyBlocks(trials);
 }
 
-/** Pulls once with a fresh token, and compares each answer with what was true within the answer's bound. Returns whether a token was granted. */
+/**
+ * Pulls once with a fresh token. An answer may be as old as its bound, so it is compared with all that was true within that time. Returns whether a
+ * token was granted.
+ */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
   const isDown = isTokenServiceDown;

@@ -49,8 +49,8 @@ describe("unassigned name", () => {
 
   test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
-    // The edge gives no token for an unassigned name, so `forNothing` does not name it. A token from the time when the name still had a Pod does name
-    // it. We get such a token from the Pod itself.
+    // The name has no Pod, so the edge's token `forNothing` does not name it. A client may still have an older token, from when the name had a Pod.
+    // The test gets such a token from the Pod itself.
     const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
     expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
     const direct = await fetch(
@@ -76,7 +76,7 @@ describe("with a token whose key is unknown", async () => {
     ["answers 304", (response: ServerResponse) => void response.writeHead(304).end()],
     ["redirects", (response: ServerResponse) => void response.writeHead(302, { Location: "https://x.test/" }).end()],
   ])("if a Pod %s, its names look like names without a Pod", async (_, answer) => {
-    // The isolate before may have found the Pod down. A new isolate calls the Pod again.
+    // In the test before, the isolate may have found the Pod down. A new isolate calls the Pod again.
     await odd.current.restartEdge();
     pod.answer(answer);
     const client = createClient(odd.current.edge);

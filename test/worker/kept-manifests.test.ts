@@ -131,7 +131,7 @@ describe("kept manifest", () => {
     for (const token of [null, await tokenFor("acme/other"), await tokenFor("acme/owner", "delete")]) {
       expect((await pullerOf(stack.current, "acme/owner", token)(path)).status).toBe(401);
     }
-    // A 404 for another repository does not end what is kept for this one.
+    // The Pod's 404 was for another repository, so this repository's manifest is still kept.
     stack.current.clearSeen();
     const own = pullerOf(stack.current, "acme/owner", await tokenFor("acme/owner"));
     expect([(await own(`manifests/${digest}`)).status, registrySaw()]).toEqual([200, []]);
@@ -265,7 +265,7 @@ describe("manifest that passes the edge", async () => {
 
   test("a good manifest of up to 4 MiB is kept, so the Pod is asked once", async () => {
     expect(await requestsFor(text, digest)).toBe(1);
-    // All copies share a budget. So the last manifests are kept only if the copies of the first are over.
+    // All copies share one budget. If the first copies still used a part of it, the last manifests would not be kept.
     for (const bytes of [300_000, 4 << 20, (4 << 20) - 1, (4 << 20) - 2]) {
       const body = large(bytes);
       expect([bytes, await requestsFor(body, await digestOf(body))]).toEqual([bytes, 1]);

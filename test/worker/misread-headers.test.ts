@@ -38,7 +38,7 @@ test.each(misreadAccepts)(
     const ask = pullerOf(stack.current, repository, token);
     const paths = ["manifests/1", `manifests/${digest}`];
     for (const path of paths) {
-      // With `Cache-Control`, the Pod is asked also for the manifest that the edge holds.
+      // `Cache-Control: no-cache` makes the edge ask the Pod even for a manifest that the edge has kept.
       const headers = [`Authorization: Bearer ${token}`, "Cache-Control: no-cache", ...lines];
       expect((await getRaw(stack.current, `/v2/${repository}/${path}`, headers))?.status).toBe(404);
     }
@@ -60,7 +60,7 @@ describe("Pod that converts a list for a client that does not name the list's ty
   const image = JSON.stringify({ schemaVersion: 2, mediaType: imageType });
   const digestOf = (text: string) => sha256(new Uint8Array(Buffer.from(text)));
 
-  /** Answers as distribution 2.8 does. It removes spaces as Go does, which keeps U+FEFF. */
+  /** Answers as distribution 2.8 does. Like Go, it does not count U+FEFF as a space. */
   async function answerConverted(): Promise<void> {
     const digests = { [list]: await digestOf(list), [image]: await digestOf(image) };
     odd.answer((response, { headers, path }) => {

@@ -10,7 +10,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
 
-/** Asks for a mount into `acme/<name>`. Without other headers, the client is oras, whose uploads stay on the edge. */
+/** Asks for a mount into `acme/<name>`, by default with the User-Agent of oras. Uploads of oras go to the edge and not to the gateway. */
 async function mount(
   { name, digest, from = "globex/source" }: { readonly name: string; readonly digest: string; readonly from?: string },
   scopes: readonly string[] = [`repository:${from}:pull`],
@@ -18,7 +18,7 @@ async function mount(
 ) {
   const client = createClient(stack.current.edge);
   const repository = `acme/${name}`;
-  // A registry lets the gateway remove an upload only with the right to delete.
+  // The gateway needs the right to delete, because without it the registry does not let the gateway remove an upload.
   const token = await client.token([`repository:${repository}:pull,push,delete`, ...scopes]);
   stack.current.clearSeen();
   const query = `mount=${digest}&from=${from}`;

@@ -15,7 +15,7 @@ const onEdge = { "User-Agent": "oras/1.3.4" };
 /** What the one registry was asked. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
-/** A token of a Pod's own token service, whatever the directory says of the name. */
+/** Gets a token directly from a Pod's token service, also if the name is assigned to another Pod. */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -159,7 +159,7 @@ describe("move between Pods of one registry", () => {
   const known = new Set<string>();
   const assign = async (group: string, members: object) => {
     await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", ...members }));
-    // Another isolate of the same location, because this one may know an earlier phase of the group.
+    // This isolate may remember an earlier phase of the group, so we start another isolate at the same location.
     if (known.has(group)) await stack.current.restartEdge("kept");
     known.add(group);
     stack.current.clearSeen();
@@ -190,7 +190,7 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // A pusher's HEAD is never looked for at the other Pod, so this token must not allow a push.
+      // If a token allows a push, the edge never looks at the other Pod for a HEAD. So this token must not allow a push.
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
@@ -295,7 +295,7 @@ describe("move between Pods of one registry", () => {
       headers: onEdge,
     });
     expect(patched.status).toBe(202);
-    // The location of the first answer is of the old Pod as well.
+    // Both locations that the client has are from before this change.
     await assign(group, { pod: "pod-b" });
     const token = await tokenFor(repository, "pull,push");
     expect(token).toMatch(/^pods\.v1\.pod-b\/[^~]+$/);
