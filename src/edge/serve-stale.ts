@@ -92,7 +92,8 @@ async function blockOf(
   digest: Digest,
   { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },
 ): Promise<Reply | null> {
-  const resolution = await resolvePod(services.directory, { name: repository, digest });
+  // The names that one Pod serves must not push those of other Pods out of the memory for an outage of KV.
+  const resolution = await resolvePod(services.directory, { name: repository, digest, chosenBy: "pod" });
   if (!resolution.ok) return resolution;
   const { blocked } = resolution.value;
   return blocked === null ? null : err({ reason: "blocked", text: blocked });
