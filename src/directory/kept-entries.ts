@@ -1,4 +1,5 @@
 import { BoundedMap } from "../lib/collections.ts";
+import { isShared } from "./keys.ts";
 import type { Entry } from "./kv-cache.ts";
 import type { PodId } from "./pod-id.ts";
 
@@ -8,7 +9,7 @@ type Missing = Map<string, Entry>;
 /**
  * The entries that users depend on while KV fails. Missing values have a bound of their own, because anyone can ask for names that do not exist. If
  * there are too many missing values, the owner with the most of them loses its oldest one. So a hostile Pod, whose tokens may name anything below its
- * own prefix, pushes out only its own names.
+ * own prefix, pushes out only its own names. A record that every request needs counts as found, also if it is missing.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;
@@ -28,7 +29,7 @@ export class KeptEntries {
 
   /** `owner` is the Pod for whose name the key was read. It is null for a key that belongs to no single Pod. A known key keeps its owner. */
   set(key: string, entry: Entry, owner: PodId | null): void {
-    if (entry.text !== null) {
+    if (entry.text !== null || isShared(key)) {
       this.#deleteMissing(key);
       this.#found.set(key, entry);
       return;

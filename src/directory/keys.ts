@@ -17,6 +17,9 @@ export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
 
+/** Every request needs these keys, so they count as chosen by the directory. */
+export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
+
 /** The name in a record's key: a Pod's id, a prefix, a cell or a `kid`. */
 export const nameIn = (key: string): string => key.slice(key.indexOf("/") + 1);
 
@@ -27,6 +30,6 @@ export type RecordKind = (typeof recordKinds)[number];
 export function kindOf(key: string): RecordKind | null {
   const slash = key.indexOf("/");
   const kind = slash < 0 ? key : key.slice(0, slash);
-  const isWhole = kind === directoryKey || kind === blocksKey;
+  const isWhole = isShared(kind);
   return recordKinds.find((known) => known === kind && slash > 0 === !isWhole) ?? null;
 }

@@ -1,6 +1,6 @@
 import type { BoundedMap } from "../lib/collections.ts";
 import type { KeptEntries } from "./kept-entries.ts";
-import { blocksKey, directoryKey, kindOf } from "./keys.ts";
+import { directoryKey, isShared, kindOf } from "./keys.ts";
 import type { KvHealth } from "./kv-health.ts";
 import type { PodId } from "./pod-id.ts";
 
@@ -106,9 +106,6 @@ export function budgetOf({ budgets, issuerBudgets }: KvCache, chosenBy: ChosenBy
 
 export const remembered = ({ kept, passing }: KvCache, key: string): Entry | undefined =>
   kept.get(key) ?? passing.get(key);
-
-/** Every request needs these keys, so they count as chosen by the directory. */
-export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
 /**
  * Once a known user has chosen a key, the key stays in `kept`. A cell that exists is put into `kept` too, because a fleet has few cells and every

@@ -1,6 +1,7 @@
 import { chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
+import { isShared } from "./keys.ts";
 import {
   budgetOf,
   type ChosenBy,
@@ -8,7 +9,6 @@ import {
   type Entry,
   isAging,
   isCurrent,
-  isShared,
   type KvCache,
   lastEntries,
   type MaxAges,

@@ -1,4 +1,5 @@
 import { afterAll, beforeEach, expect, test } from "vitest";
+import { KeptEntries } from "../../src/directory/kept-entries.ts";
 import type { BulkKv } from "../../src/directory/kv.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import { type LookupOptions, resolvePod } from "../../src/directory/resolve.ts";
@@ -46,6 +47,7 @@ async function resolve(
 
 const seconds = (count: number) => count * 1_000;
 const hours = (count: number) => count * 3_600_000;
+const issuedBy = (id: string) => ({ chosenBy: { issuers: [id as PodId] } }) as const;
 
 test("a name that was read lately has its Pod while KV fails, and the trace says why KV failed", async () => {
   expect([await resolve("acme/app"), isolate.trace.kvFailure]).toEqual(["pod-a", undefined]);
@@ -93,7 +95,6 @@ test("the names of a hostile Pod, however many and deep, push no other Pod's nam
   await running.kv.put("pod/evil", JSON.stringify(pod));
   await running.kv.put("route/evil", JSON.stringify({ v: 1, pod: "evil", revision: 1, state: "active" }));
   const names = Array.from({ length: 5 }, (_, index) => `acme/team/app-${index}`);
-  const issuedBy = (id: string) => ({ chosenBy: { issuers: [id as PodId] } }) as const;
   for (const name of names) expect(await resolve(name, null, issuedBy("pod-a"))).toBe("pod-a");
   for (let index = 0; index < 540; index += 1) {
     const deep = `evil/x${index}${"/a".repeat(18)}`;
@@ -103,4 +104,13 @@ test("the names of a hostile Pod, however many and deep, push no other Pod's nam
   fails = true;
   isolate.nowMs += seconds(31);
   for (const name of names) expect(await resolve(name, null, issuedBy("pod-a"))).toBe("pod-a");
+});
+
+test("the memory for an outage never drops a missing record that every request needs, however many other values are missing", () => {
+  const kept = new KeptEntries({ maxFound: 10, maxMissing: 10 });
+  const missing = () => ({ text: null, readAtMs: 0, askedAtMs: 0 });
+  kept.set("blocks", missing(), null);
+  for (let index = 0; index < 11; index += 1) kept.set(`route/acme/x${index}`, missing(), null);
+  expect(kept.get("route/acme/x0")).toBeUndefined();
+  expect(kept.get("blocks")).toEqual(missing());
 });
