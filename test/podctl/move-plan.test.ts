@@ -5,7 +5,7 @@ import type { Prefix } from "../../src/oci/repository-name.ts";
 import { differencesOf, sizeOf, workOf } from "../../src/podctl/move/differences.ts";
 import { isInGroup } from "../../src/podctl/move/lists.ts";
 import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
-import { emptySnapshot, fallbackTag, fingerprintOf, type Snapshot } from "../../src/podctl/move/snapshot.ts";
+import { fallbackTag, fingerprintOf, type Snapshot } from "../../src/podctl/move/snapshot.ts";
 
 const digestOf = (letter: string): Digest => {
   const parsed = parseDigest(`sha256:${letter.repeat(64)}`);
@@ -20,7 +20,9 @@ function snapshotOf(
 ): Snapshot {
   const { also = [], ...rest } = others;
   return {
-    ...emptySnapshot,
+    children: new Map(),
+    referrers: new Map(),
+    listsReferrers: false,
     tags: new Map(Object.entries(tags) as [Tag, Digest][]),
     manifests: new Set([...Object.values(tags), ...also]),
     ...rest,

@@ -1,7 +1,7 @@
 import type { Moving } from "../../src/directory/moves.ts";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";
-import { createPodClient } from "./client.ts";
+import { createClient, createPodClient } from "./client.ts";
 import { pushImage } from "./image.ts";
 import { moveIn } from "./use-moves.ts";
 
@@ -33,5 +33,13 @@ export function useGroups(stack: { readonly current: Stack }) {
     return { group, repository, image };
   };
   const askedPods = () => podIds.filter((pod) => stack.current.seen(pod, "registry").length > 0);
-  return { write, assign, enter, startGroup, askedPods };
+  /** Deletes by the edge while pod-a refuses deletions, and returns the status. */
+  const deleteButNotAtPodA = async (path: string, token: string): Promise<number> => {
+    await stack.current.setFault("pod-a", "registry", { mode: "status", status: 405 });
+    const { status } = await createClient(stack.current.edge).get(path, token, { method: "DELETE" });
+    await stack.current.setFault("pod-a", "registry", { mode: "none" });
+    await stack.current.edgeSettled();
+    return status;
+  };
+  return { write, assign, enter, startGroup, askedPods, deleteButNotAtPodA };
 }

@@ -8,7 +8,8 @@ import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
 import { createLimit } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import { emptySnapshot, fingerprintOf, type Snapshot, takeSnapshot } from "./snapshot.ts";
+import type { Registry } from "./registry.ts";
+import { fingerprintOf, type Snapshot, takeSnapshot } from "./snapshot.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
@@ -85,11 +86,9 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
     compare: async () => {
       const each = async (name: RepositoryName) => {
         // The source is read again, because a push that was under way may have ended there since the last round.
-        const known = seen.get(name);
-        const [here, there] = await Promise.all(
-          [source, target].map((registry) => takeSnapshot(registry, name, { jobs, known })),
-        );
-        return differencesOf(name, [here ?? emptySnapshot, source.pod.id], [there ?? emptySnapshot, target.pod.id]);
+        const snapshotOf = (registry: Registry) => takeSnapshot(registry, name, { jobs, known: seen.get(name) });
+        const [here, there] = await Promise.all([snapshotOf(source), snapshotOf(target)]);
+        return differencesOf(name, [here, source.pod.id], [there, target.pod.id]);
       };
       return (await pMap(await namesAtBoth(), each, { concurrency: jobs })).flat();
     },

@@ -76,9 +76,8 @@ function phaseOf(
  * begins.
  */
 function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignment): Step {
-  const { pod, move } = stepOf(way, phase);
   const settledSince = way.way === "back" ? (record?.move?.settledSince ?? record?.move?.since) : undefined;
-  return move === null || settledSince === undefined ? { pod, move } : { pod, move: { ...move, settledSince } };
+  return stepOf(way, phase, settledSince);
 }
 
 /**

@@ -22,14 +22,6 @@ export type Snapshot = {
   readonly listsReferrers: boolean;
 };
 
-export const emptySnapshot: Snapshot = {
-  tags: new Map(),
-  manifests: new Set(),
-  children: new Map(),
-  referrers: new Map(),
-  listsReferrers: false,
-};
-
 /** What an earlier snapshot has found. A manifest never changes, so we ask for the children of an index only once. */
 export type Known = Pick<Snapshot, "children">;
 

@@ -29,7 +29,10 @@ export type MovePorts = {
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
 /** The step of a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
-export const stepOf = ({ from, to }: Way, phase: MovePhase): Step => ({ pod: from, move: { to, phase } });
+export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: string): Step => ({
+  pod: from,
+  move: { to, phase, ...(settledSince === undefined ? {} : { settledSince }) },
+});
 
 const now = (): Date => new Date();
 
