@@ -6,12 +6,13 @@
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
+import { findBinaries } from "../../src/local/pods/find-binaries.ts";
 import { freePort } from "../../src/local/ports.ts";
 import { makeImage, megabyte } from "../e2e/images.ts";
 import { openStageWithGateways, type StageWithGateways } from "../e2e/own-gateways.ts";
 import { processIdsNaming } from "../e2e/processes.ts";
 import { withStores } from "../support/toy-stack.ts";
-import { type LargePusher, openPushers, type PusherName, pusherNames, pushesStraight } from "./large-pushers.ts";
+import { type LargePusher, openPushers, type PusherName, pusherNames } from "./large-pushers.ts";
 
 const { values } = parseArgs({
   options: {
@@ -29,10 +30,9 @@ const leastRatio = 0.9;
 type Row = {
   readonly pods: string;
   readonly client: string;
-  /** Null if the client does not push to the registry itself. */
-  readonly straightMBs: number | null;
+  readonly straightMBs: number;
   readonly gatewayMBs: number;
-  readonly ratio: number | null;
+  readonly ratio: number;
   readonly workerdGrowthMB: number;
   readonly gatewayGrowthMB: number;
   /** The largest body that passed through the edge. */
@@ -53,13 +53,14 @@ for (const pods of values.pods.split(",") as ("registry" | "distribution-v3")[])
 }
 console.table(rows);
 const isGood = ({ ratio, workerdGrowthMB, gatewayGrowthMB, edgeBytes }: Row) =>
-  (ratio ?? 1) >= leastRatio &&
+  ratio >= leastRatio &&
   Math.max(workerdGrowthMB, gatewayGrowthMB) * megabyte < mostGrowthBytes &&
   edgeBytes < megabyte;
 if (!rows.every(isGood)) process.exitCode = 1;
 
 async function measureAll(pods: string, stage: StageWithGateways): Promise<readonly Row[]> {
   const names = values.clients.split(",") as PusherName[];
+  const [program] = findBinaries([pods === "registry" ? "docker-registry" : "registry"]);
   const layouts = { small: `${stage.dir}/small`, large: `${stage.dir}/large` };
   await mkdir(layouts.small, { recursive: true });
   await mkdir(layouts.large, { recursive: true });
@@ -67,7 +68,7 @@ async function measureAll(pods: string, stage: StageWithGateways): Promise<reado
   await makeImage(layouts.large, [layerBytes]);
   const measured: Row[] = [];
   for (const name of names) {
-    const pusher = await openPushers[name](stage, layouts);
+    const pusher = await openPushers[name](stage, layouts, program);
     try {
       const row = { pods, client: name, ...(await measure(stage, name, pusher)) };
       console.log(JSON.stringify(row));
@@ -81,16 +82,13 @@ async function measureAll(pods: string, stage: StageWithGateways): Promise<reado
 }
 
 async function measure(stage: StageWithGateways, name: string, client: LargePusher) {
-  const straight = new URL(stage.stack.pods["pod-a"].registry.direct).host;
   const processes = { workerd: [stage.stack.workerdPid()], gateway: await processIdsNaming(stage.program) };
   // The first push of a process loads code and fills pools, so it is not the one that is compared.
   await client.push("small", stage.host, `acme/warm-${name}:1`);
   await empty(stage);
   const small = await peakBytes(processes, () => client.push("small", stage.host, `acme/small-${name}:1`));
   await empty(stage);
-  const straightSeconds = pushesStraight(name)
-    ? await secondsOf(() => client.push("large", straight, `acme/straight-${name}:1`))
-    : null;
+  const straightSeconds = await secondsOf(() => client.push("large", client.straight, `acme/straight-${name}:1`));
   await empty(stage);
   stage.stack.clearSeen();
   let gatewaySeconds = Number.NaN;
@@ -102,9 +100,9 @@ async function measure(stage: StageWithGateways, name: string, client: LargePush
   await client.pull(stage.host, `acme/large-${name}:1`);
   const growth = (key: keyof typeof processes) => Math.round((large[key] - small[key]) / megabyte);
   return {
-    straightMBs: straightSeconds === null ? null : Math.round(layerBytes / megabyte / straightSeconds),
+    straightMBs: Math.round(layerBytes / megabyte / straightSeconds),
     gatewayMBs: Math.round(layerBytes / megabyte / gatewaySeconds),
-    ratio: straightSeconds === null ? null : Number((straightSeconds / gatewaySeconds).toFixed(2)),
+    ratio: Number((straightSeconds / gatewaySeconds).toFixed(2)),
     workerdGrowthMB: growth("workerd"),
     gatewayGrowthMB: growth("gateway"),
     edgeBytes,

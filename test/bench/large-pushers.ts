@@ -1,5 +1,8 @@
 /** How each client pushes an image. The client has the image already, so that the time is only that of the push. */
-import { mkdir, rm } from "node:fs/promises";
+import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
+import { startRegistry } from "../../src/local/pods/registry-pod.ts";
+import { loopback } from "../../src/local/ports.ts";
+import { startWatchdog } from "../../src/local/teardown.ts";
 import { clients, storeIn } from "../e2e/clients.ts";
 import { succeed } from "../e2e/command.ts";
 import { ctrIn } from "../e2e/ctr.ts";
@@ -12,6 +15,8 @@ type Size = "small" | "large";
 export type Layouts = Readonly<Record<Size, string>>;
 
 export type LargePusher = {
+  /** The host of the registry itself, for a push that passes neither edge nor gateway. */
+  readonly straight: string;
   push(size: Size, host: string, image: string): Promise<unknown>;
   /** Fetches the image's blobs anew. */
   pull(host: string, image: string): Promise<unknown>;
@@ -24,12 +29,10 @@ export const openPushers = {
   ctr: openCtr,
   podman: openPodman,
   skopeo: (stage: Stage, layouts: Layouts) => openByLayout("skopeo", stage, layouts),
-  crane: (stage: Stage, layouts: Layouts) => openByLayout("crane", stage, layouts),
+  crane: openCrane,
   regctl: (stage: Stage, layouts: Layouts) => openByLayout("regctl", stage, layouts),
 } as const;
 export type PusherName = keyof typeof openPushers;
-/** crane asks a token service on a private address only if the registry is at that address, too. So it cannot push to the local registry itself. */
-export const pushesStraight = (name: string): boolean => name !== "crane";
 export const pusherNames = Object.keys(openPushers) as readonly PusherName[];
 
 const sizes = ["small", "large"] as const;
@@ -47,10 +50,30 @@ async function openByLayout(name: "skopeo" | "crane" | "regctl", stage: Stage, l
     await succeed(clients[name](host, home).login("demo"), `${name} login`);
   }
   return {
+    straight: hostsOf(stage).straight,
     push: (size, host, image) => succeed(clients[name](host, home).push(layouts[size], "", image), `${name} push`),
     pull: (host, image) => succeed(clients[name](host, home).pull(image), `${name} pull`),
     close: () => rm(home, { recursive: true, force: true }),
   };
+}
+
+/**
+ * crane asks a token service on a private address only if the registry is at that address, too. So its straight push goes to a second process of the
+ * same registry, with the same storage and without tokens.
+ */
+async function openCrane(stage: Stage, layouts: Layouts, program: string): Promise<LargePusher> {
+  const crane = await openByLayout("crane", stage, layouts);
+  const config = `${stage.stack.stateDir}/pods/pod-a/registry`;
+  const { auth: _, ...open } = JSON.parse(await readFile(`${config}.json`, "utf8")) as { readonly auth: object };
+  await writeFile(`${config}-open.json`, JSON.stringify(open));
+  const watchdog = startWatchdog();
+  const registry = await startRegistry(`${config}-open.json`, { name: "the open registry", program, watchdog });
+  const close = async () => {
+    await registry.stop();
+    watchdog.dismiss();
+    await crane.close();
+  };
+  return { ...crane, straight: `${loopback}:${registry.port}`, close };
 }
 
 async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> {
@@ -64,6 +87,7 @@ async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> 
   const store = `containers-storage:[vfs@${home}/store+${home}/run]`;
   for (const size of sizes) await skopeoIn(home)("copy", `oci:${layouts[size]}:image`, `${store}localhost/${size}:1`);
   return {
+    straight: hostsOf(stage).straight,
     push: (size, host, image) => podman("push", `localhost/${size}:1`, `docker://${host}/${image}`),
     pull: async (host, image) => {
       await rm(`${home}/store`, { recursive: true, force: true });
@@ -87,6 +111,7 @@ async function openDocker(stage: Stage, layouts: Layouts): Promise<LargePusher> 
     );
   }
   return {
+    straight: hostsOf(stage).straight,
     push: async (size, host, image) => {
       await docker("tag", `${size}:1`, `${host}/${image}`);
       await docker("push", `${host}/${image}`);
@@ -115,6 +140,7 @@ async function openCtr(stage: Stage, layouts: Layouts): Promise<LargePusher> {
   const ctr = (host: string) => ctrIn(docker, host, "containerd 2");
   for (const size of sizes) await ctr(straight).fetch(seedOf(size));
   return {
+    straight,
     push: (size, host, image) => ctr(host).push(`${straight}/${seedOf(size)}`, image),
     pull: (host, image) => ctr(host).pull(image),
     close,

@@ -6,6 +6,7 @@ import { exportPKCS8 } from "jose";
 import { childEnv, startChild } from "../child-process.ts";
 import { loopback } from "../ports.ts";
 import { StartFailure } from "../start-failure.ts";
+import type { Watchdog } from "../teardown.ts";
 import type { SigningKey } from "../toy/token-service.ts";
 import { findBinaries } from "./find-binaries.ts";
 import type { PodContext, PodParts } from "./pod.ts";
@@ -48,20 +49,26 @@ function realParts(
       const config = `${pod.dir}/registry.json`;
       // The registry reads YAML. All JSON is YAML, so we write JSON.
       await writeFile(config, JSON.stringify(registryConfig(pod, token, urls.storage), null, 2));
-      return startChild({
-        name: `${pod.id}'s registry`,
-        command: registry,
-        args: ["serve", config],
-        env: { ...childEnv(), OTEL_TRACES_EXPORTER: "none" },
-        watchdog: pod.watchdog,
-        readyPort: (output) => {
-          const port = /listening on 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
-          return port === undefined ? null : Number(port);
-        },
-      });
+      return startRegistry(config, { name: `${pod.id}'s registry`, program: registry, watchdog: pod.watchdog });
     },
   };
 }
+
+type RegistryProcess = { readonly name: string; readonly program: string; readonly watchdog: Watchdog };
+
+/** Starts docker-registry or distribution with the configuration in a file, and reads its port from its output. */
+export const startRegistry = (config: string, { name, program, watchdog }: RegistryProcess) =>
+  startChild({
+    name,
+    command: program,
+    args: ["serve", config],
+    env: { ...childEnv(), OTEL_TRACES_EXPORTER: "none" },
+    watchdog,
+    readyPort: (output) => {
+      const port = /listening on 127\.0\.0\.1:(\d+)/.exec(output)?.[1];
+      return port === undefined ? null : Number(port);
+    },
+  });
 
 function registryConfig(pod: PodContext, token: Record<string, string>, storage: string): object {
   return {
