@@ -22,7 +22,9 @@ async function readOnlyInAcme(): Promise<Sickness> {
     const answer = await fetch(url, { headers: { authorization } });
     response.writeHead(answer.status, { "Content-Type": "application/json" }).end(await answer.text());
   };
-  const port = await serveForTest((request, response) => void answerWith(request, response));
+  const port = await serveForTest(
+    (request, response) => void answerWith(request, response).catch(() => response.destroy()),
+  );
   return { token: `http://127.0.0.1:${port}/jwt/auth` };
 }
 
