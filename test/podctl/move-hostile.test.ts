@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
+import type { Reference } from "../../src/oci/reference.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { listTags } from "../../src/podctl/move/lists.ts";
@@ -37,7 +38,8 @@ async function copyFrom(source: Answer, bytes: number) {
     else request.once("end", () => answer(method === "POST" ? 202 : 201));
   });
   const ways = { source: await openPod("source", source), target, gateway: null };
-  const copied = await copyBlob(ways, name, { blob: { digest, bytes, elsewhere: false }, home: null }).catch(
+  const blob = { digest, bytes, elsewhere: false };
+  const copied = await copyBlob(ways, name, { blob, home: null, namedBy: "1" as Reference }).catch(
     (error: unknown) => error,
   );
   return { asked, takenBytes: () => takenBytes, copied };
@@ -67,6 +69,7 @@ describe("move from a hostile registry", () => {
     const { asked, takenBytes, copied } = await copyFrom(source, bytes);
     expect(copied).toBeInstanceOf(CliFailure);
     expect(String(copied)).toContain(why);
+    expect(String(copied)).toContain(`blob ${digest} of "globex/app:1" cannot be copied: `);
     expect(takenBytes()).toBeLessThanOrEqual(bytes);
     expect([asked.slice(0, 2), asked.at(-1)]).toEqual([["HEAD", "POST"], "DELETE"]);
   });
