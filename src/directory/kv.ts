@@ -206,7 +206,7 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-export const budgetSpent = "more names were asked for than strangers may have looked up in 10 seconds";
+export const budgetSpent = "more names were asked for than the edge looks up for strangers in 10 seconds";
 
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 

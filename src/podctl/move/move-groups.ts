@@ -91,8 +91,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 
 /**
  * Returns what `--back` does with a group. `back`: the group moves to its former Pod, because it has settled at the new Pod or is on its way back
- * already. It counts as settled once `settle` is announced, because edges begin `settle` by themselves. `there`: the group has not left its former
- * Pod yet, so the move is only given up.
+ * already. A group whose `settle` is only announced counts as settled, because the edges begin `settle` at the announced time even if podctl does
+ * nothing more. `there`: the group has not left its former Pod yet, so the move is only given up.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
