@@ -1,6 +1,6 @@
 import { createVerifiedTokens, type TokenMemory } from "./auth/verify.ts";
 import type { ProofMemory } from "./blobs/proofs.ts";
-import type { SigningMemory } from "./blobs/sign.ts";
+import { createSigningMemory, type SigningMemory } from "./blobs/sign.ts";
 import type { Config } from "./config.ts";
 import type { ParsedCidrs } from "./directory/clients.ts";
 import type { ParsedPods } from "./directory/directory.ts";
@@ -32,16 +32,17 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB:
+ * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map is not bounded itself: its
+ * entries go with the records that are their keys, so no other cache may hold a record that has changed.
  * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
- * - Pod records: 5 MB (10 KB each). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
+ * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).
  * - Verdicts on stores: 1 MB (500 bytes for each of 2,000 stores, with the KV text).
  * - Secrets: 0.4 MB (2 KB each, opened and parsed).
  * - Verified tokens: 13 MB (the map estimates the size of each, and holds at most 12 MB by this estimate).
  * - Proofs: 16 MB (660 bytes each in all three maps).
- * - Signed URLs: 8 MB (800 bytes each, 500 for each of at most 20 stores in use).
+ * - Signed URLs: 8 MB (the map estimates the size of each, about 1.4 KB).
  * - Manifests and tags: 1 MB (300 bytes each; the manifests themselves are in the location's cache).
  * - Budgets of the Pods that issue tokens: 0.1 MB (100 bytes each).
  * - Retries and breakers: 0.6 MB (400 bytes for each service).
@@ -80,7 +81,7 @@ export const createIsolate = (): Isolate => ({
   },
   manifests: createManifestsMemory(),
   parsedCidrs: new WeakMap(),
-  signing: { urls: new WeakMap(), secrets: new BoundedMap(200), dayKeys: new WeakMap() },
+  signing: createSigningMemory(),
   retries: new RetryBudget(),
   breaker: new Breaker(),
 });

@@ -17,8 +17,11 @@ export type Verdict =
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
+/** The part of a Pod's record on which a verdict depends. We keep no whole Pod, because an old record may hold thousands of CIDRs in memory. */
+type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
+
 type Verified = {
-  readonly pod: Pod;
+  readonly by: Verifier;
   readonly expiresAtMs: number;
   readonly claims: Claims;
   /** About how much memory the entry takes, including the whole token as its key. */
@@ -96,7 +99,7 @@ const MAX_AUDIENCES = 10;
 export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now }: VerifyPorts): Promise<Verdict> {
   const cacheKey = `${pod.id}/${jwt}`;
   const known = tokens.verified.get(cacheKey);
-  if (known !== undefined && known.pod === pod && known.expiresAtMs > now.getTime()) {
+  if (known !== undefined && isSame(known.by, pod) && known.expiresAtMs > now.getTime()) {
     return { kind: "verified", ...known.claims };
   }
   const named = keyId(jwt);
@@ -120,9 +123,16 @@ export async function verifyToken(jwt: string, pod: Pod, { tokens, rejected, now
     (payload.sub?.length ?? 0) +
     access.reduce((sum, entry) => sum + bytesPerEntry + formatScope(entry).length, 0);
   const expiresAtMs = (payload.exp + leewaySeconds) * 1000;
-  if (bytes <= maxBytesOfOne) tokens.verified.set(cacheKey, { pod, expiresAtMs, claims, bytes });
+  if (bytes <= maxBytesOfOne) {
+    const { keys, issuer, audience } = pod;
+    tokens.verified.set(cacheKey, { by: { keys, issuer, audience }, expiresAtMs, claims, bytes });
+  }
   return { kind: "verified", ...claims };
 }
+
+/** Each parse of a record makes a new list of keys. So a token is verified again after every change of the record. */
+const isSame = (one: Verifier, other: Verifier): boolean =>
+  one.keys === other.keys && one.issuer === other.issuer && one.audience === other.audience;
 
 /** Drops repeated entries. A token of 8 KB can have thousands of short entries, and an entry takes more bytes of memory than it has characters. */
 const differentEntries = (access: readonly Access[]): readonly Access[] => [

@@ -11,14 +11,20 @@ import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/windo
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
 export type SigningMemory = {
-  /** Signed URLs by the store's parsed object. If a store's record changes, the store gets a new object, which has no URLs yet. */
-  readonly urls: WeakMap<SigningStore, BoundedMap<string, SignedUrl>>;
+  /** Signed URLs by the store's id and by what each URL is for. */
+  readonly urls: BoundedMap<string, SignedUrl>;
+  /**
+   * An id for each store's parsed object. If a store's record changes, the store gets a new object, and so a new id that has no URLs yet. No URL holds
+   * its store, because a store of an old record may have thousands of CIDRs.
+   */
+  readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys, by scheme and clear text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };
 
-type SignedUrl = { readonly url: string; readonly window: UrlWindow };
+/** `bytes`: about how much memory the entry takes. */
+type SignedUrl = { readonly url: string; readonly window: UrlWindow; readonly bytes: number };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
 
@@ -38,8 +44,16 @@ type StoreRoot = "plain" | "legacy";
 export const rootOf = (store: SigningStore): StoreRoot =>
   store.scheme === "azure" && store.legacyRoot === true ? "legacy" : "plain";
 
-/** This is enough for the layers of a popular image. A URL has about 600 characters. */
-export const maxUrlsPerStore = 500;
+/** How much memory the signed URLs of all stores may take. A URL has about 600 characters, so about 6,000 URLs fit. */
+const maxBytesOfUrls = 8 * 1024 * 1024;
+const bytesPerUrl = 700;
+
+export const createSigningMemory = (): SigningMemory => ({
+  urls: new BoundedMap(10_000, { maxBytes: maxBytesOfUrls, bytesOf: ({ bytes }) => bytes }),
+  storeIds: new WeakMap(),
+  secrets: new BoundedMap(200),
+  dayKeys: new WeakMap(),
+});
 
 /**
  * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed under another digest, only
@@ -55,8 +69,8 @@ export async function signBlobUrl(
   if (!hasObjectKey(digest))
     return misconfigured(`blob "${digest}" of Pod "${pod.id}" has no key in a store; want sha256`);
   const parameters = store.attribution === true ? attributionParameters(attribution) : [];
-  const urls = urlsOf(store, ports.signing);
-  const name = `${method} ${root} ${digest} ${JSON.stringify(parameters)}`;
+  const { urls, dayKeys } = ports.signing;
+  const name = `${storeId(store, ports.signing)} ${method} ${root} ${digest} ${JSON.stringify(parameters)}`;
   const known = urls.get(name);
   if (known !== undefined && isCurrentWindow(known.window, ports.now)) return ok(known.url);
   const field = `blobs.stores.${pod.blobs.stores.indexOf(store)}.credentials`;
@@ -69,14 +83,13 @@ export async function signBlobUrl(
     );
   }
   const key = objectKey(digest, store.prefix, root);
-  const { dayKeys } = ports.signing;
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const url = await signerOf(store).sign(request);
   // Some schemes sign with random values (ECDSA). So another request may have signed a different URL in the meantime. We then use that URL, so that
   // all requests use the same one.
   const first = urls.get(name);
   if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
-  urls.set(name, { url, window });
+  urls.set(name, { url, window, bytes: bytesPerUrl + name.length + url.length });
   return ok(url);
 }
 
@@ -87,12 +100,10 @@ export function objectKey(digest: Digest, prefix: string, root: StoreRoot): stri
   return `${root === "legacy" ? "/" : ""}${below}docker/registry/v2/blobs/${algorithm}/${encoded.slice(0, 2)}/${encoded}/data`;
 }
 
-function urlsOf(store: SigningStore, { urls }: SigningMemory): BoundedMap<string, SignedUrl> {
-  const known = urls.get(store);
-  if (known !== undefined) return known;
-  const made = new BoundedMap<string, SignedUrl>(maxUrlsPerStore);
-  urls.set(store, made);
-  return made;
+function storeId(store: SigningStore, { storeIds }: SigningMemory): string {
+  const id = storeIds.get(store) ?? crypto.randomUUID();
+  storeIds.set(store, id);
+  return id;
 }
 
 async function readSecret(

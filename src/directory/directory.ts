@@ -1,13 +1,12 @@
 import type * as v from "valibot";
 import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
-import type { BoundedMap } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { storeOrigin } from "../signers/index.ts";
 import { isKeyId } from "./key-id.ts";
 import { blocksKey, cellKey, directoryKey, podKey, tokenKeyKey } from "./keys.ts";
 import type { ReadKv, ReadOptions } from "./kv.ts";
-import { type ParsedRecords, parseOnce } from "./parsed-records.ts";
+import { type Parsed, type ParsedRecords, parseOnce, readOnce } from "./parsed-records.ts";
 import type { PodId } from "./pod-id.ts";
 import {
   cellRecord,
@@ -49,8 +48,8 @@ export type Directory = {
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 
-/** Parsed Pods by the text of their records. They are kept, because parsing a record costs more than verifying a token. */
-export type ParsedPods = BoundedMap<string, Pod>;
+/** Parsed Pods by the keys of their records. They are kept, because parsing a record costs more than verifying a token. */
+export type ParsedPods = Parsed<Pod>;
 
 type DirectoryPorts = {
   readonly readKv: ReadKv;
@@ -80,7 +79,7 @@ export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedReco
     if (!values.ok) return directoryFailure(values.error);
     const { textOf, stale } = values.value;
     const text = textOf(podKey(id));
-    const pod = text === null ? ok(null) : parsePod(id, text, { plainHttp, parsedPods });
+    const pod = text === null ? ok(null) : readPod(id, text, { plainHttp, parsedPods });
     return pod.ok ? ok({ pod: pod.value, stale }) : pod;
   };
   const pod = async (id: PodId, options?: ReadOptions) => {
@@ -169,23 +168,21 @@ function parseStored<T>(
 
 export const directoryFailure = (text: string): Result<never, DirectoryFailure> => err({ reason: "directory", text });
 
-function parsePod(
+const readPod = (
   id: PodId,
   text: string,
   { plainHttp, parsedPods }: Pick<DirectoryPorts, "plainHttp" | "parsedPods">,
-): Result<Pod, DirectoryFailure> {
-  const known = parsedPods.get(text);
-  if (known?.id === id) return ok(known);
+): Result<Pod, DirectoryFailure> =>
+  readOnce(parsedPods, podKey(id), { text, parse: (stored) => parsePod(id, stored, plainHttp) });
+
+function parsePod(id: PodId, text: string, plainHttp: PlainHttp): Result<Pod, string> {
   const record = parseRecord(podKey(id), text, podRecord);
-  if (!record.ok) return directoryFailure(record.error);
+  if (!record.ok) return record;
   const { registry, token, gateway, blobs } = record.value;
   const gateways = gateway ? [gateway.url] : [];
   const urls = [registry, token, ...gateways, ...blobs.stores.flatMap((store) => storeOrigin(store) ?? [])];
   const isAllowed = (url: string) => url.startsWith("https://") || allowsPlainHttp(plainHttp, new URL(url).hostname);
-  if (!urls.every(isAllowed)) {
-    return directoryFailure(`record "${podKey(id)}" has a URL that is not https`);
-  }
-  const pod = { ...record.value, id };
-  parsedPods.set(text, pod);
-  return ok(pod);
+  return urls.every(isAllowed)
+    ? ok({ ...record.value, id })
+    : err(`record "${podKey(id)}" has a URL that is not https`);
 }

@@ -29,12 +29,17 @@ export const lastDirectory = ({ directory }: Pick<ParsedRecords, "directory">): 
 type Stored<T> = { readonly text: string | null; readonly schema: v.GenericSchema<unknown, T> };
 
 /** Null if KV has no such record. */
-export function parseOnce<T>(
+export const parseOnce = <T>(
   parsed: Parsed<T>,
   key: string,
   { text, schema }: Stored<T>,
-): Result<T | null, DirectoryFailure> {
-  if (text === null) return ok(null);
+): Result<T | null, DirectoryFailure> =>
+  text === null ? ok(null) : readOnce(parsed, key, { text, parse: (stored) => parseRecord(key, stored, schema) });
+
+type Readable<T> = { readonly text: string; readonly parse: (text: string) => Result<T, string> };
+
+/** Like `parseOnce`, for a record that is more than its schema. */
+export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
     // The cache gives the next requests the same string object that it gave to us. So we keep this object instead of the equal older one, because
@@ -42,7 +47,7 @@ export function parseOnce<T>(
     known.text = text;
     return ok(known.record);
   }
-  const record = parseRecord(key, text, schema);
+  const record = parse(text);
   if (!record.ok) return err({ reason: "directory", text: record.error });
   parsed.set(key, { text, record: record.value });
   return record;

@@ -37,12 +37,13 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the old Pod failed while the new Pod serves the group. The old Pod may have what the new Pod lacks, so the new Pod's 404 could be wrong,
- * and the client gets the failure instead.
+ * Whether the old Pod could not be asked while the new Pod serves the group, because it failed, its record says `down`, or its record cannot be read.
+ * The old Pod may have what the new Pod lacks, so the new Pod's 404 could be wrong, and the client gets the failure instead.
  */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   if (moving === null || !isSwitched(moving)) return false;
-  return found.ok ? isOutageStatus(found.value.response.status) : isOutage(found.error);
+  if (found.ok) return isOutageStatus(found.value.response.status);
+  return isOutage(found.error) || found.error.reason === "down" || found.error.reason === "directory";
 }
 
 /**

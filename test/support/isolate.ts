@@ -2,7 +2,7 @@ import { convertV4MiniflareOptions, Miniflare } from "miniflare";
 import type { TokenMemory } from "../../src/auth/verify.ts";
 import { createDirectory, type Directory } from "../../src/directory/directory.ts";
 import { type BulkKv, createReadKv, type KvTrace } from "../../src/directory/kv.ts";
-import { createIsolate } from "../../src/isolate.ts";
+import { createIsolate, type Isolate as Memory } from "../../src/isolate.ts";
 import type { PlainHttp } from "../../src/lib/address.ts";
 
 /** The directory as one isolate of the Worker sees it: what it remembers of KV, its clock, and the count of its reads. */
@@ -12,6 +12,7 @@ export type Isolate = {
   /** The reads that may go on after their request has ended. A test can wait for them. */
   readonly reads: Promise<unknown>[];
   readonly tokens: TokenMemory;
+  readonly memory: Memory;
   readonly directory: (plainHttp?: PlainHttp) => Directory;
 };
 
@@ -24,6 +25,7 @@ export function startIsolate(kv: BulkKv): Isolate {
     trace: { kvReads: 0, kvKeys: 0 },
     reads: [],
     tokens: memory.tokens,
+    memory,
     directory: (plainHttp = "nowhere") =>
       createDirectory({
         readKv: createReadKv({ kv, cache: memory.kv, now, trace: isolate.trace, waitUntil }),

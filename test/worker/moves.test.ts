@@ -4,7 +4,7 @@ import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { createClient, pushBlob, sha256 } from "../support/client.ts";
 import { manifestText, manifestType, pushImage, putManifest } from "../support/image.ts";
 import { keepManifest } from "../support/pull.ts";
-import { endFault, useStack } from "../support/toy-stack.ts";
+import { endFault, readStackKv, useStack } from "../support/toy-stack.ts";
 import { podIds, useGroups } from "../support/use-groups.ts";
 
 const stack = useStack({ seedImages: false });
@@ -221,6 +221,33 @@ describe("what only the other Pod has", () => {
       expect((await get(`/v2/${repository}/manifests/gone`, repository)).status).toBe(404);
     } finally {
       await endFault(stack.current, "pod-a");
+    }
+  });
+
+  test.each([
+    ["says that it is down", (record: string) => record.replace('"state":"active"', '"state":"down"')],
+    ["cannot be read", () => "{}"],
+  ])("while the old Pod's record %s, what may be there gets 503, and the Pod is not called", async (_, change) => {
+    const { group, repository, image } = await startGroup("pod-a");
+    await enter(group, "settle");
+    const [token, pushing] = [await tokenFor(repository), await tokenFor(repository, "pull,push")];
+    const key = "pod/pod-a";
+    const record = (await readStackKv(stack.current, [key])).get(key) ?? "";
+    await stack.current.putKv(key, change(record));
+    await stack.current.restartEdge("kept");
+    stack.current.clearSeen();
+    try {
+      for (const path of [`manifests/${image.digest}`, `blobs/${image.blobs[0]}`]) {
+        const answer = await client().get(`/v2/${repository}/${path}`, token);
+        expect([answer.status, answer.headers.get("Retry-After")]).toEqual([503, "5"]);
+        expect((await client().get(`/v2/${repository}/${path}`, pushing, { method: "HEAD" })).status).toBe(404);
+      }
+      expect((await client().get(`/v2/${repository}/manifests/1`, token)).status).toBe(404);
+      expect(askedPods()).toEqual(["pod-b"]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    } finally {
+      await stack.current.putKv(key, record);
+      await stack.current.restartEdge("kept");
     }
   });
 });
