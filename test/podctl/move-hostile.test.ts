@@ -4,7 +4,8 @@ import type { Pod } from "../../src/directory/directory.ts";
 import type { Reference } from "../../src/oci/reference.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
-import { listTags } from "../../src/podctl/move/lists.ts";
+import { type Group, listReferrers, listRepositories, listTags } from "../../src/podctl/move/lists.ts";
+import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
 import { openRegistry } from "../../src/podctl/move/registry.ts";
 import { takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import { repositoryName } from "../support/gateway.ts";
@@ -112,6 +113,25 @@ describe("move from a hostile registry", () => {
     await expect(takeSnapshot(registry, name, { jobs: 2, mostManifests: 50 })).rejects.toThrow(
       /^Pod "source" has more than 50 manifests in "globex\/app", the last of them sha256:\w{64}; look at what refers to it there$/,
     );
+    registry.close();
+  });
+
+  test("a manifest, a list and a Link that no honest client or registry writes end nothing by a bug", async () => {
+    const odd = { toString: 1 };
+    const [config, layer] = [digestOf("config"), digestOf("layer")];
+    const manifest = { config: { digest: config, size: 6 }, manifests: [{ mediaType: odd, digest: layer, size: 5 }] };
+    const { blobs, children } = partsOf(Buffer.from(JSON.stringify(manifest)));
+    expect([blobs.map((blob) => blob.digest), children]).toEqual([[config], [layer]]);
+    const names = Array.from({ length: 200_000 }, (_, index) => `globex/${index}`);
+    const registry = await openPod("source", ({ url = "" }, response) => {
+      const next = url.includes("/tags/") ? { Link: '<https://x//>; rel="next"' } : {};
+      response.writeHead(200, { "Content-Type": "application/json", ...next });
+      const text = url.includes("/_catalog") ? { repositories: names } : { tags: ["1"], manifests: [{ digest: odd }] };
+      response.end(JSON.stringify(text));
+    });
+    expect(await listReferrers(registry, name, digest)).toEqual([]);
+    const group = { prefix: repositoryName("globex"), without: [] } as unknown as Group;
+    expect(await listRepositories(registry, group)).toHaveLength(names.length);
     registry.close();
   });
 

@@ -58,9 +58,9 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
     }
     const before = known ?? (await takeSnapshot(target, name, { jobs, known: now }));
     held.delete(name);
-    const { changes, isWhole } = await copyRepository(name, [now, before], ports);
+    const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    held.set(name, heldAfter(now, before));
+    held.set(name, heldAfter(now, { before, untagged }));
     await progress.save(name, fingerprint);
     return changes;
   };
@@ -97,10 +97,14 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
 }
 
 /**
- * Returns what the target holds after a copy: all that the source held. Only `listsReferrers` is the target's own value, because it depends on the
- * target's registry.
+ * Returns what the target holds after a copy: all that the source held, and the manifests without a tag, because the next round must see whether the
+ * source has deleted them. `listsReferrers` is the target's own value, because it depends on the target's registry.
  */
-const heldAfter = (source: Snapshot, target: Snapshot): Snapshot => ({
+const heldAfter = (
+  source: Snapshot,
+  { before, untagged }: { readonly before: Snapshot; readonly untagged: readonly Digest[] },
+): Snapshot => ({
   ...source,
-  listsReferrers: target.listsReferrers,
+  manifests: new Set([...source.manifests, ...untagged]),
+  listsReferrers: before.listsReferrers,
 });

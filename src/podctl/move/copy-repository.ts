@@ -7,8 +7,13 @@ import { sizeOf, type Work, workOf } from "./differences.ts";
 import { removeManifest, removeTag } from "./remove.ts";
 import { headManifest, type Snapshot } from "./snapshot.ts";
 
-/** `isWhole`: the target now holds all that is in the source's snapshot. This is false if, for example, the source deleted a blob during the copy. */
-export type RepositoryCopied = { readonly changes: number; readonly isWhole: boolean };
+export type RepositoryCopied = {
+  readonly changes: number;
+  /** The target now holds all that is in the source's snapshot. This is false if, for example, the source deleted a blob during the copy. */
+  readonly isWhole: boolean;
+  /** Manifests of the target that the source still has, but to which nothing at the source leads. The source may delete them later. */
+  readonly untagged: readonly Digest[];
+};
 
 export async function copyRepository(
   name: RepositoryName,
@@ -34,17 +39,17 @@ export async function copyRepository(
     { concurrency: jobs },
   );
   await pMap(work.fallbacks, (digest) => copy.referrers(digest, source), { concurrency: jobs });
-  await removeRest(name, target, work, ports);
-  return { changes: sizeOf(work), isWhole: copy.isWhole() };
+  const untagged = await removeRest(name, target, work, ports);
+  return { changes: sizeOf(work), isWhole: copy.isWhole(), untagged };
 }
 
-/** Removes tags that the source does not have any more, and manifests that the source has deleted. */
+/** Removes tags that the source does not have any more, and manifests that the source has deleted. Returns the manifests that stay without a tag. */
 async function removeRest(
   name: RepositoryName,
   target: Snapshot,
   { gone, dead }: Work,
   ports: CopyPorts,
-): Promise<void> {
+): Promise<readonly Digest[]> {
   const deleted = await pMap(
     dead,
     async (digest) => ((await headManifest(ports.source, name, digest)) === null ? [digest] : []),
@@ -56,4 +61,5 @@ async function removeRest(
   const left = gone.filter((tag) => !isDeleted.has(target.tags.get(tag) as Digest));
   for (const tag of left) await removeTag(ports.target, name, tag);
   ports.copied.removed += isDeleted.size + left.length;
+  return dead.filter((digest) => !isDeleted.has(digest));
 }

@@ -37,7 +37,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
         `Pod "${registry.pod.id}" answers its catalog with ${answer.status}; give podctl a user who may list it (registry:catalog:*)`,
       );
     }
-    names.push(...textsOf(bodyOf(answer)["repositories"]));
+    for (const listed of textsOf(bodyOf(answer)["repositories"])) names.push(listed);
   }
   return names;
 }
@@ -55,7 +55,7 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
     const listed = parseJson(new TextDecoder().decode(answer.bytes));
     // An answer that is not a list would look like a group without repositories.
     if (!Array.isArray(listed)) return null;
-    names.push(...listed.map((each) => String(Object(each)["path"] ?? "")));
+    for (const path of textsOf(listed.map((each) => Object(each)["path"]))) names.push(path);
   }
   return names;
 }
@@ -89,8 +89,8 @@ export async function listReferrers(
     const { manifests } = bodyOf(answer);
     if (!Array.isArray(manifests)) return null;
     for (const descriptor of manifests.map(Object)) {
-      const parsed = parseDigest(String(descriptor.digest));
-      if (parsed.ok) referrers.push({ digest: parsed.value, descriptor });
+      const parsed = typeof descriptor.digest === "string" ? parseDigest(descriptor.digest) : null;
+      if (parsed?.ok) referrers.push({ digest: parsed.value, descriptor });
     }
   }
   return referrers;

@@ -33,10 +33,7 @@ export function partsOf(bytes: Uint8Array): ManifestParts {
   const { config, layers, blobs, fsLayers, manifests } = manifest;
   const named = [config, ...listOf(layers), ...listOf(blobs)].flatMap(blobOf);
   const first = listOf(fsLayers).flatMap((layer) => blobOf({ digest: Object(layer)["blobSum"] }));
-  const listed = listOf(manifests).map((each) => ({
-    ...blobOf(each)[0],
-    type: String(Object(each)["mediaType"] ?? ""),
-  }));
+  const listed = listOf(manifests).map((each) => ({ ...blobOf(each)[0], type: textOf(Object(each)["mediaType"]) }));
   // The index of a build cache lists layers in the place of manifests, so we tell layers and manifests apart by their media type.
   const [children, cached] = [listed.filter(isChild), listed.filter((each) => !isChild(each))];
   return {
@@ -49,6 +46,8 @@ type Listed = Partial<NamedBlob> & { readonly type: string };
 
 const isChild = ({ type }: Listed): boolean => type === "" || manifestType.test(type);
 const isBlob = (blob: Listed): blob is Listed & NamedBlob => blob.digest !== undefined;
+/** `String(value)` throws for some objects that a pusher can write into a manifest, such as `{"toString":1}`. */
+const textOf = (value: unknown): string => (typeof value === "string" ? value : "");
 const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? value : []);
 
 function blobOf(descriptor: unknown): readonly NamedBlob[] {

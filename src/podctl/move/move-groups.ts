@@ -11,7 +11,7 @@ import { isInGroup } from "./lists.ts";
 import { forEach, type MoveOptions, type OpenedGroup, type Prefixes, reportOf, withGroup } from "./open-group.ts";
 import { type MoveTarget, openMoveTarget, readPod } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
-import { refuseUnready } from "./plan-groups.ts";
+import { refuseLost, refuseUnready } from "./plan-groups.ts";
 import { endSettled, giveUp, runMove } from "./run-move.ts";
 import { readState, type StateFile, stateFileOf } from "./state-file.ts";
 import type { Way } from "./steps.ts";
@@ -81,6 +81,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
       // empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
+      if (isSettled && group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
       if (isSettled) await runMove(group.ports, group.way, group);
       else await giveUp(group.ports, group.way, group.live);
       await group.ports.state.remove();

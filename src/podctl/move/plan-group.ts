@@ -18,6 +18,8 @@ export type GroupPlan = {
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
   /** Tags of the target that are missing at the source, or name another manifest there. A move would remove or overwrite them. */
   readonly inTheWay: readonly string[];
+  /** Repositories that have tags at the target, and none at the source. */
+  readonly onlyThere: readonly RepositoryName[];
   /** Repositories in which the user may not push and delete at the target, although a move must write there. */
   readonly forbidden: readonly RepositoryName[];
 };
@@ -53,6 +55,7 @@ export async function planGroup({
     done += 1;
     onRepository?.(done, names.length);
     return {
+      onlyThere: held.tags.size === 0 && there.tags.size > 0 ? [name] : [],
       tags: held.tags.size,
       manifests: held.manifests.size,
       toCopy: { tags: work.tags.length, manifests: work.manifests.length, bytes: sumOf(sizes) },
@@ -76,6 +79,7 @@ export async function planGroup({
       manifests: sum(({ toCopy }) => toCopy.manifests),
       bytes: sum(({ toCopy }) => toCopy.bytes),
     },
+    onlyThere: plans.flatMap(({ onlyThere }) => onlyThere),
     inTheWay: plans.flatMap(({ inTheWay }) => inTheWay),
     forbidden: plans.flatMap(({ forbidden }) => forbidden),
   };

@@ -125,6 +125,19 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
   return (await Promise.all(checks)).flat();
 }
 
+/**
+ * Refuses to take a group back if the Pod that serves it has no tag of a repository that the other Pod has, and --overwrite is not given. That Pod may
+ * have lost its storage, and then the way back would delete the only copy.
+ */
+export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
+  if (options.overwrite) return;
+  const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, sizes: false });
+  if (onlyThere.length === 0) return;
+  const shown = onlyThere.slice(0, maxShown).map((name) => `  ${name}`);
+  const text = `"${ports.prefix}" cannot go back: ${counted(onlyThere.length, "repository")} with tags at ${way.to} and none at ${way.from}, which the way back would empty; it does so only with --overwrite:`;
+  throw new CliFailure([text, ...shown].join("\n"));
+}
+
 /** Refuses to begin a move if a check of either Pod has a finding, or if tags of the target are in the way and --overwrite is not given. */
 export async function refuseUnready(
   opened: MoveTarget,

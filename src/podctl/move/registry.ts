@@ -57,6 +57,7 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
     const { method = "GET", path, scopes, headers = {}, body } = question;
     const isOpen = auth === "none" || scopes.length === 0;
     const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
+    if (!URL.canParse(path, pod.registry)) return err("it names a place that is not a URL");
     const url = new URL(path, pod.registry);
     // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
     if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);

@@ -142,8 +142,8 @@ function createCheck({ kv, prefix }: MovePorts, live: LiveAssignment): () => Pro
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
   const differences = await copyAndCompare(ports, moved).catch(async (error: unknown) => {
-    // The group must not stay frozen because one blob cannot be copied. Any pusher can push a manifest that gives a blob a wrong size.
-    if (error instanceof CliFailure) await leave(ports, way, moved.live);
+    // The group must not stay frozen, whatever the error is. Any pusher can push a manifest that cannot be copied, as one that gives a blob a wrong size.
+    await leave(ports, way, moved.live);
     throw error;
   });
   if (differences.length === 0) {
