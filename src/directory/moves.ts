@@ -51,3 +51,23 @@ export const isSwitched = ({ phase }: Moving): boolean => phase === "switch" || 
 
 /** Whether writes are refused, because the data must not change while it is compared or while edges differ about the Pod that serves. */
 export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" || phase === "switch";
+
+/**
+ * podctl's clock may differ from the edge's by this much. podctl cannot measure more exactly, because an HTTP date has whole seconds, and the answer
+ * takes a moment to arrive.
+ */
+export const maxSkewMs = 5_000;
+
+/**
+ * How long after the begin of `freeze` the writes that an edge let through may still succeed. Then podctl compares both Pods. Deletions have half of
+ * this time. After it, podctl copies once more, and the comparison does not see if the new Pod still has a manifest without a tag.
+ */
+export const writesEndMs = 60_000;
+const deletionsEndMs = writesEndMs / 2;
+
+/**
+ * A write that takes longer than this may end too late for podctl. Half of the ten seconds is for clocks that differ, and half for the time in which
+ * the answer reaches the client.
+ */
+export const lateAfterMs = (method: string): number =>
+  (method === "DELETE" ? deletionsEndMs : writesEndMs) - 2 * maxSkewMs;

@@ -9,6 +9,7 @@ import { authorize, type Context } from "./authorize.ts";
 import { serveBase } from "./base.ts";
 import { serveCatalog } from "./catalog.ts";
 import { forward } from "./forward.ts";
+import { judgeLateWrite } from "./judge-late-write.ts";
 import { mountAcross } from "./mount-across.ts";
 import { redirectBlob } from "./redirect-blob.ts";
 import { type Reply, refuse } from "./refuse.ts";
@@ -67,6 +68,9 @@ export async function handle(
   // 10. While a group is being moved to another Pod, what its Pod lacks is looked for at the other Pod.
   const reply = await askOtherPod(passed, own, { context, authorized: granted });
 
-  // 11. While the Pod fails, pulls are answered from what is held here.
-  return conclude(await orStale(reply, own, { context, authorized: granted }), place.pod.id);
+  // 11. A write that took long is refused if its group has been frozen meanwhile, because the copy for the other Pod may lack it.
+  const judged = await judgeLateWrite(reply, own, { context, authorized: granted });
+
+  // 12. While the Pod fails, pulls are answered from what is held here.
+  return conclude(await orStale(judged, own, { context, authorized: granted }), place.pod.id);
 }

@@ -1,7 +1,7 @@
 import { err, ok } from "../lib/result.ts";
-import { notAPage } from "../net/headers.ts";
 import { apiVersionHeader } from "../oci/errors.ts";
 import { registryDeadlineMs } from "../pods/deadlines.ts";
+import { notAPage } from "../pods/rewrite.ts";
 import type { Context } from "./authorize.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";

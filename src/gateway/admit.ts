@@ -70,7 +70,7 @@ export async function admit({ method, url, pod, keys, now }: Asked): Promise<Res
 const notServed = (path: string): OciError => ({
   code: "UNSUPPORTED",
   status: 404,
-  message: `path "${path.slice(0, 300)}" is not served here; this is only the way of large uploads`,
+  message: `path "${path.slice(0, 300)}" is not served here, because this host takes only uploads; use the hostname of the registry`,
 });
 
 type GatewayQuery = { readonly grant: string; readonly digest: string | null };

@@ -2,6 +2,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { errorResponse, type OciError } from "../oci/errors.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import { ownParameters } from "../pods/push-location.ts";
+import { notAPage } from "../pods/rewrite.ts";
 import { tooLarge } from "../pods/too-large.ts";
 import { pinParameter } from "../pods/upload-pin.ts";
 import { bytesOfRange, sizeParameter } from "../pods/upload-size.ts";
@@ -49,7 +50,7 @@ export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Resu
 }
 
 function passedHeaders({ headers }: RegistryAnswer): Headers {
-  const kept = new Headers({ "Cache-Control": "no-store" });
+  const kept = new Headers({ "Cache-Control": "no-store", ...notAPage });
   for (const [name, value] of Object.entries(headers)) {
     const isPassed = passed.includes(name) || passedPrefixes.some((prefix) => name.startsWith(prefix));
     if (isPassed && value !== undefined) kept.set(name, typeof value === "string" ? value : value.join(", "));

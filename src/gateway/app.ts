@@ -68,6 +68,9 @@ export function createGateway(
   };
 }
 
+/** Anyone can send a path of 128 KB. The path of an upload is shorter than this. */
+const maxLoggedCharacters = 2_000;
+
 type Received = {
   readonly url: URL;
   readonly incoming: IncomingMessage;
@@ -84,7 +87,7 @@ function recordOf(
     log: "gateway",
     at: now.toISOString(),
     method: incoming.method ?? "",
-    path: url.pathname,
+    path: url.pathname.slice(0, maxLoggedCharacters),
     status: response.status,
     ...told,
     requestBytes,

@@ -66,12 +66,3 @@ export function contentLength(headers: Headers): number | null {
   const bytes = length !== null && /^\d+$/.test(length) ? Number(length) : Number.NaN;
   return Number.isSafeInteger(bytes) ? bytes : null;
 }
-
-/**
- * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a page could
- * act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a session.
- */
-export const notAPage = {
-  "Content-Security-Policy": "default-src 'none'; sandbox",
-  "X-Content-Type-Options": "nosniff",
-} as const;

@@ -60,10 +60,15 @@ export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Re
   return ok(pod as AdmittedPod);
 }
 
-const isBeingMoved = "is being moved to another registry; pushes work again in a few minutes";
+/** The refusal of a write to a group, or to a repository, that is being moved. */
+export const beingMoved = (name: string, { id }: Pod): Refusal => ({
+  reason: "moving",
+  text: `${name} is being moved to another registry; pushes work again in a few minutes`,
+  pod: id,
+});
 
 const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal> =>
-  refusesWrites(moving) ? err({ reason: "moving", text: `${moving.prefix} ${isBeingMoved}`, pod: pod.id }) : ok(pod);
+  refusesWrites(moving) ? err(beingMoved(moving.prefix, pod)) : ok(pod);
 
 type JudgeClient = (assignment: AssignmentRecord) => Refusal | null;
 

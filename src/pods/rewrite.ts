@@ -1,13 +1,22 @@
 import type { Pod } from "../directory/directory.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import { dropHopByHop, notAPage } from "../net/headers.ts";
+import { dropHopByHop } from "../net/headers.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Refusal } from "../refusal.ts";
 import { type PushGateway, pushLocation } from "./push-location.ts";
 import { readLocation, rewriteLink } from "./targets.ts";
 import { bytesOfRange } from "./upload-size.ts";
+
+/**
+ * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a page could
+ * act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a session.
+ */
+export const notAPage = {
+  "Content-Security-Policy": "default-src 'none'; sandbox",
+  "X-Content-Type-Options": "nosniff",
+} as const;
 
 type RewriteContext = {
   readonly pod: Pod;

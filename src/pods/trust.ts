@@ -12,6 +12,9 @@ export type FindBinding = (name: string) => Fetcher | null;
 /**
  * Shows the Pod that a request comes from the edge. Either the request carries the secret that is sealed in the Pod's record, or it goes through a binding
  * that only this deployment has. If a client sent the same headers, their values are replaced.
+ *
+ * The secret goes only to the registry's origin, for which it was sealed. A token service on another host does not get it. If it did, one of several Pods of
+ * one registry could bypass the edge: that registry accepts any name in a token that this Pod's service has signed.
  */
 export async function trustedRequest(
   pod: Pod,
@@ -21,6 +24,7 @@ export async function trustedRequest(
   const { trust } = pod;
   if (trust === undefined) return ok({ request, fetcher: globalThis });
   const withHeaders = async (sealed: string, field: string, headersOf: (secret: string) => Record<string, string>) => {
+    if (new URL(request.url).origin !== pod.registry) return ok({ request, fetcher: globalThis });
     const secret = await openSecret(sealed, { pod: pod.id, field, scheme: trust.kind, target: pod.registry });
     if (!secret.ok) return secret;
     const headers = new Headers(request.headers);

@@ -1,10 +1,10 @@
 import { err, ok, type Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
-import { notAPage } from "../net/headers.ts";
 import { readText } from "../net/within.ts";
 import { formatScope } from "../oci/scope.ts";
 import { tokenDeadlineMs } from "../pods/deadlines.ts";
 import { type AdmittedPod, passPod } from "../pods/gate.ts";
+import { notAPage } from "../pods/rewrite.ts";
 import type { Refusal } from "../refusal.ts";
 import { grantsNothing, type IssuedPart, parseTokenAnswer } from "./answer.ts";
 import { accessForbidden, type PodQuestion } from "./plan.ts";

@@ -36,7 +36,7 @@ const lostTrace = Object.freeze(
 /** Starts the edge in this process, with `AUTH` as `none`. Its Pod answers 201 to everything. */
 function startEdge() {
   const isolate = createIsolate();
-  const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[] };
+  const edge = { nowMs: 1_800_000_000_000, kvFails: false, called: [] as string[], whilePodWorks: () => {} };
   const kv: BulkKv = {
     get: async (keys) => {
       if (edge.kvFails) throw new Error("KV is gone");
@@ -58,7 +58,8 @@ function startEdge() {
   };
   const send = (method: string, path: string) => {
     const now = new Date(edge.nowMs);
-    const readKv = createReadKv({ kv, cache: isolate.kv, now: () => now, trace: lostTrace, waitUntil: () => {} });
+    const clock = () => new Date(edge.nowMs);
+    const readKv = createReadKv({ kv, cache: isolate.kv, now: clock, trace: lostTrace, waitUntil: () => {} });
     const waitUntil = () => undefined;
     const cache = { read: async () => null, write: async () => undefined };
     const emptyCache = { match: async () => null, put: async () => undefined };
@@ -66,23 +67,24 @@ function startEdge() {
       ...{ ...isolate, config, now, waitUntil, trace: lostTrace, rejected: noneRejected() },
       directory: createDirectory({
         readKv,
-        now: () => now,
+        now: clock,
         plainHttp: "nowhere",
         parsedPods: isolate.parsedPods,
         parsedRecords: isolate.parsedRecords,
       }),
       callRegistry: async (pod, request) => {
         edge.called.push(`${request.method} ${pod.id}`);
+        edge.whilePodWorks();
         return ok(new Response(null, { status: 201 }));
       },
       callTokenService: async () => expect.fail("the token service was asked"),
       callStorage: async () => expect.fail("the storage was asked"),
       callGateway: async () => expect.fail("the gateway was asked"),
       openSecret: async () => expect.fail("a secret was opened"),
-      proofs: createProofs({ memory: isolate.proofs, cache, clock: () => now, waitUntil }),
-      manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock: () => now, waitUntil }),
+      proofs: createProofs({ memory: isolate.proofs, cache, clock, waitUntil }),
+      manifests: createManifests({ memory: isolate.manifests, cache: emptyCache, clock, waitUntil }),
       movedTombstones: { has: async () => false, add: () => undefined },
-      grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock: () => now }),
+      grants: createRememberedGrants({ cache: emptyCache, edgeKeys: [], clock }),
     };
     return handle(new Request(`https://registry.test${path}`, { method }), services);
   };
@@ -102,4 +104,21 @@ test("a write is refused while its assignment is outdated, whatever the log reco
     "KV read failed: KV is gone",
   ]);
   expect(edge.called).toEqual(["DELETE pod-a", "GET pod-a"]);
+});
+
+test("a write that took long is no success while KV fails, because its group may have been moved meanwhile", async () => {
+  const { edge, send } = startEdge();
+  edge.whilePodWorks = () => {
+    edge.kvFails = true;
+    edge.nowMs += 31_000;
+  };
+  const refused = await send("DELETE", "/v2/acme/app/manifests/1");
+  expect([refused.response.status, refused.cause]).toEqual([503, "KV read failed: KV is gone"]);
+  expect(edge.called).toEqual(["DELETE pod-a"]);
+  edge.kvFails = false;
+  edge.whilePodWorks = () => {
+    edge.kvFails = true;
+    edge.nowMs += 19_000;
+  };
+  expect((await send("DELETE", "/v2/acme/app/manifests/1")).response.status).toBe(201);
 });

@@ -54,6 +54,9 @@ describe("gateway", () => {
     for (const method of ["GET", "HEAD"]) {
       const answer = await fetch(location, { method });
       expect([answer.status, answer.headers.get("Range")]).toEqual([204, "0-0"]);
+      // A hostile registry's answer must not run as a page on a host of the fleet's domain.
+      expect(answer.headers.get("Content-Security-Policy")).toContain("sandbox");
+      expect(answer.headers.get("X-Content-Type-Options")).toBe("nosniff");
     }
     expect((await fetch(location, { method: "DELETE" })).status).toBe(204);
     const after = await fetch(location, { method: "GET" });
@@ -111,6 +114,8 @@ describe("gateway", () => {
       expect(await answer.json()).toMatchObject({ errors: [{ code: "UNSUPPORTED" }] });
     }
     expect((await fetch(`${gateway.url}/v2/acme/a/blobs/uploads/`, { method: "POST" })).status).toBe(404);
+    expect((await fetch(`${gateway.url}/${"a".repeat(10_000)}`)).status).toBe(404);
+    expect(JSON.stringify(gateway.lines.at(-1)).length).toBeLessThan(3_000);
     expect(gateway.tap.seen()).toEqual([]);
     expect(await (await fetch(`${gateway.url}/-/health`)).json()).toEqual({ status: "ok" });
   });

@@ -50,7 +50,7 @@ describe("the account that --env names", () => {
 
   test("has the edge at its first route, and no registry at a route for only /jwt/auth", async () => {
     const routes = [
-      '{ pattern = "gitlab.example.com/jwt/auth", zone_name = "example.com" }',
+      '{ pattern = "gitlab.example.com/jwt/auth*", zone_name = "example.com" }',
       '{ pattern = "registry.example.com", custom_domain = true }',
       '{ pattern = "old.example.com/*", zone_name = "example.com" }',
     ];

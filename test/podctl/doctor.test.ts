@@ -1,3 +1,4 @@
+import { readFile } from "node:fs/promises";
 import { describe, expect, test } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
 import {
@@ -167,6 +168,32 @@ describe("doctor reports an edge", () => {
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b"), revision: 2 }));
     expect(findings(await check())).toEqual(["pod-b: edge-behind"]);
     kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...healthy("pod-b") }));
+  });
+});
+
+describe("doctor in a fleet whose clients get their tokens from another host", async () => {
+  const host = await startOddPod();
+  const routed = useStack({ env: { REALM: `${host.url}/jwt/auth` }, seedImages: false });
+  const checkRouted = async () => {
+    const probeToken = await readFile(`${routed.current.stateDir}/probe-token`, "utf8");
+    return check({ directory: directoryOf(new Map()), pods: [], edge: routed.current.edge, probeToken });
+  };
+
+  test("finds that this host answers by itself", async () => {
+    host.answer((response) => void response.writeHead(200).end('{"token":"of the host"}'));
+    expect(findings(await checkRouted())).toEqual(["edge: realm-elsewhere"]);
+    host.answer((response) => void response.destroy());
+    expect(findings(await checkRouted())).toEqual(["edge: realm-elsewhere"]);
+  });
+
+  test("is content if the host's path leads to the edge, and shows no Pod a password", async () => {
+    host.answer(async (response, { path, headers }) => {
+      expect(headers.authorization).toBeUndefined();
+      const answer = await fetch(routed.current.edge + path);
+      response.writeHead(answer.status).end(await answer.text());
+    });
+    const checks = await checkRouted();
+    expect([findings(checks), passed(checks, "edge")]).toEqual([[], ["edge", "realm", "probe"]]);
   });
 });
 

@@ -1,10 +1,12 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
+import type { Reference } from "../../src/oci/reference.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
 import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { listTags } from "../../src/podctl/move/lists.ts";
 import { openRegistry } from "../../src/podctl/move/registry.ts";
+import { takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import { repositoryName } from "../support/gateway.ts";
 import { serveForTest, sha256 } from "../support/toy-pod.ts";
 
@@ -17,6 +19,7 @@ async function openPod(id: string, answer: Answer) {
 }
 
 const name = repositoryName("globex/app");
+const digestOf = (text: string) => sha256(Buffer.from(text));
 const content = Buffer.alloc(100_000, "a layer ");
 const digest = sha256(content) as Parameters<typeof copyBlob>[2]["blob"]["digest"];
 
@@ -37,7 +40,8 @@ async function copyFrom(source: Answer, bytes: number) {
     else request.once("end", () => answer(method === "POST" ? 202 : 201));
   });
   const ways = { source: await openPod("source", source), target, gateway: null };
-  const copied = await copyBlob(ways, name, { blob: { digest, bytes, elsewhere: false }, home: null }).catch(
+  const blob = { digest, bytes, elsewhere: false };
+  const copied = await copyBlob(ways, name, { blob, home: null, namedBy: "1" as Reference }).catch(
     (error: unknown) => error,
   );
   return { asked, takenBytes: () => takenBytes, copied };
@@ -67,6 +71,7 @@ describe("move from a hostile registry", () => {
     const { asked, takenBytes, copied } = await copyFrom(source, bytes);
     expect(copied).toBeInstanceOf(CliFailure);
     expect(String(copied)).toContain(why);
+    expect(String(copied)).toContain(`blob ${digest} of "globex/app:1" cannot be copied: `);
     expect(takenBytes()).toBeLessThanOrEqual(bytes);
     expect([asked.slice(0, 2), asked.at(-1)]).toEqual([["HEAD", "POST"], "DELETE"]);
   });
@@ -91,6 +96,21 @@ describe("move from a hostile registry", () => {
     });
     await expect(listTags(registry, name)).rejects.toThrow(
       `Pod "source" gives a list without end at "/v2/${name}/tags/list?n=1000"`,
+    );
+    registry.close();
+  });
+
+  test("a chain of referrers without end ends the command with the last manifest", async () => {
+    const registry = await openPod("source", ({ url = "" }, response) => {
+      const digest = /sha256:\w+/.exec(url)?.[0] ?? digestOf("1");
+      const headers = { "Content-Type": "application/vnd.oci.image.index.v1+json", "Docker-Content-Digest": digest };
+      const text = url.includes("/tags/list")
+        ? { tags: ["1"] }
+        : { schemaVersion: 2, manifests: url.includes("/referrers/") ? [{ digest: digestOf(digest), size: 1 }] : [] };
+      response.writeHead(200, headers).end(JSON.stringify(text));
+    });
+    await expect(takeSnapshot(registry, name, { jobs: 2, mostManifests: 50 })).rejects.toThrow(
+      /^Pod "source" has more than 50 manifests in "globex\/app", the last of them sha256:\w{64}; look at what refers to it there$/,
     );
     registry.close();
   });

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from "node:child_process";
 import { describe, expect, test, vi } from "vitest";
-import { createClient, createPodClient } from "../support/client.ts";
+import { createClient, createPodClient, pushBlob } from "../support/client.ts";
 import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { manifestType } from "../support/image.ts";
 import { podctl } from "../support/podctl.ts";
@@ -188,6 +188,66 @@ describe("podctl move and its announced phases:", () => {
     expect([code, pushed]).toEqual([0, [201]]);
     await expectEqual(group);
     expect((await contentOf(stack.current, "pod-b", [app]))[`${app}:late`]).toBe(text);
+  });
+
+  test("a blob that cannot be copied during the freeze ends the command, and pushes go to the old Pod again", async () => {
+    const group = await startGroup("uncopied");
+    const app = `${group}/app`;
+    const layer = await pushBlob(createPodClient(stack.current, "pod-a"), app, "a layer of 23 bytes, ok");
+    const text = (await contentOf(stack.current, "pod-a", [app]))[`${app}:1`] ?? "";
+    const manifest = JSON.parse(text) as { layers: { digest: string; size: number }[] };
+    const wrong = JSON.stringify({ ...manifest, layers: [{ ...manifest.layers[0], digest: layer, size: 24 }] });
+    const client = createPodClient(stack.current, "pod-a");
+    const token = await client.token([`repository:${app}:pull,push,delete`]);
+    const put = (tag: string, body: string, to = client, bearer = token) =>
+      to.get(`/v2/${app}/manifests/${tag}`, bearer, {
+        ...{ method: "PUT", body },
+        headers: { "Content-Type": manifestType },
+      });
+    const pushed: Promise<Response>[] = [];
+    const { code, said } = await moveWhile(
+      "freeze announced",
+      () => pushed.push(put("wrong", wrong)),
+      ...[group, "--to", "pod-b"],
+    );
+    expect((await Promise.all(pushed)).map(({ status }) => status)).toEqual([201]);
+    const why = 'at Pod "pod-a" the answer has 23 bytes, and the manifest says 24';
+    expect([code, said]).toEqual([
+      1,
+      expect.stringContaining(`blob ${layer} of "${app}:wrong" cannot be copied: ${why}`),
+    ]);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "copy" } });
+    await stack.current.restartEdge();
+    const edge = createClient(stack.current.edge);
+    expect((await put("2", text, edge, await edge.token([`repository:${app}:pull,push`]))).status).toBe(201);
+    const deleted = await client.get(`/v2/${app}/manifests/wrong`, token, { method: "DELETE" });
+    expect(deleted.status).toBe(202);
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    await expectEqual(group);
+  });
+
+  test("a run that is stopped while another operator takes the group back writes nothing when it goes on", async () => {
+    const group = await startGroup("stopped");
+    const others = ["--yes", "--wait", "0.2", "--state", `${folder}/others`];
+    const back: ReturnType<typeof podctl>[] = [];
+    const { code, said } = await moveWhile(
+      "until pushes that are under way",
+      (child) => {
+        child.kill("SIGSTOP");
+        const returning = podctl(["move", group, "--back", "--take-over", ...others], { env });
+        back.push(returning);
+        void returning.finally(() => child.kill("SIGCONT"));
+      },
+      ...[group, "--to", "pod-b"],
+    );
+    expect((await Promise.all(back)).map((each) => each.code)).toEqual([0]);
+    expect([code, said]).toEqual([
+      1,
+      expect.stringContaining(`another operator has changed the assignment of "${group}"`),
+    ]);
+    expect(said).not.toContain("settle announced");
+    const live = await liveOf(group);
+    expect([live.pod, live.move]).toEqual(["pod-a", undefined]);
   });
 
   test("a clock that is not the edge's is refused before anything is written, also if the move has begun", async () => {

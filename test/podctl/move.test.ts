@@ -325,9 +325,7 @@ describe("podctl and a group that is being moved", () => {
     expect([stopped.code, stopped.stderr]).toEqual([
       1,
       expect.stringMatching(
-        new RegExp(
-          `"broken" cannot be copied:\\n  broken/app@sha256:\\w+ names ${lost}, which Pod "pod-a" does not have`,
-        ),
+        new RegExp(`"broken" cannot be copied:\\n  broken/app:2 names ${lost}, which Pod "pod-a" does not have`),
       ),
     ]);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "copy" } });

@@ -6,10 +6,12 @@ import { BaseSequencer, type TestSpecification } from "vitest/node";
  * that run next to them.
  */
 const slowest = [
+  "test/podctl/move-phases.test.ts",
   "test/podctl/move.test.ts",
   "test/worker/stale-pulls.test.ts",
   "test/podctl/move-one-registry.test.ts",
   "test/worker/store-health.test.ts",
+  "test/worker/late-writes.test.ts",
   "test/worker/lost-writes.test.ts",
   "test/worker/grace.test.ts",
   "test/worker/breaker.test.ts",

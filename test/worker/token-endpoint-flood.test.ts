@@ -18,7 +18,7 @@ async function ask(query: string, headers: Record<string, string> = {}): Promise
 }
 
 let made = 0;
-/** Asks for more names than strangers may have looked up in 10 seconds. */
+/** Asks for more names than the edge looks up for strangers in 10 seconds. */
 async function flood(): Promise<void> {
   for (let round = 0; round < 13; round += 1) {
     const requests = Array.from({ length: 20 }, () =>

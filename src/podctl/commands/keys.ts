@@ -21,7 +21,7 @@ function generateCommand(): Command {
     .addHelpText(
       "after",
       `
-  podctl keys generate > secrets.json
+  (umask 077; podctl keys generate > secrets.json)
   npx wrangler secret bulk secrets.json --env production
 
 Keep secrets.json in your secret store and nowhere else. Operators who run \`podctl doctor\` need its PROBE_TOKEN.`,
@@ -52,7 +52,7 @@ function rotateCommand(): Command {
     .addHelpText(
       "after",
       `
-  podctl keys rotate < secrets.json > next.json
+  (umask 077; podctl keys rotate < secrets.json > next.json)
   npx wrangler secret bulk next.json --env production
 
 The Worker then accepts both keys of each list. Next, seal every credential again with the new public key and apply the

@@ -33,12 +33,15 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how long it takes until the Worker knows a change in all places; phases are announced this long before they begin",
+      "how long it takes until every location of the edge has seen a change in KV; freeze and settle are announced this long before they begin",
       parseSeconds,
       90,
     )
     .option("--state <folder>", "where the state of moves is saved", "moves")
-    .option("--overwrite", "remove or overwrite the tags at the new Pod that differ from those of the groups")
+    .option(
+      "--overwrite",
+      "let the move remove tags that only the new Pod has, and overwrite tags that name another manifest there",
+    )
     .option("--take-over", "go on with a move that another operator has begun")
     .addOption(edgeOption())
     .option("--yes", "do not ask for confirmation")

@@ -14,7 +14,7 @@ type Options = TargetOptions & SmallChangeOptions;
 export function setCommand(): Command {
   return withTarget(new Command("set"))
     .description(
-      "Changes the settings of a group (the repositories below a prefix): who may use it, whether it takes writes, and which way its bytes go.",
+      "Changes the settings of a group (the repositories below a prefix): who may use it, whether it takes writes, and whether its downloads and uploads pass through the edge.",
     )
     .argument("<prefix>", "the group's prefix, exactly as it was assigned")
     .argument("<key=value...>", "the settings to change; `key=` removes one")

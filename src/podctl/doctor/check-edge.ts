@@ -1,3 +1,4 @@
+import { parseChallenge } from "../../oci/challenge.ts";
 import { bearer, call } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 import type { Deployment } from "./pod-under-test.ts";
@@ -16,7 +17,24 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
     return { ...deployment, answers: false, probing: "off" };
   }
   checks.ok("edge", "answers");
+  await checkRealm(edge, checks);
   return { ...deployment, answers: true, probing: await checkProbing(edgeUnderTest, checks) };
+}
+
+/**
+ * If clients get their tokens from another host, checks whether its token endpoint leads to the edge. Otherwise every user's password goes to the one Pod
+ * that answers there. We ask with a wrong service, because the edge refuses it and asks no Pod.
+ */
+async function checkRealm(edge: string, checks: Checks): Promise<void> {
+  const ping = await call(`${edge}/v2/`);
+  const realm = ping.ok ? (parseChallenge(ping.value.headers.get("WWW-Authenticate"))?.realm ?? "") : "";
+  if (!URL.canParse(realm) || new URL(realm).origin === edge) return;
+  const ask = (url: string) => call(`${url}?service=dependency_proxy`);
+  const [own, there] = await Promise.all([ask(`${edge}/jwt/auth`), ask(realm)]);
+  const isEdge = own.ok && there.ok && there.value.status === own.value.status && there.value.text === own.value.text;
+  if (isEdge) return checks.ok("realm", realm);
+  const answer = there.ok ? `answers ${there.value.status}, and not as the edge does` : there.error;
+  checks.found("realm", "realm-elsewhere", `${realm}: ${answer}`);
 }
 
 /** Checks whether /-/probe takes our token. The request names no Pod, so nothing is signed. If the token is right, the answer is 400. */

@@ -4,6 +4,8 @@ export const advice = {
   "assignment-unfound":
     "assign the prefix again by `podctl assign`, or apply a topology that has it: both raise `depth`, and until then the edge does not find it",
   "edge-unreachable": "check that the Worker is deployed and that its route is in place",
+  "realm-elsewhere":
+    "route the realm's path to the Worker by a pattern that ends in `*`: Cloudflare matches it with the query, which every request for a token has",
   "probe-off": "set the secret PROBE_TOKEN (`podctl keys generate` prints one): without it stores cannot be checked",
   "probe-refused": "set PODCTL_PROBE_TOKEN to the Worker's own PROBE_TOKEN",
   "edge-behind":

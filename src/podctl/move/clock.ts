@@ -1,12 +1,8 @@
+import { maxSkewMs } from "../../directory/moves.ts";
 import { CliFailure } from "../failure.ts";
 import { call } from "../http-call.ts";
 
-/**
- * podctl's clock may differ from the edge's by this much. We cannot measure more exactly, because an HTTP date has whole seconds, and the answer
- * takes a moment to arrive.
- */
-const maxSkewSeconds = 5;
-export const maxSkewMs = maxSkewSeconds * 1_000;
+const maxSkewSeconds = maxSkewMs / 1_000;
 
 /**
  * Refuses to go on if podctl's clock differs too much from the edge's. podctl writes the time at which all edges begin a phase, and uses its own

@@ -2,6 +2,7 @@
 import { setTimeout as sleep } from "node:timers/promises";
 import { err, ok, type Result } from "../../lib/result.ts";
 import type { Digest } from "../../oci/digest.ts";
+import { isDigest, type Reference } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import { inOneLine } from "../output.ts";
@@ -23,17 +24,25 @@ const maxAnswerBytes = 64 * 1024;
 /** `gateway` is null if the target has none. */
 export type CopyWays = Both & { readonly gateway: GatewayCopy | null };
 
-/** `home` is a repository of the target that has the blob already, if one is known. */
+type Copying = {
+  readonly blob: NamedBlob;
+  /** A repository of the target that has the blob already, if one is known. */
+  readonly home: RepositoryName | null;
+  /** The manifest that names the blob. If it has a tag, this is the tag, because an operator finds the image by it. */
+  readonly namedBy: Reference;
+};
+
 export async function copyBlob(
   { source, target, gateway }: CopyWays,
   name: RepositoryName,
-  { blob, home }: { readonly blob: NamedBlob; readonly home: RepositoryName | null },
+  { blob, home, namedBy }: Copying,
 ): Promise<BlobCopied> {
   const { digest } = blob;
   if (await hasBlob(target, name, digest)) return "there";
   const from = home === null || home === name ? null : home;
   const isForGateway = from === null && gateway !== null && blob.bytes >= minGatewayBytes;
   if (isForGateway && (await gateway(name, digest))) return "by gateway";
+  const what = `blob ${digest} of "${nameOf(name, namedBy)}" cannot be copied`;
   let last = "";
   for (const pauseMs of [...pausesMs, null]) {
     const place = await startUpload(target, name, from === null ? null : { digest, from });
@@ -43,13 +52,15 @@ export async function copyBlob(
     await cancel(target, name, place);
     if (sent.ok) return sent.value;
     last = sent.error.text;
-    if (sent.error.kind === "final") throw new CliFailure(`blob ${digest} of "${name}" cannot be copied: ${last}`);
+    if (sent.error.kind === "final") throw new CliFailure(`${what}: ${last}`);
     if (pauseMs !== null) await sleep(pauseMs);
   }
-  throw new CliFailure(
-    `blob ${digest} of "${name}" cannot be copied: ${last}; run the command again, it goes on where it was`,
-  );
+  throw new CliFailure(`${what}: ${last}; run the command again, it goes on where it was`);
 }
+
+/** The image as users write it, with its tag or its digest. */
+export const nameOf = (name: RepositoryName, reference: Reference): string =>
+  `${name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
 /** OCI end-14. Removes an upload that came to nothing, with its bytes. If the registry does not allow this, it purges the upload later. */
 async function cancel(target: Registry, name: RepositoryName, place: string): Promise<void> {

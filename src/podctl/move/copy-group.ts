@@ -27,8 +27,8 @@ export type Round = {
 
 export type GroupCopy = {
   readonly copied: Copied;
-  /** Copies what changed since the last round. */
-  readonly round: () => Promise<Round>;
+  /** Copies what changed since the last round. Calls `mayCopy` before each repository, which throws if the move is no longer this run's. */
+  readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
   /** Compares every tag, manifest and list of referrers of the target with those of the source, both as they are now. */
   readonly compare: () => Promise<readonly string[]>;
 };
@@ -70,11 +70,12 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
   };
   return {
     copied,
-    round: async () => {
+    round: async (mayCopy) => {
       problems = [];
       const names = await namesAtBoth();
       let done = 0;
       const each = async (name: RepositoryName) => {
+        await mayCopy();
         const changes = await copyOne(name);
         done += 1;
         progress.onRepository?.(done, names.length);

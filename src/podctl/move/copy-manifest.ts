@@ -2,7 +2,7 @@
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import { type CopyWays, copyBlob, textOf } from "./copy-blob.ts";
+import { type CopyWays, copyBlob, nameOf, textOf } from "./copy-blob.ts";
 import type { Limit } from "./limit.ts";
 import { digestOf, indexType, type NamedBlob } from "./manifest-parts.ts";
 import { pushScope } from "./scopes.ts";
@@ -61,16 +61,16 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   const { name, target, copied } = place;
   const done = new Map<Digest, Promise<boolean>>();
   let isWhole = true;
-  const parts = async ({ parts: { blobs, children }, digest }: Manifest): Promise<boolean> => {
+  const parts = async ({ parts: { blobs, children } }: Manifest, namedBy: Reference): Promise<boolean> => {
     // An index may name manifests that the source does not have, so a missing child does not keep us from copying the index.
     for (const child of children) await manifest(child);
-    const copies = await Promise.all(blobs.map((blob) => copyNamedBlob(place, blob, digest)));
+    const copies = await Promise.all(blobs.map((blob) => copyNamedBlob(place, blob, namedBy)));
     return copies.every((isThere) => isThere);
   };
   const copyOne = async (digest: Digest): Promise<boolean> => {
     if (before.manifests.has(digest) || (await headManifest(target, name, digest)) !== null) return true;
     const found = await readManifest(place, digest);
-    const isCopied = found !== null && (await parts(found)) && (await putManifest(place, found, digest));
+    const isCopied = found !== null && (await parts(found, digest)) && (await putManifest(place, found, digest));
     isWhole &&= isCopied;
     return isCopied;
   };
@@ -82,7 +82,7 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   const tags = async (digest: Digest, names: readonly Tag[]): Promise<void> => {
     const isThere = before.manifests.has(digest);
     const found = await readManifest(place, digest);
-    const isReady = found !== null && (isThere || (await parts(found)));
+    const isReady = found !== null && (isThere || (await parts(found, names[0] ?? digest)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
     // The PUT of the first tag also brings the manifest to the target, so we count the manifest here.
@@ -123,13 +123,13 @@ async function putManifest(
 }
 
 /** Copies a blob that a manifest names. Returns false if the source does not have the blob and clients cannot get it from elsewhere. */
-function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Digest): Promise<boolean> {
+function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promise<boolean> {
   const { source, name, homes, copied, limit, complain } = place;
   return limit(async () => {
-    const how = await copyBlob(place, name, { blob, home: homes.get(blob.digest) ?? null });
+    const how = await copyBlob(place, name, { blob, home: homes.get(blob.digest) ?? null, namedBy });
     if (how === "missing") {
       if (!blob.elsewhere)
-        complain(`${name}@${namedBy} names ${blob.digest}, which Pod "${source.pod.id}" does not have`);
+        complain(`${nameOf(name, namedBy)} names ${blob.digest}, which Pod "${source.pod.id}" does not have`);
       return blob.elsewhere;
     }
     if (homes.size < maxHomes) homes.set(blob.digest, name);

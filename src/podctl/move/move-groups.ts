@@ -36,11 +36,11 @@ export async function makeMove(
         await group.ports.state.reset();
       }
       if (haveOneRegistry(group.both)) {
-        await moveWithinRegistry(group.ports, group.way);
+        await moveWithinRegistry(group.ports, group.way, group.live);
         await group.ports.state.remove();
         return reportOf(group, null);
       }
-      await runMove(group.ports, group.way, group.copy);
+      await runMove(group.ports, group.way, group);
       return reportOf(group, "settle");
     });
   });
@@ -74,15 +74,15 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
       const isSettled = group.way.way === "back";
       if (haveOneRegistry(group.both)) {
-        await backWithinRegistry(group.ports);
+        await backWithinRegistry(group.ports, group.live);
         await group.ports.state.remove();
         return reportOf(group, null);
       }
       // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
       // empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
-      if (isSettled) await runMove(group.ports, group.way, group.copy);
-      else await giveUp(group.ports, group.way);
+      if (isSettled) await runMove(group.ports, group.way, group);
+      else await giveUp(group.ports, group.way, group.live);
       await group.ports.state.remove();
       return reportOf(group, null);
     }),
@@ -91,8 +91,8 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 
 /**
  * Returns what `--back` does with a group. `back`: the group moves to its former Pod, because it has settled at the new Pod or is on its way back
- * already. It counts as settled once `settle` is announced, because edges begin `settle` by themselves. `there`: the group has not left its former
- * Pod yet, so the move is only given up.
+ * already. A group whose `settle` is only announced counts as settled, because the edges begin `settle` at the announced time even if podctl does
+ * nothing more. `there`: the group has not left its former Pod yet, so the move is only given up.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
@@ -126,7 +126,7 @@ export async function endMove(
     withGroup(opened, prefix, { ...options, way }, async (group) => {
       if (haveOneRegistry(group.both)) {
         if (options.cleanup) throw new CliFailure(nothingToCleanUp(group));
-        await endWithinRegistry(group.ports, group.way);
+        await endWithinRegistry(group.ports, group.way, group.live);
         await group.ports.state.remove();
         return { ...reportOf(group, null), deleted: 0 };
       }
@@ -134,7 +134,7 @@ export async function endMove(
       const scope = { ...group.both, group: group.group, jobs: options.jobs };
       const missing = options.cleanup ? await missingManifests(scope) : [];
       if (missing.length > 0) throw new CliFailure(missingText(group, missing));
-      await endSettled(group.ports, group.way, options.cleanup);
+      await endSettled(group.ports, group.way, { live: group.live, mustBeSeen: options.cleanup });
       const deleted = options.cleanup ? await deleteManifests(scope) : 0;
       await group.ports.state.remove();
       if (options.cleanup) note(`${prefix}: ${counted(deleted, "manifest")} deleted at ${group.way.from}`);

@@ -13,7 +13,7 @@ import { type MoveTarget, openRegistries, readGroup } from "./open-move.ts";
 import { type LiveAssignment, readAssignment } from "./phases.ts";
 import { openStateFile, type StateFile } from "./state-file.ts";
 import type { MovePorts, Way } from "./steps.ts";
-import { completeStep } from "./write-step.ts";
+import { completeStep } from "./unfinished-step.ts";
 
 export type MoveOptions = {
   readonly jobs: number;

@@ -1,9 +1,11 @@
 /** The phases of a move, from the group's current phase to the end. A phase that was interrupted goes on. */
+import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { GroupCopy } from "./copy-group.ts";
-import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
-import { announce, endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
+import type { LiveAssignment, Step } from "./phases.ts";
+import { announce, endAt, enter, leave, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
+import { readUnchanged } from "./write-step.ts";
 
 /** A round that changed at most this many manifests and tags is small. */
 const smallRound = 20;
@@ -14,38 +16,39 @@ const maxRounds = 30;
  * differ once, and the next copy includes that push.
  */
 const compareTries = 3;
-/** A manifest that an edge let through just before the freeze may take this long at the Pod, which is the edge's deadline for it. */
-const manifestDeadlineMs = 60_000;
-
 /** We compare this long after the begin of the freeze. In tests the phases have less time than usual, and then this time is shorter, too. */
-const inFlightMs = (waitMs: number): number => Math.min(manifestDeadlineMs, (waitMs * 2) / 3);
+const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
+
+/** The assignment that this run has read or written last, and the group's copy. */
+type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
 /** Moves a group on to `settle`, or back to its former Pod. */
-export async function runMove(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
-  const { kv, prefix, say, waitMs } = ports;
+export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
+  const { prefix, say, waitMs } = ports;
+  const { copy } = moved;
+  let { live } = moved;
   await ports.checkClock();
   for (;;) {
-    const live = await readAssignment(kv, prefix);
     switch (phaseOf(live, way)) {
       case "none":
-        await enter(ports, way, stepOf(way, "copy"));
+        live = await enter(ports, way, { live, step: stepOf(way, "copy") });
         say(`${prefix}: copy`);
         break;
       case "copy":
         // The way back begins in `settle`. It may be announced and not have begun yet, so we wait until it begins.
-        if (way.way === "back") await waitAfterSince(ports, 0, `${way.from} takes pushes`);
-        await copyRounds(copy, ports);
-        await announce(ports, way, announced(way, "freeze", live));
+        if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
+        await copyRounds(ports, { live, copy });
+        live = await announce(ports, way, { live, step: announced(way, "freeze", live) });
         say(`${prefix}: freeze announced; pushes are refused in ${secondsOf(waitMs)} s`);
         break;
       case "freeze":
-        await compareOrLeave(ports, way, copy);
-        await announce(ports, way, announced(way, "settle", live));
+        await compareOrLeave(ports, way, { live, copy });
+        live = await announce(ports, way, { live, step: announced(way, "settle", live) });
         say(`${prefix}: settle announced; pulls come from ${way.to}, and pushes go there in ${secondsOf(waitMs)} s`);
         break;
       case "settle":
-        await waitAfterSince(ports, 0, `pushes go to ${way.to}`);
-        if (way.way === "back") await enter(ports, way, endAt(way.to));
+        await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
+        if (way.way === "back") await enter(ports, way, { live, step: endAt(way.to) });
         say(`${prefix}: pushes go to ${way.to}`);
         return;
       case "done":
@@ -84,10 +87,12 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
  * Copies round after round. Stops when a round has changed little, or was no longer than the announcement of the freeze. As much may change again
  * during that announcement, so another round would not leave less to copy.
  */
-async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): Promise<void> {
+async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
+  const { prefix, say, waitMs } = ports;
+  const mayCopy = createCheck(ports, live);
   for (let round = 1; ; round += 1) {
     const beganMs = performance.now();
-    const { changes, problems } = await copy.round();
+    const { changes, problems } = await copy.round(mayCopy);
     refuse(prefix, problems, "cannot be copied");
     say(`${prefix}: round ${round} copied ${changes} manifests and tags`);
     if (changes <= smallRound || performance.now() - beganMs <= waitMs) return;
@@ -101,27 +106,44 @@ async function copyRounds(copy: GroupCopy, { prefix, say, waitMs }: MovePorts): 
  * shorter time. It begins at half of this wait, when deletions have ended. After a later deletion, the target would still have the manifest, and the
  * comparison does not see a manifest without a tag.
  */
-async function copyAndCompare(copy: GroupCopy, ports: MovePorts): Promise<readonly string[]> {
+async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
-  await waitAfterSince(ports, endedMs / 2, "pushes are refused");
-  let { problems } = await copy.round();
-  await waitAfterSince(ports, endedMs, "pushes that are under way have ended");
+  const mayCopy = createCheck(ports, live);
+  await waitAfterSince(ports, live, { afterMs: endedMs / 2, forWhat: "pushes are refused" });
+  let { problems } = await copy.round(mayCopy);
+  await waitAfterSince(ports, live, { afterMs: endedMs, forWhat: "pushes that are under way have ended" });
   for (let left = compareTries; ; left -= 1) {
     const differences = problems.length > 0 ? problems : await copy.compare();
     if (differences.length === 0 || left === 1) return differences;
-    ({ problems } = await copy.round());
+    ({ problems } = await copy.round(mayCopy));
   }
+}
+
+/** A run that was stopped for longer than this looks at the assignment again before it copies more. */
+const checkedForMs = 10_000;
+
+/**
+ * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. Another operator may have taken over the move
+ * while this run was stopped. The target may then take pushes, and this run would write over them.
+ */
+function createCheck({ kv, prefix }: MovePorts, live: LiveAssignment): () => Promise<void> {
+  let checkedAtMs = 0;
+  return async () => {
+    if (Date.now() - checkedAtMs < checkedForMs) return;
+    await readUnchanged(kv, prefix, live);
+    checkedAtMs = Date.now();
+  };
 }
 
 /**
  * Compares both Pods. If they differ, the Pod that the group leaves takes pushes again, so that pushes are not refused for longer than necessary.
  * Then the command fails.
  */
-async function compareOrLeave(ports: MovePorts, way: Way, copy: GroupCopy): Promise<void> {
+async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
-  const differences = await copyAndCompare(copy, ports).catch(async (error: unknown) => {
+  const differences = await copyAndCompare(ports, moved).catch(async (error: unknown) => {
     // The group must not stay frozen because one blob cannot be copied. Any pusher can push a manifest that gives a blob a wrong size.
-    if (error instanceof CliFailure) await leave(ports, way);
+    if (error instanceof CliFailure) await leave(ports, way, moved.live);
     throw error;
   });
   if (differences.length === 0) {
@@ -130,17 +152,8 @@ async function compareOrLeave(ports: MovePorts, way: Way, copy: GroupCopy): Prom
   }
   // The Pods differ, so what the state file says of the target may be wrong. After the reset, the next run reads what the target holds.
   await ports.state.reset();
-  await leave(ports, way);
+  await leave(ports, way, moved.live);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
-}
-
-/** Returns the group to the phase before the freeze. In that phase, the Pod that the group leaves takes pushes. */
-async function leave(ports: MovePorts, way: Way): Promise<void> {
-  const { record } = await readAssignment(ports.kv, ports.prefix);
-  const settledSince = record?.move?.settledSince;
-  if (settledSince === undefined) return enter(ports, way, stepOf(way, "copy"));
-  const settled: Step = { pod: way.to, move: { to: way.from, phase: "settle" } };
-  return enter(ports, way, settled, () => new Date(settledSince));
 }
 
 const maxShown = 20;
@@ -158,15 +171,19 @@ function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
 }
 
 /** Ends a move whose `settle` is not announced yet. The old Pod has the group, as before the move. */
-export async function giveUp(ports: MovePorts, way: Way): Promise<void> {
-  await enter(ports, way, endAt(way.from));
+export async function giveUp(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
+  await enter(ports, way, { live, step: endAt(way.from) });
   ports.say(`${ports.prefix}: ${way.from} serves it as before`);
 }
 
 /** Ends a move that has settled: from now on only the new Pod has the group. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
-export async function endSettled(ports: MovePorts, way: Way, mustBeSeen: boolean): Promise<void> {
-  await waitAfterSince(ports, 0, `pushes go to ${way.to}`);
-  await enter(ports, way, endAt(way.to));
+export async function endSettled(
+  ports: MovePorts,
+  way: Way,
+  { live, mustBeSeen }: { readonly live: LiveAssignment; readonly mustBeSeen: boolean },
+): Promise<void> {
+  await waitAfterSince(ports, live, { afterMs: 0, forWhat: `pushes go to ${way.to}` });
+  const ended = await enter(ports, way, { live, step: endAt(way.to) });
   ports.say(`${ports.prefix}: only ${way.to} has it now`);
-  if (mustBeSeen) await waitAfterSince(ports, ports.waitMs, "every edge knows it");
+  if (mustBeSeen) await waitAfterSince(ports, ended, { afterMs: ports.waitMs, forWhat: "every edge knows it" });
 }

@@ -5,6 +5,7 @@ import { type Digest, parseDigest } from "../../oci/digest.ts";
 import { mediaTypeOf } from "../../oci/manifest-types.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
 import { listReferrers, listTags, type Referrer, refused } from "./lists.ts";
 import { digestOf, indexType, type ManifestParts, partsOf } from "./manifest-parts.ts";
 import type { Registry } from "./registry.ts";
@@ -78,18 +79,28 @@ export const isFallbackTag = (tag: string): boolean => /^sha(256-[0-9a-f]{64}|51
 
 const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type);
 
-/** `jobs` is how many manifests are asked for at once. */
+type SnapshotOptions = {
+  /** How many manifests are asked for at once. */
+  readonly jobs: number;
+  readonly known?: Known | undefined;
+  /** A registry could always name another referrer, so a repository with more manifests ends the command. Only tests set another number. */
+  readonly mostManifests?: number;
+};
+
+/** The digests of so many manifests have some 200 MB. */
+const maxManifests = 1_000_000;
+
 export async function takeSnapshot(
   registry: Registry,
   name: RepositoryName,
-  { jobs, known }: { readonly jobs: number; readonly known?: Known | undefined },
+  { jobs, known, mostManifests = maxManifests }: SnapshotOptions,
 ): Promise<Snapshot> {
   const listed = await listTags(registry, name);
   const heads = await pMap(listed, async (tag) => [tag, await headManifest(registry, name, tag)] as const, {
     concurrency: jobs,
   });
   const tags = new Map(heads.flatMap(([tag, head]) => (head === null ? [] : [[tag, head.digest] as const])));
-  const walk = createWalk(registry, name, known);
+  const walk = createWalk(registry, name, { known, mostManifests });
   const tagged = new Map(heads.flatMap(([, head]) => (head === null ? [] : [[head.digest, head] as const])));
   for (let level = [...tagged.values()]; level.length > 0; ) {
     level = (await pMap(level, walk.visit, { concurrency: jobs })).flat();
@@ -97,7 +108,11 @@ export async function takeSnapshot(
   return { tags, ...walk.result(tags) };
 }
 
-function createWalk(registry: Registry, name: RepositoryName, known: Known | undefined) {
+function createWalk(
+  registry: Registry,
+  name: RepositoryName,
+  { known, mostManifests }: Required<Pick<SnapshotOptions, "known" | "mostManifests">>,
+) {
   const manifests = new Set<Digest>();
   const children = new Map<Digest, readonly Digest[]>();
   const referrers = new Map<Digest, readonly Referrer[]>();
@@ -120,6 +135,11 @@ function createWalk(registry: Registry, name: RepositoryName, known: Known | und
     visit: async (head: ManifestHead): Promise<ManifestHead[]> => {
       if (manifests.has(head.digest)) return [];
       manifests.add(head.digest);
+      if (manifests.size > mostManifests) {
+        throw new CliFailure(
+          `Pod "${registry.pod.id}" has more than ${mostManifests} manifests in "${name}", the last of them ${head.digest}; look at what refers to it there`,
+        );
+      }
       const next = [...(await childrenOf(head)), ...(await referrersOf(head.digest)).map(({ digest }) => digest)];
       const unseen = next.filter((digest) => !manifests.has(digest));
       const heads: (ManifestHead | null)[] = [];

@@ -1,13 +1,14 @@
 /** Writes the steps of a move, and waits for the times that they name. */
 import { setTimeout as sleep } from "node:timers/promises";
-import type { MovePhase } from "../../directory/moves.ts";
+import { type MovePhase, maxSkewMs } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { Limit } from "./limit.ts";
-import { readAssignment, type Step } from "./phases.ts";
+import type { LiveAssignment, Step } from "./phases.ts";
 import type { StateFile } from "./state-file.ts";
-import { writeStep } from "./write-step.ts";
+import { type Written, writeStep } from "./write-step.ts";
 
 export type MovePorts = {
   readonly kv: KvStore;
@@ -39,37 +40,86 @@ const now = (): Date => new Date();
 /** The step with which a move ends. */
 export const endAt = (pod: PodId): Step => ({ pod, move: null });
 
+type Entering = {
+  /** The assignment that this run has read or written last. The step is written only if KV still has it. */
+  readonly live: LiveAssignment;
+  readonly step: Step;
+};
+
+/** Writes the next step, which begins at once, and returns the new assignment. */
+export const enter = async (ports: MovePorts, way: Way, entering: Entering, begin = now): Promise<LiveAssignment> =>
+  (await write(ports, way, { ...entering, begin })).live;
+
 /**
- * Writes the next step. `begin` gives the time at which the step begins, and is called when the step is written. We save this time in the state file
- * before we write the step to KV. If this run is killed, the next run finds the time in the file, and so knows that the step in KV is its own.
+ * `begin` gives the time at which the step begins, and is called when the step is written. We save this time in the state file before we write the
+ * step to KV. If this run is killed, the next run finds the time in the file, and so knows that the step in KV is its own.
  */
-export async function enter(ports: MovePorts, { from, to, way }: Way, step: Step, begin = now): Promise<void> {
-  const { kv, prefix, state, inTurn } = ports;
-  await inTurn(async () => {
-    const live = await readAssignment(kv, prefix);
-    const saveTime = async () => {
-      const since = begin().toISOString();
-      await state.write({ v: 1, from, to, way, since });
-      return since;
-    };
-    await writeStep(kv, prefix, { from: live, step, begin: saveTime });
-  });
+function write(
+  { kv, prefix, state, inTurn }: MovePorts,
+  { from, to, way }: Way,
+  { live, step, begin }: Entering & { readonly begin: (nowMs: number) => Date },
+): Promise<Written> {
+  const saveTime = async (nowMs: number) => {
+    const since = begin(nowMs).toISOString();
+    await state.write({ v: 1, from, to, way, since });
+    return since;
+  };
+  return inTurn(() => writeStep(kv, prefix, { from: live, step, begin: saveTime }));
 }
 
-/** Writes a phase that begins later, when every edge knows of it. So all edges begin it at the same moment, even an edge that learns of it late. */
-export async function announce(ports: MovePorts, way: Way, step: Step): Promise<void> {
+/** How many times a phase is announced if KV takes too long each time. */
+const announceTries = 3;
+
+/**
+ * Writes a phase that begins later, when every edge knows of it. So all edges begin it at the same moment, even an edge that learns of it late. If KV
+ * took long, the phase could begin before the last edge knows it, so it is announced again for later. Until an edge knows the second announcement, it
+ * goes by the first:
+ * - `freeze`: it refuses pushes early, while other edges send them to the Pod that all edges read from.
+ * - `settle`: it sends pushes to the new Pod early. They stay there, and every edge that knows either announcement reads from the new Pod. We never
+ *   take back a `settle`: a group that is frozen again would lose these pushes.
+ */
+export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
+  const { prefix, waitMs } = ports;
   await ports.checkClock();
-  await enter(ports, way, step, () => new Date(Date.now() + ports.waitMs));
+  const begin = (nowMs: number) => new Date(nowMs + waitMs);
+  let current = live;
+  for (let left = announceTries; left > 0; left -= 1) {
+    const written = await write(ports, way, { live: current, step, begin });
+    current = written.live;
+    if (sinceOf(current) - written.writtenAtMs >= waitMs - maxSkewMs) return current;
+  }
+  if (step.move?.phase === "freeze") await leave(ports, way, current);
+  throw new CliFailure(
+    `KV takes longer than ${maxSkewMs / 1_000} s to write the phase of "${prefix}", so the phase could begin before every edge knows it; ` +
+      "run the command again when KV answers quickly",
+  );
 }
 
-/** Waits until `afterMs` after the `since` of the step in KV. If KV has no move, waits for `afterMs`. */
-export async function waitAfterSince(ports: MovePorts, afterMs: number, forWhat: string): Promise<void> {
-  const { kv, prefix, say } = ports;
+/** Returns the group to the phase before the freeze. In that phase, the Pod that the group leaves takes pushes. */
+export async function leave(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
+  const settledSince = live.record?.move?.settledSince;
+  if (settledSince === undefined) {
+    await enter(ports, way, { live, step: stepOf(way, "copy") });
+    return;
+  }
+  const step: Step = { pod: way.to, move: { to: way.from, phase: "settle" } };
+  await enter(ports, way, { live, step }, () => new Date(settledSince));
+}
+
+const sinceOf = ({ record }: LiveAssignment): number =>
+  record?.move === undefined ? Date.now() : Date.parse(record.move.since);
+
+type Waiting = { readonly afterMs: number; readonly forWhat: string };
+
+/** Waits until `afterMs` after the `since` of the assignment's step. If the group is not being moved, waits for `afterMs`. */
+export async function waitAfterSince(
+  ports: MovePorts,
+  live: LiveAssignment,
+  { afterMs, forWhat }: Waiting,
+): Promise<void> {
   await ports.checkClock();
-  const { record } = await readAssignment(kv, prefix);
-  const sinceMs = record?.move === undefined ? Date.now() : Date.parse(record.move.since);
-  const leftMs = sinceMs + afterMs - Date.now();
+  const leftMs = sinceOf(live) + afterMs - Date.now();
   if (leftMs <= 0) return;
-  say(`${prefix}: waiting ${Math.ceil(leftMs / 1_000)} s until ${forWhat}`);
+  ports.say(`${ports.prefix}: waiting ${Math.ceil(leftMs / 1_000)} s until ${forWhat}`);
   await sleep(leftMs);
 }

@@ -27,8 +27,8 @@ export type KvApi = {
   listPage(prefix: string | undefined, cursor: string | null): Promise<Page>;
   /** The values of at most 100 keys; a key without a value is null or left out. */
   getMany(keys: readonly string[]): Promise<Readonly<Record<string, unknown>>>;
-  /** Writes at most 10,000 keys. Returns the keys that KV did not write. */
-  putMany(entries: readonly Entry[]): Promise<readonly string[]>;
+  /** Writes at most 10,000 keys. Returns the keys that KV did not write. Throws a CliFailure if a try would begin after `notAfter`. */
+  putMany(entries: readonly Entry[], notAfter?: Date): Promise<readonly string[]>;
   /** Deletes at most 10,000 keys. Returns the keys that KV did not delete. */
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;
 };
@@ -50,19 +50,25 @@ const bulkAnswer = v.object({
 const refusal = v.object({ errors: v.array(v.object({ code: v.number(), message: v.string() })) });
 
 type Answer<T> = v.GenericSchema<unknown, T>;
-type Request = { readonly method: string; readonly path: string; readonly body?: unknown };
+type Request = {
+  readonly method: string;
+  readonly path: string;
+  readonly body?: unknown;
+  readonly notAfter?: Date | undefined;
+};
 
 export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ...address }: KvAddress): KvApi {
   const names = [address.account, address.namespace].map(encodeURIComponent);
   const root = `${baseUrl.replace(/\/+$/, "")}/accounts/${names[0]}/storage/kv/namespaces/${names[1]}`;
   const headers = { ...bearer(address.token), "Content-Type": "application/json" };
   const noteOnce = createNoteOnce();
-  const ask = async <T>(answer: Answer<T>, { method, path, body }: Request): Promise<T> => {
+  const ask = async <T>(answer: Answer<T>, { method, path, body, notAfter }: Request): Promise<T> => {
     const sent = { method, headers, ...(body === undefined ? {} : { body: JSON.stringify(body) }) };
-    const called = await callAgain(
-      () => call(root + path, { ...sent, deadlineMs, maxBodyBytes: maxAnswerBytes }),
-      noteOnce,
-    );
+    const send = async () => {
+      if (notAfter !== undefined && Date.now() > notAfter.getTime()) throw new CliFailure(tooSlow);
+      return call(root + path, { ...sent, deadlineMs, maxBodyBytes: maxAnswerBytes });
+    };
+    const called = await callAgain(send, noteOnce);
     if (called.status !== 200) throw new CliFailure(describeRefusal(called));
     const parsed = v.safeParse(answer, parseJson(called.text));
     if (parsed.success) return parsed.output;
@@ -82,8 +88,8 @@ export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ..
       const body = { keys, type: "text" };
       return (await ask(valuesAnswer, { method: "POST", path: "/bulk/get", body })).result?.values ?? {};
     },
-    async putMany(body) {
-      return (await ask(bulkAnswer, { method: "PUT", path: "/bulk", body })).result?.unsuccessful_keys ?? [];
+    async putMany(body, notAfter) {
+      return (await ask(bulkAnswer, { method: "PUT", path: "/bulk", body, notAfter })).result?.unsuccessful_keys ?? [];
     },
     async deleteMany(body) {
       return (await ask(bulkAnswer, { method: "POST", path: "/bulk/delete", body })).result?.unsuccessful_keys ?? [];
@@ -91,6 +97,7 @@ export function openKvApi({ baseUrl = "https://api.cloudflare.com/client/v4", ..
   };
 }
 
+const tooSlow = "the KV API has made podctl wait for too long; run the command again when it answers quickly";
 const deadlineMs = 120_000;
 const maxAnswerBytes = 64 * 1024 * 1024;
 const maxTries = 7;

@@ -17,8 +17,10 @@ export type KvStore = {
   /**
    * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there as well, because a listing
    * returns the metadata of each key, but not the value.
+   *
+   * KV may make us wait for minutes. If what we write is no longer right after a time, `notAfter` is that time, and a later try is a CliFailure.
    */
-  write(entries: readonly KvEntry[]): Promise<void>;
+  write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;
   /** Deletes at most {@link maxBulkKeys} keys in one call. */
   remove(keys: readonly string[]): Promise<void>;
 };
@@ -51,9 +53,12 @@ export function openKvStore(address: KvAddress): KvStore {
       const chunks = chunksOf([...new Set(keys)], maxReadKeys);
       return new Map((await pMap(chunks, readChunk, { concurrency: readsAtOnce })).flat());
     },
-    write: (entries) =>
+    write: (entries, notAfter) =>
       repeatForRest("written", new Map(entries), (left) =>
-        api.putMany([...left].map(([key, value]) => ({ key, value, metadata: metadataOf(value) }))),
+        api.putMany(
+          [...left].map(([key, value]) => ({ key, value, metadata: metadataOf(value) })),
+          notAfter,
+        ),
       ),
     remove: (keys) =>
       repeatForRest("deleted", new Map(keys.map((key) => [key, null])), (left) => api.deleteMany([...left.keys()])),

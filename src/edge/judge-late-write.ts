@@ -1,0 +1,41 @@
+import { lateAfterMs, refusesWrites } from "../directory/moves.ts";
+import { resolvePod } from "../directory/resolve.ts";
+import { err } from "../lib/result.ts";
+import { hasRepository, type RegistryEndpoint } from "../oci/endpoint.ts";
+import { isRead } from "../oci/scope.ts";
+import { beingMoved } from "../pods/gate.ts";
+import type { Refusal } from "../refusal.ts";
+import type { Authorized, Context } from "./authorize.ts";
+import type { Reply } from "./refuse.ts";
+
+type Asked = { readonly context: Context; readonly authorized: Authorized };
+
+/**
+ * Turns the success of a write that took long into the refusal of the freeze, if the group is frozen or at another Pod by now. `podctl move` compares
+ * both Pods 60 s after the begin of the freeze. So each success that a client hears of came before the comparison: either the write took less than
+ * that since it passed the gate, or the freeze has not begun at this edge, which knows the announcement of a freeze before the freeze begins.
+ */
+export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
+  const { directory, now } = asked.context.services;
+  if (!reply.ok || !reply.value.response.ok || isRead(endpoint.method)) return reply;
+  if (directory.now().getTime() - now.getTime() < lateAfterMs(endpoint.method)) return reply;
+  const refusal = await refusalOf(endpoint, asked);
+  if (refusal === null) return reply;
+  await reply.value.response.body?.cancel();
+  return err(refusal);
+}
+
+/**
+ * Looks up the group's move again. A layer is not judged, because its upload may end at the old Pod during the freeze, and a registry refuses a
+ * manifest whose layers it lacks.
+ */
+async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
+  if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;
+  const { name } = endpoint;
+  const current = await resolvePod(context.services.directory, { name, mustBeCurrent: true });
+  if (!current.ok) return current.error;
+  const { moving, stale } = current.value;
+  if (stale !== null) return { reason: "directory", text: stale };
+  const isElsewhere = current.value.pod?.registry !== pod.registry;
+  return isElsewhere || (moving !== null && refusesWrites(moving)) ? beingMoved(moving?.prefix ?? name, pod) : null;
+}

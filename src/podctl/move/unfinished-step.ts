@@ -1,0 +1,60 @@
+/** Judges and completes a write of the directory that was interrupted, and that has steps of moves. */
+import { directoryKey, routeKey } from "../../directory/keys.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import type { Former, HistoryIndex } from "../../topology/history.ts";
+import { CliFailure } from "../failure.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { readFormer, readUnfinished } from "../write/history.ts";
+import { readDirectory } from "../write/live-directory.ts";
+import { movingIn } from "../write/moving.ts";
+import { writeDirectory } from "../write/write-directory.ts";
+
+/** A step takes seconds, so a step that is not complete after this time was interrupted. */
+const abandonedAfterMs = 20_000;
+/** A write with more keys is an apply, because moves join only a few steps. */
+const maxJoined = 100;
+
+/**
+ * What we may do about an interrupted write. `ours`: it has a step of this group and steps of other moves. It must be completed, but another podctl
+ * may be about to do that.
+ */
+type Unfinished = "may be completed" | "ours" | "another's";
+
+/**
+ * Judges an interrupted write. If several podctls write at the same moment, one write may have the steps of several moves. We may complete the write
+ * if it has only the step of this group. We may also complete it if it has only steps of moves and is so old that its podctl must have been killed.
+ * Our next write completes it, because it gives the directory record the revision that the interrupted write was to make.
+ */
+export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
+  const former = await readFormer(kv, unfinished);
+  const keys = [...former.keys()].filter((each) => each !== directoryKey);
+  if (keys.length === 1 && keys[0] === key) return "may be completed";
+  const isOld = Date.parse(unfinished.at) + abandonedAfterMs < Date.now();
+  if (isOld && keys.length > 0 && (await areSteps(kv, former, keys))) return "may be completed";
+  return keys.includes(key) ? "ours" : "another's";
+}
+
+/** Whether these are assignments of groups that are being moved, now or before the write. */
+async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): Promise<boolean> {
+  if (keys.length > maxJoined) return false;
+  const live = await kv.read(keys);
+  return keys.every(
+    (each) => (movingIn(each, former.get(each) ?? null) ?? movingIn(each, live.get(each) ?? null)) !== null,
+  );
+}
+
+/**
+ * Completes a step of this group that was interrupted after its phase was written. The move's next step would do this, too, but the last step has no
+ * next one.
+ */
+export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
+  const directory = await readDirectory(kv);
+  const unfinished = await readUnfinished(kv, directory.record);
+  if (unfinished === null || (await judgeUnfinished(kv, unfinished, routeKey(prefix))) !== "may be completed") return;
+  try {
+    await writeDirectory(kv, { directory, changes: [] }, () => {});
+  } catch (error) {
+    // Another move has written to the directory at the same time. Its write has also completed our step.
+    if (!(error instanceof CliFailure)) throw error;
+  }
+}

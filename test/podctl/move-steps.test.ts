@@ -1,0 +1,182 @@
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { setTimeout as sleep } from "node:timers/promises";
+import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vitest";
+import type { MovePhase } from "../../src/directory/moves.ts";
+import type { PodId } from "../../src/directory/pod-id.ts";
+import type { Prefix } from "../../src/oci/repository-name.ts";
+import type { GroupCopy } from "../../src/podctl/move/copy-group.ts";
+import { nothingCopied } from "../../src/podctl/move/copy-manifest.ts";
+import { createLimit } from "../../src/podctl/move/limit.ts";
+import { readAssignment } from "../../src/podctl/move/phases.ts";
+import { endSettled, giveUp, runMove } from "../../src/podctl/move/run-move.ts";
+import { openStateFile } from "../../src/podctl/move/state-file.ts";
+import { announce, type MovePorts, stepOf, type Way } from "../../src/podctl/move/steps.ts";
+import { type KvStore, openKvStore } from "../../src/podctl/target/kv-store.ts";
+import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
+import { timeIn } from "../support/use-moves.ts";
+
+vi.setConfig({ testTimeout: 40_000 });
+
+const folder = mkdtempSync(join(tmpdir(), "registry-edge-steps-"));
+afterAll(() => rmSync(folder, { recursive: true }));
+
+const prefix = "acme" as Prefix;
+const way: Way = { from: "pod-a" as PodId, to: "pod-b" as PodId, way: "there" };
+const waitMs = 8_000;
+let folders = 0;
+
+/** Starts a group in this phase of its move, with a KV of its own. */
+async function startGroup(move: object | null) {
+  const server = await startCloudflareKv();
+  const kv = openKvStore({ baseUrl: server.baseUrl, token: apiToken, account, namespace });
+  const assign = (members: object) =>
+    kv.write([["route/acme", JSON.stringify({ v: 1, revision: 1, pod: "pod-a", state: "active", ...members })]]);
+  await kv.write([["directory", JSON.stringify({ v: 1, depth: 1, revision: 1 })]]);
+  await assign(move === null ? {} : { move });
+  /** `written`: each phase that KV got, and the time from then to the begin of the phase. */
+  const steps = { onWrite: () => {}, answerAfterMs: [] as number[], written: [] as [string | undefined, number][] };
+  const watched: KvStore = {
+    ...kv,
+    write: async (entries, notAfter) => {
+      const text = entries.find(([key]) => key === "route/acme")?.[1];
+      if (text !== undefined) steps.onWrite();
+      await kv.write(entries, notAfter);
+      if (text === undefined) return;
+      const { move: step } = JSON.parse(text) as { move?: { phase: string; since: string } };
+      steps.written.push([step?.phase, Date.parse(step?.since ?? "") - Date.now()]);
+      await sleep(steps.answerAfterMs.shift() ?? 0);
+    },
+  };
+  folders += 1;
+  const ports: MovePorts = {
+    kv: watched,
+    prefix,
+    state: await openStateFile(join(folder, String(folders)), prefix),
+    waitMs,
+    say: () => {},
+    inTurn: createLimit(1),
+    checkClock: async () => {},
+  };
+  return { server, ports, steps, assign, live: () => readAssignment(kv, prefix) };
+}
+
+const inPhase = (phase: MovePhase) => ({ to: "pod-b", phase, since: timeIn(-3_600) });
+const phases: MovePhase[] = ["freeze", "settle"];
+/** A step may come to KV this much later than planned. */
+const mostLateMs = 5_000;
+
+describe.concurrent("phase that is announced while KV is slow", () => {
+  test.each(phases)(
+    "%s gets a new time if the KV API asks to wait, and KV never gets the first time",
+    async (phase) => {
+      const { server, ports, steps, live } = await startGroup(inPhase("copy"));
+      steps.onWrite = () => {
+        steps.onWrite = () => {};
+        server.limit(1, 6);
+      };
+      await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
+      expect(steps.written).toEqual([[phase, expect.any(Number)]]);
+      expect(steps.written[0]?.[1]).toBeGreaterThan(waitMs - mostLateMs);
+      await server.stop();
+    },
+  );
+
+  test.each(phases)("%s is announced again for later if KV takes long for the write", async (phase) => {
+    const { server, ports, steps, live } = await startGroup(inPhase("copy"));
+    // The watch notes the time only when KV has answered.
+    steps.answerAfterMs = [5_500];
+    const announced = await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
+    expect(steps.written).toEqual([
+      [phase, expect.any(Number)],
+      [phase, expect.any(Number)],
+    ]);
+    expect(announced.record?.move?.since).toBe((await live()).record?.move?.since);
+    expect(Date.parse(announced.record?.move?.since ?? "") - Date.now()).toBeGreaterThan(waitMs - mostLateMs);
+    await server.stop();
+  });
+
+  test.each([
+    ["freeze", { phase: "copy" }, ["freeze", "freeze", "freeze", "copy"]],
+    ["settle", { phase: "settle" }, ["settle", "settle", "settle"]],
+  ] as const)(
+    "%s ends the command after three tries with what to do, in the phase %j",
+    async (phase, left, written) => {
+      const { server, ports, steps, live } = await startGroup(inPhase("copy"));
+      steps.answerAfterMs = [5_500, 5_500, 5_500];
+      await expect(announce(ports, way, { live: await live(), step: stepOf(way, phase) })).rejects.toThrow(
+        'KV takes longer than 5 s to write the phase of "acme", so the phase could begin before every edge knows it; run the command again when KV answers quickly',
+      );
+      expect(steps.written.map(([each]) => each)).toEqual(written);
+      expect((await live()).record?.move).toMatchObject(left);
+      await server.stop();
+    },
+  );
+});
+
+describe("run that was stopped while another operator changed the assignment", () => {
+  const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
+  /** A copy whose first round stops the run for a minute. Meanwhile the assignment changes. */
+  const copyWhile = (change: () => Promise<void>) => {
+    const seen = { copied: 0, compared: 0 };
+    const copy: GroupCopy = {
+      copied: nothingCopied(),
+      round: async (mayCopy) => {
+        await mayCopy();
+        await change();
+        vi.setSystemTime(Date.now() + 60_000);
+        await mayCopy();
+        seen.copied += 1;
+        return { changes: 0, problems: [] };
+      },
+      compare: async () => {
+        seen.compared += 1;
+        return [];
+      },
+    };
+    return { copy, seen };
+  };
+  beforeEach(() => void vi.useFakeTimers({ toFake: ["Date"] }));
+  afterEach(() => void vi.useRealTimers());
+
+  test.each<[string, object]>([
+    ["has ended the move", {}],
+    ["goes on with the move", { move: { to: "pod-b", phase: "settle", since: timeIn(-60) } }],
+    ["moves the group back", { pod: "pod-b", move: { to: "pod-a", phase: "freeze", since: timeIn(60) } }],
+  ])("it copies no more, and writes nothing, if that operator %s", async (_, members) => {
+    for (const phase of ["copy", "freeze"] as const) {
+      const { server, ports, steps, assign, live } = await startGroup(inPhase(phase));
+      const { copy, seen } = copyWhile(() => assign(members));
+      const first = await live();
+      await expect(runMove(ports, way, { live: first, copy })).rejects.toThrow(changed);
+      expect(seen).toEqual({ copied: 0, compared: 0 });
+      expect(steps.written).toEqual([]);
+      expect((await live()).record).toEqual({ v: 1, revision: 1, pod: "pod-a", state: "active", ...members });
+      await server.stop();
+    }
+  });
+
+  test("it neither gives the move up nor ends it, nor begins one that has begun", async () => {
+    const { server, ports, steps, assign, live } = await startGroup(inPhase("copy"));
+    const former = await live();
+    await assign({ move: inPhase("settle") });
+    await expect(giveUp(ports, way, former)).rejects.toThrow(changed);
+    const settled = await live();
+    await assign({ pod: "pod-b", move: { to: "pod-a", phase: "freeze", since: timeIn(60) } });
+    await expect(endSettled(ports, way, { live: settled, mustBeSeen: false })).rejects.toThrow(changed);
+    const { copy } = copyWhile(async () => {});
+    await expect(runMove(ports, way, { live: { record: null, pod: way.from }, copy })).rejects.toThrow(changed);
+    expect(steps.written).toEqual([]);
+    await server.stop();
+  });
+
+  test("its next step keeps settings that were given to the group meanwhile", async () => {
+    const { server, ports, assign, live } = await startGroup(inPhase("copy"));
+    const former = await live();
+    await assign({ move: former.record?.move, delivery: "stream" });
+    await giveUp(ports, way, former);
+    expect((await live()).record).toMatchObject({ pod: "pod-a", delivery: "stream" });
+    await server.stop();
+  });
+});

@@ -1,0 +1,101 @@
+import { setTimeout as sleep } from "node:timers/promises";
+import { expect, test } from "vitest";
+import { type ClientInit, createClient } from "../support/client.ts";
+import { manifestType } from "../support/image.ts";
+import { asPodB, startOddPod } from "../support/odd-pod.ts";
+import { useStack } from "../support/toy-stack.ts";
+import { useGroups } from "../support/use-groups.ts";
+import { timeIn } from "../support/use-moves.ts";
+
+const pod = await startOddPod();
+const stack = useStack({ seedImages: false, topology: asPodB(pod) });
+const { assign, write } = useGroups(stack);
+
+/** Every freeze of this file begins this long after its test. */
+const freezeSeconds = 8;
+/** podctl copies and compares for the last time after 30 and 60 s of the freeze. */
+const [lateDelete, latePush] = ["tag-22", "tag-52"];
+
+/** The Pod takes as many seconds as the tag says, and answers everything else at once. */
+function answerSlowly(): void {
+  pod.answer(async (response, { method, path }) => {
+    await sleep(Number(/tag-(\d+)$/.exec(path)?.[1] ?? 0) * 1_000);
+    if (method === "GET") response.writeHead(401);
+    else if (method === "POST") response.writeHead(202, { Location: `${path}u-1` });
+    else response.writeHead(method === "DELETE" ? 202 : 201);
+    response.end();
+  });
+}
+
+/** A body whose second half comes so many seconds after the first. */
+const slowBody = (seconds: number): ReadableStream<Uint8Array> =>
+  new ReadableStream({
+    async start(controller) {
+      controller.enqueue(Buffer.from("{"));
+      await sleep(seconds * 1_000);
+      controller.enqueue(Buffer.from("}"));
+      controller.close();
+    },
+  });
+
+test("a write that ends at the old Pod long after the freeze has begun gets the freeze's 403, and any other write succeeds", async () => {
+  answerSlowly();
+  const client = createClient(stack.current.edge);
+  const freeze = { to: "pod-a", phase: "freeze", since: timeIn(freezeSeconds) };
+  await assign("frozen", { pod: "pod-b", move: freeze });
+  await assign("copied", { pod: "pod-b", move: { to: "pod-a", phase: "copy", since: timeIn(-60) } });
+  for (const group of ["unknown", "moved"]) await assign(group, { pod: "pod-b" });
+  const send = async (path: string, init: ClientInit) => {
+    const [, , group = ""] = path.split("/");
+    const token = await client.token([`repository:${group}/app:pull,push,delete`]);
+    const { status, text } = await client
+      .get(path, token, { duplex: "half", ...init })
+      .then(async (answer) => ({ status: answer.status, text: await answer.text() }));
+    return [status, status === 403 ? (JSON.parse(text) as { errors: { message: string }[] }).errors[0]?.message : text];
+  };
+  const put = (group: string, tag: string, body: ClientInit["body"] = "{}") =>
+    send(`/v2/${group}/app/manifests/${tag}`, { method: "PUT", body, headers: { "Content-Type": manifestType } });
+  const remove = (group: string, tag: string) => send(`/v2/${group}/app/manifests/${tag}`, { method: "DELETE" });
+  const uploadToken = await client.token(["repository:frozen/app:pull,push"]);
+  const started = await client.get("/v2/frozen/app/blobs/uploads/", uploadToken, { method: "POST" });
+  const upload = `${started.headers.get("Location")}&digest=sha256:${"a".repeat(64)}`;
+  const late = [
+    put("frozen", latePush),
+    put("frozen", "slow-body", slowBody(52)),
+    remove("frozen", lateDelete),
+    put("unknown", latePush),
+    put("moved", latePush),
+  ];
+  const inTime = [put("frozen", "tag-10"), remove("frozen", "tag-10"), put("copied", latePush)];
+  const layer = send(upload, { method: "PUT", body: slowBody(52) });
+  await sleep(2_000);
+  // These changes come to KV after the writes have passed the gate.
+  await write("unknown", { pod: "pod-b", move: freeze });
+  await write("moved", { pod: "pod-a" });
+  const sentence = (name: string) => `${name} is being moved to another registry; pushes work again in a few minutes`;
+  expect(await Promise.all(late)).toEqual([
+    ...["frozen", "frozen", "frozen", "unknown", "moved/app"].map((name) => [403, sentence(name)]),
+  ]);
+  expect(await Promise.all(inTime)).toEqual([
+    [201, ""],
+    [202, ""],
+    [201, ""],
+  ]);
+  expect(await layer).toEqual([201, ""]);
+  const writes = pod.seen.filter(({ method }) => method !== "GET").map(({ method, path }) => `${method} ${path}`);
+  expect(writes.filter((each) => each.includes("manifests")).sort()).toEqual([
+    "DELETE /v2/frozen/app/manifests/tag-10",
+    `DELETE /v2/frozen/app/manifests/${lateDelete}`,
+    `PUT /v2/copied/app/manifests/${latePush}`,
+    "PUT /v2/frozen/app/manifests/slow-body",
+    "PUT /v2/frozen/app/manifests/tag-10",
+    `PUT /v2/frozen/app/manifests/${latePush}`,
+    `PUT /v2/moved/app/manifests/${latePush}`,
+    `PUT /v2/unknown/app/manifests/${latePush}`,
+  ]);
+  expect(stack.current.seen("pod-a", "registry")).toEqual([]);
+  for (const each of ["pod-a", "pod-b"] as const) expect(stack.current.seen(each, "storage")).toEqual([]);
+  await stack.current.edgeSettled();
+  const refused = stack.current.edgeSeen().filter(({ status }) => status === 403);
+  expect(refused.map(({ pod: asked }) => asked)).toEqual(Array(5).fill("pod-b"));
+}, 90_000);
