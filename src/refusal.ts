@@ -45,6 +45,8 @@ export type Unauthorized = {
 
 /** The directory could not answer, because KV failed or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
+/** The text of a `DirectoryFailure` that strangers cause: they asked for so many names that the directory was not read. */
+export const budgetSpent = "more names were asked for than the edge looks up for strangers in 10 seconds";
 
 /**
  * A Pod gave no answer: the connection failed, no headers came in time, or the Pod sent something that is not HTTP. `breaker-open`: the Pod was not called,

@@ -1,6 +1,7 @@
 import { chunksOf } from "../lib/collections.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { within } from "../net/within.ts";
+import { budgetSpent } from "../refusal.ts";
 import { isShared } from "./keys.ts";
 import {
   budgetOf,
@@ -206,7 +207,6 @@ function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly n
 }
 
 const unlimited = Number.POSITIVE_INFINITY;
-export const budgetSpent = "more names were asked for than the edge looks up for strangers in 10 seconds";
 
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 

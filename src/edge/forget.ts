@@ -4,11 +4,13 @@ import type { Moving } from "../directory/moves.ts";
 import type { Result } from "../lib/result.ts";
 import type { FetchRequest } from "../net/fetch.ts";
 import type { RegistryEndpoint } from "../oci/endpoint.ts";
-import { isDigest, isTag } from "../oci/reference.ts";
+import { readParameters } from "../oci/query.ts";
+import { isDigest, isTag, parseTag, type Tag } from "../oci/reference.ts";
 import type { AdmittedPod } from "../pods/gate.ts";
 import type { Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
 import { ownedBlob } from "./blob-url.ts";
+import type { ManifestEndpoint } from "./record-manifest.ts";
 import { isPlain } from "./redirect-blob.ts";
 import { podsOfChange } from "./shared-registry.ts";
 
@@ -20,7 +22,7 @@ type Writing = {
 };
 
 /**
- * Sends a request that may change something that the edge remembers. It is a DELETE of a blob, a manifest or a tag, or a push of a tag whose manifest
+ * Sends a request that may change something that the edge remembers. It is a DELETE of a blob, a manifest or a tag, or a push of tags whose manifest
  * the edge does not read. The edge then forgets what it remembered. Null for any other request.
  */
 export function writeAndForget(
@@ -54,10 +56,30 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
   if (endpoint.kind === "blob" && isDelete) return forEachPod((pod) => proofs.forget(ownedBlob(pod, endpoint)));
   if (endpoint.kind !== "manifest") return null;
   const { name: repository, reference } = endpoint;
-  if (isDigest(reference)) {
-    return isDelete ? forEachPod((pod) => manifests.kept.forget({ pod, repository, digest: reference })) : null;
+  if (isDelete && isDigest(reference)) {
+    return forEachPod((pod) => manifests.kept.forget({ pod, repository, digest: reference }));
   }
   const isUnreadPush = endpoint.method === "PUT" && (grant.kind === "undecided" || !isPlain(endpoint));
-  if (!isTag(reference) || !(isDelete || isUnreadPush)) return null;
-  return forEachPod((pod) => manifests.tags.forget({ pod, repository, tag: reference }));
+  const tags = isDelete ? [reference].filter(isTag) : isUnreadPush ? pushedTags(endpoint) : [];
+  if (tags.length === 0) return null;
+  return () => {
+    const tagged = podsOfChange(writing, services).flatMap((pod) => tags.map((tag) => ({ pod, repository, tag })));
+    for (const each of tagged.slice(0, mostForgotten)) manifests.tags.forget(each);
+  };
+}
+
+/**
+ * A push may name any number of tags, and each one costs a call of the location's cache for each Pod that it concerns. A request may make 50 calls in
+ * all (Workers' free plan).
+ */
+const mostForgotten = 30;
+
+/**
+ * The tags that a push of a manifest moves. The OCI distribution spec lets a push by digest name several tags in its query, as in
+ * `PUT /v2/<name>/manifests/<digest>?tag=1&tag=latest`.
+ */
+function pushedTags({ reference, query }: ManifestEndpoint): readonly Tag[] {
+  const named = readParameters(query).flatMap(({ name, value }) => (name === "tag" ? [parseTag(value)] : []));
+  const tags = named.flatMap((tag) => (tag.ok ? [tag.value] : []));
+  return [...new Set([...[reference].filter(isTag), ...tags])];
 }

@@ -36,7 +36,6 @@ export function refuse(refusal: Refusal, challenge: OwnChallenge): Answer {
     case "renamed":
       return { ...answer({ code: "DENIED", message: refusal.text }, "refused", refusal.reason), ...podOf(refusal) };
     case "upload-unknown":
-      // A refusal with a cause is always logged. We give no cause here, because anyone can make up an upload's query and could fill the log.
       return answer(uploadUnknown, "refused");
     case "no-form":
       return {

@@ -1,3 +1,4 @@
+import { budgetSpent } from "../refusal.ts";
 import type { Outcome } from "./log-line.ts";
 
 export type Sampling = {
@@ -24,8 +25,8 @@ const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"
 
 /**
  * Whether an answer shows that something is wrong. The challenge that starts every pull and the 404 that comes before every push are ordinary. A
- * refusal is ordinary if the client got the whole reason, because anyone can send a wrong request. If only the log gets the reason, the refusal is a
- * fault, so that it is always logged.
+ * refusal is ordinary too, because the client gets the whole reason, and anyone can send a wrong request and fill the log. The same is true of a
+ * request that strangers' spent budget does not let us look up.
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
-  status >= 500 || faults.includes(outcome) || (outcome === "refused" && cause !== undefined);
+  cause !== budgetSpent && (status >= 500 || faults.includes(outcome));

@@ -1,8 +1,7 @@
 import type { ParsedCidrs } from "../directory/clients.ts";
 import type { Directory } from "../directory/directory.ts";
-import { budgetSpent } from "../directory/kv.ts";
 import { err, ok, type Result } from "../lib/result.ts";
-import type { Refusal } from "../refusal.ts";
+import { budgetSpent, type Refusal } from "../refusal.ts";
 import { type Asked, askPods } from "./ask-pods.ts";
 import type { PlanPorts } from "./assign-scopes.ts";
 import { askWithGrace, type GracePorts, grantByEdge } from "./grace.ts";

@@ -115,8 +115,11 @@ const answers: Services["callRegistry"] = async (_, { method, url }) => {
   return ok(new Response(method === "HEAD" ? null : text, { headers }));
 };
 
+const manyTags = Array.from({ length: 99 }, (_, index) => `tag=${index}`).join("&");
+
 test.each([
   ["a push of it", "PUT", "manifests/1", "forwarded"],
+  ["a push of it by digest with 99 tags", "PUT", `manifests/${digest}?${manyTags}`, "forwarded"],
   ["a pull of it by tag", "GET", "manifests/1", "forwarded"],
   ["a pull of it by digest", "GET", `manifests/${digest}`, "forwarded"],
   ["a GET of one of its blobs", "GET", `blobs/${digests[200]}`, "redirected"],

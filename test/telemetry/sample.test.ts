@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { budgetSpent } from "../../src/refusal.ts";
 import type { Outcome } from "../../src/telemetry/log-line.ts";
 import { drawSample } from "../../src/telemetry/sample.ts";
 
@@ -20,15 +21,14 @@ describe("log line of a fault", () => {
     ["forwarded", 500],
     ["forwarded", 503],
     ["token", 502],
-    ["refused", 403, "read-only"],
-    ["refused", 404, "name-unknown"],
+    ["unavailable", 503, "KV read failed: KV is gone"],
   ])("it is written at a rate of 0, and counts for itself only: %s with %i", (outcome, status, cause) => {
     expect(drawSample({ outcome, status, ...(cause !== undefined && { cause }) }, never)).toBe(1);
   });
 });
 
 describe("log line of an ordinary request", () => {
-  const ordinary: readonly (readonly [Outcome, number])[] = [
+  const ordinary: readonly [Outcome, number, string?][] = [
     ["challenged", 401],
     ["redirected", 307],
     ["forwarded", 200],
@@ -38,15 +38,22 @@ describe("log line of an ordinary request", () => {
     ["token", 200],
     ["token", 401],
     ["refused", 400],
+    ["refused", 403, "read-only"],
+    ["refused", 403, "client-denied"],
+    ["refused", 404, "name-unknown"],
+    ["unavailable", 503, budgetSpent],
     ["client-left", 499],
     ["health", 200],
   ];
 
-  test.each(ordinary)(
+  test.each<[Outcome, number, string?]>(ordinary)(
     "it is never written at a rate of 0, and always at a rate of 1: %s with %i",
-    (outcome, status) => {
+    (outcome, status, cause) => {
       const draw = (rate: number, random: number) =>
-        drawSample({ outcome, status }, { rate: () => rate, random: () => random });
+        drawSample(
+          { outcome, status, ...(cause !== undefined && { cause }) },
+          { rate: () => rate, random: () => random },
+        );
       expect([draw(0, 0), draw(1, 0.999)]).toEqual([null, 1]);
     },
   );

@@ -114,8 +114,17 @@ describe("LOG_SAMPLE of 0", async () => {
 
   test("ordinary requests have no line, and each fault has one that counts for itself", async () => {
     const client = createClient(stack.current.edge);
+    const assign = (group: string, members: object) =>
+      stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, pod: "pod-a", ...members }));
+    await assign("still", { state: "read-only" });
+    await assign("closed", { state: "active", clients: { allow: [{ countries: ["IS"] }] } });
     const token = await client.token([...scope, "repository:globex/app:pull"]);
     for (const sent of [token, null]) await client.get(tag, sent);
+    // Each of these tells its client the whole reason.
+    const pusher = await client.token(["repository:still/app:pull,push"]);
+    expect((await client.get("/v2/still/app/manifests/1", pusher, { method: "PUT", body: "{}" })).status).toBe(403);
+    const query = "service=registry-edge&scope=repository:closed/app:pull";
+    expect((await fetch(`${stack.current.edge}/jwt/auth?${query}`)).status).toBe(403);
     for (const path of [blob, "/v2/", "/v2/acme/private/manifests/absent", "/v2/UPPER/tags/list", "/-/health"]) {
       await client.get(path, token);
     }

@@ -224,6 +224,31 @@ describe("pull while the registry is down, with proofs that have expired", () =>
       expect([pulled.status, pulled.text, isStale(pulled)]).toEqual([200, text, true]);
     });
 
+    test("the tags of a push by digest are not their old selves, and no other tag is forgotten", async () => {
+      const repository = "acme/pushed-by-digest";
+      const { ask, blobs, text } = await setUp(stack.current, repository);
+      for (const tag of ["2", "3"]) await putManifest(stack.current, repository, tag, text);
+      const next = manifestText([...blobs].reverse());
+      const pushed = async (query: string) =>
+        (
+          await putManifest(
+            stack.current,
+            repository,
+            `${await sha256(new Uint8Array(Buffer.from(next)))}?${query}`,
+            next,
+          )
+        ).status;
+      await setFault(stack.current, { mode: "status", status: 403 });
+      expect(await pushed("tag=3")).toBe(403);
+      await setFault(stack.current, { mode: "none" });
+      expect(await pushed(`tag=${"x".repeat(129)}&tag=%31&tag=2&ref=3`)).toBe(201);
+      const statuses = () =>
+        duringOutage(async () => Promise.all(["1", "2", "3"].map((tag) => statusOf(ask(`manifests/${tag}`)))));
+      expect(await statuses()).toEqual([503, 503, 200]);
+      await stack.current.restartEdge("kept");
+      expect(await statuses()).toEqual([503, 503, 200]);
+    });
+
     test("a tag that the Pod was seen to lack is gone", async () => {
       const { ask, token } = await setUp(stack.current, "acme/tag-lost");
       const atPod = createClient(stack.current.pods["pod-a"].registry.direct);
