@@ -82,6 +82,9 @@ function scenario(from: PodKind, to: PodKind): void {
     }
   }
 
+  /** The lines of both edges about requests that a Pod did not answer. They say why. */
+  const outages = () =>
+    [...stage.stack.edgeLines(), ...secondEdge.lines()].filter((line) => line.includes('"unavailable"')).join("\n");
   const namesOf = (traffic: ReturnType<typeof createTraffic>) => [
     ...new Set([...traffic.repositories(), `${group}/app`, `${group}/real`, `${group}/team/lib`]),
   ];
@@ -128,7 +131,7 @@ function scenario(from: PodKind, to: PodKind): void {
       expect(there.failedPulls).toEqual([]);
       expect(there.pulls).toBeGreaterThan(200);
       expect(there.refused).toBeGreaterThan(10);
-      expect(there.otherRefusals).toEqual([]);
+      expect(there.otherRefusals, outages()).toEqual([]);
       expect(there.refusedForMs).toBeLessThan(mostRefusedMs);
       expect((await readStackKv(stack, [`route/${group}`])).get(`route/${group}`)).toContain('"phase":"settle"');
       expect(await contentOf(stack, "pod-b", bulk)).toEqual(before);
@@ -139,7 +142,7 @@ function scenario(from: PodKind, to: PodKind): void {
       await move(["--back"], ["freeze announced", "settle announced"]);
       await sleep(seenEverywhereMs);
       const back = await traffic.check();
-      expect([back.failedPulls, back.otherRefusals]).toEqual([[], []]);
+      expect([back.failedPulls, back.otherRefusals], outages()).toEqual([[], []]);
       expect(back.refusedForMs).toBeLessThan(mostRefusedMs);
       refusedSeconds = Math.round(back.refusedForMs / 1_000);
     } finally {

@@ -24,7 +24,12 @@ export async function sharedSecrets(): Promise<Secrets> {
   return { sealingKeys: await generateSealingKeys(), env };
 }
 
-type SecondEdge = { readonly url: string; readonly stop: () => Promise<void> };
+type SecondEdge = {
+  readonly url: string;
+  /** The lines of its log. */
+  readonly lines: () => readonly string[];
+  readonly stop: () => Promise<void>;
+};
 
 /** Starts the edge. From now on, each change of one of the `keys` reaches it `lagMs` later. */
 export async function startSecondEdge(
@@ -71,6 +76,7 @@ export async function startSecondEdge(
   })();
   return {
     url: edge.url,
+    lines: () => log.messages(),
     stop: async () => {
       ending.abort();
       await mirrored;

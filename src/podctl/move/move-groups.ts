@@ -81,6 +81,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
       // empty state.
       if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
+      await group.ports.checkClock();
       if (isSettled && group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
       if (isSettled) await runMove(group.ports, group.way, group);
       else await giveUp(group.ports, group.way, group.live);
