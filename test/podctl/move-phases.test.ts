@@ -291,5 +291,9 @@ describe("podctl move and its announced phases:", () => {
     const done = await podctl(["move", group, "--done", "--take-over", ...options], { env: ahead(60) });
     expect([done.code, done.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "settle" } });
+    // A move that is only given up announces nothing, so the clock does not matter.
+    await assign(group, { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: timeIn(-60) } });
+    const givenUp = await podctl(["move", group, "--back", "--take-over", ...options], { env: ahead(60) });
+    expect([givenUp.code, (await liveOf(group)).move]).toEqual([0, undefined]);
   });
 });

@@ -72,19 +72,19 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
   const opened = await openMoveTarget(target, options.edge);
   await forEach(prefixes, options, async (prefix) =>
     withGroup(opened, prefix, { ...options, way: wayBack }, async (group) => {
-      const isSettled = group.way.way === "back";
       if (haveOneRegistry(group.both)) {
         await backWithinRegistry(group.ports, group.live);
         await group.ports.state.remove();
         return reportOf(group, null);
       }
-      // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
-      // empty state.
-      if (isSettled && group.ports.state.header?.way !== "back") await group.ports.state.reset();
-      await group.ports.checkClock();
-      if (isSettled && group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
-      if (isSettled) await runMove(group.ports, group.way, group);
-      else await giveUp(group.ports, group.way, group.live);
+      if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
+      else {
+        // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
+        // empty state.
+        if (group.ports.state.header?.way !== "back") await group.ports.state.reset();
+        if (group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
+        await runMove(group.ports, group.way, group);
+      }
       await group.ports.state.remove();
       return reportOf(group, null);
     }),

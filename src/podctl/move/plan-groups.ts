@@ -131,6 +131,8 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;
+  // To read both Pods may take long, so a wrong clock is reported before that.
+  await ports.checkClock();
   const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, sizes: false });
   if (onlyThere.length === 0) return;
   const shown = onlyThere.slice(0, maxShown).map((name) => `  ${name}`);
