@@ -21,6 +21,8 @@ export type FetchRequest = {
   readonly deadlineMs: number;
   /** Returns a shorter deadline for a body of this many bytes. */
   readonly shorterMs?: (sentBytes: number) => number;
+  /** Whether this write may be sent twice, because the second one does no harm. A read always may. */
+  readonly isRepeatable?: boolean;
   /** Ends the call at once, because nothing reads its answer any more. */
   readonly signal?: AbortSignal;
 };
@@ -35,7 +37,7 @@ export type FetchPorts = {
   readonly waitUntil: (work: Promise<unknown>) => void;
   /** Called for each request that is sent, also for a repeated one. */
   readonly onSend: () => void;
-  /** Whether a read may be sent once more. */
+  /** Whether a request that may be repeated gets one more try. */
   readonly mayRetry: () => boolean;
   /** A request's body is cut if no byte of it moves for this long. */
   readonly stallMs: number;
@@ -46,10 +48,11 @@ export type FetchPorts = {
   readonly ping: Ping | null;
 };
 
-/** Calls a Pod and follows no redirects. A read is sent once more if its connection breaks. */
+/** Calls a Pod and follows no redirects. A request that may be repeated is sent once more if its connection breaks. */
 export async function fetchWithin(request: FetchRequest, ports: FetchPorts): Promise<Result<Response, PodFailure>> {
   const first = await fetchOnce(request, ports);
-  if (first.ok || first.error.reason !== "unreachable" || !isRead(request.method)) return first;
+  const isRepeatable = isRead(request.method) || request.isRepeatable === true;
+  if (first.ok || first.error.reason !== "unreachable" || !isRepeatable) return first;
   // The Pod may close a kept-alive connection just as we use that connection again, so a broken connection does not mean that the Pod is down.
   return ports.mayRetry() ? fetchOnce(request, ports) : first;
 }

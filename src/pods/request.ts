@@ -38,12 +38,15 @@ export function podRequest(
   const shorterMs = pushDeadlineMs(endpoint);
   // A DELETE in the OCI spec has no body. During a move it goes to two Pods, and a body could be sent only once.
   const bodyless = ["GET", "HEAD", "DELETE"].includes(request.method);
+  const bodyBytes = bodyless ? 0 : announcedBytes(request.body, request.headers);
   return {
     url: pod.registry + formatEndpoint(withoutPin(endpoint)),
     method: endpoint.method,
     headers: podHeaders(request, jwt),
-    body: bodyless ? null : request.body,
-    bodyBytes: bodyless ? 0 : announcedBytes(request.body, request.headers),
+    body: bodyBytes === 0 ? null : request.body,
+    bodyBytes,
+    // If the registry begins two uploads, it removes the unused one after some days.
+    isRepeatable: endpoint.kind === "upload-start" && bodyBytes === 0,
     deadlineMs: registryDeadlineMs(endpoint),
     ...(shorterMs === null ? {} : { shorterMs }),
   };

@@ -14,7 +14,7 @@ const chunk = "0123456789";
 const chunks = 6;
 const pauseMs = 2_200;
 
-test("after a connection to a Pod breaks, a read is tried once more and a write is not", async () => {
+test("after a connection to a Pod breaks, a read and an upload's start without a body are tried once more, and other writes are not", async () => {
   const client = createClient(stack.current.edge);
   const token = await tokenFor(client);
   pod.answer((response) => {
@@ -23,12 +23,21 @@ test("after a connection to a Pod breaks, a read is tried once more and a write 
   });
   expect((await client.get("/v2/globex/app/manifests/1", token)).status).toBe(200);
   expect(pod.seen.map(({ method }) => method)).toEqual(["GET", "GET"]);
+  const uploads = "/v2/globex/app/blobs/uploads/";
+  pod.answer((response) => {
+    if (pod.seen.length === 3) response.destroy();
+    else response.writeHead(202, { Location: `${uploads}u-1` }).end();
+  });
+  // GitLab closes idle connections, too. A docker push would otherwise fail for a layer now and then.
+  expect((await client.get(uploads, token, { method: "POST" })).status).toBe(202);
+  expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["POST", "POST"]);
   pod.answer((response) => void response.destroy());
   const body = "{}";
   const put = await client.get("/v2/globex/app/manifests/1", token, { method: "PUT", body });
-  const post = await client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST" });
-  expect([put.status, put.headers.get("Retry-After"), post.status]).toEqual([503, "5", 503]);
-  expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["PUT", "POST"]);
+  const patch = await client.get(`${uploads}u-1`, token, { method: "PATCH", body });
+  const post = await client.get(uploads, token, { method: "POST", body });
+  expect([put.status, put.headers.get("Retry-After"), patch.status, post.status]).toEqual([503, "5", 503, 503]);
+  expect(pod.seen.slice(4).map(({ method }) => method)).toEqual(["PUT", "PATCH", "POST"]);
 });
 
 test("no deadline cuts a body that moves, in either direction", { timeout: 40_000 }, async () => {
