@@ -6,18 +6,20 @@ import { CliFailure } from "../../src/podctl/failure.ts";
 import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { type Group, listReferrers, listRepositories, listTags } from "../../src/podctl/move/lists.ts";
 import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
-import { openRegistry } from "../../src/podctl/move/registry.ts";
+import { type Limits, openRegistry } from "../../src/podctl/move/registry.ts";
 import { takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import { repositoryName } from "../support/gateway.ts";
 import { serveForTest, sha256 } from "../support/toy-pod.ts";
 
 type Answer = (request: IncomingMessage, response: ServerResponse) => void;
 
-async function openPod(id: string, answer: Answer) {
+async function openPod(id: string, answer: Answer, options: { readonly limits?: Limits } = {}) {
   const registry = `http://127.0.0.1:${await serveForTest(answer)}`;
   const pod = { id, registry, blobs: { hosts: [], stores: [] } } as unknown as Pod;
-  return openRegistry(pod, { user: null, jobs: 2, auth: "none" });
+  return openRegistry(pod, { user: null, jobs: 2, auth: "none", ...options });
 }
+
+const limits: Limits = { idleMs: { read: 200, write: 5_000 }, answerMs: 10_000 };
 
 const name = repositoryName("globex/app");
 const digestOf = (text: string) => sha256(Buffer.from(text));
@@ -133,6 +135,47 @@ describe("move from a hostile registry", () => {
     const group = { prefix: repositoryName("globex"), without: [] } as unknown as Group;
     expect(await listRepositories(registry, group)).toHaveLength(names.length);
     registry.close();
+  });
+
+  test("an answer whose bytes come too slowly ends the command with the place, and is not asked for again", async () => {
+    let asked = 0;
+    const trickle: Answer = (_, response) => {
+      asked += 1;
+      response.writeHead(200);
+      const timer = setInterval(() => response.write(" "), 20);
+      response.once("close", () => clearInterval(timer));
+    };
+    const registry = await openPod("source", trickle, { limits: { ...limits, answerMs: 300 } });
+    await expect(listTags(registry, name)).rejects.toThrow(
+      `the registry of Pod "source" has not answered GET "/v2/${name}/tags/list" whole in 0.3 s`,
+    );
+    expect(asked).toBe(1);
+    registry.close();
+  });
+
+  test("a deletion may be silent for longer than a read, because a registry that is left stops it half done", async () => {
+    const asked: (string | undefined)[] = [];
+    const slow: Answer = ({ method }, response) => {
+      asked.push(method);
+      setTimeout(() => response.writeHead(202).end(), 600);
+    };
+    const registry = await openPod("target", slow, { limits });
+    const path = `/v2/${name}/manifests/${digest}`;
+    expect(await registry.open({ path, scopes: [] })).toEqual({ ok: false, error: "nothing moved for 0.2 s" });
+    expect(await registry.ask({ method: "DELETE", path, scopes: [] })).toMatchObject({ status: 202 });
+    expect(asked).toEqual(["GET", "DELETE"]);
+    registry.close();
+  });
+
+  test("a registry that is closed in the middle of an answer asks no more", async () => {
+    let asked = 0;
+    const registry = await openPod("source", () => {
+      asked += 1;
+      registry.close();
+    });
+    await expect(listTags(registry, name)).rejects.toThrow('the work at Pod "source" has been given up');
+    await expect(listTags(registry, name)).rejects.toThrow(CliFailure);
+    expect(asked).toBe(1);
   });
 
   test("an answer that is 101 or that has no end of interim answers is an error", async () => {

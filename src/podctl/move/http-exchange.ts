@@ -11,6 +11,10 @@ export type Sent = {
   readonly url: URL;
   readonly headers: Readonly<Record<string, string>>;
   readonly body?: Uint8Array | Readable;
+  /** We give up a connection on which no byte moves for this long. */
+  readonly idleMs: number;
+  /** Ends the exchange, with the answer's body. */
+  readonly signal: AbortSignal;
 };
 
 export type Received = {
@@ -19,9 +23,6 @@ export type Received = {
   /** The reader must read the whole body or destroy it. */
   readonly body: Readable;
 };
-
-/** We give up a connection on which no byte moves for this long. */
-const idleMs = 60_000;
 
 /** Connections that are kept open between requests. */
 export type Connections = { readonly http: http.Agent; readonly https: https.Agent; readonly close: () => void };
@@ -40,13 +41,13 @@ export function openConnections(atOnce: number): Connections {
 
 /** The error says what failed, but does not name the URL, because the URL may be signed. */
 export async function exchange(
-  { method, url, headers, body }: Sent,
+  { method, url, headers, body, idleMs, signal }: Sent,
   connections: Connections,
 ): Promise<Result<Received, string>> {
   const isSecure = url.protocol === "https:";
   const agent = isSecure ? connections.https : connections.http;
   const length = body instanceof Uint8Array ? { "Content-Length": String(body.byteLength) } : {};
-  const request = (isSecure ? https : http).request(url, { method, agent, headers: { ...length, ...headers } });
+  const request = (isSecure ? https : http).request(url, { method, agent, signal, headers: { ...length, ...headers } });
   limitInterimAnswers(request);
   request.setTimeout(idleMs, () => request.destroy(new Error(`nothing moved for ${idleMs / 1_000} s`)));
   const answered = new Promise<Result<Received, string>>((resolve) => {

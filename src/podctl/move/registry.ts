@@ -9,9 +9,9 @@ import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers } from "../../oci/scope.ts";
 import type { User } from "../doctor/pod-under-test.ts";
 import { CliFailure } from "../failure.ts";
-import { type Connections, exchange, openConnections, type Received, readBytes } from "./http-exchange.ts";
+import { type Connections, exchange, openConnections, type Received, readBytes, type Sent } from "./http-exchange.ts";
 import { createLimit } from "./limit.ts";
-import { openTokens } from "./tokens.ts";
+import { openTokens, type Tokens } from "./tokens.ts";
 
 export type Question = {
   readonly method?: "GET" | "HEAD" | "POST" | "PUT" | "DELETE";
@@ -27,12 +27,16 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 
 export type Registry = {
   readonly pod: Pod;
-  /** Asks again for about a minute while the registry cannot be reached or answers with an outage, and then throws a CliFailure. */
+  /**
+   * Asks again for about a minute while the registry cannot be reached or answers with an outage, and then throws a CliFailure. Throws one at once if
+   * an answer takes too long.
+   */
   readonly ask: (question: Question) => Promise<Answer>;
   /** Whether the Pod's token service grants this to the user. Where no token is needed, all is granted. */
   readonly isGranted: (wanted: Access) => Promise<boolean>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
+  /** Ends the requests that are under way. Later ones fail at once. */
   readonly close: () => void;
 };
 
@@ -47,32 +51,75 @@ export type RegistryOptions = {
   /** How many requests may be under way at once. */
   readonly jobs: number;
   readonly auth: "token" | "none";
+  readonly limits?: Limits;
 };
 
-export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): Registry {
-  const connections = openConnections(2 * jobs);
-  const tokens = openTokens(pod, user);
-  const isAllowed = createLimit(jobs);
-  const send = async (question: Question, fresh: boolean): Promise<Result<Received, string>> => {
+export type Limits = {
+  /** How long a connection may be silent after a read, and after a write. */
+  readonly idleMs: { readonly read: number; readonly write: number };
+  /** How long a whole answer of `ask` may take. A Pod that sends a byte now and then would otherwise hold the command for ever. */
+  readonly answerMs: number;
+};
+
+/**
+ * A write gets longer than a read, because a registry stops a write half done when its client leaves: distribution then deletes a manifest, and leaves
+ * most of its thousands of tags.
+ */
+const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000 };
+
+/** How one try is sent. `fresh`: with a new token. */
+type Sending = { readonly fresh: boolean; readonly signal: AbortSignal };
+
+/** Sends a request once, with its token. `sendWhole` throws a CliFailure if the answer takes too long, or if the registry has been closed. */
+function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
+  const { answerMs } = limits;
+  const send = async (question: Question, sending: Sending): Promise<Result<Received, string>> => {
     const { method = "GET", path, scopes, headers = {}, body } = question;
+    const { fresh, signal } = sending;
     const isOpen = auth === "none" || scopes.length === 0;
     const authorization = isOpen ? {} : { Authorization: `Bearer ${await tokens.get(scopes, { fresh })}` };
     if (!URL.canParse(path, pod.registry)) return err("it names a place that is not a URL");
     const url = new URL(path, pod.registry);
     // A Pod's `Link` or `Location` may lead to another host (`//host/…`), and that host must not get the token.
     if (url.origin !== new URL(pod.registry).origin) return err(`it names a place on "${url.host}"`);
-    return exchange(
-      { method, url, headers: { ...headers, ...authorization }, ...(body === undefined ? {} : { body }) },
-      connections,
-    );
+    const idleMs = method === "GET" || method === "HEAD" ? limits.idleMs.read : limits.idleMs.write;
+    const sent = { method, url, idleMs, signal, headers: { ...headers, ...authorization } };
+    return exchange(body === undefined ? sent : { ...sent, body }, connections);
   };
-  const sendWhole = async (question: Question, fresh: boolean): Promise<Result<Answer, string>> => {
-    const received = await send(question, fresh);
+  const receiveWhole = async (question: Question, sending: Sending): Promise<Result<Answer, string>> => {
+    const received = await send(question, sending);
     if (!received.ok) return received;
     const { body, ...head } = received.value;
     const bytes = await readBytes(body, maxAnswerBytes);
     return bytes.ok ? ok({ ...head, bytes: bytes.value }) : bytes;
   };
+  const sendWhole = async (question: Question, fresh: boolean): Promise<Result<Answer, string>> => {
+    const late = AbortSignal.timeout(answerMs);
+    const answer = await receiveWhole(question, { fresh, signal: AbortSignal.any([late, closing.signal]) });
+    if (closing.signal.aborted) throw new CliFailure(`the work at Pod "${pod.id}" has been given up`);
+    if (answer.ok || !late.aborted) return answer;
+    const asked = `${question.method ?? "GET"} "${question.path.split("?")[0]}"`;
+    throw new CliFailure(
+      `the registry of Pod "${pod.id}" has not answered ${asked} whole in ${answerMs / 1_000} s; run the command again, it goes on where it was`,
+    );
+  };
+  return { send, sendWhole };
+}
+
+type SenderOptions = Pick<RegistryOptions, "auth"> & {
+  readonly limits: Limits;
+  readonly tokens: Tokens;
+  readonly connections: Connections;
+  readonly closing: AbortController;
+};
+
+export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
+  const { user, jobs, auth, limits = defaultLimits } = options;
+  const connections = openConnections(2 * jobs);
+  const closing = new AbortController();
+  const tokens = openTokens(pod, user);
+  const isAllowed = createLimit(jobs);
+  const { send, sendWhole } = createSender(pod, { auth, limits, tokens, connections, closing });
   return {
     pod,
     ask: (question) =>
@@ -93,8 +140,18 @@ export function openRegistry(pod: Pod, { user, jobs, auth }: RegistryOptions): R
       }),
     isGranted: (wanted) =>
       isAllowed(async () => auth === "none" || covers(claimedAccess(await tokens.get([wanted])) ?? [], wanted)),
-    open: (question) => isAllowed(async () => follow(await send(question, false), { pod, connections })),
-    close: connections.close,
+    open: (question) =>
+      isAllowed(async () => {
+        const { signal } = closing;
+        return follow(await send(question, { fresh: false, signal }), {
+          ...{ pod, connections, signal },
+          idleMs: limits.idleMs.read,
+        });
+      }),
+    close: () => {
+      closing.abort();
+      connections.close();
+    },
   };
 }
 
@@ -108,18 +165,20 @@ export function placeOf(text: string, { registry }: Pod): string | null {
   return pathname + search;
 }
 
+type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
+
 /**
  * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from hosts that podctl reaches but
  * the Pod does not. We send no token, because the storage must not see it.
  */
 async function follow(
   received: Result<Received, string>,
-  { pod, connections }: { readonly pod: Pod; readonly connections: Connections },
+  { pod, connections, ...limits }: Following,
 ): Promise<Result<Received, string>> {
   if (!received.ok || received.value.status < 300 || received.value.status > 308) return received;
   const { headers, body } = received.value;
   body.resume();
   const url = redirectTarget(headers.location ?? null, pod);
   if (url === null) return err("it redirects a blob to a host that is not one of its record's blobs.hosts");
-  return exchange({ method: "GET", url, headers: {} }, connections);
+  return exchange({ method: "GET", url, headers: {}, ...limits }, connections);
 }
