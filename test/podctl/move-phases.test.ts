@@ -226,6 +226,25 @@ describe("podctl move and its announced phases:", () => {
     await expectEqual(group);
   });
 
+  test("a freeze that takes too long ends the command, and pushes go to the old Pod again", async () => {
+    const group = await startGroup("slow");
+    const slow = () => void stack.current.setFault("pod-b", "registry", { mode: "hang" });
+    const begun = Date.now();
+    const { code, said } = await moveWhile("freeze announced", slow, group, "--to", "pod-b", "--max-freeze", "12");
+    await stack.current.setFault("pod-b", "registry", { mode: "none" });
+    expect([code, said]).toEqual([
+      1,
+      expect.stringContaining(
+        `"${group}" could not be copied and compared in 12 s of freeze, so pushes go to pod-a again`,
+      ),
+    ]);
+    // The freeze begins 8 s after its announcement. A hang of the registry would otherwise be tried again for ten minutes.
+    expect(Date.now() - begun).toBeLessThan(60_000);
+    expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "copy" } });
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    await expectEqual(group);
+  });
+
   test("a run that is stopped while another operator takes the group back writes nothing when it goes on", async () => {
     const group = await startGroup("stopped");
     const others = ["--yes", "--wait", "0.2", "--state", `${folder}/others`];

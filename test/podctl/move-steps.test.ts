@@ -55,6 +55,7 @@ async function startGroup(move: object | null) {
     prefix,
     state: await openStateFile(join(folder, String(folders)), prefix),
     waitMs,
+    maxFreezeMs: 900_000,
     say: () => {},
     inTurn: createLimit(1),
     checkClock: async () => {},

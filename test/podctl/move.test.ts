@@ -2,15 +2,10 @@ import { spawn } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test, vi } from "vitest";
-import type { Pod } from "../../src/directory/directory.ts";
-import type { Prefix, RepositoryName } from "../../src/oci/repository-name.ts";
-import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
-import { openRegistry } from "../../src/podctl/move/registry.ts";
 import { createClient, createPodClient } from "../support/client.ts";
 import { contentOf, pushGroup, pushReferrer, pushTagged } from "../support/group-content.ts";
 import { podctl } from "../support/podctl.ts";
 import { podctlProgram } from "../support/podctl-program.ts";
-import { healthyRecords } from "../support/sick-pods.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
@@ -173,34 +168,6 @@ describe("podctl move", () => {
     expect(await contentOf(stack.current, "pod-a", [app])).toEqual(held);
     expect((await move(group, "--back", "--overwrite")).code).toBe(0);
     expect(await contentOf(stack.current, "pod-a", [app])).toEqual({});
-  });
-
-  test("a manifest that has lost its tag, and is then deleted by its digest, is deleted at the target in the next round", async () => {
-    const group = await startGroup("untagged");
-    const app = `${group}/app`;
-    const records = await healthyRecords(stack.current);
-    const open = (id: "pod-a" | "pod-b") =>
-      openRegistry({ id, ...records[id] } as unknown as Pod, {
-        ...{ user: { name: "demo", password: "demo" }, jobs: 2, auth: "token" as const },
-      });
-    const both = { source: open("pod-a"), target: open("pod-b"), gateway: null };
-    const progress = { saved: new Map<RepositoryName, string>(), save: async () => {} };
-    const copy = createGroupCopy({ ...both, group: { prefix: group as Prefix, without: [] }, jobs: 2, progress });
-    const round = () => copy.round(async () => {});
-    const digest = await pushTagged(stack.current, app, "first", "moving");
-    const statusAt = async (pod: "pod-a" | "pod-b", method: string) => {
-      const client = createPodClient(stack.current, pod);
-      const token = await client.token([`repository:${app}:pull,delete`]);
-      return (await client.get(`/v2/${app}/manifests/${digest}`, token, { method })).status;
-    };
-    await round();
-    await pushTagged(stack.current, app, "second", "moving", "first");
-    await round();
-    expect([await statusAt("pod-a", "HEAD"), await statusAt("pod-b", "HEAD")]).toEqual([200, 200]);
-    expect(await statusAt("pod-a", "DELETE")).toBe(202);
-    await round();
-    expect(await statusAt("pod-b", "HEAD")).toBe(404);
-    for (const registry of [both.source, both.target]) registry.close();
   });
 
   test("ten groups move at once, in two commands", async () => {

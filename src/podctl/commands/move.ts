@@ -17,6 +17,19 @@ type Options = TargetOptions &
     readonly cleanup?: boolean;
   };
 
+const help = `
+A move has three phases: copy, freeze and settle. Pushes are refused from the begin of freeze to the begin of settle. If the command is
+interrupted, run it again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the
+same registry, nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
+
+PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
+have different users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of
+these variables.
+
+  podctl move acme --to pod-b --plan
+  podctl move acme --to pod-b
+  podctl move acme --cleanup`;
+
 export function moveCommand(): Command {
   return withTarget(new Command("move"))
     .description("Moves groups to another Pod: copies their images and switches their assignments, while pulls go on.")
@@ -37,6 +50,12 @@ export function moveCommand(): Command {
       parseSeconds,
       90,
     )
+    .option(
+      "--max-freeze <seconds>",
+      "how long the copy and the comparison in freeze may take; after that, the old Pod takes pushes again, and the command fails",
+      parseSeconds,
+      900,
+    )
     .option("--state <folder>", "where the state of moves is saved", "moves")
     .option(
       "--overwrite",
@@ -46,21 +65,7 @@ export function moveCommand(): Command {
     .addOption(edgeOption())
     .option("--yes", "do not ask for confirmation")
     .option("--json", "the result as JSON")
-    .addHelpText(
-      "after",
-      `
-A move has three phases: copy, freeze and settle. Pushes are refused from the begin of freeze to the begin of settle. If the command is
-interrupted, run it again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the
-same registry, nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
-
-PODCTL_USER and PODCTL_PASSWORD are the login of a user who has all rights on the groups and may list the catalog, at both Pods. If the Pods
-have different users, set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B for the Pod "pod-b". On the local stack you do not need to set any of
-these variables.
-
-  podctl move acme --to pod-b --plan
-  podctl move acme --to pod-b
-  podctl move acme --cleanup`,
-    )
+    .addHelpText("after", help)
     .action(async (texts: readonly string[], options: Options) => {
       const prefixes = texts.map((text): Prefix => orFail(parsePrefix(text)));
       refuseRepeated(prefixes);

@@ -2,20 +2,20 @@
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
-import type { CopyWays } from "./copy-blob.ts";
+import type { Both, CopyWays } from "./copy-blob.ts";
 import { type Copied, type CopyPorts, nothingCopied } from "./copy-manifest.ts";
 import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
 import { createLimit } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import type { Registry } from "./registry.ts";
-import { fingerprintOf, type Snapshot, takeSnapshot } from "./snapshot.ts";
+import { fingerprintOf, type Snapshot, type SnapshotOptions, takeSnapshot } from "./snapshot.ts";
+import type { Saved } from "./state-file.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
-  /** The fingerprint of what the source held when the repository was last copied whole. */
-  readonly saved: Map<RepositoryName, string>;
-  readonly save: (name: RepositoryName, fingerprint: string) => Promise<void>;
+  /** What earlier runs have saved. */
+  readonly saved: ReadonlyMap<RepositoryName, Saved>;
+  readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   readonly onRepository?: (done: number, all: number) => void;
 };
 
@@ -35,15 +35,21 @@ export type GroupCopy = {
 
 type Options = CopyWays & { readonly group: Group; readonly jobs: number; readonly progress: Progress };
 
-export function createGroupCopy({ source, target, gateway, group, jobs, progress }: Options): GroupCopy {
+export function createGroupCopy({ group, jobs, progress, ...ways }: Options): GroupCopy {
+  const { source, target } = ways;
   const copied = nothingCopied();
   /** What the target holds, as far as this run knows. We do not read it again between rounds, because no one else writes to the group there. */
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
+  const saved = new Map(progress.saved);
+  const save = async (name: RepositoryName, each: Saved) => {
+    saved.set(name, each);
+    await progress.save(name, each);
+  };
   let problems: string[] = [];
   const ports: CopyPorts = {
-    ...{ source, target, gateway, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
+    ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
     complain: (problem) => problems.push(problem),
   };
   const copyOne = async (name: RepositoryName): Promise<number> => {
@@ -51,28 +57,30 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
     const now = await takeSnapshot(source, name, { jobs, known });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
+    const { untagged: lost, fingerprint: former } = saved.get(name) ?? nothingSaved;
     // An earlier run has copied the repository in exactly this state, so the target holds all of it already.
-    if (known === undefined && progress.saved.get(name) === fingerprint) {
+    if (known === undefined && former === fingerprint && lost.length === 0) {
       held.set(name, now);
       return 0;
     }
-    const before = known ?? (await takeSnapshot(target, name, { jobs, known: now }));
+    const before = known ?? withManifests(await takeSnapshot(target, name, { jobs, known: now }), lost);
     held.delete(name);
+    // Until the copy is whole, the target holds neither state. Only the saved state still names the manifests that lose their tag meanwhile.
+    await save(name, { fingerprint: null, untagged: [...before.manifests].filter((each) => !now.manifests.has(each)) });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    held.set(name, heldAfter(now, { before, untagged }));
-    await progress.save(name, fingerprint);
+    // The target's own value, because it depends on the target's registry.
+    const { listsReferrers } = before;
+    // The next round must see whether the source has deleted the manifests without a tag.
+    held.set(name, { ...withManifests(now, untagged), listsReferrers });
+    await save(name, { fingerprint, untagged });
     return changes;
-  };
-  const namesAtBoth = async () => {
-    const names = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
-    return [...new Set(names.flat())].sort();
   };
   return {
     copied,
     round: async (mayCopy) => {
       problems = [];
-      const names = await namesAtBoth();
+      const names = await namesAtBoth(ways, group);
       let done = 0;
       const each = async (name: RepositoryName) => {
         await mayCopy();
@@ -85,26 +93,26 @@ export function createGroupCopy({ source, target, gateway, group, jobs, progress
       return { changes: changes.reduce((sum, some) => sum + some, 0), problems };
     },
     compare: async () => {
-      const each = async (name: RepositoryName) => {
-        // The source is read again, because a push that was under way may have ended there since the last round.
-        const snapshotOf = (registry: Registry) => takeSnapshot(registry, name, { jobs, known: seen.get(name) });
-        const [here, there] = await Promise.all([snapshotOf(source), snapshotOf(target)]);
-        return differencesOf(name, [here, source.pod.id], [there, target.pod.id]);
-      };
-      return (await pMap(await namesAtBoth(), each, { concurrency: jobs })).flat();
+      // The source is read again, because a push that was under way may have ended there since the last round.
+      const each = (name: RepositoryName) => compareBoth(ways, name, { jobs, known: seen.get(name) });
+      return (await pMap(await namesAtBoth(ways, group), each, { concurrency: jobs })).flat();
     },
   };
 }
 
-/**
- * Returns what the target holds after a copy: all that the source held, and the manifests without a tag, because the next round must see whether the
- * source has deleted them. `listsReferrers` is the target's own value, because it depends on the target's registry.
- */
-const heldAfter = (
-  source: Snapshot,
-  { before, untagged }: { readonly before: Snapshot; readonly untagged: readonly Digest[] },
-): Snapshot => ({
-  ...source,
-  manifests: new Set([...source.manifests, ...untagged]),
-  listsReferrers: before.listsReferrers,
+async function compareBoth({ source, target }: Both, name: RepositoryName, options: SnapshotOptions) {
+  const [here, there] = await Promise.all([takeSnapshot(source, name, options), takeSnapshot(target, name, options)]);
+  return differencesOf(name, [here, source.pod.id], [there, target.pod.id]);
+}
+
+async function namesAtBoth({ source, target }: Both, group: Group): Promise<readonly RepositoryName[]> {
+  const names = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
+  return [...new Set(names.flat())].sort();
+}
+
+const nothingSaved: Saved = { fingerprint: null, untagged: [] };
+
+const withManifests = (snapshot: Snapshot, more: readonly Digest[]): Snapshot => ({
+  ...snapshot,
+  manifests: new Set([...snapshot.manifests, ...more]),
 });

@@ -169,7 +169,12 @@ export async function showStatus(target: Target, prefixes: Prefixes, { state, js
     prefixes.map(async (prefix) => {
       const { record, pod } = await readAssignment(kv, prefix);
       const { copied } = await readState(stateFileOf(state, prefix));
-      return { prefix, pod, move: record?.move ?? null, repositoriesCopied: copied.size };
+      return {
+        prefix,
+        pod,
+        move: record?.move ?? null,
+        repositoriesCopied: [...copied.values()].filter(({ fingerprint }) => fingerprint !== null).length,
+      };
     }),
   );
   if (json) return printJson(all);

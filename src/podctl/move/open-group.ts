@@ -19,6 +19,8 @@ export type MoveOptions = {
   readonly jobs: number;
   /** In seconds. */
   readonly wait: number;
+  /** In seconds. */
+  readonly maxFreeze: number;
   readonly state: string;
   readonly takeOver?: boolean;
   readonly overwrite?: boolean;
@@ -104,7 +106,8 @@ export async function withGroup(
     const say = (text: string) => note(`${new Date().toISOString().slice(11, 19)} ${text}`);
     const { kv, inTurn } = opened;
     const checkClock = () => refuseWrongClock(opened.access.origin);
-    const ports = { kv, inTurn, prefix, state, waitMs: options.wait * 1_000, say, checkClock };
+    const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
+    const ports = { kv, inTurn, prefix, state, ...times, say, checkClock };
     const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({

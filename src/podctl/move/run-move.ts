@@ -1,10 +1,11 @@
 /** The phases of a move, from the group's current phase to the end. A phase that was interrupted goes on. */
+import { setTimeout as sleep } from "node:timers/promises";
 import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { GroupCopy } from "./copy-group.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
-import { announce, endAt, enter, leave, type MovePorts, stepOf, type Way, waitAfterSince } from "./steps.ts";
+import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
 import { readUnchanged } from "./write-step.ts";
 
 /** A round that changed at most this many manifests and tags is small. */
@@ -141,7 +142,7 @@ function createCheck({ kv, prefix }: MovePorts, live: LiveAssignment): () => Pro
  */
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
-  const differences = await copyAndCompare(ports, moved).catch(async (error: unknown) => {
+  const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {
     // The group must not stay frozen, whatever the error is. Any pusher can push a manifest that cannot be copied, as one that gives a blob a wrong size.
     await leave(ports, way, moved.live);
     throw error;
@@ -150,10 +151,28 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // The Pods differ, so what the state file says of the target may be wrong. After the reset, the next run reads what the target holds.
-  await ports.state.reset();
+  // The Pods differ, so what the state file says of the target may be wrong. So the next run reads what the target holds.
+  await ports.state.distrust();
   await leave(ports, way, moved.live);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
+}
+
+/** Copies and compares. Fails if this takes too long, because a slow Pod must not keep pushes refused. The caller then closes both registries, which ends the work. */
+async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
+  const { prefix, maxFreezeMs } = ports;
+  const ended = new AbortController();
+  const untilFreezeMs = Math.max(0, sinceOf(moved.live) - Date.now());
+  const late = sleep(untilFreezeMs + maxFreezeMs, undefined, { signal: ended.signal }).then(() => {
+    throw new CliFailure(
+      `"${prefix}" could not be copied and compared in ${maxFreezeMs / 1_000} s of freeze, so pushes go to ${way.from} again; ` +
+        `find out why ${way.from} or ${way.to} is slow, or allow more time with --max-freeze, and run the command again`,
+    );
+  });
+  try {
+    return await Promise.race([copyAndCompare(ports, moved), late]);
+  } finally {
+    ended.abort();
+  }
 }
 
 const maxShown = 20;

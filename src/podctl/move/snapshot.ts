@@ -79,7 +79,7 @@ export const isFallbackTag = (tag: string): boolean => /^sha(256-[0-9a-f]{64}|51
 
 const isIndexType = (type: string): boolean => /index|manifest\.list/.test(type);
 
-type SnapshotOptions = {
+export type SnapshotOptions = {
   /** How many manifests are asked for at once. */
   readonly jobs: number;
   readonly known?: Known | undefined;

@@ -1,11 +1,12 @@
 /**
- * The saved state of a move. It is a file to which we only append lines, so that saving a repository costs one line. A line that was cut off is
+ * The saved state of a move. It is a file to which we only append lines, so that saving a repository costs two lines. A line that was cut off is
  * ignored.
  */
 import { appendFile, mkdir, open, readFile, rm } from "node:fs/promises";
 import { join } from "node:path";
 import * as v from "valibot";
 import { parseJson } from "../../lib/json.ts";
+import type { Digest } from "../../oci/digest.ts";
 import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 
@@ -25,9 +26,21 @@ const header = v.strictObject({
 });
 export type MoveHeader = v.InferOutput<typeof header>;
 
+const saved = v.strictObject({
+  /** The fingerprint of what the source held when the repository was last copied whole. Null while a later copy is under way. */
+  fingerprint: v.nullable(v.string()),
+  /** Manifests that the target may still have, and to which nothing at the source leads. No list of a registry names them. */
+  untagged: v.pipe(
+    v.array(v.string()),
+    v.transform((digests): readonly Digest[] => digests as Digest[]),
+  ),
+});
+/** What a move remembers of a repository between runs. */
+export type Saved = v.InferOutput<typeof saved>;
+
 const line = v.union([
   v.strictObject({ move: header }),
-  v.strictObject({ copied: v.string(), fingerprint: v.string() }),
+  v.strictObject({ copied: v.string(), ...saved.entries }),
   v.strictObject({ reset: v.literal(true) }),
 ]);
 
@@ -36,11 +49,13 @@ export type StateFile = {
   readonly header: MoveHeader | null;
   /** The `since` of each phase that this move has written. A phase with any other `since` was written by someone else. */
   readonly sinces: ReadonlySet<string>;
-  /** The fingerprints of the repositories that were copied whole. */
-  readonly copied: Map<RepositoryName, string>;
+  /** What was copied of each repository. */
+  readonly copied: Map<RepositoryName, Saved>;
   readonly write: (header: MoveHeader) => Promise<void>;
-  readonly save: (name: RepositoryName, fingerprint: string) => Promise<void>;
-  /** Forgets what was copied, because the target is no longer known to hold it. */
+  readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
+  /** Forgets that repositories were copied whole, because the target may not hold them. Still knows the manifests without a tag. */
+  readonly distrust: () => Promise<void>;
+  /** Forgets everything that was copied, because a new move begins. */
   readonly reset: () => Promise<void>;
   readonly remove: () => Promise<void>;
   /** Removes the lock, so that another run of this move can begin. */
@@ -60,13 +75,18 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   const append = (value: object) => appendFile(path, `${JSON.stringify(value)}\n`);
   // The last line may have been cut when its process was killed. We end that line, so that the next line is not joined to it.
   await appendFile(path, "\n");
+  const save = async (name: RepositoryName, each: Saved) => {
+    state.copied.set(name, each);
+    await append({ copied: name, ...each });
+  };
   return {
     ...state,
+    save,
+    distrust: async () => {
+      for (const [name, { untagged }] of state.copied) await save(name, { fingerprint: null, untagged });
+    },
     write: async (move) => {
       await append({ move });
-    },
-    save: async (name, fingerprint) => {
-      await append({ copied: name, fingerprint });
     },
     reset: async () => {
       state.copied.clear();
@@ -80,7 +100,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
 /** Reads the state without the lock. */
 export async function readState(path: string): Promise<Pick<StateFile, "header" | "sinces" | "copied">> {
   const text = await readFile(path, "utf8").catch(() => "");
-  const copied = new Map<RepositoryName, string>();
+  const copied = new Map<RepositoryName, Saved>();
   const sinces = new Set<string>();
   let last: MoveHeader | null = null;
   for (const each of text.split("\n")) {
@@ -90,7 +110,10 @@ export async function readState(path: string): Promise<Pick<StateFile, "header" 
       last = parsed.output.move;
       sinces.add(last.since);
     } else if ("reset" in parsed.output) copied.clear();
-    else copied.set(parsed.output.copied as RepositoryName, parsed.output.fingerprint);
+    else {
+      const { copied: name, ...each } = parsed.output;
+      copied.set(name as RepositoryName, each);
+    }
   }
   return { header: last, sinces, copied };
 }

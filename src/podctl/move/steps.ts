@@ -16,6 +16,8 @@ export type MovePorts = {
   readonly state: StateFile;
   /** How long it takes until every edge knows a step. A phase is announced this long before it begins. */
   readonly waitMs: number;
+  /** How long the copy and the comparison of a freeze may take, from its begin or from that of the run. */
+  readonly maxFreezeMs: number;
   readonly say: (text: string) => void;
   /** Lets the groups of one command write to the directory one after the other, because KV cannot refuse a write that meets another one. */
   readonly inTurn: Limit;
@@ -106,7 +108,8 @@ export async function leave(ports: MovePorts, way: Way, live: LiveAssignment): P
   await enter(ports, way, { live, step }, () => new Date(settledSince));
 }
 
-const sinceOf = ({ record }: LiveAssignment): number =>
+/** When the assignment's phase begins, in milliseconds. Now, if the group is not being moved. */
+export const sinceOf = ({ record }: LiveAssignment): number =>
   record?.move === undefined ? Date.now() : Date.parse(record.move.since);
 
 type Waiting = { readonly afterMs: number; readonly forWhat: string };
