@@ -89,7 +89,7 @@ describe("move from a hostile registry", () => {
   });
 
   test.each([
-    ["pages", "{}"],
+    ["pages", `{"tags":[]}`],
     ["bytes", `{"tags":[],"more":"${"x".repeat(15_000_000)}"}`],
   ])("a list of tags that has %s without end ends the command with the list's place", async (_, body) => {
     let pages = 0;
@@ -99,6 +99,19 @@ describe("move from a hostile registry", () => {
     });
     await expect(listTags(registry, name)).rejects.toThrow(
       `Pod "source" gives a list without end at "/v2/${name}/tags/list?n=1000"`,
+    );
+    registry.close();
+  });
+
+  test.each([
+    ["a page with status 200", "<html>Back at nine</html>"],
+    ["a list that is no list", '{"tags":"1","repositories":{}}'],
+  ])("%s is no empty list, because the move would remove all tags of the target", async (_, body) => {
+    const registry = await openPod("source", (__, response) => void response.writeHead(200).end(body));
+    await expect(listTags(registry, name)).rejects.toThrow('Pod "source" answers 200 without a list of tags');
+    const group = { prefix: repositoryName("globex"), without: [] } as unknown as Group;
+    await expect(listRepositories(registry, group)).rejects.toThrow(
+      '"source" answers 200 without a list of repositories',
     );
     registry.close();
   });

@@ -226,6 +226,49 @@ describe("podctl move and its announced phases:", () => {
     await expectEqual(group);
   });
 
+  test("an assignment below the group that is made during the move ends the command, and no push to it is lost", async () => {
+    const group = await startGroup("deeper");
+    const sub = `${group}/sub`;
+    const assignDeeper = async () => {
+      await assign(sub, { pod: "pod-b" });
+      const client = createPodClient(stack.current, "pod-b");
+      const digest = await pushBlob(client, `${sub}/app`, "{}");
+      const part = { mediaType: "application/vnd.oci.image.config.v1+json", digest, size: 2 };
+      const body = JSON.stringify({ schemaVersion: 2, mediaType: manifestType, config: part, layers: [part] });
+      const token = await client.token([`repository:${sub}/app:pull,push`]);
+      const init = { method: "PUT", body, headers: { "Content-Type": manifestType } };
+      expect((await client.get(`/v2/${sub}/app/manifests/pushed`, token, init)).status).toBe(201);
+    };
+    const done: Promise<void>[] = [];
+    const { code, said } = await moveWhile(
+      "freeze announced",
+      () => done.push(assignDeeper()),
+      ...[group, "--to", "pod-b"],
+    );
+    await Promise.all(done);
+    expect([code, said]).toEqual([
+      1,
+      expect.stringContaining(`an assignment below "${group}" was added or removed during its move`),
+    ]);
+    expect((await liveOf(group)).move).toMatchObject({ phase: "copy" });
+    const refusals = [
+      ["assign", `${group}/more`, "pod-b"],
+      ["unassign", sub],
+    ].map((args) => podctl([...args, "--yes"], { env }));
+    const below = (name: string) =>
+      `"${name}" is below "${group}", which is being moved; wait until that move has ended`;
+    expect((await Promise.all(refusals)).map(({ code: each, stderr }) => [each, stderr])).toEqual([
+      [1, expect.stringContaining(below(`${group}/more`))],
+      [1, expect.stringContaining(below(sub))],
+    ]);
+    const applied = await podctl(["apply", "--yes"], { env });
+    expect(applied.stdout + applied.stderr).toContain(`"${sub}" is below "${group}", which is being moved and stays`);
+    expect((await move(group, "--to", "pod-b")).code).toBe(0);
+    await expectEqual(group);
+    const held = await contentOf(stack.current, "pod-b", [`${sub}/app`]);
+    expect(Object.keys(held)).toContain(`${sub}/app:pushed`);
+  });
+
   test("a freeze that takes too long ends the command, and pushes go to the old Pod again", async () => {
     const group = await startGroup("slow");
     const slow = () => void stack.current.setFault("pod-b", "registry", { mode: "hang" });

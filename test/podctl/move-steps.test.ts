@@ -53,6 +53,7 @@ async function startGroup(move: object | null) {
   const ports: MovePorts = {
     kv: watched,
     prefix,
+    without: [],
     state: await openStateFile(join(folder, String(folders)), prefix),
     waitMs,
     maxFreezeMs: 900_000,

@@ -1,4 +1,5 @@
 import { mkdtempSync, rmSync } from "node:fs";
+import type { IncomingMessage, ServerResponse } from "node:http";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
@@ -6,15 +7,26 @@ import type { Pod } from "../../src/directory/directory.ts";
 import type { Digest } from "../../src/oci/digest.ts";
 import type { Prefix, RepositoryName } from "../../src/oci/repository-name.ts";
 import { CliFailure } from "../../src/podctl/failure.ts";
+import type { Both } from "../../src/podctl/move/copy-blob.ts";
 import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
-import { openRegistry } from "../../src/podctl/move/registry.ts";
+import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
 import { createPodClient } from "../support/client.ts";
-import { pushGroup, pushTagged } from "../support/group-content.ts";
+import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
+import { serveForTest } from "../support/toy-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
 
 const stack = useStack();
+
+async function openBoth(): Promise<Both> {
+  const records = await healthyRecords(stack.current);
+  const open = (id: "pod-a" | "pod-b") =>
+    openRegistry({ id, ...records[id] } as unknown as Pod, {
+      ...{ user: { name: "demo", password: "demo" }, jobs: 2, auth: "token" as const },
+    });
+  return { source: open("pod-a"), target: open("pod-b") };
+}
 
 describe("podctl move", () => {
   test.each([
@@ -27,13 +39,8 @@ describe("podctl move", () => {
       await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
       await pushGroup(stack.current, group);
       const app = `${group}/app`;
-      const records = await healthyRecords(stack.current);
-      const open = (id: "pod-a" | "pod-b") =>
-        openRegistry({ id, ...records[id] } as unknown as Pod, {
-          ...{ user: { name: "demo", password: "demo" }, jobs: 2, auth: "token" as const },
-        });
-      const both = { source: open("pod-a"), target: open("pod-b"), gateway: null };
-      const isKilled = false;
+      const both = await openBoth();
+      let isKilled = false;
       const written = new Map<RepositoryName, Saved>();
       const save = async (name: RepositoryName, saved: Saved) => {
         if (isKilled && saved.fingerprint !== null) throw new CliFailure("killed");
@@ -42,7 +49,7 @@ describe("podctl move", () => {
       const startRun = () =>
         createGroupCopy({
           ...both,
-          ...{ group: { prefix: group as Prefix, without: [] }, jobs: 2 },
+          ...{ gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2, mayEmpty: false },
           progress: { saved: new Map(written), save },
         });
       let run = startRun();
@@ -54,9 +61,11 @@ describe("podctl move", () => {
         return (await client.get(`/v2/${app}/manifests/${digest}`, token, { method })).status;
       };
       await round();
+      isKilled = when.includes("killed");
       await pushTagged(stack.current, app, "second", "moving", "first");
       await round().catch((error: unknown) => expect(String(error)).toContain("killed"));
       if (when !== "next round") run = startRun();
+      expect([...written.values()].some(({ fingerprint }) => fingerprint === null)).toBe(isKilled);
       expect([await statusAt("pod-a", "HEAD"), await statusAt("pod-b", "HEAD")]).toEqual([200, 200]);
       expect(await statusAt("pod-a", "DELETE")).toBe(202);
       await round().catch((error: unknown) => expect(String(error)).toContain("killed"));
@@ -65,18 +74,86 @@ describe("podctl move", () => {
     },
   );
 
+  test("a source that lists no repository any more empties the target only with --overwrite", async () => {
+    const group = "emptied";
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    await pushGroup(stack.current, group);
+    const names = [`${group}/app`, `${group}/team/lib`];
+    const both = await openBoth();
+    const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+    const copyFrom = (source: Registry, mayEmpty: boolean) =>
+      createGroupCopy({
+        ...{ source, target: both.target, gateway: null, group: { prefix: group as Prefix, without: [] } },
+        ...{ jobs: 2, mayEmpty, progress },
+      }).round(async () => {});
+    await copyFrom(both.source, false);
+    const held = await contentOf(stack.current, "pod-b", names);
+    // A registry on an empty volume: its catalog is empty, and it knows no repository.
+    const answer = (request: IncomingMessage, response: ServerResponse): void => {
+      const isCatalog = request.url?.startsWith("/v2/_catalog");
+      response.writeHead(isCatalog ? 200 : 404).end(isCatalog ? '{"repositories":[]}' : "{}");
+    };
+    const registry = `http://127.0.0.1:${await serveForTest(answer)}`;
+    const lost = openRegistry({ id: "pod-a", registry, blobs: { hosts: [], stores: [] } } as unknown as Pod, {
+      ...{ user: null, jobs: 2, auth: "none" as const },
+    });
+    await expect(copyFrom(lost, false)).rejects.toThrow(
+      `Pod "pod-a" lists no repository of "${group}", and Pod "pod-b" has 2 repositories; nothing was removed`,
+    );
+    expect(await contentOf(stack.current, "pod-b", names)).toEqual(held);
+    await copyFrom(lost, true);
+    expect(await contentOf(stack.current, "pod-b", names)).toEqual({});
+    for (const each of [both.source, both.target, lost]) each.close();
+  });
+
+  test("before a repository is copied, the state file names each manifest that the copy may leave without a tag", async () => {
+    const group = "named";
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    await pushGroup(stack.current, group);
+    const both = await openBoth();
+    const saves: (readonly [RepositoryName, Saved])[] = [];
+    const progress = {
+      saved: new Map<RepositoryName, Saved>(),
+      save: async (name: RepositoryName, saved: Saved) => void saves.push([name, saved]),
+    };
+    const options = {
+      ...both,
+      gateway: null,
+      group: { prefix: group as Prefix, without: [] },
+      jobs: 2,
+      mayEmpty: false,
+    };
+    const copy = createGroupCopy({ ...options, progress });
+    await copy.round(async () => {});
+    const app = `${group}/app`;
+    const digests = Object.keys(await contentOf(stack.current, "pod-b", [app])).flatMap(
+      (each) => /sha256:\w{64}$/.exec(each)?.[0] ?? [],
+    );
+    const ofApp = saves.flatMap(([name, saved]) => (name === app ? [saved] : []));
+    expect(ofApp.map(({ fingerprint }) => fingerprint === null)).toEqual([true, false]);
+    expect(ofApp[0]?.untagged.toSorted()).toEqual(digests.toSorted());
+    // Nothing has changed, so the next round saves nothing.
+    await copy.round(async () => {});
+    expect(saves.filter(([name]) => name === app)).toHaveLength(2);
+    for (const registry of [both.source, both.target]) registry.close();
+  });
+
   test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {
     const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
     const [prefix, name] = ["acme" as Prefix, "acme/app" as RepositoryName];
     const untagged = [`sha256:${"0".repeat(64)}` as Digest];
     const first = await openStateFile(folder, prefix);
-    await first.save(name, { fingerprint: "whole", untagged });
+    await first.save(name, { fingerprint: "whole", untagged, listsReferrers: true });
     await first.release();
     const second = await openStateFile(folder, prefix);
-    expect(second.copied.get(name)).toEqual({ fingerprint: "whole", untagged });
+    expect(second.copied.get(name)).toEqual({ fingerprint: "whole", untagged, listsReferrers: true });
     await second.distrust();
     await second.release();
-    expect((await readState(stateFileOf(folder, prefix))).copied.get(name)).toEqual({ fingerprint: null, untagged });
+    expect((await readState(stateFileOf(folder, prefix))).copied.get(name)).toEqual({
+      fingerprint: null,
+      untagged,
+      listsReferrers: true,
+    });
     rmSync(folder, { recursive: true });
   });
 });

@@ -2,6 +2,8 @@
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
+import { CliFailure } from "../failure.ts";
+import { counted } from "../output.ts";
 import type { Both, CopyWays } from "./copy-blob.ts";
 import { type Copied, type CopyPorts, nothingCopied } from "./copy-manifest.ts";
 import { copyRepository } from "./copy-repository.ts";
@@ -33,9 +35,15 @@ export type GroupCopy = {
   readonly compare: () => Promise<readonly string[]>;
 };
 
-type Options = CopyWays & { readonly group: Group; readonly jobs: number; readonly progress: Progress };
+type Options = CopyWays & {
+  readonly group: Group;
+  readonly jobs: number;
+  /** Whether the target may be emptied because the source has nothing. */
+  readonly mayEmpty: boolean;
+  readonly progress: Progress;
+};
 
-export function createGroupCopy({ group, jobs, progress, ...ways }: Options): GroupCopy {
+export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Options): GroupCopy {
   const { source, target } = ways;
   const copied = nothingCopied();
   /** What the target holds, as far as this run knows. We do not read it again between rounds, because no one else writes to the group there. */
@@ -57,30 +65,32 @@ export function createGroupCopy({ group, jobs, progress, ...ways }: Options): Gr
     const now = await takeSnapshot(source, name, { jobs, known });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
-    const { untagged: lost, fingerprint: former } = saved.get(name) ?? nothingSaved;
-    // An earlier run has copied the repository in exactly this state, so the target holds all of it already.
-    if (known === undefined && former === fingerprint && lost.length === 0) {
-      held.set(name, now);
+    const former = saved.get(name) ?? nothingSaved;
+    // The repository was copied whole in exactly this state, by this run or an earlier one, so the target holds all of it already.
+    if (former.fingerprint === fingerprint && former.untagged.length === 0) {
+      held.set(name, { ...now, listsReferrers: former.listsReferrers });
       return 0;
     }
+    const lost = former.untagged.filter((digest) => !now.manifests.has(digest));
     const before = known ?? withManifests(await takeSnapshot(target, name, { jobs, known: now }), lost);
     held.delete(name);
-    // Until the copy is whole, the target holds neither state. Only the saved state still names the manifests that lose their tag meanwhile.
-    await save(name, { fingerprint: null, untagged: [...before.manifests].filter((each) => !now.manifests.has(each)) });
-    const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
-    if (!isWhole) return changes;
     // The target's own value, because it depends on the target's registry.
     const { listsReferrers } = before;
+    // If this run is killed, no tag may lead to the manifests that it was copying or removing. Then only the saved state names them.
+    const untaggedMeanwhile = [...new Set(before.manifests).symmetricDifference(now.manifests)];
+    await save(name, { fingerprint: null, untagged: untaggedMeanwhile, listsReferrers });
+    const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
+    if (!isWhole) return changes;
     // The next round must see whether the source has deleted the manifests without a tag.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
-    await save(name, { fingerprint, untagged });
+    await save(name, { fingerprint, untagged, listsReferrers });
     return changes;
   };
   return {
     copied,
     round: async (mayCopy) => {
       problems = [];
-      const names = await namesAtBoth(ways, group);
+      const names = await namesAtBoth(ways, group, mayEmpty);
       let done = 0;
       const each = async (name: RepositoryName) => {
         await mayCopy();
@@ -95,7 +105,7 @@ export function createGroupCopy({ group, jobs, progress, ...ways }: Options): Gr
     compare: async () => {
       // The source is read again, because a push that was under way may have ended there since the last round.
       const each = (name: RepositoryName) => compareBoth(ways, name, { jobs, known: seen.get(name) });
-      return (await pMap(await namesAtBoth(ways, group), each, { concurrency: jobs })).flat();
+      return (await pMap(await namesAtBoth(ways, group, mayEmpty), each, { concurrency: jobs })).flat();
     },
   };
 }
@@ -105,12 +115,25 @@ async function compareBoth({ source, target }: Both, name: RepositoryName, optio
   return differencesOf(name, [here, source.pod.id], [there, target.pod.id]);
 }
 
-async function namesAtBoth({ source, target }: Both, group: Group): Promise<readonly RepositoryName[]> {
-  const names = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
-  return [...new Set(names.flat())].sort();
+/**
+ * Lists the repositories of both Pods. A source that lists none may have lost its storage, and the move would then delete the only copy. So this
+ * throws a CliFailure, unless the target may be emptied.
+ */
+async function namesAtBoth(
+  { source, target }: Both,
+  group: Group,
+  mayEmpty: boolean,
+): Promise<readonly RepositoryName[]> {
+  const [here, there] = await Promise.all([listRepositories(source, group), listRepositories(target, group)]);
+  if (here.length === 0 && there.length > 0 && !mayEmpty)
+    throw new CliFailure(
+      `Pod "${source.pod.id}" lists no repository of "${group.prefix}", and Pod "${target.pod.id}" has ${counted(there.length, "repository")}; ` +
+        `nothing was removed, because "${source.pod.id}" may have lost its storage; if the group is empty indeed, use --overwrite`,
+    );
+  return [...new Set([...here, ...there])].sort();
 }
 
-const nothingSaved: Saved = { fingerprint: null, untagged: [] };
+const nothingSaved: Saved = { fingerprint: null, untagged: [], listsReferrers: true };
 
 const withManifests = (snapshot: Snapshot, more: readonly Digest[]): Snapshot => ({
   ...snapshot,

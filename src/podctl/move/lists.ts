@@ -37,7 +37,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
         `Pod "${registry.pod.id}" answers its catalog with ${answer.status}; give podctl a user who may list it (registry:catalog:*)`,
       );
     }
-    for (const listed of textsOf(bodyOf(answer)["repositories"])) names.push(listed);
+    for (const listed of listOf(answer, "repositories", registry)) names.push(listed);
   }
   return names;
 }
@@ -66,7 +66,7 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
   for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {
     if (answer.status === 404) return [];
     if (answer.status !== 200) throw refused(registry, `the tags of "${name}"`, answer.status);
-    for (const text of textsOf(bodyOf(answer)["tags"])) {
+    for (const text of listOf(answer, "tags", registry)) {
       const tag = parseTag(text);
       if (tag.ok) tags.push(tag.value);
     }
@@ -137,6 +137,20 @@ function nextOf({ headers }: Answer, pod: Pod): string | null {
 
 const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>
   parseJsonObject(new TextDecoder().decode(bytes)) ?? {};
+
+/**
+ * Returns a list of texts. Some registries write `null` for an empty one. Any other answer throws a CliFailure: a proxy's page with status 200 would look
+ * like a repository without tags, and the move would then remove the tags of the target.
+ */
+function listOf(answer: Answer, member: "repositories" | "tags", { pod }: Registry): readonly string[] {
+  const { [member]: list } = bodyOf(answer);
+  if (list !== null && !Array.isArray(list))
+    throw new CliFailure(
+      `Pod "${pod.id}" answers 200 without a list of ${member}; look at what is in front of its registry`,
+    );
+  return textsOf(list);
+}
+
 const textsOf = (value: unknown): readonly string[] =>
   Array.isArray(value) ? value.filter((each) => typeof each === "string") : [];
 

@@ -107,14 +107,17 @@ export async function withGroup(
     const { kv, inTurn } = opened;
     const checkClock = () => refuseWrongClock(opened.access.origin);
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
-    const ports = { kv, inTurn, prefix, state, ...times, say, checkClock };
-    const saved = state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
+    const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
+    const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
+    // After another operator's phases, this folder's state says nothing of the target.
+    const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({
       ...both,
       gateway,
       group,
       jobs: options.jobs,
+      mayEmpty: options.overwrite === true,
       progress: { saved, save: state.save, onRepository: showRepositories(prefix) },
     });
     try {

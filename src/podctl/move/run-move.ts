@@ -4,6 +4,7 @@ import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { GroupCopy } from "./copy-group.ts";
+import { readGroup } from "./open-move.ts";
 import type { LiveAssignment, Step } from "./phases.ts";
 import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
 import { readUnchanged } from "./write-step.ts";
@@ -115,6 +116,7 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   await waitAfterSince(ports, live, { afterMs: endedMs, forWhat: "pushes that are under way have ended" });
   for (let left = compareTries; ; left -= 1) {
     const differences = problems.length > 0 ? problems : await copy.compare();
+    if (differences.length === 0) await refuseOtherGroup(ports);
     if (differences.length === 0 || left === 1) return differences;
     ({ problems } = await copy.round(mayCopy));
   }
@@ -127,13 +129,24 @@ const checkedForMs = 10_000;
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. Another operator may have taken over the move
  * while this run was stopped. The target may then take pushes, and this run would write over them.
  */
-function createCheck({ kv, prefix }: MovePorts, live: LiveAssignment): () => Promise<void> {
+function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void> {
   let checkedAtMs = 0;
   return async () => {
     if (Date.now() - checkedAtMs < checkedForMs) return;
-    await readUnchanged(kv, prefix, live);
+    await readUnchanged(ports.kv, ports.prefix, live);
+    await refuseOtherGroup(ports);
     checkedAtMs = Date.now();
   };
+}
+
+/**
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. What is pushed there now belongs to another
+ * Pod, and this run would remove it; or it belongs to the group, and this run would leave it behind.
+ */
+async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
+  const now = await readGroup(kv, prefix);
+  if (now.without.join() === without.join()) return;
+  throw new CliFailure(`an assignment below "${prefix}" was added or removed during its move; run the command again`);
 }
 
 /**

@@ -9,6 +9,7 @@ import { parseJson } from "../../lib/json.ts";
 import type { Digest } from "../../oci/digest.ts";
 import type { Prefix, RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
+import { createLimit } from "./limit.ts";
 
 /** The direction of a move. `back`: a group that has settled returns to its former Pod. */
 const way = v.picklist(["there", "back"]);
@@ -29,11 +30,13 @@ export type MoveHeader = v.InferOutput<typeof header>;
 const saved = v.strictObject({
   /** The fingerprint of what the source held when the repository was last copied whole. Null while a later copy is under way. */
   fingerprint: v.nullable(v.string()),
-  /** Manifests that the target may still have, and to which nothing at the source leads. No list of a registry names them. */
+  /** Manifests that the target may have, and to which nothing there leads. No list of a registry names them. */
   untagged: v.pipe(
     v.array(v.string()),
     v.transform((digests): readonly Digest[] => digests as Digest[]),
   ),
+  /** Whether the target lists referrers. */
+  listsReferrers: v.boolean(),
 });
 /** What a move remembers of a repository between runs. */
 export type Saved = v.InferOutput<typeof saved>;
@@ -72,7 +75,9 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   await mkdir(folder, { recursive: true });
   await takeLock(lock, prefix);
   const state = await readState(path);
-  const append = (value: object) => appendFile(path, `${JSON.stringify(value)}\n`);
+  // Lines are written one after the other, because a long line is written in pieces.
+  const inTurn = createLimit(1);
+  const append = (value: object) => inTurn(() => appendFile(path, `${JSON.stringify(value)}\n`));
   // The last line may have been cut when its process was killed. We end that line, so that the next line is not joined to it.
   await appendFile(path, "\n");
   const save = async (name: RepositoryName, each: Saved) => {
@@ -83,7 +88,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
     ...state,
     save,
     distrust: async () => {
-      for (const [name, { untagged }] of state.copied) await save(name, { fingerprint: null, untagged });
+      for (const [name, each] of state.copied) await save(name, { ...each, fingerprint: null });
     },
     write: async (move) => {
       await append({ move });

@@ -13,6 +13,8 @@ import { type Written, writeStep } from "./write-step.ts";
 export type MovePorts = {
   readonly kv: KvStore;
   readonly prefix: Prefix;
+  /** The deeper prefixes that were assigned when the run began. */
+  readonly without: readonly Prefix[];
   readonly state: StateFile;
   /** How long it takes until every edge knows a step. A phase is announced this long before it begins. */
   readonly waitMs: number;

@@ -12,7 +12,7 @@ import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
-import { describeMoving, movingIn } from "./moving.ts";
+import { belowMoving, describeMoving, movingIn } from "./moving.ts";
 
 export type Plan = {
   readonly directory: DirectoryInKv;
@@ -59,6 +59,7 @@ async function compare(kv: KvStore, topology: Topology) {
   const changes: Change[] = [];
   const unfound: string[] = [];
   const moving: string[] = [];
+  const movingKeys: string[] = [];
   let blocks = mergeBlocks(null, topology);
   const hash = createHash("sha256");
   let directoryText: string | null = null;
@@ -74,21 +75,31 @@ async function compare(kv: KvStore, topology: Topology) {
       const moved = movingIn(key, text);
       if (moved !== null) {
         moving.push(describeMoving(key, moved));
+        movingKeys.push(key);
         continue;
       }
       const change = changeFor(key, text, key === blocksKey ? blocks.after : asked);
-      if (change !== null) changes.push(change);
+      const above = change?.action === "delete" ? movingAbove(key, movingKeys) : undefined;
+      if (above !== undefined) moving.push(belowMoving(key, above));
+      else if (change !== null) changes.push(change);
     }
     progress.advance(page.length);
   }
   progress.end();
   if (seen.size < wanted.size) {
     for (const [key, after] of topologyRecords(topology)) {
-      if (!seen.has(key)) changes.push({ action: "add", key, before: null, after });
+      if (seen.has(key)) continue;
+      const above = movingAbove(key, movingKeys);
+      if (above === undefined) changes.push({ action: "add", key, before: null, after });
+      else moving.push(belowMoving(key, above));
     }
   }
   return { changes, blocks, unfound, moving, directoryText, fingerprint: hash.digest("hex") };
 }
+
+/** The assignment of a shorter prefix whose group is being moved. KV lists it before those of longer prefixes. */
+const movingAbove = (key: string, movingKeys: readonly string[]): string | undefined =>
+  movingKeys.find((moving) => key.startsWith(`${moving}/`));
 
 type MergedBlocks = {
   readonly after: object | null;

@@ -1,7 +1,8 @@
 /** Keeps other writers of the directory away from a group that is being moved. */
-import { kindOf, nameIn } from "../../directory/keys.ts";
+import { kindOf, nameIn, routeKey } from "../../directory/keys.ts";
 import { hasBegun, type MoveRecord } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 
@@ -28,6 +29,28 @@ export function refuseMoving(key: string, text: string | null): void {
     `${describeMoving(key, moving)}; go on with \`podctl move ${nameIn(key)} --to ${moving.move?.to}\`, or return it by \`podctl move ${nameIn(key)} --back\``,
   );
 }
+
+/** The keys of the assignments of all shorter prefixes. */
+export const keysAbove = (key: string): readonly string[] => {
+  const parts = nameIn(key).split("/");
+  return kindOf(key) === "route"
+    ? parts.slice(1).map((_, index) => routeKey(parts.slice(0, index + 1).join("/") as Prefix))
+    : [];
+};
+
+/**
+ * Refuses to add or remove an assignment below a group that is being moved. Its repositories would leave or join the group in the middle of the
+ * copy, and the move would then remove or forget what is pushed to them.
+ */
+export function refuseBelowMoving(key: string, texts: ReadonlyMap<string, string | null>): void {
+  for (const above of keysAbove(key)) {
+    const moving = movingIn(above, texts.get(above) ?? null);
+    if (moving !== null) throw new CliFailure(`${belowMoving(key, above)}; wait until that move has ended`);
+  }
+}
+
+export const belowMoving = (key: string, above: string): string =>
+  `"${nameIn(key)}" is below "${nameIn(above)}", which is being moved`;
 
 /**
  * Refuses to undo a step of a move. The phase before the step may no longer fit the data at both Pods. Also, a move announces a phase so that all

@@ -12,6 +12,7 @@ import { print, printJson } from "../output.ts";
 import type { Target } from "../target/target.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
+import { keysAbove, refuseBelowMoving } from "./moving.ts";
 import { changeLines, lockoutLines, viewOf, writeQuestion } from "./plan-text.ts";
 import { writeDirectory } from "./write-directory.ts";
 
@@ -27,11 +28,12 @@ type Wanted = {
 export async function makeSmallChange(target: Target, wanted: Wanted, options: SmallChangeOptions): Promise<void> {
   const { key, after, already } = wanted;
   const kv = target.openKv();
-  const read = await kv.read([directoryKey, key]);
+  const read = await kv.read([directoryKey, key, ...keysAbove(key)]);
   const directory = directoryInKv(read.get(directoryKey) ?? null);
   const before = read.get(key) ?? null;
   const record = after(before);
   const change = changeOf(key, before, record);
+  if (change !== null && change.action !== "change") refuseBelowMoving(key, read);
   const raised = record === null ? null : raiseDepth(key, directory);
   const changes = [change, raised].filter((some) => some !== null);
   if (changes.length === 0) return sayNothingToDo(already, options);
