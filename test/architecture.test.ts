@@ -23,8 +23,8 @@ const ladder: readonly (readonly string[])[] = [
 /** These rooms run in Node, so the Worker imports none of them. */
 const nodeRooms = ["topology", "gateway", "local", "podctl"];
 /**
- * These rooms may import only the rooms that are listed here, although more are below them. `local` has protocol code of its own, so that the toy
- * Pods check the Worker's protocol code.
+ * These rooms may import only the rooms that are listed here, although more are below them. `local` has protocol code of its own. With the Worker's
+ * protocol code, its toy Pods would make the same mistakes as the Worker, and no test would find them.
  */
 const narrower: Readonly<Record<string, readonly string[]>> = {
   topology: ["lib", "oci", "signers", "directory"],
@@ -41,7 +41,9 @@ const roomOf = (path: string) => path.split("/")[1] ?? "";
 const rungOf = (room: string) => ladder.findIndex((rung) => rung.includes(room));
 const isRoom = (name: string) => !name.endsWith(".ts");
 const read = (path: string) => readFileSync(path, "utf8");
-/** Cuts `/*` only at the start of a line, and `//` only at the start of a line or after white space, because both may also be inside a string. */
+/**
+ * Removes comments. A string may contain comment signs, too. So `/*` counts only at the start of a line, and `//` only there or after white space.
+ */
 const withoutComments = (code: string) => code.replace(/^\s*\/\*[\s\S]*?\*\/|(?<=^|\s)\/\/.*$/gm, "");
 
 /** Finds each `x` in `import … from "x"`, `export … from "x"`, `import "x"` and `import("x")`. */

@@ -26,7 +26,7 @@ function titlesOf(paths: readonly string[]): ReadonlySet<string> {
 }
 
 const citingPages = ["docs/differences.md", "docs/outages.md", "docs/request-flow.md"];
-// vitest reads all files at once in little more time than one, so it lists the tests of all pages together.
+// vitest lists the tests of many files almost as fast as those of one file. So it runs only once, for all pages.
 const listed = titlesOf([...new Set(citingPages.flatMap((page) => citationsIn(read(page))).map(({ path }) => path))]);
 
 test.each(citingPages)("%s: each test that it cites is there, by its full title", (page) => {
@@ -43,7 +43,7 @@ describe("docs/differences.md", () => {
       .map((line) => line.split("|").map((cell) => cell.trim()));
     expect(rows.length).toBeGreaterThan(30);
     expect(rows.filter(([, ...cells]) => cells.length !== 5 || cells.slice(0, 4).includes(""))).toEqual([]);
-    // In the last cell, each title needs its file, because a title without a file would not be checked.
+    // The last cell of a row cites tests. A title without its file would not be checked, so each title must have its file.
     const isCited = /^`test\/[^`]+` "[^"]+"(, `test\/[^`]+` "[^"]+")*$/;
     expect(rows.map((cells) => cells.at(-2) ?? "").filter((cell) => !isCited.test(cell))).toEqual([]);
   });

@@ -46,7 +46,8 @@ const ports = () => ({
 const wanted = { type: "repository", name: "acme/private", actions: ["pull"] };
 
 /**
- * Returns one word each for two questions: what `grantFor` says of a pull at this Pod, and what `identify` says of a request without a repository.
+ * Asks two functions about a token, and returns one word for each answer. `grantFor` judges a pull at this Pod, and `identify` judges a request
+ * without a repository.
  */
 async function verdicts(sent: string, podId = "pod-a"): Promise<readonly string[]> {
   const token = readToken(`Bearer ${sent}`);

@@ -50,7 +50,7 @@ function without(all: readonly string[], taken: readonly string[]): readonly str
   });
 }
 
-/** Drops a group if one of its results is in the list, because the group differs only for that reason. */
+/** Leaves out each group that contains another result of the list. The group differs only because that result differs. */
 function withoutParents(found: readonly Difference[]): readonly Difference[] {
   return found.filter(
     ({ name }) => !found.some((other) => other.name.startsWith(`${name}/`) || (name === "all" && other.name !== "all")),

@@ -12,7 +12,7 @@ afterAll(() => rm(dir, { recursive: true, force: true }));
 
 test("npm run conformance fails and names a registry that is missing and cannot be got", async () => {
   const checkout = await checkoutIn(dir, { tools: false });
-  // An empty file takes the suite's place, because the run fails before it would start the suite.
+  // The suite is an empty file, because this run never starts it.
   await mkdir(`${checkout}/.local/bin`);
   await writeFile(`${checkout}/.local/bin/conformance`, "", { mode: 0o755 });
   const args = [`${checkout}/test/conformance/run.ts`, "--only", "distribution-v3"];

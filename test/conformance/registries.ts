@@ -7,7 +7,7 @@ export type Registry = {
   readonly leastPassed: number;
 };
 
-/** The toy Pod comes last, because it is compared with distribution v3. */
+/** The toy Pod is also compared with distribution v3. */
 export const registries: readonly Registry[] = [
   { id: "registry", title: "docker-registry 2.8", leastPassed: 715 },
   { id: "distribution-v3", title: "distribution 3.1", leastPassed: 758 },
@@ -17,8 +17,8 @@ export const registries: readonly Registry[] = [
 type Chosen = {
   readonly registries: readonly Registry[];
   /**
-   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The edge does not know the suite as a client, so the gateways
-   * are the fleet's.
+   * If true, each Pod has a gateway, and uploads through the edge go on at the gateway. The edge does not know the suite's User-Agent, so it sends
+   * the suite only to gateways that the fleet's operator runs. So each gateway here has `operator: fleet`.
    */
   readonly gateways: boolean;
 };

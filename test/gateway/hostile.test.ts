@@ -53,7 +53,8 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, gateway) => ({
     grant: await sealForGateway({ ...grant, exp: "never" }, Number.NaN, { kind: "upload-grant", ...sealing(gateway) }),
   }),
-  // These grants are for another repository and for another upload. `paths` must contain neither of them, because the grants would be good there.
+  // The first grant is for the repository `acme/elsewhere`, and the second one is for the upload `another`. They are good there, so no path in
+  // `paths` names this repository or this upload.
   async ({ grant }, gateway) => ({
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),

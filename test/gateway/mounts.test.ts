@@ -22,7 +22,7 @@ import { serveForTest } from "../support/toy-pod.ts";
 
 const interimAnswers = "HTTP/1.1 103 a\r\n\r\n".repeat(4_000);
 
-/** Goes on as long as the gateway reads. */
+/** Sends interim answers without end, as fast as the gateway reads them. */
 function sendsInterimAnswers({ socket }: http.IncomingMessage): void {
   const more = () => {
     let isTaken = true;
@@ -232,7 +232,7 @@ describe("mount by order", () => {
       setTimeout(() => sends(blob)(request, response), limits.copyMs - 200);
     });
     const order = await orderOf(gateway, source.url, { copyMs: limits.copyMs });
-    // The gateway may wait one second for the registry's last answer. The other second is room for a slow machine.
+    // The gateway may wait one second for the registry's last answer. We allow one more second for a slow machine.
     const waitMs = limits.copyMs + limits.cleanUpMs + 2_000;
     const refused = await mount(gateway, order, AbortSignal.timeout(waitMs));
     expect([refused.status, await begun.promise]).toEqual([409, "deleted"]);

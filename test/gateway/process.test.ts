@@ -168,7 +168,7 @@ describe("gateway as a program", () => {
     const url = `http://127.0.0.1:${await portOf(program)}${target}`;
     const process = `/proc/${program.child.pid}`;
     const peakDuring = async (megabytes: number): Promise<number> => {
-      // proc(5): 5 resets the peak resident set size to the current one.
+      // Writing 5 resets the peak resident set size to the current size (proc(5), `clear_refs`).
       await writeFile(`${process}/clear_refs`, "5");
       const body = Readable.toWeb(Readable.from(megabytesOfZeros(megabytes))) as ReadableStream;
       const answer = await fetch(url, { method: "PATCH", body, duplex: "half" } as RequestInit);

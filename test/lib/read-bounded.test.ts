@@ -3,7 +3,7 @@ import { withoutFirst } from "../../src/lib/read-bounded.ts";
 
 const pieceBytes = 10_000;
 
-/** A body of pieces, each filled with its number. It breaks off after the last one if `breaks`. */
+/** A body of so many pieces. Each byte of a piece is the number of the piece. If `breaks` is true, the body fails after the last piece. */
 function bodyOf(pieces: number, breaks = false) {
   const pulled = { pieces: 0 };
   const body = new ReadableStream(
@@ -25,7 +25,7 @@ function bodyOf(pieces: number, breaks = false) {
   return { body, pulled };
 }
 
-/** `Response` takes no body of which a part was read. */
+/** Reads the stream directly, because `new Response(body)` refuses a body that was partly read. */
 async function bytesOf(body: ReadableStream<Uint8Array> | null): Promise<number[]> {
   const bytes: number[] = [];
   for await (const piece of body ?? []) bytes.push(...piece);

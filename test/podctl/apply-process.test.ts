@@ -33,8 +33,8 @@ test("apply writes 10,000 assignments per call, and export gives back what was a
     /\nPlan: 25,005 records to add, 0 to change, 0 to delete\.\nApplied as revision 1;/,
   );
   expect(server.calls.filter((call) => call.startsWith("PUT /bulk ")).map((call) => Number(call.slice(10)))).toEqual([
-    // The calls write the history's chunk, the history's index, the Pods, the keys, the directory record with the new Pods, the assignments (three
-    // calls), and the directory record with the new revision.
+    // Each number is the number of records in one call. The calls write the history's chunk, its index, the Pods, the keys, the directory record with
+    // the new Pods, the assignments (three calls), and the directory record with the new revision.
     ...[1, 1, 2, 2, 1, 10_000, 10_000, 5_000, 1],
   ]);
   const lines = join(dir, "exported.tsv");

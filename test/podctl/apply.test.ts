@@ -67,7 +67,7 @@ describe("an apply", () => {
       "pod/pod-c",
       "key/pod-c",
       "blocks",
-      // The new Pod is listed before an assignment names it, because a bundle may name only listed Pods.
+      // The directory record lists the new Pod before the Pod gets assignments. Tokens then name the Pod, and they may name only listed Pods.
       "directory",
       "route/acme",
       "route/hooli",

@@ -25,12 +25,12 @@ async function startGroup(group: string): Promise<string> {
     texts.map(async (text) => ({ digest: await pushBlob(stack.current, name, text), size: text.length })),
   );
   await push(stack.current, name, "1", manifestText(blobs));
-  // The pushes were made by the edge. It must not remember the assignment from then, because it would send podctl's order to the old Pod.
+  // The pushes went through the edge, so the edge remembers this assignment. It would send podctl's order to the old Pod, so we clear its memory.
   await stack.current.restartEdge();
   return group;
 }
 
-/** Writes that the group is being copied, so that podctl goes on with the move without the checks that come before one. */
+/** Writes the phase `copy` to KV. podctl then goes on with this move, and leaves out the checks that it makes before a new move. */
 async function enterCopy(group: string): Promise<void> {
   await assign(group, { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: new Date().toISOString() } });
 }

@@ -88,8 +88,8 @@ describe("podctl move and its announced phases:", () => {
       expect(settling.move).toMatchObject({ phase: "settle" });
       const begins = Date.parse(settling.move?.since ?? "");
       expect(begins).toBeGreaterThan(Date.now());
-      // After the freeze began, podctl waited two thirds of 8 s for the pushes under way. Only then did it announce `settle`, 8 s before `settle`
-      // began.
+      // `settle` is announced 8 s before it begins. podctl announces it only after it has waited two thirds of 8 s in the freeze, so that pushes
+      // under way can end.
       expect(begins - 8_000).toBeGreaterThan(Date.parse(frozen.move?.since ?? "") + 5_300);
       const status = await podctl(["move", group, "--status"], { env });
       expect(status.stdout).toContain(`: settle begins at ${settling.move?.since};`);
@@ -281,7 +281,8 @@ describe("podctl move and its announced phases:", () => {
         `"${group}" could not be copied and compared in 12 s of freeze, so pushes go to pod-a again`,
       ),
     ]);
-    // The freeze begins 8 s after its announcement. A hang of the registry would otherwise be tried again for ten minutes.
+    // The freeze begins 8 s after its announcement, and `--max-freeze` ends it after 12 s. Without this limit, podctl would call the hanging registry
+    // again and again for ten minutes.
     expect(Date.now() - begun).toBeLessThan(60_000);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { to: "pod-b", phase: "copy" } });
     expect((await move(group, "--to", "pod-b")).code).toBe(0);

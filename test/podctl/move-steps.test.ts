@@ -35,7 +35,7 @@ async function startGroup(move: object | null) {
     kv.write([["route/acme", JSON.stringify({ v: 1, revision: 1, pod: "pod-a", state: "active", ...members })]]);
   await kv.write([["directory", JSON.stringify({ v: 1, depth: 1, revision: 1 })]]);
   await assign(move === null ? {} : { move });
-  /** `written`: each phase that KV got, and the time from then to the begin of the phase. */
+  /** `written` has each phase that was written to KV, and how long after this write the phase begins. */
   const steps = { onWrite: () => {}, answerAfterMs: [] as number[], written: [] as [string | undefined, number][] };
   const watched: KvStore = {
     ...kv,
@@ -87,7 +87,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
 
   test.each(phases)("%s is announced again for later if KV takes long for the write", async (phase) => {
     const { server, ports, steps, live } = await startGroup(inPhase("copy"));
-    // The watch notes the time only when KV has answered.
+    // podctl counts a write as made only when KV has answered, so this late answer is a late write.
     steps.answerAfterMs = [5_500];
     const announced = await announce(ports, way, { live: await live(), step: stepOf(way, phase) });
     expect(steps.written).toEqual([
@@ -119,7 +119,7 @@ describe.concurrent("phase that is announced while KV is slow", () => {
 
 describe("run that was stopped while another operator changed the assignment", () => {
   const changed = 'another operator has changed the assignment of "acme"; `podctl move acme --status` shows it';
-  /** A copy whose first round stops the run for a minute. Meanwhile the assignment changes. */
+  /** Makes a copy in whose first round a minute passes, as if the run were stopped. In this minute, `change` changes the assignment. */
   const copyWhile = (change: () => Promise<void>) => {
     const seen = { copied: 0, compared: 0 };
     const copy: GroupCopy = {

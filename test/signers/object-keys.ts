@@ -1,6 +1,6 @@
 /**
- * The key of a blob. An operator may put the blobs into a directory of any name, such as each of the `prefixes`. These names have characters that are
- * easily escaped wrongly.
+ * The key of a blob. An operator may choose any name for the directory of the blobs. The names in `prefixes` have characters that are easily escaped
+ * wrongly.
  */
 const blob = `docker/registry/v2/blobs/sha256/ab/ab${"c".repeat(62)}/data`;
 const prefixes = [

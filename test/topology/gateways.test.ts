@@ -25,7 +25,8 @@ function mistakesOf(gateway: object | null, second: object | null = null): strin
 
 test("a Pod may have a gateway, or say with null that it has none", () => {
   expect(mistakesOf(gatewayAt(uploads), gatewayAt("https://uploads.pod-b.example.net", "pod-b"))).toBe("");
-  // A name below the edge's own will do, because no client is redirected to a gateway.
+  // A store's host may not be below the edge's host name, because a redirected client would send its token there. No client is redirected to a
+  // gateway, so a gateway's host may be below it.
   expect(mistakesOf(gatewayAt("https://uploads.registry.example.com"))).toBe("");
   expect(mistakesOf(null)).toBe("");
 });

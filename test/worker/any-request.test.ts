@@ -52,7 +52,7 @@ const seenBy = (pod: LocalPodId) => ({
   tokens: tokenServices[pod].seen.length,
 });
 
-/** Log lines come after their answers, so this checks those of many requests at once. */
+/** Checks the log lines of many requests at once. A line comes only after its answer, so we wait once for all these lines. */
 async function checkLog(): Promise<void> {
   await stack.current.edgeSettled();
   const lines = stack.current.edgeLines();

@@ -263,7 +263,7 @@ async function runBatch(
   { batch, failure }: { batch: number; failure: Failure },
 ): Promise<void> {
   const trials = await Promise.all(kinds.map((kind, index) => setUp(kind, `trial-${batch}-${index}`)));
-  // These pulls renew all that the edge holds, so that it is fresh when the change comes.
+  // These pulls renew all that the edge remembers, so that it is fresh when the change comes.
   await Promise.all(trials.map(pull));
   await Promise.all(trials.map(pull));
   const elsewhere = (await askToken(stack.current, [pullOf("globex/elsewhere")])).token;
@@ -271,7 +271,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // These pulls renew what the edge remembers. A trial is left out if the edge must not see its change before the outage.
+  // These pulls show the changes to the edge. If the edge must not see a trial's change before the outage, the trial is not pulled here.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {
@@ -295,7 +295,7 @@ async function runBatch(
   await Promise.all(trials.map(pull));
 }
 
-/** Begins a push and returns the status. Only the Pod can answer this, so 202 says that the edge calls both of its services again. */
+/** Begins a push and returns the status. A 202 needs the Pod's token service and its registry, so it shows that the edge calls both again. */
 async function pushBegins(): Promise<number> {
   const { status, token } = await askToken(stack.current, ["repository:globex/elsewhere:pull,push"]);
   if (status !== 200) return status;

@@ -33,7 +33,7 @@ const oddDescriptor = fc.record(
   },
   { requiredKeys: ["digest"] },
 );
-/** These members replace those of a plain manifest. A registry reads them in another way, or not at all. */
+/** These members replace those of a plain manifest. A registry may read them in another way than the edge, or not at all. */
 const odd = fc.record(
   {
     mediaType: fc.constantFrom(imageType, indexType, layerType),

@@ -11,7 +11,7 @@ const assign = (prefix: string, pod: LocalPodId) =>
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
-/** Makes the token that an isolate gives if it knows this Pod as the name's Pod. Another isolate may know the new Pod already. */
+/** Gets a token for the name directly from this Pod. A client may have the same token from an isolate that knows the name as this Pod's. */
 async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };

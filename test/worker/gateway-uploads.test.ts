@@ -5,7 +5,7 @@ import { carelessAgents } from "../support/user-agents.ts";
 
 const stack = useStack({ gateways: "fleet", bodyLimitBytes: 100_000 });
 
-/** This layer is longer than the limit in front of the edge. */
+/** The CDN in front of the edge refuses a body of this length. */
 const layer = new Uint8Array(Buffer.alloc(250_000, "a large layer "));
 
 const agents = {

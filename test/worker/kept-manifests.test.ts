@@ -265,7 +265,7 @@ describe("manifest that passes the edge", async () => {
 
   test("a good manifest of up to 4 MiB is kept, so the Pod is asked once", async () => {
     expect(await requestsFor(text, digest)).toBe(1);
-    // All copies share one budget. If the first copies still used a part of it, the last manifests would not be kept.
+    // All copies share one budget, and each copy gives its part back when it ends. Without this, the last manifests would not be kept.
     for (const bytes of [300_000, 4 << 20, (4 << 20) - 1, (4 << 20) - 2]) {
       const body = large(bytes);
       expect([bytes, await requestsFor(body, await digestOf(body))]).toEqual([bytes, 1]);

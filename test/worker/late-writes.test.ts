@@ -11,12 +11,12 @@ const pod = await startOddPod();
 const stack = useStack({ seedImages: false, topology: asPodB(pod) });
 const { assign, write } = useGroups(stack);
 
-/** Every freeze of this file begins this long after its test. */
+/** The freeze begins this long after the start of the test. */
 const freezeSeconds = 8;
-/** podctl copies and compares for the last time after 30 and 60 s of the freeze. */
+/** podctl copies for the last time 30 s after the freeze begins, and compares after 60 s. So a deletion is late after 20 s, and a push after 50 s. */
 const [lateDelete, latePush] = ["tag-22", "tag-52"];
 
-/** The Pod takes as many seconds as the tag says, and answers everything else at once. */
+/** The Pod answers a request for `tag-22` after 22 s, for `tag-10` after 10 s, and so on. It answers all other requests at once. */
 function answerSlowly(): void {
   pod.answer(async (response, { method, path }) => {
     await sleep(Number(/tag-(\d+)$/.exec(path)?.[1] ?? 0) * 1_000);

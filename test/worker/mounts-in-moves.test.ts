@@ -17,7 +17,10 @@ describe("mount of a repository's own blob", () => {
   /** The repository of the last mount. Each mount has a group of its own, because the edge remembers assignments. */
   let repository = "";
 
-  /** Pushes a blob to pod-b, which then serves the group in a phase of a move from or to pod-a, and mounts the blob from its own repository. */
+  /**
+   * Pushes a blob to pod-b, puts the group into this phase of a move, and mounts the blob from its own repository. In each phase, pod-b serves the
+   * group.
+   */
   async function mountOwn(phase: Moving["phase"] | null): Promise<number> {
     groups += 1;
     repository = `moving${groups}/app`;

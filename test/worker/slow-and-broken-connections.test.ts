@@ -28,7 +28,7 @@ test("after a connection to a Pod breaks, a read and an upload's start without a
     if (pod.seen.length === 3) response.destroy();
     else response.writeHead(202, { Location: `${uploads}u-1` }).end();
   });
-  // GitLab closes idle connections, too. A docker push would otherwise fail for a layer now and then.
+  // GitLab closes idle connections, too. Without this second try, a docker push would fail for a layer now and then.
   expect((await client.get(uploads, token, { method: "POST" })).status).toBe(202);
   expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["POST", "POST"]);
   pod.answer((response) => void response.destroy());
