@@ -32,9 +32,10 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map is not bounded itself: its
- * entries go with the records that are their keys, so no other cache may hold a record that has changed.
- * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are long).
+ * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map has no bound of its own. Its
+ * entries disappear with the records that are their keys, so no other cache may keep a record that has changed.
+ * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are
+ *   long).
  * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
  * - Blocks: 4 MB (400 bytes each with the KV text, at most 10,000). Old names of repositories: 0.3 MB (300 bytes each, at most 1,000).
  * - Assignments: 1 MB (200 bytes each).

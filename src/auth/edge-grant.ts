@@ -38,8 +38,8 @@ export async function sealEdgeGrant(
 const claims = v.object({ repositories: v.array(v.string()) });
 
 /**
- * Returns what a grant allows at this Pod. Null if the edge sealed it, but it has ended or was given for another Pod. `forged` if no key opens it. This
- * takes more time, because it can be known only by an attempt with each key.
+ * Returns what a grant allows at this Pod. Null if the grant has ended or was given for another Pod. `forged` if no edge key opens it. To learn this,
+ * we must try each key, and each try takes time.
  */
 export async function openEdgeGrant(
   sealed: string,

@@ -17,7 +17,10 @@ export type Verdict =
   | { readonly kind: "invalid" }
   | { readonly kind: "unknown-key"; readonly kid: string | null };
 
-/** The part of a Pod's record on which a verdict depends. We keep no whole Pod, because an old record may hold thousands of CIDRs in memory. */
+/**
+ * The part of a Pod's record on which a verdict depends. We do not remember the whole Pod. When its record changes, the old Pod would stay in memory
+ * with its CIDRs, which may be thousands.
+ */
 type Verifier = Pick<Pod, "keys" | "issuer" | "audience">;
 
 type Verified = {

@@ -9,10 +9,7 @@ export type StoreChoice = {
    * If there is no store at all, or the next store has the scheme `pod`, the client gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
-  /**
-   * The record may name other stores before the first of `stores`. They are not used first, because their checks failed. This text names them
-   * and says how each check failed. Null if there are no such stores.
-   */
+  /** Names each store that was skipped because its checks failed, and says how they failed. Null if no store was skipped. */
   readonly passedOver: string | null;
 };
 

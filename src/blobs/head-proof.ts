@@ -2,9 +2,9 @@ import type { Pod } from "../directory/directory.ts";
 import { type Digest, digestParts } from "../oci/digest.ts";
 
 /**
- * Whether a Pod's answer to a HEAD with the client's own token proves that the digest belongs to the repository. It does if the Pod has the blob in
- * the repository (200 with its digest), or redirects to one of its blob hosts for this very digest (302, 307). Any other answer, such as a proxy's, proves
- * nothing: Envoy, for example, answers its own errors with 200 if a request looks like gRPC.
+ * Whether a Pod's answer to a HEAD with the client's own token proves that the repository has the blob. Two answers prove it: a 200 with the blob's
+ * digest, and a redirect (302, 307) to one of the Pod's blob hosts with this digest in the path. A 200 without the digest may come from a proxy:
+ * Envoy answers its own errors with 200 if a request looks like gRPC.
  */
 export function provesBlob(response: Pick<Response, "status" | "headers">, digest: Digest, pod: Pod): boolean {
   if (response.status === 200) return response.headers.get("Docker-Content-Digest") === digest;

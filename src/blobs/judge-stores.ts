@@ -35,16 +35,16 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * A good answer can give a store without a verdict the verdict `in`, and a bad answer changes nothing. So only a store that was `in` can become
- * `out`. Some stores answer only clients near them, and never the edge. Such a store must not become `out`.
+ * Whether an answer contradicts the store's verdict. A store without a verdict can become `in` by good answers, but it never becomes `out` by bad
+ * ones. Some stores answer only clients near them, and never the edge. Such a store must not become `out`.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If the checks would leave no store `in`, all verdicts stay as they are. The checks are then probably
- * wrong, and there is no better store. `redirectsItself`: the Pod may also redirect clients by itself, so clients need none of these stores, and all
- * of them may be out.
+ * Returns the verdicts on one Pod's stores. If the new verdicts would leave no store `in`, the old ones stay. The checks are then probably wrong, and
+ * clients have no other store anyway. This rule does not apply with `redirectsItself`: the Pod then redirects clients by itself too, so they can do
+ * without these stores.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],

@@ -11,8 +11,8 @@ export type CacheApi = {
 };
 
 /**
- * An entry stays in the cache for much longer than its proof counts. When the proof has expired, the entry still shows that a manifest is not enough,
- * and that the edge must ask the Pod with a HEAD.
+ * An entry stays in the cache for much longer than its proof counts. As long as an expired entry is there, a manifest that names the blob does not
+ * prove it again. The edge must ask the Pod with a HEAD.
  */
 const keepSeconds = 24 * 3600;
 

@@ -15,7 +15,7 @@ export type Proof = v.InferOutput<typeof proofSchema>;
 
 const proofSchema = v.strictObject({
   kind: v.picklist(["head", "manifest", "tombstone"]),
-  /** When the Pod was asked; for a tombstone, when it had answered. */
+  /** When the Pod was asked. A tombstone has the time after the Pod's answer. */
   atMs: v.number(),
   terms: v.string(),
 });
@@ -46,7 +46,9 @@ type FoundIn = "memory" | "cache" | "manifest";
 /** What one isolate remembers between requests: values, never promises. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
-  /** Proofs from manifests. The location's cache may know that one of these blobs was deleted, and we have not looked there yet. */
+  /**
+   * Proofs from manifests that do not count yet. Before one counts, we must look in the location's cache, which may know that the blob was deleted.
+   */
   readonly fromManifests: BoundedMap<string, Proof>;
   /** When a manifest's blobs were recorded, so that the manifest is not read again while these proofs are valid. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
@@ -68,7 +70,7 @@ export type Proofs = {
   hasManifest(manifest: Owned): boolean;
   /** Records that the blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
   forget(blob: Owned): void;
-  /** The Pod has just said that it lacks the blob. This records it, if the edge has a proof of the blob or cannot find out whether it has one. */
+  /** Forgets a blob that the Pod has just said it lacks. Does nothing if the edge is sure that it has no proof that could still count. */
   forgetMissing(blob: Owned): Promise<void>;
 };
 

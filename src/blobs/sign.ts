@@ -11,11 +11,12 @@ import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/windo
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
 export type SigningMemory = {
-  /** Signed URLs by the store's id and by what each URL is for. */
+  /** Signed URLs. A URL's key names the store, the method, the blob and the query parameters. */
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
-   * An id for each store's parsed object. If a store's record changes, the store gets a new object, and so a new id that has no URLs yet. No URL holds
-   * its store, because a store of an old record may have thousands of CIDRs.
+   * An id for each parsed store. When a store's record changes, the store is parsed again and gets a new id, so the URLs of the old record are not
+   * found any more. A URL's key has the id and not the store itself, because an old store would stay in memory with its CIDRs, which may be
+   * thousands.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
   /** Parsed secrets with their imported keys, by scheme and clear text. */

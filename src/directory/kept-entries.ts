@@ -7,9 +7,10 @@ type Bounds = { readonly maxFound: number; readonly maxMissing: number };
 type Missing = Map<string, Entry>;
 
 /**
- * The entries that users depend on while KV fails. Missing values have a bound of their own, because anyone can ask for names that do not exist. If
- * there are too many missing values, the owner with the most of them loses its oldest one. So a hostile Pod, whose tokens may name anything below its
- * own prefix, pushes out only its own names. A record that every request needs counts as found, also if it is missing.
+ * The entries that users depend on while KV fails. Keys that have no value in KV have a limit of their own, because anyone can ask for names that do
+ * not exist. Each of these keys belongs to the Pod for whose name it was read. If there are too many, the Pod that has the most of them loses its
+ * oldest one. So a hostile Pod, whose tokens may name anything below its own prefix, displaces only its own keys. The limit does not apply to keys
+ * that every request needs.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;

@@ -17,7 +17,7 @@ export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
 
-/** Every request needs these keys, so they count as chosen by the directory. */
+/** Whether every request needs this key. Such a key is kept as if the directory had chosen it, and it costs no budget. */
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
 /** The name in a record's key: a Pod's id, a prefix, a cell or a `kid`. */

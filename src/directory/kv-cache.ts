@@ -21,8 +21,8 @@ export type KvCache = {
    */
   readonly kept: KeptEntries;
   /**
-   * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. In this time, strangers may look up about as many keys as
-   * this map can hold. So a stranger's new key seldom pushes out an entry that is still current.
+   * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. The map can hold about as many keys as strangers may look
+   * up in 15 s. So it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -41,9 +41,9 @@ export type KvCache = {
  * - `cell`: a password that names a cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
  * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
- * too, so that a hostile Pod cannot keep other Pods' users waiting. A key counts against the budget if no known user chose it before. When a budget
- * is spent, the read fails. A read for a `claim` finds no values instead. A Pod that the directory lists is always looked up, so a failure would show
- * a stranger that a Pod is not listed.
+ * too, so that a hostile Pod cannot keep other Pods' users waiting. A key costs nothing if a known user chose it before. When a budget is spent, the
+ * read fails. A read for a `claim` finds no values instead. Pods that the directory lists cost no budget, so a failure would tell a stranger that the
+ * Pod in the token is not listed.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
 /** The budget of the first issuer pays for the look-up. */

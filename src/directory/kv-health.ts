@@ -4,8 +4,8 @@
  */
 export const patienceMs = 250;
 /**
- * For how long KV counts as slow after a slow read. By then, the values of that read have expired. The next read of the same keys shows whether KV is
- * still slow.
+ * For how long KV counts as slow after a slow read. When this time is over, the values of that read have expired. So the same keys are read again,
+ * and this read shows whether KV is still slow.
  */
 const slowForMs = 30_000;
 /** While KV fails, we make one read in each span of this length, to see whether KV is back. */

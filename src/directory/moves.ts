@@ -12,7 +12,7 @@ export type Moving = {
   readonly prefix: Prefix;
   /** The current phase. From the announcement of `settle` until `settle` begins, it is `switch`. */
   readonly phase: MovePhase | "switch";
-  /** Distinguishes this move from other moves of the group: deletions are remembered under it while the group is settled. */
+  /** Identifies this move of the group. While the group is settled, the edge remembers deletions under this text. */
   readonly since: string;
   /** The other Pod of the move, which does not serve the group in this phase. */
   readonly other: PodId;
@@ -59,15 +59,16 @@ export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" 
 export const maxSkewMs = 5_000;
 
 /**
- * How long after the begin of `freeze` the writes that an edge let through may still succeed. Then podctl compares both Pods. Deletions have half of
- * this time. After it, podctl copies once more, and the comparison does not see if the new Pod still has a manifest without a tag.
+ * After `freeze` begins, writes that an edge has let through before may still succeed for this long. Then podctl compares both Pods. Deletions may
+ * succeed only for half of this time. After that half, podctl copies once more. If a manifest without a tag were deleted even later, the new Pod
+ * would keep it, and the comparison would not see this.
  */
 export const writesEndMs = 60_000;
 const deletionsEndMs = writesEndMs / 2;
 
 /**
- * A write that takes longer than this may end too late for podctl. Half of the ten seconds is for clocks that differ, and half for the time in which
- * the answer reaches the client.
+ * If a write takes longer than this, it may end too late for podctl. This is ten seconds less than the time that podctl allows. Five seconds are for
+ * clocks that differ, and five for the answer's way to the client.
  */
 export const lateAfterMs = (method: string): number =>
   (method === "DELETE" ? deletionsEndMs : writesEndMs) - 2 * maxSkewMs;

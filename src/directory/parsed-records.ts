@@ -38,7 +38,7 @@ export const parseOnce = <T>(
 
 type Readable<T> = { readonly text: string; readonly parse: (text: string) => Result<T, string> };
 
-/** Like `parseOnce`, for a record that is more than its schema. */
+/** Like `parseOnce`, for a record that a schema cannot check completely. The caller gives a function that parses and checks it. */
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {

@@ -121,7 +121,7 @@ const move = v.strictObject({
   phase: v.picklist(["copy", "freeze", "settle"]),
   /** When the phase begins. It may be later than now, and until then the phase is only announced. */
   since: v.pipe(v.string(), v.isoTimestamp()),
-  /** Only when a settled group is moved back: the time when it settled at the Pod that it now leaves. */
+  /** When the group settled at the Pod that it now leaves. The record has this time only if a settled group is moved back. */
   settledSince: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };

@@ -138,10 +138,10 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. The directory says which assignments must be read: `depth` is the length of the longest prefix,
- * and `aliases` gives renamed repositories their new names. So we use the directory record that this isolate saw last. If the depth has grown since
- * then, or one of the names was renamed, we read the assignments again. A new isolate knows no depth, so it reads all prefixes of a name, which are
- * few.
+ * Reads directory, blocks and assignments at once. Which assignments we need depends on the directory: `depth` is the length of the longest prefix,
+ * and `aliases` gives renamed repositories their new names. We do not wait for the directory, but use the record that this isolate saw last. If the
+ * depth has grown since then, or one of the names was renamed, we read the assignments again. A new isolate knows no depth, so it reads all prefixes
+ * of a name, which are few.
  */
 async function findAssignments(
   directory: Directory,

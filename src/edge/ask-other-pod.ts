@@ -27,7 +27,7 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
   const { status, ok: isDone } = reply.value.response;
   const isToDelete = isDeletedAtBoth(endpoint, asked) && (status === 404 || isDone);
   if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
-  // A Pod with the same registry has nothing else.
+  // If both Pods have the same registry, the other Pod has nothing more.
   if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
   if (isToDelete) return deleteThere(reply, endpoint, asked);
   if (await isDeleted(endpoint, asked)) return reply;
@@ -37,8 +37,9 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the old Pod could not be asked while the new Pod serves the group, because it failed, its record says `down`, or its record cannot be read.
- * The old Pod may have what the new Pod lacks, so the new Pod's 404 could be wrong, and the client gets the failure instead.
+ * Whether the client gets the old Pod's failure instead of the new Pod's 404. While the new Pod serves the group, the old Pod may still have what the
+ * new Pod lacks. If we cannot ask the old Pod, the 404 could be wrong. We cannot ask it if it fails, if its record says `down`, or if its record
+ * cannot be read.
  */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   if (moving === null || !isSwitched(moving)) return false;

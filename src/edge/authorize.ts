@@ -131,8 +131,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // The token may be good only at the other Pod of the name's registry, and then that Pod serves the request. The Pod that serves the name may be
-  // down or read-only. So the request must pass the gate of both Pods.
+  // While a group is moved between two Pods of one registry, the token may be good only at the Pod that does not serve the name. That Pod then serves
+  // this request. The Pod that serves the name may be down or read-only, so the request must pass the gate of both Pods.
   const serving = passGate(endpoint.method, resolution.value, context);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;

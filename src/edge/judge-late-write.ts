@@ -11,9 +11,9 @@ import type { Reply } from "./refuse.ts";
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Turns the success of a write that took long into the refusal of the freeze, if the group is frozen or at another Pod by now. `podctl move` compares
- * both Pods 60 s after the begin of the freeze. So each success that a client hears of came before the comparison: either the write took less than
- * that since it passed the gate, or the freeze has not begun at this edge, which knows the announcement of a freeze before the freeze begins.
+ * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. `podctl move` compares both Pods 60 s after the
+ * freeze begins. A client must not hear of a success that the comparison may have missed. A quick write, which passed the gate before the freeze,
+ * ends before the comparison. A slow write may end after it, so we look whether the freeze has begun. Every edge knows of a freeze before it begins.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;
@@ -26,8 +26,8 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * Looks up the group's move again. A layer is not judged, because its upload may end at the old Pod during the freeze, and a registry refuses a
- * manifest whose layers it lacks.
+ * Looks up the group's move again. The upload of a layer is never refused here, because it may end at the old Pod during the freeze. If the new Pod
+ * then lacks the layer, it refuses the manifest that names it.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

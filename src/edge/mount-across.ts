@@ -28,8 +28,8 @@ type Mount = {
 };
 
 /**
- * Why a blob is not mounted, as a text for the log. Null if the source has no Pod, or has the same Pod as the target. In the second case that Pod
- * mounts by itself.
+ * Why a blob is not mounted, as a text for the log. Null if the log needs no reason: either the source has no Pod, or it is at the target's own Pod,
+ * which mounts the blob by itself.
  */
 type NotMounted = string | null;
 
@@ -129,7 +129,7 @@ async function authorizeSource(
   return ok({ blob, authorized: { ...place, grant: grant.value } });
 }
 
-/** Orders the target's gateway to copy the blob. Any answer but 201 means that the gateway has left nothing behind. */
+/** Orders the target's gateway to copy the blob. Only the answer 201 means that the target repository has the blob now. */
 async function orderCopy(mount: Mount, url: string, context: Context): Promise<Result<null, NotMounted>> {
   const { services } = context;
   const { pod } = mount.target;

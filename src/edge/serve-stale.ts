@@ -64,8 +64,8 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // A request with a query may ask for something special, which can fail although the Pod is not down. Such a failure is not an outage, so the client
-  // gets it.
+  // A request with a query may ask for something special, and may fail although the Pod is up. The client then gets this failure, and not an answer
+  // from what the edge holds.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }
@@ -92,7 +92,8 @@ async function blockOf(
   digest: Digest,
   { repository, services }: { readonly repository: ManifestEndpoint["name"]; readonly services: Context["services"] },
 ): Promise<Reply | null> {
-  // The names that one Pod serves must not push those of other Pods out of the memory for an outage of KV.
+  // With `chosenBy: "pod"`, the name is not put into the memory that users depend on while KV fails. Otherwise one Pod could fill this memory with
+  // its own names.
   const resolution = await resolvePod(services.directory, { name: repository, digest, chosenBy: "pod" });
   if (!resolution.ok) return resolution;
   const { blocked } = resolution.value;

@@ -16,7 +16,7 @@ type State = {
   /** When the first call of this row of failures began. */
   downSinceMs: number;
   answeredAtMs: number;
-  /** True if the ping that followed these failures has failed too. */
+  /** True if several calls failed in a row, and the ping after them failed too. */
   isDown: boolean;
   nextPingAtMs: number;
   why: string;
@@ -55,9 +55,9 @@ export class Breaker {
   }
 
   /**
-   * Notes that a call to the service failed. Returns whether the caller must ping the service now. This is so if several calls have failed in a row,
-   * but at most once in a second. Only the ping decides whether the service is down, because all of these calls may come from one client whom the
-   * service's proxy refuses. A failure does not count if the service has answered since the call began. `why` is for the log.
+   * Notes that a call to the service failed. Returns true if the caller must ping the service now. This is necessary after several failures in a row,
+   * but at most once in a second. Only the ping decides whether the service is down. The failed calls may all come from one client whom the service's
+   * proxy refuses. A failure does not count if the service has answered since the call began. `why` is for the log.
    */
   failed(service: string, { startedAtMs, nowMs, why }: { startedAtMs: number; nowMs: number; why: string }): boolean {
     const state = this.#stateOf(service);

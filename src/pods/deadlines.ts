@@ -43,8 +43,8 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * A read without an answer counts as a failure after this time. After the third failure in a row, the edge sends a ping and waits up to a second for
- * its answer, to learn whether the service is down. So the edge knows this before the deadline of the read ends.
+ * A read without an answer counts as a failure after this time. After the third failure in a row, the edge pings the service and waits up to a second
+ * for an answer. So the edge knows whether the service is down before the read's own deadline ends.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 

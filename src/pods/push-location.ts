@@ -8,8 +8,8 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * Only the edge or a gateway reads these parameters, so the edge removes them before it asks a Pod. A grant is for the gateway. But some clients take
- * a location apart and build a URL from its parts, and they may send the grant to the edge.
+ * Only the edge or a gateway reads these parameters, so the edge removes them before it asks a Pod. A grant is meant for the gateway. But some
+ * clients take a location apart and build a new URL, so the grant may come to the edge.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 

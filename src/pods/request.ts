@@ -45,7 +45,7 @@ export function podRequest(
     headers: podHeaders(request, jwt),
     body: bodyBytes === 0 ? null : request.body,
     bodyBytes,
-    // If the registry begins two uploads, it removes the unused one after some days.
+    // A repeated request may begin a second upload. The registry removes the unused one after some days.
     isRepeatable: endpoint.kind === "upload-start" && bodyBytes === 0,
     deadlineMs: registryDeadlineMs(endpoint),
     ...(shorterMs === null ? {} : { shorterMs }),

@@ -10,11 +10,12 @@ type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Shows the Pod that a request comes from the edge. Either the request carries the secret that is sealed in the Pod's record, or it goes through a binding
- * that only this deployment has. If a client sent the same headers, their values are replaced.
+ * Shows the Pod that a request comes from the edge. Either the request carries the secret that is sealed in the Pod's record, or it goes through a
+ * binding that only this deployment has. If a client sent the same headers, their values are replaced.
  *
- * The secret goes only to the registry's origin, for which it was sealed. A token service on another host does not get it. If it did, one of several Pods of
- * one registry could bypass the edge: that registry accepts any name in a token that this Pod's service has signed.
+ * The secret goes only to the registry's origin, for which it was sealed, and not to a token service on another host. Several Pods may share one
+ * registry, which accepts any name in a token that one of their token services has signed. If such a token service got the secret, its operator could
+ * call the registry without the edge, for names of the other Pods.
  */
 export async function trustedRequest(
   pod: Pod,

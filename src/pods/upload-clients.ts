@@ -37,8 +37,8 @@ const clients: readonly Row[] = [
 ];
 
 /**
- * A client that no row names may do anything. containers/image (skopeo, podman, buildah) has no row, because its User-Agent is that of the program: it
- * sends its token to any host (docker/docker_client.go), and after a 401 there also a token for any scope that the 401 names.
+ * A client that no row names may do anything. containers/image (skopeo, podman, buildah) has no row, because its User-Agent is that of the program.
+ * It sends its token to any host (docker/docker_client.go). If that host answers 401, it also sends a token for any scope that the 401 names.
  */
 export const travelOf = (userAgent: string | null): Travel =>
   clients.find((row) => row.userAgent.test(userAgent ?? ""))?.travel ?? "goes-with-credentials";

@@ -55,8 +55,8 @@ export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Returns the host and path of a store's blobs, in the same form whether its URLs have the bucket in the host or in the path. Null if the Pod's own
- * redirect says where. A CDN in front of a bucket counts as another place, because no record says which bucket is behind it.
+ * Returns the host and path of a store's blobs. The result has the same form whether the store's URLs have the bucket in the host or in the path.
+ * Null if the Pod's own redirect says where. A CDN in front of a bucket counts as another place, because no record says which bucket is behind it.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;

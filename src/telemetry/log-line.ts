@@ -40,7 +40,10 @@ export type Trace = {
   proof?: "memory" | "cache" | "manifest" | "head";
   /** The Pod broke off a manifest, and the edge sent the rest from its own copy. */
   completed?: true;
-  /** The Pods whose token service failed, and whose pulls the edge then allowed by itself. It used a new grant or an earlier one. */
+  /**
+   * The Pods whose token service failed, so that the edge itself allowed pulls. Either the edge gave a grant for this request, or the request came
+   * with an earlier grant.
+   */
   grace?: string;
   /** Why a blob of another Pod was not mounted, and an upload began instead. */
   notMounted?: string;

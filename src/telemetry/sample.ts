@@ -25,8 +25,8 @@ const faults: readonly Outcome[] = ["blocked", "broken", "failed", "unavailable"
 
 /**
  * Whether an answer shows that something is wrong. The challenge that starts every pull and the 404 that comes before every push are ordinary. A
- * refusal is ordinary too, because the client gets the whole reason, and anyone can send a wrong request and fill the log. The same is true of a
- * request that strangers' spent budget does not let us look up.
+ * refusal is ordinary too, because the client gets the whole reason, and anyone can send a wrong request and fill the log. A request that fails only
+ * because strangers have spent the budget for look-ups is ordinary, too.
  */
 const isFault = ({ status, outcome, cause }: Answered): boolean =>
   cause !== budgetSpent && (status >= 500 || faults.includes(outcome));

@@ -73,8 +73,8 @@ export async function assignScopes(
 }
 
 /**
- * Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository. Null if the scope is about no repository, or about a
- * repository that has no Pod.
+ * Returns the Pods that are asked for a scope. `assigned` is the Pod of the scope's repository. It is null if the repository has no Pod, or if the
+ * scope is about no repository.
  */
 function podsOf(scope: Access, assigned: PodId | null, record: DirectoryRecord): readonly PodId[] {
   const fallback = record.default === undefined ? [] : [record.default];

@@ -30,7 +30,7 @@ export type PodQuestion = {
 
 export type Plan = {
   readonly questions: readonly PodQuestion[];
-  /** Scopes were left out, because their names would cost more look-ups than a stranger may cause. */
+  /** True if scopes were left out, because their names would cost more look-ups than a stranger may cause. */
   readonly isCut: boolean;
   /** True if all Pods have the same users, and the credentials name no Pod. Then every Pod that is asked gets the credentials. */
   readonly isShared: boolean;
@@ -119,7 +119,8 @@ export async function planLogin(
 
 /**
  * Returns the Pod that checks credentials that name no GitLab cell. This is the default Pod. Without one, it is the first Pod if all Pods have the
- * same users. If no Pod checked a made-up password, the answer for a name without a Pod would differ from that for a name with a Pod.
+ * same users. Some Pod must check the credentials even if the name has no Pod. Otherwise a stranger with a made-up password could tell names without
+ * a Pod from names with one.
  */
 async function loginPod(directory: Directory): Promise<Result<Pod | null, DirectoryFailure>> {
   const record = await directory.record();

@@ -95,8 +95,8 @@ const credentialsUnseen = (asked: readonly Asked[]): boolean =>
   asked.every(({ question, answer }) => !question.withCredentials && answer.kind !== "granted");
 
 /**
- * Returns the login's answer. But if the login is granted and one of the other Pods was unavailable, returns the answers of these Pods, so that the
- * client tries again.
+ * Returns the login's answer. But if the login is granted, and a Pod that was asked before the login was unavailable, returns the earlier answers.
+ * They make the client try again.
  */
 async function preferLogin(login: readonly Asked[], asked: readonly Asked[]): Promise<readonly Asked[]> {
   const isGranted = login.every(({ answer }) => answer.kind === "granted");
