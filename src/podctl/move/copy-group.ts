@@ -27,7 +27,7 @@ export type Round = {
 
 export type GroupCopy = {
   readonly copied: Copied;
-  /** Copies what changed since the last round. Calls `mayCopy` before each repository, which throws if the move is no longer this run's. */
+  /** Copies what changed since the last round. Before each repository, it calls `mayCopy`, which throws if another run has taken over the move. */
   readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
   /** Compares every tag, manifest and list of referrers of the target with those of the source, both as they are now. */
   readonly compare: () => Promise<readonly string[]>;
@@ -65,13 +65,14 @@ export function createGroupCopy({ group, jobs, progress, ...ways }: Options): Gr
     }
     const before = known ?? withManifests(await takeSnapshot(target, name, { jobs, known: now }), lost);
     held.delete(name);
-    // Until the copy is whole, the target holds neither state. Only the saved state still names the manifests that lose their tag meanwhile.
+    // If this run is killed during the copy, the next run reads what the target holds. It cannot find a manifest that has lost its tag by then, so we
+    // save these manifests before we begin.
     await save(name, { fingerprint: null, untagged: [...before.manifests].filter((each) => !now.manifests.has(each)) });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    // The target's own value, because it depends on the target's registry.
+    // The target has another registry than the source, so we keep the target's own value.
     const { listsReferrers } = before;
-    // The next round must see whether the source has deleted the manifests without a tag.
+    // We remember the manifests without a tag, because the next round must delete those that the source has deleted by then.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
     await save(name, { fingerprint, untagged });
     return changes;
