@@ -39,8 +39,8 @@ function runCronOf(stack: Stack): void {
 }
 
 /**
- * If npm is killed, we may get no signal, so we watch whether npm is still our parent. We do not watch any other parent,
- * because it can end just after it has put us in the background.
+ * If npm is killed, we may get no signal, so we watch whether npm is still our parent. If our parent is not npm, we do not watch it, because a shell
+ * may start us in the background and then end.
  */
 function endWithNpm(end: () => Promise<void>): void {
   if (process.env["npm_lifecycle_event"] === undefined) return;
@@ -75,7 +75,7 @@ function readArguments(): Arguments {
   }
   return {
     ...{ pods, edgePort: Number(port) },
-    // One operator runs this whole stack, so the gateways are the fleet's, and every client goes to them.
+    // The operator of the edge also runs the gateways of this stack, so they are marked `fleet`, and every client may be sent to them.
     ...(values.gateways ? { gateways: "fleet" } : {}),
     ...(bodyLimitBytes === null ? {} : { bodyLimitBytes }),
   };

@@ -6,8 +6,8 @@ import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
 /**
- * At most this many Pods may have one registry. After a push, the edge forgets what it remembers of each of them, and a request may call the
- * location's cache only 50 times (Workers' free plan).
+ * At most this many Pods may have one registry. After a push, the edge must forget what it remembers for each of these Pods. This takes calls of the
+ * location's cache, and a request may make only 50 calls (Workers' free plan).
  */
 const maxPodsOfRegistry = 8;
 

@@ -55,9 +55,8 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
 }
 
 /**
- * Returns the text of the whole file. The file must keep its last newline, because white space before the end may be part of a text. A text with
- * characters outside ASCII is in double quotes, because a program that prints the file may have to escape such characters, and YAML has escapes only
- * in double quotes.
+ * Returns the text of the whole file. The file must keep its last newline, because the newline may be part of the last text. A text with characters
+ * outside ASCII is in double quotes. A program that prints the file may have to escape such characters, and YAML has escapes only in double quotes.
  */
 export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });

@@ -108,7 +108,7 @@ const wantedByType: Readonly<Record<string, string>> = {
   non_empty: "text that is not empty",
 };
 
-/** The operator's words for types, by the names that valibot uses where it lists several types. */
+/** If a value may have several types, valibot lists their names. These are the operator's words for those names. */
 const wantedByName: Readonly<Record<string, string>> = { string: "text", Object: "a mapping", Array: "a list" };
 
 function wantedBy(issue: Issue): string {

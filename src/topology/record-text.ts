@@ -44,16 +44,18 @@ export type DirectoryContent = Pick<
 /** The texts of the directory record while a write is under way. */
 export type DirectorySteps = {
   /**
-   * This text is written before the assignments. It adds the new Pods, because a bundle may name a Pod only after the directory record names it. It
-   * has the new depth if that is larger, because the edge looks up longer prefixes only if the record allows them. It says which further Pods have
-   * one registry, because the edge must know this before it sends a token to such a Pod. Null if there is nothing to add.
+   * This text is written before the assignments. It adds what the edge must know before it finds them. Null if there is nothing to add.
+   * - New Pods: a bundle may name a Pod only after the directory record names it.
+   * - A larger depth: the edge looks up longer prefixes only if the record allows them.
+   * - Further Pods of one registry: the edge must know this before it sends a token to such a Pod.
    */
   readonly widened: string | null;
   /**
-   * This text is written after the assignments and before the deletes. It changes the default. In this order a group always has a Pod: it first gets
-   * an assignment, then the default changes, then assignments are deleted. The text has all other changes too, except a smaller `depth` (how many
-   * components of a name are looked up). The edge must find longer prefixes until they are deleted, so the depth gets smaller only after the deletes.
-   * Null if nothing changes.
+   * This text is written after the assignments and before the deletes. It has all changes except a smaller depth. Null if nothing changes.
+   * - It has the new default. In this order a group always has a Pod: it first gets an assignment, then the default changes, then assignments are
+   *   deleted.
+   * - A smaller `depth` (how many components of a name are looked up) comes only after the deletes, because the edge must find longer prefixes until
+   *   they are deleted.
    */
   readonly settled: string | null;
 };

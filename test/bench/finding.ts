@@ -1,7 +1,10 @@
 /** One measured figure. Its name says what it counts and in which unit. */
 export type Finding = {
   readonly name: string;
-  /** How many Pods, assignments or requests the figure was measured with, if that number varies. The name says which. */
+  /**
+   * The number of Pods, assignments or requests that the figure was measured with. The finding's name says which of them are counted. Null if the
+   * figure is measured with one number only.
+   */
   readonly size: number | null;
   readonly value: number;
   /** The promised upper limit of the value; null if none is promised. */

@@ -12,8 +12,8 @@ import { median, medianRatio } from "./rounds.ts";
 import { withTeardown } from "./stage.ts";
 
 /**
- * How many names each fresh isolate resolves. The smallest directory has as many assignments. So each name can be of another assignment, and each
- * read is of new keys.
+ * How many names each fresh isolate resolves. Even the smallest directory has this many assignments. So each name belongs to another assignment, and
+ * each read is of new keys.
  */
 const namesOfIsolate = 100;
 const warmUpRounds = 100;

@@ -1,4 +1,6 @@
-/** Kills podctl and Pods in the middle of moves. `KILLS`, `POD_KILLS` and `POD_DOWN_SECONDS` make it a drill by hand: docs/moves.md has the command. */
+/**
+ * Kills podctl and Pods in the middle of moves. `KILLS`, `POD_KILLS` and `POD_DOWN_SECONDS` make it a drill by hand: docs/moves.md has the command.
+ */
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";

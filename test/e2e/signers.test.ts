@@ -155,7 +155,7 @@ describeWith(needs.azurite, "Azurite", () => {
   }
 });
 
-/** Cloudflare's `is_timed_hmac_valid_v0` and an HMAC form of secure_link in njs, written without the signers' code. */
+/** Checks URLs in njs as Cloudflare's `is_timed_hmac_valid_v0` does, and as secure_link would do with an HMAC. It shares no code with the signers. */
 const njs = `
 const crypto = require('crypto');
 const mac = (text, encoding) => crypto.createHmac('sha256', 'a shared secret').update(text).digest(encoding);

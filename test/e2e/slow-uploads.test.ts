@@ -21,8 +21,8 @@ const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;
 const others = ["skopeo", "podman"] as const;
 /**
- * containerd waits 30 s for an answer after the system has taken the whole body. At this pace, the system sends what it has buffered in much less
- * than 30 s.
+ * containerd waits 30 s for an answer. This time begins when the operating system has taken the whole body from it. At this pace, the operating
+ * system sends what it has buffered in much less than 30 s.
  */
 const paceBytesPerSecond = 2 * megabyte;
 const layerBytes = slowSeconds * paceBytesPerSecond;

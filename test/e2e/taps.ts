@@ -1,4 +1,4 @@
-/** What must hold after any client's scenario. The taps show this, because the edge's own log is not enough as a proof. */
+/** Checks what must hold after any client's scenario. The edge's own log does not prove what the Pods got, so we look at what the taps saw. */
 import { expect } from "vitest";
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import type { Stack } from "../../src/local/stack.ts";

@@ -6,7 +6,7 @@ const layerType = "application/vnd.oci.image.layer.v1.tar";
 
 type Pushed = { readonly digest: string; readonly text: string; readonly blobs: readonly string[] };
 
-/** `podctl move` copies a blob only if it has the size that its manifest says. Nothing else in the tests reads the size, so most leave it out. */
+/** A blob of a manifest, with its size if the size matters. Only `podctl move` reads the size: it copies only a blob that has exactly this size. */
 type Named = string | { readonly digest: string; readonly size: number };
 
 /** The text of an image manifest. The first blob is its config. */

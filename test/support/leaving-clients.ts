@@ -17,8 +17,8 @@ const longestIdleMs = 12_000;
 
 /**
  * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while one other client goes on. Expects
- * that the other client gets every answer, that the Worker logs only its records, that no call counts as the Pod's failure, and that no connection to
- * the Pod is left open.
+ * that the other client gets every answer and that the Worker logs only its records. Expects also that no call counts as the Pod's failure, and that
+ * no connection to the Pod is left open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);

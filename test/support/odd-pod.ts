@@ -19,7 +19,7 @@ type OddPod = {
   answer(answer: Answer): void;
 };
 
-/** Answers 200, as a registry does that has the blob which the path names. */
+/** Answers 200, as a registry does if it has the blob that the path names. */
 export const answerBlob = (response: http.ServerResponse, path: string): void =>
   void response.writeHead(200, { "Docker-Content-Digest": /sha256:[0-9a-f]{64}/.exec(path)?.[0] ?? "" }).end();
 

@@ -19,7 +19,10 @@ export function useMoves<E extends Readonly<Record<string, string>>>(stack: { re
   return { env, folder };
 }
 
-/** The move in an assignment, if this phase of a move to the Pod holds now. `switch` holds while `settle` is announced. */
+/**
+ * Returns the `move` of an assignment whose group is now in this phase of a move to the Pod. `switch` is the phase from the announcement of `settle`
+ * until its begin.
+ */
 export const moveIn = (phase: Moving["phase"], to: string): MoveRecord =>
   phase === "switch"
     ? { to: to as PodId, phase: "settle", since: timeIn(3_600) }

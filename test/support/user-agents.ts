@@ -9,7 +9,7 @@ export const carelessAgents = [
   ["regctl before 0.11.5", "regclient/regctl (v0.11.4)"],
   ["regctl before its release of 0.11.5", "regclient/regctl (v0.11.5-0.20260501000000-0123456789ab)"],
   ["regctl that does not say its version", "regclient/regctl (0123456789abcdef)"],
-  // The version is that of the program, which is not regclient's own.
+  // regclient is also a library. A program that uses it may send its own version, which says nothing about regclient's.
   ["a program with regclient", "regclient/regclient (v1.2.3)"],
   ["an unknown client", "my-tool/1.0"],
   ["a client without a User-Agent", ""],

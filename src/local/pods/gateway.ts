@@ -52,7 +52,7 @@ export async function startGateway(
   let running = await start(0);
   const { port } = running;
   teardown.add({ stop: () => running.stop() });
-  // crane refuses a push location on 127.0.0.1 if the edge has another host name, so the tap has the edge's name and only another port.
+  // crane refuses a push location on 127.0.0.1 if the edge has another host name. So the tap has the same host name as the edge, on another port.
   const tap = teardown.add(await startTap(port, loopback));
   const restart = async () => {
     await running.kill();

@@ -25,7 +25,7 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 gets the token service's key as a JWK set. There the key has its libtrust id, which is the id that tokens name. With a
+ * Distribution v3 gets the token service's key as a JWK set, in which the key has its libtrust id. Tokens name the key by this id. With a
  * `rootcertbundle`, distribution v3 would expect the id of RFC 7638 in tokens.
  */
 export function distributionParts(): PodParts {
@@ -87,7 +87,7 @@ function registryConfig(pod: PodContext, token: Record<string, string>, storage:
         secure: false,
         v4auth: true,
         rootdirectory: "/",
-        // docker-registry 2.8 waits a second before each part.
+        // docker-registry 2.8 waits a second before each part of a blob that it sends to the storage, so the parts are large.
         chunksize: 50_000_000,
       },
       delete: { enabled: true },

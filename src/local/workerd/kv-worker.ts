@@ -8,7 +8,7 @@ import type { ApiKv } from "./kv-api.ts";
 import type { KvFault } from "./kv-faults.ts";
 import type { KvCommand } from "./kv-socket.ts";
 
-/** All calls share this state. Each call adds the fault's share to `met`, and `meets` takes off 1 for each call that meets the fault. */
+/** All calls share this state. `met` is the sum that `meets` keeps. */
 const current: { fault: KvFault; met: number } = { fault: { mode: "none" }, met: 0 };
 /**
  * A call that meets the fault `hang` sleeps this long, which is longer than any caller waits. We use a timer, because workerd ends a request that
@@ -62,8 +62,8 @@ async function playFault(): Promise<void> {
 }
 
 /**
- * Whether this call meets the fault. Each call adds the fault's share to a sum. The call with which the sum reaches 1 meets the fault, and we subtract 1 from
- * the sum. So with a share of 0.9, nine of ten calls meet the fault.
+ * Whether this call meets the fault. Each call adds the fault's share to a sum. The call with which the sum reaches 1 meets the fault, and we
+ * subtract 1 from the sum. So with a share of 0.9, nine of ten calls meet the fault.
  */
 function meets(share: number): boolean {
   current.met += share;

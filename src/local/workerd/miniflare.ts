@@ -51,7 +51,7 @@ export function startMiniflare(settings: WorkerSettings): RunningMiniflare {
   };
 }
 
-/** The name of the Worker of `kvScript`. That Worker has the namespaces, under the binding names that `script` uses. */
+/** The name of the Worker of `kvScript`. This Worker has the KV namespaces. The bindings of `script` have the same names, but lead to this Worker. */
 const kvWorkerName = "kv";
 
 function miniflareOptions(settings: WorkerSettings): MiniflareOptions {

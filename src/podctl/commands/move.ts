@@ -83,7 +83,9 @@ export function moveCommand(): Command {
     });
 }
 
-/** Refuses a prefix that is named twice, because a group must not be moved twice at the same time. A deeper prefix is another group. */
+/**
+ * Refuses a prefix that is named twice, because a group must not be moved twice at the same time. `a` and `a/b` are two groups, so both may be named.
+ */
 function refuseRepeated(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);
   if (twice !== undefined) throw new CliFailure(`"${twice}" is named twice`);

@@ -37,9 +37,7 @@ const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: strin
   settle: (serving, other) => `${serving} serves pulls and pushes; digests that it lacks are looked for at ${other}`,
 };
 
-/**
- * Describes the group's move: its phase, since when it holds or when it begins, and what clients can do now. Null if the group is not being moved.
- */
+/** Describes the group's move: its phase, when the phase began or will begin, and what clients can do now. Null if the group is not being moved. */
 export function describeMove({
   pod,
   assignment,

@@ -22,7 +22,7 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** Opens a new directory that lists its own look-ups. */
+/** Opens a directory that records each look-up that is made in it. */
 type OpenDirectory = () => TracedDirectory;
 
 /** The paths that src/worker.ts answers before it calls `handle()`. */
@@ -53,8 +53,8 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()` without the parameters that the Worker adds to a push location. One of them is the pin. podctl has no key to open it, so `handle()`
- * would refuse every upload that has one.
+ * Runs `handle()` without the parameters that the Worker adds to the URL of an upload. The Worker has encrypted one of them, the pin, and podctl does
+ * not have the key. With a pin that it cannot open, `handle()` would refuse the upload.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;

@@ -1,4 +1,4 @@
-/** Runs the Worker's own `handle()`. Its ports record each call and give an assumed answer. */
+/** Runs the Worker's own `handle()` without a network. Each call that it makes is recorded, and gets an assumed answer. */
 import { UnsecuredJWT } from "jose";
 import { noneRejected } from "../../auth/verify.ts";
 import { createProofs } from "../../blobs/proofs.ts";

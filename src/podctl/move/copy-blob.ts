@@ -28,7 +28,7 @@ type Copying = {
   readonly blob: NamedBlob;
   /** A repository of the target that has the blob already, if one is known. */
   readonly home: RepositoryName | null;
-  /** The manifest that names the blob. If it has a tag, this is the tag, because an operator finds the image by it. */
+  /** The manifest that names the blob. This is the manifest's tag if it has one, because an operator finds an image by its tag. */
   readonly namedBy: Reference;
 };
 
@@ -62,13 +62,16 @@ export async function copyBlob(
 export const nameOf = (name: RepositoryName, reference: Reference): string =>
   `${name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
-/** OCI end-14. Removes an upload that came to nothing, with its bytes. If the registry does not allow this, it purges the upload later. */
+/**
+ * Cancels an upload that was not completed, so that the registry deletes its bytes (OCI end-14). If the registry does not allow this, it deletes them
+ * later by itself.
+ */
 async function cancel(target: Registry, name: RepositoryName, place: string): Promise<void> {
   const answer = await target.open({ method: "DELETE", path: place, scopes: [deleteScope(name)] });
   if (answer.ok) answer.value.body.resume();
 }
 
-/** OCI end-4a and end-11. Returns the path where the upload goes on. */
+/** Begins an upload (OCI end-4a), or lets the registry mount the blob from `mount.from` (end-11). Returns the path of the upload, or `mounted`. */
 async function startUpload(
   target: Registry,
   name: RepositoryName,

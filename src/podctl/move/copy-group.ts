@@ -29,7 +29,7 @@ export type Round = {
 
 export type GroupCopy = {
   readonly copied: Copied;
-  /** Copies what changed since the last round. Calls `mayCopy` before each repository, which throws if the move is no longer this run's. */
+  /** Copies what changed since the last round. Before each repository, it calls `mayCopy`, which throws if another run has taken over the move. */
   readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
   /** Compares every tag, manifest and list of referrers of the target with those of the source, both as they are now. */
   readonly compare: () => Promise<readonly string[]>;
@@ -74,14 +74,15 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const lost = former.untagged.filter((digest) => !now.manifests.has(digest));
     const before = known ?? withManifests(await takeSnapshot(target, name, { jobs, known: now }), lost);
     held.delete(name);
-    // The target's own value, because it depends on the target's registry.
+    // The target has another registry than the source, so we keep the target's own value.
     const { listsReferrers } = before;
-    // If this run is killed, no tag may lead to the manifests that it was copying or removing. Then only the saved state names them.
+    // If this run is killed during the copy, the next run reads what the target holds. It cannot find a manifest that has no tag there at that moment,
+    // so we save these manifests before we begin.
     const untaggedMeanwhile = [...new Set(before.manifests).symmetricDifference(now.manifests)];
     await save(name, { fingerprint: null, untagged: untaggedMeanwhile, listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    // The next round must see whether the source has deleted the manifests without a tag.
+    // We remember the manifests without a tag, because the next round must delete those that the source has deleted by then.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
     await save(name, { fingerprint, untagged, listsReferrers });
     return changes;

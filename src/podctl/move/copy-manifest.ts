@@ -143,9 +143,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promi
   });
 }
 
-/**
- * Returns an index of the referrers, which we sort first. So if the list has not changed, the index has the same digest, and is not written again.
- */
+/** Returns an index of the referrers. They are sorted, so the same referrers always give the same digest, and the index is not written again. */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
   return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);

@@ -11,7 +11,7 @@ export type RepositoryCopied = {
   readonly changes: number;
   /** The target now holds all that is in the source's snapshot. This is false if, for example, the source deleted a blob during the copy. */
   readonly isWhole: boolean;
-  /** Manifests of the target that the source still has, but to which nothing at the source leads. The source may delete them later. */
+  /** Manifests that source and target have, although no tag, index or referrer of the source leads to them. The source may delete them later. */
   readonly untagged: readonly Digest[];
 };
 

@@ -15,7 +15,7 @@ export type Work = {
   /** Tags to remove from the target. */
   readonly gone: readonly Tag[];
   /**
-   * Manifests of the target that no tag, index or referrer of the source leads to. The source may still have such a manifest without a tag, so a move
+   * Manifests of the target that no tag, index or referrer of the source leads to. The source may still have some of them, but without a tag. A move
    * removes only those that the source has deleted.
    */
   readonly dead: readonly Digest[];

@@ -15,7 +15,10 @@ export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<bool
 
 /** An order costs several requests, so podctl itself sends the blobs that are smaller than this. */
 export const minGatewayBytes = 256 * 1024;
-/** After a failure, podctl sends the blobs itself for this long. The edge may not have known the move yet, and may know it afterwards. */
+/**
+ * After a failure, podctl sends the blobs itself for this long, and then asks the gateway again. The edge may have failed only because it did not
+ * know the move yet.
+ */
 const pauseMs = 30_000;
 /** We wait this long for the answer to an order: the time for the copy, for the clean-up after it, and some seconds for the way. */
 const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
@@ -36,7 +39,10 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
   };
 }
 
-/** While a group is being moved, a mount of a repository's own blob brings the blob to the other Pod (src/edge/mount-across.ts). */
+/**
+ * While a group is being moved, a client can ask for a mount from a repository to the same repository. The edge then has the blob copied to the Pod
+ * that the group moves to (src/edge/mount-across.ts).
+ */
 async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Digest): Promise<boolean> {
   const token = edge.auth === "none" ? null : await fetchToken(edge, name);
   if (token === null && edge.auth !== "none") return false;
@@ -44,7 +50,8 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
   const answer = await call(url, { method: "POST", headers: bearer(token), deadlineMs: orderMs });
   if (!answer.ok) return false;
   const location = answer.value.headers.get("Location");
-  // The edge could not order the copy, and its Pod has begun an upload instead. We cancel that upload. Only the edge gets the token.
+  // The edge could not order the copy, and its Pod has begun an upload instead. We cancel that upload. If it is not at the edge, we send no token,
+  // because only the edge may get the token.
   if (answer.value.status === 202 && location !== null) {
     const upload = new URL(location, edge.origin);
     const isOfEdge = upload.origin === new URL(edge.origin).origin;

@@ -13,7 +13,7 @@ export type Sent = {
   readonly body?: Uint8Array | Readable;
   /** We give up a connection on which no byte moves for this long. */
   readonly idleMs: number;
-  /** Ends the exchange, with the answer's body. */
+  /** When this signal is aborted, the exchange ends, even if the answer's body is still being read. */
   readonly signal: AbortSignal;
 };
 
@@ -61,7 +61,7 @@ export async function exchange(
     request.end(body);
     return answered;
   }
-  // A registry may answer before it has read the whole body, so the answer does not wait for the end of the pipeline.
+  // A registry may answer before it has read the whole body. So we return what comes first: the answer, or an error in sending the body.
   const piped = pipeline(body, request).then(
     () => answered,
     (error: Error) => err(reasonOf(error)),

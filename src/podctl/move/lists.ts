@@ -102,14 +102,14 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
   return status >= 200 && status < 400;
 }
 
-/** Some registries give only 100 entries on a page, so this is a list of a million. */
+/** Some registries give only 100 entries on a page. Even there, this many pages have a million entries. */
 const mostPages = 10_000;
 /** A move keeps its lists in memory. A million tags have some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 
 /**
- * Yields the pages of a list. Each page names the next by `Link: <…>; rel="next"`. We stop at a page that names no other, or one that we have read
- * already. A registry that always names a new page ends the command.
+ * Yields the pages of a list. Each page names the next one by `Link: <…>; rel="next"`. We stop at a page that names no next one, or names one that we
+ * have read already. If a registry names new pages without end, the command fails.
  */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();

@@ -46,7 +46,10 @@ export async function makeMove(
   });
 }
 
-/** Says which groups are copied, and what the move does to their pushes. A group that cannot be moved at all has its own message later. */
+/**
+ * Says which groups are copied, and whether their pushes are refused. It also lists a group that cannot be moved; the error about that group comes
+ * later.
+ */
 async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Promise<readonly string[]> {
   const { registry } = await readPod(opened, to);
   const registryOf = async (prefix: Prefix) =>

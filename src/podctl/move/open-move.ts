@@ -48,8 +48,8 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
 }
 
 /**
- * Returns the operator's login at a Pod: from the Pod's own variables, else from the variables for all Pods. With `credentials: own`, the login for
- * all Pods goes only to the default Pod and to the Pod that the operator names.
+ * Returns the operator's login at a Pod: that of the Pod's own variables, such as `PODCTL_USER_POD_A`, or else the general login (`PODCTL_USER`).
+ * With `credentials: own`, only the default Pod and the Pod that the operator names get the general login.
  */
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
   const { [userVariable(id)]: name, [passwordVariable(id)]: password } = process.env;

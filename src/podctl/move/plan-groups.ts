@@ -97,7 +97,7 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-/** Opens both registries for a plan, because no move has opened them. */
+/** Makes the plan of a group that is not being moved. No move has opened its registries, so they are opened and closed here. */
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
@@ -126,8 +126,8 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
 }
 
 /**
- * Refuses to take a group back if the Pod that serves it has no tag of a repository that the other Pod has, and --overwrite is not given. That Pod may
- * have lost its storage, and then the way back would delete the only copy.
+ * Refuses a way back that would delete the last copy of a repository. If the Pod that serves the group has no tag of a repository, but the former Pod
+ * has some, the serving Pod may have lost its storage. The way back would then empty the former Pod, too. With `--overwrite`, nothing is refused.
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;

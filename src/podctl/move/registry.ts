@@ -62,8 +62,8 @@ export type Limits = {
 };
 
 /**
- * A write gets longer than a read, because a registry stops a write half done when its client leaves: distribution then deletes a manifest, and leaves
- * most of its thousands of tags.
+ * A write gets longer than a read, because a registry may stop in the middle of a write when the client leaves. For example, distribution then
+ * deletes a manifest, but leaves most of the manifest's thousands of tags.
  */
 const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000 };
 
@@ -168,8 +168,8 @@ export function placeOf(text: string, { registry }: Pod): string | null {
 type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
 
 /**
- * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from hosts that podctl reaches but
- * the Pod does not. We send no token, because the storage must not see it.
+ * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from a host that only podctl can
+ * reach. We send no token, because the storage must not see it.
  */
 async function follow(
   received: Result<Received, string>,

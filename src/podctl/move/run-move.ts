@@ -18,7 +18,10 @@ const maxRounds = 30;
  * differ once, and the next copy includes that push.
  */
 const compareTries = 3;
-/** We compare this long after the begin of the freeze. In tests the phases have less time than usual, and then this time is shorter, too. */
+/**
+ * We compare this long after the freeze has begun, because the last pushes need this time to end. In tests the phases are shorter than usual, and so
+ * is this time.
+ */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
 /** The assignment that this run has read or written last, and the group's copy. */
@@ -77,8 +80,8 @@ function phaseOf(
 }
 
 /**
- * The step that announces a phase. On the way back it also says since when the group is settled, because the group stays settled until the freeze
- * begins.
+ * The step that announces a phase. On the way back, the group stays settled until the freeze begins, so the step also says since when the group is
+ * settled.
  */
 function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignment): Step {
   const settledSince = way.way === "back" ? (record?.move?.settledSince ?? record?.move?.since) : undefined;
@@ -86,8 +89,9 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies round after round. Stops when a round has changed little, or was no longer than the announcement of the freeze. As much may change again
- * during that announcement, so another round would not leave less to copy.
+ * Copies round after round, and stops after a round that has changed little. Also stops after a round that took no longer than `waitMs`. This is the
+ * time between the announcement of the freeze and its begin. As much may change in that time as in the round, so one more round would not leave less
+ * to copy.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
@@ -104,9 +108,9 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. The copy runs while the last pushes end, so that pushes are refused for a
- * shorter time. It begins at half of this wait, when deletions have ended. After a later deletion, the target would still have the manifest, and the
- * comparison does not see a manifest without a tag.
+ * Copies what has changed, compares both Pods, and returns what differs. We do not wait with the copy until the last pushes have ended, because the
+ * freeze would then take longer. But we wait until deletions have ended, after half of that time. If the source deleted a manifest after the copy,
+ * the target would keep it. If the manifest has no tag, the comparison would not notice this.
  */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
@@ -122,7 +126,7 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   }
 }
 
-/** A run that was stopped for longer than this looks at the assignment again before it copies more. */
+/** If a run has not looked at the assignment for this long, it looks again before it copies more. The run may have been stopped in the meantime. */
 const checkedForMs = 10_000;
 
 /**
@@ -156,7 +160,8 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
   const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {
-    // The group must not stay frozen, whatever the error is. Any pusher can push a manifest that cannot be copied, as one that gives a blob a wrong size.
+    // The group must not stay frozen, whatever the error is. Any pusher can push a manifest that cannot be copied, such as one with a wrong size of a
+    // blob.
     await leave(ports, way, moved.live);
     throw error;
   });
@@ -170,7 +175,10 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
-/** Copies and compares. Fails if this takes too long, because a slow Pod must not keep pushes refused. The caller then closes both registries, which ends the work. */
+/**
+ * Copies and compares. Fails if this takes too long, because a slow Pod must not keep pushes refused. The caller then closes both registries, which
+ * ends the work.
+ */
 async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
   const { prefix, maxFreezeMs } = ports;
   const ended = new AbortController();

@@ -83,7 +83,10 @@ export type SnapshotOptions = {
   /** How many manifests are asked for at once. */
   readonly jobs: number;
   readonly known?: Known | undefined;
-  /** A registry could always name another referrer, so a repository with more manifests ends the command. Only tests set another number. */
+  /**
+   * A registry could name new referrers without end. So if a repository has more manifests than this, the command fails. Only tests set another
+   * number.
+   */
   readonly mostManifests?: number;
 };
 

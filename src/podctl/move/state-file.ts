@@ -30,7 +30,7 @@ export type MoveHeader = v.InferOutput<typeof header>;
 const saved = v.strictObject({
   /** The fingerprint of what the source held when the repository was last copied whole. Null while a later copy is under way. */
   fingerprint: v.nullable(v.string()),
-  /** Manifests that the target may have, and to which nothing there leads. No list of a registry names them. */
+  /** Manifests that the target may have, although no tag, index or referrer there leads to them. We save them, because no list of a registry names them. */
   untagged: v.pipe(
     v.array(v.string()),
     v.transform((digests): readonly Digest[] => digests as Digest[]),
@@ -56,7 +56,7 @@ export type StateFile = {
   readonly copied: Map<RepositoryName, Saved>;
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
-  /** Forgets that repositories were copied whole, because the target may not hold them. Still knows the manifests without a tag. */
+  /** Forgets which repositories were copied whole, because the target may not hold them. Does not forget the manifests without a tag. */
   readonly distrust: () => Promise<void>;
   /** Forgets everything that was copied, because a new move begins. */
   readonly reset: () => Promise<void>;

@@ -18,10 +18,16 @@ export type MovePorts = {
   readonly state: StateFile;
   /** How long it takes until every edge knows a step. A phase is announced this long before it begins. */
   readonly waitMs: number;
-  /** How long the copy and the comparison of a freeze may take, from its begin or from that of the run. */
+  /**
+   * How long the copy and the comparison of a freeze may take. The time begins with the freeze. If the freeze had begun before this run, the time
+   * begins with this run.
+   */
   readonly maxFreezeMs: number;
   readonly say: (text: string) => void;
-  /** Lets the groups of one command write to the directory one after the other, because KV cannot refuse a write that meets another one. */
+  /**
+   * Lets the groups of one command write to the directory one after the other. They must not write at the same time, because KV does not refuse a
+   * write that overwrites another one.
+   */
   readonly inTurn: Limit;
   /** Throws a CliFailure if podctl's clock is not that of the edges. */
   readonly checkClock: () => Promise<void>;
@@ -110,7 +116,7 @@ export async function leave(ports: MovePorts, way: Way, live: LiveAssignment): P
   await enter(ports, way, { live, step }, () => new Date(settledSince));
 }
 
-/** When the assignment's phase begins, in milliseconds. Now, if the group is not being moved. */
+/** Returns the time at which the assignment's phase begins, in milliseconds. If the group is not being moved, returns the time now. */
 export const sinceOf = ({ record }: LiveAssignment): number =>
   record?.move === undefined ? Date.now() : Date.parse(record.move.since);
 

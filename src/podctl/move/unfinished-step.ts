@@ -1,4 +1,6 @@
-/** Judges and completes a write of the directory that was interrupted, and that has steps of moves. */
+/**
+ * A write of the directory may have been interrupted. If it has steps of moves, this module says whether a move may complete it, and completes it.
+ */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
@@ -44,8 +46,8 @@ async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): P
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. The move's next step would do this, too, but the last step has no
- * next one.
+ * Completes a step of this group that was interrupted after its phase was written. A later step of the move would complete it, too, but the last step
+ * has no later one.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);

@@ -48,8 +48,8 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 }
 
 /**
- * Gives a group that is being moved back to its old Pod. From `settle` the group first goes to `copy`, so that its tokens are of both Pods until
- * every edge knows the old Pod.
+ * Ends a move by returning the group to its old Pod. From `settle` the group first goes to `copy`. In `copy` its tokens are of both Pods until every
+ * edge knows that the old Pod serves it again.
  */
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

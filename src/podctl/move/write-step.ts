@@ -23,7 +23,10 @@ type Writing = {
   /** The assignment that this run has read or written last. */
   readonly from: LiveAssignment;
   readonly step: Step;
-  /** Returns the step's `since`. The step will be in KV at most `maxSkewMs` after `nowMs`, unless KV takes longer for the last call. */
+  /**
+   * Returns the step's `since`. We do not begin to write the step to KV later than `maxSkewMs` after `nowMs`, but KV may be slow to complete the
+   * write.
+   */
   readonly begin: (nowMs: number) => Promise<string>;
 };
 
@@ -54,8 +57,8 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
     if (isSame((await readAssignment(kv, prefix)).record, made.after)) continue;
-    // The tries may take a minute. A step that is not in KV yet gets a new time, so that every edge knows the step before that time. If KV was too slow,
-    // it gets more time than before.
+    // The tries may take a minute. If the step is not in KV yet, it gets a later time, because every edge must know the step before its time comes.
+    // If KV was too slow, we allow more time than before.
     if (Date.now() > made.notAfter.getTime()) spareMs += maxSkewMs;
     made = await make();
   }
@@ -75,7 +78,7 @@ const changed = (prefix: Prefix): CliFailure =>
 
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
-/** Whether nothing has changed the assignment. Each step has a time of its own. */
+/** Whether both are the same assignment with the same step. No two steps have the same `since`. */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);
 
@@ -112,7 +115,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   }
 }
 
-/** The same KV. It fails if it would get the step too late, and notes when it has got the step. */
+/** Returns the same KV, with two changes. It throws instead of writing the step after `made.notAfter`, and it notes when the step was written. */
 const untilTooLate = (kv: KvStore, key: string, made: Made): KvStore => ({
   ...kv,
   write: async (entries) => {

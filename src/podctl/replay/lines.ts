@@ -40,8 +40,8 @@ export const unreadable = (log: string): string =>
   `no line of "${log}" is a line of an access log; if it is compressed, pass \`-\` and pipe the text of zcat into podctl`;
 
 /**
- * How many requests a line of the edge's log counts for. The edge gives only a part of the ordinary requests a line, and the line names this part as
- * `sample`. Without `sample`, a line counts for one request. Null if `sample` is not a number, is 0 or less, or is more than 1.
+ * How many requests a line of the edge's log counts for. The edge writes a line for only a part of the ordinary requests, and `sample` is that part.
+ * Without `sample`, a line counts for one request. Null if `sample` is not a number, is 0 or less, or is more than 1.
  */
 export function requestsOf(sample: unknown): number | null {
   if (sample === undefined) return 1;

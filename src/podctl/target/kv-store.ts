@@ -18,7 +18,8 @@ export type KvStore = {
    * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there as well, because a listing
    * returns the metadata of each key, but not the value.
    *
-   * KV may make us wait for minutes. If what we write is no longer right after a time, `notAfter` is that time, and a later try is a CliFailure.
+   * KV may make us wait for minutes before we try again. If a try would begin after `notAfter`, this throws a CliFailure, because the entries may be
+   * wrong by then.
    */
   write(entries: readonly KvEntry[], notAfter?: Date): Promise<void>;
   /** Deletes at most {@link maxBulkKeys} keys in one call. */

@@ -30,8 +30,9 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the directory's depth, because an isolate of the Worker mostly knows it before a request comes. Without it, the list could show look-ups that
- * the Worker does not make. If the record does not parse, a later look-up reports that.
+ * Reads the directory's depth, which says how long a prefix may be. An isolate of the Worker mostly knows the depth before a request comes, and so
+ * makes fewer look-ups. We read it first, so that we do not list look-ups that the Worker does not make. If the record does not parse, a later
+ * look-up reports that.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

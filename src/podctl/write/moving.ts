@@ -14,7 +14,7 @@ export function movingIn(key: string, text: string | null): AssignmentRecord | n
   return parsed.ok && parsed.value.move !== undefined ? parsed.value : null;
 }
 
-/** Says in which phase a move is, and since when, or when the phase begins. */
+/** Says which phase a move is in, and when the phase began. If the phase has not begun yet, says when it begins. */
 export const phaseText = (move: MoveRecord, now: Date): string =>
   `${move.phase} ${hasBegun(move, now) ? "since" : "begins at"} ${move.since}`;
 

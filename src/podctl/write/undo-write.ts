@@ -1,4 +1,4 @@
-/** Puts back what a write replaced. As in a write, the directory record comes last, so the order is as safe. */
+/** Puts back what a write replaced. The records are written in the same safe order as in every write, and the directory record comes last. */
 import { directoryKey, historyKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import { inWriteOrder } from "../../topology/difference.ts";

@@ -42,7 +42,8 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   await writeRecords(kv, writes, { steps, onProgress });
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // We make this check directly before the last write. If another writer completed its write between the two, ours would put the revision back.
+  // We make this check directly before the last write. If another writer completed its write between this check and our last write, our write would
+  // set the revision back.
   await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
   await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
   return revision;
@@ -76,8 +77,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readUnfinished(kv, directory.record);
-  // Our chunks overwrite the chunks of the interrupted write. So ours begin with the texts that it saved, in their old order. Then each of our chunks
-  // has all texts of the chunk that it overwrites, and no text is lost if this run is interrupted, too.
+  // Our chunks overwrite the chunks that the interrupted write saved. If this run is interrupted, too, no text may be lost. So each of our chunks
+  // must have all texts of the chunk that it overwrites. For this, our chunks begin with the texts of the interrupted write, in their old order.
   const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],

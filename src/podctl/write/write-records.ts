@@ -10,9 +10,9 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes the records and, between them, the texts of the directory record in `steps`. The caller writes the last text of the directory record
- * afterwards. `writes` must be in the order of `inWriteOrder`. KV may write the keys of one bulk call in any order, so no call mixes two kinds of
- * records.
+ * Writes the records and, between them, the texts of the directory record that are in `steps`. Afterwards, the caller writes the directory record's
+ * last text. `writes` must be in the order of `inWriteOrder`. No call has records of two kinds, because KV may write the keys of one bulk call in any
+ * order.
  */
 export async function writeRecords(
   kv: KvStore,

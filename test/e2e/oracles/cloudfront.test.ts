@@ -11,8 +11,8 @@ const stores = oracleStores.cloudfront;
 const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "cloudfront",
   packageName: "@aws-sdk/cloudfront-signer",
-  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard there. So we compare keys with these characters only
-  // if the store has `sourceCidr`. Then we give the SDK a policy with escapes.
+  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard there. If the store has `sourceCidr`, we give the
+  // SDK a policy with escapes. So we compare keys with these characters only for such a store.
   signs: ({ config }, key) => "sourceCidr" in config || !/[!'()*]/.test(key),
   urlOf: (store, key) => {
     const { config, secret } = store;
