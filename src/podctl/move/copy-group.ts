@@ -78,8 +78,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const { listsReferrers } = before;
     // If this run is killed during the copy, the next run reads what the target holds. It cannot find a manifest that has no tag there at that moment,
     // so we save these manifests before we begin.
-    const untaggedMeanwhile = [...new Set(before.manifests).symmetricDifference(now.manifests)];
-    await save(name, { fingerprint: null, untagged: untaggedMeanwhile, listsReferrers });
+    await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
     // We remember the manifests without a tag, because the next round must delete those that the source has deleted by then.
@@ -135,6 +134,11 @@ async function namesAtBoth(
 }
 
 const nothingSaved: Saved = { fingerprint: null, untagged: [], listsReferrers: true };
+
+const onlyInOne = (one: ReadonlySet<Digest>, other: ReadonlySet<Digest>): readonly Digest[] => [
+  ...[...one].filter((digest) => !other.has(digest)),
+  ...[...other].filter((digest) => !one.has(digest)),
+];
 
 const withManifests = (snapshot: Snapshot, more: readonly Digest[]): Snapshot => ({
   ...snapshot,
