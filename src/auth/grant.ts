@@ -1,4 +1,4 @@
-import { type Directory, othersOfRegistry, type Pod } from "../directory/directory.ts";
+import { type Directory, isOnlyOfRegistry, type Pod } from "../directory/directory.ts";
 import type { Issuers } from "../directory/kv-cache.ts";
 import type { PodId } from "../directory/pod-id.ts";
 import type { EdgeKeys } from "../lib/derive-key.ts";
@@ -111,7 +111,7 @@ type Judged = Exclude<Grant, { readonly kind: "open" }> | "invalid";
 
 /**
  * Returns what a part grants at its Pod, and notes its subject for the log. If the directory says that the token's key belongs to another Pod, the
- * token is invalid here, so this Pod never gets it. A token with an unknown key is invalid, too, if this Pod's registry cannot tell whose token it is.
+ * token is invalid here, so this Pod never gets it. A token with an unknown key is invalid, too, unless this Pod is the only one of its registry.
  */
 async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Result<Judged, DirectoryFailure>> {
   if (part.kind === "edge") {
@@ -131,7 +131,7 @@ async function judge(part: TokenPart, pod: Pod, ports: GrantPorts): Promise<Resu
   // If another Pod has the same registry, the registry would also accept a token that the other Pod's token service has signed for this Pod's names.
   const record = await ports.directory.record();
   if (!record.ok) return record;
-  return ok(othersOfRegistry(record.value, pod.id).length > 0 ? "invalid" : { kind: "undecided", jwt });
+  return ok(isOnlyOfRegistry(record.value, pod.id) ? { kind: "undecided", jwt } : "invalid");
 }
 
 /** Opens a grant that the edge gave. Null if the grant is not good, or this Pod's record no longer allows such grants. */

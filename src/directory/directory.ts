@@ -156,6 +156,13 @@ export async function allPods(directory: Directory): Promise<Result<readonly Pod
 export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): readonly PodId[] =>
   (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));
 
+/**
+ * Whether this Pod is known to be the only one of its registry. False also if the record does not list the Pod. Such a record was written by hand, so it
+ * may also lack the Pod's shared registry.
+ */
+export const isOnlyOfRegistry = (record: DirectoryRecord, id: PodId): boolean =>
+  record.pods?.includes(id) === true && othersOfRegistry(record, id).length === 0;
+
 function parseStored<T>(
   key: string,
   text: string | null,

@@ -1,4 +1,4 @@
-import { othersOfRegistry, type Pod } from "../directory/directory.ts";
+import { isOnlyOfRegistry, othersOfRegistry, type Pod } from "../directory/directory.ts";
 import type { Moving } from "../directory/moves.ts";
 import { lastDirectory } from "../directory/parsed-records.ts";
 import { err, ok, type Result } from "../lib/result.ts";
@@ -19,7 +19,7 @@ export async function refuseBeyondName(
   if (!reachesBeyondName(endpoint)) return ok(null);
   const record = await directory.record();
   if (!record.ok) return record;
-  if (othersOfRegistry(record.value, pod.id).length === 0) return ok(null);
+  if (isOnlyOfRegistry(record.value, pod.id)) return ok(null);
   const message =
     "this request may concern repositories of other registries behind this hostname; ask the operator to send it to the registry itself";
   return err({ reason: "refused", error: { code: "DENIED", message } });

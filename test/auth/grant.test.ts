@@ -20,8 +20,13 @@ beforeEach(async () => {
   for (const { name } of (await kv.kv.list()).keys) await kv.kv.delete(name);
   await putPod("pod-a", [forge.ofA.publicJwk]);
   await putPod("pod-b", [forge.ofB.publicJwk]);
+  await list(["pod-a", "pod-b"]);
   isolate = startIsolate(kv.kv);
 });
+
+/** Writes the directory record. Each list of `sharedRegistries` names the Pods of one registry. */
+const list = (pods: readonly string[], sharedRegistries: readonly (readonly string[])[] = []) =>
+  kv.kv.put("directory", JSON.stringify({ v: 1, revision: 1, credentials: "shared", pods, sharedRegistries }));
 
 /** Writes what `podctl apply` writes for a Pod: its record, and one record for each of its keys. */
 async function putPod(id: string, keys: readonly SigningKey["publicJwk"][], more: object = {}): Promise<void> {
@@ -106,8 +111,6 @@ describe("key rotation", () => {
 
 describe("Pods of one registry", () => {
   const registry = "https://one.test";
-  const list = (pods: readonly string[], sharedRegistries: readonly (readonly string[])[] = []) =>
-    kv.kv.put("directory", JSON.stringify({ v: 1, revision: 1, credentials: "shared", pods, sharedRegistries }));
   const both = ["pod-a", "pod-b"];
   const signedByNext = () => signFor(forge, {}, { kid: next.publicJwk.kid ?? "" }, next.privateKey);
 
@@ -129,6 +132,17 @@ describe("Pods of one registry", () => {
     await list(both);
     await putPod("pod-b", [forge.ofB.publicJwk], { token: "https://pod-a.test" });
     expect(await verdicts(`pods.v1.pod-a/${await signedByNext()}`)).toEqual(["undecided", "undecided"]);
+  });
+
+  test.each([
+    ["was repaired and lists no Pods", '{"v":1,"revision":2}'],
+    ["lists only another Pod", '{"v":1,"revision":2,"pods":["pod-b"]}'],
+    ["is missing", null],
+  ])("if the directory record %s, a token with an unknown key is invalid, and a known key is good", async (_, text) => {
+    if (text === null) await kv.kv.delete("directory");
+    else await kv.kv.put("directory", text);
+    expect(await verdicts(`pods.v1.pod-a/${await signedByNext()}`)).toEqual(["invalid_token", "refused"]);
+    expect(await verdicts(`pods.v1.pod-a/${await signFor(forge)}`)).toEqual(["granted", "granted"]);
   });
 
   test("tokens with an unknown key read no record of a Pod that they do not name, however many Pods there are", async () => {

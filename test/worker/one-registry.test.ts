@@ -55,12 +55,20 @@ describe("Pods of one registry", () => {
     expect([own.status, await lastPod()]).toEqual([200, "pod-b"]);
   });
 
-  test("a token whose key the directory does not know is refused, and the registry is not asked", async () => {
-    const key = "pod/pod-a";
-    const text = (await readStackKv(stack.current, [key])).get(key) ?? "";
+  /** A record as the runbook has an operator write it, if the directory record is damaged. */
+  const repaired = '{"v":1,"revision":2}';
+
+  test.each([
+    ["as podctl writes it", null],
+    ["that was repaired and lists no Pods", repaired],
+  ])("with a directory record %s, an unknown key's token is refused, and the registry is not asked", async (_, put) => {
+    const [key, directory] = ["pod/pod-a", "directory"];
+    const stored = await readStackKv(stack.current, [key, directory]);
+    const text = stored.get(key) ?? "";
     const { keys, ...others } = JSON.parse(text) as { keys: { kid: string }[] };
     await stack.current.putKv(key, JSON.stringify({ ...others, keys: [] }));
     await stack.current.deleteKv(`key/${keys[0]?.kid}`);
+    if (put !== null) await stack.current.putKv(directory, put);
     await stack.current.restartEdge();
     try {
       const jwt = await jwtFrom("pod-a", "globex/private");
@@ -75,6 +83,7 @@ describe("Pods of one registry", () => {
     } finally {
       await stack.current.putKv(key, text);
       await stack.current.putKv(`key/${keys[0]?.kid}`, JSON.stringify({ v: 1, pod: "pod-a" }));
+      await stack.current.putKv(directory, stored.get(directory) ?? "");
       await stack.current.restartEdge();
     }
   });
@@ -124,6 +133,25 @@ describe("Pods of one registry", () => {
       expect(stack.current.seen("pod-a", "storage")).toEqual([]);
     },
   );
+
+  test("GitLab's API: a rename is refused while a repaired directory record lists no Pods", async () => {
+    const token = await client().token(["repository:acme/private:pull,push", "repository:acme/private/*:pull,push"]);
+    const text = (await readStackKv(stack.current, ["directory"])).get("directory") ?? "";
+    await stack.current.putKv("directory", repaired);
+    await stack.current.restartEdge();
+    stack.current.clearSeen();
+    try {
+      const headers = { "Content-Type": "application/json" };
+      const asked = { method: "PATCH", body: '{"namespace":"globex/private"}', headers };
+      const answer = await client().get("/gitlab/v1/repositories/acme/private/", token, asked);
+      expect([answer.status, await answer.text()]).toEqual([403, expect.stringContaining("other registries")]);
+      expect(seen()).toEqual([]);
+      expect(stack.current.seen("pod-a", "storage")).toEqual([]);
+    } finally {
+      await stack.current.putKv("directory", text);
+      await stack.current.restartEdge();
+    }
+  });
 
   test("a mount behind a semicolon does not reach the registry, because some registries would read it", async () => {
     const [layer] = (await pushImage(stack.current, "globex/secret", 1)).blobs;
