@@ -57,7 +57,8 @@ export async function serveProbe(request: Request, services: Services): Promise<
   const given = /^bearer (\S+)$/i.exec(request.headers.get("Authorization") ?? "")?.[1] ?? "";
   if (!(await sameSecret(given, probeToken))) return refused(unauthorized);
   if (request.method !== "GET") return refused(wrongMethod);
-  const answer = await probe(parameter(new URL(request.url).search.slice(1), "pod") ?? "", services);
+  const { search, origin } = new URL(request.url);
+  const answer = await probe(parameter(search.slice(1), "pod") ?? "", { origin, services });
   if (!answer.ok) return answer;
   return ok({ response: jsonResponse(answer.value, {}), outcome: "probed", pod: answer.value.pod });
 }
@@ -77,7 +78,10 @@ const wrongMethod: OciError = {
   headers: { Allow: "GET" },
 };
 
-async function probe(text: string, services: Services): Promise<Result<Probed, Refusal>> {
+/** `origin` is the one under which podctl has called the edge. */
+type Probing = { readonly origin: string; readonly services: Services };
+
+async function probe(text: string, { origin, services }: Probing): Promise<Result<Probed, Refusal>> {
   const id = parsePodId(text);
   if (!id.ok) return refused({ code: "UNSUPPORTED", status: 400, message: id.error });
   const found = await services.directory.pod(id.value);
@@ -89,20 +93,20 @@ async function probe(text: string, services: Services): Promise<Result<Probed, R
   }
   const { repository, digest } = pod.probe;
   const stores = await Promise.all(pod.blobs.stores.map((_, index) => probeStore(pod, index, digest, services)));
-  const gateway = pod.gateway ? { gateway: await probeGateway(pod, pod.gateway, services) } : {};
+  const gateway = pod.gateway ? { gateway: await probeGateway(pod, pod.gateway, { origin, services }) } : {};
   return ok({ pod: pod.id, revision: pod.revision, repository, digest, stores, ...gateway });
 }
 
 async function probeGateway(
   { id, registry, probe }: Pod,
   gateway: NonNullable<Pod["gateway"]>,
-  services: Services,
+  { origin, services }: Probing,
 ): Promise<NonNullable<Probed["gateway"]>> {
   const keys = await gatewayKeys(id, gateway, services);
   if (!keys.ok) return { error: keys.error.text };
   if (probe === undefined) return { error: `Pod "${id}" has no probe in its record` };
   const { repository } = probe;
-  const grant = { pod: id, repository, upload: "doctor", query: "", token: null, pin: "", edge: registry, registry };
+  const grant = { pod: id, repository, upload: "doctor", query: "", token: null, pin: "", edge: origin, registry };
   const sealed = await sealGrant(grant, { keys: keys.value, now: services.now });
   return { location: `${gateway.url}/v2/${repository}/blobs/uploads/doctor?${grantParameter}=${sealed}` };
 }

@@ -4,8 +4,8 @@ import { formatEndpoint, type RegistryEndpoint } from "../oci/endpoint.ts";
 import type { OciError } from "../oci/errors.ts";
 import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { readParameters, withParameters } from "../oci/query.ts";
-import type { GatewayKeys } from "../pods/gateway-keys.ts";
 import { grantParameter, openGrant, type UploadGrant } from "../pods/upload-grant.ts";
+import type { GatewayConfig } from "./config.ts";
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
@@ -23,8 +23,7 @@ export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 type Asked = {
   readonly method: string;
   readonly url: URL;
-  readonly pod: string;
-  readonly keys: GatewayKeys;
+  readonly config: Pick<GatewayConfig, "pod" | "edges" | "keys">;
   readonly now: Date;
 };
 
@@ -35,11 +34,27 @@ export const uploadUnknown: OciError = {
 };
 const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error: uploadUnknown, cause });
 
+/** The message about a grant of an unknown edge begins with these words. `podctl doctor` recognizes the fault by them. */
+export const unknownEdge = "this gateway does not know the edge at";
+
+/**
+ * The answer if EDGE lacks the origin under which the client called the edge. The client has no credentials for another origin, so it could not go on
+ * there.
+ */
+const wrongEdge = (edge: string): NotAdmitted => ({
+  error: {
+    code: "UNSUPPORTED",
+    status: 404,
+    message: `${unknownEdge} "${edge}"; the gateway's operator must add this origin to EDGE`,
+  },
+  cause: `EDGE does not have the grant's edge "${edge}"`,
+});
+
 /**
  * Opens the grant of a request, and checks that the request asks for nothing but the granted upload. This needs no I/O, so a refused request reaches no other
  * server.
  */
-export async function admit({ method, url, pod, keys, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
+export async function admit({ method, url, config, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
     // `parseEndpoint` redirects a path with too many slashes, as registries do. We refuse such a path, because no client makes one from a push
@@ -51,13 +66,14 @@ export async function admit({ method, url, pod, keys, now }: Asked): Promise<Res
   const parameters = readGatewayQuery(endpoint.value);
   if (!parameters.ok) return parameters;
   const { grant: text, digest } = parameters.value;
-  const grant = await openGrant(text, { keys, now });
+  const grant = await openGrant(text, { keys: config.keys, now });
   if (!grant.ok) return unknownUpload(grant.error);
   const { repository: name, upload, query } = grant.value;
-  if (grant.value.pod !== pod) return unknownUpload(`the grant is for Pod "${grant.value.pod}"`);
+  if (grant.value.pod !== config.pod) return unknownUpload(`the grant is for Pod "${grant.value.pod}"`);
   if (endpoint.value.name !== name || endpoint.value.upload !== upload) {
     return unknownUpload("the grant is for another upload");
   }
+  if (!config.edges.includes(grant.value.edge)) return err(wrongEdge(grant.value.edge));
   const target = formatEndpoint({ kind: "upload", method: endpoint.value.method, name, upload, query });
   const joint = query === "" ? "?" : "&";
   return ok({

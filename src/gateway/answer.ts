@@ -68,9 +68,9 @@ function locationOnEdge(
   { admitted, config }: AnswerContext,
 ): string | null {
   const { grant, endpoint } = admitted;
-  const edge = config.edges.find((each) => each === grant.edge) ?? config.edges[0];
+  const { edge } = grant;
   const registries = [config.registry, grant.registry];
-  const target = readRegistryLocation(text, status, { registries, endpoint, edgeOrigin: grant.edge });
+  const target = readRegistryLocation(text, status, { registries, endpoint, edgeOrigin: edge });
   if (target === null) return null;
   const { path, query } = target;
   if (target.endpoint.kind !== "upload") return edge + path + (query === "" ? "" : `?${query}`);

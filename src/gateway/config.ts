@@ -8,8 +8,8 @@ export type GatewayConfig = {
   readonly pod: string;
   /** The registry's origin, as this program reaches it. */
   readonly registry: string;
-  /** The origins under which clients call the edge; the first is the usual one. */
-  readonly edges: readonly [string, ...string[]];
+  /** The origins under which clients call the edge. A grant of another edge is refused. At least one. */
+  readonly edges: readonly string[];
   readonly keys: GatewayKeys;
   /** On which hosts another Pod's store may be reached without TLS. */
   readonly plainHttp: PlainHttp;
@@ -48,13 +48,13 @@ export function parseGatewayConfig(env: Environment): Result<GatewayConfig, stri
 
 function parseEdges(text: string): Result<GatewayConfig["edges"], string> {
   const texts = text.split(/[\s,]+/).filter((each) => each !== "");
-  const [first, ...others] = texts.flatMap((each) => parseOrigin(each) ?? []);
-  if (first === undefined || 1 + others.length !== texts.length) {
+  const edges = texts.flatMap((each) => parseOrigin(each) ?? []);
+  if (edges.length === 0 || edges.length !== texts.length) {
     return err('EDGE is not an origin; want one like "https://registry.example.com", or several with commas between');
   }
   // Clients send their token to this origin, so it must be encrypted.
-  const plain = [first, ...others].find((edge) => !edge.startsWith("https:") && !isLocal(edge));
-  return plain === undefined ? ok([first, ...others]) : err(`EDGE "${plain}" is not encrypted; want https`);
+  const plain = edges.find((edge) => !edge.startsWith("https:") && !isLocal(edge));
+  return plain === undefined ? ok(edges) : err(`EDGE "${plain}" is not encrypted; want https`);
 }
 
 const isLocal = (origin: string): boolean => allowsPlainHttp("loopback", new URL(origin).hostname);

@@ -32,7 +32,7 @@ export async function serveUpload(
   { url, incoming, now, onBytes }: UploadRequest,
   config: GatewayConfig & { readonly limits: RelayLimits; readonly uploads: UploadBounds },
 ): Promise<Served> {
-  const admitted = await admit({ method: incoming.method ?? "", url, pod: config.pod, keys: config.keys, now });
+  const admitted = await admit({ method: incoming.method ?? "", url, config, now });
   if (!admitted.ok) {
     const { error, cause } = admitted.error;
     return { response: errorResponse(error), outcome: "refused", cause };

@@ -99,6 +99,36 @@ describe("gateway", () => {
     expect(await late.json()).toMatchObject({ errors: [{ code: "UNAUTHORIZED" }] });
   });
 
+  test("the client is sent back to the edge that it called, if EDGE has several", async () => {
+    const others = ["https://next.example.com", "http://localhost:8787"];
+    const gateway = await startTestGateway({ env: { EDGE: [edgeOrigin, ...others].join() } });
+    const { grant, path } = await beginUpload(gateway, "acme/several");
+    for (const edge of others) {
+      const sealed = await sealGrant({ ...grant, edge }, { keys: gateway.config.keys, now: new Date() });
+      const asked = await fetch(`${gateway.url}${path}?_grant=${sealed}`);
+      expect([asked.status, new URL(asked.headers.get("Location") ?? "").origin]).toEqual([204, edge]);
+    }
+  });
+
+  test.each(["https://next.example.com", "http://registry.example.com", "https://registry.example.com:8443", ""])(
+    "an upload that began at the edge %j, which EDGE lacks, is refused before the registry is asked",
+    async (edge) => {
+      const gateway = await startTestGateway();
+      const { grant, path } = await beginUpload(gateway, "acme/unknown-edge");
+      const sealed = await sealGrant({ ...grant, edge }, { keys: gateway.config.keys, now: new Date() });
+      const query = `_grant=${sealed}&digest=${digest}`;
+      const answer = await fetch(`${gateway.url}${path}?${query}`, { method: "PUT", body: layer });
+      expect([answer.status, answer.headers.get("Location")]).toEqual([404, null]);
+      const message = `this gateway does not know the edge at "${edge}"; the gateway's operator must add this origin to EDGE`;
+      expect(await answer.json()).toEqual({ errors: [{ code: "UNSUPPORTED", message }] });
+      expect(gateway.lines).toMatchObject([
+        { outcome: "refused", cause: `EDGE does not have the grant's edge "${edge}"` },
+      ]);
+      expect(gateway.tap.seen()).toEqual([]);
+      expect(await blobStatus(gateway, "acme/unknown-edge")).toBe(404);
+    },
+  );
+
   test("nothing but uploads is served", async () => {
     const gateway = await startTestGateway();
     for (const path of [

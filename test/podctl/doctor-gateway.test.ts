@@ -53,7 +53,7 @@ async function checkWithRecord(changed: object) {
 const startGateway = (env: Readonly<Record<string, string>>) =>
   startTestGateway({
     pod: { registry: stack.current.pods["pod-b"].registry.url } as ToyPod,
-    env: { POD: "pod-b", ...env },
+    env: { POD: "pod-b", EDGE: stack.current.edge, ...env },
   });
 
 describe("doctor of a Pod's gateway", () => {
@@ -105,6 +105,20 @@ describe("doctor of a Pod's gateway", () => {
     const key = gatewayKey();
     const { url } = await startGateway({ GATEWAY_KEY: key });
     expect(await checkWith({ url, key, sealedFor: "pod-a" })).toEqual(["pod-b: gateway-sealed"]);
+  });
+
+  test("one that does not know the edge's hostname is found, and its registry is not asked", async () => {
+    const key = gatewayKey();
+    const { url, tap } = await startGateway({ GATEWAY_KEY: key, EDGE: "https://registry.example.com" });
+    expect(await checkWith({ url, key })).toEqual(["pod-b: gateway-edge"]);
+    expect(tap.seen()).toEqual([]);
+  });
+
+  test("one that knows the edge's hostname among others passes", async () => {
+    const key = gatewayKey();
+    const EDGE = `https://registry.example.com, ${stack.current.edge}`;
+    const { url } = await startGateway({ GATEWAY_KEY: key, EDGE });
+    expect(await checkWith({ url, key })).toEqual([]);
   });
 
   test("one that does not reach its registry is found", async () => {

@@ -1,5 +1,5 @@
 import type { Pod } from "../../directory/directory.ts";
-import { uploadUnknown } from "../../gateway/admit.ts";
+import { unknownEdge, uploadUnknown } from "../../gateway/admit.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { grantParameter } from "../../pods/upload-grant.ts";
 import { type Called, call } from "../http-call.ts";
@@ -44,6 +44,9 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (isOwnRefusal(status.value)) {
     return checks.found("gateway", "gateway-key", "it does not open what the edge seals for it");
   }
+  if (messageOf(status.value).startsWith(unknownEdge)) {
+    return checks.found("gateway", "gateway-edge", `it refuses grants of the edge at ${deployment.edge}`);
+  }
   if (status.value.status >= 500) {
     return checks.found("gateway", "gateway-registry", `it answers ${status.value.status} for its registry`);
   }
@@ -56,7 +59,10 @@ const whoGoes = ({ gateway }: Pod): string =>
     : "the Pod's operator runs it, so skopeo, podman, buildah, Jib and unknown clients stay on the edge and its body limit";
 
 /** Whether this is the gateway's own refusal of a grant. A registry also answers 404 to an upload that it does not know, but with another message. */
-function isOwnRefusal({ status, text }: Called): boolean {
+const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
+
+/** Returns the message of a 404's first error, or an empty text. */
+function messageOf({ status, text }: Called): string {
   const [error] = (parseJsonObject(text)?.["errors"] ?? []) as readonly { readonly message?: unknown }[];
-  return status === 404 && error?.message === uploadUnknown.message;
+  return status === 404 && typeof error?.message === "string" ? error.message : "";
 }

@@ -44,6 +44,8 @@ export const advice = {
   "gateway-sealed": "seal the gateway's key again, for this Pod and this `gateway.url`",
   "gateway-key":
     "give the gateway this Pod's id (POD) and the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
+  "gateway-edge":
+    "add to the gateway's EDGE the origin by which clients call the edge: with another one it refuses every upload",
   "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
   "push-refused": "look in the registry's log: the registry refuses uploads",
   "location-foreign":
