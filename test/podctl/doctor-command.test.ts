@@ -1,5 +1,5 @@
 import { readFile, writeFile } from "node:fs/promises";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 import { advice, type Check } from "../../src/podctl/doctor/findings.ts";
 import { account, apiToken, namespace, startCloudflareKv } from "../support/cloudflare-kv.ts";
@@ -28,6 +28,22 @@ test("podctl doctor prints a table and what to do, and exits with 1 if anything 
   // To check the depth, doctor has to list all assignments. It does this only if the operator names no Pods.
   expect(sick.stdout).toMatch(/^edge +depth +ok +every assignment has at most 1 component$/m);
   expect(checks.filter(({ check }) => check === "depth")).toEqual([]);
+});
+
+test("podctl doctor with a Pod's name does not send it the login for all Pods, if each Pod has its own users", async () => {
+  const directory = (await readStackKv(stack.current, ["directory"])).get("directory") ?? "";
+  onTestFinished(() => stack.current.putKv("directory", directory));
+  await stack.current.putKv("directory", directory.replace('"shared"', '"own"'));
+  const asked = () => stack.current.seen("pod-b", "token").map(({ authorization }) => authorization);
+  const env = { PODCTL_USER_POD_B: "demo", PODCTL_PASSWORD_POD_B: "demo" };
+  stack.current.clearSeen();
+  const anonymous = await doctor("pod-b");
+  expect([anonymous.code, new Set(asked())]).toEqual([0, new Set(["none"])]);
+  expect(anonymous.stdout).toMatch(/^pod-b +token +ok +.*set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B/m);
+  const own = await podctl(["doctor", "pod-b"], {
+    env: { ...env, PODCTL_STACK: `${stack.current.stateDir}/stack.json`, NO_COLOR: "1" },
+  });
+  expect([own.code, asked().includes("basic")]).toEqual([0, true]);
 });
 
 test("podctl doctor checks every Pod that has a record", async () => {

@@ -18,8 +18,7 @@ async function check() {
   return checkDeployment({
     directory: directoryOf(new Map([...texts].map(([key, text]) => [key, text ?? ""]))),
     pods: ["pod-b"],
-    named: true,
-    user: { name: "demo", password: "demo" },
+    userAt: () => ({ name: "demo", password: "demo" }),
     edge,
     edgeHosts: [new URL(edge).hostname],
     probeToken: await readFile(`${stateDir}/probe-token`, "utf8"),

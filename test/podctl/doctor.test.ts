@@ -1,6 +1,8 @@
 import { readFile } from "node:fs/promises";
-import { describe, expect, test } from "vitest";
+import { beforeEach, describe, expect, onTestFinished, test, vi } from "vitest";
 import { generateSealingKeys } from "../../src/directory/seal.ts";
+import { privateImage } from "../../src/local/images.ts";
+import type { Check } from "../../src/podctl/doctor/findings.ts";
 import {
   active,
   blobPath,
@@ -257,21 +259,63 @@ describe("doctor with credentials", () => {
     );
   });
 
-  test("shows them only to the default Pod, and to another Pod if the operator names it", async () => {
-    const shared = kv.get("directory") ?? "";
-    kv.set("directory", shared.replace("shared", "own"));
-    stack.current.clearSeen();
+  describe("and `credentials: own`", () => {
+    beforeEach(() => {
+      const text = kv.get("directory") ?? "";
+      kv.set("directory", text.replace("shared", "own"));
+      stack.current.clearSeen();
+      return () => {
+        kv.set("directory", text);
+        vi.unstubAllEnvs();
+      };
+    });
     const asked = (id: "pod-a" | "pod-b") => stack.current.seen(id, "token").map(({ authorization }) => authorization);
-    expect(findings(await check({ write: true }))).toEqual([]);
-    expect([new Set(asked("pod-a")), new Set(asked("pod-b"))]).toEqual([new Set(["basic"]), new Set(["none"])]);
-    await check({ named: true, pods: ["pod-b"] });
-    expect(asked("pod-b").at(-1)).toBe("basic");
-    const closed = { ...healthy("pod-b"), probe: { ...healthy("pod-b").probe, repository: "globex/private" } };
-    kv.set("pod/closed", JSON.stringify({ v: 1, ...active, ...closed }));
-    const checks = await check({ pods: ["closed"], probeToken: null });
-    expect(findings(checks)).toEqual([]);
-    expect(checks).toContainEqual(expect.objectContaining({ check: "token", status: "skipped" }));
-    kv.set("directory", shared);
+    const tokenCheck = (checks: readonly Check[]) => checks.find(({ check: name }) => name === "token");
+    const own = "set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B";
+    /** Gives Pod B a probe that only its users may read. */
+    const closeProbe = async () => {
+      const { repository, layer } = privateImage("globex");
+      const closed = { ...healthy("pod-b"), probe: { repository, digest: layer.digest } };
+      const text = kv.get("pod/pod-b") ?? "";
+      kv.set("pod/pod-b", JSON.stringify({ v: 1, ...active, ...closed }));
+      onTestFinished(() => void kv.set("pod/pod-b", text));
+    };
+
+    test("sends them only to the default Pod, and says that it asks another Pod without them", async () => {
+      const checks = await check({ write: true });
+      expect(findings(checks)).toEqual([]);
+      expect([new Set(asked("pod-a")), new Set(asked("pod-b"))]).toEqual([new Set(["basic"]), new Set(["none"])]);
+      const ofB = checks.filter(({ pod }) => pod === "pod-b");
+      expect(tokenCheck(ofB)).toMatchObject({ status: "ok", text: expect.stringContaining(own) });
+      expect(tokenCheck(checks.filter(({ pod }) => pod === "pod-a"))).toMatchObject({
+        status: "ok",
+        text: expect.not.stringContaining("PODCTL_USER"),
+      });
+    });
+
+    test("skips what another Pod refuses without them", async () => {
+      await closeProbe();
+      const checks = await check({ pods: ["pod-b"], probeToken: null });
+      expect([findings(checks), new Set(asked("pod-b"))]).toEqual([[], new Set(["none"])]);
+      expect(tokenCheck(checks)).toMatchObject({ status: "skipped", text: expect.stringContaining(own) });
+    });
+
+    test("sends a Pod's own login to that Pod, but not to the edge, which would take it for one of the default Pod", async () => {
+      vi.stubEnv("PODCTL_USER_POD_B", "demo");
+      vi.stubEnv("PODCTL_PASSWORD_POD_B", "demo");
+      await closeProbe();
+      const user = { name: "operator", password: "of-pod-a" };
+      const checks = await check({ pods: ["pod-b"], user, probeToken: null });
+      expect([findings(checks), asked("pod-a"), asked("pod-b")]).toEqual([[], [], ["basic", "none"]]);
+      expect(tokenCheck(checks)).toMatchObject({ status: "ok", text: expect.not.stringContaining("PODCTL_USER") });
+      expect(checks).toContainEqual(
+        expect.objectContaining({
+          check: "through edge",
+          status: "skipped",
+          text: expect.stringContaining("its cell"),
+        }),
+      );
+    });
   });
 });
 

@@ -9,6 +9,7 @@ import { ok } from "../../src/lib/result.ts";
 import { helloImage } from "../../src/local/images.ts";
 import { checkDeployment, type DeploymentUnderTest } from "../../src/podctl/doctor/check-deployment.ts";
 import type { Check } from "../../src/podctl/doctor/findings.ts";
+import { loginAt, type User } from "../../src/podctl/target/operator.ts";
 import { startProxy } from "./proxy.ts";
 import { healthyRecords, type PodRecord, type Sickness, sickRecord } from "./sick-pods.ts";
 import { useStack } from "./toy-stack.ts";
@@ -19,6 +20,7 @@ export type Seeded = readonly [id: string, finding: string, make: () => Sickness
 type Written = { readonly headers?: Readonly<Record<string, string>>; readonly body?: string };
 type LocalPod = "pod-a" | "pod-b";
 
+const demo: User = { name: "demo", password: "demo" };
 export const active = { revision: 1, state: "active" };
 export const blobPath = /\/blobs\/sha256:/;
 export const elsewhere = "http://elsewhere.test/";
@@ -76,13 +78,15 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
     return record;
   }
 
-  async function check(options: Partial<DeploymentUnderTest> = {}): Promise<readonly Check[]> {
+  type Options = Partial<DeploymentUnderTest> & { readonly user?: User | null };
+
+  /** `user` is the login for all Pods. */
+  async function check({ user = demo, ...options }: Options = {}): Promise<readonly Check[]> {
     const { edge, stateDir } = stack.current;
     return checkDeployment({
       directory: directoryOf(kv),
       pods: ["pod-a", "pod-b"],
-      named: false,
-      user: { name: "demo", password: "demo" },
+      userAt: (pod, settings) => loginAt(pod, user, settings),
       edge,
       edgeHosts: [new URL(edge).hostname],
       probeToken: await readFile(`${stateDir}/probe-token`, "utf8"),

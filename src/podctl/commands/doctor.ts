@@ -6,6 +6,7 @@ import { formatChecks } from "../doctor/report.ts";
 import { colors, print, printJson } from "../output.ts";
 import { listPods } from "../target/list-pods.ts";
 import { edgeOption, openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
+import { loginAt } from "../target/operator.ts";
 import { openDirectory } from "../target/traced-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly write?: boolean; readonly edge?: URL };
@@ -25,8 +26,9 @@ export function doctorCommand(): Command {
 To check the storage, podctl asks the edge for signed URLs and proves by a token that it may have them: set PODCTL_PROBE_TOKEN to the
 Worker's secret PROBE_TOKEN.
 PODCTL_USER and PODCTL_PASSWORD are the login of a user with the right to pull from each Pod's probe repository and, for --write, to push
-and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod and to the Pods that you
-name in the command. On the local stack you do not need to set any of these variables.
+and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod. For another Pod, such as
+"pod-b", set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B, or podctl asks it without a login. On the local stack you do not need to set any
+of these variables.
 
   podctl doctor                    all Pods of the local stack
   podctl doctor pod-b --write      one Pod, with the checks that write
@@ -35,7 +37,7 @@ name in the command. On the local stack you do not need to set any of these vari
     .action(async (pods: readonly string[], { json, write = false, edge, ...options }: Options) => {
       const target = await openTarget(options);
       const kv = target.openKv();
-      const { origin, ...access } = await target.openEdge(edge);
+      const { origin, probeToken, user } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
       // `checkDepth` lists all assignments, which may be a million. An operator who names Pods wants only the checks of these Pods, so we leave this
@@ -44,8 +46,8 @@ name in the command. On the local stack you do not need to set any of these vari
       const checked = await checkDeployment({
         directory,
         pods: named ? pods : await listPods(kv),
-        named,
-        ...access,
+        userAt: (pod, settings) => loginAt(pod, user, settings),
+        probeToken,
         edge: origin,
         edgeHosts: [...new Set([...target.edgeHosts, new URL(origin).hostname])],
         write,

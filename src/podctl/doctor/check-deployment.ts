@@ -3,18 +3,19 @@ import type { Directory, Pod } from "../../directory/directory.ts";
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import { resolvePod } from "../../directory/resolve.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
+import { cellOf } from "../../token-endpoint/routable-token.ts";
+import { maySeeLogin, type Settings, type User } from "../target/operator.ts";
 import { checkEdge, type EdgeUnderTest } from "./check-edge.ts";
 import { checkOneRegistry } from "./check-one-registry.ts";
 import { checkRunningPod } from "./check-running-pod.ts";
 import { type Check, Checks } from "./findings.ts";
-import type { Deployment, PodUnderTest, User } from "./pod-under-test.ts";
+import type { PodUnderTest } from "./pod-under-test.ts";
 
 export type DeploymentUnderTest = EdgeUnderTest & {
   readonly directory: Directory;
   readonly pods: readonly string[];
-  /** Whether the operator named these Pods. If so, each of them may see the operator's credentials. */
-  readonly named: boolean;
-  readonly user: User | null;
+  /** The operator's login at a Pod. Null if there is none that this Pod may see. */
+  readonly userAt: (pod: string, settings: Settings) => User | null;
 };
 
 const podsAtOnce = 4;
@@ -23,14 +24,16 @@ const podsAtOnce = 4;
 export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(tested, edge);
-  const settings = await tested.directory.record();
-  if (!settings.ok) edge.found("directory", "record-wrong", settings.error.text);
-  const maySeeCredentials = (id: string): boolean =>
-    settings.ok && (tested.named || settings.value.credentials === "shared" || settings.value.default === id);
+  const record = await tested.directory.record();
+  if (!record.ok) edge.found("directory", "record-wrong", record.error.text);
+  const settings = record.ok ? record.value : null;
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
-    const user = maySeeCredentials(checks.pod) ? tested.user : null;
-    const underTest = await podUnderTest(tested.directory, { checks, deployment, user });
+    const user = tested.userAt(checks.pod, settings);
+    // With `credentials: own`, the edge takes a login for one of the default Pod, unless its password names a cell.
+    const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
+    const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
+    const underTest = await podUnderTest(tested.directory, known);
     if (!underTest.ok) return checks.found("record", "record-wrong", underTest.error);
     await checkOneRegistry(underTest.value.pod, checks, tested.directory);
     await checkRunningPod(underTest.value);
@@ -39,7 +42,7 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   return [edge, ...checked].flatMap(({ list }) => list);
 }
 
-type Known = { readonly checks: Checks; readonly deployment: Deployment; readonly user: User | null };
+type Known = Pick<PodUnderTest, "checks" | "deployment" | "user" | "userAtEdge">;
 
 async function podUnderTest(directory: Directory, known: Known): Promise<Result<PodUnderTest, string>> {
   const read = await readPod(known.checks.pod, directory);
@@ -48,7 +51,8 @@ async function podUnderTest(directory: Directory, known: Known): Promise<Result<
   const probe = pod.probe ?? null;
   const owner = probe === null ? null : await resolvePod(directory, { name: probe.repository });
   const ownsProbe = owner?.ok === true && owner.value.pod?.id === pod.id;
-  return ok({ ...known, pod, probe, ownsProbe, way: pod.trust === undefined ? "direct" : "through the edge" });
+  if (pod.trust === undefined) return ok({ ...known, pod, probe, ownsProbe, way: "direct" });
+  return ok({ ...known, user: known.userAtEdge, pod, probe, ownsProbe, way: "through the edge" });
 }
 
 async function readPod(text: string, directory: Directory): Promise<Result<Pod, string>> {

@@ -5,7 +5,7 @@ import { signsByManifests } from "./check-manifest-proofs.ts";
 import { checkProbeBlob, checkRegistry } from "./check-registry.ts";
 import { checkBlobHosts, checkStores } from "./check-stores.ts";
 import { checkThroughEdge, whyNotThroughEdge } from "./check-through-edge.ts";
-import { checkToken, fetchToken, type TokenFailure } from "./check-token.ts";
+import { checkToken, fetchToken, noLogin, type TokenFailure } from "./check-token.ts";
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
@@ -73,7 +73,9 @@ async function checkWithProbe(
     return "unknown";
   }
   if (token.value !== null) {
-    checks.ok("token", `issued by ${new URL(way === "direct" ? pod.token : deployment.edge).host}`);
+    const issuer = new URL(way === "direct" ? pod.token : deployment.edge).host;
+    const anonymous = tested.user === null ? `, to a request without a login: ${noLogin(tested)}` : "";
+    checks.ok("token", `issued by ${issuer}${anonymous}`);
     await checkToken(tested, token.value.jwt, isAudienceReported);
   }
   // The edge refuses a token in which a check has found a fault, so we do not ask the edge for the blob.
@@ -84,11 +86,10 @@ async function checkWithProbe(
   return token.value === null ? "there without a token" : "there";
 }
 
-const noUser = "set PODCTL_USER and PODCTL_PASSWORD, and name the Pod if they do not belong to the default Pod";
-
-function reportNoToken({ checks, user }: PodUnderTest, check: string, { finding, text }: TokenFailure): void {
+function reportNoToken(tested: PodUnderTest, check: string, { finding, text }: TokenFailure): void {
+  const { checks, user } = tested;
   // If podctl has no login for the Pod, a refusal is no fault of the Pod, because a healthy Pod may refuse anonymous requests.
-  if (user === null && finding === "credentials-refused") checks.skip(check, `${text}; ${noUser}`);
+  if (user === null && finding === "credentials-refused") checks.skip(check, `${text}; ${noLogin(tested)}`);
   else checks.found(check, finding, text);
 }
 

@@ -1,6 +1,6 @@
 import { bearer, call } from "../http-call.ts";
 import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./check-manifest-proofs.ts";
-import { fetchToken } from "./check-token.ts";
+import { fetchToken, noLogin } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
 /** Why the edge cannot be asked for this Pod's probe; null if it can be asked. */
@@ -18,10 +18,13 @@ export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "o
   const why = whyNotThroughEdge(tested);
   if (why !== null) return checks.skip("through edge", why);
   const wanted = { type: "repository", name: probe.repository, actions: ["pull"] };
-  const fromEdge = { ...tested, way: "through the edge" } as const;
+  const fromEdge = { ...tested, user: tested.userAtEdge, way: "through the edge" } as const;
   const token = tokens === "open" ? null : await fetchToken(fromEdge, { service: "", wanted, seeClock: () => {} });
-  if (token?.ok === false)
+  if (token?.ok === false) {
+    const isOnlyOfLogin = fromEdge.user === null && token.error.finding === "credentials-refused";
+    if (isOnlyOfLogin) return checks.skip("through edge", `${token.error.text}; ${noLogin(fromEdge)}`);
     return checks.found("through edge", "edge-differs", `a token from the edge: ${token.error.text}`);
+  }
   const repository = { url: `${deployment.edge}/v2/${probe.repository}`, headers: bearer(token?.value.sent ?? null) };
   if (tested.way === "direct") await checkHead(tested, repository);
   if (checks.healthy && signsByManifests(tested.pod)) await checkManifestProofs(tested, repository);

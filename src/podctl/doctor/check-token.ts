@@ -5,6 +5,7 @@ import { parseJsonObject } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Access, covers, formatScope } from "../../oci/scope.ts";
 import { basic, type Called, call } from "../http-call.ts";
+import { passwordVariable, userVariable } from "../target/operator.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /** `sent` is the whole token, as it is sent to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
@@ -62,6 +63,12 @@ export async function fetchToken(
   if (covers(claimedAccess(jwt) ?? [], wanted)) return ok({ sent, jwt });
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
+
+/** Says why a request had no login, and what to do if the Pod refuses such requests. */
+export const noLogin = ({ pod, way }: PodUnderTest): string =>
+  way === "direct"
+    ? `podctl has no login for this Pod: set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}; with \`credentials: own\`, PODCTL_USER is only for the default Pod`
+    : "with `credentials: own`, the edge sends no login to this Pod but one that names its cell";
 
 /**
  * Checks the key, issuer and audience of a token, as the edge does. If the registry's challenge has already shown a wrong audience, we do not report

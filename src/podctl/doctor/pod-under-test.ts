@@ -1,5 +1,6 @@
 /** The data that the checks of one Pod get. */
 import type { Pod } from "../../directory/directory.ts";
+import type { User } from "../target/operator.ts";
 import type { Checks } from "./findings.ts";
 
 /** What doctor knows of the deployment before it checks a Pod. */
@@ -19,14 +20,14 @@ export type Deployment = {
   readonly write: boolean;
 };
 
-export type User = { readonly name: string; readonly password: string };
-
 export type PodUnderTest = {
   readonly pod: Pod;
   readonly checks: Checks;
   readonly deployment: Deployment;
-  /** Null if the operator gave no credentials, or if this Pod must not see them. */
+  /** The login for this Pod, sent the `way` that doctor reaches it. Null if the operator gave none, or if whoever got it must not see it. */
   readonly user: User | null;
+  /** The login for requests through the edge. Null also if the edge would send it to another Pod. */
+  readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
   /**
    * Whether the directory assigns the probe repository to this Pod. If not, the edge asks another Pod for the probe, so no check of this Pod can go

@@ -6,15 +6,14 @@ import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { checkDeployment } from "../doctor/check-deployment.ts";
 import type { Check } from "../doctor/findings.ts";
-import type { User } from "../doctor/pod-under-test.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
+import { loginAt, ownLogin, type User } from "../target/operator.ts";
 import type { EdgeAccess, Target } from "../target/target.ts";
 import { openDirectory, type TracedDirectory } from "../target/traced-directory.ts";
 import { createLimit, type Limit } from "./limit.ts";
 import type { Group } from "./lists.ts";
 import { openRegistry, type Registry } from "./registry.ts";
-import { passwordVariable, userVariable } from "./tokens.ts";
 
 export type MoveTarget = {
   readonly kv: KvStore;
@@ -52,12 +51,9 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
  * With `credentials: own`, only the default Pod and the Pod that the operator names get the general login.
  */
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
-  const { [userVariable(id)]: name, [passwordVariable(id)]: password } = process.env;
-  if (name && password) return { name, password };
   const settings = await directory.record();
   if (!settings.ok) throw new CliFailure(settings.error.text);
-  const { credentials, default: fallback } = settings.value;
-  return credentials === "shared" || fallback === id || isNamed ? access.user : null;
+  return isNamed ? (ownLogin(id) ?? access.user) : loginAt(id, access.user, settings.value);
 }
 
 type Opening = { readonly pods: readonly PodId[]; readonly named: PodId; readonly jobs: number };
@@ -85,9 +81,8 @@ export async function checkPod(
   const checks = await checkDeployment({
     directory,
     pods: [id],
-    named: true,
+    userAt: () => user,
     probeToken,
-    user,
     edge: origin,
     edgeHosts,
     write: true,

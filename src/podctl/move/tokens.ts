@@ -3,9 +3,9 @@ import { decodeJwt } from "jose";
 import type { Pod } from "../../directory/directory.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Access, formatScope } from "../../oci/scope.ts";
-import type { User } from "../doctor/pod-under-test.ts";
 import { CliFailure } from "../failure.ts";
 import { basic, call } from "../http-call.ts";
+import { passwordVariable, type User, userVariable } from "../target/operator.ts";
 
 export type Tokens = {
   /**
@@ -77,7 +77,3 @@ function useUntilMs(token: string): number {
     return 0;
   }
 }
-
-const nameOf = (pod: string): string => pod.toUpperCase().replaceAll("-", "_");
-export const userVariable = (pod: string): string => `PODCTL_USER_${nameOf(pod)}`;
-export const passwordVariable = (pod: string): string => `PODCTL_PASSWORD_${nameOf(pod)}`;

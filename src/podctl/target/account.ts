@@ -6,7 +6,8 @@ import { root } from "../../local/paths.ts";
 import { readEnvironments, readWorkerConfig, type WorkerConfig } from "../../local/wrangler-config.ts";
 import { CliFailure } from "../failure.ts";
 import { type KvStore, openKvStore } from "./kv-store.ts";
-import { operatorFromEnv, type Target } from "./target.ts";
+import { operatorFromEnv } from "./operator.ts";
+import type { Target } from "./target.ts";
 
 const binding = "DIRECTORY";
 

@@ -4,7 +4,8 @@ import { kvApiNames, kvApiPath, type RunningStack, readStackFile } from "../../l
 import type { Placeholders } from "../../topology/placeholders.ts";
 import { CliFailure } from "../failure.ts";
 import { openKvStore } from "./kv-store.ts";
-import { operatorFromEnv, type Target } from "./target.ts";
+import { operatorFromEnv } from "./operator.ts";
+import type { Target } from "./target.ts";
 
 export async function openStack(): Promise<Target> {
   const stack = await readStackFile(stackFileInUse());

@@ -1,5 +1,6 @@
 import type { Rules } from "../../topology/topology.ts";
 import type { KvStore } from "./kv-store.ts";
+import type { User } from "./operator.ts";
 
 /** The target that a command works on: the running local stack or, with `--env`, the account that wrangler.toml names. */
 export type Target = Rules & {
@@ -20,11 +21,6 @@ export type EdgeAccess = {
   readonly origin: string;
   /** The Worker's PROBE_TOKEN; null if the operator has not given it. */
   readonly probeToken: string | null;
-  /** The user whose name and password Pods get. Null if the operator has given none. */
-  readonly user: { readonly name: string; readonly password: string } | null;
+  /** The login for all Pods. Null if the operator has given none. */
+  readonly user: User | null;
 };
-
-export function operatorFromEnv(): EdgeAccess["user"] {
-  const { PODCTL_USER: name, PODCTL_PASSWORD: password } = process.env;
-  return name && password ? { name, password } : null;
-}
