@@ -23,8 +23,10 @@ export type CatalogPage = {
 
 /** By default, registries list at most a thousand names in one page. A thousand names of 255 characters take a quarter of this size. */
 const MAX_PAGE_BYTES = 1024 * 1024;
+/** A page of this many names is always within `MAX_PAGE_BYTES`: a name has at most 255 characters, and JSON adds three. */
+export const MAX_READABLE_NAMES = 4_000;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
-const MAX_PAGE_NAMES = 1000;
+export const MAX_PAGE_NAMES = 1000;
 /**
  * The names of all Pods' pages together may cost this many KV keys. A name costs one key for each component that an assigned prefix may have. A
  * request may make 50 calls in all (Workers' free plan), and one call reads 100 keys. A hostile Pod that lists a thousand names of 20 components

@@ -12,7 +12,7 @@ import { podRequest } from "../pods/request.ts";
 import { notAPage } from "../pods/rewrite.ts";
 import type { DirectoryFailure, Refusal } from "../refusal.ts";
 import type { Context } from "./authorize.ts";
-import { type CatalogPage, readPage } from "./catalog-page.ts";
+import { type CatalogPage, MAX_PAGE_NAMES, MAX_READABLE_NAMES, readPage } from "./catalog-page.ts";
 import { forward } from "./forward.ts";
 import { DEFAULT_ENTRIES, mergeCatalog, parsePlaces, withoutPlaces } from "./merge-catalog.ts";
 import type { Reply } from "./refuse.ts";
@@ -108,6 +108,14 @@ async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Resu
 const MAX_OBJECTION_BYTES = 16 * 1024;
 const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
+/**
+ * Returns the `n` for a Pod. If a page of `n` names may be too large to read, it is what counts of a page. Every other `n` goes to the Pod as it is,
+ * because a Pod refuses what it does not take in its own words.
+ */
+const pageSize = ({ n }: CatalogEndpoint): string =>
+  n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES
+    ? String(MAX_PAGE_NAMES)
+    : (n ?? String(DEFAULT_ENTRIES));
 const ofRegistries = (some: number, all: number): string => `${some} of ${all} registries`;
 
 async function askCatalog(
@@ -119,7 +127,7 @@ async function askCatalog(
   if (!admitted.ok) return { kind: "down" };
   const place = parsePlaces(endpoint.query).get(pod.id);
   const last = place === undefined ? endpoint.last : place;
-  const n = endpoint.n ?? String(DEFAULT_ENTRIES);
+  const n = pageSize(endpoint);
   const own = { ...endpoint, query: withoutPlaces(endpoint.query), n, last };
   const answer = await services.callRegistry(admitted.value, podRequest(pod, own, { jwt: jwtOf(grant), request }));
   if (!answer.ok) return { kind: "down" };

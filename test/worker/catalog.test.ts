@@ -237,6 +237,29 @@ describe("catalog of a Pod that lists more than its own", async () => {
     ]);
   });
 
+  test.each([
+    ["4001", 1002],
+    ["30000", 1002],
+    // The edge takes a number of more than six digits for none, and none means 100.
+    ["9".repeat(40), 100],
+  ])(
+    "if the client wants %s names, a Pod is asked for a thousand names, because a page of all would be too large to read",
+    async (n, entries) => {
+      const names = Array.from({ length: 25_000 }, (_, index) => `globex/${"a".repeat(40)}${index + 10_000}`);
+      pod.answer((response, { path }) => {
+        const count = Number(/[?&]n=(\d+)/.exec(path)?.[1]);
+        response.writeHead(200, next).end(page(names.slice(0, count)));
+      });
+      const client = createClient(stack.current.edge);
+      const answer = await client.get(`/v2/_catalog?n=${n}`, await client.token([catalogScope]));
+      expect([answer.status, answer.headers.get("Link")]).toEqual([200, expect.stringContaining("_after=pod-b")]);
+      const { repositories } = (await answer.json()) as { repositories: string[] };
+      expect(repositories).toEqual([...others, ...names.slice(0, 1000)].slice(0, entries));
+      expect(pod.seen.map(({ path }) => path)).toEqual(["/v2/_catalog?n=1000"]);
+      expect(stack.current.seen("pod-b", "storage")).toEqual([]);
+    },
+  );
+
   test("no more than a thousand names of a page are looked up, and the rest comes with the next page", async () => {
     const names = Array.from({ length: 2500 }, (_, index) => `globex/${String(index).padStart(4, "0")}`);
     pod.answer((response, { path }) => {
