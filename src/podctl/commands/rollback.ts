@@ -2,8 +2,9 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { changeLines, lockoutLines, writeQuestion } from "../write/plan-text.ts";
+import { changeLines } from "../write/plan-text.ts";
 import { describeWrite, type Rollback, rollBack } from "../write/roll-back.ts";
+import { warningLines, writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
 
@@ -36,7 +37,7 @@ function rollbackLines({ last, changes, uncompared }: Rollback, target: string):
   return [
     `${target} goes back from ${describeWrite(last.index)} to ${revisionBefore(last)}: ${records}.`,
     ...changeLines(changes),
-    ...lockoutLines(changes),
+    ...warningLines(changes),
     ...more,
   ];
 }
