@@ -86,6 +86,20 @@ test("a setting that would lock out everyone is named before the question, and w
   expect(inKv("acme")).toMatchObject({ clients: { allow: [] } });
 });
 
+test("a change that opens a group to everyone is named before the question, also in an apply and a rollback", async () => {
+  const line = "  ! every client could use acme: no condition is left\n";
+  expect((await run("set", "acme", "clients.deny.countries=FR,BE", "--yes")).stdout).not.toContain("!");
+  expect((await run("set", "acme", "clients.deny.countries=", "clients.reason=")).stdout).toContain(line);
+  writeFileSync(
+    join(dir, "open.yaml"),
+    topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, globex: pod-b }"),
+  );
+  const applied = await run("apply", join(dir, "open.yaml"), "--yes");
+  expect([applied.code, applied.stdout]).toEqual([0, expect.stringContaining(line)]);
+  expect((await run("set", "acme", "clients.allow.countries=DE", "--yes")).code).toBe(0);
+  expect((await run("rollback")).stdout).toContain(line);
+});
+
 test("plan names the settings that a file changes, and an export with a line file keeps them in the topology", async () => {
   writeFileSync(
     file.replace(".yaml", "-2.yaml"),

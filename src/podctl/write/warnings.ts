@@ -2,10 +2,10 @@
 import * as v from "valibot";
 import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
-import { assignmentRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
+import { type AssignmentRecord, assignmentRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import type { Change } from "../../topology/difference.ts";
-import { whyLockedOut } from "../../topology/settings.ts";
+import { letsAllIn, whyLockedOut } from "../../topology/settings.ts";
 import { colors } from "../output.ts";
 
 type Warning = {
@@ -16,6 +16,7 @@ type Warning = {
 
 const warningsOf = (changes: readonly Change[]): readonly Warning[] => [
   ...changes.flatMap(lockouts),
+  ...changes.flatMap(openings),
   ...partings(changes),
 ];
 
@@ -33,10 +34,25 @@ export function writeQuestion(target: string, changes: readonly Change[]): strin
 /** Says whether no client could use a group any more after this change. */
 function lockouts({ key, after }: Change): readonly Warning[] {
   if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
-  const record = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...after });
-  const why = record.success ? whyLockedOut(record.output.clients) : null;
+  const why = whyLockedOut(assignmentOf(after)?.clients);
   if (why === null) return [];
   return [{ line: `no client could use ${nameIn(key)} any more: ${why}`, doing: "lock out every client of a group" }];
+}
+
+/** Says whether this change takes away the last condition of a group, so that every client may use it. */
+function openings({ key, before, after }: Change): readonly Warning[] {
+  // We search the text before we parse it, because an apply may change a million assignments, and most groups have no conditions.
+  if (kindOf(key) !== "route" || after === null || !before?.includes('"clients"')) return [];
+  const [was, is] = [assignmentOf(parseJsonObject(before)), assignmentOf(after)];
+  if (was === null || is === null || letsAllIn(was.clients) || !letsAllIn(is.clients)) return [];
+  return [
+    { line: `every client could use ${nameIn(key)}: no condition is left`, doing: "open a group to every client" },
+  ];
+}
+
+function assignmentOf(record: object | null): AssignmentRecord | null {
+  const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...record });
+  return parsed.success ? parsed.output : null;
 }
 
 /**
