@@ -6,7 +6,7 @@ import type { AddressInfo } from "node:net";
 import { createGateway, type Gateway } from "./app.ts";
 import { type GatewayConfig, parseGatewayConfig } from "./config.ts";
 import { writeToStdout } from "./log.ts";
-import { serverOptions } from "./server-options.ts";
+import { closeServer, serverOptions } from "./server-options.ts";
 
 function main(): void {
   const config = parseGatewayConfig(process.env);
@@ -55,7 +55,7 @@ function renew(read: () => void): void {
 function end(server: http.Server, gateway: Gateway): void {
   gateway.drain();
   writeToStdout({ log: "gateway", at: now(), event: "ending" });
-  server.close(() => writeToStdout({ log: "gateway", at: now(), event: "ended" }));
+  closeServer(server, () => writeToStdout({ log: "gateway", at: now(), event: "ended" }));
 }
 
 const now = (): string => new Date().toISOString();

@@ -60,6 +60,10 @@ export function whyLockedOut(clients: ClientRules | undefined): string | null {
     : null;
 }
 
+/** Whether these rules certainly refuse no client. */
+export const letsAllIn = ({ allow = [{}], deny = [] }: ClientRules = {}): boolean =>
+  allow.some(isOpen) && deny.length === 0;
+
 const everyAddress = rangesOf(["0.0.0.0/0", "::/0"]);
 /** These are the addresses of RFC 1918 and RFC 4193, those of a single link (link-local), and those of the machine itself (loopback). */
 const privateAddresses = rangesOf([

@@ -1,22 +1,35 @@
+import { generateKeyPairSync } from "node:crypto";
+import { once } from "node:events";
 import http from "node:http";
+import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
+import tls from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
-import { serverOptions } from "../../src/gateway/server-options.ts";
+import { closeServer, serverOptions } from "../../src/gateway/server-options.ts";
 import { closeNow, listen } from "../../src/local/http-server.ts";
+import { selfSignedCertificate } from "../support/certificate.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 
-async function start() {
-  const server = http.createServer(serverOptions({ headersMs: 300, checkMs: 50 }), (request, response) => {
-    request.resume().once("end", () => response.end("got the whole body"));
-  });
+const options = serverOptions({ headersMs: 300, checkMs: 50 });
+const listener: http.RequestListener = (request, response) => {
+  request.resume().once("end", () => response.end("got the whole body"));
+};
+const half = "PATCH /v2/acme/app/blobs/uploads/1 HTTP/1.1\r\nHost: gateway\r\nX-Half";
+
+async function listenForTest(server: http.Server): Promise<string> {
   const port = await listen(server);
-  onTestFinished(() => closeNow(server));
-  return rawClient(`http://127.0.0.1:${port}`);
+  onTestFinished(() => {
+    server.closeAllConnections();
+    return closeNow(server);
+  });
+  return `http://127.0.0.1:${port}`;
 }
+
+const start = async () => rawClient(await listenForTest(http.createServer(options, listener)));
 
 test("gateway's server: a client that sends half of its headers and stops gets 408, and its connection is closed", async () => {
   const client = await start();
-  client.send("PATCH /v2/acme/app/blobs/uploads/1 HTTP/1.1\r\nHost: gateway\r\nX-Half");
+  client.send(half);
   await expect.poll(() => client.closed(), { timeout: 5_000 }).toBe(true);
   expect(client.received()).toMatch(/^HTTP\/1\.1 408 /);
 });
@@ -29,4 +42,38 @@ test("gateway's server: a body may take longer than the headers may", async () =
     client.send(byte);
   }
   await expect.poll(() => client.received(), { timeout: 5_000 }).toContain("got the whole body");
+});
+
+function tlsServer(): http.Server {
+  const pair = generateKeyPairSync("ec", { namedCurve: "P-256" });
+  const pem = { cert: selfSignedCertificate(pair), key: pair.privateKey.export({ type: "pkcs8", format: "pem" }) };
+  return https.createServer({ ...options, ...pem }, listener);
+}
+
+/** Resolves once the server has ended, as the program does then. */
+const ended = (server: http.Server) => new Promise<string>((resolve) => closeServer(server, () => resolve("ended")));
+
+test.each([
+  ["over HTTP", () => http.createServer(options, listener)],
+  ["with its own TLS", tlsServer],
+])(
+  "gateway's server %s: clients that send nothing, or half of their headers, do not keep it from ending",
+  async (_, create) => {
+    const server = create();
+    const url = await listenForTest(server);
+    const clients = [await rawClient(url), await rawClient(url)];
+    clients[1]?.send(half);
+    await sleep(20);
+    expect(await Promise.race([ended(server), sleep(5_000, "still open")])).toBe("ended");
+    await expect.poll(() => clients.map((client) => client.closed())).toEqual([true, true]);
+  },
+);
+
+test("gateway's server: with its own TLS, a client that sends half of its headers does not keep it from ending", async () => {
+  const server = tlsServer();
+  const socket = tls.connect({ port: Number(new URL(await listenForTest(server)).port), rejectUnauthorized: false });
+  socket.on("error", () => {});
+  await once(socket, "secureConnect");
+  socket.write(half);
+  expect(await Promise.race([ended(server), sleep(5_000, "still open")])).toBe("ended");
 });

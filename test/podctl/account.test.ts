@@ -117,7 +117,7 @@ describe("wrangler.toml of this repository", () => {
     for (const env of ["production", "staging"]) {
       const config = unstable_readConfig({ config: "wrangler.toml", env }, { hideWarnings: true });
       expect(config.observability).toMatchObject({ enabled: true, redact_query_string: true });
-      expect([config.limits, config.workers_dev]).toEqual([{ cpu_ms: 30_000 }, false]);
+      expect([config.limits, config.workers_dev, config.preview_urls]).toEqual([{ cpu_ms: 30_000 }, false, false]);
       expect((await readWorkerConfig("wrangler.toml", env)).kvNamespaces.has("DIRECTORY")).toBe(true);
     }
   });

@@ -56,6 +56,25 @@ test("podctl assign moves a group with its settings", async () => {
 });
 
 test.each([
+  ["text that is not JSON", "garbage", "is not JSON"],
+  [
+    "a setting that only a newer podctl knows",
+    '{"v":1,"revision":1,"pod":"pod-a","state":"active","colour":"blue"}',
+    "colour",
+  ],
+])("podctl assign refuses an assignment that has %s, and it stays", async (_, text, mistake) => {
+  server.data.set("route/acme", { value: text, metadata: parseJson(text) });
+  const before = new Map(server.data);
+  const refused = await run("assign", "acme", "pod-b", "--yes");
+  expect([refused.code, refused.stderr]).toEqual([1, expect.stringContaining(`record "route/acme" `)]);
+  expect(refused.stderr).toContain(mistake);
+  expect(refused.stderr).toContain("its settings would be lost; `podctl apply` writes it");
+  expect(server.data).toEqual(before);
+  expect((await run("apply", file, "--yes")).code).toBe(0);
+  expect((await run("assign", "acme", "pod-b", "--yes")).code).toBe(0);
+});
+
+test.each([
   [["set", "initech", "delivery=stream"], '"initech" is not assigned; run `podctl assign initech <pod>` first'],
   [["set", "acme/team", "delivery=stream"], '"acme/team" is not assigned'],
   [["set", "acme", "delivery=fast"], 'delivery: "fast" is wrong; want "stream"'],
@@ -84,6 +103,20 @@ test("a setting that would lock out everyone is named before the question, and w
   expect(server.data).toEqual(before);
   expect((await run("set", "acme", "clients.allow=[]", "--yes")).code).toBe(0);
   expect(inKv("acme")).toMatchObject({ clients: { allow: [] } });
+});
+
+test("a change that opens a group to everyone is named before the question, also in an apply and a rollback", async () => {
+  const line = "  ! every client could use acme: no condition is left\n";
+  expect((await run("set", "acme", "clients.deny.countries=FR,BE", "--yes")).stdout).not.toContain("!");
+  expect((await run("set", "acme", "clients.deny.countries=", "clients.reason=")).stdout).toContain(line);
+  writeFileSync(
+    join(dir, "open.yaml"),
+    topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, globex: pod-b }"),
+  );
+  const applied = await run("apply", join(dir, "open.yaml"), "--yes");
+  expect([applied.code, applied.stdout]).toEqual([0, expect.stringContaining(line)]);
+  expect((await run("set", "acme", "clients.allow.countries=DE", "--yes")).code).toBe(0);
+  expect((await run("rollback")).stdout).toContain(line);
 });
 
 test("plan names the settings that a file changes, and an export with a line file keeps them in the topology", async () => {

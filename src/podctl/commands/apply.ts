@@ -7,7 +7,8 @@ import { readTopology } from "../target/read-topology.ts";
 import { applyPlan, checkApplied } from "../write/apply-plan.ts";
 import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan, type Plan } from "../write/make-plan.ts";
-import { planJson, planLines, writeQuestion } from "../write/plan-text.ts";
+import { planJson, planLines } from "../write/plan-text.ts";
+import { writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean; readonly expect?: string };
 

@@ -29,7 +29,7 @@ export function assignCommand(): Command {
       const key = routeKey(prefix);
       const after = (before: string | null) => {
         refuseMoving(key, before);
-        return { ...settingsIn(before), pod };
+        return { ...settingsIn(prefix, before), pod };
       };
       await makeSmallChange(target, { key, after, already: `${key} says so already` }, options);
     });
@@ -57,12 +57,17 @@ export function unassignCommand(): Command {
 }
 
 /**
- * Returns the settings of the assignment in KV, because the group keeps them when it gets another Pod. If KV has no assignment, or one that does not
- * parse, the only setting is the state `active`.
+ * Returns the settings of the assignment in KV, because the group keeps them when it gets another Pod. If KV has no assignment, the only setting is
+ * the state `active`. An assignment that does not parse may have settings that only a newer podctl knows, so it is not replaced.
  */
-function settingsIn(text: string | null): object {
-  const record = text === null ? null : parseRecord("", text, assignmentRecord);
-  if (record?.ok !== true) return { state: "active" };
+function settingsIn(prefix: Prefix, text: string | null): object {
+  if (text === null) return { state: "active" };
+  const record = parseRecord(routeKey(prefix), text, assignmentRecord);
+  if (!record.ok) {
+    throw new CliFailure(
+      `${record.error}, and its settings would be lost; \`podctl apply\` writes it as the topology file says, or \`podctl unassign ${prefix}\` removes it`,
+    );
+  }
   const { v: _, revision: __, ...settings } = record.value;
   return settings;
 }

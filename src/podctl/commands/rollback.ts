@@ -2,8 +2,9 @@ import { Command } from "commander";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
-import { refuseToUndoMove } from "../write/moving.ts";
-import { readLastWrite, undoWrite } from "../write/undo-write.ts";
+import { changeLines } from "../write/plan-text.ts";
+import { describeWrite, type Rollback, rollBack } from "../write/roll-back.ts";
+import { warningLines, writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
 
@@ -20,21 +21,25 @@ If a rollback is interrupted, the next one completes it. A rollback does not und
     )
     .action(async (options: Options) => {
       const target = await openTarget(options);
-      const kv = target.openKv();
-      const last = await readLastWrite(kv);
-      const { index, former, before } = last;
-      const to = before.record?.revision ?? 0;
-      await refuseToUndoMove(kv, former);
-      const records = former.size - 1;
-      showWrite(
-        [
-          `${target.name} goes back from revision ${index.revision} (${index.by}, ${index.at}) to ${to}: ${counted(records, "record")}.`,
-        ],
-        options,
-      );
-      await confirmWrite(`Write this to ${target.name}?`, options.yes);
-      await undoWrite(kv, last);
-      if (options.json) printJson({ from: index.revision, to, records });
+      const { last } = await rollBack(target.openKv(), async (shown) => {
+        showWrite(rollbackLines(shown, target.name), options);
+        await confirmWrite(writeQuestion(target.name, shown.changes), options.yes);
+      });
+      const [from, to] = [last.index.revision, revisionBefore(last)];
+      if (options.json) printJson({ from, to, records: last.former.size - 1 });
       else print(`Revision ${to} is restored.`);
     });
 }
+
+function rollbackLines({ last, changes, uncompared }: Rollback, target: string): readonly string[] {
+  const records = counted(last.former.size - 1, "record");
+  const more = uncompared === 0 ? [] : [`  and ${counted(uncompared, "more assignment")}, not compared with KV`];
+  return [
+    `${target} goes back from ${describeWrite(last.index)} to ${revisionBefore(last)}: ${records}.`,
+    ...changeLines(changes),
+    ...warningLines(changes),
+    ...more,
+  ];
+}
+
+const revisionBefore = ({ before }: Rollback["last"]): number => before.record?.revision ?? 0;

@@ -1,14 +1,12 @@
 /** Formats a plan as text and as JSON, with one line for each change. A value of a Pod record is never shown, because it may be a secret. */
-import * as v from "valibot";
-import { kindOf, nameIn } from "../../directory/keys.ts";
-import { assignmentRecord } from "../../directory/records.ts";
+import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type BlockChanges, blockChanges, parseBlocks } from "../../topology/blocks.ts";
 import { type Change, stampMembers } from "../../topology/difference.ts";
-import { whyLockedOut } from "../../topology/settings.ts";
 import { colors, count, counted } from "../output.ts";
 import { describeUnfinished } from "./history.ts";
 import { isEmpty, type Plan } from "./make-plan.ts";
+import { warningLines } from "./warnings.ts";
 
 type ChangeView = {
   readonly action: Change["action"];
@@ -85,24 +83,6 @@ function blocksText({ added, changed, lifted }: BlockChanges): string {
   return [...all.slice(0, maxShownOfKind), ...(left > 0 ? [`and ${count(left)} more`] : [])].join(", ");
 }
 
-/** Says which groups no client could use any more after these changes. */
-export const lockoutLines = (changes: readonly Change[]): readonly string[] =>
-  changes.flatMap(({ key, after }) => {
-    if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
-    const record = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...after });
-    const why = record.success ? whyLockedOut(record.output.clients) : null;
-    return why === null ? [] : [colors.red(`  ! no client could use ${nameIn(key)} any more: ${why}`)];
-  });
-
-/**
- * Returns the question before a write. If the write locks out all clients of a group, the question says so, because the operator may have overlooked
- * this in the plan.
- */
-export const writeQuestion = (target: string, changes: readonly Change[]): string =>
-  lockoutLines(changes).length === 0
-    ? `Write this to ${target}?`
-    : `Lock out every client of a group, and write this to ${target}?`;
-
 export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["action"], number>> {
   const summary = { add: 0, change: 0, delete: 0 };
   for (const { action } of changes) summary[action] += 1;
@@ -124,7 +104,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
     `${target} is at revision ${state}.`,
     ...interrupted,
     ...changeLines(changes),
-    ...lockoutLines(changes),
+    ...warningLines(changes),
     ...kept,
     `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
   ];

@@ -13,7 +13,8 @@ import type { Target } from "../target/target.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
 import { keysAbove, refuseBelowMoving } from "./moving.ts";
-import { changeLines, lockoutLines, viewOf, writeQuestion } from "./plan-text.ts";
+import { changeLines, viewOf } from "./plan-text.ts";
+import { warningLines, writeQuestion } from "./warnings.ts";
 import { writeDirectory } from "./write-directory.ts";
 
 export type SmallChangeOptions = { readonly json?: boolean; readonly yes?: boolean };
@@ -43,7 +44,7 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
       `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
     );
   }
-  showWrite([...changeLines(changes), ...lockoutLines(changes)], options);
+  showWrite([...changeLines(changes), ...warningLines(changes)], options);
   await confirmWrite(writeQuestion(target.name, changes), options.yes);
   const revision = await writeDirectory(kv, { directory, changes }, () => {});
   if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });

@@ -9,9 +9,10 @@ import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readFormer, readHistoryIndex, removeHistory } from "./history.ts";
 import { type DirectoryInKv, directoryInKv, readDirectory } from "./live-directory.ts";
+import { refuseOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
-type LastWrite = {
+export type LastWrite = {
   readonly index: HistoryIndex;
   /** What the write replaced. */
   readonly former: Former;
@@ -49,6 +50,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const progress = startProgress("records put back", writes.length);
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
+  // We make this check directly before the last write, because a revision that is put back would hide the write of another operator.
+  await refuseOtherWriter(kv, { name: `rollback of revision ${revision}`, index, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);
   else await kv.write([[directoryKey, before.text]]);
   await removeHistory(kv, (some) => some === revision);

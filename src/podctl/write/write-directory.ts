@@ -16,8 +16,9 @@ import {
 } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { keptRevisions, readFormer, readHistoryIndex, readUnfinished, removeHistory, writeHistory } from "./history.ts";
-import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
+import { keptRevisions, readFormer, readUnfinished, removeHistory, writeHistory } from "./history.ts";
+import type { DirectoryInKv } from "./live-directory.ts";
+import { refuseOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
 type Job = {
@@ -44,7 +45,8 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
   // We make this check directly before the last write. If another writer completed its write between this check and our last write, our write would
   // set the revision back.
-  await refuseOtherWriter(kv, stamp, [directory.text, steps.widened, steps.settled]);
+  const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
+  await refuseOtherWriter(kv, { name: `write to revision ${revision}`, index, directory, steps });
   await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
   return revision;
 }
@@ -87,30 +89,4 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
   await writeHistory(kv, { revision, at: appliedAt.toISOString(), by: appliedBy }, former);
-}
-
-/**
- * Refuses to go on if someone else has written, too. KV may still return an older text of the directory record, so `ours` has every text that the
- * record had before or during this write.
- */
-async function refuseOtherWriter(
-  kv: KvStore,
-  { revision, appliedAt, appliedBy }: Required<Stamp>,
-  ours: readonly (string | null)[],
-): Promise<void> {
-  const { text, record } = await readDirectory(kv);
-  if (!ours.includes(text)) {
-    const who =
-      record === null
-        ? "someone deleted the directory record"
-        : `${record.appliedBy ?? "someone"} applied revision ${record.revision}`;
-    throw new CliFailure(
-      `${who} during this write to revision ${revision}; run \`podctl plan\` to see what is left to do`,
-    );
-  }
-  const index = await readHistoryIndex(kv, revision);
-  if (index === null || (index.by === appliedBy && index.at === appliedAt.toISOString())) return;
-  throw new CliFailure(
-    `${index.by} began another write to revision ${revision} at ${index.at}, during this one; run \`podctl plan\` once it is complete`,
-  );
 }

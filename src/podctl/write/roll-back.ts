@@ -1,0 +1,65 @@
+/** Undoes the last write: shows what changes, asks, and looks whether KV is still as it was shown. */
+import { isDeepStrictEqual } from "node:util";
+import { kindOf } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import { type Change, changeOf, inWriteOrder } from "../../topology/difference.ts";
+import type { Former, HistoryIndex } from "../../topology/history.ts";
+import { CliFailure } from "../failure.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { refuseToUndoMove } from "./moving.ts";
+import { type LastWrite, readLastWrite, undoWrite } from "./undo-write.ts";
+
+export type Rollback = {
+  readonly last: LastWrite;
+  /** What the rollback changes, in the order in which it is written. */
+  readonly changes: readonly Change[];
+  /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
+  readonly uncompared: number;
+};
+
+/** Puts back what the last write replaced. `ask` shows this to the operator, and throws a CliFailure if the operator does not want it. */
+export async function rollBack(kv: KvStore, ask: (shown: Rollback) => Promise<void>): Promise<Rollback> {
+  const shown = await readRollback(kv);
+  await ask(shown);
+  // KV may have changed while the operator was reading. An older text would then replace the newer one, such as a block that was just made.
+  const now = await readRollback(kv);
+  if (!isDeepStrictEqual(now, shown)) {
+    throw new CliFailure(
+      `KV changed since these changes were shown: ${describeNewer(now, shown)}; run \`podctl rollback\` again`,
+    );
+  }
+  await undoWrite(kv, now.last);
+  return now;
+}
+
+async function readRollback(kv: KvStore): Promise<Rollback> {
+  const last = await readLastWrite(kv);
+  await refuseToUndoMove(kv, last.former);
+  return { last, ...(await compare(kv, last.former)) };
+}
+
+/** KV returns 100 texts per call, and its API allows 1,200 calls in five minutes. An apply may have written a million assignments. */
+const maxCompared = 5_000;
+
+async function compare(kv: KvStore, former: Former): Promise<Pick<Rollback, "changes" | "uncompared">> {
+  const byKind = Map.groupBy(former.keys(), (key) => (kindOf(key) === "route" ? "assignment" : "other"));
+  const assignments = byKind.get("assignment") ?? [];
+  const keys = [...(byKind.get("other") ?? []), ...assignments.slice(0, maxCompared)];
+  const live = await kv.read(keys);
+  const changes = keys.flatMap((key) => {
+    const text = former.get(key) ?? null;
+    const change = changeOf(key, live.get(key) ?? null, text === null ? null : (parseJsonObject(text) ?? {}));
+    return change === null ? [] : [change];
+  });
+  return {
+    changes: inWriteOrder(changes, ({ after }) => after === null),
+    uncompared: Math.max(0, assignments.length - maxCompared),
+  };
+}
+
+export const describeWrite = ({ revision, by, at }: HistoryIndex): string => `revision ${revision} (${by}, ${at})`;
+
+const describeNewer = (now: Rollback, shown: Rollback): string =>
+  isDeepStrictEqual(now.last.index, shown.last.index)
+    ? "some of the records have another text now"
+    : `the last write was ${describeWrite(shown.last.index)}, and now it is ${describeWrite(now.last.index)}`;

@@ -1,0 +1,103 @@
+/** Warns of changes whose effect an operator may overlook in a plan. */
+import * as v from "valibot";
+import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import type { PodId } from "../../directory/pod-id.ts";
+import { type AssignmentRecord, assignmentRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import type { Change } from "../../topology/difference.ts";
+import { letsAllIn, whyLockedOut } from "../../topology/settings.ts";
+import { colors } from "../output.ts";
+
+type Warning = {
+  readonly line: string;
+  /** What the question before the write says of it. */
+  readonly doing: string;
+};
+
+const warningsOf = (changes: readonly Change[]): readonly Warning[] => [
+  ...changes.flatMap(lockouts),
+  ...changes.flatMap(openings),
+  ...partings(changes),
+];
+
+/** The lines that come after those of the changes. */
+export const warningLines = (changes: readonly Change[]): readonly string[] =>
+  warningsOf(changes).map(({ line }) => colors.red(`  ! ${line}`));
+
+/** Returns the question before a write. It names what the operator may have overlooked in the plan. */
+export function writeQuestion(target: string, changes: readonly Change[]): string {
+  const doings = new Set(warningsOf(changes).map(({ doing }) => doing));
+  const question = [...doings, `write this to ${target}?`].join(", and ");
+  return `${question.slice(0, 1).toUpperCase()}${question.slice(1)}`;
+}
+
+/** Says whether no client could use a group any more after this change. */
+function lockouts({ key, after }: Change): readonly Warning[] {
+  if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
+  const why = whyLockedOut(assignmentOf(after)?.clients);
+  if (why === null) return [];
+  return [{ line: `no client could use ${nameIn(key)} any more: ${why}`, doing: "lock out every client of a group" }];
+}
+
+/** Says whether this change takes away the last condition of a group, so that every client may use it. */
+function openings({ key, before, after }: Change): readonly Warning[] {
+  // We search the text before we parse it, because an apply may change a million assignments, and most groups have no conditions.
+  if (kindOf(key) !== "route" || after === null || !before?.includes('"clients"')) return [];
+  const [was, is] = [assignmentOf(parseJsonObject(before)), assignmentOf(after)];
+  if (was === null || is === null || letsAllIn(was.clients) || !letsAllIn(is.clients)) return [];
+  return [
+    { line: `every client could use ${nameIn(key)}: no condition is left`, doing: "open a group to every client" },
+  ];
+}
+
+function assignmentOf(record: object | null): AssignmentRecord | null {
+  const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...record });
+  return parsed.success ? parsed.output : null;
+}
+
+/**
+ * Says which Pods no longer share a registry after these changes. The edge leaves a token whose key it does not know to a registry that has only one
+ * Pod. So if the registry still trusts the key of a Pod that has left it, this Pod's token service can open all names of that registry.
+ */
+function partings(changes: readonly Change[]): readonly Warning[] {
+  const change = changes.find(({ key }) => key === directoryKey);
+  if (change === undefined || change.before === null) return [];
+  const before = parseRecord(directoryKey, change.before, directoryRecord);
+  const after = v.safeParse(directoryRecord, { v: 1, revision: 0, ...change.after });
+  if (!before.ok) return [];
+  const left = leavers(changes);
+  const kept = after.success ? (after.output.sharedRegistries ?? []) : [];
+  return (before.value.sharedRegistries ?? []).flatMap((pods) => {
+    const parted = pods.filter((pod) => pods.some((other) => !kept.some((all) => isIn(all, pod, other))));
+    if (parted.length === 0) return [];
+    const [leaving, staying] = [parted.filter((pod) => left.has(pod)), pods.filter((pod) => !left.has(pod))];
+    return staying.length === 0 ? [] : [partingOf(leaving, staying)];
+  });
+}
+
+const isIn = (pods: readonly PodId[], one: PodId, other: PodId): boolean => pods.includes(one) && pods.includes(other);
+
+/** The Pods whose records are deleted or get another registry. */
+function leavers(changes: readonly Change[]): ReadonlySet<string> {
+  const registryOf = (record: object | null) => (record !== null && "registry" in record ? record.registry : null);
+  const pods = changes.filter(
+    ({ key, before, after }) =>
+      kindOf(key) === "pod" && before !== null && registryOf(parseJsonObject(before)) !== registryOf(after),
+  );
+  return new Set(pods.map(({ key }) => nameIn(key)));
+}
+
+function partingOf(leaving: readonly PodId[], staying: readonly PodId[]): Warning {
+  const [gone, rest] = [leaving.join(" and "), staying.join(" and ")];
+  if (leaving.length === 0) {
+    return {
+      line: `the directory would no longer say that ${rest} have one registry, so the edge would not keep them apart`,
+      doing: `no longer keep ${rest} apart`,
+    };
+  }
+  const why = "because the edge would let tokens of an unknown key through to it";
+  return {
+    line: `${gone} will not share a registry with ${rest} any more; first take the key of ${gone} out of that registry, ${why}`,
+    doing: `take ${gone} out of the registry of ${rest}`,
+  };
+}

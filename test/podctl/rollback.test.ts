@@ -1,0 +1,105 @@
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterAll, beforeEach, describe, expect, test } from "vitest";
+import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { rollBack } from "../../src/podctl/write/roll-back.ts";
+import { accountEnv, podctl } from "../support/podctl.ts";
+import { topologyOf, topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const dir = mkdtempSync(join(tmpdir(), "registry-edge-rollback-"));
+const { server, kv } = await useCloudflareKv();
+const env = { ...accountEnv(dir, server), NO_COLOR: "1" };
+afterAll(() => rmSync(dir, { recursive: true }));
+
+const run = (...args: readonly string[]) => podctl([...args, "--env", "production"], { env });
+const textOf = (key: string) => server.data.get(key)?.value ?? null;
+const records = () => new Map([...server.data].map(([key, { value }]) => [key, value]));
+const put = (key: string, value: string) => server.data.set(key, { value, metadata: JSON.parse(value) });
+
+const first = topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a }");
+
+async function apply(text: string): Promise<void> {
+  const file = join(dir, "topology.yaml");
+  writeFileSync(file, text);
+  expect(await run("apply", file, "--yes")).toMatchObject({ code: 0, stderr: "" });
+}
+
+beforeEach(async () => {
+  await apply(first);
+  await run("assign", "acme", "pod-b", "--yes");
+});
+
+describe("podctl rollback", () => {
+  test("shows before its question which records change, and that it lifts a block", async () => {
+    await run("block", "acme/leaked", "--why", "leaked", "--yes");
+    const asked = await run("rollback");
+    expect([asked.code, asked.stdout]).toEqual([
+      1,
+      expect.stringMatching(
+        /^production goes back from revision 3 \(.*\) to 2: 1 record\.\n {2}- blocks: - acme\/leaked\n$/,
+      ),
+    ]);
+    expect(textOf("blocks")).toContain("acme/leaked");
+    await run("rollback", "--yes");
+    const undone = await run("rollback", "--yes");
+    expect(undone.stdout).toContain("  ~ route/acme: pod-b → pod-a\nRevision 1 is restored.\n");
+  });
+
+  test("writes nothing if someone blocked an image while it asked, and the block stays", async () => {
+    let blocked: ReadonlyMap<string, string> = new Map();
+    const rolled = rollBack(kv, async ({ changes }) => {
+      expect(changes.map(({ action, key }) => `${action} ${key}`)).toEqual(["change route/acme"]);
+      await run("block", "acme/leaked", "--why", "leaked", "--yes");
+      blocked = records();
+    });
+    await expect(rolled).rejects.toThrow(
+      /^KV changed since these changes were shown: the last write was revision 2 \(.*\), and now it is revision 3 \(.*\); run/,
+    );
+    expect(records()).toEqual(blocked);
+    expect(textOf("blocks")).toContain("acme/leaked");
+    expect((await makePlan(kv, topologyOf(first))).unfinished).toBeNull();
+  });
+
+  test("writes nothing if someone changed one of its records by hand while it asked", async () => {
+    const byHand = '{"v":1,"revision":2,"pod":"pod-b","state":"active","uploads":"edge"}';
+    const rolled = rollBack(kv, async () => void put("route/acme", byHand));
+    await expect(rolled).rejects.toThrow("KV changed since these changes were shown: some of the records have another");
+    expect(textOf("route/acme")).toBe(byHand);
+  });
+
+  test("writes nothing if a move of the group began while it asked", async () => {
+    const move = { to: "pod-a", phase: "copy", since: "2026-01-01T00:00:00.000Z" };
+    const moving = JSON.stringify({ v: 1, revision: 2, pod: "pod-b", state: "active", move });
+    const rolled = rollBack(kv, async () => void put("route/acme", moving));
+    await expect(rolled).rejects.toThrow('the last write is a step of the move of "acme" from pod-b to pod-a');
+    expect(textOf("route/acme")).toBe(moving);
+  });
+
+  test("fails and names another operator whose write completes while it writes, and their revision stays", async () => {
+    const other = JSON.stringify({ ...JSON.parse(textOf("directory") ?? ""), revision: 3, appliedBy: "bob@box" });
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 2) put("directory", other);
+      return true;
+    };
+    await expect(rollBack(kv, async () => {})).rejects.toThrow(
+      "bob@box applied revision 3 during this rollback of revision 2; run `podctl plan`",
+    );
+    expect(textOf("directory")).toBe(other);
+  });
+
+  test("fails and names another operator who begins a write while it writes", async () => {
+    const directory = textOf("directory");
+    server.heal();
+    server.onWrite = (n) => {
+      if (n === 2) put("history/3", '{"v":1,"revision":3,"at":"2026-01-01T00:00:00.000Z","by":"bob@box","chunks":1}');
+      return true;
+    };
+    await expect(rollBack(kv, async () => {})).rejects.toThrow(
+      "bob@box began another write to revision 3 at 2026-01-01T00:00:00.000Z, during this rollback of revision 2",
+    );
+    expect(textOf("directory")).toBe(directory);
+  });
+});
