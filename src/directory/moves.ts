@@ -26,7 +26,7 @@ export type Served = { readonly id: PodId; readonly moving: Moving | null };
  * no longer reads. So `freeze` and `settle` are announced: the record says when they begin, and by then every edge knows the record.
  * - `copy`: the old Pod serves reads and writes.
  * - `freeze`: the old Pod serves reads, and writes are refused. Until `freeze` begins, the group stays in the phase before it.
- * - `switch`: `settle` is announced. The new Pod serves reads, and writes are refused.
+ * - `switch`: `settle` is announced and has not begun. The new Pod serves reads, and writes are refused. The record has no phase of this name.
  * - `settle`: the new Pod serves reads and writes.
  *
  * If both Pods share one registry, a write through either Pod goes to the same place. Such a move has only the phases `copy` and `settle`.

@@ -128,7 +128,7 @@ export async function assignedPods(
 
 type Found = KvValues & {
   readonly record: DirectoryRecord | null;
-  /** The keys of each name's assignments, longest prefix first, for the names that are within the bounds. */
+  /** For each name within the bounds: the keys where its assignment may be, longest prefix first. */
   readonly keysOf: ReadonlyMap<RepositoryName, readonly string[]>;
 };
 

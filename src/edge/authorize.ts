@@ -149,9 +149,9 @@ async function authorizeName(
 }
 
 /**
- * Finds the Pod of the name. A request for a running upload may have a pin in its URL. The pin names the Pod of the upload, and the upload stays
- * there, even while the group is being moved. The group's current settings apply to it. If the group has moved to another Pod of the same registry,
- * the upload goes on at that Pod, because the old Pod may give no more tokens for it.
+ * Finds the Pod of the name. A request for a running upload may have a pin in its URL, which names the Pod where the upload began. The upload goes on
+ * there, under the group's current settings, even while the group is being moved. There is one exception: if the group's current Pod is another one of
+ * the same registry, the upload goes on at the current Pod, because the old Pod may give no more tokens for it.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. If the store breaks off, they end there without an error, and `failure` then returns the reason. So the gateway can complete
-   * its request to the registry.
+   * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. Without an
+   * error, the gateway can end its request to the registry properly, although the blob is incomplete.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;

@@ -195,7 +195,7 @@ describe("key of a remembered grant", () => {
   });
 });
 
-/** A request without a catalog asks at most five Pods. */
+/** A token request that does not ask for the catalog goes to at most five Pods, so these are all possible counts. */
 test.each([1, 2, 3, 4, 5])(
   "with two edge keys and %d Pods, a request finds its grants by at most 50 calls, of Pods and of the location's cache",
   async (pods) => {

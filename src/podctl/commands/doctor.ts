@@ -23,12 +23,12 @@ export function doctorCommand(): Command {
     .addHelpText(
       "after",
       `
-To check the storage, podctl asks the edge for signed URLs and proves by a token that it may have them: set PODCTL_PROBE_TOKEN to the
-Worker's secret PROBE_TOKEN.
+To check the storage, podctl asks the edge for signed URLs. The edge gives them only to those who know its secret PROBE_TOKEN, so set
+PODCTL_PROBE_TOKEN to the same value.
 PODCTL_USER and PODCTL_PASSWORD are the login of a user with the right to pull from each Pod's probe repository and, for --write, to push
 and delete there. If the directory says \`credentials: own\`, podctl sends this login only to the default Pod. For another Pod, such as
-"pod-b", set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B, or podctl asks it without a login. On the local stack you do not need to set any
-of these variables.
+"pod-b", set PODCTL_USER_POD_B and PODCTL_PASSWORD_POD_B. Without them, podctl checks that Pod without a login. On the local stack you do
+not need to set any of these variables.
 
   podctl doctor                    all Pods of the local stack
   podctl doctor pod-b --write      one Pod, with the checks that write

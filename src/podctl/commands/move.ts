@@ -18,7 +18,7 @@ type Options = TargetOptions &
   };
 
 const help = `
-A move has three phases: copy, freeze and settle. Pushes are refused from the begin of freeze to the begin of settle. If the command is
+A move has three phases: copy, freeze and settle. Pushes are refused from the beginning of freeze to the beginning of settle. If the command is
 interrupted, run it again: it goes on where it was. A group in settle stays there until you use --done, --cleanup or --back. If both Pods have the
 same registry, nothing is copied, no push is refused, and the move ends by itself. docs/moves.md tells the whole story.
 
@@ -46,7 +46,7 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how long it takes until every location of the edge has seen a change in KV; freeze and settle are announced this long before they begin",
+      "how many seconds before they begin freeze and settle are written to KV, so that every location of the edge knows of them in time",
       parseSeconds,
       90,
     )
