@@ -21,11 +21,16 @@ const depthOf = (assignments: Readonly<Record<string, string>>): number =>
   Math.max(1, ...Object.keys(assignments).map((prefix) => prefix.split("/").length));
 
 /** A KV that already has the records of a topology with these assignments. A listing has `pageKeys` keys on each page. */
-function kvOf(assignments: Readonly<Record<string, string>>, pageKeys: number): KvStore {
+function kvOf(
+  assignments: Readonly<Record<string, string>>,
+  pageKeys: number,
+  others: Readonly<Record<string, string>> = {},
+): KvStore {
   const stamp = { revision: 1, appliedAt: new Date(0) };
   const texts = new Map(
     [...topologyRecords(topologyWith(assignments))].map(([key, record]) => [key, recordText(key, record, stamp)]),
   );
+  for (const [key, text] of Object.entries(others)) texts.set(key, text);
   const keys = [...texts.keys()].sort();
   return {
     async *list() {
@@ -123,5 +128,31 @@ describe("a plan", () => {
     };
     const plan = await makePlan(twice, topologyWith({ acme: "pod-a", globex: "pod-b" }));
     expect(plan.changes).toEqual([]);
+  });
+});
+
+describe("a plan while a group is being moved", () => {
+  const movingTo = (pod: string) => ({ to: pod, phase: "settle", since: "2026-11-26T12:00:00.000Z" });
+  const moving = JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a", move: movingTo("pod-b") });
+  const live = { acme: "pod-a", "acme/team": "pod-c" };
+
+  test.each([
+    ["the group that is being moved", "route/acme/team", '"acme/team" is being moved from pod-a to pod-b'],
+    ["one below it", "route/acme", '"acme/team" is below "acme", which is being moved'],
+  ])("leaves an assignment that the file does not have, %s, and the edge still finds it", async (_, key, why) => {
+    const { changes, moving: kept } = await makePlan(kvOf(live, 2, { [key]: moving }), topologyWith({ acme: "pod-a" }));
+    expect(changes).toEqual([]);
+    expect(kept).toContainEqual(expect.stringContaining(why));
+  });
+
+  test.each([
+    ["from which the group moves", "route/acme", ["pod-b", "pod-c"], { "acme/team": "pod-c" }, "pod-a"],
+    ["to which the group moves", "route/acme", ["pod-a", "pod-c"], { "acme/team": "pod-c" }, "pod-b"],
+    ["that is named below the group", "route/acme", ["pod-a", "pod-b"], { acme: "pod-a" }, "pod-c"],
+  ])("is refused if the file does not have the Pod %s", async (_, key, ids, wanted, missing) => {
+    const topology = topologyOf(topologyText(ids, `assignments: ${JSON.stringify(wanted)}`));
+    await expect(makePlan(kvOf(live, 2, { [key]: moving }), topology)).rejects.toThrow(
+      `names Pod "${missing}", which the file does not have; keep that Pod in the file until the move has ended`,
+    );
   });
 });

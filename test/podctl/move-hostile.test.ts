@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { queryObjects } from "node:v8";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
 import type { Reference } from "../../src/oci/reference.ts";
@@ -177,6 +178,16 @@ describe("move from a hostile registry", () => {
     expect(await registry.open({ path, scopes: [] })).toEqual({ ok: false, error: "nothing moved for 0.2 s" });
     expect(await registry.ask({ method: "DELETE", path, scopes: [] })).toMatchObject({ status: 202 });
     expect(asked).toEqual(["GET", "DELETE"]);
+    registry.close();
+  });
+
+  test("a registry keeps nothing of the requests that have ended, because a move makes millions of them", async () => {
+    const registry = await openPod("source", (_, response) => void response.end('{"tags":[]}'));
+    const signals = () => queryObjects(AbortSignal, { format: "count" });
+    await listTags(registry, name);
+    const before = signals();
+    for (let asked = 0; asked < 300; asked += 1) await listTags(registry, name);
+    expect(signals() - before).toBeLessThan(30);
     registry.close();
   });
 

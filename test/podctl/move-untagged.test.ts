@@ -106,6 +106,27 @@ describe("podctl move", () => {
     for (const each of [both.source, both.target, lost]) each.close();
   });
 
+  test("what differs at the target is copied again, although the source has not changed", async () => {
+    const group = "differing";
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    await pushGroup(stack.current, group);
+    const both = await openBoth();
+    const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+    const copy = createGroupCopy({
+      ...both,
+      ...{ gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 2, mayEmpty: false, progress },
+    });
+    await copy.round(async () => {});
+    const app = `${group}/app`;
+    const client = createPodClient(stack.current, "pod-b");
+    const token = await client.token([`repository:${app}:pull,delete`]);
+    expect((await client.get(`/v2/${app}/manifests/1`, token, { method: "DELETE" })).status).toBe(202);
+    expect(await copy.compare()).not.toEqual([]);
+    await copy.round(async () => {});
+    expect(await copy.compare()).toEqual([]);
+    for (const registry of [both.source, both.target]) registry.close();
+  });
+
   test("before a repository is copied, the state file names each manifest that the copy may leave without a tag", async () => {
     const group = "named";
     await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));

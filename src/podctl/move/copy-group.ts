@@ -10,7 +10,8 @@ import { copyRepository } from "./copy-repository.ts";
 import { differencesOf } from "./differences.ts";
 import { createLimit } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
-import { fingerprintOf, type Snapshot, type SnapshotOptions, takeSnapshot } from "./snapshot.ts";
+import type { Registry } from "./registry.ts";
+import { fingerprintOf, headManifest, type Snapshot, type SnapshotOptions, takeSnapshot } from "./snapshot.ts";
 import type { Saved } from "./state-file.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
@@ -50,11 +51,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
-  const saved = new Map(progress.saved);
-  const save = async (name: RepositoryName, each: Saved) => {
-    saved.set(name, each);
-    await progress.save(name, each);
-  };
+  const { savedOf, save } = createMemory(progress);
   let problems: string[] = [];
   const ports: CopyPorts = {
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
@@ -65,14 +62,13 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const now = await takeSnapshot(source, name, { jobs, known });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
-    const former = saved.get(name) ?? nothingSaved;
+    const former = savedOf(name);
     // The repository was copied whole in exactly this state, by this run or an earlier one, so the target holds all of it already.
     if (former.fingerprint === fingerprint && former.untagged.length === 0) {
       held.set(name, { ...now, listsReferrers: former.listsReferrers });
       return 0;
     }
-    const lost = former.untagged.filter((digest) => !now.manifests.has(digest));
-    const before = known ?? withManifests(await takeSnapshot(target, name, { jobs, known: now }), lost);
+    const before = known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, untagged: former.untagged }));
     held.delete(name);
     // The target has another registry than the source, so we keep the target's own value.
     const { listsReferrers } = before;
@@ -104,10 +100,26 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     },
     compare: async () => {
       // The source is read again, because a push that was under way may have ended there since the last round.
-      const each = (name: RepositoryName) => compareBoth(ways, name, { jobs, known: seen.get(name) });
+      const each = async (name: RepositoryName) => {
+        const differences = await compareBoth(ways, name, { jobs, known: seen.get(name) });
+        // What we believe of the target may be wrong, so the next copy reads what it holds.
+        if (differences.length > 0 && held.delete(name)) await save(name, { ...savedOf(name), fingerprint: null });
+        return differences;
+      };
       return (await pMap(await namesAtBoth(ways, group, mayEmpty), each, { concurrency: jobs })).flat();
     },
   };
+}
+
+/** Reads what the target holds. Of the manifests to which nothing there leads, we know only those that were saved, so we ask for each of them. */
+async function takeTargetSnapshot(
+  target: Registry,
+  name: RepositoryName,
+  { untagged, ...options }: SnapshotOptions & Pick<Saved, "untagged">,
+): Promise<Snapshot> {
+  const found = await pMap(untagged, (digest) => headManifest(target, name, digest), { concurrency: options.jobs });
+  const there = found.flatMap((head) => head?.digest ?? []);
+  return withManifests(await takeSnapshot(target, name, options), there);
 }
 
 async function compareBoth({ source, target }: Both, name: RepositoryName, options: SnapshotOptions) {
@@ -131,6 +143,18 @@ async function namesAtBoth(
         `nothing was removed, because "${source.pod.id}" may have lost its storage; if the group is empty indeed, use --overwrite`,
     );
   return [...new Set([...here, ...there])].sort();
+}
+
+/** What this run has saved of a repository, else what an earlier run has. */
+function createMemory(progress: Progress) {
+  const own = new Map<RepositoryName, Saved>();
+  return {
+    savedOf: (name: RepositoryName): Saved => own.get(name) ?? progress.saved.get(name) ?? nothingSaved,
+    save: async (name: RepositoryName, saved: Saved): Promise<void> => {
+      own.set(name, saved);
+      await progress.save(name, saved);
+    },
+  };
 }
 
 const nothingSaved: Saved = { fingerprint: null, untagged: [], listsReferrers: true };

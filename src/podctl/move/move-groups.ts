@@ -124,7 +124,9 @@ export async function endMove(
   await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
   const way = ({ record, pod }: LiveAssignment): Way => {
-    if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way: "there" };
+    // On the way back, the Pod that the group goes to is not the one that the operator named.
+    const way = record?.move?.settledSince === undefined ? "there" : "back";
+    if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way };
     throw new CliFailure("only a move that has settled can be ended");
   };
   await forEach(prefixes, options, async (prefix) =>

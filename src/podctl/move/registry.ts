@@ -70,6 +70,23 @@ const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answer
 /** How one try is sent. `fresh`: with a new token. */
 type Sending = { readonly fresh: boolean; readonly signal: AbortSignal };
 
+/**
+ * Returns a signal that ends a request after `ms`, or with `closing`. We do not use `AbortSignal.any`, because Node keeps each of its signals for as
+ * long as `closing` lives: a move of 300,000 tags would need gigabytes.
+ */
+function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortSignal; readonly end: () => void } {
+  const own = new AbortController();
+  const stop = () => own.abort();
+  const timer = setTimeout(stop, ms);
+  if (closing.aborted) stop();
+  closing.addEventListener("abort", stop, { once: true });
+  const end = () => {
+    clearTimeout(timer);
+    closing.removeEventListener("abort", stop);
+  };
+  return { signal: own.signal, end };
+}
+
 /** Sends a request once, with its token. `sendWhole` throws a CliFailure if the answer takes too long, or if the registry has been closed. */
 function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
   const { answerMs } = limits;
@@ -94,10 +111,10 @@ function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: 
     return bytes.ok ? ok({ ...head, bytes: bytes.value }) : bytes;
   };
   const sendWhole = async (question: Question, fresh: boolean): Promise<Result<Answer, string>> => {
-    const late = AbortSignal.timeout(answerMs);
-    const answer = await receiveWhole(question, { fresh, signal: AbortSignal.any([late, closing.signal]) });
+    const late = startLimit(answerMs, closing.signal);
+    const answer = await receiveWhole(question, { fresh, signal: late.signal }).finally(late.end);
     if (closing.signal.aborted) throw new CliFailure(`the work at Pod "${pod.id}" has been given up`);
-    if (answer.ok || !late.aborted) return answer;
+    if (answer.ok || !late.signal.aborted) return answer;
     const asked = `${question.method ?? "GET"} "${question.path.split("?")[0]}"`;
     throw new CliFailure(
       `the registry of Pod "${pod.id}" has not answered ${asked} whole in ${answerMs / 1_000} s; run the command again, it goes on where it was`,

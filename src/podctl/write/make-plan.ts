@@ -11,6 +11,7 @@ import { orFail } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
+import { assignmentIn, deepEnoughFor, type Kept, keptAbove, refuseWithoutPods } from "./kept-assignments.ts";
 import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
 import { belowMoving, describeMoving, movingIn } from "./moving.ts";
 
@@ -58,8 +59,7 @@ async function compare(kv: KvStore, topology: Topology) {
   const seen = new Set<string>();
   const changes: Change[] = [];
   const unfound: string[] = [];
-  const moving: string[] = [];
-  const movingKeys: string[] = [];
+  const kept: Kept[] = [];
   let blocks = mergeBlocks(null, topology);
   const hash = createHash("sha256");
   let directoryText: string | null = null;
@@ -67,20 +67,23 @@ async function compare(kv: KvStore, topology: Topology) {
   for await (const page of readLive(kv)) {
     hash.update(page.map(({ key, text }) => `${key}\n${text}\n`).join(""));
     for (const { key, text } of page) {
-      if (key === directoryKey) directoryText = text;
+      if (key === directoryKey) {
+        directoryText = text;
+        seen.add(key);
+        continue;
+      }
       if (key === blocksKey) blocks = mergeBlocks(text, topology);
       if (isUnfound(key, directoryText)) unfound.push(key);
       const asked = wanted.get(key);
       if (asked !== null) seen.add(key);
       const moved = movingIn(key, text);
       if (moved !== null) {
-        moving.push(describeMoving(key, moved));
-        movingKeys.push(key);
+        kept.push({ key, record: moved, why: describeMoving(key, moved) });
         continue;
       }
       const change = changeFor(key, text, key === blocksKey ? blocks.after : asked);
-      const above = change?.action === "delete" ? movingAbove(key, movingKeys) : undefined;
-      if (above !== undefined) moving.push(belowMoving(key, above));
+      const above = change?.action === "delete" ? keptAbove(key, kept) : undefined;
+      if (above !== undefined) kept.push({ key, record: assignmentIn(key, text), why: belowMoving(key, above) });
       else if (change !== null) changes.push(change);
     }
     progress.advance(page.length);
@@ -89,17 +92,19 @@ async function compare(kv: KvStore, topology: Topology) {
   if (seen.size < wanted.size) {
     for (const [key, after] of topologyRecords(topology)) {
       if (seen.has(key)) continue;
-      const above = movingAbove(key, movingKeys);
+      const above = keptAbove(key, kept);
       if (above === undefined) changes.push({ action: "add", key, before: null, after });
-      else moving.push(belowMoving(key, above));
+      else kept.push({ key, record: null, why: belowMoving(key, above) });
     }
+  }
+  refuseWithoutPods(kept, topology);
+  const moving = kept.map(({ why }) => why);
+  if (directoryText !== null) {
+    const change = changeOf(directoryKey, directoryText, deepEnoughFor(kept, wanted.get(directoryKey) ?? {}));
+    if (change !== null) changes.unshift(change);
   }
   return { changes, blocks, unfound, moving, directoryText, fingerprint: hash.digest("hex") };
 }
-
-/** The assignment of a shorter prefix whose group is being moved. KV lists it before those of longer prefixes. */
-const movingAbove = (key: string, movingKeys: readonly string[]): string | undefined =>
-  movingKeys.find((moving) => key.startsWith(`${moving}/`));
 
 type MergedBlocks = {
   readonly after: object | null;

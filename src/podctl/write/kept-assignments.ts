@@ -1,0 +1,47 @@
+/** The assignments that an apply leaves as they are, because a move depends on them. */
+import { nameIn } from "../../directory/keys.ts";
+import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
+import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
+import type { Topology } from "../../topology/topology.ts";
+import { CliFailure } from "../failure.ts";
+
+export type Kept = {
+  readonly key: string;
+  /** What KV has. Null if it has no such assignment, and must not get it now. */
+  readonly record: AssignmentRecord | null;
+  /** Why the assignment stays as it is, for the operator. */
+  readonly why: string;
+};
+
+/** Null if the text is not an assignment. */
+export function assignmentIn(key: string, text: string): AssignmentRecord | null {
+  const parsed = parseRecord(key, text, assignmentRecord);
+  return parsed.ok ? parsed.value : null;
+}
+
+/** The key of a shorter prefix whose group is being moved. KV lists it before those of longer prefixes. */
+export const keptAbove = (key: string, kept: readonly Kept[]): string | undefined =>
+  kept.find((each) => key.startsWith(`${each.key}/`))?.key;
+
+/** Refuses to delete a Pod that a kept assignment names, because every request for its names would then fail. */
+export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): void {
+  for (const { record, why } of kept) {
+    const named = record === null ? [] : [record.pod, ...(record.move === undefined ? [] : [record.move.to])];
+    const missing = named.find((id) => !pods.has(id));
+    if (missing === undefined) continue;
+    throw new CliFailure(
+      `${why}, so its assignment stays as it is and names Pod "${missing}", which the file does not have; keep that Pod in the file until the move has ended`,
+    );
+  }
+}
+
+/**
+ * Returns the directory record that the topology asks for, with a depth at which the edge also finds the kept assignments. Otherwise their names would
+ * fall to a shorter prefix, and pushes to them would go to another Pod.
+ */
+export function deepEnoughFor(kept: readonly Kept[], directory: { readonly depth?: number }): object {
+  const { depth } = directory;
+  if (depth === undefined) return directory;
+  const depths = kept.flatMap(({ key, record }) => (record === null ? [] : [componentsOf(nameIn(key) as Prefix)]));
+  return { ...directory, depth: Math.max(depth, ...depths) };
+}
