@@ -56,26 +56,29 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
 async function compare(kv: KvStore, topology: Topology) {
   const wanted = wantedRecords(topology);
   const changeFor = createChangeFor();
-  const seen = new Set<string>();
+  /** The wanted keys that KV has. A set of a million keys takes a second, so we make one only if keys are missing. */
+  const found: string[] = [];
   const changes: Change[] = [];
   const unfound: string[] = [];
   const kept: Kept[] = [];
   let blocks = mergeBlocks(null, topology);
   const hash = createHash("sha256");
   let directoryText: string | null = null;
+  let isUnfound = createUnfound(null);
   const progress = startProgress("keys compared", wanted.size);
   for await (const page of readLive(kv)) {
     hash.update(page.map(({ key, text }) => `${key}\n${text}\n`).join(""));
     for (const { key, text } of page) {
       if (key === directoryKey) {
         directoryText = text;
-        seen.add(key);
+        isUnfound = createUnfound(text);
+        found.push(key);
         continue;
       }
       if (key === blocksKey) blocks = mergeBlocks(text, topology);
-      if (isUnfound(key, directoryText)) unfound.push(key);
+      if (isUnfound(key)) unfound.push(key);
       const asked = wanted.get(key);
-      if (asked !== null) seen.add(key);
+      if (asked !== null) found.push(key);
       const moved = movingIn(key, text);
       if (moved !== null) {
         kept.push({ key, record: moved, why: describeMoving(key, moved) });
@@ -89,7 +92,8 @@ async function compare(kv: KvStore, topology: Topology) {
     progress.advance(page.length);
   }
   progress.end();
-  if (seen.size < wanted.size) {
+  if (found.length < wanted.size) {
+    const seen = new Set(found);
     for (const [key, after] of topologyRecords(topology)) {
       if (seen.has(key)) continue;
       const above = keptAbove(key, kept);
@@ -125,13 +129,16 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
 }
 
 /**
- * Whether the prefix of this assignment is too long for the edge to find it. `directoryText` is the directory record, which says how long a prefix
- * may be. KV lists this record before all assignments.
+ * Returns a function that says whether the prefix of an assignment is too long for the edge to find it. `directoryText` is the directory record, which
+ * says how long a prefix may be. KV lists this record before all assignments.
  */
-function isUnfound(key: string, directoryText: string | null): boolean {
-  if (kindOf(key) !== "route") return false;
-  const components = componentsOf(nameIn(key) as Prefix);
-  return components > 1 && !isWithin(components, directoryInKv(directoryText).record ?? {});
+function createUnfound(directoryText: string | null): (key: string) => boolean {
+  const directory = directoryInKv(directoryText).record ?? {};
+  return (key) => {
+    if (kindOf(key) !== "route") return false;
+    const components = componentsOf(nameIn(key) as Prefix);
+    return components > 1 && !isWithin(components, directory);
+  };
 }
 
 /** Returns a `changeOf` that compares equal texts only once, because most assignments of a Pod have the same text. */
