@@ -34,16 +34,19 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/**
- * Writes the chunks first and the index last, because chunks without an index are ignored. So no one reads half a history if this run is interrupted.
- */
-export async function writeHistory(kv: KvStore, index: Omit<HistoryIndex, "v" | "chunks">, all: Former): Promise<void> {
+/** Writes the chunks and returns their number. Chunks without an index are ignored, so no one reads half a history if this run is interrupted. */
+export async function writeHistoryChunks(kv: KvStore, revision: number, all: Former): Promise<number> {
   let chunks = 0;
-  for (const entry of historyChunks(index.revision, all)) {
+  for (const entry of historyChunks(revision, all)) {
     await kv.write([entry]);
     chunks += 1;
   }
-  await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index, chunks })]]);
+  return chunks;
+}
+
+/** Writes the index of a history whose chunks are in KV. From then on, the write counts as begun. */
+export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "v">): Promise<void> {
+  await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index })]]);
 }
 
 /**

@@ -22,13 +22,9 @@ type OwnWrite = {
  * before or during this write is accepted.
  */
 export async function refuseOtherWriter(kv: KvStore, { name, index, directory, steps }: OwnWrite): Promise<void> {
-  const { text, record } = await readDirectory(kv);
-  if (![directory.text, steps.widened, steps.settled].includes(text)) {
-    const who =
-      record === null
-        ? "someone deleted the directory record"
-        : `${record.appliedBy ?? "someone"} applied revision ${record.revision}`;
-    throw new CliFailure(`${who} during this ${name}; run \`podctl plan\` to see what is left to do`);
+  const now = await readDirectory(kv);
+  if (![directory.text, steps.widened, steps.settled].includes(now.text)) {
+    throw new CliFailure(`${describeOther(now)} during this ${name}; run \`podctl plan\` to see what is left to do`);
   }
   const next = await readHistoryIndex(kv, (directory.record?.revision ?? 0) + 1);
   if (next === null || isSameWrite(next, index)) return;
@@ -36,6 +32,12 @@ export async function refuseOtherWriter(kv: KvStore, { name, index, directory, s
     `${next.by} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
   );
 }
+
+/** Says who wrote the directory record that is in KV now. */
+export const describeOther = ({ record }: DirectoryInKv): string =>
+  record === null
+    ? "someone deleted the directory record"
+    : `${record.appliedBy ?? "someone"} applied revision ${record.revision}`;
 
 const isSameWrite = (one: OwnWrite["index"], other: OwnWrite["index"]): boolean =>
   one.revision === other.revision && one.at === other.at && one.by === other.by;

@@ -2,13 +2,16 @@
  * Writes one record that a command names, without a topology file. The record is read, the change is shown and confirmed, and then it is written like
  * any apply.
  */
+import { isDeepStrictEqual } from "node:util";
 import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
+import type { HistoryIndex } from "../../topology/history.ts";
 import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure } from "../failure.ts";
 import { print, printJson } from "../output.ts";
+import type { KvStore } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
@@ -27,28 +30,62 @@ type Wanted = {
 };
 
 export async function makeSmallChange(target: Target, wanted: Wanted, options: SmallChangeOptions): Promise<void> {
-  const { key, after, already } = wanted;
   const kv = target.openKv();
-  const read = await kv.read([directoryKey, key, ...keysAbove(key)]);
-  const directory = directoryInKv(read.get(directoryKey) ?? null);
-  const before = read.get(key) ?? null;
-  const record = after(before);
-  const change = changeOf(key, before, record);
-  if (change !== null && change.action !== "change") refuseBelowMoving(key, read);
-  const raised = record === null ? null : raiseDepth(key, directory);
-  const changes = [change, raised].filter((some) => some !== null);
-  if (changes.length === 0) return sayNothingToDo(already, options);
-  const unfinished = await readUnfinished(kv, directory.record);
-  if (unfinished !== null) {
-    throw new CliFailure(
-      `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
-    );
-  }
+  const shown = await readBefore(kv, wanted.key);
+  const changes = changesOf(shown, wanted);
+  if (changes.length === 0) return sayNothingToDo(wanted.already, options);
+  refuseUnfinished(shown);
   showWrite([...changeLines(changes), ...warningLines(changes)], options);
   await confirmWrite(writeQuestion(target.name, changes), options.yes);
-  const revision = await writeDirectory(kv, { directory, changes }, () => {});
+  await refuseChanged(kv, wanted.key, shown);
+  const revision = await writeDirectory(kv, { directory: shown.directory, changes }, () => {});
   if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });
   else print(`Applied as revision ${revision}; \`podctl rollback\` undoes it.`);
+}
+
+/** What KV has before the change. */
+type Before = {
+  readonly directory: DirectoryInKv;
+  /** The texts of the directory record, of the key that changes, and of the assignments of all shorter prefixes. */
+  readonly texts: ReadonlyMap<string, string | null>;
+  readonly unfinished: HistoryIndex | null;
+};
+
+async function readBefore(kv: KvStore, key: string): Promise<Before> {
+  const texts = await kv.read([directoryKey, key, ...keysAbove(key)]);
+  const directory = directoryInKv(texts.get(directoryKey) ?? null);
+  return { directory, texts, unfinished: await readUnfinished(kv, directory.record) };
+}
+
+function changesOf({ directory, texts }: Before, { key, after }: Wanted): readonly Change[] {
+  const before = texts.get(key) ?? null;
+  const record = after(before);
+  const change = changeOf(key, before, record);
+  if (change !== null && change.action !== "change") refuseBelowMoving(key, texts);
+  const raised = record === null ? null : raiseDepth(key, directory);
+  return [change, raised].filter((some) => some !== null);
+}
+
+function refuseUnfinished({ unfinished }: Before): void {
+  if (unfinished === null) return;
+  throw new CliFailure(
+    `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
+  );
+}
+
+/** Refuses to go on if KV changed while the operator was reading the question. An older text would then replace a newer one. */
+async function refuseChanged(kv: KvStore, key: string, shown: Before): Promise<void> {
+  const now = await readBefore(kv, key);
+  if (isDeepStrictEqual(now, shown)) return;
+  throw new CliFailure(
+    `KV changed since this change was shown: ${describeNewer(now, shown)}; nothing was written, so run the command again`,
+  );
+}
+
+function describeNewer(now: Before, shown: Before): string {
+  const other = [...now.texts.keys()].find((key) => now.texts.get(key) !== shown.texts.get(key));
+  if (other !== undefined) return `"${other}" has another text now`;
+  return now.unfinished === null ? "a write has ended" : describeUnfinished(now.unfinished);
 }
 
 /**

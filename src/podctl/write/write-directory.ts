@@ -5,6 +5,7 @@
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
+import type { DirectoryRecord } from "../../directory/records.ts";
 import type { Change } from "../../topology/difference.ts";
 import type { Former } from "../../topology/history.ts";
 import {
@@ -16,8 +17,15 @@ import {
 } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { keptRevisions, readFormer, readUnfinished, removeHistory, writeHistory } from "./history.ts";
-import type { DirectoryInKv } from "./live-directory.ts";
+import {
+  keptRevisions,
+  readFormer,
+  readUnfinished,
+  removeHistory,
+  writeHistoryChunks,
+  writeHistoryIndex,
+} from "./history.ts";
+import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 import { refuseOtherWriter } from "./other-writer.ts";
 import { type Write, writeRecords } from "./write-records.ts";
 
@@ -35,6 +43,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   const stamp = { revision, appliedAt: new Date(), appliedBy: actor() };
   const content = contentAfter(job);
   const changes = job.changes.filter(({ key }) => key !== directoryKey);
+  await refuseOtherDirectory(kv, directory);
   await refuseOtherBlocks(kv, changes);
   await keepFormer(kv, { directory, changes }, stamp);
   const steps = directorySteps(directory.record, content);
@@ -67,6 +76,24 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
   return contentOf(changed ?? directory.record ?? { credentials: "own" });
 }
 
+/**
+ * Refuses to go on if the directory record is not the one that the changes start from. Our last write would replace what another operator has applied
+ * since then. After a rollback, our history would be that of a revision that is still to come.
+ */
+async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv): Promise<void> {
+  const now = await readDirectory(kv);
+  if (now.text === text) return;
+  throw new CliFailure(
+    `KV changed since revision ${record?.revision ?? 0} was read: ${describeNow(now, record)}; nothing was written, so run the command again`,
+  );
+}
+
+function describeNow({ record }: DirectoryInKv, before: DirectoryRecord | null): string {
+  if (record === null) return "the directory record is gone";
+  if (record.revision === before?.revision) return "the directory record has another text now";
+  return `now it is at revision ${record.revision}, applied by ${record.appliedBy ?? "someone"}`;
+}
+
 /** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift that block. */
 async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
   const change = changes.find(({ key }) => key === blocksKey);
@@ -88,5 +115,8 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   ]);
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
-  await writeHistory(kv, { revision, at: appliedAt.toISOString(), by: appliedBy }, former);
+  const chunks = await writeHistoryChunks(kv, revision, former);
+  // The chunks of a large apply take minutes. Without an index they are ignored, so this is the last moment at which nothing has begun.
+  await refuseOtherDirectory(kv, directory);
+  await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
 }

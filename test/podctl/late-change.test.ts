@@ -1,0 +1,146 @@
+import { describe, expect, test } from "vitest";
+import { directoryKey } from "../../src/directory/keys.ts";
+import type { KvStore } from "../../src/podctl/target/kv-store.ts";
+import type { Target } from "../../src/podctl/target/target.ts";
+import { applyPlan } from "../../src/podctl/write/apply-plan.ts";
+import { makePlan } from "../../src/podctl/write/make-plan.ts";
+import { rollBack } from "../../src/podctl/write/roll-back.ts";
+import { makeSmallChange } from "../../src/podctl/write/small-change.ts";
+import { parseBlocks } from "../../src/topology/blocks.ts";
+import { topologyOf, topologyText } from "../support/topologies.ts";
+import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
+
+const { server, kv } = await useCloudflareKv();
+
+const first = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a }"));
+const others = topologyOf(
+  topologyText(["pod-a", "pod-b", "pod-c"], "assignments: { acme: pod-a }", "default: pod-c", "credentials: shared"),
+);
+const apply = async (topology: typeof first) => applyPlan(kv, await makePlan(kv, topology));
+const records = () => new Map([...server.data].map(([key, { value }]) => [key, value]));
+
+const targetOf = (openKv: Target["openKv"]): Target => ({
+  ...{ name: "production", auth: "token", plainHttp: "nowhere", edgeHosts: [], seals: "unchecked", openKv },
+  openEdge: () => Promise.reject(new Error("no edge is asked")),
+  ...{ defaultFile: null, placeholders: null },
+});
+
+/** The same KV, in which another operator acts after the n-th read of this key. */
+function afterRead(n: number, read: string, act: () => Promise<unknown>): KvStore {
+  let left = n;
+  return {
+    ...kv,
+    read: async (keys) => {
+      const texts = await kv.read(keys);
+      if (keys.includes(read)) left -= 1;
+      if (left === 0 && keys.includes(read)) await act();
+      return texts;
+    },
+  };
+}
+
+const assigned = { key: "route/acme/team", after: () => ({ pod: "pod-b", state: "active" }), already: "" };
+const blocked = { key: "blocks", after: () => ({ blocks: { "acme/leaked": "leaked" } }), already: "" };
+const yes = { yes: true, json: true };
+
+describe("a change that is confirmed late", () => {
+  test.each([
+    ["assignment", assigned, "route/acme/team"],
+    ["block", blocked, "blocks"],
+  ])("writes nothing if another operator applied a file meanwhile: %s", async (_, wanted, key) => {
+    await apply(first);
+    let left = records();
+    const late = afterRead(1, "history/2", async () => {
+      await apply(others);
+      left = records();
+    });
+    await expect(
+      makeSmallChange(
+        targetOf(() => late),
+        wanted,
+        yes,
+      ),
+    ).rejects.toThrow(
+      'KV changed since this change was shown: "directory" has another text now; nothing was written, so run the command again',
+    );
+    expect(records()).toEqual(left);
+    expect(left.has(key)).toBe(false);
+    await makeSmallChange(
+      targetOf(() => kv),
+      wanted,
+      yes,
+    );
+    expect(JSON.parse(records().get("directory") ?? "")).toMatchObject({ revision: 3, credentials: "shared" });
+  });
+
+  test("writes nothing if the key or a shorter prefix has another text, or another write has begun", async () => {
+    const byHand = '{"v":1,"revision":1,"pod":"pod-a","state":"active","uploads":"edge"}';
+    const begun = '{"v":1,"revision":2,"at":"2026-01-01T00:00:00.000Z","by":"bob@box","chunks":0}';
+    for (const [key, text, why] of [
+      ["route/acme/team", byHand, '"route/acme/team" has another text now'],
+      ["route/acme", byHand, '"route/acme" has another text now'],
+      ["history/2", begun, "bob@box"],
+    ] as const) {
+      server.data.clear();
+      server.heal();
+      await apply(first);
+      const late = afterRead(1, "history/2", () => kv.write([[key, text]]));
+      const changed = makeSmallChange(
+        targetOf(() => late),
+        assigned,
+        yes,
+      );
+      await expect(changed).rejects.toThrow(`KV changed since this change was shown: ${why}`);
+      expect(records().has("history/2/0")).toBe(false);
+    }
+  });
+
+  test("leaves no history of a revision that a rollback made a later one", async () => {
+    await apply(first);
+    await apply(others);
+    const late = afterRead(1, "history/3", () => rollBack(kv, async () => {}));
+    await expect(
+      makeSmallChange(
+        targetOf(() => late),
+        blocked,
+        yes,
+      ),
+    ).rejects.toThrow("KV changed since");
+    await apply(others);
+    expect((await makePlan(kv, others)).unfinished).toBeNull();
+    await makeSmallChange(
+      targetOf(() => kv),
+      blocked,
+      yes,
+    );
+    const blocks = parseBlocks(records().get("blocks") ?? null);
+    expect(blocks.ok && [...blocks.value.keys()]).toEqual(["acme/leaked"]);
+  });
+});
+
+describe("an apply whose plan is older than the directory record", () => {
+  test("writes nothing, also if the record changes after the first check, and the other's write can be undone", async () => {
+    await apply(first);
+    const plan = await makePlan(kv, topologyOf(topologyText(["pod-a", "pod-b"], "assignments: { initech: pod-b }")));
+    for (const reads of [0, 1]) {
+      let left = records();
+      const other = async () => {
+        await makeSmallChange(
+          targetOf(() => kv),
+          blocked,
+          yes,
+        );
+        left = records();
+      };
+      if (reads === 0) await other();
+      const late = reads === 0 ? kv : afterRead(reads, directoryKey, other);
+      await expect(applyPlan(late, plan)).rejects.toThrow(
+        /^KV changed since revision 1 was read: now it is at revision 2, applied by .*; nothing was written, so run the command again$/,
+      );
+      expect(records().get("directory")).toBe(left.get("directory"));
+      expect([records().has("blocks"), records().has("route/initech")]).toEqual([true, false]);
+      await rollBack(kv, async () => {});
+      expect(records().has("directory")).toBe(true);
+    }
+  });
+});
