@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterAll, beforeAll, expect, test } from "vitest";
+import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { accountEnv, podctl } from "../support/podctl.ts";
 import { podctlProgram } from "../support/podctl-program.ts";
 import { topologyText } from "../support/topologies.ts";
@@ -84,4 +84,35 @@ test("apply writes nothing if it has neither --yes nor a terminal", async () => 
 test("apply says in one line, without the token, that the API refuses its token", async () => {
   const { code, stderr } = await podctl(apply, { env: { ...env, PODCTL_API_TOKEN: "stranger" } });
   expect([code, stderr]).toEqual([1, expect.stringMatching(/^podctl: the KV API answered: 403 (?!.*stranger).*\n$/)]);
+});
+
+describe("blocks in KV that cannot be read", () => {
+  const newer =
+    '{"v":1,"revision":1,"blocks":{"acme/leaked":"leaked"},"note":"a member that only a newer podctl knows"}';
+
+  test.each([
+    ["the record has a member of a newer podctl", newer, 'record "blocks" '],
+    ["the record is garbage", "garbage", 'record "blocks" is not JSON'],
+  ])("are shown by plan and stop apply, and stay as they are: %s", async (_, text, why) => {
+    const small = join(dir, "blocks.yaml");
+    writeFileSync(small, topologyText(["pod-a"], "assignments: { acme: pod-a }", "blocks: { acme/bad: no }"));
+    const run = (...args: readonly string[]) => podctl([...args, "--env", "production"], { env });
+    expect((await run("apply", small, "--yes")).code).toBe(0);
+    server.data.set("blocks", { value: text, metadata: undefined });
+    for (const content of [readFileSync(small, "utf8"), topologyText(["pod-a"], "assignments: { globex: pod-a }")]) {
+      writeFileSync(small, content);
+      const left = records();
+      const planned = await run("plan", small);
+      const said = new RegExp(`! ${why}.*so an apply would lift blocks .* by hand, .* or delete its key`);
+      expect([planned.code, planned.stdout]).toEqual([2, expect.stringMatching(said)]);
+      const json = JSON.parse((await run("plan", small, "--json")).stdout) as object;
+      expect(json).toMatchObject({ unreadBlocks: expect.stringContaining(why) });
+      const applied = await run("apply", small, "--yes");
+      expect([applied.code, applied.stderr]).toEqual([1, expect.stringContaining(why)]);
+      expect((await run("apply", small, "--yes", "--json")).code).toBe(1);
+      expect(records()).toEqual(left);
+    }
+    server.data.delete("blocks");
+    expect((await run("apply", small, "--yes")).code).toBe(0);
+  });
 });

@@ -7,7 +7,7 @@ import { readTopology } from "../target/read-topology.ts";
 import { applyPlan, checkApplied } from "../write/apply-plan.ts";
 import { cloudJson, cloudLines } from "../write/cloud-ages.ts";
 import { isEmpty, makePlan, type Plan } from "../write/make-plan.ts";
-import { planJson, planLines } from "../write/plan-text.ts";
+import { describeUnreadBlocks, planJson, planLines } from "../write/plan-text.ts";
 import { writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean; readonly expect?: string };
@@ -36,6 +36,7 @@ an apply is interrupted, the next one completes it. KV keeps what an apply repla
       if (isEmpty(plan) && options.json) return printJson({ ...json, applied: null });
       showWrite([...planLines(plan, target.name), ...cloudLines(clouds, now)], options);
       if (isEmpty(plan)) return;
+      if (plan.unreadBlocks !== null) throw new CliFailure(describeUnreadBlocks(plan.unreadBlocks));
       await confirmWrite(writeQuestion(target.name, plan.changes), options.yes);
       // KV may have changed while the operator was reading the plan.
       if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);

@@ -23,8 +23,8 @@ export type Plan = {
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** The reason why the blocks in KV cannot be read, or null if they can. An apply loses blocks that cannot be read. */
-  readonly lostBlocks: string | null;
+  /** The reason why the blocks in KV cannot be read, or null if they can. No plan changes blocks that cannot be read, because it would lift some. */
+  readonly unreadBlocks: string | null;
   /**
    * Keys of assignments in KV that the edge does not find now, because their prefixes are deeper than the directory's depth. The changes of the plan
    * correct this.
@@ -36,7 +36,8 @@ export type Plan = {
   readonly unfinished: HistoryIndex | null;
 };
 
-export const isEmpty = ({ changes, unfinished }: Plan): boolean => changes.length === 0 && unfinished === null;
+export const isEmpty = ({ changes, unfinished, unreadBlocks }: Plan): boolean =>
+  changes.length === 0 && unfinished === null && unreadBlocks === null;
 
 export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
   const { changes, blocks, unfound, moving, directoryText, fingerprint } = await compare(kv, topology);
@@ -46,7 +47,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
     state: `${directory.record?.revision ?? 0}-${fingerprint.slice(0, 12)}`,
     changes: inWriteOrder(changes, ({ after }) => after === null),
     keptBlocks: blocks.kept,
-    lostBlocks: blocks.lost,
+    unreadBlocks: blocks.unread,
     unfound,
     moving,
     unfinished: await readUnfinished(kv, directory.record),
@@ -79,6 +80,7 @@ async function compare(kv: KvStore, topology: Topology) {
       if (isUnfound(key)) unfound.push(key);
       const asked = wanted.get(key);
       if (asked !== null) found.push(key);
+      if (key === blocksKey && blocks.unread !== null) continue;
       const moved = movingIn(key, text);
       if (moved !== null) {
         kept.push({ key, record: moved, why: describeMoving(key, moved) });
@@ -113,7 +115,7 @@ async function compare(kv: KvStore, topology: Topology) {
 type MergedBlocks = {
   readonly after: object | null;
   readonly kept: readonly string[];
-  readonly lost: string | null;
+  readonly unread: string | null;
 };
 
 function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
@@ -124,7 +126,7 @@ function mergeBlocks(text: string | null, topology: Topology): MergedBlocks {
   return {
     after,
     kept: [...all.keys()].filter((name) => !inFile.has(name)),
-    lost: live.ok ? null : live.error,
+    unread: live.ok ? null : live.error,
   };
 }
 

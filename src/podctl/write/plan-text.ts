@@ -90,10 +90,10 @@ export function summaryOf(changes: readonly Change[]): Readonly<Record<Change["a
 }
 
 export function planLines(plan: Plan, target: string): readonly string[] {
-  const { state, changes, keptBlocks, lostBlocks, unfound, moving, unfinished } = plan;
+  const { state, changes, keptBlocks, unreadBlocks, unfound, moving, unfinished } = plan;
   const kept = [
     ...keptBlocks.map((name) => `  the block of ${name} is in KV only and stays; \`podctl unblock\` lifts it`),
-    ...(lostBlocks === null ? [] : [`  ${lostBlocks}; an apply replaces it, and blocks that are only there are lost`]),
+    ...(unreadBlocks === null ? [] : [colors.red(`  ! ${describeUnreadBlocks(unreadBlocks)}`)]),
     ...unfoundLines(unfound),
     ...moving.map((each) => `  ${each} and stays as it is until that move has ended`),
   ];
@@ -110,6 +110,11 @@ export function planLines(plan: Plan, target: string): readonly string[] {
   ];
 }
 
+/** Says why an apply does not write, and what the operator has to do. */
+export const describeUnreadBlocks = (why: string): string =>
+  `${why}, so an apply would lift blocks that are only there; put this record back by hand, from the last \`history/\` that has it, ` +
+  "or delete its key if nothing has to stay blocked, and run `podctl apply` again";
+
 /**
  * Names the assignments that the edge does not find. An apply corrects each: if the file has the assignment, it raises the depth. If not, it deletes
  * the assignment.
@@ -125,12 +130,12 @@ function unfoundLines(keys: readonly string[]): readonly string[] {
   return left > 0 ? [...lines, `  and ${count(left)} more such assignments`] : lines;
 }
 
-export const planJson = ({ state, changes, keptBlocks, lostBlocks, unfound, moving, unfinished }: Plan): object => ({
+export const planJson = ({ state, changes, keptBlocks, unreadBlocks, unfound, moving, unfinished }: Plan): object => ({
   revision: state,
   summary: summaryOf(changes),
   changes: changes.map(viewOf),
   keptBlocks,
-  lostBlocks,
+  unreadBlocks,
   unfound,
   moving,
   unfinished,
