@@ -37,7 +37,7 @@ an apply is interrupted, the next one completes it. KV keeps what an apply repla
       showWrite([...planLines(plan, target.name), ...cloudLines(clouds, now)], options);
       if (isEmpty(plan)) return;
       if (plan.unreadBlocks !== null) throw new CliFailure(describeUnreadBlocks(plan.unreadBlocks));
-      await confirmWrite(writeQuestion(target.name, plan.changes), options.yes);
+      await confirmWrite(writeQuestion(target.name, plan.changes, plan.holder), options.yes);
       // KV may have changed while the operator was reading the plan.
       if (!options.yes) refuseChanged(await makePlan(kv, topology), plan.state);
       const revision = await applyPlan(kv, plan);

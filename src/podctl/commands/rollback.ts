@@ -3,7 +3,7 @@ import { confirmWrite, showWrite } from "../confirm.ts";
 import { counted, print, printJson } from "../output.ts";
 import { openTarget, type TargetOptions, withTarget } from "../target/open-target.ts";
 import { changeLines } from "../write/plan-text.ts";
-import { describeWrite, type Rollback, rollBack } from "../write/roll-back.ts";
+import { describeWrite, holderAfter, type Rollback, rollBack } from "../write/roll-back.ts";
 import { warningLines, writeQuestion } from "../write/warnings.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly yes?: boolean };
@@ -23,7 +23,7 @@ If a rollback is interrupted, the next one completes it. A rollback does not und
       const target = await openTarget(options);
       const { last } = await rollBack(target.openKv(), async (shown) => {
         showWrite(rollbackLines(shown, target.name), options);
-        await confirmWrite(writeQuestion(target.name, shown.changes), options.yes);
+        await confirmWrite(writeQuestion(target.name, shown.changes, holderAfter(shown)), options.yes);
       });
       const [from, to] = [last.index.revision, revisionBefore(last)];
       if (options.json) printJson({ from, to, records: last.former.size - 1 });
@@ -31,13 +31,14 @@ If a rollback is interrupted, the next one completes it. A rollback does not und
     });
 }
 
-function rollbackLines({ last, changes, uncompared }: Rollback, target: string): readonly string[] {
+function rollbackLines(shown: Rollback, target: string): readonly string[] {
+  const { last, changes, uncompared } = shown;
   const records = counted(last.former.size - 1, "record");
   const more = uncompared === 0 ? [] : [`  and ${counted(uncompared, "more assignment")}, not compared with KV`];
   return [
     `${target} goes back from ${describeWrite(last.index)} to ${revisionBefore(last)}: ${records}.`,
     ...changeLines(changes),
-    ...warningLines(changes),
+    ...warningLines(changes, holderAfter(shown)),
     ...more,
   ];
 }

@@ -18,11 +18,11 @@ export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
 }
 
 /**
- * Yields all records except the history, in pages and in the order of the keys. The list of keys is mostly enough, because the metadata of a key
+ * Yields all records except the history, or only those whose keys begin with a prefix, in pages and in the order of the keys. The list of keys is mostly enough, because the metadata of a key
  * repeats its value.
  */
-export async function* readLive(kv: KvStore): AsyncGenerator<readonly LiveRecord[]> {
-  for await (const page of kv.list()) yield await recordsOf(kv, page);
+export async function* readLive(kv: KvStore, prefix?: string): AsyncGenerator<readonly LiveRecord[]> {
+  for await (const page of kv.list(prefix)) yield await recordsOf(kv, page);
 }
 
 async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<readonly LiveRecord[]> {

@@ -13,6 +13,7 @@ import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
 import { assignmentIn, deepEnoughFor, type Kept, keptAbove, refuseWithoutPods } from "./kept-assignments.ts";
 import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
+import { type Holder, holderIn } from "./lost-conditions.ts";
 import { belowMoving, describeMoving, movingIn } from "./moving.ts";
 
 export type Plan = {
@@ -32,6 +33,8 @@ export type Plan = {
   readonly unfound: readonly string[];
   /** The assignments of groups that are being moved. They stay as they are, whatever the topology says. */
   readonly moving: readonly string[];
+  /** What the topology says of an assignment's names besides that assignment. */
+  readonly holder: Holder;
   /** The apply that began at this revision and was interrupted, if there is one. */
   readonly unfinished: HistoryIndex | null;
 };
@@ -50,6 +53,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
     unreadBlocks: blocks.unread,
     unfound,
     moving,
+    holder: holderIn(wantedRecords(topology).get, topology.default),
     unfinished: await readUnfinished(kv, directory.record),
   };
 }

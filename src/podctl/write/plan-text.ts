@@ -104,7 +104,7 @@ export function planLines(plan: Plan, target: string): readonly string[] {
     `${target} is at revision ${state}.`,
     ...interrupted,
     ...changeLines(changes),
-    ...warningLines(changes),
+    ...warningLines(changes, plan.holder),
     ...kept,
     `Plan: ${counted(add, "record")} to add, ${count(change)} to change, ${count(deleted)} to delete.`,
   ];

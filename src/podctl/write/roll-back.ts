@@ -6,13 +6,16 @@ import { type Change, changeOf, inWriteOrder } from "../../topology/difference.t
 import type { Former, HistoryIndex } from "../../topology/history.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
-import { refuseToUndoMove } from "./moving.ts";
+import { type Holder, holderIn } from "./lost-conditions.ts";
+import { keysAbove, refuseToUndoMove } from "./moving.ts";
 import { type LastWrite, readLastWrite, undoWrite } from "./undo-write.ts";
 
 export type Rollback = {
   readonly last: LastWrite;
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
+  /** The texts after the rollback of the assignments above those that it adds or deletes. */
+  readonly above: ReadonlyMap<string, string | null>;
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;
 };
@@ -41,7 +44,7 @@ async function readRollback(kv: KvStore): Promise<Rollback> {
 /** KV returns 100 texts per call, and its API allows 1,200 calls in five minutes. An apply may have written a million assignments. */
 const maxCompared = 5_000;
 
-async function compare(kv: KvStore, former: Former): Promise<Pick<Rollback, "changes" | "uncompared">> {
+async function compare(kv: KvStore, former: Former): Promise<Omit<Rollback, "last">> {
   const byKind = Map.groupBy(former.keys(), (key) => (kindOf(key) === "route" ? "assignment" : "other"));
   const assignments = byKind.get("assignment") ?? [];
   const keys = [...(byKind.get("other") ?? []), ...assignments.slice(0, maxCompared)];
@@ -52,10 +55,21 @@ async function compare(kv: KvStore, former: Former): Promise<Pick<Rollback, "cha
     return change === null ? [] : [change];
   });
   return {
+    above: await readAbove(kv, former, changes),
     changes: inWriteOrder(changes, ({ after }) => after === null),
     uncompared: Math.max(0, assignments.length - maxCompared),
   };
 }
+
+async function readAbove(kv: KvStore, former: Former, changes: readonly Change[]): Promise<Rollback["above"]> {
+  const some = changes.filter(({ action }) => action !== "change").flatMap(({ key }) => keysAbove(key));
+  const keys = [...new Set(some)].slice(0, maxCompared);
+  const live = keys.length === 0 ? new Map<string, string | null>() : await kv.read(keys);
+  return new Map(keys.map((key) => [key, (former.has(key) ? former.get(key) : live.get(key)) ?? null]));
+}
+
+export const holderAfter = ({ above, last }: Rollback): Holder =>
+  holderIn((key) => parseJsonObject(above.get(key) ?? ""), last.before.record?.default);
 
 export const describeWrite = ({ revision, by, at }: HistoryIndex): string => `revision ${revision} (${by}, ${at})`;
 

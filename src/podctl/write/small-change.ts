@@ -4,6 +4,7 @@
  */
 import { isDeepStrictEqual } from "node:util";
 import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
 import type { HistoryIndex } from "../../topology/history.ts";
@@ -13,8 +14,10 @@ import { CliFailure } from "../failure.ts";
 import { print, printJson } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
+import { deeperLines } from "./deeper-assignments.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
 import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
+import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseBelowMoving } from "./moving.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
 import { warningLines, writeQuestion } from "./warnings.ts";
@@ -35,8 +38,10 @@ export async function makeSmallChange(target: Target, wanted: Wanted, options: S
   const changes = changesOf(shown, wanted);
   if (changes.length === 0) return sayNothingToDo(wanted.already, options);
   refuseUnfinished(shown);
-  showWrite([...changeLines(changes), ...warningLines(changes)], options);
-  await confirmWrite(writeQuestion(target.name, changes), options.yes);
+  const holder = holderOf(shown);
+  const deeper = await Promise.all(changes.map((change) => deeperLines(kv, change)));
+  showWrite([...changeLines(changes), ...warningLines(changes, holder), ...deeper.flat()], options);
+  await confirmWrite(writeQuestion(target.name, changes, holder), options.yes);
   await refuseChanged(kv, wanted.key, shown);
   const revision = await writeDirectory(kv, { directory: shown.directory, changes }, () => {});
   if (options.json) printJson({ changes: changes.map(viewOf), applied: revision });
@@ -56,6 +61,9 @@ async function readBefore(kv: KvStore, key: string): Promise<Before> {
   const directory = directoryInKv(texts.get(directoryKey) ?? null);
   return { directory, texts, unfinished: await readUnfinished(kv, directory.record) };
 }
+
+const holderOf = ({ directory, texts }: Before): Holder =>
+  holderIn((key) => parseJsonObject(texts.get(key) ?? ""), directory.record?.default);
 
 function changesOf({ directory, texts }: Before, { key, after }: Wanted): readonly Change[] {
   const before = texts.get(key) ?? null;

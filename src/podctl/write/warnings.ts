@@ -2,31 +2,34 @@
 import * as v from "valibot";
 import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
 import type { PodId } from "../../directory/pod-id.ts";
-import { type AssignmentRecord, assignmentRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
+import { directoryRecord, parseRecord } from "../../directory/records.ts";
 import { parseJsonObject } from "../../lib/json.ts";
 import type { Change } from "../../topology/difference.ts";
-import { letsAllIn, whyLockedOut } from "../../topology/settings.ts";
-import { colors } from "../output.ts";
+import { whyLockedOut } from "../../topology/settings.ts";
+import { colors, count } from "../output.ts";
+import { assignmentOf, type Holder, lostConditions, type Warning } from "./lost-conditions.ts";
 
-type Warning = {
-  readonly line: string;
-  /** What the question before the write says of it. */
-  readonly doing: string;
-};
-
-const warningsOf = (changes: readonly Change[]): readonly Warning[] => [
+const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warning[] => [
   ...changes.flatMap(lockouts),
-  ...changes.flatMap(openings),
+  ...changes.flatMap((change) => lostConditions(change, holder)),
   ...partings(changes),
 ];
 
-/** The lines that come after those of the changes. */
-export const warningLines = (changes: readonly Change[]): readonly string[] =>
-  warningsOf(changes).map(({ line }) => colors.red(`  ! ${line}`));
+const maxShownOfKind = 20;
+
+/** The lines that come after those of the changes. `holder` finds what holds after the changes. */
+export function warningLines(changes: readonly Change[], holder: Holder): readonly string[] {
+  const byDoing = Map.groupBy(warningsOf(changes, holder), ({ doing }) => doing);
+  return [...byDoing].flatMap(([doing, some]) => {
+    const left = some.length - maxShownOfKind;
+    const lines = some.slice(0, maxShownOfKind).map(({ line }) => line);
+    return [...lines, ...(left > 0 ? [`${doing}: ${count(left)} more`] : [])].map((line) => colors.red(`  ! ${line}`));
+  });
+}
 
 /** Returns the question before a write. It names what the operator may have overlooked in the plan. */
-export function writeQuestion(target: string, changes: readonly Change[]): string {
-  const doings = new Set(warningsOf(changes).map(({ doing }) => doing));
+export function writeQuestion(target: string, changes: readonly Change[], holder: Holder): string {
+  const doings = new Set(warningsOf(changes, holder).map(({ doing }) => doing));
   const question = [...doings, `write this to ${target}?`].join(", and ");
   return `${question.slice(0, 1).toUpperCase()}${question.slice(1)}`;
 }
@@ -37,22 +40,6 @@ function lockouts({ key, after }: Change): readonly Warning[] {
   const why = whyLockedOut(assignmentOf(after)?.clients);
   if (why === null) return [];
   return [{ line: `no client could use ${nameIn(key)} any more: ${why}`, doing: "lock out every client of a group" }];
-}
-
-/** Says whether this change takes away the last condition of a group, so that every client may use it. */
-function openings({ key, before, after }: Change): readonly Warning[] {
-  // We search the text before we parse it, because an apply may change a million assignments, and most groups have no conditions.
-  if (kindOf(key) !== "route" || after === null || !before?.includes('"clients"')) return [];
-  const [was, is] = [assignmentOf(parseJsonObject(before)), assignmentOf(after)];
-  if (was === null || is === null || letsAllIn(was.clients) || !letsAllIn(is.clients)) return [];
-  return [
-    { line: `every client could use ${nameIn(key)}: no condition is left`, doing: "open a group to every client" },
-  ];
-}
-
-function assignmentOf(record: object | null): AssignmentRecord | null {
-  const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...record });
-  return parsed.success ? parsed.output : null;
 }
 
 /**

@@ -1,0 +1,34 @@
+/** Names the assignments below a group for which a new restriction of the group does not hold. */
+import { isDeepStrictEqual } from "node:util";
+import { kindOf, nameIn } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import type { Change } from "../../topology/difference.ts";
+import { colors } from "../output.ts";
+import type { KvStore } from "../target/kv-store.ts";
+import { readLive } from "./live-directory.ts";
+import { assignmentOf, lostFrom } from "./lost-conditions.ts";
+
+const maxShown = 5;
+
+/** Returns no line if the change does not restrict a group, or if the restriction holds for all that is below it. */
+export async function deeperLines(kv: KvStore, { key, before, after }: Change): Promise<readonly string[]> {
+  if (kindOf(key) !== "route" || before === null || after === null || !isStricter(before, after)) return [];
+  const names: string[] = [];
+  for await (const page of readLive(kv, `${key}/`)) {
+    for (const live of page) {
+      const { clients, readOnly } = lostFrom(after, parseJsonObject(live.text) ?? {});
+      if (clients !== "none" || readOnly) names.push(nameIn(live.key));
+    }
+    if (names.length > maxShown) break;
+  }
+  if (names.length === 0) return [];
+  const shown = [...names.slice(0, maxShown), ...(names.length > maxShown ? ["and more"] : [])].join(", ");
+  return [colors.yellow(`  ! the settings of ${nameIn(key)} do not hold for these assignments below it: ${shown}`)];
+}
+
+/** Whether clients may do less after this change than before. */
+function isStricter(before: string, after: object): boolean {
+  const [was, is] = [assignmentOf(parseJsonObject(before)), assignmentOf(after)];
+  if (is === null || (is.clients === undefined && is.state === "active")) return false;
+  return !isDeepStrictEqual([was?.state, was?.clients], [is.state, is.clients]);
+}

@@ -1,0 +1,110 @@
+/**
+ * Says who could use a group, or push to it, that could not before. Only the settings of the longest prefix count, so an assignment that is added or
+ * deleted can lose the conditions of another one.
+ */
+import * as v from "valibot";
+import type { ClientRules } from "../../directory/group-settings.ts";
+import { kindOf, nameIn, routePrefix } from "../../directory/keys.ts";
+import type { PodId } from "../../directory/pod-id.ts";
+import { type AssignmentRecord, assignmentRecord } from "../../directory/records.ts";
+import { parseJsonObject } from "../../lib/json.ts";
+import type { Change } from "../../topology/difference.ts";
+import { letsAllIn } from "../../topology/settings.ts";
+
+export type Warning = {
+  readonly line: string;
+  /** What the question before the write says of it. */
+  readonly doing: string;
+};
+
+/** What holds for the names of an assignment while that assignment is not there. The key is null for the default Pod. */
+type Held = { readonly key: string | null; readonly record: object };
+
+/** Returns null if no Pod would have these names. */
+export type Holder = (key: string) => Held | null;
+
+/** Finds the assignment of the next shorter prefix, or the default Pod. */
+export const holderIn =
+  (recordOf: (key: string) => object | null, defaultPod: PodId | undefined): Holder =>
+  (key) => {
+    // We make no list of the shorter prefixes, because an apply may add a million assignments.
+    for (let end = key.lastIndexOf("/"); end >= routePrefix.length; end = key.lastIndexOf("/", end - 1)) {
+      const above = key.slice(0, end);
+      const record = recordOf(above);
+      if (record !== null) return { key: above, record };
+    }
+    return defaultPod === undefined ? null : { key: null, record: { pod: defaultPod, state: "active" } };
+  };
+
+export function lostConditions(change: Change, holder: Holder): readonly Warning[] {
+  const { key, before, after } = change;
+  if (kindOf(key) !== "route") return [];
+  if (before === null) {
+    const held = holder(key);
+    if (held === null || held.key === null || !isRestricted(held.record)) return [];
+    const why = `it has an assignment of its own, so the settings of ${nameIn(held.key)} do not hold for it`;
+    return lossesOf(nameIn(key), { was: held.record, is: change.after, why });
+  }
+  const was = mayBeRestricted(before) ? parseJsonObject(before) : null;
+  if (was === null) return [];
+  if (after !== null) return lossesOf(nameIn(key), { was, is: after, why: "no condition is left" }).filter(isOpening);
+  const held = holder(key);
+  if (held === null) return [];
+  const why =
+    held.key === null
+      ? "it has only the default Pod then, without settings"
+      : `only the settings of ${nameIn(held.key)} hold for it then`;
+  return lossesOf(nameIn(key), { was, is: held.record, why });
+}
+
+/** We search the text before we parse it, because an apply may change a million assignments, and most groups have no conditions. */
+const mayBeRestricted = (text: string): boolean => text.includes('"clients"') || text.includes('"read-only"');
+
+const isRestricted = (record: object): boolean =>
+  "clients" in record || ("state" in record && record.state === "read-only");
+
+type Loss = { readonly was: object; readonly is: object; readonly why: string };
+
+function lossesOf(name: string, { was, is, why }: Loss): readonly Warning[] {
+  const lost = lostFrom(was, is);
+  const clients = {
+    all: [{ line: `every client could use ${name}: ${why}`, doing: opening }],
+    some: [{ line: `more clients could use ${name}: ${why}`, doing: "open a group to more clients" }],
+    none: [],
+  };
+  const pushes = { line: `clients could push to ${name}: ${why}`, doing: "let clients push to a group" };
+  return [...clients[lost.clients], ...(lost.readOnly ? [pushes] : [])];
+}
+
+const opening = "open a group to every client";
+/** The other changes of an assignment that stays are what the operator asked for. */
+const isOpening = ({ doing }: Warning): boolean => doing === opening;
+
+type Lost = {
+  /** Whether all clients, or more clients than before, may use the group. */
+  readonly clients: "all" | "some" | "none";
+  /** Whether the group took no writes, and takes them now. */
+  readonly readOnly: boolean;
+};
+
+/** Compares the settings of two assignments. A record that is not an assignment loses nothing, because the edge does not serve its names. */
+export function lostFrom(was: object, is: object): Lost {
+  const [from, to] = [assignmentOf(was), assignmentOf(is)];
+  if (from === null || to === null) return { clients: "none", readOnly: false };
+  const readOnly = from.state === "read-only" && to.state !== "read-only";
+  if (letsAllIn(from.clients)) return { clients: "none", readOnly };
+  if (letsAllIn(to.clients)) return { clients: "all", readOnly };
+  const fewer = lists.some((list) => !isOpenIn(from.clients, list) && isOpenIn(to.clients, list));
+  return { clients: fewer ? "some" : "none", readOnly };
+}
+
+const lists = ["allow", "deny"] as const;
+
+/** Whether this one list refuses no client. */
+const isOpenIn = (clients: ClientRules | undefined, list: (typeof lists)[number]): boolean =>
+  clients?.[list] === undefined || letsAllIn({ [list]: clients[list] });
+
+export function assignmentOf(record: object | null): AssignmentRecord | null {
+  const parsed = v.safeParse(assignmentRecord, { v: 1, revision: 0, ...record });
+  return parsed.success ? parsed.output : null;
+}
