@@ -66,7 +66,9 @@ test("an apply that is killed and run again reaches the same state", { timeout: 
   const plan = await podctl(["plan", file, "--env", "production"], { env });
   expect([plan.code, plan.stdout]).toEqual([
     2,
-    expect.stringMatching(/began a write to revision 1 at .* which was interrupted; `podctl apply` completes it\./),
+    expect.stringMatching(
+      /the write of .* to revision 1 is not complete; begun at .*\. If no podctl writes it any more, `podctl apply` completes it\./,
+    ),
   ]);
   expect((await podctl(apply, { env })).code).toBe(0);
   expect(records()).toEqual(state);

@@ -6,6 +6,8 @@ import { applyPlan } from "../../src/podctl/write/apply-plan.ts";
 import { makePlan } from "../../src/podctl/write/make-plan.ts";
 import { rollBack } from "../../src/podctl/write/roll-back.ts";
 import { makeSmallChange } from "../../src/podctl/write/small-change.ts";
+import { readLastWrite } from "../../src/podctl/write/undo-write.ts";
+import { writeDirectory } from "../../src/podctl/write/write-directory.ts";
 import { parseBlocks } from "../../src/topology/blocks.ts";
 import { topologyOf, topologyText } from "../support/topologies.ts";
 import { useCloudflareKv } from "../support/use-cloudflare-kv.ts";
@@ -79,7 +81,7 @@ describe("a change that is confirmed late", () => {
     for (const [key, text, why] of [
       ["route/acme/team", byHand, '"route/acme/team" has another text now'],
       ["route/acme", byHand, '"route/acme" has another text now'],
-      ["history/2", begun, "bob@box"],
+      ["history/2", begun, "the write of bob@box to revision 2 is not complete"],
     ] as const) {
       server.data.clear();
       server.heal();
@@ -142,5 +144,51 @@ describe("an apply whose plan is older than the directory record", () => {
       await rollBack(kv, async () => {});
       expect(records().has("directory")).toBe(true);
     }
+  });
+});
+
+describe("an apply that someone rolls back while it runs", () => {
+  const further = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, initech: pod-b }"));
+  const revision = () => (JSON.parse(records().get("directory") ?? "") as { revision: number }).revision;
+
+  /** What a rollback writes first. */
+  async function markUndone(): Promise<void> {
+    const { index } = await readLastWrite(kv);
+    await kv.write([[`history/${index.revision}`, JSON.stringify({ ...index, undone: true })]]);
+  }
+
+  test.each([
+    ["has ended", () => rollBack(kv, async () => {})],
+    ["has begun", markUndone],
+  ])("fails and says so, and the revision stays, if the rollback %s", async (_, act) => {
+    await apply(first);
+    const plan = await makePlan(kv, further);
+    const rolled: KvStore = {
+      ...kv,
+      write: async (entries) => {
+        if (entries.some(([key]) => key === "route/initech")) await act();
+        await kv.write(entries);
+      },
+    };
+    const written = writeDirectory(rolled, { ...plan, lagPausesMs: [0, 0] }, () => {});
+    await expect(written).rejects.toThrow("someone rolled back this write to revision 2 while it was running");
+    expect(revision()).toBe(1);
+  });
+
+  test("is told apart from an apply whose history KV shows late", async () => {
+    await apply(first);
+    const plan = await makePlan(kv, further);
+    let hidden = 2;
+    const late: KvStore = {
+      ...kv,
+      read: async (keys) => {
+        const texts = await kv.read(keys);
+        if (hidden === 0 || (texts.get("history/2") ?? null) === null) return texts;
+        hidden -= 1;
+        return new Map(keys.map((key) => [key, null]));
+      },
+    };
+    expect(await writeDirectory(late, { ...plan, lagPausesMs: [0, 0, 0] }, () => {})).toBe(2);
+    expect([hidden, revision()]).toEqual([0, 2]);
   });
 });

@@ -14,14 +14,14 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
   return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
-/** The index of the write that began at this revision of the directory and was interrupted; null if there is none. */
+/** The index of the write that began at this revision of the directory and is not complete; null if there is none. It runs or was interrupted. */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
   return index?.undone === true ? null : index;
 }
 
 export const describeUnfinished = ({ by, revision, at }: HistoryIndex): string =>
-  `${by} began a write to revision ${revision} at ${at}, which was interrupted`;
+  `the write of ${by} to revision ${revision} is not complete; begun at ${at}`;
 
 export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex): Promise<Former> {
   const all = new Map<string, string | null>();

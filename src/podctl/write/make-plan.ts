@@ -35,7 +35,7 @@ export type Plan = {
   readonly moving: readonly string[];
   /** What the topology says of an assignment's names besides that assignment. */
   readonly holder: Holder;
-  /** The apply that began at this revision and was interrupted, if there is one. */
+  /** The write that began at this revision and is not complete, if there is one. */
   readonly unfinished: HistoryIndex | null;
 };
 

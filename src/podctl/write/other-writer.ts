@@ -1,4 +1,5 @@
 /** Looks for another writer of the directory, directly before the last write of an apply or of a rollback. */
+import { setTimeout as sleep } from "node:timers/promises";
 import type { HistoryIndex } from "../../topology/history.ts";
 import type { DirectorySteps } from "../../topology/record-text.ts";
 import { CliFailure } from "../failure.ts";
@@ -11,27 +12,56 @@ type OwnWrite = {
   readonly name: string;
   /** The history of this write. If this is a rollback, the history of the write that it undoes. */
   readonly index: Pick<HistoryIndex, "revision" | "at" | "by">;
+  readonly isRollback: boolean;
   /** The directory record before this write. */
   readonly directory: DirectoryInKv;
   /** The texts that this write has given to the directory record. */
   readonly steps: DirectorySteps;
+  /** The pauses before each look for our own history, for as long as KV may say that a new key is not there. */
+  readonly lagPausesMs?: readonly number[] | undefined;
 };
+
+/** KV remembers for up to a minute that a key is not there. */
+const missingPausesMs = [0, 2_000, 8_000, 20_000, 40_000];
 
 /**
  * Refuses to go on if someone else has written, too. KV may still return an older text of the directory record, so each text that the record had
  * before or during this write is accepted.
  */
-export async function refuseOtherWriter(kv: KvStore, { name, index, directory, steps }: OwnWrite): Promise<void> {
+export async function refuseOtherWriter(kv: KvStore, own: OwnWrite): Promise<void> {
+  const { name, index, directory, steps } = own;
   const now = await readDirectory(kv);
   if (![directory.text, steps.widened, steps.settled].includes(now.text)) {
     throw new CliFailure(`${describeOther(now)} during this ${name}; run \`podctl plan\` to see what is left to do`);
   }
-  const next = await readHistoryIndex(kv, (directory.record?.revision ?? 0) + 1);
-  if (next === null || isSameWrite(next, index)) return;
-  throw new CliFailure(
-    `${next.by} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
-  );
+  const revision = (directory.record?.revision ?? 0) + 1;
+  const next = own.isRollback ? await readHistoryIndex(kv, revision) : await readOwnIndex(kv, own);
+  if (next === null) return;
+  if (!isSameWrite(next, index)) {
+    throw new CliFailure(
+      `${next.by} began another write to revision ${next.revision} at ${next.at}, during this ${name}; run \`podctl plan\` once it is complete`,
+    );
+  }
+  if (next.undone === true && !own.isRollback) throw rolledBack(name);
 }
+
+/** Returns the index of this write. If it is gone, another operator has rolled this write back, and the rollback has ended. */
+async function readOwnIndex(
+  kv: KvStore,
+  { name, index, lagPausesMs = missingPausesMs }: OwnWrite,
+): Promise<HistoryIndex> {
+  for (const pauseMs of lagPausesMs) {
+    await sleep(pauseMs);
+    const found = await readHistoryIndex(kv, index.revision);
+    if (found !== null) return found;
+  }
+  throw rolledBack(name);
+}
+
+const rolledBack = (name: string): CliFailure =>
+  new CliFailure(
+    `someone rolled back this ${name} while it was running, so only a part of it is in KV; run \`podctl plan\` to see what is left to do`,
+  );
 
 /** Says who wrote the directory record that is in KV now. */
 export const describeOther = ({ record }: DirectoryInKv): string =>

@@ -97,12 +97,15 @@ export function planLines(plan: Plan, target: string): readonly string[] {
     ...unfoundLines(unfound),
     ...moving.map((each) => `  ${each} and stays as it is until that move has ended`),
   ];
-  const interrupted = unfinished === null ? [] : [`${describeUnfinished(unfinished)}; \`podctl apply\` completes it.`];
+  const begun =
+    unfinished === null
+      ? []
+      : [`${describeUnfinished(unfinished)}. If no podctl writes it any more, \`podctl apply\` completes it.`];
   if (isEmpty(plan)) return [`No changes: ${target} is what the file says, at revision ${state}.`, ...kept];
   const { add, change, delete: deleted } = summaryOf(changes);
   return [
     `${target} is at revision ${state}.`,
-    ...interrupted,
+    ...begun,
     ...changeLines(changes),
     ...warningLines(changes, plan.holder),
     ...kept,

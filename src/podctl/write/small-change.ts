@@ -77,7 +77,7 @@ function changesOf({ directory, texts }: Before, { key, after }: Wanted): readon
 function refuseUnfinished({ unfinished }: Before): void {
   if (unfinished === null) return;
   throw new CliFailure(
-    `${describeUnfinished(unfinished)}; complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
+    `${describeUnfinished(unfinished)}. Wait until it is; if no podctl writes it any more, complete it by \`podctl apply\`, or undo it by \`podctl rollback\``,
   );
 }
 

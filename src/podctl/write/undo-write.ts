@@ -51,7 +51,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
   // We make this check directly before the last write, because a revision that is put back would hide the write of another operator.
-  await refuseOtherWriter(kv, { name: `rollback of revision ${revision}`, index, directory: now, steps });
+  const name = `rollback of revision ${revision}`;
+  await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);
   else await kv.write([[directoryKey, before.text]]);
   await removeHistory(kv, (some) => some === revision);

@@ -34,6 +34,8 @@ type Job = {
   readonly directory: DirectoryInKv;
   /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
+  /** See `refuseOtherWriter`. */
+  readonly lagPausesMs?: readonly number[];
 };
 
 /** Writes the changes and returns the new revision. */
@@ -55,7 +57,8 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   // We make this check directly before the last write. If another writer completed its write between this check and our last write, our write would
   // set the revision back.
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
-  await refuseOtherWriter(kv, { name: `write to revision ${revision}`, index, directory, steps });
+  const name = `write to revision ${revision}`;
+  await refuseOtherWriter(kv, { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs });
   await kv.write([[directoryKey, recordText(directoryKey, content, stamp)]]);
   return revision;
 }
