@@ -83,7 +83,7 @@ async function compare(kv: KvStore, topology: Topology) {
       if (key === blocksKey) blocks = mergeBlocks(text, topology);
       if (isUnfound(key)) unfound.push(key);
       const asked = wanted.get(key);
-      if (asked !== null) found.push(key);
+      if (asked !== null && key !== found.at(-1)) found.push(key);
       if (key === blocksKey && blocks.unread !== null) continue;
       const moved = movingIn(key, text);
       if (moved !== null) {
