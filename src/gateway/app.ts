@@ -37,7 +37,7 @@ export function createGateway(
   const app = new Hono<{ Bindings: HttpBindings }>();
   app.use(async (c, next) => {
     await next();
-    if (isDraining) c.res.headers.set("Connection", "close");
+    if (isDraining || isUnreadGet(c.env.incoming)) c.res.headers.set("Connection", "close");
   });
   app.get("/-/health", (c) => (isDraining ? c.json({ status: "ending" }, 503) : c.json({ status: "ok" })));
   app.all("*", async (c) => {
@@ -67,6 +67,13 @@ export function createGateway(
     },
   };
 }
+
+/**
+ * Whether this is a GET or HEAD with a body that has not ended. The server reads it to its end before the connection serves another request. A stranger
+ * could send it slowly for ever, and the connection would keep the gateway from ending. The bodies of other methods have their own limits.
+ */
+const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
+  (method === "GET" || method === "HEAD") && !complete;
 
 /** Anyone can send a path of 128 KB. The path of an upload is shorter than this. */
 const maxLoggedCharacters = 2_000;

@@ -5,9 +5,11 @@ import https from "node:https";
 import { setTimeout as sleep } from "node:timers/promises";
 import tls from "node:tls";
 import { expect, onTestFinished, test } from "vitest";
+import { createGateway } from "../../src/gateway/app.ts";
 import { closeServer, serverOptions } from "../../src/gateway/server-options.ts";
 import { closeNow, listen } from "../../src/local/http-server.ts";
 import { selfSignedCertificate } from "../support/certificate.ts";
+import { gatewayConfig, gatewayKey } from "../support/gateway.ts";
 import { rawClient } from "../support/raw-sockets.ts";
 
 const options = serverOptions({ headersMs: 300, checkMs: 50 });
@@ -66,6 +68,24 @@ test.each([
     await sleep(20);
     expect(await Promise.race([ended(server), sleep(5_000, "still open")])).toBe("ended");
     await expect.poll(() => clients.map((client) => client.closed())).toEqual([true, true]);
+  },
+);
+
+test.each(["/-/health", "/v2/acme/app/blobs/uploads/1", "/x"])(
+  "gateway's server over HTTP: a GET of %s with a body that does not end is answered, and does not keep it from ending",
+  async (path) => {
+    const env = { POD: "pod-a", REGISTRY: "http://127.0.0.1:9", EDGE: "https://registry.example.com" };
+    const gateway = createGateway(gatewayConfig({ ...env, GATEWAY_KEY: gatewayKey() }), () => {});
+    const server = http.createServer(options, gateway.listener);
+    const client = await rawClient(await listenForTest(server));
+    client.send(`GET ${path} HTTP/1.1\r\nHost: uploads\r\n\r\n`);
+    await expect.poll(() => client.received()).toContain("HTTP/1.1 ");
+    expect(client.received()).not.toMatch(/^Connection: close/im);
+    client.send(`GET ${path} HTTP/1.1\r\nHost: uploads\r\nContent-Length: 1000\r\n\r\n`);
+    await expect.poll(() => client.received()).toMatch(/^Connection: close/im);
+    const slow = setInterval(() => client.send("x"), 50);
+    expect(await Promise.race([ended(server), sleep(5_000, "still open")])).toBe("ended");
+    clearInterval(slow);
   },
 );
 
