@@ -62,6 +62,21 @@ describe("podctl rollback", () => {
     expect((await makePlan(kv, topologyOf(first))).unfinished).toBeNull();
   });
 
+  test("completes an interrupted rollback of an interrupted write, also if another write came in between", async () => {
+    const { revision } = JSON.parse(textOf("directory") ?? "") as { revision: number };
+    const former = [...records()].filter(([key]) => key === "route/acme" || key === "directory");
+    // The apply had written the assignment and not the directory. Its rollback had put nothing back when it was interrupted.
+    put("route/acme", '{"v":1,"revision":3,"pod":"pod-a","state":"active"}');
+    put(`history/${revision + 1}/0`, JSON.stringify({ v: 1, former }));
+    const index = { v: 1, revision: revision + 1, at: "2026-01-01T00:00:00.000Z", by: "bob", chunks: 1, undone: true };
+    put(`history/${revision + 1}`, JSON.stringify(index));
+    expect((await run("block", "acme/leaked", "--why", "leaked", "--yes")).code).toBe(0);
+    const undone = await run("rollback", "--yes");
+    expect(undone.stdout).toContain("  ~ route/acme: pod-a → pod-b\n");
+    expect(textOf("route/acme")).toContain('"pod":"pod-b"');
+    expect(textOf("blocks")).toBeNull();
+  });
+
   test("writes nothing if someone changed one of its records by hand while it asked", async () => {
     const byHand = '{"v":1,"revision":2,"pod":"pod-b","state":"active","uploads":"edge"}';
     const rolled = rollBack(kv, async () => void put("route/acme", byHand));

@@ -7,7 +7,7 @@ import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
 import type { DirectoryRecord } from "../../directory/records.ts";
 import type { Change } from "../../topology/difference.ts";
-import type { Former } from "../../topology/history.ts";
+import type { Former, HistoryIndex } from "../../topology/history.ts";
 import {
   contentOf,
   type DirectoryContent,
@@ -20,7 +20,7 @@ import type { KvStore } from "../target/kv-store.ts";
 import {
   keptRevisions,
   readFormer,
-  readUnfinished,
+  readHistoryIndex,
   removeHistory,
   writeHistoryChunks,
   writeHistoryIndex,
@@ -106,12 +106,22 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
   );
 }
 
+/**
+ * A rollback of the interrupted write may have been interrupted, too, and then only this history has the texts that it did not put back. If that
+ * rollback is complete, KV may still list its index without the chunks, and there is nothing to keep.
+ */
+const formerOf = (kv: KvStore, unfinished: HistoryIndex): Promise<Former> =>
+  readFormer(kv, unfinished).catch((error: unknown) => {
+    if (unfinished.undone === true && error instanceof CliFailure) return new Map();
+    throw error;
+  });
+
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
-  const unfinished = await readUnfinished(kv, directory.record);
+  const unfinished = await readHistoryIndex(kv, stamp.revision);
   // Our chunks overwrite the chunks that the interrupted write saved. If this run is interrupted, too, no text may be lost. So each of our chunks
   // must have all texts of the chunk that it overwrites. For this, our chunks begin with the texts of the interrupted write, in their old order.
-  const former = new Map(unfinished === null ? [] : await readFormer(kv, unfinished));
+  const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
     ...changes.map(({ key, before }) => [key, before] as const),
