@@ -8,7 +8,7 @@ import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { type Group, listReferrers, listRepositories, listTags } from "../../src/podctl/move/lists.ts";
 import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
 import { type Limits, openRegistry } from "../../src/podctl/move/registry.ts";
-import { takeSnapshot } from "../../src/podctl/move/snapshot.ts";
+import { createBudget, takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import { repositoryName } from "../support/gateway.ts";
 import { serveForTest, sha256 } from "../support/toy-pod.ts";
 
@@ -129,6 +129,34 @@ describe("move from a hostile registry", () => {
     await expect(takeSnapshot(registry, name, { jobs: 2, mostManifests: 50 })).rejects.toThrow(
       /^Pod "source" has more than 50 manifests in "globex\/app", the last of them sha256:\w{64}; look at what refers to it there$/,
     );
+    registry.close();
+  });
+
+  test("lists of referrers that are too large in all end the command, and a referrer that is named twice counts once", async () => {
+    const descriptor = { digest: digestOf("signature"), annotations: { text: "x".repeat(1_000) } };
+    const registry = await openPod("source", ({ url = "" }, response) => {
+      const digest = /sha256:\w+/.exec(url)?.[0] ?? digestOf(url);
+      const text = url.includes("/tags/list")
+        ? { tags: ["1", "2", "3"] }
+        : { manifests: url.includes("/referrers/") ? Array(500).fill(descriptor) : [] };
+      const headers = { "Content-Type": "application/json", "Docker-Content-Digest": digest };
+      response.writeHead(200, headers).end(JSON.stringify(text));
+    });
+    const snapshotWith = (bytes: number) => takeSnapshot(registry, name, { jobs: 1, budget: createBudget(bytes) });
+    expect([...(await snapshotWith(8_000)).referrers.values()].map((own) => own.length)).toEqual([1, 1, 1, 1]);
+    await expect(snapshotWith(2_000)).rejects.toThrow(
+      'Pod "source" names more children and referrers than podctl can hold, up to those in "globex/app"',
+    );
+    registry.close();
+  });
+
+  test("a list of tags whose second page is missing is no shorter list", async () => {
+    const registry = await openPod("source", ({ url = "" }, response) => {
+      const isFirst = !url.includes("last=");
+      const next = `</v2/${name}/tags/list?last=1>; rel="next"`;
+      response.writeHead(isFirst ? 200 : 404, isFirst ? { Link: next } : {}).end('{"tags":["1"]}');
+    });
+    await expect(listTags(registry, name)).rejects.toThrow('Pod "source" answers 404 for the tags of "globex/app"');
     registry.close();
   });
 

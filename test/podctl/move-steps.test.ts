@@ -6,6 +6,7 @@ import { afterAll, afterEach, beforeEach, describe, expect, test, vi } from "vit
 import type { MovePhase } from "../../src/directory/moves.ts";
 import type { PodId } from "../../src/directory/pod-id.ts";
 import type { Prefix } from "../../src/oci/repository-name.ts";
+import { CliFailure } from "../../src/podctl/failure.ts";
 import type { GroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { nothingCopied } from "../../src/podctl/move/copy-manifest.ts";
 import { createLimit } from "../../src/podctl/move/limit.ts";
@@ -96,6 +97,20 @@ describe.concurrent("phase that is announced while KV is slow", () => {
     ]);
     expect(announced.record?.move?.since).toBe((await live()).record?.move?.since);
     expect(Date.parse(announced.record?.move?.since ?? "") - Date.now()).toBeGreaterThan(waitMs - mostLateMs);
+    await server.stop();
+  });
+
+  test("settle leaves the freeze if the clocks cannot be compared, because nothing is announced yet", async () => {
+    const { server, ports, live } = await startGroup(inPhase("freeze"));
+    let isAnswering = false;
+    const checkClock = async () => {
+      if (isAnswering) return;
+      isAnswering = true;
+      throw new CliFailure("the edge does not answer");
+    };
+    const announcing = announce({ ...ports, checkClock }, way, { live: await live(), step: stepOf(way, "settle") });
+    await expect(announcing).rejects.toThrow("the edge does not answer");
+    expect((await live()).record?.move).toMatchObject({ to: "pod-b", phase: "copy" });
     await server.stop();
   });
 

@@ -1,6 +1,6 @@
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, rmSync, utimesSync, writeFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { tmpdir } from "node:os";
+import { tmpdir, uptime } from "node:os";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import type { Pod } from "../../src/directory/directory.ts";
@@ -157,6 +157,23 @@ describe("podctl move", () => {
     await copy.round(async () => {});
     expect(saves.filter(([name]) => name === app)).toHaveLength(2);
     for (const registry of [both.source, both.target]) registry.close();
+  });
+
+  test("a lock whose process has ended is replaced, also if its number is that of another process now", async () => {
+    const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
+    const prefix = "acme" as Prefix;
+    const lock = join(folder, "acme.lock");
+    // A podctl in a container has the same number each time.
+    writeFileSync(lock, String(process.pid));
+    await (await openStateFile(folder, prefix)).release();
+    writeFileSync(lock, String(process.ppid));
+    await expect(openStateFile(folder, prefix)).rejects.toThrow(
+      `another podctl (process ${process.ppid}) is moving "acme"; wait for it, or delete the file "${lock}"`,
+    );
+    const beforeBoot = Date.now() / 1_000 - uptime() - 60;
+    utimesSync(lock, beforeBoot, beforeBoot);
+    await (await openStateFile(folder, prefix)).release();
+    rmSync(folder, { recursive: true });
   });
 
   test("the state file keeps the manifests without a tag for the next run, also after both Pods have differed", async () => {

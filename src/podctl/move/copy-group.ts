@@ -11,7 +11,15 @@ import { differencesOf } from "./differences.ts";
 import { createLimit } from "./limit.ts";
 import { type Group, listRepositories } from "./lists.ts";
 import type { Registry } from "./registry.ts";
-import { fingerprintOf, headManifest, type Snapshot, type SnapshotOptions, takeSnapshot } from "./snapshot.ts";
+import {
+  type Budget,
+  createBudget,
+  fingerprintOf,
+  headManifest,
+  type Snapshot,
+  type SnapshotOptions,
+  takeSnapshot,
+} from "./snapshot.ts";
 import type { Saved } from "./state-file.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
@@ -57,9 +65,9 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
     complain: (problem) => problems.push(problem),
   };
-  const copyOne = async (name: RepositoryName): Promise<number> => {
+  const copyOne = async (name: RepositoryName, budget: Budget): Promise<number> => {
     const known = held.get(name);
-    const now = await takeSnapshot(source, name, { jobs, known });
+    const now = await takeSnapshot(source, name, { jobs, known, budget });
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
     const former = savedOf(name);
@@ -68,7 +76,8 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
       held.set(name, { ...now, listsReferrers: former.listsReferrers });
       return 0;
     }
-    const before = known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, untagged: former.untagged }));
+    const before =
+      known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
     // The target has another registry than the source, so we keep the target's own value.
     const { listsReferrers } = before;
@@ -87,10 +96,11 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     round: async (mayCopy) => {
       problems = [];
       const names = await namesAtBoth(ways, group, mayEmpty);
+      const budget = createBudget();
       let done = 0;
       const each = async (name: RepositoryName) => {
         await mayCopy();
-        const changes = await copyOne(name);
+        const changes = await copyOne(name, budget);
         done += 1;
         progress.onRepository?.(done, names.length);
         return changes;
@@ -99,9 +109,10 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
       return { changes: changes.reduce((sum, some) => sum + some, 0), problems };
     },
     compare: async () => {
+      const budget = createBudget();
       // The source is read again, because a push that was under way may have ended there since the last round.
       const each = async (name: RepositoryName) => {
-        const differences = await compareBoth(ways, name, { jobs, known: seen.get(name) });
+        const differences = await compareBoth(ways, name, { jobs, known: seen.get(name), budget });
         // What we believe of the target may be wrong, so the next copy reads what it holds.
         if (differences.length > 0 && held.delete(name)) await save(name, { ...savedOf(name), fingerprint: null });
         return differences;

@@ -63,8 +63,10 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
 /** Lists the tags of a repository. If the repository does not exist, the list is empty. */
 export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
   const tags: Tag[] = [];
+  let isFirst = true;
   for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {
-    if (answer.status === 404) return [];
+    if (answer.status === 404 && isFirst) return [];
+    isFirst = false;
     if (answer.status !== 200) throw refused(registry, `the tags of "${name}"`, answer.status);
     for (const text of listOf(answer, "tags", registry)) {
       const tag = parseTag(text);
@@ -77,23 +79,23 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
 /** A descriptor in a list of referrers, as the registry gives it. */
 export type Referrer = { readonly digest: Digest; readonly descriptor: object };
 
-/** Lists the manifests that refer to this manifest. Null if the registry has no such list (OCI end-12). */
+/** Lists the manifests that refer to this manifest, each once. Null if the registry has no such list (OCI end-12). */
 export async function listReferrers(
   registry: Registry,
   name: RepositoryName,
   digest: Digest,
 ): Promise<readonly Referrer[] | null> {
-  const referrers: Referrer[] = [];
+  const referrers = new Map<Digest, Referrer>();
   for await (const answer of pages(registry, `/v2/${name}/referrers/${digest}`, [pullScope(name)])) {
     if (answer.status !== 200 || !/json/.test(answer.headers["content-type"] ?? "")) return null;
     const { manifests } = bodyOf(answer);
     if (!Array.isArray(manifests)) return null;
     for (const descriptor of manifests.map(Object)) {
       const parsed = typeof descriptor.digest === "string" ? parseDigest(descriptor.digest) : null;
-      if (parsed?.ok) referrers.push({ digest: parsed.value, descriptor });
+      if (parsed?.ok) referrers.set(parsed.value, { digest: parsed.value, descriptor });
     }
   }
-  return referrers;
+  return [...referrers.values()];
 }
 
 export async function hasBlob(registry: Registry, name: RepositoryName, digest: Digest): Promise<boolean> {

@@ -88,7 +88,29 @@ export type SnapshotOptions = {
    * number.
    */
   readonly mostManifests?: number;
+  /** What the snapshots of one round may need in all. */
+  readonly budget?: Budget;
 };
+
+/** Bounds the memory of a round, because a hostile Pod could send so many long lists of referrers that podctl dies in the middle of a freeze. */
+export type Budget = {
+  /** False if nothing of the budget is left. */
+  readonly spend: (bytes: number) => boolean;
+};
+
+/** A referrer or a child in a list takes about this much memory, besides the referrer's descriptor. */
+const entryBytes = 200;
+const budgetBytes = 512 * 1024 * 1024;
+
+export function createBudget(bytes = budgetBytes): Budget {
+  let left = bytes;
+  return {
+    spend: (more) => {
+      left -= more;
+      return left >= 0;
+    },
+  };
+}
 
 /** The digests of so many manifests have some 200 MB. */
 const maxManifests = 1_000_000;
@@ -96,14 +118,14 @@ const maxManifests = 1_000_000;
 export async function takeSnapshot(
   registry: Registry,
   name: RepositoryName,
-  { jobs, known, mostManifests = maxManifests }: SnapshotOptions,
+  { jobs, known, mostManifests = maxManifests, budget = createBudget() }: SnapshotOptions,
 ): Promise<Snapshot> {
   const listed = await listTags(registry, name);
   const heads = await pMap(listed, async (tag) => [tag, await headManifest(registry, name, tag)] as const, {
     concurrency: jobs,
   });
   const tags = new Map(heads.flatMap(([tag, head]) => (head === null ? [] : [[tag, head.digest] as const])));
-  const walk = createWalk(registry, name, { known, mostManifests });
+  const walk = createWalk(registry, name, { known, mostManifests, budget });
   const tagged = new Map(heads.flatMap(([, head]) => (head === null ? [] : [[head.digest, head] as const])));
   for (let level = [...tagged.values()]; level.length > 0; ) {
     level = (await pMap(level, walk.visit, { concurrency: jobs })).flat();
@@ -111,18 +133,27 @@ export async function takeSnapshot(
   return { tags, ...walk.result(tags) };
 }
 
+const tooMuch = ({ pod }: Registry, name: RepositoryName): CliFailure =>
+  new CliFailure(
+    `Pod "${pod.id}" names more children and referrers than podctl can hold, up to those in "${name}"; look at what refers to its manifests there`,
+  );
+
 function createWalk(
   registry: Registry,
   name: RepositoryName,
-  { known, mostManifests }: Required<Pick<SnapshotOptions, "known" | "mostManifests">>,
+  { known, mostManifests, budget }: Required<Pick<SnapshotOptions, "known" | "mostManifests" | "budget">>,
 ) {
   const manifests = new Set<Digest>();
   const children = new Map<Digest, readonly Digest[]>();
   const referrers = new Map<Digest, readonly Referrer[]>();
   let listsReferrers = true;
+  const keep = (bytes: number): void => {
+    if (!budget.spend(bytes)) throw tooMuch(registry, name);
+  };
   const childrenOf = async ({ digest, type }: ManifestHead): Promise<readonly Digest[]> => {
     if (!isIndexType(type)) return [];
     const own = known?.children.get(digest) ?? (await getManifest(registry, name, digest))?.parts.children ?? [];
+    keep(own.length * entryBytes);
     children.set(digest, own);
     return own;
   };
@@ -130,6 +161,7 @@ function createWalk(
     if (!listsReferrers) return [];
     const own = await listReferrers(registry, name, digest);
     if (own === null) listsReferrers = false;
+    for (const { descriptor } of own ?? []) keep(entryBytes + JSON.stringify(descriptor).length);
     if (own !== null && own.length > 0) referrers.set(digest, own);
     return own ?? [];
   };

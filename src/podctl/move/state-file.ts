@@ -2,7 +2,8 @@
  * The saved state of a move. It is a file to which we only append lines, so that saving a repository costs two lines. A line that was cut off is
  * ignored.
  */
-import { appendFile, mkdir, open, readFile, rm } from "node:fs/promises";
+import { appendFile, mkdir, open, readFile, rm, stat } from "node:fs/promises";
+import { uptime } from "node:os";
 import { join } from "node:path";
 import * as v from "valibot";
 import { parseJson } from "../../lib/json.ts";
@@ -135,14 +136,23 @@ async function takeLock(path: string, prefix: Prefix): Promise<void> {
       if ((error as NodeJS.ErrnoException).code !== "EEXIST") throw error;
     }
     const pid = Number(await readFile(path, "utf8").catch(() => ""));
-    if (isLastTry || isRunning(pid))
-      throw new CliFailure(`another podctl (process ${pid}) is moving "${prefix}"; wait for it`);
+    if (isLastTry || ((await isFromThisBoot(path)) && isRunning(pid)))
+      throw new CliFailure(
+        `another podctl (process ${pid}) is moving "${prefix}"; wait for it, or delete the file "${path}" if process ${pid} is not podctl`,
+      );
     await rm(path, { force: true });
   }
 }
 
+/** After the machine has been started again, another process may have the number of the one that took the lock. */
+async function isFromThisBoot(path: string): Promise<boolean> {
+  const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
+  return mtimeMs > Date.now() - uptime() * 1_000;
+}
+
+/** A lock with our own number is from a process that has ended. In a container, podctl often has the same number each time. */
 function isRunning(pid: number): boolean {
-  if (!Number.isInteger(pid) || pid <= 0) return false;
+  if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
   try {
     process.kill(pid, 0);
     return true;

@@ -90,7 +90,11 @@ const announceTries = 3;
  */
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
-  await ports.checkClock();
+  await ports.checkClock().catch(async (error: unknown) => {
+    // Nothing is written yet, so the group need not stay frozen.
+    if (live.record?.move?.phase === "freeze") await leave(ports, way, live);
+    throw error;
+  });
   const begin = (nowMs: number) => new Date(nowMs + waitMs);
   let current = live;
   for (let left = announceTries; left > 0; left -= 1) {
