@@ -8,7 +8,7 @@ import { copyBlob } from "../../src/podctl/move/copy-blob.ts";
 import { type Group, listReferrers, listRepositories, listTags } from "../../src/podctl/move/lists.ts";
 import { partsOf } from "../../src/podctl/move/manifest-parts.ts";
 import { type Limits, openRegistry } from "../../src/podctl/move/registry.ts";
-import { createBudget, takeSnapshot } from "../../src/podctl/move/snapshot.ts";
+import { createBudget, getManifest, takeSnapshot } from "../../src/podctl/move/snapshot.ts";
 import { repositoryName } from "../support/gateway.ts";
 import { serveForTest, sha256 } from "../support/toy-pod.ts";
 
@@ -145,7 +145,21 @@ describe("move from a hostile registry", () => {
     const snapshotWith = (bytes: number) => takeSnapshot(registry, name, { jobs: 1, budget: createBudget(bytes) });
     expect([...(await snapshotWith(8_000)).referrers.values()].map((own) => own.length)).toEqual([1, 1, 1, 1]);
     await expect(snapshotWith(2_000)).rejects.toThrow(
-      'Pod "source" names more children and referrers than podctl can hold, up to those in "globex/app"',
+      'Pod "source" names more tags, children and referrers than podctl can hold, up to those in "globex/app"',
+    );
+    registry.close();
+  });
+
+  test.each([
+    [
+      "names 10,001 layers",
+      { layers: Array.from({ length: 10_001 }, (_, index) => ({ digest: digestOf(String(index)) })) },
+    ],
+    ["has more than 4 MiB", { annotations: { text: "x".repeat(4_300_000) } }],
+  ])("a manifest that %s cannot be moved, because dozens of such would fill the memory", async (_, manifest) => {
+    const registry = await openPod("source", (__, response) => void response.end(JSON.stringify(manifest)));
+    await expect(getManifest(registry, name, "1" as Reference)).rejects.toThrow(
+      '"globex/app:1" at Pod "source" has more than 4194304 bytes or names more than 10000 blobs and manifests',
     );
     registry.close();
   });

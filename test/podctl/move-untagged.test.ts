@@ -12,7 +12,7 @@ import { createGroupCopy } from "../../src/podctl/move/copy-group.ts";
 import { openRegistry, type Registry } from "../../src/podctl/move/registry.ts";
 import { openStateFile, readState, type Saved, stateFileOf } from "../../src/podctl/move/state-file.ts";
 import { createPodClient } from "../support/client.ts";
-import { contentOf, pushGroup, pushTagged } from "../support/group-content.ts";
+import { contentOf, push, pushGroup, pushTagged } from "../support/group-content.ts";
 import { healthyRecords } from "../support/sick-pods.ts";
 import { serveForTest } from "../support/toy-pod.ts";
 import { useStack } from "../support/toy-stack.ts";
@@ -124,6 +124,29 @@ describe("podctl move", () => {
     expect(await copy.compare()).not.toEqual([]);
     await copy.round(async () => {});
     expect(await copy.compare()).toEqual([]);
+    for (const registry of [both.source, both.target]) registry.close();
+  });
+
+  test.each([
+    [10, "are copied", []],
+    [24, "stop the move with the one that is too deep", ["below 16 other indexes"]],
+  ])("%d indexes, each in another, %s", async (levels, _, problems) => {
+    const group = `nested-${levels}`;
+    const app = `${group}/app`;
+    await stack.current.putKv(`route/${group}`, JSON.stringify({ v: 1, revision: 1, state: "active", pod: "pod-a" }));
+    const mediaType = "application/vnd.oci.image.index.v1+json";
+    let digest = await pushTagged(stack.current, app, "1");
+    for (let level = levels; level > 0; level -= 1) {
+      const text = JSON.stringify({ schemaVersion: 2, mediaType, manifests: [{ mediaType, digest, size: 1 }] });
+      digest = await push(stack.current, app, level === 1 ? "top" : null, text);
+    }
+    const both = await openBoth();
+    const progress = { saved: new Map<RepositoryName, Saved>(), save: async () => {} };
+    const options = { ...both, gateway: null, group: { prefix: group as Prefix, without: [] }, jobs: 1 };
+    const copy = createGroupCopy({ ...options, mayEmpty: false, progress });
+    const found = (await copy.round(async () => {})).problems.join("\n");
+    for (const problem of problems) expect(found).toContain(problem);
+    if (problems.length === 0) expect(await copy.compare()).toEqual([]);
     for (const registry of [both.source, both.target]) registry.close();
   });
 

@@ -4,14 +4,15 @@ import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";
 import { type Group, listRepositories } from "./lists.ts";
 import { removeManifest } from "./remove.ts";
-import { headManifest, takeSnapshot } from "./snapshot.ts";
+import { createBudget, headManifest, takeSnapshot } from "./snapshot.ts";
 
 type Options = Both & { readonly group: Group; readonly jobs: number };
 
 /** Returns the manifests of the former Pod that the new Pod does not have. */
 export async function missingManifests({ source, target, group, jobs }: Options): Promise<readonly string[]> {
+  const budget = createBudget();
   const each = async (name: RepositoryName) => {
-    const { manifests } = await takeSnapshot(source, name, { jobs });
+    const { manifests } = await takeSnapshot(source, name, { jobs, budget });
     const missing = await pMap(
       manifests,
       async (digest) => ((await headManifest(target, name, digest)) === null ? [`${name}@${digest}`] : []),
@@ -27,8 +28,9 @@ export async function missingManifests({ source, target, group, jobs }: Options)
  * garbage.
  */
 export async function deleteManifests({ source, group, jobs }: Options): Promise<number> {
+  const budget = createBudget();
   const each = async (name: RepositoryName) => {
-    const { manifests } = await takeSnapshot(source, name, { jobs });
+    const { manifests } = await takeSnapshot(source, name, { jobs, budget });
     for (const digest of manifests) await removeManifest(source, name, digest);
     return manifests.size;
   };

@@ -1,10 +1,11 @@
 /** Copies the manifests of one repository, each with all that it names. */
+import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import { type CopyWays, copyBlob, nameOf, textOf } from "./copy-blob.ts";
 import type { Limit } from "./limit.ts";
-import { digestOf, indexType, type NamedBlob } from "./manifest-parts.ts";
+import { digestOf, indexType, type ManifestParts, type NamedBlob } from "./manifest-parts.ts";
 import { pushScope } from "./scopes.ts";
 import { fallbackTag, getManifest, headManifest, type Manifest, type Snapshot } from "./snapshot.ts";
 
@@ -43,6 +44,9 @@ export type CopyPorts = CopyWays & {
 /** `homes` has at most this many entries. Each entry takes some 200 bytes, so all entries take at most 100 MB. */
 const maxHomes = 500_000;
 
+/** How deep indexes may be nested. Real ones are two or three levels deep. */
+const mostLevels = 16;
+
 type Place = CopyPorts & { readonly name: RepositoryName };
 
 export type ManifestCopy = {
@@ -61,28 +65,34 @@ export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy
   const { name, target, copied } = place;
   const done = new Map<Digest, Promise<boolean>>();
   let isWhole = true;
-  const parts = async ({ parts: { blobs, children } }: Manifest, namedBy: Reference): Promise<boolean> => {
+  const parts = async ({ blobs, children }: ManifestParts, namedBy: Reference, level: number): Promise<boolean> => {
     // An index may name manifests that the source does not have, so a missing child does not keep us from copying the index.
-    for (const child of children) await manifest(child);
-    const copies = await Promise.all(blobs.map((blob) => copyNamedBlob(place, blob, namedBy)));
+    for (const child of children) await manifest(child, level + 1);
+    const copies = await pMap(blobs, (blob) => copyNamedBlob(place, blob, namedBy), { concurrency: place.jobs });
     return copies.every((isThere) => isThere);
   };
-  const copyOne = async (digest: Digest): Promise<boolean> => {
+  const copyOne = async (digest: Digest, level: number): Promise<boolean> => {
     if (before.manifests.has(digest) || (await headManifest(target, name, digest)) !== null) return true;
-    const found = await readManifest(place, digest);
-    const isCopied = found !== null && (await parts(found, digest)) && (await putManifest(place, found, digest));
+    const read = await readParts(place, digest);
+    const isReady = read !== null && (await parts(read.parts, digest, level));
+    const found = isReady ? (read.manifest ?? (await readManifest(place, digest))) : null;
+    const isCopied = found !== null && (await putManifest(place, found, digest));
     isWhole &&= isCopied;
     return isCopied;
   };
-  const manifest = (digest: Digest): Promise<boolean> => {
-    const copying = done.get(digest) ?? copyOne(digest);
+  const manifest = (digest: Digest, level = 0): Promise<boolean> => {
+    if (level > mostLevels) {
+      place.complain(`${name}@${digest} is the manifest of an index below ${mostLevels} other indexes`);
+      return Promise.resolve(false);
+    }
+    const copying = done.get(digest) ?? copyOne(digest, level);
     done.set(digest, copying);
     return copying;
   };
   const tags = async (digest: Digest, names: readonly Tag[]): Promise<void> => {
     const isThere = before.manifests.has(digest);
     const found = await readManifest(place, digest);
-    const isReady = found !== null && (isThere || (await parts(found, names[0] ?? digest)));
+    const isReady = found !== null && (isThere || (await parts(found.parts, names[0] ?? digest, 0)));
     isWhole &&= isReady;
     if (found === null || !isReady) return;
     // The PUT of the first tag also brings the manifest to the target, so we count the manifest here.
@@ -103,6 +113,16 @@ async function readManifest({ source, name, complain }: Place, digest: Digest): 
   if (found === null || found.digest === digest) return found;
   complain(`${name}@${digest} has the digest ${found.digest} at Pod "${source.pod.id}", so it was not copied`);
   return null;
+}
+
+/**
+ * Reads what a manifest names. If it is an index, we do not keep its bytes, because its children are copied first, and a pusher could nest thousands of
+ * indexes of 4 MiB.
+ */
+async function readParts(place: Place, digest: Digest) {
+  const found = await readManifest(place, digest);
+  if (found === null) return null;
+  return { parts: found.parts, manifest: found.parts.children.length === 0 ? found : null };
 }
 
 async function putManifest(

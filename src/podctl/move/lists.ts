@@ -60,9 +60,9 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   return names;
 }
 
-/** Lists the tags of a repository. If the repository does not exist, the list is empty. */
+/** Lists the tags of a repository, each once. If the repository does not exist, the list is empty. */
 export async function listTags(registry: Registry, name: RepositoryName): Promise<readonly Tag[]> {
-  const tags: Tag[] = [];
+  const tags = new Set<Tag>();
   let isFirst = true;
   for await (const answer of pages(registry, `/v2/${name}/tags/list?n=${pageEntries}`, [pullScope(name)])) {
     if (answer.status === 404 && isFirst) return [];
@@ -70,10 +70,10 @@ export async function listTags(registry: Registry, name: RepositoryName): Promis
     if (answer.status !== 200) throw refused(registry, `the tags of "${name}"`, answer.status);
     for (const text of listOf(answer, "tags", registry)) {
       const tag = parseTag(text);
-      if (tag.ok) tags.push(tag.value);
+      if (tag.ok) tags.add(tag.value);
     }
   }
-  return tags;
+  return [...tags];
 }
 
 /** A descriptor in a list of referrers, as the registry gives it. */

@@ -6,7 +6,7 @@ import type { Both } from "./copy-blob.ts";
 import { sizeOf, workOf } from "./differences.ts";
 import { type Group, listRepositories } from "./lists.ts";
 import { deleteScope } from "./scopes.ts";
-import { getManifest, takeSnapshot } from "./snapshot.ts";
+import { createBudget, getManifest, takeSnapshot } from "./snapshot.ts";
 
 export type GroupPlan = {
   readonly repositories: number;
@@ -43,10 +43,13 @@ export async function planGroup({
   const lists = await Promise.all([source, target].map((registry) => listRepositories(registry, group)));
   const names = [...new Set(lists.flat())].sort();
   const blobs = new Set<Digest>();
+  const [ofSource, ofTarget] = [createBudget(), createBudget()];
   let done = 0;
   const each = async (name: RepositoryName) => {
-    const [held, there] = await Promise.all([source, target].map((registry) => takeSnapshot(registry, name, { jobs })));
-    if (held === undefined || there === undefined) throw new Error("there are two registries");
+    const [held, there] = await Promise.all([
+      takeSnapshot(source, name, { jobs, budget: ofSource }),
+      takeSnapshot(target, name, { jobs, budget: ofTarget }),
+    ]);
     const work = workOf(held, there);
     const isForbidden = sizeOf(work) > 0 && !(await target.isGranted(deleteScope(name)));
     const sizes = await pMap(isSized ? work.manifests : [], (digest) => newBytes(name, digest, { source, blobs }), {

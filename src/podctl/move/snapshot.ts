@@ -54,6 +54,11 @@ export async function headManifest(
   return { digest: digest.value, type: mediaTypeOf(answer.headers["content-type"] ?? null) };
 }
 
+/** distribution and GitLab take no larger manifest. */
+const mostBytes = 4 * 1024 * 1024;
+/** Dozens of manifests are copied at once, so a hostile Pod's manifests must not need hundreds of megabytes each. */
+const mostParts = 10_000;
+
 /** Null if the repository has no such manifest. The digest is computed from the bytes. */
 export async function getManifest(
   registry: Registry,
@@ -65,11 +70,17 @@ export async function getManifest(
   if (answer.status === 404) return null;
   if (answer.status !== 200) throw refused(registry, `"${name}:${reference}"`, answer.status);
   const { bytes } = answer;
+  const parts = partsOf(bytes);
+  if (bytes.byteLength > mostBytes || parts.blobs.length + parts.children.length > mostParts) {
+    throw new CliFailure(
+      `"${name}:${reference}" at Pod "${registry.pod.id}" has more than ${mostBytes} bytes or names more than ${mostParts} blobs and manifests, so it cannot be moved`,
+    );
+  }
   return {
     digest: digestOf(bytes, reference.startsWith("sha512:") ? "sha512" : "sha256"),
     type: mediaTypeOf(answer.headers["content-type"] ?? null),
     bytes,
-    parts: partsOf(bytes),
+    parts,
   };
 }
 
@@ -121,6 +132,7 @@ export async function takeSnapshot(
   { jobs, known, mostManifests = maxManifests, budget = createBudget() }: SnapshotOptions,
 ): Promise<Snapshot> {
   const listed = await listTags(registry, name);
+  if (!budget.spend(listed.length * entryBytes)) throw tooMuch(registry, name);
   const heads = await pMap(listed, async (tag) => [tag, await headManifest(registry, name, tag)] as const, {
     concurrency: jobs,
   });
@@ -135,7 +147,7 @@ export async function takeSnapshot(
 
 const tooMuch = ({ pod }: Registry, name: RepositoryName): CliFailure =>
   new CliFailure(
-    `Pod "${pod.id}" names more children and referrers than podctl can hold, up to those in "${name}"; look at what refers to its manifests there`,
+    `Pod "${pod.id}" names more tags, children and referrers than podctl can hold, up to those in "${name}"; look at what refers to its manifests there`,
   );
 
 function createWalk(
