@@ -24,7 +24,7 @@ export type PodUnderTest = {
   readonly pod: Pod;
   readonly checks: Checks;
   readonly deployment: Deployment;
-  /** The login for this Pod, sent the `way` that doctor reaches it. Null if the operator gave none, or if whoever got it must not see it. */
+  /** The login for this Pod, sent the `way` that doctor reaches it. Null if the operator gave none, or if the one who would get it must not see it. */
   readonly user: User | null;
   /** The login for requests through the edge. Null also if the edge would send it to another Pod. */
   readonly userAtEdge: User | null;

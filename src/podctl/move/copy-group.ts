@@ -25,7 +25,7 @@ import type { Saved } from "./state-file.ts";
 /** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
   /** What earlier runs have saved. */
-  readonly saved: ReadonlyMap<RepositoryName, Saved>;
+  readonly saved: Map<RepositoryName, Saved>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   readonly onRepository?: (done: number, all: number) => void;
 };
@@ -59,7 +59,8 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
-  const { savedOf, save } = createMemory(progress);
+  const savedOf = (name: RepositoryName) => progress.saved.get(name) ?? nothingSaved;
+  const save = (name: RepositoryName, saved: Saved) => remember(progress, name, saved);
   let problems: string[] = [];
   const ports: CopyPorts = {
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
@@ -156,16 +157,9 @@ async function namesAtBoth(
   return [...new Set([...here, ...there])].sort();
 }
 
-/** What this run has saved of a repository, else what an earlier run has. */
-function createMemory(progress: Progress) {
-  const own = new Map<RepositoryName, Saved>();
-  return {
-    savedOf: (name: RepositoryName): Saved => own.get(name) ?? progress.saved.get(name) ?? nothingSaved,
-    save: async (name: RepositoryName, saved: Saved): Promise<void> => {
-      own.set(name, saved);
-      await progress.save(name, saved);
-    },
-  };
+async function remember({ saved, save }: Progress, name: RepositoryName, each: Saved): Promise<void> {
+  saved.set(name, each);
+  await save(name, each);
 }
 
 const nothingSaved: Saved = { fingerprint: null, untagged: [], listsReferrers: true };

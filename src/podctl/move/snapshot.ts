@@ -70,8 +70,8 @@ export async function getManifest(
   if (answer.status === 404) return null;
   if (answer.status !== 200) throw refused(registry, `"${name}:${reference}"`, answer.status);
   const { bytes } = answer;
-  const parts = partsOf(bytes);
-  if (bytes.byteLength > mostBytes || parts.blobs.length + parts.children.length > mostParts) {
+  const parts = bytes.byteLength > mostBytes ? null : partsOf(bytes);
+  if (parts === null || parts.blobs.length + parts.children.length > mostParts) {
     throw new CliFailure(
       `"${name}:${reference}" at Pod "${registry.pod.id}" has more than ${mostBytes} bytes or names more than ${mostParts} blobs and manifests, so it cannot be moved`,
     );

@@ -1,16 +1,15 @@
 /** Writes the steps of a move to the directory, while other podctls may write to the directory, too. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { isDeepStrictEqual } from "node:util";
-import { directoryKey, kindOf, routeKey } from "../../directory/keys.ts";
+import { directoryKey, routeKey } from "../../directory/keys.ts";
 import { maxSkewMs } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
-import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
-import { type Change, changeOf } from "../../topology/difference.ts";
-import { contentOf, isWithin } from "../../topology/record-text.ts";
+import type { Prefix } from "../../oci/repository-name.ts";
+import { changeOf } from "../../topology/difference.ts";
 import { CliFailure, orFail } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { describeUnfinished, readUnfinished } from "../write/history.ts";
-import { type DirectoryInKv, directoryInKv } from "../write/live-directory.ts";
+import { directoryInKv, raiseDepth } from "../write/live-directory.ts";
 import { writeDirectory } from "../write/write-directory.ts";
 import { type LiveAssignment, readAssignment, type Step } from "./phases.ts";
 import { judgeUnfinished } from "./unfinished-step.ts";
@@ -78,7 +77,7 @@ const changed = (prefix: Prefix): CliFailure =>
 
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
-/** Whether both are the same assignment with the same step. No two steps have the same `since`. */
+/** Whether both are the same assignment with the same step. A step has a `since` of its own, unless a way back was given up: then it is the former one again. */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);
 
@@ -105,7 +104,7 @@ async function tryToWrite(kv: KvStore, { prefix, from, made }: Trying): Promise<
   const live = before === null ? null : orFail(parseRecord(key, before, assignmentRecord));
   if (change !== null && !isSame(live, from.record)) throw changed(prefix);
   if (unfinished !== null && found !== "may be completed") return describeUnfinished(unfinished);
-  const changes = [change, raisedDepth(key, prefix, directory)].flatMap((each) => each ?? []);
+  const changes = [change, raiseDepth(key, directory)].flatMap((each) => each ?? []);
   try {
     await writeDirectory(untilTooLate(kv, key, made), { directory, changes }, () => {});
     return null;
@@ -124,18 +123,3 @@ const untilTooLate = (kv: KvStore, key: string, made: Made): KvStore => ({
     if (isStep) made.writtenAtMs = Date.now();
   },
 });
-
-/**
- * Returns the change that raises the directory's depth to that of the prefix, because the edge looks up no deeper prefix. Null if the depth is
- * enough.
- */
-function raisedDepth(key: string, prefix: Prefix, { record, text }: DirectoryInKv): Change | null {
-  if (kindOf(key) !== "route" || record === null || text === null || isWithin(componentsOf(prefix), record))
-    return null;
-  return {
-    action: "change",
-    key: directoryKey,
-    before: text,
-    after: { ...contentOf(record), depth: componentsOf(prefix) },
-  };
-}

@@ -1,6 +1,6 @@
 /** The assignments that an apply leaves as they are, because a move depends on them. */
 import { nameIn } from "../../directory/keys.ts";
-import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
+import type { AssignmentRecord } from "../../directory/records.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import type { Topology } from "../../topology/topology.ts";
 import { CliFailure } from "../failure.ts";
@@ -12,12 +12,6 @@ export type Kept = {
   /** Why the assignment stays as it is, for the operator. */
   readonly why: string;
 };
-
-/** Null if the text is not an assignment. */
-export function assignmentIn(key: string, text: string): AssignmentRecord | null {
-  const parsed = parseRecord(key, text, assignmentRecord);
-  return parsed.ok ? parsed.value : null;
-}
 
 /** The key of a shorter prefix whose group is being moved. KV lists it before those of longer prefixes. */
 export const keptAbove = (key: string, kept: readonly Kept[]): string | undefined =>

@@ -1,7 +1,9 @@
 /** The directory as it is in KV now. */
-import { directoryKey, historyPrefix, kindOf } from "../../directory/keys.ts";
+import { directoryKey, historyPrefix, kindOf, nameIn } from "../../directory/keys.ts";
 import { type DirectoryRecord, directoryRecord, parseRecord } from "../../directory/records.ts";
-import type { LiveRecord } from "../../topology/difference.ts";
+import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
+import type { Change, LiveRecord } from "../../topology/difference.ts";
+import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { orFail } from "../failure.ts";
 import type { KvStore, ListedKey } from "../target/kv-store.ts";
 
@@ -15,6 +17,18 @@ export const directoryInKv = (text: string | null): DirectoryInKv => ({
 
 export async function readDirectory(kv: KvStore): Promise<DirectoryInKv> {
   return directoryInKv((await kv.read([directoryKey])).get(directoryKey) ?? null);
+}
+
+/**
+ * Returns the change that raises the directory's depth, or null if none is needed. The edge finds an assignment only if its prefix is not deeper than
+ * that depth.
+ */
+export function raiseDepth(key: string, { record, text }: DirectoryInKv): Change | null {
+  if (kindOf(key) !== "route" || record === null || text === null) return null;
+  const depth = componentsOf(nameIn(key) as Prefix);
+  return isWithin(depth, record)
+    ? null
+    : { action: "change", key: directoryKey, before: text, after: { ...contentOf(record), depth } };
 }
 
 /**

@@ -1,6 +1,7 @@
 /** Makes a plan of what an apply of a topology would change in KV. */
 import { createHash } from "node:crypto";
 import { blocksKey, directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import { parseJsonObject } from "../../lib/json.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { blocksToWrite, parseBlocks, unionOf } from "../../topology/blocks.ts";
 import { type Change, changeOf, inWriteOrder } from "../../topology/difference.ts";
@@ -11,9 +12,9 @@ import { orFail } from "../failure.ts";
 import { startProgress } from "../output.ts";
 import type { KvStore } from "../target/kv-store.ts";
 import { readUnfinished } from "./history.ts";
-import { assignmentIn, deepEnoughFor, type Kept, keptAbove, refuseWithoutPods } from "./kept-assignments.ts";
+import { deepEnoughFor, type Kept, keptAbove, refuseWithoutPods } from "./kept-assignments.ts";
 import { type DirectoryInKv, directoryInKv, readLive } from "./live-directory.ts";
-import { type Holder, holderIn } from "./lost-conditions.ts";
+import { assignmentOf, type Holder, holderIn } from "./lost-conditions.ts";
 import { belowMoving, describeMoving, movingIn } from "./moving.ts";
 
 export type Plan = {
@@ -92,7 +93,8 @@ async function compare(kv: KvStore, topology: Topology) {
       }
       const change = changeFor(key, text, key === blocksKey ? blocks.after : asked);
       const above = change?.action === "delete" ? keptAbove(key, kept) : undefined;
-      if (above !== undefined) kept.push({ key, record: assignmentIn(key, text), why: belowMoving(key, above) });
+      if (above !== undefined)
+        kept.push({ key, record: assignmentOf(parseJsonObject(text)), why: belowMoving(key, above) });
       else if (change !== null) changes.push(change);
     }
     progress.advance(page.length);

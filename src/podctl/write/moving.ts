@@ -2,7 +2,7 @@
 import { kindOf, nameIn, routeKey } from "../../directory/keys.ts";
 import { hasBegun, type MoveRecord } from "../../directory/moves.ts";
 import { type AssignmentRecord, assignmentRecord, parseRecord } from "../../directory/records.ts";
-import type { Prefix } from "../../oci/repository-name.ts";
+import { prefixesOf, type RepositoryName } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "../target/kv-store.ts";
 
@@ -30,13 +30,12 @@ export function refuseMoving(key: string, text: string | null): void {
   );
 }
 
-/** The keys of the assignments of all shorter prefixes. */
-export const keysAbove = (key: string): readonly string[] => {
-  const parts = nameIn(key).split("/");
-  return kindOf(key) === "route"
-    ? parts.slice(1).map((_, index) => routeKey(parts.slice(0, index + 1).join("/") as Prefix))
-    : [];
-};
+/** The keys of the assignments of all shorter prefixes, shortest first. */
+export function keysAbove(key: string): readonly string[] {
+  if (kindOf(key) !== "route") return [];
+  const [, ...shorter] = prefixesOf(nameIn(key) as RepositoryName);
+  return shorter.reverse().map(routeKey);
+}
 
 /**
  * Refuses to add or remove an assignment below a group that is being moved. Its repositories would leave or join the group in the middle of the

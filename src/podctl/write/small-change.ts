@@ -3,12 +3,10 @@
  * any apply.
  */
 import { isDeepStrictEqual } from "node:util";
-import { directoryKey, kindOf, nameIn } from "../../directory/keys.ts";
+import { directoryKey } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
-import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
 import { type Change, changeOf } from "../../topology/difference.ts";
 import type { HistoryIndex } from "../../topology/history.ts";
-import { contentOf, isWithin } from "../../topology/record-text.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
 import { CliFailure } from "../failure.ts";
 import { print, printJson } from "../output.ts";
@@ -16,7 +14,7 @@ import type { KvStore } from "../target/kv-store.ts";
 import type { Target } from "../target/target.ts";
 import { deeperLines } from "./deeper-assignments.ts";
 import { describeUnfinished, readUnfinished } from "./history.ts";
-import { type DirectoryInKv, directoryInKv } from "./live-directory.ts";
+import { type DirectoryInKv, directoryInKv, raiseDepth } from "./live-directory.ts";
 import { type Holder, holderIn } from "./lost-conditions.ts";
 import { keysAbove, refuseBelowMoving } from "./moving.ts";
 import { changeLines, viewOf } from "./plan-text.ts";
@@ -94,18 +92,6 @@ function describeNewer(now: Before, shown: Before): string {
   const other = [...now.texts.keys()].find((key) => now.texts.get(key) !== shown.texts.get(key));
   if (other !== undefined) return `"${other}" has another text now`;
   return now.unfinished === null ? "a write has ended" : describeUnfinished(now.unfinished);
-}
-
-/**
- * Returns the change that raises the directory's depth, or null if none is needed. The edge finds an assignment only if its prefix is not deeper than
- * that depth.
- */
-function raiseDepth(key: string, { record, text }: DirectoryInKv): Change | null {
-  if (kindOf(key) !== "route" || record === null || text === null) return null;
-  const depth = componentsOf(nameIn(key) as Prefix);
-  return isWithin(depth, record)
-    ? null
-    : { action: "change", key: directoryKey, before: text, after: { ...contentOf(record), depth } };
 }
 
 function sayNothingToDo(already: string, { json }: SmallChangeOptions): void {
