@@ -24,7 +24,7 @@ import type { Saved } from "./state-file.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
-  /** What earlier runs have saved. */
+  /** What earlier runs and this run have saved. */
   readonly saved: Map<RepositoryName, Saved>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   readonly onRepository?: (done: number, all: number) => void;
@@ -59,8 +59,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
-  const savedOf = (name: RepositoryName) => progress.saved.get(name) ?? nothingSaved;
-  const save = (name: RepositoryName, saved: Saved) => remember(progress, name, saved);
+  const { savedOf, save } = memoryOf(progress);
   let problems: string[] = [];
   const ports: CopyPorts = {
     ...{ ...ways, jobs, copied, homes: new Map<Digest, RepositoryName>(), limit: createLimit(jobs) },
@@ -157,10 +156,13 @@ async function namesAtBoth(
   return [...new Set([...here, ...there])].sort();
 }
 
-async function remember({ saved, save }: Progress, name: RepositoryName, each: Saved): Promise<void> {
-  saved.set(name, each);
-  await save(name, each);
-}
+const memoryOf = ({ saved, save }: Progress) => ({
+  savedOf: (name: RepositoryName): Saved => saved.get(name) ?? nothingSaved,
+  save: async (name: RepositoryName, each: Saved): Promise<void> => {
+    saved.set(name, each);
+    await save(name, each);
+  },
+});
 
 const nothingSaved: Saved = { fingerprint: null, untagged: [], listsReferrers: true };
 
