@@ -4,7 +4,10 @@ import { root } from "../../src/local/paths.ts";
 
 const notCopied = [".git", ".local", "node_modules", "dist"].map((name) => root + name);
 
-/** The copy links to our `node_modules`. Run npm there with `--ignore-scripts`, because our npm scripts would install packages through the link. */
+/**
+ * In the copy, `node_modules` is a link to ours. Run npm there with `--ignore-scripts`, because our npm scripts would install packages into the
+ * folder behind the link.
+ */
 export async function checkoutIn(dir: string, options: { readonly tools: boolean }): Promise<string> {
   const checkout = `${dir}/checkout`;
   await cp(root, checkout, { recursive: true, filter: (path) => !notCopied.includes(path) });

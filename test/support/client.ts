@@ -22,7 +22,7 @@ export const manifestTypes = [
 
 type TokenService = { readonly realm: string; readonly service: string };
 
-/** A client of the edge, or of another registry with the token service that is named. */
+/** A client of the edge. For a client of another registry, name that registry's token service. */
 export function createClient(
   origin: string,
   { realm, service }: TokenService = { realm: `${origin}/jwt/auth`, service: "registry-edge" },
@@ -55,7 +55,7 @@ export function createPodClient({ pods }: Stack, pod: LocalPodId): Client {
   return createClient(registry.direct, { realm: `${token.direct}/jwt/auth`, service: `${pod}-registry` });
 }
 
-/** A stack means its edge. */
+/** If `to` is a stack, gives a client of its edge. */
 export const clientOf = (to: Stack | Client): Client => ("edge" in to ? createClient(to.edge) : to);
 
 /** Pushes one blob by POST and PUT, as containerd does, and gives its digest. */
@@ -66,7 +66,7 @@ export async function pushBlob(to: Stack | Client, repository: string, text: str
   const digest = await sha256(bytes);
   const started = await client.get(`/v2/${repository}/blobs/uploads/`, token, { method: "POST" });
   const place = new URL(`${started.headers.get("Location")}&digest=${digest}`, client.origin);
-  // A location on a gateway contains the upload's grant, so a request to the gateway needs no token.
+  // The location of an upload on a gateway contains the upload's grant, so a request to the gateway needs no token.
   const headers = new Headers(place.origin === client.origin ? { Authorization: `Bearer ${token}` } : {});
   const done = await fetch(place, { method: "PUT", body: bytes, headers });
   if (done.status !== 201) throw new Error(`upload was answered ${done.status}: ${await done.text()}`);

@@ -21,7 +21,10 @@ export type CloudflareKv = {
   failHalf(calls: number): void;
   /** Each of the next `calls` pages of a listing is empty but has a cursor, as at Cloudflare after many keys were deleted. */
   emptyPages(calls: number): void;
-  /** Runs before the n-th key is written or deleted, counted from 1. If it gives false, this call and all later ones fail. */
+  /**
+   * Runs before the n-th key is written or deleted, counted from 1. After it has given false, no key is written or deleted any more, and calls that
+   * try to fail.
+   */
   onWrite: (n: number) => boolean;
   /** Ends all faults, and clears the counts and the list of calls. */
   heal(): void;
@@ -76,7 +79,7 @@ export async function startCloudflareKv(): Promise<CloudflareKv> {
       return c.json(await halfOf(body as (string | BulkEntry)[], kv));
     }
     await next();
-    // After `onWrite` has given false, Cloudflare's client must not retry, because a test counts what was written before.
+    // After `onWrite` has given false, a retry would fail too, so this header tells the client not to try.
     if (faults.cut) c.header("x-should-retry", "false");
     return c.res;
   });

@@ -117,7 +117,7 @@ const costlyPasswords: readonly CostlyRequest[] = [
 const jwt = (header: object, payload: string): string =>
   `${base64url(utf8(JSON.stringify(header)))}.${base64url(utf8(payload))}.${"A".repeat(342)}`;
 
-/** Has the form of a grant that the edge itself sealed. */
+/** A text in the form of a grant that the edge has sealed. */
 const sealedPart = (): string =>
   `edge.${base64url(utf8('{"alg":"dir","enc":"A256GCM"}'))}..${"A".repeat(16)}.${"A".repeat(400)}.${"A".repeat(22)}`;
 

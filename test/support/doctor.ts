@@ -14,7 +14,7 @@ import { startProxy } from "./proxy.ts";
 import { healthyRecords, type PodRecord, type Sickness, sickRecord } from "./sick-pods.ts";
 import { useStack } from "./toy-stack.ts";
 
-/** A Pod with one fault: its id, the finding that names the fault, and what makes the Pod have it. */
+/** A Pod with one fault: its id, the finding by which doctor names the fault, and a function that makes the fault. */
 export type Seeded = readonly [id: string, finding: string, make: () => Sickness | Promise<Sickness>];
 
 type Written = { readonly headers?: Readonly<Record<string, string>>; readonly body?: string };

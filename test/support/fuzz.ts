@@ -10,7 +10,7 @@ export async function fuzz<T>(runs: number, values: fc.Arbitrary<T>, holds: (val
   await fc.assert(fc.asyncProperty(values, holds), { numRuns: runs * runsFactor });
 }
 
-/** The time limit for a test that calls `fuzz` with this number of runs. `exchangeRaw` limits the time of each single answer. */
+/** The time limit for a test that calls `fuzz` with this number of runs. */
 export const fuzzTimeoutMs = (runs: number): number => 60_000 + runs * runsFactor * 100;
 
 export const wordOf = (text: string): fc.Arbitrary<string> => fc.constantFrom(...text.trim().split(/[ \n]+/));

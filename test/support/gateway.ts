@@ -52,7 +52,7 @@ export async function startTestGateway(options: GatewayOptions = {}): Promise<Te
   return { url: `http://127.0.0.1:${server.port}`, pod, tap, config, lines };
 }
 
-/** An upload that has begun at the registry, as if by the edge's POST. `location` is where the edge would send the client. */
+/** An upload that has begun at the registry, as if the edge had sent the POST. */
 export type BegunUpload = {
   readonly repository: RepositoryName;
   readonly upload: string;
@@ -60,7 +60,7 @@ export type BegunUpload = {
   /** The grant before it was sealed, so that a test can seal a changed one. */
   readonly grant: UploadGrant;
   readonly sealed: string;
-  /** The URL at which the upload goes on at the gateway. It contains `sealed`. */
+  /** The URL on the gateway to which the edge would send the client. It contains `sealed`. */
   readonly location: string;
 };
 

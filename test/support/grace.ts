@@ -29,7 +29,9 @@ export async function askToken(stack: Stack, scopes: readonly string[], user: Lo
 export const pullOf = (repository: string) => `repository:${repository}:pull`;
 export const isStale = ({ headers }: Seen): boolean => headers["warning"] === warning;
 
-/** Pushes an image. Makes the location remember the manifest and the blobs, and that these users may pull the image. */
+/**
+ * Pushes an image, and pulls it until the edge's cache has its manifest, the proofs of its blobs, and the right of each of these users to pull it.
+ */
 export async function setUp(stack: Stack, repository: string, users: readonly User[] = ["demo"]): Promise<Image> {
   const image = await pushImage(stack, repository, 2);
   await keepManifest(stack, repository, image.digest);
@@ -39,7 +41,7 @@ export async function setUp(stack: Stack, repository: string, users: readonly Us
   return image;
 }
 
-/** Makes the location remember that the user may pull. The edge stores a grant only after its answer, so we ask twice and then wait for the edge. */
+/** Makes the edge's cache keep that the user may pull. The edge stores a grant only after its answer, so a test must wait for it. */
 export async function grant(stack: Stack, repository: string, user: User): Promise<void> {
   for (const _ of [1, 2]) expect((await askToken(stack, [pullOf(repository)], user)).status).toBe(200);
   await stack.edgeSettled();
@@ -51,7 +53,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
   const { status, token, expiresIn } = await askToken(stack, [pullOf(repository)], user);
   if (status !== 200) return { status, answers: [] };
   expect(expiresIn).toBeGreaterThan(0);
-  // A Pod's token lives for 300 s. The edge counts from the start of the request, which is a little earlier than the start of the token.
+  // A Pod's token lives for 300 s. The edge counts them from the start of its request, which is a little earlier than the start of the token.
   expect(expiresIn).toBeLessThanOrEqual(302);
   const base = await createClient(stack.edge).get("/v2/", token);
   expect([base.status, await base.json()]).toEqual([200, {}]);
@@ -68,7 +70,7 @@ export async function pull(stack: Stack, repository: string, { digest, blobs, te
 }
 export const pulledStatuses = [200, 200, 200, 200, ...Array(6).fill(307)];
 
-/** Does the work while Pod A's token service fails. The taps are cleared before, so they show only what they saw since then. */
+/** Does the work while Pod A's token service fails. Clears the taps first, so that they show only what came during the work. */
 export async function duringOutage<T>(
   stack: Stack,
   work: () => Promise<T>,
@@ -86,8 +88,8 @@ export async function duringOutage<T>(
 }
 
 /**
- * The edge may have found the token service down. This waits until the edge calls it again. A login is granted only by the token service and never by
- * the edge itself, so we try to log in.
+ * After several failures, the edge does not call a token service for some seconds. This waits until it does, by a login, because only the token
+ * service itself grants a login.
  */
 const isBack = (stack: Stack): Promise<void> =>
   expect.poll(async () => (await askToken(stack, [])).status, { timeout: 20_000 }).toBe(200);

@@ -60,7 +60,7 @@ export async function pushIndex(stack: Stack, repository: string, tag: string): 
   return push(stack, repository, tag, JSON.stringify({ schemaVersion: 2, mediaType: indexType, manifests }));
 }
 
-/** Pushes a manifest that refers to another one. Without a tag, only a registry's list of referrers leads to it. */
+/** Pushes a manifest that has another one as its `subject`. If `tag` is null, it can be found only in the registry's list of referrers. */
 export async function pushReferrer(
   stack: Stack,
   repository: string,
@@ -77,8 +77,8 @@ async function referrerText(stack: Stack, repository: string, subject: string, l
 }
 
 /**
- * Pushes a signature and an attestation of a manifest, each in two ways. One has a tag of its own, as cosign makes it. The other is a referrer. A
- * registry without a list of referrers has the referrers under one tag (OCI, "Referrers Tag Schema").
+ * Pushes a signature and an attestation of a manifest, each twice: once with a tag of its own, as cosign does, and once as a referrer. If the
+ * registry has no list of referrers, the referrers get one common tag (OCI, "Referrers Tag Schema").
  */
 async function pushSignatures(stack: Stack, repository: string, subject: string): Promise<void> {
   const tag = subject.replace(":", "-");
@@ -169,7 +169,10 @@ export async function contentOf(
   return content;
 }
 
-/** Reads all pages, because a test may push more tags than a registry lists at once. docker-registry 2.8 lists all tags at once, without a `Link`. */
+/**
+ * Reads all pages, because a test may push more tags than a registry lists at once. An answer without a `Link` is the last page. docker-registry 2.8
+ * lists all tags at once.
+ */
 async function tagsOf(get: (path: string) => Promise<Response>, last = ""): Promise<readonly string[]> {
   const listed = await get(`tags/list?${new URLSearchParams({ n: "1000", ...(last && { last }) })}`);
   if (listed.status !== 200) return [];

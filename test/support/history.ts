@@ -7,14 +7,13 @@ export class History<T> {
     this.#spans = [{ value, fromMs: Number.NEGATIVE_INFINITY, toMs: Number.POSITIVE_INFINITY }];
   }
 
-  /** The latest value. */
   get value(): T {
     const last = this.#spans.at(-1);
     if (last === undefined) throw new Error("a history begins with a value");
     return last.value;
   }
 
-  /** Does the work, which makes `value` true. */
+  /** Does the work that changes the value to `value`. */
   async change(value: T, work: () => Promise<unknown>): Promise<void> {
     const fromMs = Date.now();
     await work();
@@ -23,7 +22,7 @@ export class History<T> {
     this.#spans.push({ value, fromMs, toMs: Number.POSITIVE_INFINITY });
   }
 
-  /** Says that the edge now knows the latest value. From now on, no earlier value is right. */
+  /** Notes that the edge knows the latest value by now. Answers to later requests may have no earlier value. */
   known(): void {
     this.#knownMs = Date.now();
   }

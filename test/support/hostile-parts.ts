@@ -11,7 +11,7 @@ export type Materials = {
   readonly tokens: readonly string[];
   readonly repositories: readonly string[];
   readonly blobs: readonly (readonly [repository: string, digest: string])[];
-  /** A password that names its Pod's cell. */
+  /** A routable token of GitLab, which names the cell, and so the Pod, that it is for. */
   readonly password: string;
 };
 
@@ -41,7 +41,7 @@ const scope = (materials: Materials) =>
       "\0repository:acme/private:pull",
     ),
   );
-/** One value with one or more scopes, joined as clients join them or in a way that no client does. */
+/** The value of one `scope` parameter: one or more scopes, joined as clients join them or as no client does. */
 const scopes = (materials: Materials) =>
   fc
     .tuple(fc.array(scope(materials), { minLength: 1, maxLength: 3 }), fc.constantFrom(" ", "  ", "\n", "\t", ","))

@@ -137,7 +137,7 @@ const twistedRequest = (materials: Materials): fc.Arbitrary<HostileRequest> =>
     .tuple(plainRequest(materials), fc.array(twist(materials), { maxLength: 3 }))
     .map(([request, twists]) => twists.reduce((twisted, apply) => apply(twisted), request));
 
-/** A request that may cost much CPU time. The names and keys in it are new each time. */
+/** A request that may cost much CPU time. Its names and keys are new each time, so that no cache knows them. */
 const dearRequest = ({ tokens, repositories }: Materials): fc.Arbitrary<HostileRequest> =>
   fc.tuple(fc.nat(), fc.nat({ max: 2 ** 30 }), fc.constantFrom(...repositories)).map(([which, seed, repository]) => {
     let made = 0;

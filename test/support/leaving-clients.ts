@@ -10,15 +10,17 @@ import { rawClient } from "./raw-sockets.ts";
 
 const repository = "acme/private";
 const atOnce = 20;
-/** Each client leaves at a random moment within twice this time. So some leave before the Pod answers, and some after. */
+/**
+ * How long the Pod takes to answer. Each client leaves at a random moment within twice this time, so some leave before the answer and some after it.
+ */
 const podDelayMs = 40;
 const announcedBytes = 1_000_000;
 const longestIdleMs = 12_000;
 
 /**
- * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while one other client goes on. Expects
- * that the other client gets every answer and that the Worker logs only its records. Expects also that no call counts as the Pod's failure, and that
- * no connection to the Pod is left open.
+ * Makes this number of clients reset their connections in the middle of uploads, manifests and redirects, while another client lists tags. Expects
+ * that this client gets every answer, that the Worker logs only its log lines, that the edge goes on calling the Pod, and that no connection to the
+ * Pod is left open.
  */
 export async function expectLeavingClientsHarmless(stack: Stack, clients: number): Promise<void> {
   const token = await createClient(stack.edge).token([`repository:${repository}:pull,push`]);
@@ -52,7 +54,7 @@ export async function expectLeavingClientsHarmless(stack: Stack, clients: number
   const left = stack.edgeSeen().filter(({ outcome }) => outcome === "client-left");
   expect(left.length).toBeGreaterThan(clients / 4);
   expect(stack.edgeLines().filter((line) => line.includes("not called, because"))).toEqual([]);
-  // Once workerd has read an answer, it keeps the connection for the next request. Every 5 s it closes the connections that were not used for 5 s.
+  // After an answer, workerd keeps the connection to the Pod for a next request. Every 5 s it closes the connections that were not used for 5 s.
   const port = Number(new URL(stack.pods["pod-a"].registry.direct).port);
   await expect.poll(() => openConnections(port), { timeout: longestIdleMs }).toBe(0);
 }
@@ -67,7 +69,7 @@ const requestLines = (proved: string): readonly (() => string)[] => [
   () => `HEAD /v2/${repository}/manifests/1`,
 ];
 
-/** Lists the tags again and again until `isOver` gives true. Returns how often it did this. */
+/** Lists the tags again and again until `isOver` returns true. Returns how often it did this. */
 async function pullUntil(stack: Stack, token: string, isOver: () => boolean): Promise<number> {
   const client = createClient(stack.edge);
   let pulls = 0;

@@ -7,7 +7,7 @@ export type OddAnswer = {
   readonly headers: readonly (readonly [name: string, value: string])[];
   readonly body: string;
   /**
-   * With `more` and `less`, the Content-Length is larger or smaller than the body. With `cut`, the answer ends in the middle of a chunk. Only with
+   * With `more`, Content-Length is larger than the body, and with `less` smaller. With `cut`, the answer ends in the middle of a chunk. Only after
    * `length` and `chunks` can the connection be used again.
    */
   readonly framing: "length" | "chunks" | "until the end" | "more" | "less" | "cut";

@@ -77,8 +77,8 @@ export const asTokenServices =
     asPodB(ofB, "TOKEN")(topology).replace(`\${POD_A_TOKEN}`, `${ofA.url}/jwt/auth`);
 
 /**
- * Makes the odd Pod pass each token request on to the Pod's own token service, and accept the forms of OAuth2 too. A form has a user name and a
- * password, or a refresh token, which is `user:password` here.
+ * Makes the odd Pod pass each token request on to `tokenService`. The toy token service knows no OAuth2 forms, so this turns a form into a GET: it
+ * takes a user name and a password, or a refresh token of the form `user:password`.
  */
 export function answerFormsToo(pod: OddPod, tokenService: string): void {
   pod.answer(async (response, { method, path, headers, body }) => {
@@ -92,7 +92,7 @@ export function answerFormsToo(pod: OddPod, tokenService: string): void {
       headers: basic === undefined ? {} : { Authorization: basic },
     });
     const text = await answer.text();
-    // The token specification calls the token `access_token` in an answer to a form.
+    // By distribution's token specification, the answer to a form calls the token `access_token`.
     response.writeHead(answer.status).end(method === "POST" ? text.replace('{"token":', '{"access_token":') : text);
   });
 }

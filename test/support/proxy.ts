@@ -35,5 +35,5 @@ export async function startProxy(target: string, twist: Twist): Promise<string> 
   return `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
 }
 
-/** An origin where nothing listens. A server that asks for any free port gets one above 1023. `fetch` refuses some low ports, but not port 2. */
+/** An origin where nothing listens: test servers get free ports above 1023. `fetch` itself refuses some low ports, but not port 2. */
 export const closedOrigin = "http://127.0.0.1:2";

@@ -16,7 +16,7 @@ export type RawRequest = {
   readonly isHead: boolean;
 };
 
-/** The edge always answers such a request sooner than this, even with a retry. */
+/** The edge answers every request of these tests sooner than this, even if it repeats its call to a Pod. */
 const hangsMs = 25_000;
 
 /**

@@ -10,6 +10,6 @@ export function routableToken(prefix: string, routing: string): string {
   return signed + crc32(signed).toString(36).padStart(7, "0");
 }
 
-/** A CI job token with these claims. The edge only routes it, so its key does not matter. */
+/** A CI job token with these claims. The edge reads the claims and does not verify the signature, so any key will do. */
 export const jobToken = async (claims: Readonly<Record<string, unknown>>, prefix = "glcbt-"): Promise<string> =>
   prefix + (await new SignJWT(claims).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32)));

@@ -20,7 +20,7 @@ export const podText = (id: string, more: object = {}): string =>
     ...more,
   });
 
-/** The key is made from its kid, so that two kids are two keys. */
+/** The modulus is made from the kid, so that two kids are two keys. */
 export const keyOf = (kid: string): object => ({
   ...{ kty: "RSA", kid, alg: "RS256", e: "AQAB" },
   n: Buffer.from(kid).toString("base64url"),

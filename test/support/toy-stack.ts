@@ -97,7 +97,7 @@ export async function endFault(stack: Stack, pod: LocalPodId): Promise<void> {
     .not.toBe(503);
 }
 
-/** The KV reads so far, by the control server's own count. */
+/** How often the edge has read KV so far, as counted by the control server. */
 export async function countKvReads({ control }: Stack): Promise<number> {
   return ((await (await fetch(`${control}/kv`)).json()) as { reads: number }).reads;
 }

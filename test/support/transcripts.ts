@@ -29,7 +29,8 @@ const mask = (output: string): string =>
     .replaceAll(/\d{4}-\d\d-\d\dT[\d:.]+Z/g, "<time>")
     .replaceAll(/(127\.0\.0\.1|localhost):\d+/g, "$1:…")
     .replaceAll(/\b\d+ ms\b/g, "… ms")
-    // A move begins each line with the time of day. Only on some machines it prints lines about progress and waiting, so we leave these lines out.
+    // How many lines about progress and waiting a move prints depends on the machine, so they are removed here. Then the time of day at the start of
+    // each line is replaced.
     .replaceAll(/^(?:\d\d:\d\d:\d\d \S+: waiting \d+ s .*|\S+: repositories.*)\n/gm, "")
     .replaceAll(/^\d\d:\d\d:\d\d /gm, "<time> ");
 

@@ -7,7 +7,7 @@ import type { PodId } from "../../src/directory/pod-id.ts";
 import type { Stack } from "../../src/local/stack.ts";
 import { writeStackFile } from "../../src/local/stack-files.ts";
 
-/** Lets podctl move groups on a test file's stack. `env` is for its processes, and `folder` is for the state of the moves. */
+/** Lets podctl move groups on a test file's stack. Pass `env` to podctl's processes, and `folder` as their `--state`. */
 export function useMoves<E extends Readonly<Record<string, string>>>(stack: { readonly current: Stack }, more: E) {
   const folder = mkdtempSync(join(tmpdir(), "registry-edge-moves-"));
   const env = { NO_COLOR: "1", PODCTL_STACK: "", ...more };
