@@ -10,7 +10,7 @@ describeWith([...needs.distributionPods, "crane"], "catalog of distribution v3 P
   scenario("distribution-v3"),
 );
 
-/** Names whose order by character, by component and by storage key differ. */
+/** Names that sort differently by character, by component and by storage key. */
 const suffixes = ["a", "a-b", "a/b", "a.b", "a_b", "a0", "ab", "a/b-c", "a/b/c", "b"];
 
 function scenario(kind: PodKind): void {

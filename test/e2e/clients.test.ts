@@ -41,7 +41,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       const images = { a: `acme/by-${name}:${tag}`, b: `globex/by-${name}:${tag}` };
 
       const wrong = await client.login("wrong");
-      // crane sends no request when it logs in.
+      // crane's login sends no request. So only a pull shows that its password is wrong.
       expect((name === "crane" ? await client.pull("acme/seed:1") : wrong).code).not.toBe(0);
       await step("login", client.login("demo"));
       await step("push", client.push(`${dir}/image`, "acme/seed:1", images.a));
@@ -59,7 +59,7 @@ describe.each(kinds)("one login for two %s Pods", (_, kind, tools) => {
       stack.clearSeen();
     });
 
-    /** A client that asks for a mount from the other Pod gets 202 and uploads. */
+    /** Expects that each mount from the other Pod got 202, after which a client uploads the blob itself. */
     function expectMounts(name: string): void {
       const mounts = stage.stack.edgeSeen().filter(({ path }) => /[?&]from=acme(%2F|\/)/.test(path));
       expect(mounts.map(({ status }) => status)).toEqual(mounts.map(() => 202));

@@ -1,4 +1,4 @@
-/** Registry clients as commands over plain HTTP. Each has its login and its files below a folder of its own. */
+/** Registry clients as commands over plain HTTP. Each client has a folder of its own for its login and its files. */
 import { mkdir, writeFile } from "node:fs/promises";
 import { type Ended, run } from "./command.ts";
 import { skopeoIn } from "./skopeo.ts";
@@ -7,7 +7,7 @@ import { toolPath } from "./tools.ts";
 /** Images are written `repository:tag`, without the host. */
 export type RegistryClient = {
   login(password: string): Promise<Ended>;
-  /** Pushes the image of an OCI layout folder. Clients with a store of their own pull `seed` and push that instead. */
+  /** Pushes the image of an OCI layout folder. A client that can push only from a store of its own pulls `seed` and pushes that image. */
   push(layout: string, seed: string, image: string): Promise<Ended>;
   /** Copies within the registry, so that the client may ask for a mount. */
   copy(from: string, to: string): Promise<Ended>;

@@ -6,7 +6,7 @@ import { toolPath } from "./tools.ts";
 /** Debian's package of containerd contains this client. */
 export const debianCtr = "/usr/bin/ctr";
 
-/** Debian's client and the one of `npm run tools` send different requests. The newer one sends its requests itself only with `--local`. */
+/** Debian's `ctr` and the newer one of `npm run tools` send different requests. Without `--local`, the newer one lets containerd send them. */
 const versions = {
   "containerd 1.6": { program: () => debianCtr, sending: [] },
   "containerd 2": { program: () => toolPath("ctr"), sending: ["--local"] },

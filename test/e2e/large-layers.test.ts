@@ -103,7 +103,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
       });
 
       it("ctr of containerd 2 pushes and pulls it, and no byte of it passes through the edge", async () => {
-        // docker compresses a layer anew, so the Pod does not have this one yet.
+        // The test before pushed this image with docker, which compressed its layer again. So the Pod does not have the layer of the seed yet.
         const image = "globex/seed-docker:1";
         docker ??= await dockerIn(stage.dir);
         const ctr = ctrIn(docker, stage.host, "containerd 2");
@@ -116,7 +116,7 @@ describe.each(kinds)("layer over the CDN's limit, to %s with gateways", (_, kind
     });
 
     /**
-     * Expects that the layer came by the gateway, and that the Worker was sent only small requests. The layer's size may differ a little, because
+     * Expects that the layer came through the gateway, and that the Worker got only small requests. The layer's size may differ a little, because
      * docker compresses it again.
      */
     async function expectByGateway(): Promise<void> {

@@ -37,7 +37,7 @@ function scenario(kind: PodKind): void {
   });
   afterAll(() => stage?.close());
 
-  /** Sends the request, stops the Pod's storage after `afterMs`, and lets it go on after another `restMs`. */
+  /** Calls `ask`, pauses the process of the Pod's storage after `afterMs`, and lets it run again after another `restMs`. */
   async function whileStorageRests<T>(afterMs: number, restMs: number, ask: () => Promise<T>): Promise<T> {
     const [storage, ...others] = await processIdsNaming(`${stage.stack.stateDir}/pods/pod-a/buckets`);
     if (storage === undefined || others.length > 0) throw new Error("the Pod's storage is not one process");

@@ -61,8 +61,8 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
     }
 
     /**
-     * Expects that Pod B's bucket has no open upload of this repository. distribution leaves the hash state of a deleted upload there, so this file
-     * does not count.
+     * Expects that Pod B's bucket has no open upload of this repository. distribution leaves the hash state of a deleted upload in the bucket, so we
+     * look only for the other two files of an upload.
      */
     async function expectNoUploadIn(repository: string): Promise<void> {
       const bucket = `${stage.stack.stateDir}/pods/pod-b/buckets/pod-b`;
@@ -76,7 +76,8 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
       const image = await seed(name);
       const client = clients[name](stage.host, `${stage.dir}/${name}`);
       await succeed(client.login("demo"), `${name} login`);
-      // podman has no copy. It pushes an image that it has pulled before, and the layer is mounted, so podman does not send it.
+      // podman cannot copy within a registry. So it pulls the image first and then pushes it. It does not send the layer, because the layer is
+      // mounted.
       const pulled = name === "podman" ? (await client.pull(image)).code : 0;
       expect(pulled).toBe(0);
       stage.stack.clearSeen();
@@ -117,7 +118,7 @@ describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, 
 
     describeWith(["root", "mount", "umount"], "with a small disk below the target", () => {
       const diskBytes = 8 * megabyte;
-      /** An upload also has small files, with its start time and the state of its hash. Some of them remain after the upload is deleted. */
+      /** Some small files of an upload remain after it is deleted, such as the state of its hash. Together they are smaller than this. */
       const littleBytes = 100_000;
 
       it("if the target is full, an ordinary upload follows, which gets an OCI error, and no byte is left of either", async () => {

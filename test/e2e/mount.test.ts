@@ -16,7 +16,7 @@ describe.each(allPods)("%s Pods", (kind, tools) => {
   describeWith(tools, "mount from the other Pod", () => scenario(kind));
 });
 
-/** If Jib cannot read its token, it always asks for a mount, and it ends if the mount is refused. */
+/** If Jib cannot read its token, it asks for a mount at each push, and fails if the mount is refused. */
 function sourceScenario(kind: PodKind): void {
   let stage: Stage;
   beforeAll(async () => {
@@ -92,7 +92,7 @@ function scenario(kind: PodKind): void {
     const mounts = stack.edgeSeen().filter(({ method, path }) => method === "POST" && path.includes("from="));
     expect(mounts.length).toBeGreaterThan(0);
     expect(mounts.map(({ status, podRequests }) => [status, podRequests])).toEqual(mounts.map(() => [202, 1]));
-    // containerd sends a form first, which gets 404.
+    // containerd first sends a form to the token endpoint and gets 404, so we look only at requests that got 200.
     const asked = stack.edgeSeen().filter(({ endpoint, status }) => endpoint === "token" && status === 200);
     const scopes = asked.map(({ path }) => new URL(path, stack.edge).searchParams.getAll("scope").join(" "));
     expect(scopes.some((text) => text.includes("acme/") && text.includes("globex/"))).toBe(true);

@@ -8,7 +8,7 @@ import { findsAll, needs } from "./tools.ts";
 
 type Client = {
   readonly login: (host: string) => Promise<unknown>;
-  /** Pulls the whole image, although an earlier pull has got it already. */
+  /** Pulls the whole image, even if an earlier pull has stored it. */
   readonly pull: (image: string) => Promise<unknown>;
 };
 

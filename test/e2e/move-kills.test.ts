@@ -1,6 +1,4 @@
-/**
- * Kills podctl and Pods in the middle of moves. `KILLS`, `POD_KILLS` and `POD_DOWN_SECONDS` make it a drill by hand: docs/moves.md has the command.
- */
+/** Kills podctl and Pods in the middle of moves. `KILLS`, `POD_KILLS` and `POD_DOWN_SECONDS` make the drill longer: docs/moves.md has the command. */
 import { spawn } from "node:child_process";
 import { setTimeout as sleep } from "node:timers/promises";
 import { beforeAll, describe, expect, test } from "vitest";
@@ -26,7 +24,7 @@ const { env, folder } = useMoves(stack, { CLOUDFLARE_ENV: "" });
 const group = "drilled";
 const extra = Array.from({ length: 6 }, (_, index) => `${group}/r${index}`);
 const names = [`${group}/app`, `${group}/team/lib`, ...extra];
-/** The digest of each tag that the drill has pushed and that must be there, by `repository:tag`. */
+/** The digest of each tag that the drill has pushed and not deleted, by `repository:tag`. */
 const truth = new Map<string, string>();
 /** Delays each request, so that kills also come during requests, and not only during the waits of a move. */
 const slow: Fault = { mode: "delay", ms: 15 };
@@ -45,7 +43,7 @@ beforeAll(async () => {
   for (const pod of podIds) await stack.current.setFault(pod, "registry", slow);
 });
 
-/** Pushes new tags, moves a tag, and deletes a tag, at the Pod that has the group now. */
+/** At the Pod that has the group now, pushes new tags, gives the tag `latest` a new digest, and deletes a tag. */
 async function change(leg: number): Promise<void> {
   await stack.current.restartEdge();
   for (const index of [leg, leg + 1]) await pushTo(extra[index % extra.length] ?? "", `leg-${leg}`);
@@ -62,7 +60,7 @@ async function change(leg: number): Promise<void> {
 
 const isOnlyTag = (digest: string): boolean => [...truth.values()].filter((each) => each === digest).length === 1;
 
-/** Compares both Pods byte by byte, and with what was pushed and deleted. */
+/** Compares the contents of both Pods with each other, and their tags with what was pushed and deleted. */
 async function expectExact(): Promise<void> {
   const [a, b] = [await contentOf(stack.current, "pod-a", names), await contentOf(stack.current, "pod-b", names)];
   expect(b).toEqual(a);
@@ -71,7 +69,7 @@ async function expectExact(): Promise<void> {
   for (const [name, digest] of truth) expect(a[name]).toBe(a[`${name.split(":")[0]}:${digest}`]);
 }
 
-/** What a run of podctl said until its end. `code` is null if the run was killed. */
+/** What a run of podctl has printed. `code` is null if the run was killed. */
 type Run = { readonly code: number | null; readonly said: string };
 /** The longest run of podctl so far, without the start of its process. Each kill and each outage comes at a random moment within this time. */
 let longestMs = 2_500;
@@ -96,7 +94,7 @@ async function move(args: readonly string[], onBegin: (kill: () => void) => void
   return { code, said };
 }
 
-/** The arguments of each move: even legs go to pod-b, and odd legs go back. */
+/** The arguments of the move with this number: even ones go to pod-b, and odd ones go back. */
 const wayOf = (leg: number): readonly string[] => (leg % 2 === 0 ? ["--to", "pod-b", "--overwrite"] : ["--back"]);
 
 type Live = { readonly pod: string; readonly move?: { readonly phase: string } };

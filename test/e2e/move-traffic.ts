@@ -29,7 +29,7 @@ export function createTraffic(
   { group, refusal }: { readonly group: string; readonly refusal: string },
 ) {
   const clients = edges.map((origin) => createClient(origin));
-  /** What each tag must hold, by `repository:tag`. */
+  /** The content that each tag must have, by `repository:tag`. */
   const held = new Map<string, string>();
   const ending = new AbortController();
   const running: Promise<void>[] = [];
@@ -40,7 +40,7 @@ export function createTraffic(
   const nameOf = (index: number) => `${group}/drill${index % repositories}`;
   const isOn = () => !ending.signal.aborted;
 
-  /** Sends with a new token if the first one is refused, as clients do. */
+  /** Sends the request. If it gets 401, sends it again with a new token, as clients do. */
   async function send(edge: number, scope: string, request: (token: string) => Promise<Response>): Promise<Response> {
     const client = clients[edge] ?? createClient(stack.edge);
     const first = await request(await client.token([scope]));
@@ -127,7 +127,7 @@ export function createTraffic(
 
   return {
     repositories: () => Array.from({ length: repositories }, (_, index) => nameOf(index)),
-    /** What each tag of this traffic must hold now. */
+    /** The content that each tag of this traffic must have now. */
     tags: (): ReadonlyMap<string, string> => held,
     start: async () => {
       for (let index = 0; index < repositories; index += 1) await pushOne(0, nameOf(index), "first", `first ${index}`);

@@ -27,14 +27,16 @@ const group = "moving";
 const lagSeconds = Number(process.env["MOVE_LAG_SECONDS"] ?? 3);
 const waitSeconds = Number(process.env["MOVE_WAIT_SECONDS"] ?? 38);
 const seenEverywhereMs = Math.max(waitSeconds, lagSeconds + 35) * 1_000;
-/** What the group has besides the traffic's images. By hand, MOVE_REPOSITORIES=40 and MOVE_TAGS=400 make the group as large as a real one. */
+/**
+ * What the group has besides the traffic's images. In a drill by hand, MOVE_REPOSITORIES=40 and MOVE_TAGS=400 make the group as large as a real one.
+ */
 const bulkSize = {
   repositories: Number(process.env["MOVE_REPOSITORIES"] ?? 1),
   tags: Number(process.env["MOVE_TAGS"] ?? 2),
 };
 /**
- * Writes may be refused while pushes under way end, while `settle` is announced, and during the copy and the comparison. The copy and the comparison
- * may take 40 s on a busy machine. No move may refuse writes for more than 240 s.
+ * The longest time for which a move may refuse writes. It refuses them until pushes under way have ended, during the announcement of `settle`, and
+ * during the copy and the comparison, which may take 40 s on a busy machine. It must never refuse them for more than 240 s.
  */
 const mostRefusedMs = Math.min(Math.min(60, (waitSeconds * 2) / 3) + waitSeconds + 40, 240) * 1_000;
 const refusal = `${group} is being moved to another registry; pushes work again in a few minutes`;
@@ -82,7 +84,7 @@ function scenario(from: PodKind, to: PodKind): void {
     }
   }
 
-  /** The lines of both edges about requests that a Pod did not answer. They say why. */
+  /** The log lines of both edges about requests that a Pod did not answer. Each line says why. */
   const outages = () =>
     [...stage.stack.edgeLines(), ...secondEdge.lines()].filter((line) => line.includes('"unavailable"')).join("\n");
   const namesOf = (traffic: ReturnType<typeof createTraffic>) => [

@@ -19,7 +19,7 @@ const locations = `
     if ($secure_link != "1") { return 403; }
   }`;
 
-/** Topology files name a value of the running stack by such a placeholder. */
+/** In a topology file, `${NAME}` is replaced by a value of the running stack. */
 const placeholder = (name: string) => `\${${name}}`;
 
 describeWith([...needs.skopeo, ...needs.nginx], "Pod with a near and a far store", () => {

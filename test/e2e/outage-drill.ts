@@ -13,7 +13,9 @@ const silenceMs = 10_000;
 const backWithinMs = 5_000;
 const mostMsOfRefusal = 1_000;
 const mostMsOfNoise = 10;
-/** A client begins at most one round in this time. Without pauses the machine would be busy all the time, and p99 would measure only that. */
+/**
+ * A client begins at most one round in this time. Without the pauses the machine would be busy all the time, and p99 would show only how busy it is.
+ */
 const roundMs = 200;
 
 export type Drill = {
@@ -73,7 +75,7 @@ export async function runDrill(drill: Drill): Promise<void> {
 type Sent = readonly [others: readonly Timed[], held: readonly Timed[], rest: readonly Timed[]];
 
 /**
- * Sends all kinds of requests at once. The drill does this before the outage and during it, and compares both. The clients pull afterwards, because
+ * Sends all kinds of requests at once. The drill does this before and during the outage, and compares the times. The clients pull only afterwards:
  * dockerd needs both CPUs for a second when it unpacks an image, and p99 would measure that.
  */
 async function sendAll({ stack, others, held, rest, clients }: Drill): Promise<Sent> {

@@ -217,7 +217,7 @@ describe.each(kinds)("outage drill on %s Pods", (kind, tools) => {
       const check = async (fault: Fault) => {
         await stage.stack.setFault("pod-a", "storage", fault);
         await stage.stack.runCron();
-        // The cron has found out which store works. A new isolate reads this at once, but a running isolate may need 30 s.
+        // The cron trigger has written to KV which store works. A new isolate reads this at once; a running isolate may read it only after 30 s.
         await stage.stack.restartEdge("kept");
         return ask();
       };

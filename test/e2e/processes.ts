@@ -1,13 +1,13 @@
 /** Reads Linux's /proc, to see that nothing is left of what a test started. */
 import { readdir, readFile } from "node:fs/promises";
 
-/** The command lines that hold this text. A process without a command line has ended and waits for its parent. */
+/** The command lines that contain this text. A process without a command line has ended and waits for its parent. */
 export async function processesNaming(text: string): Promise<readonly string[]> {
   const lines = await Promise.all((await processIds()).map(commandLine));
   return lines.filter((line) => line.includes(text));
 }
 
-/** The ids of the processes whose command lines hold all of these texts. */
+/** The ids of the processes whose command lines contain all of these texts. */
 export async function processIdsNaming(...texts: readonly string[]): Promise<readonly number[]> {
   const found = await Promise.all((await processIds()).map(async (id) => [id, await commandLine(id)] as const));
   return found.filter(([, line]) => texts.every((text) => line.includes(text))).map(([id]) => id);

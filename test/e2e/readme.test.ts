@@ -11,7 +11,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { expectPodsApart } from "./taps.ts";
 import { describeWith, needs, toolPath } from "./tools.ts";
 
-/** The shell blocks of one section of the README. Their host is replaced by that of this edge. */
+/** The shell blocks of one section of the README, with this edge's host in place of the README's. */
 async function blocksOf(heading: string, edge: string): Promise<readonly string[]> {
   const readme = await readFile(`${root}README.md`, "utf8");
   const section = readme.split(`\n## ${heading}\n`)[1]?.split("\n## ")[0] ?? "";

@@ -152,7 +152,7 @@ async function playRefusals(step: Step): Promise<void> {
 }
 
 async function playUploads(step: Step, app: string, other: string): Promise<void> {
-  // docker-registry 2.8 accepts no other type.
+  // docker-registry 2.8 accepts the bytes of an upload only with this type.
   const bytes = (body: string, headers = {}) => ({
     body,
     headers: { "Content-Type": "application/octet-stream", ...headers },

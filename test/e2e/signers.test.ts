@@ -13,7 +13,7 @@ const otherKey = "other/object";
 const files = [...keys, otherKey];
 /** Keys below Azure's legacy root. The slash at the start is part of the key. */
 const legacyFiles = ["/docker/registry/v2/legacy", "/root/docker/registry/v2/legacy"];
-/** Each object holds its own name, so that a test would notice a wrong object. */
+/** The content of each object is its own name, so that a test would notice a wrong object. */
 const bytesOf = (key: string) => Buffer.from(key);
 
 function currentWindow() {

@@ -82,7 +82,7 @@ function delegationKey() {
 const sasTime = (hours: number): string =>
   new Date(Date.now() + hours * 3_600_000).toISOString().replace(/\.\d{3}/, "");
 
-/** Each file holds its own path. `scripts` are njs modules by their names. */
+/** The content of each file is its own path. `scripts` are njs modules by their names. */
 export const startNginx = (locations: string, files: readonly string[], scripts: Readonly<Record<string, string>>) =>
   inFolder(async (dir, watchdog) => {
     const port = await freePort();

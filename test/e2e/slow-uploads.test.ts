@@ -15,7 +15,8 @@ import { describeWith, needs, realPods } from "./tools.ts";
 const slowSeconds = Number(process.env["SLOW_SECONDS"] ?? 8);
 const isWhole = slowSeconds >= 180;
 /**
- * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). So tokens are refused only in the whole test.
+ * The edge and both registries accept a token until 60 s after it has expired (distribution, `Leeway`). Only the whole test is long enough for a
+ * token to be refused.
  */
 const tokenSeconds = Math.round(slowSeconds / 3);
 const always = ["crane", "regctl"] as const;
@@ -35,7 +36,7 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
     let docker: Docker | null = null;
     beforeAll(async () => {
       front = await startFront();
-      // A store to which the Pod itself redirects gives no mount across Pods, so every client has to push its layer.
+      // With `scheme: pod`, the Pod itself redirects to its store. Then the edge mounts nothing across Pods, so every client has to push its layer.
       const topology = withStores("[{ scheme: pod }]", "[{ scheme: pod }]");
       stage = await openStageWithGateways(kind, { port: front.port, tokenSeconds, topology });
       front.setTargets([(await stage.startReplica()).port]);
@@ -89,7 +90,7 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
       };
     }
 
-    /** docker and `ctr` of containerd 2. */
+    /** Makes the pushes of docker and of containerd 2's `ctr`. */
     async function prepareDaemon(daemon: Docker): Promise<readonly Push[]> {
       const { host, dir } = stage;
       const [byDocker, byCtr] = ["acme/by-docker:1", "acme/by-ctr:1"];

@@ -89,7 +89,7 @@ describe.each(kinds)("private image on %s Pods", (kind, tools) => {
   });
 });
 
-/** docker-registry 2.8 gives one image of a docker list to a client that does not name the list's type. */
+/** If the `Accept` of a client lacks the type of a docker list, docker-registry 2.8 answers it with one image of the list. */
 describeWith(needs.skopeo, "docker list on a docker-registry Pod", () => {
   let stage: Stage;
   beforeAll(async () => {

@@ -37,7 +37,7 @@ describe.each([
       await expect
         .poll(() => raw.received(), { timeout: 10_000 })
         .toMatch(/^HTTP\/1\.1 503 [\s\S]*\r\nRetry-After: 5\r\n/i);
-      // Connections whose exchange ended in good order are kept open for some seconds.
+      // After a complete exchange, the edge keeps its connection to the registry open for some seconds.
       await expect.poll(() => openConnections(registryPort()), { timeout: 20_000 }).toBe(0);
       raw.socket.destroy();
     });

@@ -65,7 +65,7 @@ const isThere = (name: string): boolean =>
 
 const isOracle = (name: string): boolean => allows(constants.R_OK)(`${oraclesDir}/node_modules/${name}/package.json`);
 
-/** In CI a missing program makes its tests fail. Elsewhere they are skipped, and the skip names it. */
+/** In CI a missing program makes its tests fail. Elsewhere its tests are skipped, and their title names it. */
 export function describeWith(tools: readonly string[], title: string, tests: () => void): void {
   const missing = tools.filter((name) => !isThere(name));
   const named = `${title} (missing here: ${missing.join(", ")}; see \`npm run tools\`)`;

@@ -15,7 +15,7 @@ const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   urlOf: ({ config: { baseUrl, parameter }, secret }, key) => {
     const EdgeAuth = loadOracle("akamai-edgeauth");
     const path = encodePath(`/${key}`);
-    // Akamai's token has a list of paths, and `~` separates its fields. So we write `?` for each `~` in the path. `?` matches any one character.
+    // In Akamai's token, `~` separates the fields. So the path in the token has `?`, which matches any one character, in place of each `~`.
     const token = new EdgeAuth({ ...secret, endTime: expiresSeconds }).generateACLToken(path.replaceAll("~", "?"));
     return `${baseUrl}${path}?${parameter}=${token}`;
   },

@@ -11,8 +11,8 @@ const stores = oracleStores.cloudfront;
 const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
   scheme: "cloudfront",
   packageName: "@aws-sdk/cloudfront-signer",
-  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard there. If the store has `sourceCidr`, we give the
-  // SDK a policy with escapes. So we compare keys with these characters only for such a store.
+  // The SDK does not escape `!'()*` in a policy that it makes itself, although `*` is a wildcard in policies. For a store with `sourceCidr`, we give
+  // the SDK an escaped policy. So keys with these characters are compared only for such a store.
   signs: ({ config }, key) => "sourceCidr" in config || !/[!'()*]/.test(key),
   urlOf: (store, key) => {
     const { config, secret } = store;
@@ -22,7 +22,7 @@ const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
     const options = { url, keyPairId: secret.keyPairId, privateKey: rsaPem.pkcs8, algorithm };
     const end =
       "sourceCidr" in config ? { policy: policyFor(url, config.sourceCidr) } : { dateLessThan: window.expiresAt };
-    // The SDK also removes these escapes from the path of its URL, so we take only the query from that URL.
+    // The SDK removes the escapes of `!'()*` from the path of its URL too, so we take only the query from that URL.
     return `${place}${new URL(loadOracle("@aws-sdk/cloudfront-signer").getSignedUrl({ ...options, ...end })).search}`;
   },
 };

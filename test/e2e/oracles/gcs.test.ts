@@ -16,7 +16,7 @@ const oracle: Oracle<(typeof stores)[keyof typeof stores]> = {
     const { config, secret } = store;
     const attribution = "attribution" in store ? store.attribution : [];
     const storage = new (loadOracle("@google-cloud/storage").Storage)({ projectId: "project" });
-    // The SDK calls only these two functions of Google's authentication. Here Node signs with the key.
+    // The SDK calls only these two functions of Google's authentication. `sign` uses Node's own crypto.
     storage.authClient = {
       getCredentials: async () => ({ client_email: secret.client_email }),
       sign: async (text) => signByNode("sha256", Buffer.from(text), rsaPem.pkcs8).toString("base64"),

@@ -1,6 +1,6 @@
 /**
- * Vendors' SDKs, which `npm run tools` installs into .local/oracles. The types here are only what the tests use, because `npm run check` must pass
- * without the SDKs. Tests load an SDK when they run, not when vitest collects them.
+ * Vendors' SDKs, which `npm run tools` installs into .local/oracles. The types here are written by hand, because `npm run check` must pass without
+ * the SDKs. Tests load an SDK when they run, not when vitest collects them.
  */
 import { createRequire } from "node:module";
 import { oraclesDir } from "../tools.ts";
