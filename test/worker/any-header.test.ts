@@ -81,7 +81,7 @@ test("whatever headers a client sends, only the edge tells its Pod who asks, whe
   });
 });
 
-/** Compares names in the form in which a Pod's framework may see them, where `_` and `-` are the same. */
+/** Compares the names in lower case and with `-` for `_`, because a Pod's framework may see such names as the same. */
 function expectHonest(lines: readonly (readonly [name: string, value: string])[]): void {
   const named = lines.map(([name, each]) => [name.toLowerCase().replaceAll("_", "-"), each] as const);
   const valuesOf = (name: string) => named.filter(([known]) => known === name).map(([, each]) => each);

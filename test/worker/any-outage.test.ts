@@ -47,7 +47,7 @@ test("whatever was pushed, tagged and deleted, a pull gives what the Pod has, or
       await takeStep(each, name, { ask, askPod, answered });
     }
   });
-  // The runs test enough only if many pulls got a stale answer, and many others got 503.
+  // The runs are a good test only if many pulls got a stale answer, and many others got 503.
   expect(answered.stale).toBeGreaterThan(runs / 4);
   expect(answered.unavailable).toBeGreaterThan(runs / 4);
 });

@@ -44,7 +44,7 @@ const requestLine = lineOf(`
   POST /jwt/auth`);
 
 beforeAll(async () => {
-  // Pod B's usual token service answers until the test has its token.
+  // Here the odd token service passes on the answers of Pod B's own, so that the test gets a good token.
   const { url } = stack.current.pods["pod-b"].token;
   answerFormsToo(tokenService, url);
   const scopes = ["repository:globex/app:pull,push,delete", "registry:catalog:*"];
@@ -64,8 +64,8 @@ test("whatever a Pod answers, the edge does not fail and sends its client nowher
     }
     const answer = await exchangeRaw(edge, requestOf(line));
     statuses.add(answer?.status ?? 0);
-    // `answer` is null if the body does not end where the headers say. The edge may send this only if it streams a Pod's answer that has the same
-    // fault.
+    // `answer` is null if the body does not end where the headers say. That is right only if the edge streams the Pod's answer, and this answer has
+    // the same fault.
     if (answer === null) {
       expect([streams(line, odd), odd.framing]).toEqual([true, expect.not.stringMatching("length")]);
       return;
@@ -111,7 +111,7 @@ function expectPods(line: string, odd: OddAnswer, answer: RawAnswer): void {
   }
   const links = headerOf(answer, "link").join();
   const targets = [...links.matchAll(/<([^>]*)>/g)].map(([, target = ""]) => target);
-  // A URL with a host is that of a blob in its store. So we check only URLs without a host.
+  // A location with a host is a blob's URL in its store. We check only locations without a host, which lead to the edge.
   for (const place of [location ?? "", ...targets].filter((text) => text.startsWith("/"))) {
     expect(place).toMatch(/^\/(v2|gitlab\/v1\/repositories)\/globex\/app\//);
     if (!line.includes("/blobs/uploads/")) expect(place).toContain(/\/app\/[a-z]*/.exec(line)?.[0]);

@@ -13,8 +13,8 @@ import { expectOciError, expectSafe, headerOf, isPlatforms } from "../support/sa
 const { stack, tokenServices, jwts, materials, secrets } = await useGuardedStack();
 const runs = 1_000;
 /**
- * After this many requests, the log is checked and the lists of seen requests are cleared. They must stay short, because they are copied for each
- * request.
+ * After this many requests, the log is checked and the lists of seen requests are cleared. Long lists would slow the test down, because it copies
+ * them for each request.
  */
 const checkedAfter = 200;
 
@@ -25,7 +25,7 @@ test("whatever is sent gets an answer and reaches only its own Pod", { timeout: 
     if (since++ % checkedAfter === 0) await checkLog();
     const before = seen();
     const answer = await exchangeRaw(stack.current.edge, rawRequest(request));
-    // The rest of a request that broke off may still be on its way.
+    // After a request that breaks off, the edge's call to the Pod may still be on its way.
     if (!isWhole(request)) await stack.current.edgeSettled();
     const after = seen();
     const reached = podIds.map((pod) => ({
@@ -52,7 +52,7 @@ const seenBy = (pod: LocalPodId) => ({
   tokens: tokenServices[pod].seen.length,
 });
 
-/** Checks the log lines of many requests at once. A line comes only after its answer, so we wait once for all these lines. */
+/** Checks the log lines of many requests at once. The edge writes a line only after its answer, and one wait is enough for all of them. */
 async function checkLog(): Promise<void> {
   await stack.current.edgeSettled();
   const lines = stack.current.edgeLines();
@@ -64,7 +64,7 @@ async function checkLog(): Promise<void> {
 }
 
 function expectAnswer(request: HostileRequest, answer: RawAnswer, wasReached: boolean): void {
-  // If the path has too many slashes, the answer is a redirect with the client's own query. A secret in this query is not a leak.
+  // If the path has too many slashes, the answer is a redirect that repeats the client's own query. A secret in this query is not a leak.
   const ownQuery = answer.status === 301 ? (urlOf(request)?.search ?? "") : "";
   const text = JSON.stringify(answer).replace(ownQuery, "");
   expect(secrets.filter((secret) => text.includes(secret))).toEqual([]);

@@ -9,14 +9,14 @@ import { asPodB, startOddPod } from "../support/odd-pod.ts";
 import { pullerOf, type Seen } from "../support/pull.ts";
 import { useStack } from "../support/toy-stack.ts";
 
-/** A full run has `TRIALS=1000`. */
+/** CI runs few trials. A full run has `TRIALS=1000`. */
 const trialCount = Number(process.env["TRIALS"] ?? 60);
 /** This many trials make one batch, which has one outage. */
 const atOnce = 20;
 const proofMs = 1_000;
 const staleMs = 3_000;
 const graceMs = 3_000;
-/** An outage lasts as long as these three times together, so each of them ends before the outage does. */
+/** An outage lasts as long as these three times together, so each time limit passes during the outage. */
 const outageMs = proofMs + staleMs + graceMs;
 
 const withBounds = (text: string): string =>
@@ -54,7 +54,7 @@ type Kind = typeof kindOf extends fc.Arbitrary<infer T> ? T : never;
 const failures = ["registry", "token", "both"] as const;
 type Failure = (typeof failures)[number];
 
-/** One repository with the history of its state, so that an answer can be compared with what was true at its time. */
+/** One repository, and all that was ever true of it, so that an answer can be compared with what was true at its time. */
 type Trial = Kind & {
   readonly repository: string;
   readonly user: "alice:alice" | null;
@@ -74,7 +74,7 @@ const blocks: Record<string, string> = {};
 const counts = { fresh: 0, stale: 0, refused: 0 };
 
 /**
- * The token service answers as the Pod's own does, but its users can lose their rights. "alice" and strangers may pull what the trial says. "bob" may
+ * The token service answers as the Pod's own does, but its users can lose their rights. The trial says what "alice" and strangers may pull. "bob" may
  * pull nothing, and the owner "demo" may do everything.
  */
 function answerTokens(): void {
@@ -134,7 +134,7 @@ async function change(trial: Trial, isByEdge: boolean): Promise<void> {
     const token = isByEdge ? `pods.v1.pod-b/${jwt}` : jwt;
     const { status } = await createClient(origin).get(`/v2/${repository}/${path}`, token, init);
     expect([trial.change, status]).toEqual([trial.change, init.method === "PUT" ? 201 : 202]);
-    // The edge writes down that something was deleted only after its answer.
+    // The edge records a deletion only after its answer.
     if (isByEdge) await stack.current.edgeSettled();
   };
   const known = (...histories: readonly { known(): void }[]) => {
@@ -192,8 +192,8 @@ async function applyAll(trials: readonly Trial[], isByEdge: (trial: Trial) => bo
 }
 
 /**
- * Pulls once with a fresh token. An answer may be as old as its bound, so it is compared with all that was true within that time. Returns whether a
- * token was granted.
+ * Pulls once with a fresh token. The edge may answer from its memory for a limited time, so an answer is right if it was true at any moment within
+ * that time. Returns whether a token was granted.
  */
 async function pull(trial: Trial): Promise<boolean> {
   const { repository, user, digest, blob } = trial;
@@ -203,7 +203,7 @@ async function pull(trial: Trial): Promise<boolean> {
   const mayPull = (asked: Asked) => trial.mayPull.within({ ...asked, ageMs: isDown ? graceMs : 0 }).includes(true);
   if (!isGranted) {
     counts.refused += 1;
-    // After this refusal, the edge must not grant the pull any more.
+    // The token service itself has refused this pull, so from now on the edge must not grant it by itself.
     if (!isDown && !trial.mayPull.value) trial.mayPull.known();
     return false;
   }
@@ -271,7 +271,7 @@ async function runBatch(
     trials.filter(({ isDuringOutage }) => !isDuringOutage),
     ({ isByEdge }) => isByEdge,
   );
-  // These pulls show the changes to the edge. If the edge must not see a trial's change before the outage, the trial is not pulled here.
+  // By these pulls the edge learns of the changes. A trial whose change the edge must not see before the outage is left out.
   const seen = trials.filter(({ isSeen, isDuringOutage }) => isSeen || isDuringOutage);
   await Promise.all(
     seen.map(async (trial) => {
@@ -295,7 +295,7 @@ async function runBatch(
   await Promise.all(trials.map(pull));
 }
 
-/** Begins a push and returns the status. A 202 needs the Pod's token service and its registry, so it shows that the edge calls both again. */
+/** Begins a push and returns the status. A 202 shows that the edge calls the Pod's token service and registry again, because a push needs both. */
 async function pushBegins(): Promise<number> {
   const { status, token } = await askToken(stack.current, ["repository:globex/elsewhere:pull,push"]);
   if (status !== 200) return status;
@@ -314,7 +314,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   for (let batch = 0; batch * atOnce < kinds.length; batch += 1) {
     const failure = failures[batch % failures.length] ?? "both";
     const some = kinds.slice(batch * atOnce, (batch + 1) * atOnce);
-    // A block needs a restart, which clears the memory of the edge. So only every fourth batch has blocks, and the others test one isolate's memory.
+    // Blocks need a restart, which clears the edge's memory. So only every fourth batch has blocks, and in the other batches one isolate runs on.
     const isWithBlocks = batch % 4 === 2;
     const isKept = ({ change: what }: Kind) => isWithBlocks || what !== "digest blocked";
     await runBatch(some.filter(isKept), { batch, failure });
@@ -322,7 +322,7 @@ test("whatever is revoked, with the Pod up and down: no answer is older than its
   console.log(
     `${trialCount} trials: ${counts.fresh} fresh answers, ${counts.stale} stale ones, ${counts.refused} refusals`,
   );
-  // The trials test enough only if many answers were stale, and many pulls were refused.
+  // The trials are a good test only if many answers were stale, and many pulls were refused.
   expect(counts.stale).toBeGreaterThan(trialCount);
   expect(counts.refused).toBeGreaterThan(trialCount);
 });

@@ -71,7 +71,7 @@ test("whatever was pushed, mounted and deleted, a blob is served exactly where i
     const client = createClient(stack.current.edge);
     const token = await client.token(repositories.map((name) => `repository:${name}:pull,push,delete`));
     const ask = (path: string, init: ClientInit = {}) => client.get(`/v2/${path}`, token, init);
-    // Each repository begins with some blobs, because a registry refuses an image without its blobs.
+    // A registry refuses an image whose blobs it lacks, so each repository gets some blobs first.
     for (const [at, index] of [
       [0, 0],
       [0, 1],

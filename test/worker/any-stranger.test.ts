@@ -10,7 +10,7 @@ import { withoutDefault } from "../support/toy-stack.ts";
 const { stack, jwts, materials: guarded } = await useGuardedStack(withoutDefault);
 const runs = 400;
 
-/** The test replaces this name by each of the names below, which have the same length. */
+/** The test puts each of the names below in place of this name. All have the same length. */
 const placeholder = "some/unnamed12";
 const names = ["globex/private", "globex/absent7", "nobody/private"];
 
@@ -26,7 +26,7 @@ const materials = {
 test("whatever a stranger sends, an existing name, an absent name and a name without a Pod get the same answer", {
   timeout: fuzzTimeoutMs(runs),
 }, async () => {
-  // A request that breaks off sometimes gets an answer and sometimes none, so such answers cannot be compared.
+  // A request that breaks off sometimes gets an answer and sometimes none, so the test sends only whole requests.
   const whole = hostileRequest(materials).filter(isWhole);
   let named = 0;
   await fuzz(runs, whole, async (request) => {

@@ -11,7 +11,7 @@ const assign = (prefix: string, pod: LocalPodId) =>
 const scopeOf = (name: string) => `repository:${name}:pull,push`;
 const podOf = (token: string) => token.replace(/^pods\.v1\./, "").split("/")[0];
 
-/** Gets a token for the name directly from this Pod. A client may have the same token from an isolate that knows the name as this Pod's. */
+/** Gets a token for the name directly from this Pod. A client may still have such a token if the name belonged to this Pod before. */
 async function tokenBy(pod: LocalPodId, name: string): Promise<string> {
   const query = new URLSearchParams({ service: `${pod}-registry`, scope: scopeOf(name) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -32,7 +32,7 @@ test.each<[string, LocalPodId | null, number]>([
     const name = `${prefix}/app`;
     if (old !== null) await assign(prefix, old);
     expect(await starts(client, name, await tokenBy("pod-a", name))).toBe(before);
-    // The isolate looks for a change of this name at most once in two seconds.
+    // The isolate reads the assignment of this name again only if its last read was two seconds ago.
     await sleep(2_100);
     await assign(prefix, "pod-b");
     const newToken = await tokenBy("pod-b", name);

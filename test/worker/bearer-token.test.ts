@@ -49,8 +49,8 @@ describe("unassigned name", () => {
 
   test("a token that names it gets 404 NAME_UNKNOWN", async () => {
     const client = createClient(stack.current.edge);
-    // The repository has no Pod, so the edge's token `forNothing` gives no right to it. A client may still have a token from a time when the
-    // repository had a Pod. The test gets this older token from the Pod itself.
+    // The repository has no Pod, so a token from the edge gives no right to it. A client may still have a token from a time when the repository had a
+    // Pod, so the test gets one from a Pod itself.
     const forNothing = await client.token(["repository:hooli/app:pull"], "demo");
     expect((await client.get(manifest("hooli/app"), forNothing)).status).toBe(401);
     const direct = await fetch(

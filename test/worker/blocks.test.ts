@@ -32,7 +32,7 @@ test("a digest and a prefix get 403 DENIED within 60 seconds of podctl block, in
   const statuses = async () => [
     (await client.get(blob, token)).status,
     (await client.get(manifest, token)).status,
-    // The block of a digest leaves the other digests of its repository open.
+    // Another digest of the same repository, which is not blocked.
     (await client.get("/v2/acme/private/manifests/1", token)).status,
   ];
   expect(await statuses()).toEqual([307, 200, 200]);

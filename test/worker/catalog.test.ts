@@ -174,7 +174,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
   const next = { Link: '</v2/_catalog?last=x>; rel="next"' };
   const page = (names: readonly string[]) => JSON.stringify({ repositories: names });
 
-  /** Reads the pages from `first` on, at most twenty. A page that is not 200 ends the reading, and `status` says so. */
+  /** Reads up to twenty pages, beginning with `first`. Stops at a page that is not 200, and returns its `status`. */
   async function readAll(first: string) {
     const client = createClient(stack.current.edge);
     const token = await client.token([catalogScope]);
@@ -240,7 +240,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
   test.each([
     ["4001", 1002],
     ["30000", 1002],
-    // The edge takes a number of more than six digits for none, and none means 100.
+    // The edge ignores an `n` of more than six digits, and a page without `n` has 100 names.
     ["9".repeat(40), 100],
   ])(
     "if the client wants %s names, a Pod is asked for a thousand names, because a page of all would be too large to read",
@@ -270,7 +270,7 @@ describe("catalog of a Pod that lists more than its own", async () => {
     const readsBefore = stack.current.kvReads();
     const { pages, status } = await readAll("/v2/_catalog?n=1000");
     expect([status, pages.flat()]).toEqual([200, [...others, ...names]]);
-    // One bulk read has at most 100 keys. A page has up to 1,000 names, and they and their group need 1,001 keys, so eleven reads are enough.
+    // A page has up to 1,000 names. They and their group need 1,001 keys. One bulk read has at most 100 keys, so eleven reads are enough.
     expect(stack.current.kvReads() - readsBefore).toBeLessThan(12 * pages.length);
   });
 

@@ -11,10 +11,10 @@ const tokenService = await startOddPod();
 const stack = useStack({
   topology: (text) => asPodB(tokenService, "TOKEN")(asPodB(pod)(text)),
   seedImages: false,
-  // The Pods give no token here, so the edge asks its clients for none.
+  // The odd token service grants nothing, so the edge must serve clients without a token.
   env: { AUTH: "none" },
 });
-/** This registry waits for 20 requests and answers them all at once, so that each of them needs its own connection. */
+/** This registry answers only when 20 requests have come, and then all at once. So each of them needs its own connection. */
 const waiting: Socket[] = [];
 const keepAlive = await rawService((_, socket) => {
   const isLast = waiting.push(socket) === 20;
@@ -32,7 +32,7 @@ const form: string =
   "grant_type=password&username=demo&password=demo&service=registry-edge&scope=repository%3Aglobex%2Fapp%3Apull";
 const imageManifest = "application/vnd.oci.image.manifest.v1+json";
 
-/** A client that has sent the head of a request and, if there is one, a part of its body. */
+/** Opens a connection and sends the head of a request and `part` of its body. */
 const begin = (requestLine: string, headers: readonly string[] = [], part = "") =>
   beginAt(stack.current.edge, requestLine, `${headers.map((line) => `${line}\r\n`).join("")}\r\n${part}`);
 
@@ -174,12 +174,12 @@ describe("Pod that breaks most connections", () => {
     let answered = 0;
     for (let count = 0; count < 200; count += 1) {
       statuses.push((await client.get(path)).status);
-      // Three failures in a row would make the edge stop calling the Pod. So after every second failure, we send a read that succeeds.
+      // After three failures in a row, the edge would stop calling the Pod. So we send a read that succeeds after every second failure.
       if (count % 2 === 1) answered += (await client.get("/v2/globex/app/tags/list")).status === 404 ? 1 : 0;
     }
     expect(new Set(statuses)).toEqual(new Set([503]));
     expect(answered).toBe(100);
-    // The edge may retry a tenth of the requests. It may make ten more retries, so that a Pod that is seldom called gets some too.
+    // The edge may retry a tenth of the requests, and ten more, so that a Pod with few requests gets retries too.
     expect(pod.seen.length).toBeGreaterThan(200 + answered);
     expect(pod.seen.length).toBeLessThanOrEqual((200 + answered) * 1.1 + 10);
     await stack.current.edgeSettled();

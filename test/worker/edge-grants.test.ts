@@ -18,7 +18,7 @@ const stack = useStack({ env: { EDGE_KEYS }, signingKeys: { "pod-a": forge.ofA, 
 const name = "acme/private";
 let [digest, blob] = ["", ""];
 
-/** The edge first learns the image, so that it could give the image away if it accepted a bad grant. */
+/** The edge first pulls the image. If it accepted a bad grant, it could then serve the image without the Pod. */
 beforeAll(async () => {
   const image = await pushImage(stack.current, name, 1);
   [digest, blob] = [image.digest, image.blobs[0] ?? ""];
@@ -162,7 +162,7 @@ describe("grant of the edge's own", () => {
     }
     expect(stack.current.seen("pod-a", "registry")).toEqual([]);
     expect(stack.current.seen("pod-b", "registry")).toEqual([]);
-    // 503 says that the edge does not hold what was asked for. No other status from 500 on may occur.
+    // The edge answers 503 if its cache lacks what was asked for. No other status from 500 on may occur.
     expect([...statuses].filter((status) => status >= 500)).toEqual([503]);
     await stack.current.edgeSettled();
     expect(stack.current.edgeLines().join("\n")).not.toContain(token.slice(20, 60));

@@ -5,7 +5,7 @@ import { carelessAgents } from "../support/user-agents.ts";
 
 const stack = useStack({ gateways: "fleet", bodyLimitBytes: 100_000 });
 
-/** The CDN in front of the edge refuses a body of this length. */
+/** This layer is longer than the bodies that the CDN in front of the edge accepts. */
 const layer = new Uint8Array(Buffer.alloc(250_000, "a large layer "));
 
 const agents = {

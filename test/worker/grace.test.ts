@@ -201,7 +201,7 @@ describe("pull while the token service is down", () => {
       for (const { status, headers } of await Promise.all(answers)) {
         expect([status, headers["retry-after"], headers["warning"]]).toEqual([503, "5", undefined]);
       }
-      // The edge also holds what was pushed through it.
+      // These two manifests were pushed through the edge and not pulled. The edge has kept them from the push.
       expect((await ask("manifests/unseen")).text).toBe(text);
       expect((await ask(`manifests/${other.digest}`)).status).toBe(200);
     });

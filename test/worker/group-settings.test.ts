@@ -155,7 +155,7 @@ describe("group for clients in the office", () => {
     const digest = manifest.headers.get("Docker-Content-Digest") ?? "";
     const { layers } = (await manifest.json()) as { layers: { digest: string }[] };
     const blob = `/v2/acme/private/blobs/${layers[0]?.digest ?? ""}`;
-    // The manifest and the proof of the blob are held now, so the edge could answer by itself.
+    // After these two pulls, the edge has the manifest and the proof of the blob, so it could answer without the Pod.
     expect([await inside(`/v2/acme/private/manifests/${digest}`), await inside(blob)]).toEqual([200, 307]);
     stack.current.clearSeen();
     const requests: [string, string][] = [

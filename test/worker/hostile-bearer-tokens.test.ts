@@ -11,7 +11,7 @@ const stack = useStack({ signingKeys: { "pod-a": forge.ofA, "pod-b": forge.ofB }
 const name = "acme/private";
 let digest = "";
 
-/** The edge first learns the manifest, the proof and the good token. So it could give the image away if it accepted a bad token. */
+/** The edge first serves the image to the good token. If it accepted a bad token, it could then serve the image without the Pod. */
 beforeAll(async () => {
   const client = createClient(stack.current.edge);
   const good = await signFor(forge);

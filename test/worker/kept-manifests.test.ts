@@ -19,7 +19,7 @@ const registrySaw = (pod: "pod-a" | "pod-b" = "pod-a") =>
   stack.current.seen(pod, "registry").map(({ method, path }) => `${method} ${path}`);
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");
 
-/** An image that is kept, and a token of a user who may do all with it. */
+/** Pushes an image that the edge keeps, and gets the token of a user who may pull, push and delete. */
 async function setUp(repository: string, layers = 1) {
   const image = await pushImage(stack.current, repository, layers);
   await keepManifest(stack.current, repository, image.digest);
@@ -131,7 +131,7 @@ describe("kept manifest", () => {
     for (const token of [null, await tokenFor("acme/other"), await tokenFor("acme/owner", "delete")]) {
       expect((await pullerOf(stack.current, "acme/owner", token)(path)).status).toBe(401);
     }
-    // The Pod's 404 was for another repository, so this repository's manifest is still kept.
+    // The Pod's 404 was for another repository, so the edge still has the manifest of this one.
     stack.current.clearSeen();
     const own = pullerOf(stack.current, "acme/owner", await tokenFor("acme/owner"));
     expect([(await own(`manifests/${digest}`)).status, registrySaw()]).toEqual([200, []]);
@@ -242,7 +242,7 @@ describe("manifest that passes the edge", async () => {
   const digestOf = (body: string) => sha256(new Uint8Array(Buffer.from(body)));
   let count = 0;
 
-  /** How often the Pod is asked for the manifest, when it is pulled three times by its digest. */
+  /** Pulls a manifest three times by its digest, and returns how often the edge asked the Pod for it. */
   async function requestsFor(body: string, named: string, { status = 200, headers = {} } = {}): Promise<number> {
     count += 1;
     const repository = `globex/odd-${count}`;
@@ -265,7 +265,8 @@ describe("manifest that passes the edge", async () => {
 
   test("a good manifest of up to 4 MiB is kept, so the Pod is asked once", async () => {
     expect(await requestsFor(text, digest)).toBe(1);
-    // All copies share one budget, and each copy gives its part back when it ends. Without this, the last manifests would not be kept.
+    // All manifests that are being copied share one budget of bytes. If the end of a copy did not free its bytes, the last manifests would not be
+    // kept.
     for (const bytes of [300_000, 4 << 20, (4 << 20) - 1, (4 << 20) - 2]) {
       const body = large(bytes);
       expect([bytes, await requestsFor(body, await digestOf(body))]).toEqual([bytes, 1]);

@@ -35,7 +35,7 @@ describe("while KV fails", () => {
     await forgetDepth(stack.current);
     const client = createClient(stack.current.edge);
     const token = await client.token(["repository:acme/private:pull,push,delete"]);
-    // The image is pulled once by its tag, so no digest of it was looked up before KV failed.
+    // The image is pulled only by its tag here, so no digest of it was looked up before KV fails.
     expect((await client.get("/v2/acme/private/manifests/1", token)).status).toBe(200);
     await askAsStrangers(stack.current);
     breakKv(stack.current);
@@ -102,7 +102,7 @@ describe("while KV fails, after a hostile Pod signed tokens for 600 names of ano
   test("the other Pod's names that were pulled before are still served", { timeout: 60_000 }, async () => {
     await forgetDepth(stack.current);
     const client = createClient(stack.current.edge);
-    // No token was asked for, so the name is in memory only because of the pull.
+    // The client asks for no token here, so the isolate knows the name only from the pull.
     const token = `pods.v1.pod-a/${await signFor({ ofA: own, ofB: hostile })}`;
     const pull = async () => (await client.get("/v2/acme/private/manifests/1", token)).status;
     expect(await pull()).toBe(200);

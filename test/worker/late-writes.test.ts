@@ -13,7 +13,10 @@ const { assign, write } = useGroups(stack);
 
 /** The freeze begins this long after the start of the test. */
 const freezeSeconds = 8;
-/** podctl copies for the last time 30 s after the freeze begins, and compares after 60 s. So a deletion is late after 20 s, and a push after 50 s. */
+/**
+ * podctl copies for the last time 30 s after the freeze begins, and compares after 60 s. The edge calls a write late ten seconds earlier: a deletion
+ * after 20 s, and a push after 50 s.
+ */
 const [lateDelete, latePush] = ["tag-22", "tag-52"];
 
 /** The Pod answers a request for `tag-22` after 22 s, for `tag-10` after 10 s, and so on. It answers all other requests at once. */
@@ -69,7 +72,7 @@ test("a write that ends at the old Pod long after the freeze has begun gets the 
   const inTime = [put("frozen", "tag-10"), remove("frozen", "tag-10"), put("copied", latePush)];
   const layer = send(upload, { method: "PUT", body: slowBody(52) });
   await sleep(2_000);
-  // These changes come to KV after the writes have passed the gate.
+  // The writes to these two groups were let through before. Only now KV says that one is frozen and that the other is assigned to another Pod.
   await write("unknown", { pod: "pod-b", move: freeze });
   await write("moved", { pod: "pod-a" });
   const sentence = (name: string) => `${name} is being moved to another registry; pushes work again in a few minutes`;

@@ -9,7 +9,7 @@ const [attacker, user] = ["192.0.2.66", "198.51.100.1"];
 const floodMs = 3_000;
 type Received = { readonly path: string; readonly headers: IncomingHttpHeaders };
 
-/** What one client gets while another makes requests that the Pod's proxy refuses. */
+/** Returns the statuses that one client gets while another client sends requests that the Pod's proxy refuses. */
 async function duringFlood(attack: () => Promise<Response>, ask: () => Promise<number>): Promise<ReadonlySet<number>> {
   const statuses = new Set<number>();
   const endsAtMs = performance.now() + floodMs;
@@ -25,7 +25,7 @@ async function duringFlood(attack: () => Promise<Response>, ask: () => Promise<n
   return statuses;
 }
 const pings = (seen: readonly Received[], path: string) => seen.filter((each) => each.path === path).length;
-/** There is at most one ping at the start of the flood, and one after each second. */
+/** The edge may send one ping at the start of the flood, and one after each second. */
 const mostPings = floodMs / 1_000 + 1;
 
 describe("proxy that refuses one client of a token service", async () => {

@@ -34,7 +34,7 @@ describe("log line", async () => {
     const told = { sample: 1, repository: "acme/private", pod: "pod-a", subject: "demo", ...asker };
     expect(ofTag).toMatchObject({ ...told, status: 200, digest: manifest.digest });
     expect(ofBlob).toMatchObject({ ...told, outcome: "redirected", digest: layer.digest });
-    // The edge does nothing more for the log. The tag needs one call to the Pod in any case, and the blob needs no read of KV.
+    // The log line costs no request: the tag needs one call to the Pod in any case, and the blob needs no read of KV.
     expect([ofTag?.podRequests, ofBlob?.kvReads]).toEqual([1, 0]);
   });
 
@@ -75,7 +75,7 @@ describe("log line", async () => {
     ["empty", "", undefined],
   ])("a token's subject that is %s does no harm", async (_, sub, shown) => {
     const jwt = await signFor({ ofA: signingKey, ofB: signingKey }, { sub });
-    // The second time, the token is remembered.
+    // At the second request, the edge remembers the token.
     for (let count = 0; count < 2; count += 1) {
       const line = await lineOf(() => client().get(blob, `pods.v1.pod-a/${jwt}`));
       expect([line?.status, line?.subject]).toEqual([307, shown]);
@@ -120,7 +120,7 @@ describe("LOG_SAMPLE of 0", async () => {
     await assign("closed", { state: "active", clients: { allow: [{ countries: ["IS"] }] } });
     const token = await client.token([...scope, "repository:globex/app:pull"]);
     for (const sent of [token, null]) await client.get(tag, sent);
-    // Each of these tells its client the whole reason.
+    // A refusal whose answer tells the client the whole reason has no log line.
     const pusher = await client.token(["repository:still/app:pull,push"]);
     expect((await client.get("/v2/still/app/manifests/1", pusher, { method: "PUT", body: "{}" })).status).toBe(403);
     const query = "service=registry-edge&scope=repository:closed/app:pull";

@@ -77,7 +77,7 @@ test("a manifest and a delete for which a Pod needs 20 s are waited for, because
   });
   expect(await Promise.all(statuses)).toEqual([202, 202]);
   const pings = pod.seen.filter(({ path }) => path === "/v2/");
-  // For each of the two writes, there is one ping after a second and another 15 s later.
+  // While a write waits, the edge pings the Pod after a second and again 15 s later. There are two writes.
   expect(pings.map(({ method, headers }) => [method, headers.authorization])).toEqual(
     Array(4).fill(["GET", undefined]),
   );

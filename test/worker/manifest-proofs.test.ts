@@ -43,7 +43,7 @@ function serve({ status = 200, body = text, headers = {} }: Odd): void {
   });
 }
 
-/** Whether the edge signs URLs for the manifest's blobs, which the Pod denies. */
+/** Whether the edge signs URLs for the manifest's blobs. It can know them only from the manifest, because the Pod denies every blob. */
 async function isLearned(): Promise<boolean> {
   const statuses = await Promise.all(blobs.map(async (blob) => (await ask(`blobs/${blob}`)).status));
   expect(new Set(statuses).size).toBe(1);

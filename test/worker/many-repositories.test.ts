@@ -4,7 +4,7 @@ import { createClient } from "../support/client.ts";
 import { forgetDepth, useStack } from "../support/toy-stack.ts";
 
 const stack = useStack({ seedImages: false });
-// The directory record has no depth here, so the edge looks up every prefix of a name. A token cannot cost more reads than that.
+// The directory record has no depth here, so the edge looks up every prefix of a name. That is the largest number of reads that a token can cost.
 beforeAll(() => forgetDepth(stack.current));
 
 test("one token for 120 repositories of two Pods, as the mirror regsync asks for it, opens each of them", async () => {
@@ -18,7 +18,7 @@ test("one token for 120 repositories of two Pods, as the mirror regsync asks for
   const token = await client.token(names.map((name) => `repository:${name}:pull,push`));
   await stack.current.edgeSettled();
   expect(token.length).toBeGreaterThan(16 * 1024);
-  // These are the directory record, two Pods and a few bulk reads; one read for each name would be 120.
+  // These are reads of the directory record, of two Pods, and a few bulk reads. If the edge read each name by itself, there would be 120.
   expect(stack.current.kvReads() - kvReads).toBeLessThan(15);
   for (const name of [names[0], names[119]]) {
     const started = await client.get(`/v2/${name}/blobs/uploads/`, token, { method: "POST" });

@@ -10,9 +10,9 @@ import { endFault, useStack, withOutage } from "../support/toy-stack.ts";
 const odd = await startOddPod();
 const stack = useStack({ seedImages: false, topology: (text) => asPodB(odd)(withOutage("staleSeconds: 600")(text)) });
 
-/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. Go's `mime.ParseMediaType` does not take U+FEFF for a space. */
+/** The bytes of U+FEFF and U+00A0 in UTF-8, one character per byte. For Go's `mime.ParseMediaType`, U+FEFF is not a space. */
 const [bom, noBreakSpace] = ["\u00ef\u00bb\u00bf", "\u00c2\u00a0"];
-/** Header lines that name all manifest types for a reader that is less strict than the Pod. */
+/** Header lines in which a reader that is less strict than the Pod sees all manifest types. */
 const misreadAccepts: readonly (readonly [what: string, lines: readonly string[]])[] = [
   ["has U+FEFF before two types", [`Accept: ${manifestTypes.replaceAll("application/vnd.oci", `${bom}$&`)}`]],
   ["has U+00A0 before two types", [`Accept: ${manifestTypes.replaceAll("application/vnd.oci", `${noBreakSpace}$&`)}`]],
@@ -46,7 +46,7 @@ test.each(misreadAccepts)(
     await stack.current.setFault("pod-a", "registry", { mode: "refuse" });
     const answers = await Promise.all(paths.map((path) => ask(path)));
     await endFault(stack.current, "pod-a");
-    // The manifest's proof is still good, so the answer by digest is not stale.
+    // The edge may still serve the manifest by its digest without the Pod, so that answer is not stale.
     expect(answers.map((answer) => [answer.status, isStale(answer)])).toEqual([
       [200, true],
       [200, false],
@@ -81,7 +81,7 @@ describe("Pod that converts a list for a client that does not name the list's ty
     const token = await createClient(stack.current.edge).token([`repository:${repository}:pull`]);
     const ask = pullerOf(stack.current, repository, token);
     await keepManifest(stack.current, repository, await digestOf(list));
-    // The image is kept too, so that the edge could serve it under the tag.
+    // The edge keeps this image by its digest too. So it could wrongly serve the image when it is asked for the tag.
     for (let time = 0; time < 3; time += 1) {
       const headers = [`Authorization: Bearer ${token}`, ...lines];
       const answer = await getRaw(stack.current, `/v2/${repository}/manifests/1`, headers);

@@ -10,7 +10,7 @@ import { readStackKv, useStack } from "../support/toy-stack.ts";
 const stack = useStack({ gateways: "fleet" });
 const oras = "oras/1.3.4";
 
-/** Asks for a mount into `acme/<name>`, by default with the User-Agent of oras. Uploads of oras go to the edge and not to the gateway. */
+/** Asks for a mount into `acme/<name>`, by default with the User-Agent of oras, whose uploads go to the edge and not to the gateway. */
 async function mount(
   { name, digest, from = "globex/source" }: { readonly name: string; readonly digest: string; readonly from?: string },
   scopes: readonly string[] = [`repository:${from}:pull`],
@@ -40,7 +40,7 @@ async function expectPulled({ client, token, repository }: Mounted, text: string
   expect(await (await fetch(blob.headers.get("Location") ?? "")).text()).toBe(text);
 }
 
-/** Expects that an upload began, that the registry has no other one, and that the client's own bytes complete it. */
+/** Expects that an upload has begun, that the registry has no second one, and that the upload can be completed with the client's own bytes. */
 async function expectOrdinaryUpload(mounted: Mounted, text: string): Promise<void> {
   const { client, token, repository, answer } = mounted;
   const location = answer.headers.get("Location") ?? "";

@@ -10,12 +10,12 @@ const stack = useStack({ ...onOneRegistry, gateways: "fleet" });
 const client = () => createClient(stack.current.edge);
 const scopeOf = (repository: string, actions: string) => `repository:${repository}:${actions}`;
 const tokenFor = (repository: string, actions = "pull") => client().token([scopeOf(repository, actions)]);
-/** This client does not follow an upload to a gateway. */
+/** This client's uploads go to the edge, not to a gateway. */
 const onEdge = { "User-Agent": "oras/1.3.4" };
-/** What the one registry was asked. */
+/** The requests that the one registry has received. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
-/** Gets a token directly from a Pod's token service, also if the name is assigned to another Pod. */
+/** Gets a token directly from this Pod's token service, which the edge asks only for names that are assigned to the Pod. */
 async function jwtFrom(pod: LocalPodId, repository: string, actions = "pull,push,delete"): Promise<string> {
   const query = new URLSearchParams({ service: "pod-a-registry", scope: scopeOf(repository, actions) });
   const headers = { Authorization: `Basic ${btoa("demo:demo")}` };
@@ -55,7 +55,7 @@ describe("Pods of one registry", () => {
     expect([own.status, await lastPod()]).toEqual([200, "pod-b"]);
   });
 
-  /** A record as the runbook has an operator write it, if the directory record is damaged. */
+  /** The runbook tells operators to write this record if the directory record is damaged. */
   const repaired = '{"v":1,"revision":2}';
 
   test.each([
@@ -218,7 +218,7 @@ describe("move between Pods of one registry", () => {
       const put = await client().get(`/v2/${repository}/manifests/2`, token, { method: "PUT", body: text, headers });
       expect([put.status, await lastPod()]).toEqual([201, pod]);
       stack.current.clearSeen();
-      // If a token allows a push, the edge never looks at the other Pod for a HEAD. So this token must not allow a push.
+      // A HEAD with a token that allows a push is never sent to the other Pod. So this token must not allow a push.
       const reader = await tokenFor(repository, "pull,delete");
       const missing = `sha256:${"0".repeat(64)}`;
       for (const path of [`manifests/${missing}`, `blobs/${missing}`]) {
@@ -323,7 +323,7 @@ describe("move between Pods of one registry", () => {
       headers: onEdge,
     });
     expect(patched.status).toBe(202);
-    // Both locations that the client has are from before this change.
+    // The client got both of its upload locations before this change.
     await assign(group, { pod: "pod-b" });
     const token = await tokenFor(repository, "pull,push");
     expect(token).toMatch(/^pods\.v1\.pod-b\/[^~]+$/);
@@ -349,7 +349,7 @@ describe("move between Pods of one registry", () => {
     for (const path of paths) expect(await ask(path, "DELETE")).toBe(202);
     await enter(group, "settle");
     for (const path of paths) expect([path, await ask(path)]).toEqual([path, 404]);
-    // Another blob of the repository is still there, and its proof still counts.
+    // The repository's other blob was not deleted. Its proof is still good, so the registry is not asked.
     stack.current.clearSeen();
     expect(await ask(`blobs/${config}`)).toBe(307);
     expect(seen()).toEqual([]);

@@ -36,7 +36,7 @@ describe("outage of one of two Pods", () => {
         return [answer.status, answer.headers.get("Retry-After"), errors[0]?.code];
       });
       expect(await pulls("globex/private")).toBe(200);
-      // A redirect to a proved blob needs no Pod.
+      // The edge has a proof of this blob, so it redirects without asking the Pod.
       expect((await blob(layer?.digest ?? "")).status).toBe(307);
       expect(await Promise.all(asked)).toEqual(Array(asked.length).fill([503, "5", "UNAVAILABLE"]));
       expect(performance.now() - startedAtMs).toBeLessThan(limitMs);

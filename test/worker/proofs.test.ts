@@ -168,5 +168,5 @@ describe("deleted blob", () => {
   });
 });
 
-/** The token as the Pod gets it. */
+/** The JWT in the bundle, as the edge sends it to the Pod. */
 const jwtOf = (bundle: string): string => bundle.split("/").slice(1).join("/");

@@ -9,8 +9,8 @@ import { createClient, layersOf } from "../support/client.ts";
 import { useStack, withStores } from "../support/toy-stack.ts";
 
 /**
- * Pod A has many stores, each for one client's address. There is a store for each scheme and form. Three more stores have an expired secret, and two
- * of their clients can use another store instead.
+ * Pod A has many stores, each for one client's address. There is a store for each scheme and form. Three more stores have an expired secret, and for
+ * two of these addresses there is another store too.
  */
 const cases = Object.entries(samples).flatMap(([scheme, stores]) =>
   stores.map((sample) => ({ scheme: scheme as SigningScheme, ...sample })),

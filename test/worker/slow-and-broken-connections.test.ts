@@ -10,7 +10,7 @@ const stack = useStack({ topology: asPodB(pod), seedImages: false });
 
 const tokenFor = (client: ReturnType<typeof createClient>) => client.token(["repository:globex/app:pull,push"]);
 const chunk = "0123456789";
-/** All pauses together are longer than the shortest deadline, which is 10 s. Each single pause is shorter. */
+/** The pauses together are longer than the shortest deadline for a Pod's answer, which is 10 s. Each pause is shorter. */
 const chunks = 6;
 const pauseMs = 2_200;
 
@@ -28,7 +28,7 @@ test("after a connection to a Pod breaks, a read and an upload's start without a
     if (pod.seen.length === 3) response.destroy();
     else response.writeHead(202, { Location: `${uploads}u-1` }).end();
   });
-  // GitLab closes idle connections, too. Without this second try, a docker push would fail for a layer now and then.
+  // GitLab closes idle connections, too. If the edge did not try again, a docker push would fail now and then at a layer.
   expect((await client.get(uploads, token, { method: "POST" })).status).toBe(202);
   expect(pod.seen.slice(2).map(({ method }) => method)).toEqual(["POST", "POST"]);
   pod.answer((response) => void response.destroy());
@@ -62,7 +62,7 @@ test("no deadline cuts a body that moves, in either direction", { timeout: 40_00
     },
   });
   const [down, up] = await Promise.all([
-    // This endpoint has the shortest deadline of all whose answer has a body.
+    // Of all requests whose answer has a body, this one has the shortest deadline.
     client.get("/v2/globex/app/blobs/uploads/u-1", token).then(async (answer) => answer.text()),
     client.get("/v2/globex/app/blobs/uploads/", token, { method: "POST", body: slowBody, duplex: "half" }),
   ]);
@@ -92,7 +92,7 @@ test("a Pod that takes 11 s for a list, a manifest, a token or a write answers i
   await stack.current.setFault("pod-a", "token", { mode: "delay", ms: 11_000 });
   const granted = client.token(["repository:acme/app:pull"]);
   expect((await Promise.all(answers)).map(({ status }) => status)).toEqual(slow.map(() => 202));
-  // The Pod gets a ping for each write that waits longer than a second.
+  // While a write waits for the Pod longer than a second, the edge sends the Pod a ping.
   const pings = slow.filter(([method]) => method !== "GET").map(() => "GET /v2/");
   expect(pod.seen.map(({ method, path }) => `${method} ${decodeURIComponent(path)}`).sort()).toEqual(
     [...slow.map(([method, path]) => `${method} /v2/globex/app/${path}`), ...pings].sort(),
@@ -106,7 +106,7 @@ describe("body in chunks of one byte", async () => {
   const tiny = `${"1\r\nx\r\n".repeat(bytes)}0\r\n\r\n`;
   const chunked = "Transfer-Encoding: chunked";
   const isWhole = (text: string) => text.endsWith("\r\n0\r\n\r\n");
-  /** The lengths of the chunks in which a body came. No byte of the body looks like a length. */
+  /** The lengths of the chunks in which a body came. The body has only the letter `x`, which looks like no length. */
   const lengths = (text: string) =>
     (text.slice(text.indexOf("\r\n\r\n")).match(/^[0-9a-f]+(?=\r$)/gm) ?? []).map((length) =>
       Number.parseInt(length, 16),

@@ -76,7 +76,7 @@ describe("with `credentials: own`", () => {
     ["a CI job token", () => jobToken({ version: "0.1.0", c: "2k", o: "1", p: "a" })],
   ])("%s that names its cell goes only to that Pod, whatever the user and the scopes are", async (_, make) => {
     const own = basic("anyone", await make());
-    // No toy Pod knows such a token. What counts is which Pod was asked, and that its answer is passed on.
+    // No toy Pod knows such a token. The test shows that the edge asks only pod-b with it, and passes the answer on.
     expect([(await askOwn([], own)).status, shown()]).toEqual([401, [[], ["basic"]]]);
     stack.current.clearSeen();
     await askOwn(["repository:acme/hello:pull", "repository:globex/private:pull,push"], own);
@@ -118,7 +118,7 @@ describe("with `credentials: own` and token services that grant nothing", async 
 
   test("a good password gets the same answer for an assigned name as for a free one", async () => {
     for (const pod of [ofA, ofB]) {
-      // Like GitLab's, these services give a user a token without rights, and refuse a stranger.
+      // Like GitLab's, these token services give a user a token without rights, and refuse a stranger.
       pod.answer((response, { headers }) => {
         if (headers.authorization === demo.Authorization) response.writeHead(200).end(JSON.stringify({ token: jwt }));
         else response.writeHead(403).end('{"errors":[{"code":"DENIED","message":"access forbidden"}]}');

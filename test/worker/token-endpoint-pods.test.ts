@@ -21,7 +21,6 @@ const codeOf = async (answer: Response) => ((await answer.json()) as { errors: {
 
 type TokenAnswer = { token: string; access_token: string; expires_in: number; issued_at: string };
 
-/** Pod A's token service sends only `token`, as GitLab's does. */
 test("the token endpoint completes a Pod's answer with both names, the true time left and the time of issue", async () => {
   const answer = await get("scope=repository:acme/app:pull&account=demo&client_id=docker&offline_token=true");
   expect([answer.status, answer.headers.get("Cache-Control")]).toEqual([200, "no-store"]);
@@ -35,7 +34,7 @@ test("the token endpoint completes a Pod's answer with both names, the true time
   );
 });
 
-/** Answers like Pod B's token service. The edge accepts any compact JWT here, so the key does not matter. */
+/** Answers like Pod B's token service. The edge does not verify this JWT, so any key will do. */
 const grant = async (response: ServerResponse, exp = Math.floor(Date.now() / 1000) + 300) => {
   const jwt = await new SignJWT({ exp }).setProtectedHeader({ alg: "HS256" }).sign(new Uint8Array(32));
   response.writeHead(200).end(JSON.stringify({ token: jwt, refresh_token: "only Pod B can redeem this" }));

@@ -47,7 +47,7 @@ async function askEdge(scopes: readonly string[], user: string | null, encoding:
 
 const known = new Map<string, Promise<Granted>>();
 
-/** What one Pod grants for its own scopes when it is asked directly. */
+/** Asks one Pod directly, and returns what it grants for its own scopes. */
 function askPod(pod: LocalPodId, scopes: readonly string[], user: string | null): Promise<Granted> {
   const query = new URLSearchParams([["service", `${pod}-registry`], ...scopes.map((scope) => ["scope", scope])]);
   const url = `${stack.current.pods[pod].token.direct}/jwt/auth?${query.toString()}`;
@@ -65,8 +65,8 @@ async function granted(answer: Response): Promise<Granted> {
 }
 
 /**
- * What the edge should answer. If a Pod refuses a request for more than pulls, the client gets this refusal. If a Pod refuses pulls only, its part is
- * left out of the token. If every Pod refuses, the client gets the first refusal.
+ * What the edge should answer. If a Pod refuses scopes that allow more than pulls, the client gets its refusal. If a Pod refuses pulls only, the
+ * token has no part of this Pod. If every Pod refuses, the client gets the first refusal.
  */
 async function expectedOf(scopes: readonly string[], user: string | null): Promise<Omit<Granted, "token">> {
   const asked = await Promise.all(
@@ -81,7 +81,7 @@ async function expectedOf(scopes: readonly string[], user: string | null): Promi
   return { status: 200, access: asked.flatMap(({ access }) => access).toSorted() };
 }
 
-/** Returns the statuses of a pull, a list of tags, the start of a push and a delete, for each scope's repository. */
+/** For the repository of each scope, returns the statuses of a pull, a list of tags, the start of a push and a delete. */
 async function opened(
   originOf: (scope: string) => string,
   scopes: readonly string[],
@@ -143,7 +143,7 @@ describe.each([
         expect({ status, access }, `${encodings[index]}: ${sequence.join(" ")}`).toEqual(expected);
       }
     }
-    // If nothing was ever granted, the comparison above would prove nothing. So the first scope must be granted.
+    // If nothing was ever granted, the comparison above would prove nothing. So this expects that the first scope is granted.
     expect(parseScopes((await expectedOf([scopes[0]], user)).access)).not.toEqual([]);
   });
 

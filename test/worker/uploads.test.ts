@@ -171,7 +171,7 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
     const path = `/v2/acme/flood/blobs/uploads/?mount=${digest}&from=${from}`;
     return (await client.get(path, token, { method: "POST" })).status;
   };
-  // Each name has 19 prefixes that were not looked up before.
+  // The edge has not looked up any of a made-up name's 19 prefixes yet.
   let made = 0;
   const madeUp = () => `acme/x${made++}/${Array(18).fill("a").join("/")}`;
   /** Sends 12 token requests, each for this many names. */
@@ -184,8 +184,8 @@ test("mounts from made-up names cost no more look-ups than a user may cause, and
       }),
     );
   expect(await mount(madeUp())).toBe(401);
-  // Look-ups of new names have a budget for each ten seconds. A request that needs more than what is left of it spends nothing. So the requests
-  // become smaller, until the budget is spent.
+  // The edge may look up only so many new names in ten seconds. If a request needs more look-ups than are left, none of them is made. So we send
+  // smaller and smaller requests, until no look-up is left.
   const afterFlood = async () => {
     for (const names of [50, 10, 3]) await spend(names);
     for (let count = 0; count < 3; count += 1) await mount(madeUp());
