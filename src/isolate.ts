@@ -32,8 +32,8 @@ export type Isolate = {
 };
 
 /**
- * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map has no bound of its own. Its
- * entries disappear with the records that are their keys, so no other cache may keep a record that has changed.
+ * All caches with their bounds. At the usual size of an entry they add up to 63 MB of an isolate's 128 MB. A weak map has no bound of its own: each
+ * of its entries lives as long as the record that is its key. So when a record changes, every cache must drop the old one.
  * - KV texts: 4 MB in `kept` (350 bytes each, and 250 bytes for a missing value), and 6 MB in `passing` (400 bytes each, because strangers' names are
  *   long).
  * - Pod records: 5 MB (10 KB each, one for each Pod). Their CIDRs: 4 MB (130 bytes each, at most 30,000, which is podctl's limit).
@@ -58,7 +58,7 @@ export const createIsolate = (): Isolate => ({
       // number of claims. So this budget is small.
       claim: new LookupBudget(50),
       cell: new LookupBudget(1_000),
-      // A budget is for 10 seconds, and the look-up of a name costs about 3 keys. So each of these two budgets allows about 300 names a second. A
+      // A budget is for 10 seconds, and the look-up of a name reads about 3 keys. So each of these two budgets allows about 300 names a second. A
       // name that a known user asked for before costs nothing.
       stranger: new LookupBudget(10_000),
       user: new LookupBudget(10_000),

@@ -13,7 +13,7 @@ export type Refusal =
   | { readonly reason: "name-unknown" }
   /** The operator wrote the text, and the client sees it. */
   | { readonly reason: "blocked"; readonly text: string }
-  /** The client sees the text. `pod` is the id of the Pod that is in this state. */
+  /** The Pod is down, or the Pod or the repository's group is read-only. The client sees the text. `pod` is the Pod's id. */
   | { readonly reason: "read-only" | "down"; readonly text: string; readonly pod?: string }
   /** The name's group is being moved to another Pod, and writes are refused for some minutes. The client sees the text. */
   | { readonly reason: "moving"; readonly text: string; readonly pod: string }
@@ -45,13 +45,16 @@ export type Unauthorized = {
 
 /** The directory could not answer, because KV failed or a record in it is wrong. */
 export type DirectoryFailure = { readonly reason: "directory"; readonly text: string };
-/** The text of a `DirectoryFailure` that strangers cause: they asked for so many names that the directory was not read. */
+/** The text of the `DirectoryFailure` if so many names were asked for that the edge does not read KV for more of them. */
 export const budgetSpent = "more names were asked for than the edge looks up for strangers in 10 seconds";
 
 /**
- * A Pod gave no answer: the connection failed, no headers came in time, or the Pod sent something that is not HTTP. `breaker-open`: the Pod was not called,
- * because its last calls failed. `client-left`: the client broke off or stopped in the middle of its request, or the answer has no reader any more.
- * `client-left` is not a fault of the Pod.
+ * A Pod gave no answer that the edge can use.
+ * - `unreachable`: the connection failed.
+ * - `silent`: no answer came in time, or the Pod stopped reading the request's body.
+ * - `breaker-open`: the edge did not call the Pod, because its last calls failed.
+ * - `bad-answer`: the edge cannot read the answer, or may not pass it on.
+ * - `client-left`: the client broke off or stopped in the middle of its request, or has left. This is not a fault of the Pod.
  */
 export type PodFailure = {
   readonly reason: "unreachable" | "silent" | "breaker-open" | "bad-answer" | "client-left";

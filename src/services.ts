@@ -33,7 +33,7 @@ export type Services = {
   /** `callRegistry` and `callTokenService` take only a Pod that `passGate` (pods/gate.ts) has let through. */
   readonly callRegistry: Call<AdmittedPod>;
   readonly callTokenService: Call<AdmittedPod>;
-  /** Reads a blob from a storage. The request has no Authorization, and it is not repeated. */
+  /** Reads a blob from a storage, and tries only once. The request has no Authorization, because a storage must not see a token. */
   readonly callStorage: (request: FetchRequest) => Promise<Result<Response, PodFailure>>;
   /** Sends an order to a Pod's gateway, unless the gateway or the Pod's registry counts as down. */
   readonly callGateway: Call<AdmittedPod>;
@@ -43,7 +43,7 @@ export type Services = {
   readonly proofs: Proofs;
   readonly manifests: Manifests;
   readonly grants: RememberedGrants;
-  /** Remembers what clients deleted in groups that are being moved. The other Pod may still have it, but the edge must not serve it. */
+  /** Remembers what clients deleted while a group was being moved. The move's other Pod may still have it, but the edge must not serve it. */
   readonly movedTombstones: Tombstones;
   readonly parsedCidrs: ParsedCidrs;
   readonly signing: SigningMemory;
@@ -164,15 +164,15 @@ const createCallGateway =
         fetchWithin(sent, { fetcher: globalThis, waitUntil, onSend, mayRetry: () => false, stallMs, ping: null }),
       ping: () => gatewayPing(gateway),
       silenceMs: request.deadlineMs,
-      // A failed write usually does not count against a service, because the write's content may be the cause. An order counts although it is a
-      // write, because a gateway that is up answers every order, even one that it cannot carry out.
+      // A failed write usually says nothing about a service, because its content may be the cause. But a gateway that is up answers every order, even
+      // one that it cannot carry out.
       doWritesCount: true,
       waitUntil,
       clock: () => Date.now(),
     });
   };
 
-/** Returns KV and the location's caches. Before each call, the request begins to watch whether its client leaves. */
+/** Returns KV and the location's caches. With the first call of either, the request begins to watch whether its client leaves. */
 const listeningPorts = (
   env: Env,
   departure: RequestPorts["departure"],

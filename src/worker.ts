@@ -23,14 +23,13 @@ export default {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
     const write = createRequestLog({ request, url, trace, startedAt, sampling });
     let answer: AttributedAnswer | null = null;
-    // On Cloudflare, the request's signal tells us of every client that leaves before the answer's last byte. workerd outside Cloudflare tells us at
-    // once only if the client resets the connection. If the client closes the connection normally, workerd notices it only at its next write to the
-    // client.
+    // On Cloudflare, the request's signal tells us when a client leaves before the answer's last byte. Outside Cloudflare, workerd notices that a
+    // client has closed its connection only at the next write to it.
     const departure = new Departure(request, () =>
       write(answer === null ? clientLeft(request, url) : { ...answer, outcome: "client-left" }),
     );
-    // `Departure` begins to listen just before the request first waits for KV, a cache or a Pod. A write may wait even earlier, for its own body, so
-    // for a write we listen from the start.
+    // A read begins to listen just before it first waits for KV, a cache or a Pod. A write may wait for its own body even earlier, so it listens from
+    // the start.
     if (!isRead(request.method)) departure.listen();
     const waitUntil = (promise: Promise<unknown>) => context.waitUntil(promise);
     answer = await answerRequest(request, url, { env, trace, waitUntil, departure });
@@ -38,8 +37,8 @@ export default {
   },
 
   /**
-   * Runs once in a minute, by the cron trigger. The run begins with an empty memory, because what this isolate's requests remember of KV may be half a minute
-   * old.
+   * Runs once in a minute, by the cron trigger. The run begins with an empty memory, because what this isolate's requests remember of KV may be half
+   * a minute old.
    */
   async scheduled({ scheduledTime }, env, context): Promise<void> {
     const trace: Trace = { kvReads: 0, kvKeys: 0, podRequests: 0 };
@@ -62,8 +61,8 @@ type Passing = {
 };
 
 /**
- * Returns the answer for the client. If its body comes from a Pod, the request is logged only at the body's end, because only then it is known
- * whether the body was whole.
+ * Logs the request and returns the answer for the client. If the answer's body comes from a Pod, the request is logged at the end of the body,
+ * because the body may break off.
  */
 async function passOn(
   request: Request,
@@ -94,9 +93,9 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
   method !== "HEAD" && (outcome === "forwarded" || outcome === "streamed");
 
 /**
- * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the `X-Forwarded-Host`
- * that Pods get. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the end of
- * a user's name. A port that is too high makes `URL` throw, so then the host counts as malformed too.
+ * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the Pod's
+ * `X-Forwarded-Host`. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the end
+ * of a user's name. A host with too high a port, for which `URL` throws, is malformed too.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);
@@ -118,9 +117,8 @@ const wrongHost: Refusal = {
 };
 
 /**
- * The refusal of plain HTTP. It is not a challenge, because with an http realm clients would send their password in the clear. It is not a redirect,
- * because that would hide that a client is set up for http. The scheme is the one that the platform saw, because a client can write anything into
- * `X-Forwarded-Proto`.
+ * The refusal of plain HTTP. A challenge with an http realm would make clients send their password in the clear. A redirect would hide that a client
+ * is set up for http. The request's own URL says whether it is plain HTTP, because a client can write anything into `X-Forwarded-Proto`.
  */
 const plainHttp: Refusal = {
   reason: "refused",
@@ -136,7 +134,7 @@ const unknownPath = (path: string): Refusal => ({
   },
 });
 
-/** A refusal outside `handle` never challenges for a token, so realm, service and access stay empty. */
+/** A refusal outside `handle` never asks for a token, so realm, service and access stay empty. */
 const refuseOutside = (refusal: Refusal, endpoint = "unknown"): AttributedAnswer => ({
   ...refuse(refusal, { realm: "", service: "", access: [] }),
   endpoint,
@@ -151,7 +149,7 @@ async function answerRequest(
 ): Promise<AttributedAnswer> {
   if (url === null) return refuseOutside(wrongHost);
   const { pathname, protocol, hostname } = url;
-  // Registries redirect a path that begins with several slashes, so such a path counts as registry traffic.
+  // Registries redirect a path that begins with several slashes, and `handle` does so too.
   const isRegistry = pathname === "/jwt/auth" || /^\/+(v2|gitlab\/v1)\//.test(pathname);
   try {
     if (isRegistry || pathname === "/-/probe") {
@@ -172,7 +170,7 @@ async function answerRequest(
   }
 }
 
-/** Answers registry traffic. A browser lets scripts of another site read the answer only if the operator lists that site. */
+/** Answers registry traffic. A browser lets scripts of another site read the answer only if the operator lists the site in `CORS_ORIGINS`. */
 async function answerRegistry(request: Request, url: URL, services: Services): Promise<AttributedAnswer> {
   const { corsOrigins } = services.config;
   const preflight = answerPreflight(request, corsOrigins);

@@ -23,30 +23,30 @@ import { refuseBeyondName } from "./shared-registry.ts";
 /** What the steps of `handle` share. */
 export type Context = {
   readonly request: Request;
-  /** Scheme and host under which the request came. */
+  /** The scheme and host of the request's URL. */
   readonly origin: string;
   readonly challenger: Pick<Challenge, "realm" | "service">;
   readonly services: Services;
-  /** Null if this fleet asks for no tokens. */
+  /** Null if this deployment works without tokens (`AUTH=none`). */
   readonly token: Token | null;
 };
 
-/** The Pod of a request, and the request's grant there. The default of `G` is a grant with which the Pod may be called. */
+/** The Pod of a request, and what the request may do there. By default, the grant is one with which the edge may call the Pod. */
 export type Authorized<G extends Grant = PodGrant> = {
   readonly pod: AdmittedPod;
   readonly grant: G;
-  /** Null if the request is about no repository, or if no assignment covers its repository. Such a repository is at the default Pod. */
+  /** Null if the request is about no repository, or if its repository is at the default Pod because no assignment covers it. */
   readonly assignment: AssignmentRecord | null;
-  /** Null unless the request is about a repository whose group is being moved. */
+  /** The running move of the repository's group. Null if there is none, and for an upload that goes on at the Pod where it began. */
   readonly moving: Moving | null;
-  /** The old name under which the client asks. The Pod is asked under the new name. Null if the repository was not renamed. */
+  /** The name in the client's request, if the repository has a new name by now. The Pod is asked for the new name. Otherwise null. */
   readonly oldName: RepositoryName | null;
 };
 
-/** What a request may do, and the endpoint with the name that the repository has at its Pod. */
+/** In `endpoint`, the repository has the name that it has at its Pod, even if the client used an old name. */
 type AuthorizedEndpoint = Authorized<Grant> & { readonly endpoint: RegistryEndpoint };
 
-/** Finds the Pod of a request and what the token allows there, and asks the gate whether the request may pass. */
+/** Finds the Pod of a request and what the token allows there. It refuses what the gate (`src/pods/gate.ts`) refuses, such as a blocked name. */
 export async function authorize(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -54,19 +54,19 @@ export async function authorize(
   if (!hasRepository(endpoint)) return authorizeNameless(endpoint, context);
   const { token } = context;
   const chosenBy = whoChose(endpoint, context);
-  // A write needs the current directory, so it waits for a slow KV. A read does not wait.
+  // A write to a Pod that no longer has the group would be lost. So a write waits for a slow KV, and a read may use older values.
   const mustBeCurrent = !isRead(endpoint.method);
   const authorized = await authorizeName(endpoint, context, { chosenBy, mustBeCurrent });
   if (authorized.ok || token === null || !mayHaveMoved(authorized.error)) return authorized;
-  // The name may just have moved to the Pod that issued the token. The token endpoint may have read a newer directory than this isolate remembers, so we read
+  // The name may just have moved to the Pod that issued the token, and this isolate may still remember the directory from before the move. So we read
   // the directory again.
   const maxAges = { assignmentMaxAgeMs: recentMs, directoryMaxAgeMs: recentMs };
   return authorizeName(endpoint, context, { chosenBy, mustBeCurrent: true, ...maxAges });
 }
 
 /**
- * Returns a function that says whose budget pays for a look-up of the name in KV. Each Pod has a budget for the tokens that it issues, and all
- * strangers share one. The function checks the token only once, and only if a look-up is needed.
+ * Budgets limit the look-ups of names in KV: each Pod has one for the names in its tokens, and all strangers share one. The returned function says
+ * which budget a look-up of this name is taken from. It checks the token only at its first call.
  */
 function whoChose(endpoint: RepositoryEndpoint, { token, services }: Context): () => Promise<ChosenBy> {
   let chosenBy: Promise<ChosenBy> | null = null;
@@ -93,7 +93,7 @@ function lastKnownOf(endpoint: RepositoryEndpoint, { directory }: Services): Rep
 const mayHaveMoved = (refusal: Refusal): boolean =>
   refusal.reason === "name-unknown" || (refusal.reason === "unauthorized" && refusal.allowedElsewhere === true);
 
-/** A request without a repository goes to the token's own Pod. In a fleet without tokens, it goes to the default Pod. */
+/** A request without a repository goes to the Pod that issued the token. With `AUTH=none`, it goes to the default Pod. */
 async function authorizeNameless(
   endpoint: RegistryEndpoint,
   { token, services }: Context,
@@ -123,7 +123,7 @@ async function authorizeName(
   if (!resolution.ok) return resolution;
   const { renamed } = resolution.value;
   const own = renamed === null ? endpoint : { ...endpoint, name: renamed.to };
-  // A mount also reads a second repository, its source. We do not check the source here. If it may not be read, `settleMount` later turns the mount
+  // A mount also reads a second repository, its source. We check only the target here. If the source may not be read, `settleMount` turns the mount
   // into a plain upload.
   const { own: wanted } = requiredAccess(own);
   const open = ok({ resolution: resolution.value, grant: { kind: "open" } as const });
@@ -131,8 +131,8 @@ async function authorizeName(
   const granted = token === null ? open : await grantWhileMoving(token, asked, services);
   if (!granted.ok) return granted;
   const { grant, resolution: served } = granted.value;
-  // While a group is moved between two Pods of one registry, the token may be good only at the Pod that does not serve the name. That Pod then serves
-  // this request. The Pod that serves the name may be down or read-only, so the request must pass the gate of both Pods.
+  // During a move between two Pods of one registry, the token may be good only at the move's other Pod. Then `served` names the other Pod, and it
+  // gets the request. The Pod that serves the group may be down or read-only, so the request must pass the gate of both Pods.
   const serving = passGate(endpoint.method, resolution.value, context);
   const isServing = served === resolution.value;
   const admitted = serving.ok && !isServing ? passGate(endpoint.method, served, context) : serving;
@@ -143,15 +143,15 @@ async function authorizeName(
     const oldName = renamed?.from ?? null;
     return ok({ pod: admitted.value, grant, assignment, moving, oldName, endpoint: own });
   }
-  // The gate refuses this request, so the Pod does not get it. But only the Pod could check an `undecided` token, so the client may be a stranger. A
-  // stranger gets the same refusal as for a name without a Pod.
+  // Only the Pod could check an `undecided` token, and the gate keeps the request from the Pod. So the client may be a stranger, and must not learn
+  // that the name has a Pod. It gets the same refusal as for a name without a Pod.
   return grant.kind === "undecided" ? err({ reason: "unauthorized", error: "invalid_token" }) : admitted;
 }
 
 /**
- * Finds the Pod of the name. A request for a running upload may have a pin in its URL, which names the Pod where the upload began. The upload goes on
- * there, under the group's current settings, even while the group is being moved. There is one exception: if the group's current Pod is another one of
- * the same registry, the upload goes on at the current Pod, because the old Pod may give no more tokens for it.
+ * Finds the Pod of a request. An upload goes on at the Pod where it began, even if its group has moved since. A pin in the upload's URL names this
+ * Pod. But if the group's current Pod has the same registry, the upload goes on at the current Pod, because the old Pod may give no more tokens for
+ * it.
  */
 async function locate(
   endpoint: RepositoryEndpoint,

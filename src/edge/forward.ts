@@ -26,9 +26,7 @@ import { restOf } from "./serve-manifest.ts";
 
 type PodReply = Result<Response, Refusal>;
 
-/**
- * Streams a request to the Pod, and the Pod's answer back to the client. The URLs that the answer names lead to the edge, or to the Pod's gateway.
- */
+/** Streams a request to the Pod, and the Pod's answer to the client. URLs of the Pod are rewritten to lead to the edge, or to the Pod's gateway. */
 export async function forward(endpoint: RegistryEndpoint, context: Context, authorized: Authorized): Promise<Reply> {
   const counted = checkHeaderCount(context.request.headers);
   if (!counted.ok) return counted;
@@ -51,13 +49,13 @@ export async function forward(endpoint: RegistryEndpoint, context: Context, auth
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Whether a request sends bytes to the Pod. Anyone can make up a token that only the Pod can judge. A proxy in front of the Pod may store a whole body
- * before the registry sees the token, so the edge first asks whether the Pod accepts the token.
+ * Whether a request has a body for the Pod. Anyone can make up a token that only the Pod can check. A proxy in front of the Pod may store a whole
+ * body before the registry sees such a token. So the edge sends no body before it has asked whether the Pod accepts the token.
  */
 const hasBody = ({ request: { method, body, headers } }: Context): boolean =>
   !isRead(method) && announcedBytes(body, headers) !== 0;
 
-/** If the Pod must not do a mount, the mount becomes a plain upload. */
+/** Turns a mount into a plain upload, if the client may not pull the mount's source or the source is not at this Pod. */
 function settle(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -109,13 +107,13 @@ async function passAnswer(answer: Response, endpoint: RegistryEndpoint, asked: A
   return ok({ response, outcome: isStreamed ? "streamed" : "forwarded", ...(rest === null ? {} : { rest }) });
 }
 
-/** Returns the endpoint for the challenge. The challenge has the name that the client used, because the client asks for a token under that name. */
+/** Returns the endpoint with the name that the client used. A challenge must have this name, because the client asks for a token with it. */
 const asAsked = (endpoint: RegistryEndpoint, oldName: RepositoryName | null): RegistryEndpoint =>
   oldName !== null && hasRepository(endpoint) ? { ...endpoint, name: oldName } : endpoint;
 
 /**
- * Says whose budget pays for a look-up of a mount's source. If the token allows a pull of the source, the Pod that issued the token pays, because a
- * hostile Pod can put any name into its tokens.
+ * Says which budget a look-up of a mount's source in KV is taken from. A hostile Pod can put any name into its tokens. So if the token allows a pull
+ * of the source, it is the budget of the Pod that issued the token.
  */
 function whoChose(grant: Grant, name: RepositoryName, { id }: Pod): ChosenBy {
   if (grant.kind === "open") return "directory";
@@ -130,8 +128,8 @@ const mayPull = (grant: Grant, name: RepositoryName): boolean =>
 const isRedirect = ({ status }: Response): boolean => [301, 302, 303, 307, 308].includes(status);
 
 /**
- * Sends one request to the Pod, and records what the answer proves about the repository's blobs. The edge records nothing if it cannot verify the token, or
- * if the request has a query.
+ * Sends a request to the Pod, and records or forgets what the answer tells about the repository. The edge records no proof if it cannot verify the
+ * token, or if the request has a query.
  */
 function callRegistry(
   endpoint: RegistryEndpoint,
@@ -149,9 +147,9 @@ function callRegistry(
 }
 
 /**
- * Whether the Pod accepted a token that only the Pod can check. A success shows that it did, and so does a redirect to the blob. Other redirects and
- * errors do not show it, because a registry or a proxy in front of it may send them to everyone. After one of these, the edge also asks the Pod for
- * `/v2/`. If the Pod did not accept the token, the client gets the same answer as for a name without a Pod.
+ * Whether the Pod accepted a token that only the Pod can check. A success or a redirect to the blob shows that it did. A proxy may send other
+ * redirects and errors to everyone, so after one of these the edge also asks the Pod for `/v2/`. If the Pod did not accept the token, the client is a
+ * stranger, and gets the same answer as for a name without a Pod.
  */
 async function isAccepted(
   answer: PodReply,
@@ -163,7 +161,7 @@ async function isAccepted(
   return answer.value.ok || isItsBlob || acceptsToken(context, authorized);
 }
 
-/** Whether the Pod accepts the token. The edge asks the Pod for `/v2/` (end-1), which any good token may read. */
+/** Asks the Pod for `/v2/` (end-1), which any token that the Pod accepts may read. */
 async function acceptsToken({ services, request }: Context, { pod, grant }: Authorized): Promise<boolean> {
   const plain = new Request(request.url, { headers: request.headers });
   const base = { kind: "base", method: "GET", query: "" } as const;
@@ -175,8 +173,8 @@ async function acceptsToken({ services, request }: Context, { pod, grant }: Auth
 type OwnBlob = { readonly endpoint: BlobEndpoint; readonly pod: Authorized["pod"] };
 
 /**
- * Sends a client's GET or HEAD of a blob. If the answer to a HEAD shows that the repository has the blob, the edge records a proof, as after a HEAD
- * of its own. After a 404, the edge forgets an earlier proof.
+ * Sends a client's GET or HEAD of a blob to the Pod. If the answer to a HEAD shows that the repository has the blob, the edge records a proof. After
+ * a 404, the edge forgets an earlier proof.
  */
 async function passBlob(sent: FetchRequest, { services }: Context, { endpoint, pod }: OwnBlob): Promise<PodReply> {
   const blob = ownedBlob(pod, endpoint);

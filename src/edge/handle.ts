@@ -16,7 +16,7 @@ import { type Reply, refuse } from "./refuse.ts";
 import { serveManifest } from "./serve-manifest.ts";
 import { orStale, serveHeld } from "./serve-stale.ts";
 
-/** Handles a request from top to bottom. Each step gives a value for the next step, or a refusal that becomes the answer. */
+/** Answers a request, step by step. A step gives a value to the next step, or it ends the request with an answer or a refusal. */
 export async function handle(
   request: Request,
   services: Services,
@@ -25,7 +25,7 @@ export async function handle(
   const { realm, service, auth } = services.config;
   const challenger = { realm: realm ?? `${url.origin}/jwt/auth`, service };
 
-  // 1. Method and URL must mean one endpoint. Otherwise the request is refused before any look-up.
+  // 1. Method and URL are parsed into an endpoint. If they do not name one, the request is refused before the directory is read.
   const parsed = parseEndpoint(request.method, url);
   if (!parsed.ok) {
     const refused = refuse({ reason: "refused", error: parsed.error }, { ...challenger, access: [] });
@@ -34,10 +34,10 @@ export async function handle(
   const endpoint = parsed.value;
   const conclude = (reply: Reply, pod?: string) => attribute(reply, endpoint, { ...challenger, pod });
 
-  // 2. The token endpoint finds the Pods of the requested scopes, and asks each of these Pods for a token.
+  // 2. The token endpoint finds the Pods of the requested scopes, and asks the token service of each of these Pods for a token.
   if (endpoint.kind === "token") return conclude(await serveToken(request, services));
 
-  // 3. A request without a token gets a challenge that is made only from the URL. So the 401 that starts every pull costs no look-up.
+  // 3. A request without a token gets a challenge that is made only from the URL. So the 401 that starts every pull costs no read of the directory.
   const token = auth === "none" ? ok(null) : readToken(request.headers.get("Authorization"));
   if (!token.ok) return conclude(token);
   const context: Context = { request, origin: url.origin, challenger, services, token: token.value };
@@ -47,30 +47,30 @@ export async function handle(
   const base = endpoint.kind === "base" ? await serveBase(context) : null;
   if (base !== null) return conclude(base);
 
-  // 5. `authorize` finds the name's Pod and what the token allows there. The request must also pass the gate before every registry.
+  // 5. `authorize` finds the name's Pod and what the token allows there. It also refuses what a block, a group's settings or a Pod's state forbid.
   const authorized = await authorize(endpoint, context);
   if (!authorized.ok) return conclude(authorized);
   const { endpoint: own, grant, ...place } = authorized.value;
 
-  // 6. A grant that the edge itself gave is good only for what is held here, and never for a call to the Pod.
+  // 6. While a Pod's token service fails, the edge itself may grant pulls. It answers such a pull only from its caches, and never calls the Pod.
   if (grant.kind === "edge") return conclude(await serveHeld(own, context, { ...place, grant }), place.pod.id);
 
-  // 7. A blob GET with a grant and a proof is answered with a 307. A manifest that is asked for by its digest is served from here, if it is held here.
+  // 7. A blob GET gets a 307, if a proof shows that the repository has the blob. A GET of a manifest by its digest is answered from the edge's cache.
   const granted = { ...place, grant };
   const held = (await redirectBlob(own, context, granted)) ?? (await serveManifest(own, context, granted));
 
-  // 8. A blob of another Pod is mounted by the gateway of this Pod, if there is one.
+  // 8. If a client mounts a blob of another Pod's repository, the target Pod's gateway copies the blob. Without a gateway, the client uploads it.
   const answered = held ?? (await mountAcross(own, context, granted));
 
-  // 9. Every other request streams to the Pod, and the answer comes back rewritten.
+  // 9. Every other request is streamed to the Pod. URLs of the Pod in its answer are rewritten to lead to the edge, or to the Pod's gateway.
   const passed = answered ?? (await forward(own, context, granted));
 
-  // 10. While a group is being moved to another Pod, what its Pod lacks is looked for at the other Pod.
+  // 10. If the serving Pod lacks something while its group is being moved, the edge looks for it at the other Pod of the move.
   const reply = await askOtherPod(passed, own, { context, authorized: granted });
 
-  // 11. A write that took long is refused if its group has been frozen meanwhile, because the copy for the other Pod may lack it.
+  // 11. A slow write is refused, if a move has frozen its group meanwhile. The copy at the other Pod may lack what was written.
   const judged = await judgeLateWrite(reply, own, { context, authorized: granted });
 
-  // 12. While the Pod fails, pulls are answered from what is held here.
+  // 12. While the Pod fails, pulls are answered from the edge's caches.
   return conclude(await orStale(judged, own, { context, authorized: granted }), place.pod.id);
 }

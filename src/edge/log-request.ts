@@ -18,8 +18,8 @@ type Logged = {
 };
 
 /**
- * Returns a function that writes the request's one log line, or no line if the request is not in the sample. Only the first call counts. So if the
- * log already says that the client has left, a later answer is not logged.
+ * Returns a function that writes the request's log line, if the request is in the sample. It writes only at its first call. So if the line already
+ * says that the client has left, a later answer is not logged.
  */
 export function createRequestLog(logged: Logged): (answer: AttributedAnswer) => void {
   let isDecided = false;
@@ -48,7 +48,7 @@ function recordOf(
     status: response.status,
     ...told,
     ...(digest === null ? {} : { digest }),
-    // The body of a read counts as empty, because it is not sent to the Pod.
+    // The Pod does not get the body of a read, so the log says 0.
     requestBytes: isRead(request.method) ? 0 : announcedBytes(request.body, request.headers),
     responseBytes: request.method === "HEAD" ? 0 : bytesOf(response, told.outcome),
     ...trace,
@@ -57,19 +57,17 @@ function recordOf(
   };
 }
 
-/**
- * The digest that an answer names, such as the digest of a tag's manifest. Null if the header has no digest, because a Pod may write anything there.
- */
+/** Returns the digest that an answer names, such as the digest of a tag's manifest. A Pod may write anything into this header. */
 function digestIn({ headers }: Response): Digest | null {
   const digest = parseDigest(headers.get("Docker-Content-Digest") ?? "");
   return digest.ok ? digest.value : null;
 }
 
 const maxUserAgentCharacters = 256;
-/** An address has at most 45 characters, and a ray id 20. They can be longer only on the local stack, where the client itself can set them. */
+/** Cloudflare sets the client's address (at most 45 characters) and the ray id (20). On the local stack, a client can set them to a longer text. */
 const maxIdCharacters = 64;
 
-/** Reads who asks. We call this only if a line is written, because workerd parses JSON as soon as `cf` is read. */
+/** Reads who sent the request. We call this only for a line that is written, because workerd parses JSON when `cf` is read. */
 function askerOf(request: Request): Asker {
   const { ip, country, asn } = readClient(request);
   const [userAgent, ray] = [request.headers.get("User-Agent"), request.headers.get("CF-Ray")];
@@ -84,10 +82,10 @@ function askerOf(request: Request): Asker {
 
 /**
  * Returns the size of an answer's body. Null if the answer does not say it. We read headers and body only if we need them, because workerd makes an
- * object for each of them at the first read.
+ * object at the first read of each.
  */
 function bytesOf(response: Response, outcome: AttributedAnswer["outcome"]): number | null {
-  // A redirect of the edge's own has no body.
+  // The edge's redirects have no body, so their headers need not be read.
   if (response.status === 304 || outcome === "redirected") return 0;
   return contentLength(response.headers) ?? (response.body === null ? 0 : null);
 }
@@ -107,7 +105,7 @@ export function withBodyEnd(answer: AttributedAnswer, end: BodyEnd, stallMs: num
   }
 }
 
-/** What the log says if the client leaves before there is an answer. The status 499 is nginx's, and no client gets it. */
+/** What the log says if the client leaves before there is an answer. The status 499 has this meaning in nginx's logs. No client gets it. */
 export function clientLeft({ method }: Request, url: URL | null): AttributedAnswer {
   const endpoint = url === null ? null : parseEndpoint(method, url);
   return {

@@ -12,8 +12,8 @@ import type { Reply } from "./refuse.ts";
 import { streamBlob } from "./stream-blob.ts";
 
 /**
- * Redirects a blob GET to a signed URL of the first store that fits the client. It must be proven that the blob is in this repository. Null if there
- * is no proof, or if there is no store for which the edge signs. The Pod itself must then answer.
+ * Redirects a blob GET to a signed URL of a store, if a proof shows that the blob is in this repository. Null if the Pod itself must answer, because
+ * there is no proof, or because the edge does not sign URLs of the client's first store.
  */
 export async function redirectBlob(
   endpoint: RegistryEndpoint,
@@ -29,8 +29,8 @@ export async function redirectBlob(
 }
 
 /**
- * Redirects a blob GET or HEAD while the Pod fails. An expired proof is enough, until the Pod's `staleSeconds` are over. Null if there is no such
- * proof, or if there is no store for which the edge signs.
+ * Redirects a blob GET or HEAD while the Pod fails. Even an expired proof is enough, until the Pod's `staleSeconds` are over. Null if there is no
+ * proof, or if the edge does not sign URLs of the client's first store.
  */
 export async function redirectHeld(
   endpoint: BlobEndpoint,
@@ -48,8 +48,8 @@ export async function redirectHeld(
 }
 
 /**
- * Passes on a Pod's own redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. The Pod may have signed its URL for
- * GET, and then the store does not answer a HEAD. So for a HEAD, the edge signs a URL itself if it can.
+ * Passes on a Pod's redirect of a blob, as an absolute URL. The URL must lead to one of the Pod's blob hosts. A Pod may sign its URL only for GET,
+ * and its store then refuses a HEAD. So for a HEAD, the edge signs a URL itself if it can.
  */
 export async function followRedirect(
   endpoint: BlobEndpoint,
@@ -75,12 +75,12 @@ export async function followRedirect(
   return isStreamed(authorized) ? streamBlob(endpoint, target, context) : redirectTo(target.href, endpoint.digest);
 }
 
-/** Whether blobs are streamed through the edge, because the group's users cannot reach the Pod's storage. */
+/** Whether blobs are streamed through the edge. An operator sets this for a group whose users cannot reach the Pod's storage. */
 const isStreamed = ({ assignment }: Authorized<Grant>): boolean => assignment?.delivery === "stream";
 
 /**
- * Whether a HEAD that the Pod redirects proves that the blob is in the repository. If the HEAD has a query, the Pod may redirect to something else, so the
- * edge looks for another proof, without the query.
+ * Whether the blob is proven to be in the repository. A HEAD that the Pod redirects to the blob proves this. If the HEAD had a query, the Pod may
+ * have redirected to something else, so the edge looks for a proof of its own.
  */
 async function isProven(
   endpoint: BlobEndpoint,
@@ -93,8 +93,8 @@ async function isProven(
 }
 
 /**
- * Whether a request has no query. With a query, a Pod may serve something else, as mirrors do with `?ns=`. The answer to such a request says nothing about
- * the repository.
+ * Whether a request has no query. A mirror, for example, serves another registry's repository if the query is `?ns=`. So the answer to a request with
+ * a query proves nothing about the repository.
  */
 export const isPlain = ({ query }: RegistryEndpoint): boolean => query === "";
 
@@ -111,8 +111,7 @@ type Redirecting = {
 };
 
 /**
- * Redirects to the first store for which a URL can be signed. Null if the edge first comes to a store with the scheme `pod`, because then the Pod
- * itself redirects.
+ * Redirects to the first store for which a URL can be signed. Null if a store with the scheme `pod` comes before it: the Pod itself redirects there.
  */
 async function redirectToStore(
   method: "GET" | "HEAD",
@@ -123,7 +122,7 @@ async function redirectToStore(
   return url === null || !url.ok ? url : redirectTo(url.value, endpoint.digest);
 }
 
-/** Redirects to an absolute URL. Clients must not keep the redirect, because its URL expires, and then they have to ask here again. */
+/** Redirects to an absolute URL. Clients must not keep the redirect, because a signed URL expires. */
 const redirectTo = (location: string, digest: Digest): Reply =>
   ok({
     response: new Response(null, {
