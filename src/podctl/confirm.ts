@@ -4,14 +4,17 @@ import { note, print } from "./output.ts";
 
 type Asking = { readonly json?: boolean; readonly yes?: boolean };
 
-/** Prints what a write will do. With `--json` this goes to standard error, so that standard output holds only JSON. */
+/**
+ * Prints what a write will do. With `--json` it prints to standard error, because standard output must be only JSON. With `--json --yes` it prints
+ * nothing, because podctl does not ask the operator.
+ */
 export function showWrite(lines: readonly string[], { json, yes }: Asking): void {
   if (json && yes) return;
   const show = json ? note : print;
   for (const line of lines) show(line);
 }
 
-/** Ends the command unless `--yes` was given or the operator says yes on a terminal. */
+/** Asks the operator, and throws if the answer is not yes. With `--yes` it does not ask. */
 export async function confirmWrite(question: string, yes: boolean | undefined): Promise<void> {
   if (yes === true) return;
   if (process.stdin.isTTY !== true)

@@ -312,7 +312,7 @@ describe("doctor with credentials", () => {
         expect.objectContaining({
           check: "through edge",
           status: "skipped",
-          text: expect.stringContaining("its cell"),
+          text: expect.stringContaining("the Pod's cell"),
         }),
       );
     });

@@ -57,8 +57,8 @@ export function unassignCommand(): Command {
 }
 
 /**
- * Returns the settings of the assignment in KV, because the group keeps them when it gets another Pod. If KV has no assignment, the only setting is
- * the state `active`. An assignment that does not parse may have settings that only a newer podctl knows, so it is not replaced.
+ * Returns the settings in KV, because a prefix keeps them when it gets another Pod. Throws if the assignment does not parse, because
+ * a newer podctl may have written it, and its settings would be lost.
  */
 function settingsIn(prefix: Prefix, text: string | null): object {
   if (text === null) return { state: "active" };

@@ -50,6 +50,6 @@ export function unblockCommand(): Command {
     });
 }
 
-/** Changes the record of blocks in KV. A record that cannot be read is not replaced, because its blocks would be lost. */
+/** Returns a function from the old record of blocks to the new one. It throws if the old one does not parse, because its blocks would be lost. */
 const withBlocks = (change: (blocks: Blocks) => Blocks) => (text: string | null) =>
   orFail(blocksToWrite(change(orFail(parseBlocks(text)))));

@@ -40,8 +40,7 @@ not need to set any of these variables.
       const { origin, probeToken, user } = await target.openEdge(edge);
       const named = pods.length > 0;
       const { directory } = openDirectory(target, kv);
-      // `checkDepth` lists all assignments, which may be a million. An operator who names Pods wants only the checks of these Pods, so we leave this
-      // check out.
+      // If the operator names Pods, we skip `checkDepth`, because it lists the assignments of all Pods, perhaps a million.
       const unfound = named ? [] : await checkDepth(directory, kv);
       const checked = await checkDeployment({
         directory,

@@ -77,7 +77,7 @@ function parseUrl(text: string, host = "edge.invalid"): URL {
   throw new InvalidArgumentError(`"${text}" is not a URL; want one, or a path that begins with a slash`);
 }
 
-/** Removes the scheme, because a token is often copied from a header as `Bearer <token>`. */
+/** Removes the word `Bearer`, because people copy `Bearer <token>` from a header. */
 function parseBearer(text: string | null): string | null {
   const token = text?.trim().replace(/^Bearer\s+/i, "") ?? null;
   if (token === "")

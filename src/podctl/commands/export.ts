@@ -9,7 +9,7 @@ import { readLive } from "../write/live-directory.ts";
 
 type Options = TargetOptions & { readonly json?: boolean; readonly assignmentsFile?: string };
 
-/** We print at most this many assignments as YAML, because a longer YAML file is slow to read. For more, the operator needs `--assignments-file`. */
+/** We print at most this many assignments in the topology, because podctl parses longer YAML slowly. For more, `--assignments-file` is needed. */
 const maxInlineAssignments = 20_000;
 
 export function exportCommand(): Command {

@@ -46,7 +46,7 @@ export function moveCommand(): Command {
     .option("--jobs <n>", "how many requests and copies may be under way at once, for each Pod", parseCount, 8)
     .option(
       "--wait <seconds>",
-      "how many seconds before they begin freeze and settle are written to KV, so that every location of the edge knows of them in time",
+      "how many seconds pass from writing freeze or settle to KV until that phase begins; by then, every location of the edge must have read it",
       parseSeconds,
       90,
     )
@@ -84,7 +84,7 @@ export function moveCommand(): Command {
 }
 
 /**
- * Refuses a prefix that is named twice, because a group must not be moved twice at the same time. `a` and `a/b` are two groups, so both may be named.
+ * Refuses a prefix that is named twice, because two moves of one group would disturb each other. `a` and `a/b` are two groups, so both may be named.
  */
 function refuseRepeated(prefixes: readonly Prefix[]): void {
   const twice = prefixes.find((one, index) => prefixes.indexOf(one) !== index);

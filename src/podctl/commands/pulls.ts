@@ -40,7 +40,10 @@ number of all pulls, but a client that pulled only a few times may have no line.
     });
 }
 
-/** We refuse a time without a zone, because JavaScript would read it in this machine's zone, but the log is in UTC. A day begins at 00:00 UTC. */
+/**
+ * We refuse a time without a zone, because JavaScript would read it in this machine's zone, but the log is in UTC. A date without a time means 00:00
+ * UTC.
+ */
 function parseTime(text: string): Date {
   const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
   const time = new Date(text);
@@ -69,8 +72,8 @@ function formatPulls({ digest, pulls, pullers, lines, unreadAt, sample }: Pulls)
 }
 
 /**
- * Clients chose some of these texts, such as the user agent. We escape line breaks in them, so that no client can add a line that looks like podctl's
- * own.
+ * Clients choose some of these texts, such as the user agent. We escape line breaks in them, because a client could otherwise add a line that looks
+ * like podctl's own.
  */
 function describe({ subject, client, country, asn, userAgent, repository, first, last, pulls }: Puller, about: string) {
   const place = [country, asn === null ? null : `AS${asn}`].filter((part) => part !== null).join(", ");

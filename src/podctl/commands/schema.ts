@@ -9,12 +9,12 @@ import { printJson } from "../output.ts";
 const options = { typeMode: "input", errorMode: "ignore" } as const;
 const { $schema: _, ...whenInFile } = toJsonSchema(v.strictObject({ ...when.entries, ...cloudEntries }), options);
 
-/** Returns the JSON schema of a topology file, for editors. It leaves out what only `podctl validate` can check: names, hosts, sealed values. */
+/** Returns the JSON schema of a topology file, for editors. It cannot check names, hosts and sealed values; `podctl validate` does. */
 export const topologyJsonSchema = (): object => ({
   ...toJsonSchema(topologySchema, {
     ...options,
-    // In a file, `when` may name clouds. podctl replaces them by CIDRs before it checks the file, so `topologySchema` has no clouds. Editors check
-    // the file as it is, so their schema gets the `when` that has clouds.
+    // In a file, `when` may name clouds. podctl replaces each cloud by its CIDRs before it applies `topologySchema`, so that schema has no clouds. An
+    // editor checks the file as it is written, so its schema needs a `when` with clouds.
     overrideSchema: ({ valibotSchema }) => (valibotSchema === when ? whenInFile : null),
   }),
   title: "registry-edge topology",

@@ -45,7 +45,7 @@ Worker refuses a copy in another Pod, member, bucket, registry or gateway.`,
     });
 }
 
-/** Refuses a secret that the Worker cannot use. Otherwise the Worker would find this out only when somebody waits for an image. */
+/** Refuses a secret that the Worker cannot use. Otherwise the mistake would only show when a client pulls an image. */
 async function checkSecret(scheme: string, secret: string): Promise<void> {
   const parsed =
     scheme === "gateway"

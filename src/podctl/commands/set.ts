@@ -45,7 +45,7 @@ ${inFileToo.trimStart()}`,
     });
 }
 
-/** Returns the fields of an assignment, except `v` and `revision`. Each write sets these two anew. */
+/** Returns an assignment without `v` and `revision`, because each write sets these two anew. */
 function contentOf(text: string): Readonly<Record<string, unknown>> {
   const { v: _, revision: __, ...content } = parseJsonObject(text) ?? {};
   return content;

@@ -41,7 +41,7 @@ and is not out. \`podctl doctor\` checks each store from your machine.`,
     });
 }
 
-/** Reads many Pods with each call, because one call for each Pod would take long. */
+/** Reads all Pods by one `kv.read`, which gets up to 100 keys with each call to KV. A call for each Pod would take long. */
 async function readPods(target: Target, kv: KvStore, ids: readonly string[]): Promise<readonly Pod[]> {
   const parsed = ids.map((id) => orFail(parsePodId(id)));
   const texts = await kv.read(parsed.map(podKey));

@@ -2,12 +2,12 @@ import type { Called } from "../http-call.ts";
 import type { Checks } from "./findings.ts";
 
 /**
- * Registries and the edge allow a difference of 60 s in a token's times. If each clock is within 30 s of the edge's clock, any two clocks are within
- * these 60 s.
+ * Registries and the edge accept a token whose times are wrong by at most 60 s. If each clock is within 30 s of the edge's clock, any two clocks are
+ * at most 60 s apart.
  */
 const maxSkewSeconds = 30;
 
-/** Compares the edge's clock with the clock of each server that answers. All clocks of a Pod together are one check. */
+/** Compares the clocks of one Pod's servers with the edge's clock. They share one row of doctor's table. */
 export class Clocks {
   readonly #edgeAheadSeconds: number;
   readonly #skewSeconds = new Map<string, number>();
@@ -16,7 +16,7 @@ export class Clocks {
     this.#edgeAheadSeconds = edgeAheadSeconds;
   }
 
-  /** Returns a function to call with each answer of one server. Only the largest difference between the server's clock and the edge's is kept. */
+  /** Returns a function to call with each answer of this server. It keeps the largest difference between the server's clock and the edge's. */
   of(server: string): (called: Called) => void {
     return ({ aheadSeconds }) => {
       if (aheadSeconds === null) return;

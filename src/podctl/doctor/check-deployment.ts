@@ -14,13 +14,13 @@ import type { PodUnderTest } from "./pod-under-test.ts";
 export type DeploymentUnderTest = EdgeUnderTest & {
   readonly directory: Directory;
   readonly pods: readonly string[];
-  /** The operator's login at a Pod. Null if there is none that this Pod may see. */
+  /** Returns the operator's login for a Pod. Null if the operator gave none, or none that this Pod may see. */
   readonly userAt: (pod: string, settings: Settings) => User | null;
 };
 
 const podsAtOnce = 4;
 
-/** Makes all checks of the edge, and then all checks of each Pod in the order of the ids. */
+/** Checks the edge, and then several Pods at once. Returns first the checks of the edge, and then those of each Pod in the order of `pods`. */
 export async function checkDeployment(tested: DeploymentUnderTest): Promise<readonly Check[]> {
   const edge = new Checks("edge");
   const deployment = await checkEdge(tested, edge);
@@ -30,7 +30,8 @@ export async function checkDeployment(tested: DeploymentUnderTest): Promise<read
   const checked = tested.pods.map((id) => new Checks(id));
   const checkOne = async (checks: Checks) => {
     const user = tested.userAt(checks.pod, settings);
-    // With `credentials: own`, the edge takes a login for one of the default Pod, unless its password names a cell.
+    // With `credentials: own`, the edge sends a login to the default Pod. A password may be a GitLab token that names a cell, and then the edge sends
+    // the login to the Pod of that cell. We assume that the operator's login for this Pod names this Pod's cell.
     const isForPod = maySeeLogin(checks.pod, settings) || (user !== null && cellOf(user.password) !== null);
     const known = { checks, deployment, user, userAtEdge: isForPod ? user : null };
     const underTest = await podUnderTest(tested.directory, known);

@@ -1,4 +1,4 @@
-/** Checks that the edge finds every assignment. The edge looks up only prefixes of at most `depth` components, so it would not find a deeper one. */
+/** Checks that the edge finds every assignment. The edge looks up only prefixes of at most `depth` components, so it misses a longer prefix. */
 import type { Directory } from "../../directory/directory.ts";
 import { nameIn, routePrefix } from "../../directory/keys.ts";
 import { componentsOf, type Prefix } from "../../oci/repository-name.ts";
@@ -12,7 +12,7 @@ const maxNamed = 5;
 export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // If the record does not parse, `checkDeployment` says so. If the record has no depth, the edge looks up every prefix and misses no assignment.
+  // `checkDeployment` reports a record that does not parse. If the record has no depth, the edge looks up prefixes of any length and misses none.
   if (!record.ok || record.value.depth === undefined) return [];
   const { depth } = record.value;
   const deeper: string[] = [];

@@ -5,7 +5,7 @@ import type { Deployment } from "./pod-under-test.ts";
 
 export type EdgeUnderTest = Pick<Deployment, "edge" | "edgeHosts" | "probeToken" | "write">;
 
-/** Checks whether the edge answers, and whether it signs URLs for checks. */
+/** Checks whether the edge answers, whether the realm leads to it, and whether /-/probe takes podctl's token. */
 export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): Promise<Deployment> {
   const { edge, edgeHosts, probeToken, write } = edgeUnderTest;
   const health = await call(`${edge}/-/health`);
@@ -22,8 +22,8 @@ export async function checkEdge(edgeUnderTest: EdgeUnderTest, checks: Checks): P
 }
 
 /**
- * If clients get their tokens from another host, checks whether its token endpoint leads to the edge. Otherwise every user's password goes to the one Pod
- * that answers there. We ask with a wrong service, because the edge refuses it and asks no Pod.
+ * Clients get their tokens from the realm, which may be on another host than the edge. Checks whether that host leads to the edge. If it leads to a
+ * Pod's token service, that Pod gets the passwords of all users. We name a wrong service, because the edge refuses that without a request to a Pod.
  */
 async function checkRealm(edge: string, checks: Checks): Promise<void> {
   const ping = await call(`${edge}/v2/`);
@@ -37,7 +37,7 @@ async function checkRealm(edge: string, checks: Checks): Promise<void> {
   checks.found("realm", "realm-elsewhere", `${realm}: ${answer}`);
 }
 
-/** Checks whether /-/probe takes our token. The request names no Pod, so nothing is signed. If the token is right, the answer is 400. */
+/** Checks whether /-/probe takes podctl's token. The request names no Pod, so the edge signs nothing. It answers 400 if the token is right. */
 async function checkProbing({ edge, probeToken }: EdgeUnderTest, checks: Checks): Promise<"on" | "off"> {
   if (probeToken === null) {
     checks.skip("probe", "podctl has no PROBE_TOKEN: set PODCTL_PROBE_TOKEN to the Worker's");

@@ -7,8 +7,8 @@ import { askProbe } from "./check-stores.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
 /**
- * Checks a Pod's gateway by requests such as clients send. The gateway must answer, refuse a forged grant, open a grant of the edge, and reach its
- * registry. The grant is for an upload that never began, so nothing is written.
+ * Checks that a Pod's gateway answers, refuses a forged grant, opens a grant of the edge, and reaches its registry. The edge's grant is for an upload
+ * that never began, so nothing is written.
  */
 export async function checkGateway(
   tested: PodUnderTest,
@@ -34,7 +34,7 @@ async function checkGrant({ pod, checks, probe, deployment }: PodUnderTest): Pro
   if (probe === null) return checks.skip("gateway", "the key was not tried, because the record has no probe");
   if (deployment.probing === "off") return checks.skip("gateway", "the key was not tried: /-/probe does not answer");
   const probed = await askProbe(deployment, pod.id);
-  // `checkStores` also asks /-/probe, and reports why it fails. We report nothing here, because one fault must be only one finding.
+  // If the Pod has stores, `checkStores` reports this failure of /-/probe as a finding. We only skip, so that one fault is one finding.
   if (!probed.ok) return checks.skip("gateway", `the key was not tried: ${probed.error.text}`);
   const { gateway } = probed.value;
   if (gateway === undefined) return checks.found("gateway", "edge-behind", "the edge knows no gateway of this Pod");
@@ -58,7 +58,7 @@ const whoGoes = ({ gateway }: Pod): string =>
     ? "the fleet runs it, so every client but oras and Helm goes to it"
     : "the Pod's operator runs it, so skopeo, podman, buildah, Jib and unknown clients stay on the edge and its body limit";
 
-/** Whether this is the gateway's own refusal of a grant. A registry also answers 404 to an upload that it does not know, but with another message. */
+/** Whether the gateway refused the grant. A registry, too, answers 404 to an upload that it does not know, but with another message. */
 const isOwnRefusal = (answer: Called): boolean => messageOf(answer) === uploadUnknown.message;
 
 /** Returns the message of a 404's first error, or an empty text. */

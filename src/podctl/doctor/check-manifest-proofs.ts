@@ -8,7 +8,7 @@ import { parseReference } from "../../oci/reference.ts";
 import { call } from "../http-call.ts";
 import type { PodWithProbe } from "./pod-under-test.ts";
 
-/** The probe repository on the edge. */
+/** How to ask the edge for the probe repository. */
 export type EdgeRepository = {
   /** Without a slash at its end. */
   readonly url: string;
@@ -16,7 +16,7 @@ export type EdgeRepository = {
 };
 
 const check = "manifest proof";
-/** These limits are enough, because the probe's image is small and its repository has few tags. */
+/** These limits are enough, because a probe repository has few tags and small images. */
 const [maxTags, maxChildren, maxBlobs] = [20, 5, 20];
 const accept = [
   "application/vnd.oci.image.manifest.v1+json",
@@ -28,22 +28,22 @@ const tagList = v.object({ tags: v.array(v.string()) });
 const index = v.object({ manifests: v.array(v.object({ digest: v.string() })) });
 const oneByte = { Range: "bytes=0-0" };
 
-/** Whether the edge signs URLs for blobs because a manifest names them. */
+/** Whether a manifest that names a blob is enough for the edge to sign the blob's URL. */
 export const signsByManifests = ({ blobs }: Pod): boolean =>
   blobs.proof === "manifest" && blobs.stores.some(({ scheme }) => scheme !== "pod");
 
 /**
- * Gets one byte of each blob of the probe's image from the edge. A pull-through cache may serve a manifest before the blobs are in the storage. Then
- * the edge redirects clients to objects that do not exist. We send a GET, because the edge answers a GET by itself and so shows this fault. The edge
- * sends a HEAD on to the registry, which fetches the missing blob and so hides the fault.
+ * Gets one byte of each blob of the probe's image by way of the edge. A pull-through cache may serve a manifest before the blobs are in the storage,
+ * and then the edge redirects clients to objects that do not exist. A HEAD would hide this fault: the edge forwards it, and the registry then fetches
+ * the missing blob.
  */
 export async function checkManifestProofs({ checks, probe }: PodWithProbe, repository: EdgeRepository): Promise<void> {
   const blobs = await findImage(repository, probe.digest);
   if (blobs === null) {
     return checks.skip(check, `no image of the first ${maxTags} tags of "${probe.repository}" has the probe's blob`);
   }
-  // The edge learns from the manifest that the other blobs are in the repository, but only some time after it has answered us. To give it this time,
-  // we first ask for the probe's blob, which the edge knows already.
+  // The edge first answers our GET of the manifest, and a moment later records the blobs that the manifest names. To give it this moment, we begin
+  // with the probe's blob, which the edge already knows from our earlier HEAD.
   const others = blobs.filter((digest) => digest !== probe.digest);
   for (const digest of [probe.digest, ...others].slice(0, maxBlobs)) {
     const answer = await fetchByte(`${repository.url}/blobs/${digest}`, repository.headers);
@@ -55,7 +55,7 @@ export async function checkManifestProofs({ checks, probe }: PodWithProbe, repos
   checks.ok(check, "the storage has the blobs of the probe's image");
 }
 
-/** Returns all blobs of an image that has the wanted blob. Null if no image has this blob. */
+/** Returns all blobs of an image that has the wanted blob. Null if no image of the first tags has it. */
 async function findImage(repository: EdgeRepository, wanted: Digest): Promise<readonly Digest[] | null> {
   const list = await call(`${repository.url}/tags/list?n=${maxTags}`, { headers: repository.headers });
   const { tags } = parsedAs(tagList, list.ok ? list.value.text : "") ?? { tags: [] };
@@ -85,7 +85,7 @@ async function readManifest({ url, headers }: EdgeRepository, reference: string)
   };
 }
 
-/** Returns the status that a client gets if it follows the edge's redirect. */
+/** Follows a redirect of the edge, as a client does, and returns the last status. */
 async function fetchByte(url: string, headers: EdgeRepository["headers"]): Promise<Result<number, string>> {
   const answer = await call(url, { headers: { ...headers, ...oneByte } });
   const location = answer.ok && answer.value.status === 307 ? answer.value.headers.get("Location") : null;

@@ -4,8 +4,8 @@ import { disagreementsOf, keyMaterial } from "../../topology/one-registry.ts";
 import type { Checks } from "./findings.ts";
 
 /**
- * Compares a Pod with the other Pods of its registry. `podctl validate` does so too, but someone may have written a record by hand. A Pod that the
- * directory does not list is not compared.
+ * Compares a Pod with the other Pods of its registry. `podctl validate` compares them in the topology file, but an operator may have written a record
+ * to KV by hand. We skip a Pod that the directory record does not list.
  */
 export async function checkOneRegistry(pod: Pod, checks: Checks, directory: Directory): Promise<void> {
   const [listed, all] = [await directory.record(), await allPods(directory)];

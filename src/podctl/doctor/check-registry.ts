@@ -8,8 +8,8 @@ import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 type RegistryAnswer = { readonly kind: "asks"; readonly service: string } | { readonly kind: "open" };
 
 /**
- * OCI end-1. Checks that a registry answers, and returns whether it wants tokens, and for which service. Returns null after a finding that makes
- * further requests useless.
+ * OCI end-1. Checks that a registry answers, and returns whether it wants tokens, and for which service. Returns null after a finding, because more
+ * requests to this registry would be useless.
  */
 export async function checkRegistry(
   { pod, checks }: PodUnderTest,
@@ -23,7 +23,7 @@ export async function checkRegistry(
   seeClock(answer.value);
   const { status, headers } = answer.value;
   if (status === 200 && /^text\/html\b/i.test(headers.get("Content-Type") ?? "")) {
-    // This is a finding, because a web server that answers every URL with a page would also answer 200 to a HEAD of any blob, as if it had the blob.
+    // A web server or a proxy may answer every URL with 200 and a page, so this 200 does not show that a registry is there.
     checks.found("registry", "registry-wrong", `${pod.registry}/v2/ answers with a web page; want a registry's answer`);
     return null;
   }
@@ -41,7 +41,7 @@ export async function checkRegistry(
   return { kind: "asks", service: challenge.service };
 }
 
-/** Returns whether the Pod says that the probe's blob is there. Also checks that the Pod redirects the blob to a host that the record lists. */
+/** Returns whether the Pod has the probe's blob. If podctl asks the Pod directly, this also checks where the Pod redirects a GET of it. */
 export async function checkProbeBlob(tested: PodWithProbe, token: string | null): Promise<boolean> {
   const { pod, checks, probe, way, deployment } = tested;
   const base = way === "direct" ? pod.registry : deployment.edge;
@@ -72,7 +72,7 @@ export async function checkProbeBlob(tested: PodWithProbe, token: string | null)
     checks.found("probe blob", "registry-wrong", `HEAD of the probe is answered ${status}; want 200, 302 or 307`);
     return false;
   }
-  // We check the digest only in a 200, because a redirect need not name one. Where the Pod redirects to is the concern of `checkRedirect`.
+  // A redirect need not name the blob's digest, so we check the digest only in a 200.
   if (status === 200 && !provesBlob(head.value, probe.digest, pod)) {
     const named = inOneLine(head.value.headers.get("Docker-Content-Digest") ?? "");
     checks.found("probe blob", "registry-wrong", `HEAD of the probe names the digest "${named}"; want ${probe.digest}`);

@@ -9,7 +9,7 @@ import { checkToken, fetchToken, noLogin, type TokenFailure } from "./check-toke
 import { checkWrites } from "./check-writes.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Makes all checks of one Pod. After a fault, we leave out the checks that the fault makes meaningless, so that one fault is one finding. */
+/** Checks one Pod. After a fault, we skip the checks that would only show the same fault again, so that one fault is one finding. */
 export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   const { pod, checks, probe } = tested;
   if (pod.state === "down") return checks.skip("all", "the Pod is recorded as down");
@@ -21,7 +21,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
     checks.skip("stores", "the record has no probe");
     return clocks.report(checks);
   }
-  // If the registry does not have the blob, the stores need not have it either, so we do not check them.
+  // If the registry lacks the probe's blob, its storage need not have the blob either, so we do not check the stores.
   if (found !== "missing") await checkStores({ ...tested, probe }, clocks.of("a store"));
   clocks.report(checks);
   if (!checks.healthy || found === "unknown") return;
@@ -29,10 +29,10 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
 }
 
-/** What the Pod says about the probe's blob. `unknown`: the Pod could not be asked. */
+/** Whether the Pod has the probe's blob. `unknown`: podctl could not ask for the blob. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
-/** Makes the checks that send requests to the registry and the token service. */
+/** Checks the registry and the token service, and returns whether the Pod has the probe's blob. */
 async function checkServices(tested: PodUnderTest, clocks: Clocks): Promise<Found> {
   const { pod, checks, probe, way } = tested;
   const registry = way === "direct" ? await checkRegistry(tested, clocks.of("the registry")) : null;
@@ -78,7 +78,7 @@ async function checkWithProbe(
     checks.ok("token", `issued by ${issuer}${anonymous}`);
     await checkToken(tested, token.value.jwt, isAudienceReported);
   }
-  // The edge refuses a token in which a check has found a fault, so we do not ask the edge for the blob.
+  // If a check has found a fault, such as a wrong key of the token, the edge may refuse the token. So we do not ask the edge for the blob.
   if (way === "through the edge" && !checks.healthy) return "unknown";
   const isThere = await checkProbeBlob(tested, token.value?.sent ?? null);
   if (deployment.write) await checkWritesWith(tested, fetchFor);
@@ -88,7 +88,7 @@ async function checkWithProbe(
 
 function reportNoToken(tested: PodUnderTest, check: string, { finding, text }: TokenFailure): void {
   const { checks, user } = tested;
-  // If podctl has no login for the Pod, a refusal is no fault of the Pod, because a healthy Pod may refuse anonymous requests.
+  // A healthy Pod may refuse anonymous requests. So if podctl has no login for the Pod, a refusal is not a finding.
   if (user === null && finding === "credentials-refused") checks.skip(check, `${text}; ${noLogin(tested)}`);
   else checks.found(check, finding, text);
 }

@@ -12,7 +12,7 @@ import type { Deployment, PodUnderTest, PodWithProbe } from "./pod-under-test.ts
 
 const pausesMs = [250, 500, 1_000];
 
-/** Returns the URLs that the edge signs for the Pod's probe. The error has the answer's status, or 0 if no answer came. */
+/** Asks /-/probe for signed URLs of the Pod's probe. In the error, `status` is that of the edge's answer, or 0 if the edge did not answer. */
 export async function askProbe(
   deployment: Deployment,
   pod: string,
@@ -27,7 +27,7 @@ export async function askProbe(
     : err({ status: answer.value.status, text: `/-/probe answers ${answer.value.status}` });
 }
 
-/** Checks each store with HEAD and GET, by URLs that the edge signed. Only one byte of the blob is fetched. */
+/** Sends HEAD and GET to each store, with URLs that the edge signed. The GET fetches only one byte of the blob. */
 export async function checkStores(tested: PodWithProbe, seeClock: (called: Called) => void): Promise<void> {
   const { pod, checks, deployment, probe } = tested;
   if (pod.blobs.stores.length === 0) return checks.skip("stores", "the Pod has no store: the edge streams its blobs");
@@ -45,8 +45,8 @@ export async function checkStores(tested: PodWithProbe, seeClock: (called: Calle
 }
 
 /**
- * Waits a moment until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. That is no fault of the
- * store, so `checkStore` must not report it. `checkManifestProofs` reports such a cache.
+ * Waits a moment until the store has the blob. A pull-through cache may answer for a blob before the blob is in its storage. `checkStore` must not
+ * report this as a fault of the store, because `checkManifestProofs` reports such a cache.
  */
 async function waitForBlob(store: ProbedStore): Promise<void> {
   if (!("urls" in store)) return;
@@ -105,7 +105,7 @@ function findingOf(status: number): Finding {
   return status >= 400 && status < 500 ? "store-refuses" : "store-wrong";
 }
 
-/** The error code of S3 and Azure. The rest of the body is not safe to print, because it may repeat what was signed. */
+/** Returns the error code in a body of S3 or Azure. We print nothing else of the body, because it may repeat parts of the signed URL. */
 const errorCode = (body: string): string => /<Code>([A-Za-z0-9.]{1,60})<\/Code>/.exec(body)?.[1] ?? "";
 
 /**

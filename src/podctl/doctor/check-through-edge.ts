@@ -3,15 +3,15 @@ import { checkManifestProofs, type EdgeRepository, signsByManifests } from "./ch
 import { fetchToken, noLogin } from "./check-token.ts";
 import type { PodUnderTest, PodWithProbe } from "./pod-under-test.ts";
 
-/** Why the edge cannot be asked for this Pod's probe; null if it can be asked. */
+/** Returns why podctl cannot ask the edge for this Pod's probe. Null if it can ask. */
 export function whyNotThroughEdge({ deployment, ownsProbe }: PodUnderTest): string | null {
   if (!deployment.answers) return "the edge does not answer";
   return ownsProbe ? null : "the directory assigns the probe repository to another Pod";
 }
 
 /**
- * Asks the edge for the probe's blob as a client does, with a token from the edge if tokens are needed. If the other checks have already gone through
- * the edge, only the proofs by manifests are checked.
+ * Asks the edge for the probe's blob as a client does, with a token from the edge if the registry asks for tokens. If podctl reaches the Pod only
+ * through the edge, earlier checks have asked for the blob already, and only `checkManifestProofs` is left.
  */
 export async function checkThroughEdge(tested: PodWithProbe, tokens: "asks" | "open"): Promise<void> {
   const { checks, deployment, probe } = tested;

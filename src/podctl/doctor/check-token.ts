@@ -8,7 +8,7 @@ import { basic, type Called, call } from "../http-call.ts";
 import { passwordVariable, userVariable } from "../target/operator.ts";
 import type { PodUnderTest } from "./pod-under-test.ts";
 
-/** `sent` is the whole token, as it is sent to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
+/** `sent` is the whole token, which podctl sends to the registry or the edge. `jwt` is the part of `sent` that this Pod signed. */
 export type Token = { readonly sent: string; readonly jwt: string };
 
 export type TokenFailure = {
@@ -17,7 +17,7 @@ export type TokenFailure = {
 };
 
 type TokenQuestion = {
-  /** The service that the registry's challenge names. It is not sent to the edge, which fills in the service by itself. */
+  /** The service that the registry's challenge names. podctl does not send it to the edge, because the edge fills in the Pod's audience. */
   readonly service: string;
   readonly wanted: Access;
   readonly seeClock: (called: Called) => void;
@@ -64,15 +64,15 @@ export async function fetchToken(
   return err({ finding: "credentials-refused", text: `${who} may not ${wanted.actions.join(", ")} "${wanted.name}"` });
 }
 
-/** Says why a request had no login, and what to do if the Pod refuses such requests. */
+/** Says why podctl sent no login. For a Pod that podctl asks directly, it also says which variables to set. */
 export const noLogin = ({ pod, way }: PodUnderTest): string =>
   way === "direct"
     ? `podctl has no login for this Pod: set ${userVariable(pod.id)} and ${passwordVariable(pod.id)}; with \`credentials: own\`, PODCTL_USER is only for the default Pod`
-    : "with `credentials: own`, the edge sends no login to this Pod but one that names its cell";
+    : "with `credentials: own`, the edge sends a login to this Pod only if its password is a GitLab token that names the Pod's cell";
 
 /**
  * Checks the key, issuer and audience of a token, as the edge does. If the registry's challenge has already shown a wrong audience, we do not report
- * it a second time.
+ * the audience again.
  */
 export async function checkToken(
   { pod, checks }: PodUnderTest,

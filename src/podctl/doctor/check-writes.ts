@@ -13,9 +13,9 @@ type Repository = {
 };
 
 /**
- * Makes the checks that write, only in the probe repository, and removes what they wrote. A blob is uploaded and deleted again. Then the storage
- * still has the blob but the repository does not, as if the blob belonged to another repository. The registry must refuse a manifest that names this
- * blob.
+ * Makes the checks that write, only in the probe repository, and removes what they wrote. We upload a blob and delete it again. The storage then
+ * still has the blob but the repository does not, as if the blob belonged to another repository. The registry should refuse a manifest that names
+ * this blob.
  */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = tested;
@@ -23,8 +23,8 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
     url: `${pod.registry}/v2/${probe.repository}`,
     headers: {
       ...bearer(token),
-      // We send the same headers as the edge. A registry that trusts these headers builds its Location with the edge's host, and `startUpload` checks
-      // the host.
+      // We send the X-Forwarded headers that the edge sends. A registry that trusts them puts the edge's host into its Location, and `startUpload`
+      // checks that host.
       ...forwardedHeaders(new Request(deployment.edge)),
     },
   };
@@ -57,7 +57,7 @@ export async function checkWrites(tested: PodWithProbe, token: string | null): P
   await checkManifests(tested, repository, digest);
 }
 
-/** OCI end-4a. Returns the URL at the Pod where the upload goes on, or null if the registry refuses the upload. */
+/** OCI end-4a. Returns the URL at the registry for the upload's PUT, or null if the registry refuses the upload. */
 async function startUpload(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,
@@ -83,14 +83,15 @@ async function startUpload(
   } else {
     checks.ok("forwarded host", location.host === edgeHost ? "trusted" : "not trusted; the edge rewrites the Location");
   }
-  // A path such as `//other.example/x` must not become another host, because that host would get the token.
+  // We set path and query one by one. `new URL(path, pod.registry)` would take a path such as `//other.example/x` for another host, and that host
+  // would get the token.
   const place = new URL(pod.registry);
   place.pathname = location.pathname;
   place.search = location.search;
   return place;
 }
 
-/** OCI end-7. Pushes a manifest by its digest, so that no tag appears. */
+/** OCI end-7. Pushes a manifest whose blob is not in the repository. It pushes by digest, so that no tag appears. */
 async function checkManifests(
   { pod, checks }: PodUnderTest,
   { url, headers }: Repository,

@@ -28,7 +28,7 @@ export const advice = {
   "clock-skew": "set the clock by NTP: tokens and signed URLs depend on it, with at most a minute of leeway",
   "probe-missing": "push the probe's image again, or set `probe` to a blob that is in its repository",
   "redirect-unlisted":
-    "if the host is the Pod's own storage, add it to `blobs.hosts`; it must be reached by https if the Pod is",
+    "if the host is the Pod's own storage, add it to `blobs.hosts`; the storage must use https if the registry does",
   "redirect-off": "turn on the registry's storage redirect, or give the Pod a store that the edge can sign for",
   "store-sealed": "seal the store's credentials again, for this Pod, field, scheme and target",
   "store-unreachable": "check that the storage runs and that the store's address is right",
@@ -46,7 +46,7 @@ export const advice = {
   "gateway-key":
     "give the gateway this Pod's id (POD) and the key that is sealed in the record (GATEWAY_KEY), or seal the gateway's own key",
   "gateway-edge":
-    "add to the gateway's EDGE the origin by which clients call the edge: with another one it refuses every upload",
+    "add the origin by which clients call the edge to the gateway's EDGE: without it, the gateway refuses every upload",
   "gateway-registry": "set the gateway's REGISTRY to the registry's address as the gateway reaches it",
   "push-refused": "look in the registry's log: the registry refuses uploads",
   "location-foreign":
@@ -63,14 +63,14 @@ export const advice = {
 
 export type Finding = keyof typeof advice;
 
-/** One row of the table: what was checked, and with what result. `pod` is "edge" in the rows about the edge itself. */
+/** One row of doctor's table: what was checked, and with what result. `pod` is "edge" in the rows about the edge itself. */
 export type Check = {
   readonly pod: string;
   readonly check: string;
   readonly text: string;
 } & ({ readonly status: "ok" | "skipped" } | { readonly status: "finding"; readonly finding: Finding });
 
-/** The rows of one Pod, or of the edge, in the order in which they are found. */
+/** The rows about one Pod, or about the edge, in the order in which the checks were made. */
 export class Checks {
   readonly pod: string;
   readonly list: Check[] = [];

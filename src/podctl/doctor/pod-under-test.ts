@@ -1,4 +1,3 @@
-/** The data that the checks of one Pod get. */
 import type { Pod } from "../../directory/directory.ts";
 import type { User } from "../target/operator.ts";
 import type { Checks } from "./findings.ts";
@@ -10,11 +9,11 @@ export type Deployment = {
   /** Host names of the edge, without ports. */
   readonly edgeHosts: readonly string[];
   readonly probeToken: string | null;
-  /** Whether the edge answers at all. */
+  /** Whether the edge answers 200 to /-/health. */
   readonly answers: boolean;
-  /** Whether /-/probe answers. If it does not, no store is checked. */
+  /** Whether /-/probe takes podctl's token. If it is off, doctor checks no store. */
   readonly probing: "on" | "off";
-  /** The edge's clock minus ours, in seconds. Tokens and signed URLs are valid by the edge's clock. */
+  /** The edge's clock minus podctl's, in seconds. `Clocks` needs it to compare the clocks of servers with the edge's clock. */
   readonly edgeAheadSeconds: number;
   /** Whether to make the checks that write. */
   readonly write: boolean;
@@ -24,9 +23,9 @@ export type PodUnderTest = {
   readonly pod: Pod;
   readonly checks: Checks;
   readonly deployment: Deployment;
-  /** The login for this Pod, sent the `way` that doctor reaches it. Null if the operator gave none, or if the one who would get it must not see it. */
+  /** The login in requests for this Pod. If `way` is "through the edge", it is `userAtEdge`. Null if the operator gave none that this Pod may see. */
   readonly user: User | null;
-  /** The login for requests through the edge. Null also if the edge would send it to another Pod. */
+  /** The login for requests through the edge. Null if there is none, or if the edge would send it to another Pod, which must not see it. */
   readonly userAtEdge: User | null;
   readonly probe: NonNullable<Pod["probe"]> | null;
   /**
@@ -34,7 +33,7 @@ export type PodUnderTest = {
    * through the edge.
    */
   readonly ownsProbe: boolean;
-  /** How doctor reaches the Pod. A Pod that trusts only the edge is checked through the edge. */
+  /** How doctor reaches the Pod. A Pod with `trust` takes requests only from the edge, so doctor asks it through the edge. */
   readonly way: "direct" | "through the edge";
 };
 
