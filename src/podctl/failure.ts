@@ -1,6 +1,6 @@
 import type { Result } from "../lib/result.ts";
 
-/** A failure that the operator can correct. Its message is printed without a stack trace. */
+/** A failure that the operator can correct. podctl prints its message and exits with `exitCode`. */
 export class CliFailure extends Error {
   override name = "CliFailure";
   readonly exitCode: number;
@@ -11,7 +11,7 @@ export class CliFailure extends Error {
   }
 }
 
-/** Returns the value of a result. An error ends the command with its text. */
+/** Returns the value of a result. Throws the error as a CliFailure, which ends the command. */
 export function orFail<T>(result: Result<T, string>): T {
   if (result.ok) return result.value;
   throw new CliFailure(result.error);

@@ -1,8 +1,8 @@
-/** One HTTP call: it has a deadline, reads a bounded answer and follows no redirect. */
+/** One HTTP call with a deadline and a limit for the answer's body. It follows no redirect. */
 import { boundedText } from "../lib/read-bounded.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** An answer. `text` is the body, or empty if the body is longer than the call allows. The body may hold a secret. */
+/** An answer. `text` is the body, or empty if the body is longer than `maxBodyBytes`. The body may contain a secret, such as a token. */
 export type Called = {
   readonly status: number;
   readonly headers: Headers;
@@ -20,17 +20,15 @@ type Call = {
   readonly maxBodyBytes?: number;
 };
 
-/** Returns an Authorization header, or no header if the token is null. */
 export const bearer = (token: string | null): Readonly<Record<string, string>> =>
   token === null ? {} : { Authorization: `Bearer ${token}` };
 
-/** Returns a Basic Authorization header, or no header without a user. */
 export const basic = (
   user: { readonly name: string; readonly password: string } | null,
 ): Readonly<Record<string, string>> =>
   user === null ? {} : { Authorization: `Basic ${Buffer.from(`${user.name}:${user.password}`).toString("base64")}` };
 
-/** Makes one call. The error says what failed, but does not name the URL, because the URL may be signed. */
+/** Makes one call. The error says what failed, but does not name the URL, because a signed URL must not be printed. */
 export async function call(url: string | URL, options: Call = {}): Promise<Result<Called, string>> {
   const { method = "GET", headers = {}, body, deadlineMs = 10_000, maxBodyBytes = 256 * 1024 } = options;
   try {

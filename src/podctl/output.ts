@@ -21,20 +21,21 @@ export const note = (text: string): void =>
  */
 const invisible = "\\p{Cc}\\p{Cf}\\p{Zl}\\p{Zp}\\p{DI}";
 
-/** Matches each colour that commands use, and each invisible character. Colours may stay, even in foreign text. Invisible characters are escaped. */
+/** Matches the colours that commands use, which may stay, and invisible characters, which are escaped. */
 const colourOrInvisible = new RegExp(`${escapeCode}\\[(?:1|2|22|31|32|33|39)m|(?![\\n\\t])[${invisible}]`, "gu");
 const anyInvisible = new RegExp(`[${invisible}]`, "gu");
 
 /**
- * Foreign text (a KV value, a token's claim, a Pod's answer) must not move the cursor, clear the screen or write to the clipboard of the operator's
- * terminal (CWE-150), and must not look like a different text. We escape as JSON and YAML do, so a topology that podctl prints keeps its values.
+ * Text from elsewhere (a KV value, a token's claim, a Pod's answer) must not move the cursor, clear the screen or write to the clipboard of the
+ * operator's terminal (CWE-150), and must not look like a different text. We escape as JSON and YAML do, so a topology that podctl prints keeps its
+ * values.
  */
 const printable = (text: string): string =>
   text.replaceAll(colourOrInvisible, (found) =>
     found.startsWith(escapeCode) && found.length > 1 && colors.isColorSupported ? found : inOneLine(found),
   );
 
-/** Escapes foreign text, so that it cannot begin a line that looks like podctl's own. */
+/** Escapes line breaks and invisible characters, so that text from elsewhere cannot begin a line that looks like podctl's own. */
 export const inOneLine = (text: string): string =>
   text.replaceAll(anyInvisible, (found) =>
     found
@@ -64,7 +65,7 @@ const barEveryMs = 100;
 
 /**
  * Shows the steps that are done, their rate and, if the total is known, the seconds that are left. A terminal shows a bar on one line; other outputs
- * get new lines. The bar takes no signals and no keys, so Ctrl-C ends the command as if there was no bar.
+ * get new lines. The bar handles no signals and no keys, so Ctrl-C still ends the command.
  */
 export function startProgress(label: string, total: number | null): Progress {
   const startedMs = performance.now();

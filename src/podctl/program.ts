@@ -25,8 +25,8 @@ const commands: ReadonlyMap<string, () => Promise<Command>> = new Map([
 ]);
 
 /**
- * Loads only the command that `args` name first, because the modules of all commands take longer to load than a short command
- * runs. Without a command's name, as for `--help`, the program has all commands.
+ * Loads only the command that `args` begin with, because loading all commands takes longer than a short command runs. If `args` begin with no
+ * command, as in `podctl --help`, loads all.
  */
 export async function createProgram(args: readonly string[] = []): Promise<Command> {
   const named = commands.get(args[0] ?? "");

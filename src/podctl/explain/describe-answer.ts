@@ -1,4 +1,4 @@
-/** Describes the last steps of an explanation: the Worker's answer and the calls that it made for the answer. */
+/** Describes the last steps that `podctl explain` prints: the Worker's answer, and the calls to Pods that the Worker would make for it. */
 import { parseToken } from "../../auth/bundle.ts";
 import type { AttributedAnswer } from "../../edge/attribute.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -46,7 +46,6 @@ const registryLine = ({ request }: Call): string => {
   return `${request.method} ${url.origin}${redactPath(url)}`;
 };
 
-/** Says which token service is asked, for which scopes, and as which user. */
 function tokenLine({ pod, request }: Call): string {
   const scopes = new URL(request.url).searchParams.getAll("scope").join(" ") || "a login";
   const as = request.headers.has("Authorization") ? "with the client's credentials" : "anonymously";
@@ -76,8 +75,8 @@ function challengeText({ token }: Question, endpoint: Endpoint | null, { cause }
 }
 
 /**
- * Says why a request is refused. The cause in the log may be one word or a sentence. A sentence says more than the message in the answer, so we show
- * it instead of the message.
+ * Says why a request is refused. `cause` is one word or a sentence. If it is a sentence, we show it instead of the answer's message, because it says
+ * more.
  */
 async function refusalText(endpoint: Endpoint | null, { response, outcome, cause }: AttributedAnswer): Promise<string> {
   const [error] = (parseJsonObject(await response.text())?.["errors"] ?? []) as { code?: string; message?: string }[];

@@ -1,4 +1,4 @@
-/** Describes a Pod's stores for `podctl stores`: the results of the edge's checks, or the reason why there are no checks. Pure. */
+/** Describes a Pod's stores for `podctl stores`: the result of the edge's checks, or the reason why the edge does not check the store. Pure. */
 import type { Colors } from "picocolors/types";
 import { type StoreHealth, verdictOf, whyUnchecked } from "../../blobs/store-health.ts";
 import type { Pod } from "../../directory/directory.ts";
@@ -12,7 +12,7 @@ export type DescribedStore = {
   readonly scheme: string;
   /** The store's host and path; null if only the Pod's own redirect names them. */
   readonly place: string | null;
-  /** `new`: the store has never answered a check. */
+  /** `in`: the edge may use the store. `out`: it failed the edge's checks, so the edge uses another store. `new`: it has never answered a check. */
   readonly state: "in" | "out" | "new" | "unchecked";
   readonly since?: string;
   readonly why?: string;
@@ -32,7 +32,6 @@ export function describeStores(pod: Pod, health: StoreHealth): readonly Describe
   });
 }
 
-/** Returns one line for each store. A Pod without stores has no line. */
 export function formatStores(
   stores: readonly DescribedStore[],
   paint: Pick<Colors, "green" | "red" | "yellow">,

@@ -1,4 +1,4 @@
-/** Describes records and tokens for `explain` and `resolve`. The text has names, but never a secret. */
+/** Describes records and tokens in words, for `podctl explain` and `podctl resolve`. The words never contain a secret. */
 import { decodeJwt } from "jose";
 import type { Token } from "../../auth/bundle.ts";
 import { partsOf } from "../../auth/grant.ts";
@@ -16,7 +16,7 @@ import type { Lookup } from "../target/traced-directory.ts";
 export const describePod = ({ id, state, registry, revision }: Pod): string =>
   `${id} (${state}, revision ${revision}) at ${registry}`;
 
-/** Says in a few words what an assignment sets for its group. Null if it sets nothing. */
+/** Says in a few words what settings a group has, besides its Pod. Null if it has none. */
 export function describeSettings(assignment: AssignmentRecord | null): string | null {
   if (assignment === null) return null;
   const { state, clients, delivery, uploads } = assignment;
@@ -29,7 +29,7 @@ export function describeSettings(assignment: AssignmentRecord | null): string | 
   return words.length === 0 ? null : words.join("; ");
 }
 
-/** Says what a phase means for clients. `serving` is the Pod that serves the group in this phase. */
+/** Says what a phase of a move means for clients. `serving` is the Pod that serves the group in this phase, `other` is the move's other Pod. */
 const meaningOf: Readonly<Record<Moving["phase"], (serving: string, other: string) => string>> = {
   copy: (serving) => `${serving} serves pulls and pushes`,
   freeze: (serving) => `${serving} serves pulls, and pushes are refused`,
@@ -50,7 +50,7 @@ export function describeMove({
   return `${phase}, from ${assignment.pod} to ${to}, ${when} ${meaning}`;
 }
 
-/** Returns one line for each record that was looked up. The line says whether the record exists. Assignments of longer prefixes come first. */
+/** Returns one line for each record that was looked up. `–` means that KV does not have the record. */
 export function lookupLines(lookups: readonly Lookup[]): readonly string[] {
   return lookups.map(({ key, text }) => `${key}  ${text === null ? "–" : summaryOf(key, text)}`);
 }

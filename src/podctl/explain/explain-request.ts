@@ -1,7 +1,4 @@
-/**
- * Explains what the Worker does with a request. The Worker's own `handle()` gives the answer and the calls; the other steps describe what `handle()`
- * found.
- */
+/** Explains what the Worker does with a request. To find the answer and the calls to Pods, podctl runs the Worker's own `handle()`. */
 import { parseToken, type Token } from "../../auth/bundle.ts";
 import { grantFor } from "../../auth/grant.ts";
 import { noneRejected } from "../../auth/verify.ts";
@@ -22,7 +19,7 @@ import { explainSigning } from "./explain-signing.ts";
 import { type Question, type Recorded, requestFrom, runHandle } from "./recording.ts";
 import type { Step } from "./step.ts";
 
-/** Opens a directory that records each look-up that is made in it. */
+/** Opens a directory that records each look-up. */
 type OpenDirectory = () => TracedDirectory;
 
 /** The paths that src/worker.ts answers before it calls `handle()`. */
@@ -53,16 +50,15 @@ export async function explainRequest(question: Question, open: OpenDirectory): P
 }
 
 /**
- * Runs `handle()` without the parameters that the Worker adds to the URL of an upload. The Worker has encrypted one of them, the pin, and podctl does
- * not have the key. With a pin that it cannot open, `handle()` would refuse the upload.
+ * Runs `handle()`, but first removes the parameters that the Worker adds to the URL of an upload. One of them, `_pod`, is encrypted. podctl does not
+ * have the key, so `handle()` would refuse the upload.
  */
 function run(question: Question, directory: Directory): Promise<Recorded> {
   const { token } = question;
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is an empty name with an empty password. With it, the client does not count as anonymous, so the steps show which Pods would get its
-  // credentials.
+  // `Og==` is `:`, an empty name with an empty password. Without credentials, the steps could not show which Pods would get those of a client.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -97,8 +93,8 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // If the operator gave no token, we show what happens with a token that grants all that the request needs. `handle()` acts in this way if `auth` is
-  // "none".
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. With `auth: "none"`, `handle()` does the
+  // same.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

@@ -12,14 +12,14 @@ type Signing = {
   readonly window: UrlWindow;
   /** The names of the query's parameters. */
   readonly parameters: readonly string[];
-  /** The text that is signed; null if no key signs. */
+  /** The text that the signer signs. Null if the scheme signs no text with a key. */
   readonly canonical: string | null;
 };
 
 const redacted = "REDACTED";
 const base64 = Buffer.alloc(32).toString("base64");
 
-/** The stand-in secret of each scheme. With this secret the scheme's signer runs without the real one, which only the Worker can open. */
+/** A made-up secret for each scheme. The signer runs with this secret, because only the Worker can open the real one. */
 const standIns: Readonly<Record<Exclude<Scheme, "public" | "pod">, () => object>> = {
   s3: () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
   "s3-v4a": () => ({ accessKeyId: redacted, secretAccessKey: redacted }),
@@ -38,8 +38,8 @@ const standInPem = () =>
   String(generateKeyPairSync("ec", { namedCurve: "P-256" }).privateKey.export({ type: "pkcs8", format: "pem" }));
 
 /**
- * Returns the stand-in secret in the form of the real one. The key of a Pod's gateway is plain text. The secret of a store is the JSON text of an
- * object, which is empty for a scheme without secrets.
+ * Returns a made-up secret in the same form as a real secret that was opened: a text for a gateway's key, and the JSON of an object for a store. The
+ * object is empty for a scheme without secrets.
  */
 export const standInSecret = (scheme: string): string =>
   scheme === "gateway" ? base64 : JSON.stringify(standIns[scheme as keyof typeof standIns]?.() ?? {});

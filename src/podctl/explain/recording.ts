@@ -1,4 +1,4 @@
-/** Runs the Worker's own `handle()` without a network. Each call that it makes is recorded, and gets an assumed answer. */
+/** Runs the Worker's own `handle()` without a network. Each call to a Pod is recorded, and gets an assumed answer. */
 import { UnsecuredJWT } from "jose";
 import { noneRejected } from "../../auth/verify.ts";
 import { createProofs } from "../../blobs/proofs.ts";
@@ -15,7 +15,7 @@ import type { Services } from "../../services.ts";
 import { createRememberedGrants } from "../../token-endpoint/remembered-grants.ts";
 import { standInSecret } from "./explain-signing.ts";
 
-/** A request that is to be explained. */
+/** A request to explain, and what we assume about the deployment and its Pods. */
 export type Question = {
   readonly method: string;
   readonly url: URL;
@@ -42,11 +42,11 @@ export type Assumptions = Pick<Question, "auth" | "podStatus" | "now"> & { reado
 export type Recorded = {
   readonly answer: AttributedAnswer;
   readonly calls: readonly Call[];
-  /** Why a blob of another Pod would not be mounted. */
+  /** Why the Worker would not mount a blob of another Pod. */
   readonly notMounted?: string;
 };
 
-/** Returns what `handle()` answers, and the calls that it made. Nothing leaves this process. */
+/** Returns the answer of `handle()`, and the calls that it would have made. No call leaves this process. */
 export async function runHandle(request: Request, assumptions: Assumptions): Promise<Recorded> {
   const calls: Call[] = [];
   const services = recordingServices(request, assumptions, calls);
@@ -121,7 +121,7 @@ export function requestFrom(
   const request = new Request(url);
   if (authorization !== null) request.headers.set("Authorization", authorization);
   if (ip !== null) request.headers.set("CF-Connecting-IP", ip);
-  // Node's `Request` refuses some methods that a client may send, and lacks the property `cf`, which the platform adds.
+  // Node's `Request` refuses some methods that a client may send, and lacks the property `cf`, which Cloudflare adds.
   return Object.defineProperties(request, {
     method: { value: method },
     cf: { value: { country, continent, asn, colo } },

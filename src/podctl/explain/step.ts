@@ -1,6 +1,6 @@
 import { inOneLine } from "../output.ts";
 
-/** One step in the handling of a request: its name, its result, and further lines to show. */
+/** One step that `podctl explain` prints, such as `look-ups` with one line for each key. */
 export type Step = { readonly step: string; readonly result: string; readonly lines?: readonly string[] };
 
 export const formatSteps = (steps: readonly Step[]): string => {

@@ -4,18 +4,21 @@ import { libtrustKeyId } from "../../directory/key-id.ts";
 import { parseJson } from "../../lib/json.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
 
-/** How a token service names its keys. GitLab and distribution 2 use libtrust's id; distribution 3 uses a thumbprint or the id in its JWK set. */
+/**
+ * How a token service makes the `kid` of a key. `libtrust`: GitLab and distribution 2. `rfc7638` (a thumbprint) or `own` (the `kid` in the JWK set):
+ * distribution 3.
+ */
 export const kidForms = ["libtrust", "rfc7638", "own"] as const;
 export type KidForm = (typeof kidForms)[number];
 
 type FoundKey = { readonly key: KeyObject; readonly alg: string | null; readonly kid: string | null };
 
 /**
- * Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, in the form of a Pod's record. Each key is returned once. The error
+ * Returns the public keys of a PEM bundle (certificates or keys) or of a JWK set, as JWKs for a Pod's record. Each key is returned once. The error
  * never quotes a key.
  */
 export async function importPublicKeys(text: string, form: KidForm): Promise<Result<readonly JWK[], string>> {
-  // The text may begin with a byte order mark. `trimStart` removes this, too.
+  // `trimStart` also removes a byte order mark.
   const trimmed = text.trimStart();
   const found = trimmed.startsWith("{") ? fromJwks(trimmed) : fromPem(trimmed);
   if (!found.ok) return found;
@@ -69,7 +72,7 @@ function fromJwks(text: string): Result<readonly FoundKey[], string> {
   return ok(keys);
 }
 
-/** The algorithms that a key of this kind can sign with (RFC 7518 §3.1, RFC 8037). The first one is used unless the JWK names another. */
+/** The algorithms that a key of this kind can sign with (RFC 7518 §3.1, RFC 8037). If a JWK names none, we take the first. */
 const algorithms: Readonly<Record<string, readonly string[]>> = {
   RSA: ["RS256", "RS384", "RS512", "PS256"],
   "P-256": ["ES256"],

@@ -1,4 +1,7 @@
-/** A secret is sealed for one place in the topology. This module finds that place while the file does not have the sealed value yet. */
+/**
+ * Finds the place in the topology file for which `podctl seal` seals a secret. The file may not be valid as a whole, because it does not have the
+ * sealed value yet.
+ */
 import * as v from "valibot";
 import type { SealedFor } from "../../directory/seal.ts";
 import { err, ok, type Result } from "../../lib/result.ts";
@@ -8,10 +11,10 @@ import { parseYaml } from "../../topology/yaml.ts";
 
 /** A Pod's id and a member of its record, as in `pod-a` and `blobs.stores.0.credentials`. */
 type Place = Pick<SealedFor, "pod" | "field">;
-/** The scheme and target that the topology names for this place. */
+/** The scheme and target of this place. The sealed secret names both, so a copy of it does not open for another target. */
 type Bound = Pick<SealedFor, "scheme" | "target">;
 
-/** Returns the place with its scheme and target. The error continues a sentence that begins with the file's name. */
+/** Returns the place with its scheme and target. The error is the end of a sentence that begins with the file's name. */
 export function sealedPlace(topology: string, { pod, field }: Place): Result<SealedFor, string> {
   const filled = fillPlaceholders(topology, null);
   const yaml = filled.ok ? parseYaml(filled.value) : filled;
@@ -30,7 +33,7 @@ export function sealedPlace(topology: string, { pod, field }: Place): Result<Sea
 function boundToStore(record: Members, index: string): Result<Bound, string> {
   const place = `blobs.stores[${index}]`;
   const stores = members(record["blobs"])["stores"];
-  // We leave out the store's `when`, because a secret is not bound to it. It may also name a cloud, and `storeSchema` below would reject that.
+  // We leave out the store's `when`: the secret is not bound to it, and `storeSchema` below would refuse a `when` that names a cloud.
   const { when: _, ...store } = members(Array.isArray(stores) ? stores[Number(index)] : undefined);
   const scheme = store["scheme"];
   if (!isScheme(scheme)) return err(`${place} has no known scheme; want one of ${Object.keys(schemes).join(", ")}`);

@@ -36,7 +36,7 @@ const schema = v.objectWithRest(
   v.string(),
 );
 
-/** Parses secrets. The error names the member that is wrong, and never quotes a value. */
+/** The error names the wrong member, but quotes no value, because the values are secrets. */
 function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string> {
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), schema), text);
   if (parsed.success) return ok(parsed.output);
@@ -45,7 +45,7 @@ function parseSecrets(text: string): Result<v.InferOutput<typeof schema>, string
   return err(`${what} is not what \`podctl keys generate\` prints: want JSON with one or two keys in each list`);
 }
 
-/** Returns the public half of the sealing key in use, for `podctl seal`. */
+/** Returns the public half of the first sealing key, with which `podctl seal` seals new secrets. */
 export function publicSealingKey(text: string): Result<JWK, string> {
   const secrets = parseSecrets(text);
   if (!secrets.ok) return secrets;
@@ -56,13 +56,15 @@ export function publicSealingKey(text: string): Result<JWK, string> {
 }
 
 type Rotated = {
-  /** The next values, in the form of {@link generateSecrets}. */
+  /** The new secrets, in the form of {@link generateSecrets}. */
   readonly secrets: Secrets;
-  /** The names of the secrets that had two keys already. Their oldest key is gone, so what is still sealed for that key can no longer be opened. */
+  /**
+   * The names of the secrets that had two keys before. The older of these keys is dropped, so what is still sealed for it can no longer be opened.
+   */
   readonly dropped: readonly string[];
 };
 
-/** Returns the next secrets. Each list in the current secrets gets a new first key, and the key that was in use becomes the second. */
+/** Gives each list of keys a new first key. The former first key becomes the second, and a former second key is dropped. */
 export async function rotateSecrets(text: string): Promise<Result<Rotated, string>> {
   const current = parseSecrets(text);
   if (!current.ok) return current;

@@ -1,10 +1,12 @@
-/** Keeps a source from sending more bytes than its manifest says, because the target's disk has room only for what the plan counted. */
+/**
+ * Refuses a blob that is longer than its manifest says. The operator makes room at the target only for the bytes that `--plan` counts from manifests.
+ */
 import { Readable } from "node:stream";
 import type { NamedBlob } from "./manifest-parts.ts";
 
 /**
- * Returns what is wrong with the length that a source announces, or null. A manifest of docker's first schema gives no size, so `bytes` is 0. Then
- * the source must announce the length, so that the target can refuse a blob that is too large for it.
+ * Returns what is wrong with the `Content-Length` of a blob at the source, or null. A manifest of docker's first schema gives no sizes, so `bytes` is
+ * 0. Such a blob must have a `Content-Length`, by which the target can refuse it as too large.
  */
 export function wrongLength(announced: string | undefined, { bytes }: NamedBlob): string | null {
   if (announced === undefined) return bytes === 0 ? "neither its manifest nor the answer says how long it is" : null;
@@ -15,7 +17,7 @@ export function wrongLength(announced: string | undefined, { bytes }: NamedBlob)
 
 type Limited = { readonly body: Readable; readonly isOver: () => boolean };
 
-/** Passes a body of unknown length on, and breaks it off when it has more than `bytes`. */
+/** Passes a body of unknown length on. If it has more than `bytes`, it ends with an error. */
 export function limitTo(bytes: number, source: Readable): Limited {
   let passedBytes = 0;
   async function* pieces() {

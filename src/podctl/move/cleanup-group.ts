@@ -1,4 +1,4 @@
-/** Deletes a group's manifests at its former Pod, after the new Pod has all of them. */
+/** Deletes a group's manifests at its former Pod, after the new Pod has all of them (`podctl move --cleanup`). */
 import pMap from "p-map";
 import type { RepositoryName } from "../../oci/repository-name.ts";
 import type { Both } from "./copy-blob.ts";
@@ -24,8 +24,8 @@ export async function missingManifests({ source, target, group, jobs }: Options)
 }
 
 /**
- * Deletes the group's manifests and tags at the former Pod, and returns how many manifests it deleted. The blobs go later, when the registry collects
- * garbage.
+ * Deletes the group's manifests at the former Pod, and returns their number. The registry removes their tags with them, and their blobs when it
+ * collects garbage.
  */
 export async function deleteManifests({ source, group, jobs }: Options): Promise<number> {
   const budget = createBudget();

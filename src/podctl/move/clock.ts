@@ -5,8 +5,8 @@ import { call } from "../http-call.ts";
 const maxSkewSeconds = maxSkewMs / 1_000;
 
 /**
- * Refuses to go on if podctl's clock differs too much from the edge's. podctl writes the time at which all edges begin a phase, and uses its own
- * clock to wait for that time.
+ * Throws a CliFailure if podctl's clock differs too much from the edge's. podctl writes into KV at what time a phase begins, and each edge begins the
+ * phase at this time by its own clock.
  */
 export async function refuseWrongClock(edge: string): Promise<void> {
   const answer = await call(`${edge}/-/health`, { deadlineMs: maxSkewMs - 1_000 });

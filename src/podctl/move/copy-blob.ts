@@ -16,19 +16,19 @@ import { deleteScope, pullScope, pushScope } from "./scopes.ts";
 
 export type Both = { readonly source: Registry; readonly target: Registry };
 
-/** `missing`: the source does not have the blob. `by gateway`: its bytes did not pass through podctl. */
+/** `there`: the target has the blob already. `missing`: the source does not have it. `by gateway`: its bytes did not pass through podctl. */
 export type BlobCopied = "there" | "mounted" | "copied" | "by gateway" | "missing";
 
 const maxAnswerBytes = 64 * 1024;
 
-/** `gateway` is null if the target has none. */
+/** `gateway` is null if the target Pod has no gateway. */
 export type CopyWays = Both & { readonly gateway: GatewayCopy | null };
 
 type Copying = {
   readonly blob: NamedBlob;
   /** A repository of the target that has the blob already, if one is known. */
   readonly home: RepositoryName | null;
-  /** The manifest that names the blob. This is the manifest's tag if it has one, because an operator finds an image by its tag. */
+  /** The manifest that names the blob, for messages. This is the manifest's tag if it has one, because an operator finds an image by its tag. */
   readonly namedBy: Reference;
 };
 
@@ -63,8 +63,8 @@ export const nameOf = (name: RepositoryName, reference: Reference): string =>
   `${name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
 /**
- * Cancels an upload that was not completed, so that the registry deletes its bytes (OCI end-14). If the registry does not allow this, it deletes them
- * later by itself.
+ * Cancels an upload that was not completed, so that the registry deletes its bytes (OCI end-14). We ignore a refusal, because registries delete such
+ * uploads after some days by themselves.
  */
 async function cancel(target: Registry, name: RepositoryName, place: string): Promise<void> {
   const answer = await target.open({ method: "DELETE", path: place, scopes: [deleteScope(name)] });
@@ -98,7 +98,7 @@ async function startUpload(
 
 type Streaming = { readonly name: RepositoryName; readonly blob: NamedBlob; readonly place: string };
 
-/** `passing`: a new try may succeed. */
+/** `passing`: another try may succeed. `final`: it cannot succeed. */
 type Failed = { readonly kind: "passing" | "final"; readonly text: string };
 
 const passing = (text: string): Result<never, Failed> => err({ kind: "passing", text });
@@ -143,7 +143,7 @@ async function stream(
   const said = await readBytes(put.value.body, maxAnswerBytes);
   if (put.value.status === 201) return ok("copied");
   const text = `Pod "${target.pod.id}" answers ${put.value.status} to the upload: ${said.ok ? textOf(said.value) : ""}`;
-  // These statuses may mean that the registry was restarted and has forgotten the upload. So the caller begins a new upload.
+  // With one of these statuses, the registry may have forgotten the upload in a restart. So `copyBlob` begins a new upload.
   return isOutage(put.value.status) || [400, 404, 416].includes(put.value.status) ? passing(text) : final(text);
 }
 

@@ -1,4 +1,4 @@
-/** Copies a group from one Pod to another, round by round, and compares both. */
+/** Copies a group from one Pod to another in rounds, and compares what both Pods hold. */
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { RepositoryName } from "../../oci/repository-name.ts";
@@ -40,14 +40,14 @@ export type GroupCopy = {
   readonly copied: Copied;
   /** Copies what changed since the last round. Before each repository, it calls `mayCopy`, which throws if another run has taken over the move. */
   readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
-  /** Compares every tag, manifest and list of referrers of the target with those of the source, both as they are now. */
+  /** Compares the tags, manifests and referrers that both Pods hold now. Returns one line for each difference. */
   readonly compare: () => Promise<readonly string[]>;
 };
 
 type Options = CopyWays & {
   readonly group: Group;
   readonly jobs: number;
-  /** Whether the target may be emptied because the source has nothing. */
+  /** Whether the move may empty the target if the source lists no repository (`--overwrite`). */
   readonly mayEmpty: boolean;
   readonly progress: Progress;
 };
@@ -55,7 +55,9 @@ type Options = CopyWays & {
 export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Options): GroupCopy {
   const { source, target } = ways;
   const copied = nothingCopied();
-  /** What the target holds, as far as this run knows. We do not read it again between rounds, because no one else writes to the group there. */
+  /**
+   * What the target's repositories hold, as far as this run knows. We do not read them again in each round, because only this move writes to them.
+   */
   const held = new Map<RepositoryName, Snapshot>();
   /** What the source held in the last round. */
   const seen = new Map<RepositoryName, Snapshot>();
@@ -71,7 +73,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const fingerprint = fingerprintOf(now);
     seen.set(name, now);
     const former = savedOf(name);
-    // The repository was copied whole in exactly this state, by this run or an earlier one, so the target holds all of it already.
+    // The source holds exactly what it held when this repository was last copied whole, so the target holds all of it already.
     if (former.fingerprint === fingerprint && former.untagged.length === 0) {
       held.set(name, { ...now, listsReferrers: former.listsReferrers });
       return 0;
@@ -79,14 +81,14 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // The target has another registry than the source, so we keep the target's own value.
+    // `now` says whether the source's registry lists referrers, but the target may be another kind of registry. So we keep the target's value.
     const { listsReferrers } = before;
-    // If this run is killed during the copy, the next run reads what the target holds. It cannot find a manifest that has no tag there at that moment,
-    // so we save these manifests before we begin.
+    // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag, so we
+    // save beforehand which manifests may be left without one.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
-    // We remember the manifests without a tag, because the next round must delete those that the source has deleted by then.
+    // We remember the manifests without a tag. If the source deletes some of them, the next round deletes them at the target.
     held.set(name, { ...withManifests(now, untagged), listsReferrers });
     await save(name, { fingerprint, untagged, listsReferrers });
     return changes;
@@ -113,7 +115,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
       // The source is read again, because a push that was under way may have ended there since the last round.
       const each = async (name: RepositoryName) => {
         const differences = await compareBoth(ways, name, { jobs, known: seen.get(name), budget });
-        // What we believe of the target may be wrong, so the next copy reads what it holds.
+        // What `held` says of the target may be wrong, so the next round reads the target again.
         if (differences.length > 0 && held.delete(name)) await save(name, { ...savedOf(name), fingerprint: null });
         return differences;
       };
@@ -122,7 +124,7 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
   };
 }
 
-/** Reads what the target holds. Of the manifests to which nothing there leads, we know only those that were saved, so we ask for each of them. */
+/** Reads what the target holds. No list of a registry names the `untagged` manifests, so we ask for each of them by its digest. */
 async function takeTargetSnapshot(
   target: Registry,
   name: RepositoryName,
@@ -139,8 +141,8 @@ async function compareBoth({ source, target }: Both, name: RepositoryName, optio
 }
 
 /**
- * Lists the repositories of both Pods. A source that lists none may have lost its storage, and the move would then delete the only copy. So this
- * throws a CliFailure, unless the target may be emptied.
+ * Lists the repositories of both Pods. Throws a CliFailure if the target has some and the source has none: the source may have lost its storage, and
+ * the move would delete the last copy. With `mayEmpty`, this is allowed.
  */
 async function namesAtBoth(
   { source, target }: Both,

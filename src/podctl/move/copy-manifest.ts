@@ -1,4 +1,4 @@
-/** Copies the manifests of one repository, each with all that it names. */
+/** Copies the manifests of one repository, with the blobs and manifests that they name. */
 import pMap from "p-map";
 import type { Digest } from "../../oci/digest.ts";
 import type { Reference, Tag } from "../../oci/reference.ts";
@@ -35,9 +35,9 @@ export type CopyPorts = CopyWays & {
   readonly copied: Copied;
   /** For each blob, a repository of the target that has the blob, so that the registry can mount it from there. */
   readonly homes: Map<Digest, RepositoryName>;
-  /** Runs at most `jobs` copies of blobs at once, over all repositories. */
+  /** Runs at most `jobs` copies of blobs at once, in all repositories together. */
   readonly limit: Limit;
-  /** Says what cannot be copied. */
+  /** Reports something that cannot be copied, and lets the copy go on. */
   readonly complain: (problem: string) => void;
 };
 
@@ -56,17 +56,17 @@ export type ManifestCopy = {
   readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
   /** Writes an index of the manifest's referrers under a tag, because the target's registry has no list of referrers. */
   readonly referrers: (digest: Digest, from: Snapshot) => Promise<void>;
-  /** Whether all that was asked for has been copied. */
+  /** False after anything could not be copied. */
   readonly isWhole: () => boolean;
 };
 
-/** `before` is what the target held at the beginning. */
+/** `before` is what the target held before the copy. */
 export function createManifestCopy(place: Place, before: Snapshot): ManifestCopy {
   const { name, target, copied } = place;
   const done = new Map<Digest, Promise<boolean>>();
   let isWhole = true;
   const parts = async ({ blobs, children }: ManifestParts, namedBy: Reference, level: number): Promise<boolean> => {
-    // An index may name manifests that the source does not have, so a missing child does not keep us from copying the index.
+    // An index may name manifests that the source does not have, so we copy the index even if one of its manifests is missing.
     for (const child of children) await manifest(child, level + 1);
     const copies = await pMap(blobs, (blob) => copyNamedBlob(place, blob, namedBy), { concurrency: place.jobs });
     return copies.every((isThere) => isThere);
@@ -116,8 +116,8 @@ async function readManifest({ source, name, complain }: Place, digest: Digest): 
 }
 
 /**
- * Reads what a manifest names. If it is an index, we do not keep its bytes, because its children are copied first, and a pusher could nest thousands of
- * indexes of 4 MiB.
+ * Reads what a manifest names. The manifests of an index are copied before the index. We do not keep its bytes meanwhile, because a pusher could nest
+ * indexes of 4 MiB, and many of them would be in memory at once.
  */
 async function readParts(place: Place, digest: Digest) {
   const found = await readManifest(place, digest);
@@ -163,7 +163,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promi
   });
 }
 
-/** Returns an index of the referrers. They are sorted, so the same referrers always give the same digest, and the index is not written again. */
+/** Returns an index of the referrers, as the text that is pushed. The referrers are sorted, so the same ones always give the same digest. */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
   return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);

@@ -9,9 +9,9 @@ import { headManifest, type Snapshot } from "./snapshot.ts";
 
 export type RepositoryCopied = {
   readonly changes: number;
-  /** The target now holds all that is in the source's snapshot. This is false if, for example, the source deleted a blob during the copy. */
+  /** Whether the target now holds all that is in the source's snapshot. False if, for example, the source deleted a blob during the copy. */
   readonly isWhole: boolean;
-  /** Manifests that source and target have, although no tag, index or referrer of the source leads to them. The source may delete them later. */
+  /** Manifests that both Pods have, although no tag, index or referrer of the source leads to them. The source may delete them later. */
   readonly untagged: readonly Digest[];
 };
 
@@ -43,7 +43,10 @@ export async function copyRepository(
   return { changes: sizeOf(work), isWhole: copy.isWhole(), untagged };
 }
 
-/** Removes tags that the source does not have any more, and manifests that the source has deleted. Returns the manifests that stay without a tag. */
+/**
+ * Removes from the target the tags that the source does not have any more, and the manifests that the source has deleted. Returns the manifests that
+ * stay without a tag.
+ */
 async function removeRest(
   name: RepositoryName,
   target: Snapshot,

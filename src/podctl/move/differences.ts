@@ -8,7 +8,7 @@ import { fallbackTag, isFallbackTag, type Snapshot, textOfReferrers } from "./sn
 
 /** What must be done at the target, so that it holds what the source holds. */
 export type Work = {
-  /** Manifests to copy, whether a tag names them or not. */
+  /** Manifests to copy, with or without a tag. */
   readonly manifests: readonly Digest[];
   /** Tags to write at the target. */
   readonly tags: readonly (readonly [tag: Tag, digest: Digest])[];
@@ -19,7 +19,7 @@ export type Work = {
    * removes only those that the source has deleted.
    */
   readonly dead: readonly Digest[];
-  /** Manifests whose referrers need a tag at the target, because the source has a list of referrers (OCI end-12) but the target has none. */
+  /** Manifests whose referrers must be kept under a tag at the target, because the source lists referrers (OCI end-12) and the target does not. */
   readonly fallbacks: readonly Digest[];
 };
 
@@ -37,8 +37,8 @@ export function workOf(source: Snapshot, target: Snapshot): Work {
 }
 
 /**
- * Returns the tags in which a move keeps referrers ({@link fallbackTag}) because the target's registry does not list them. Only the target has these
- * tags, and they are neither removed nor reported as differences.
+ * Returns the tags ({@link fallbackTag}) under which the move keeps referrers, because the target's registry does not list referrers. The source does
+ * not have these tags, but they are neither removed nor reported as differences.
  */
 function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   if (!source.listsReferrers || target.listsReferrers) return new Set();
@@ -48,10 +48,10 @@ function madeTags(source: Snapshot, target: Snapshot): ReadonlySet<Tag> {
   );
 }
 
-/** How many changes the work makes. If a round made few changes, the move goes on from `copy` to `freeze`. */
+/** How many changes this work makes. After a round with few changes, the move goes on from `copy` to `freeze`. */
 export const sizeOf = ({ manifests, tags, gone }: Work): number => manifests.length + tags.length + gone.length;
 
-/** Says in what two copies of a repository differ, in one line for each difference. */
+/** Returns one line for each difference. `from` and `to` are the ids of both Pods. */
 export function differencesOf(
   name: string,
   [source, from]: readonly [Snapshot, string],

@@ -13,26 +13,29 @@ import { deleteScope } from "./scopes.ts";
 /** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. If not, podctl must copy the blob itself. */
 export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
 
-/** An order costs several requests, so podctl itself sends the blobs that are smaller than this. */
+/** A copy by the gateway takes several requests more, so podctl itself copies the blobs that are smaller than this. */
 export const minGatewayBytes = 256 * 1024;
 /**
- * After a failure, podctl sends the blobs itself for this long, and then asks the gateway again. The edge may have failed only because it did not
- * know the move yet.
+ * After a copy by the gateway has failed, podctl copies blobs itself for this long. The edge may have failed only because it did not know of the move
+ * yet.
  */
 const pauseMs = 30_000;
-/** We wait this long for the answer to an order: the time for the copy, for the clean-up after it, and some seconds for the way. */
+/** How long we wait for the edge's answer: the gateway's time for the copy, its time for the clean-up, and ten seconds for the network. */
 const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 
 export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
 
-/** Null if the target has no gateway. The edge gives the orders, because only the edge has the gateway's key and signs URLs of the source's store. */
+/**
+ * The edge tells the target's gateway to copy a blob, because only the edge has the gateway's key and can sign a URL of the source's store. Null if
+ * the target has no gateway.
+ */
 export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {
   if (!target.pod.gateway) return null;
   let pausedUntilMs = 0;
   return async (name, digest) => {
     if (Date.now() < pausedUntilMs) return false;
-    // An edge that does not know the move yet sends the mount to the source, which has the blob and says yes. So we ask the target whether it has the
-    // blob.
+    // An edge that does not know of the move yet forwards the mount to the source. The source has the blob and answers 201. So we ask the target
+    // whether it has the blob.
     const isCopied = (await mountFromItself(edge, name, digest)) && (await hasBlob(target, name, digest));
     if (!isCopied) pausedUntilMs = Date.now() + pauseMs;
     return isCopied;
@@ -40,8 +43,8 @@ export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy 
 }
 
 /**
- * While a group is being moved, a client can ask for a mount from a repository to the same repository. The edge then has the blob copied to the Pod
- * that the group moves to (src/edge/mount-across.ts).
+ * While a group is being moved, a client can ask for a mount from a repository to the same repository. The edge then lets the gateway copy the blob
+ * to the Pod that the group moves to (src/edge/mount-across.ts).
  */
 async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Digest): Promise<boolean> {
   const token = edge.auth === "none" ? null : await fetchToken(edge, name);
@@ -50,7 +53,7 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
   const answer = await call(url, { method: "POST", headers: bearer(token), deadlineMs: orderMs });
   if (!answer.ok) return false;
   const location = answer.value.headers.get("Location");
-  // The edge could not order the copy, and its Pod has begun an upload instead. We cancel that upload. If it is not at the edge, we send no token,
+  // With 202, the blob is not copied: a Pod has begun an upload instead, and we cancel it. If the upload is not at the edge, we send no token,
   // because only the edge may get the token.
   if (answer.value.status === 202 && location !== null) {
     const upload = new URL(location, edge.origin);
@@ -61,8 +64,8 @@ async function mountFromItself(edge: EdgeLogin, name: RepositoryName, digest: Di
 }
 
 /**
- * Returns a token of both Pods. It has the right to delete, because the gateway needs this right to remove what it began. Null if the edge gives no
- * token, for example because the Pods have different users.
+ * Returns a token for both Pods. It includes the right to delete, because the gateway needs this right to cancel an upload that fails. Null if the
+ * edge gives no token, for example because the Pods have different users.
  */
 async function fetchToken({ origin, user }: EdgeLogin, name: RepositoryName): Promise<string | null> {
   const url = new URL("/jwt/auth", origin);

@@ -39,7 +39,7 @@ export function openConnections(atOnce: number): Connections {
   };
 }
 
-/** The error says what failed, but does not name the URL, because the URL may be signed. */
+/** The error says what failed, but does not name the URL, because a signed URL must not be printed. */
 export async function exchange(
   { method, url, headers, body, idleMs, signal }: Sent,
   connections: Connections,

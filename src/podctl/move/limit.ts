@@ -1,4 +1,4 @@
-/** Runs `work` at once if fewer calls are running than the limit allows. Otherwise, first waits until one of them ends. */
+/** Runs `work`. If as many calls are running as the limit allows, first waits until one of them ends. */
 export type Limit = <T>(work: () => Promise<T>) => Promise<T>;
 
 export function createLimit(most: number): Limit {

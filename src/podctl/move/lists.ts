@@ -1,4 +1,4 @@
-/** What a registry has: repositories, tags, referrers and blobs. */
+/** Asks a registry what it has: repositories, tags, referrers and blobs. */
 import type { Pod } from "../../directory/directory.ts";
 import { parseJson, parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
@@ -9,7 +9,7 @@ import { CliFailure } from "../failure.ts";
 import { type Answer, placeOf, type Registry } from "./registry.ts";
 import { pullScope } from "./scopes.ts";
 
-/** A group's repositories are those below its prefix, without those of a deeper assignment. */
+/** A group's repositories are those at or below `prefix`, except those at or below a prefix of `without`, which has an assignment of its own. */
 export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
 
 const isBelow = (name: string, prefix: string): boolean => name === prefix || name.startsWith(`${prefix}/`);
@@ -19,7 +19,10 @@ export const isInGroup = (name: string, { prefix, without }: Group): boolean =>
 const pageEntries = 1_000;
 const catalogScope: Access = { type: "registry", name: "catalog", actions: ["*"] };
 
-/** Lists a group's repositories in order, by GitLab's own list where the registry has one, else by the catalog of the whole registry. */
+/**
+ * Lists a group's repositories in alphabetical order. Asks GitLab's own API if the registry has it. Otherwise reads the catalog of the whole
+ * registry.
+ */
 export async function listRepositories(registry: Registry, group: Group): Promise<readonly RepositoryName[]> {
   const names = (await listByGitLab(registry, group)) ?? (await listByCatalog(registry));
   const parsed = names.flatMap((text) => {
@@ -45,7 +48,7 @@ async function listByCatalog(registry: Registry): Promise<readonly string[]> {
 /** Null if the registry is not GitLab's, or does not list this group. */
 async function listByGitLab(registry: Registry, { prefix }: Group): Promise<readonly string[] | null> {
   const scopes = [pullScope(prefix), pullScope(`${prefix}/*`)];
-  // We need no token here: without one, GitLab's registry answers 401, and its 401 also has the header that names its version.
+  // We send no token: GitLab's registry then answers 401, and this answer, too, has the header with the registry's version.
   const base = await registry.ask({ path: "/gitlab/v1/", scopes: [] });
   if (base.headers["gitlab-container-registry-version"] === undefined) return null;
   const names: string[] = [];
@@ -53,7 +56,7 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   for await (const answer of pages(registry, path, scopes)) {
     if (answer.status !== 200) return null;
     const listed = parseJson(new TextDecoder().decode(answer.bytes));
-    // An answer that is not a list would look like a group without repositories.
+    // If we took an answer that is not a list, the group would seem to have no repositories.
     if (!Array.isArray(listed)) return null;
     for (const path of textsOf(listed.map((each) => Object(each)["path"]))) names.push(path);
   }
@@ -104,14 +107,14 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
   return status >= 200 && status < 400;
 }
 
-/** Some registries give only 100 entries on a page. Even there, this many pages have a million entries. */
+/** Some registries give only 100 entries on a page. Even there, a list may have a million entries. */
 const mostPages = 10_000;
-/** A move keeps its lists in memory. A million tags have some 50 MB. */
+/** A move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 
 /**
- * Yields the pages of a list. Each page names the next one by `Link: <…>; rel="next"`. We stop at a page that names no next one, or names one that we
- * have read already. If a registry names new pages without end, the command fails.
+ * Yields the pages of a list. Each page links to the next one by `Link: <…>; rel="next"`. We stop at a page that has no such link, or whose link
+ * leads to a page that we have read already. If a registry links to new pages without end, the command fails.
  */
 async function* pages(registry: Registry, first: string, scopes: readonly Access[]): AsyncGenerator<Answer> {
   const seen = new Set<string>();
@@ -141,8 +144,8 @@ const bodyOf = ({ bytes }: Answer): Readonly<Record<string, unknown>> =>
   parseJsonObject(new TextDecoder().decode(bytes)) ?? {};
 
 /**
- * Returns a list of texts. Some registries write `null` for an empty one. Any other answer throws a CliFailure: a proxy's page with status 200 would look
- * like a repository without tags, and the move would then remove the tags of the target.
+ * Returns a list of texts. Some registries write `null` for an empty list. Anything else throws a CliFailure. A proxy's page with status 200 would
+ * otherwise look like a repository without tags, and the move would then remove the tags of the target.
  */
 function listOf(answer: Answer, member: "repositories" | "tags", { pod }: Registry): readonly string[] {
   const { [member]: list } = bodyOf(answer);

@@ -1,12 +1,15 @@
 /**
- * Finds out what a manifest names. Pure. This is for moves, which copy all that can be read, even of an odd manifest. The edge has a stricter reader
- * (oci/manifest-blobs.ts), because an odd manifest must not prove any blob.
+ * Finds the blobs and manifests that a manifest names, for moves. Pure. A move copies all that it can read, even from a malformed manifest. The edge
+ * has a stricter reader (oci/manifest-blobs.ts), because a malformed manifest must not prove any blob.
  */
 import { createHash } from "node:crypto";
 import { parseJsonObject } from "../../lib/json.ts";
 import { type Digest, parseDigest } from "../../oci/digest.ts";
 
-/** A blob that a manifest names. `elsewhere`: clients get it from another place (it has `urls` or a foreign type), so a registry need not have it. */
+/**
+ * A blob that a manifest names. `elsewhere`: the blob has `urls` or a foreign media type. Clients get it from another server, so a registry need not
+ * have it.
+ */
 export type NamedBlob = { readonly digest: Digest; readonly bytes: number; readonly elsewhere: boolean };
 
 export type ManifestParts = {
@@ -34,7 +37,7 @@ export function partsOf(bytes: Uint8Array): ManifestParts {
   const named = [config, ...listOf(layers), ...listOf(blobs)].flatMap(blobOf);
   const first = listOf(fsLayers).flatMap((layer) => blobOf({ digest: Object(layer)["blobSum"] }));
   const listed = listOf(manifests).map((each) => ({ ...blobOf(each)[0], type: textOf(Object(each)["mediaType"]) }));
-  // The index of a build cache lists layers in the place of manifests, so we tell layers and manifests apart by their media type.
+  // The index of a build cache lists layers in the place of manifests, so we tell layers from manifests by their media type.
   const [children, cached] = [listed.filter(isChild), listed.filter((each) => !isChild(each))];
   return {
     blobs: unique([...named, ...first, ...cached.flatMap((blob) => (isBlob(blob) ? [blob] : []))]),

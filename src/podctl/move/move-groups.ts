@@ -1,4 +1,4 @@
-/** What `podctl move` does with each of its groups, all at the same time. */
+/** Runs `podctl move` for all its groups at the same time. */
 import { type PodId, parsePodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { confirmWrite, showWrite } from "../confirm.ts";
@@ -47,8 +47,8 @@ export async function makeMove(
 }
 
 /**
- * Says which groups are copied, and whether their pushes are refused. It also lists a group that cannot be moved; the error about that group comes
- * later.
+ * Says which groups are copied, and for which of them pushes are refused. A group that cannot be moved is listed, too, because its error is reported
+ * only when its move begins.
  */
 async function movedTexts(opened: MoveTarget, prefixes: Prefixes, to: PodId): Promise<readonly string[]> {
   const { registry } = await readPod(opened, to);
@@ -82,8 +82,7 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
       }
       if (group.way.way === "there") await giveUp(group.ports, group.way, group.live);
       else {
-        // On the way to the new Pod, the state file said what the new Pod holds. To go back, we must know what the old Pod holds, so we begin with an
-        // empty state.
+        // The state file may still say what the new Pod holds. On the way back we copy to the old Pod, so we begin with an empty state.
         if (group.ports.state.header?.way !== "back") await group.ports.state.reset();
         if (group.live.record?.move?.to === group.way.from) await refuseLost(group, options);
         await runMove(group.ports, group.way, group);
@@ -95,15 +94,15 @@ export async function backMove(target: Target, prefixes: Prefixes, options: Move
 }
 
 /**
- * Returns what `--back` does with a group. `back`: the group moves to its former Pod, because it has settled at the new Pod or is on its way back
- * already. A group whose `settle` is only announced counts as settled, because the edges begin `settle` at the announced time even if podctl does
- * nothing more. `there`: the group has not left its former Pod yet, so the move is only given up.
+ * Returns which way `--back` takes a group. `there`: the group has not left its former Pod yet, so the move is only given up. `back`: the group is
+ * copied to its former Pod, because it has settled at the new Pod or is on its way back already. An announced `settle` is enough for `back`, because
+ * the edges begin `settle` at the announced time even if podctl is not running.
  */
 function wayBack({ record, pod }: LiveAssignment, state: StateFile): Way {
   const move = record?.move;
   const { header } = state;
   if (move === undefined) {
-    // An earlier run may have completed the way back, and been killed before it removed its state file.
+    // An earlier `--back` may have brought the group back, and been killed before it removed its state file.
     if (header?.way === "back" && header.to === pod)
       return { from: orFail(parsePodId(header.from)), to: pod, way: "back" };
     throw new CliFailure("the group is not being moved");
@@ -124,7 +123,7 @@ export async function endMove(
   await confirmWrite(`Write this to ${target.name}?`, options.yes);
   const opened = await openMoveTarget(target, options.edge);
   const way = ({ record, pod }: LiveAssignment): Way => {
-    // On the way back, the Pod that the group goes to is not the one that the operator named.
+    // A move with `settledSince` is on its way back. For such a move, `namedPod` must return the Pod that the group leaves.
     const way = record?.move?.settledSince === undefined ? "there" : "back";
     if (record?.move?.phase === "settle") return { from: pod, to: record.move.to, way };
     throw new CliFailure("only a move that has settled can be ended");
@@ -150,7 +149,7 @@ export async function endMove(
   );
 }
 
-/** Refuses to delete the probe of the old Pod, because without its probe blob neither doctor nor the edge could check that Pod any more. */
+/** Refuses to delete the probe of the old Pod, because doctor and the edge check that Pod by its probe blob. */
 function refuseProbe({ both, group }: OpenedGroup): void {
   const { id, probe } = both.source.pod;
   if (probe === undefined || !isInGroup(probe.repository, group)) return;

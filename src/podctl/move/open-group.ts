@@ -1,4 +1,4 @@
-/** Opens each group of a command, and keeps other podctls of this machine from working on the group at the same time. */
+/** Opens the groups of a command, and locks each of them against other podctls of this machine. */
 import type { PodId } from "../../directory/pod-id.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import { CliFailure } from "../failure.ts";
@@ -109,7 +109,8 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // After another operator's phases, this folder's state says nothing of the target.
+    // If another operator has written the current phase, the state in this folder may be wrong about the target. So we use it only for our own
+    // phases.
     const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({

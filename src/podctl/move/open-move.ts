@@ -1,4 +1,4 @@
-/** Opens what a move works on: the group, both registries, and the checks that both Pods must pass. */
+/** Opens what a move works on: KV, the group, and the registries of both Pods. Also runs the checks that both Pods must pass. */
 
 import type { Pod } from "../../directory/directory.ts";
 import { nameIn, routeKey } from "../../directory/keys.ts";
@@ -48,7 +48,7 @@ export async function readPod({ directory }: MoveTarget, id: PodId): Promise<Pod
 
 /**
  * Returns the operator's login at a Pod: that of the Pod's own variables, such as `PODCTL_USER_POD_A`, or else the general login (`PODCTL_USER`).
- * With `credentials: own`, only the default Pod and the Pod that the operator names get the general login.
+ * With `credentials: own`, only the default Pod and the Pod that the operator named by `--to` get the general login.
  */
 export async function userAt({ access, directory }: MoveTarget, id: PodId, isNamed: boolean): Promise<User | null> {
   const settings = await directory.record();
@@ -70,7 +70,7 @@ export async function openRegistries(
   return registries;
 }
 
-/** Makes doctor's checks of a Pod, with those that write, because a move writes and deletes. */
+/** Makes doctor's checks of a Pod. A move writes and deletes, so these include the checks that write. */
 export async function checkPod(
   { access, directory, target }: MoveTarget,
   id: PodId,

@@ -14,9 +14,9 @@ export type GroupPlan = {
   readonly tags: number;
   /** How many manifests the source holds. */
   readonly manifests: number;
-  /** What is left to copy. A blob that several manifests name counts once. */
+  /** What is left to copy. A blob that several manifests name is counted once. */
   readonly toCopy: { readonly tags: number; readonly manifests: number; readonly bytes: number };
-  /** Tags of the target that are missing at the source, or name another manifest there. A move would remove or overwrite them. */
+  /** One line for each tag of the target that the source does not have, or has with another manifest. A move would remove or overwrite these tags. */
   readonly inTheWay: readonly string[];
   /** Repositories that have tags at the target, and none at the source. */
   readonly onlyThere: readonly RepositoryName[];

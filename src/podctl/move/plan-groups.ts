@@ -97,7 +97,7 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-/** Makes the plan of a group that is not being moved. No move has opened its registries, so they are opened and closed here. */
+/** Makes the plan of a group without moving it. So this function itself opens the registries of both Pods, and closes them again. */
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
@@ -126,12 +126,12 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
 }
 
 /**
- * Refuses a way back that would delete the last copy of a repository. If the Pod that serves the group has no tag of a repository, but the former Pod
- * has some, the serving Pod may have lost its storage. The way back would then empty the former Pod, too. With `--overwrite`, nothing is refused.
+ * Refuses a way back that may delete the last copy of a repository. If only the former Pod has tags of a repository, the Pod that serves the group
+ * may have lost its storage. The way back would then empty the former Pod, too. With `--overwrite`, nothing is refused.
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;
-  // To read both Pods may take long, so a wrong clock is reported before that.
+  // To read both Pods may take long, so we report a wrong clock before that.
   await ports.checkClock();
   const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, sizes: false });
   if (onlyThere.length === 0) return;

@@ -1,4 +1,7 @@
-/** One Pod's registry, as a move reads and writes it. A request that meets an outage is sent again. If the outage goes on, the command ends. */
+/**
+ * The registry of one Pod, for a move. A request that fails by an outage is sent again for about a minute. If the outage has not ended by then, the
+ * command fails.
+ */
 
 import type { Readable } from "node:stream";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -28,21 +31,21 @@ export type Answer = Omit<Received, "body"> & { readonly bytes: Uint8Array };
 export type Registry = {
   readonly pod: Pod;
   /**
-   * Asks again for about a minute while the registry cannot be reached or answers with an outage, and then throws a CliFailure. Throws one at once if
-   * an answer takes too long.
+   * While the registry cannot be reached or answers with an outage, such as 503, asks again for about a minute. Then throws a CliFailure. If an
+   * answer takes longer than `answerMs`, throws a CliFailure at once.
    */
   readonly ask: (question: Question) => Promise<Answer>;
-  /** Whether the Pod's token service grants this to the user. Where no token is needed, all is granted. */
+  /** Whether the Pod's token service grants this to the user. True if the deployment needs no tokens. */
   readonly isGranted: (wanted: Access) => Promise<boolean>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
-  /** Ends the requests that are under way. Later ones fail at once. */
+  /** Ends the requests that are under way. All later requests fail at once. */
   readonly close: () => void;
 };
 
 /** This is enough for every manifest, because distribution takes manifests of at most 4 MiB. */
 const maxAnswerBytes = 16 * 1024 * 1024;
-/** A registry that is being restarted is asked again for about a minute. */
+/** The pauses between the tries of a request. They last about a minute together, because a registry may be in a restart. */
 export const pausesMs: readonly number[] = [250, 500, 1_000, 2_000, 4_000, 8_000, 15_000, 15_000, 15_000];
 export const isOutage = (status: number): boolean => status === 429 || (status >= 500 && status !== 501);
 
@@ -55,14 +58,14 @@ export type RegistryOptions = {
 };
 
 export type Limits = {
-  /** How long a connection may be silent after a read, and after a write. */
+  /** How long no byte may move on a connection: during a GET or HEAD, and during a write. */
   readonly idleMs: { readonly read: number; readonly write: number };
-  /** How long a whole answer of `ask` may take. A Pod that sends a byte now and then would otherwise hold the command for ever. */
+  /** How long a whole answer of `ask` may take. Without this limit, a Pod that sends a byte now and then would keep the command running for ever. */
   readonly answerMs: number;
 };
 
 /**
- * A write gets longer than a read, because a registry may stop in the middle of a write when the client leaves. For example, distribution then
+ * A write gets more time than a read, because some registries stop in the middle of a write when the client leaves. For example, distribution then
  * deletes a manifest, but leaves most of the manifest's thousands of tags.
  */
 const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answerMs: 10 * 60_000 };
@@ -71,8 +74,8 @@ const defaultLimits: Limits = { idleMs: { read: 60_000, write: 300_000 }, answer
 type Sending = { readonly fresh: boolean; readonly signal: AbortSignal };
 
 /**
- * Returns a signal that ends a request after `ms`, or with `closing`. We do not use `AbortSignal.any`, because Node keeps each of its signals for as
- * long as `closing` lives: a move of 300,000 tags would need gigabytes.
+ * Returns a signal that is aborted after `ms`, or when `closing` is aborted. We do not use `AbortSignal.any`, because Node keeps every signal that it
+ * makes for as long as `closing` lives: a move of 300,000 tags would need gigabytes.
  */
 function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortSignal; readonly end: () => void } {
   const own = new AbortController();
@@ -87,7 +90,10 @@ function startLimit(ms: number, closing: AbortSignal): { readonly signal: AbortS
   return { signal: own.signal, end };
 }
 
-/** Sends a request once, with its token. `sendWhole` throws a CliFailure if the answer takes too long, or if the registry has been closed. */
+/**
+ * Sends a request once, with its token. `sendWhole` also reads the whole answer, and throws a CliFailure if that takes too long or the registry has
+ * been closed.
+ */
 function createSender(pod: Pod, { auth, limits, tokens, connections, closing }: SenderOptions) {
   const { answerMs } = limits;
   const send = async (question: Question, sending: Sending): Promise<Result<Received, string>> => {
@@ -173,8 +179,8 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
 }
 
 /**
- * Returns the path and the query of a place that a registry names in `Link` or `Location`. Its host is left out, because a registry may be configured
- * with the edge's host name. Null if the text is not a URL.
+ * Returns the path and the query of a URL in a registry's `Link` or `Location`. We leave out its host: a registry may be configured with the edge's
+ * host name, but a move talks to the Pod. Null if the text is not a URL.
  */
 export function placeOf(text: string, { registry }: Pod): string | null {
   if (!URL.canParse(text, registry)) return null;
@@ -185,8 +191,8 @@ export function placeOf(text: string, { registry }: Pod): string | null {
 type Following = Pick<Sent, "idleMs" | "signal"> & { readonly pod: Pod; readonly connections: Connections };
 
 /**
- * Follows one redirect, as clients do, but only to the Pod's blob hosts. Otherwise a Pod could make podctl read from a host that only podctl can
- * reach. We send no token, because the storage must not see it.
+ * Follows one redirect, as clients do, but only to a host of the Pod's `blobs.hosts`. Otherwise a Pod could make podctl read from a host that only
+ * podctl can reach. We send no token, because the storage must not see it.
  */
 async function follow(
   received: Result<Received, string>,

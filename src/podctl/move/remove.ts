@@ -1,4 +1,3 @@
-/** Removes tags and manifests from a registry. */
 import { randomUUID } from "node:crypto";
 import type { Digest } from "../../oci/digest.ts";
 import type { Tag } from "../../oci/reference.ts";
@@ -9,7 +8,7 @@ import { digestOf, indexType } from "./manifest-parts.ts";
 import type { Answer, Registry } from "./registry.ts";
 import { deleteScope, pushScope } from "./scopes.ts";
 
-/** Removes a manifest and, at most registries, its tags. If the manifest is gone already, this is no error. */
+/** Removes a manifest. Most registries then also remove its tags. A manifest that is gone already is no error. */
 export async function removeManifest(registry: Registry, name: RepositoryName, digest: Digest): Promise<void> {
   const path = `/v2/${name}/manifests/${digest}`;
   const answer = await registry.ask({ method: "DELETE", path, scopes: [deleteScope(name)] });
@@ -17,8 +16,8 @@ export async function removeManifest(registry: Registry, name: RepositoryName, d
 }
 
 /**
- * Removes a tag, and leaves its manifest. Some registries cannot delete a tag by its name (docker-registry 2.8). There we first point the tag to a
- * new manifest, and then delete this manifest, which removes the tag, too.
+ * Removes a tag, and leaves its manifest. docker-registry 2.8 cannot delete a tag by its name. There we point the tag to a new, empty index, and then
+ * delete this index, which removes the tag, too.
  */
 export async function removeTag(registry: Registry, name: RepositoryName, tag: Tag): Promise<void> {
   const path = `/v2/${name}/manifests/${tag}`;

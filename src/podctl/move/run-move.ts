@@ -1,4 +1,4 @@
-/** The phases of a move, from the group's current phase to the end. A phase that was interrupted goes on. */
+/** Takes a move from its current phase to the end. If a run was interrupted in a phase, the next run goes on with that phase. */
 import { setTimeout as sleep } from "node:timers/promises";
 import { writesEndMs } from "../../directory/moves.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
@@ -9,25 +9,25 @@ import type { LiveAssignment, Step } from "./phases.ts";
 import { announce, endAt, enter, leave, type MovePorts, sinceOf, stepOf, type Way, waitAfterSince } from "./steps.ts";
 import { readUnchanged } from "./write-step.ts";
 
-/** A round that changed at most this many manifests and tags is small. */
+/** After a round that changed at most this many manifests and tags, we announce the freeze. */
 const smallRound = 20;
-/** After this many rounds we give up, because a group that changes faster than we copy it is never done. */
+/** After this many rounds we give up: the group changes faster than we can copy it. */
 const maxRounds = 30;
 /**
- * How many times we compare before we report differences. A push from before the freeze may end between a copy and its comparison. Then the Pods
- * differ once, and the next copy includes that push.
+ * How many times we compare before we report differences. A push that began before the freeze may end between a copy and its comparison. Then the
+ * Pods differ, but the next copy includes that push.
  */
 const compareTries = 3;
 /**
- * We compare this long after the freeze has begun, because the last pushes need this time to end. In tests the phases are shorter than usual, and so
- * is this time.
+ * Returns how long we wait after the beginning of the freeze before we compare. Pushes from before the freeze may take this long to end. With a short
+ * `--wait`, as in tests, it is shorter, too.
  */
 const inFlightMs = (waitMs: number): number => Math.min(writesEndMs, (waitMs * 2) / 3);
 
-/** The assignment that this run has read or written last, and the group's copy. */
+/** `live` is the assignment that this run has read or written last. `copy` copies the group and compares both Pods. */
 type Moved = { readonly live: LiveAssignment; readonly copy: GroupCopy };
 
-/** Moves a group on to `settle`, or back to its former Pod. */
+/** Moves a group until it is in `settle` or, on the way back, until its former Pod has it again. */
 export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
   const { copy } = moved;
@@ -40,7 +40,7 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
         say(`${prefix}: copy`);
         break;
       case "copy":
-        // The way back begins in `settle`. It may be announced and not have begun yet, so we wait until it begins.
+        // The way back begins when the group has settled. If `settle` is only announced, we wait until it begins.
         if (way.way === "back") await waitAfterSince(ports, live, { afterMs: 0, forWhat: `${way.from} takes pushes` });
         await copyRounds(ports, { live, copy });
         live = await announce(ports, way, { live, step: announced(way, "freeze", live) });
@@ -65,8 +65,8 @@ export async function runMove(ports: MovePorts, way: Way, moved: Moved): Promise
 const secondsOf = (ms: number): number => Math.ceil(ms / 1_000);
 
 /**
- * Returns the phase whose work comes next. On the way back, the directory says `settle` until we announce `freeze`. Until then we do the work of
- * `copy`.
+ * Returns the phase whose work comes next. On the way back, the assignment is in `settle` until we announce `freeze`, and the work until then is that
+ * of `copy`.
  */
 function phaseOf(
   { record, pod }: LiveAssignment,
@@ -80,8 +80,8 @@ function phaseOf(
 }
 
 /**
- * The step that announces a phase. On the way back, the group stays settled until the freeze begins, so the step also says since when the group is
- * settled.
+ * Returns the step that announces a phase. On the way back, the group stays settled until the freeze begins, so the step also says since when the
+ * group is settled.
  */
 function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignment): Step {
   const settledSince = way.way === "back" ? (record?.move?.settledSince ?? record?.move?.since) : undefined;
@@ -89,9 +89,8 @@ function announced(way: Way, phase: "freeze" | "settle", { record }: LiveAssignm
 }
 
 /**
- * Copies round after round, and stops after a round that has changed little. Also stops after a round that took no longer than `waitMs`. This is the
- * time between the announcement of the freeze and its begin. As much may change in that time as in the round, so one more round would not leave less
- * to copy.
+ * Copies round after round, until a round changes little or takes no longer than `waitMs`. After the last round, we announce the freeze, which begins
+ * `waitMs` later. As much may change in that time as in a round of `waitMs`, so one more round would gain nothing.
  */
 async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void> {
   const { prefix, say, waitMs } = ports;
@@ -108,9 +107,10 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. We do not wait with the copy until the last pushes have ended, because the
- * freeze would then take longer. But we wait until deletions have ended, after half of that time. If the source deleted a manifest after the copy,
- * the target would keep it. If the manifest has no tag, the comparison would not notice this.
+ * Copies what has changed, compares both Pods, and returns what differs. Writes that began before the freeze may still end: pushes until `endedMs`
+ * after it began, deletions in half of this time. We copy after the last deletion. Otherwise the target could keep a manifest that the source has
+ * deleted, and if this manifest has no tag, the comparison would not notice. We do not wait for the last push before we copy, because the freeze
+ * would then take longer.
  */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
@@ -126,12 +126,12 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   }
 }
 
-/** If a run has not looked at the assignment for this long, it looks again before it copies more. The run may have been stopped in the meantime. */
+/** A run that read the assignment longer ago than this reads it again before it copies more, because the run may have been suspended in between. */
 const checkedForMs = 10_000;
 
 /**
- * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. Another operator may have taken over the move
- * while this run was stopped. The target may then take pushes, and this run would write over them.
+ * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. While this run was suspended, another operator
+ * may have taken over the move. The target may take pushes since then, and this run would overwrite them.
  */
 function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void> {
   let checkedAtMs = 0;
@@ -144,8 +144,8 @@ function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void
 }
 
 /**
- * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. What is pushed there now belongs to another
- * Pod, and this run would remove it; or it belongs to the group, and this run would leave it behind.
+ * Throws a CliFailure if an assignment below the group's prefix was added or removed since the run began. Below a new assignment, pushes belong to
+ * another Pod, and this run would remove them. Below a removed one, pushes belong to this group, and this run would not copy them.
  */
 async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<void> {
   const now = await readGroup(kv, prefix);
@@ -154,14 +154,14 @@ async function refuseOtherGroup({ kv, prefix, without }: MovePorts): Promise<voi
 }
 
 /**
- * Compares both Pods. If they differ, the Pod that the group leaves takes pushes again, so that pushes are not refused for longer than necessary.
- * Then the command fails.
+ * Copies and compares. If this fails or the Pods differ, ends the freeze, so that the Pod that the group leaves takes pushes again. Then the command
+ * fails.
  */
 async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise<void> {
   const { prefix, say } = ports;
   const differences = await inTime(ports, way, moved).catch(async (error: unknown) => {
-    // The group must not stay frozen, whatever the error is. Any pusher can push a manifest that cannot be copied, such as one with a wrong size of a
-    // blob.
+    // The group must not stay frozen, whatever the error is. Any user could cause an error by pushing a manifest that cannot be copied, such as one
+    // with a wrong size of a blob.
     await leave(ports, way, moved.live);
     throw error;
   });
@@ -169,15 +169,15 @@ async function compareOrLeave(ports: MovePorts, way: Way, moved: Moved): Promise
     say(`${prefix}: ${way.from} and ${way.to} hold the same tags, manifests and referrers`);
     return;
   }
-  // The Pods differ, so what the state file says of the target may be wrong. So the next run reads what the target holds.
+  // The Pods differ, so the state file may be wrong about the target. After `distrust`, the next run reads the target again.
   await ports.state.distrust();
   await leave(ports, way, moved.live);
   refuse(prefix, differences, `differs between ${way.from} and ${way.to}, so pushes go to ${way.from} again`);
 }
 
 /**
- * Copies and compares. Fails if this takes too long, because a slow Pod must not keep pushes refused. The caller then closes both registries, which
- * ends the work.
+ * Copies and compares. Throws a CliFailure after `maxFreezeMs`, because a slow Pod must not keep pushes refused. A copy that still runs ends when
+ * `withGroup` closes both registries.
  */
 async function inTime(ports: MovePorts, way: Way, moved: Moved): Promise<readonly string[]> {
   const { prefix, maxFreezeMs } = ports;
@@ -210,13 +210,16 @@ function refuse(prefix: Prefix, lines: readonly string[], what: string): void {
   );
 }
 
-/** Ends a move whose `settle` is not announced yet. The old Pod has the group, as before the move. */
+/** Ends a move whose `settle` is not announced yet. The old Pod keeps the group. */
 export async function giveUp(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
   await enter(ports, way, { live, step: endAt(way.from) });
   ports.say(`${ports.prefix}: ${way.from} serves it as before`);
 }
 
-/** Ends a move that has settled: from now on only the new Pod has the group. `mustBeSeen`: returns only when no edge asks the old Pod any more. */
+/**
+ * Ends a move that has settled: from now on, only the new Pod has the group. With `mustBeSeen`, also waits until every edge knows this, so that no
+ * edge asks the old Pod any more.
+ */
 export async function endSettled(
   ports: MovePorts,
   way: Way,

@@ -1,4 +1,4 @@
-/** The rights in a repository that podctl asks token services for. */
+/** The scopes of a repository that podctl requests from token services. */
 import type { Access } from "../../oci/scope.ts";
 
 const scopeOf =

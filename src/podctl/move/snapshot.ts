@@ -15,9 +15,12 @@ export type Snapshot = {
   readonly tags: ReadonlyMap<Tag, Digest>;
   /** Every manifest that a tag, an index or a referrer leads to. */
   readonly manifests: ReadonlySet<Digest>;
-  /** The manifests of each index. */
+  /** The manifests that each index names. */
   readonly children: ReadonlyMap<Digest, readonly Digest[]>;
-  /** The referrers of each manifest that has any. They are from the registry's list or, if it has no list, from the {@link fallbackTag}. */
+  /**
+   * The referrers of each manifest that has any. They are from the registry's list or, if the registry has no such list, from the index under {@link
+   * fallbackTag}.
+   */
   readonly referrers: ReadonlyMap<Digest, readonly Referrer[]>;
   /** Whether the registry lists referrers (OCI end-12). */
   readonly listsReferrers: boolean;
@@ -54,9 +57,12 @@ export async function headManifest(
   return { digest: digest.value, type: mediaTypeOf(answer.headers["content-type"] ?? null) };
 }
 
-/** distribution and GitLab take no larger manifest. */
+/** distribution and GitLab accept no larger manifest. */
 const mostBytes = 4 * 1024 * 1024;
-/** Dozens of manifests are copied at once, so a hostile Pod's manifests must not need hundreds of megabytes each. */
+/**
+ * How many blobs and manifests a manifest may name. Dozens of manifests are in memory at once, and those of a hostile Pod must not take hundreds of
+ * megabytes each.
+ */
 const mostParts = 10_000;
 
 /** Null if the repository has no such manifest. The digest is computed from the bytes. */
@@ -84,7 +90,10 @@ export async function getManifest(
   };
 }
 
-/** The tag under which a registry without a list of referrers keeps an index of them (OCI distribution spec, "Referrers Tag Schema"). */
+/**
+ * The tag of a manifest's index of referrers. Clients keep this index where the registry does not list referrers (OCI distribution spec, "Referrers
+ * Tag Schema").
+ */
 export const fallbackTag = (digest: Digest): Tag => digest.replace(":", "-").slice(0, 128) as Tag;
 export const isFallbackTag = (tag: string): boolean => /^sha(256-[0-9a-f]{64}|512-[0-9a-f]{121,128})$/.test(tag);
 
@@ -95,21 +104,23 @@ export type SnapshotOptions = {
   readonly jobs: number;
   readonly known?: Known | undefined;
   /**
-   * A registry could name new referrers without end. So if a repository has more manifests than this, the command fails. Only tests set another
-   * number.
+   * If a repository has more manifests than this, the command fails, because a registry could name new referrers without end. Only tests set this.
    */
   readonly mostManifests?: number;
-  /** What the snapshots of one round may need in all. */
+  /** Limits the memory that all snapshots of one round take together. */
   readonly budget?: Budget;
 };
 
-/** Bounds the memory of a round, because a hostile Pod could send so many long lists of referrers that podctl dies in the middle of a freeze. */
+/**
+ * Bounds the memory of a round. Otherwise a hostile Pod could send so many long lists of referrers that podctl runs out of memory in the middle of a
+ * freeze.
+ */
 export type Budget = {
-  /** False if nothing of the budget is left. */
+  /** Takes bytes from the budget. Returns false if the budget had not so many left. */
   readonly spend: (bytes: number) => boolean;
 };
 
-/** A referrer or a child in a list takes about this much memory, besides the referrer's descriptor. */
+/** How much memory a tag, a child or a referrer takes in a list, without the referrer's descriptor. */
 const entryBytes = 200;
 const budgetBytes = 512 * 1024 * 1024;
 
@@ -123,7 +134,7 @@ export function createBudget(bytes = budgetBytes): Budget {
   };
 }
 
-/** The digests of so many manifests have some 200 MB. */
+/** The digests of this many manifests take some 200 MB. */
 const maxManifests = 1_000_000;
 
 export async function takeSnapshot(

@@ -1,6 +1,6 @@
 /**
- * The saved state of a move. It is a file to which we only append lines, so that saving a repository costs two lines. A line that was cut off is
- * ignored.
+ * The saved state of a move. We only append lines to the file, so a save never writes the whole file again. If podctl is killed while it writes a
+ * line, the next run ignores that line.
  */
 import { appendFile, mkdir, open, readFile, rm, stat } from "node:fs/promises";
 import { uptime } from "node:os";
@@ -21,17 +21,20 @@ const header = v.strictObject({
   to: v.string(),
   way,
   /**
-   * The `since` of the phase in KV. We save it before we write the phase to KV. So if the move is killed after that write, the next run knows the
-   * phase as its own.
+   * The `since` of the phase in KV. We save it before we write the phase to KV. If podctl is killed after that, the next run finds the same `since`
+   * in both places, and so knows that the phase is its own.
    */
   since: v.string(),
 });
 export type MoveHeader = v.InferOutput<typeof header>;
 
 const saved = v.strictObject({
-  /** The fingerprint of what the source held when the repository was last copied whole. Null while a later copy is under way. */
+  /** The fingerprint of what the source held when this repository was last copied whole. Null while a later copy is not whole yet. */
   fingerprint: v.nullable(v.string()),
-  /** Manifests that the target may have, although no tag, index or referrer there leads to them. We save them, because no list of a registry names them. */
+  /**
+   * Manifests that the target may have, although no tag, index or referrer there leads to them. We save their digests, because no list of a registry
+   * names them.
+   */
   untagged: v.pipe(
     v.array(v.string()),
     v.transform((digests): readonly Digest[] => digests as Digest[]),
@@ -57,12 +60,12 @@ export type StateFile = {
   readonly copied: Map<RepositoryName, Saved>;
   readonly write: (header: MoveHeader) => Promise<void>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
-  /** Forgets which repositories were copied whole, because the target may not hold them. Does not forget the manifests without a tag. */
+  /** Forgets which repositories were copied whole, so that the next run reads the target again. Keeps the `untagged` manifests. */
   readonly distrust: () => Promise<void>;
   /** Forgets everything that was copied, because a new move begins. */
   readonly reset: () => Promise<void>;
   readonly remove: () => Promise<void>;
-  /** Removes the lock, so that another run of this move can begin. */
+  /** Removes the lock, so that another run can open the state. */
   readonly release: () => Promise<void>;
 };
 
@@ -76,10 +79,10 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   await mkdir(folder, { recursive: true });
   await takeLock(lock, prefix);
   const state = await readState(path);
-  // Lines are written one after the other, because a long line is written in pieces.
+  // Lines are written one after the other. A long line is written in pieces, and those of two lines could be mixed.
   const inTurn = createLimit(1);
   const append = (value: object) => inTurn(() => appendFile(path, `${JSON.stringify(value)}\n`));
-  // The last line may have been cut when its process was killed. We end that line, so that the next line is not joined to it.
+  // An earlier run may have been killed while it wrote the last line. We end that line, so that our first line is not joined to it.
   await appendFile(path, "\n");
   const save = async (name: RepositoryName, each: Saved) => {
     state.copied.set(name, each);
@@ -103,7 +106,7 @@ export async function openStateFile(folder: string, prefix: Prefix): Promise<Sta
   };
 }
 
-/** Reads the state without the lock. */
+/** Reads the state without taking the lock. */
 export async function readState(path: string): Promise<Pick<StateFile, "header" | "sinces" | "copied">> {
   const text = await readFile(path, "utf8").catch(() => "");
   const copied = new Map<RepositoryName, Saved>();
@@ -144,13 +147,13 @@ async function takeLock(path: string, prefix: Prefix): Promise<void> {
   }
 }
 
-/** After the machine has been started again, another process may have the number of the one that took the lock. */
+/** False if the lock is older than the last start of the machine. Its process has ended, but its number may belong to another process now. */
 async function isFromThisBoot(path: string): Promise<boolean> {
   const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
   return mtimeMs > Date.now() - uptime() * 1_000;
 }
 
-/** A lock with our own number is from a process that has ended. In a container, podctl often has the same number each time. */
+/** A lock with our own process number is from an earlier podctl that has ended. In a container, podctl often gets the same number each time. */
 function isRunning(pid: number): boolean {
   if (!Number.isInteger(pid) || pid <= 0 || pid === process.pid) return false;
   try {

@@ -29,7 +29,7 @@ export type MovePorts = {
    * write that overwrites another one.
    */
   readonly inTurn: Limit;
-  /** Throws a CliFailure if podctl's clock is not that of the edges. */
+  /** Throws a CliFailure if podctl's clock differs too much from the edge's. */
   readonly checkClock: () => Promise<void>;
 };
 
@@ -39,7 +39,7 @@ export type MovePorts = {
  */
 export type Way = { readonly from: PodId; readonly to: PodId; readonly way: "there" | "back" };
 
-/** The step of a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
+/** Returns the step that writes a phase. In both directions, `pod` is the Pod that the group leaves, and `move.to` is the Pod that it goes to. */
 export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: string): Step => ({
   pod: from,
   move: { to, phase, ...(settledSince === undefined ? {} : { settledSince }) },
@@ -47,7 +47,7 @@ export const stepOf = ({ from, to }: Way, phase: MovePhase, settledSince?: strin
 
 const now = (): Date => new Date();
 
-/** The step with which a move ends. */
+/** Returns the step that ends a move: only `pod` has the group then. */
 export const endAt = (pod: PodId): Step => ({ pod, move: null });
 
 type Entering = {
@@ -61,8 +61,8 @@ export const enter = async (ports: MovePorts, way: Way, entering: Entering, begi
   (await write(ports, way, { ...entering, begin })).live;
 
 /**
- * `begin` gives the time at which the step begins, and is called when the step is written. We save this time in the state file before we write the
- * step to KV. If this run is killed, the next run finds the time in the file, and so knows that the step in KV is its own.
+ * `begin` returns the time at which the step begins. We save this time in the state file before we write the step to KV. If this run is killed, the
+ * next run finds the time in the file, and so knows that the step in KV is its own.
  */
 function write(
   { kv, prefix, state, inTurn }: MovePorts,
@@ -81,17 +81,17 @@ function write(
 const announceTries = 3;
 
 /**
- * Writes a phase that begins later, when every edge knows of it. So all edges begin it at the same moment, even an edge that learns of it late. If KV
- * took long, the phase could begin before the last edge knows it, so it is announced again for later. Until an edge knows the second announcement, it
- * goes by the first:
- * - `freeze`: it refuses pushes early, while other edges send them to the Pod that all edges read from.
- * - `settle`: it sends pushes to the new Pod early. They stay there, and every edge that knows either announcement reads from the new Pod. We never
- *   take back a `settle`: a group that is frozen again would lose these pushes.
+ * Announces a phase: writes it with a time at which every edge will know it, so that all edges begin it at the same moment. If KV was slow, an edge
+ * may learn of the phase after that time, so we announce the phase again for a later time. An edge that knows only the first announcement then begins
+ * the phase too early:
+ * - `freeze`: it refuses pushes, while other edges still send them to the Pod that all edges read from.
+ * - `settle`: it sends pushes to the new Pod. They stay there, and every edge that knows either announcement reads from the new Pod. We never take
+ *   back a `settle`: if the group were frozen again, it would lose these pushes.
  */
 export async function announce(ports: MovePorts, way: Way, { live, step }: Entering): Promise<LiveAssignment> {
   const { prefix, waitMs } = ports;
   await ports.checkClock().catch(async (error: unknown) => {
-    // Nothing is written yet, so the group need not stay frozen.
+    // The new phase is not written yet, so we can still end the freeze.
     if (live.record?.move?.phase === "freeze") await leave(ports, way, live);
     throw error;
   });
@@ -109,7 +109,7 @@ export async function announce(ports: MovePorts, way: Way, { live, step }: Enter
   );
 }
 
-/** Returns the group to the phase before the freeze. In that phase, the Pod that the group leaves takes pushes. */
+/** Ends a freeze: the group returns to the phase before it, and the Pod that the group leaves takes pushes again. */
 export async function leave(ports: MovePorts, way: Way, live: LiveAssignment): Promise<void> {
   const settledSince = live.record?.move?.settledSince;
   if (settledSince === undefined) {

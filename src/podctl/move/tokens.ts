@@ -1,4 +1,4 @@
-/** The operator's tokens for one Pod. They come from the Pod's own token service, because the edge gives none for the Pod that a group moves to. */
+/** The operator's tokens for one Pod. They come from the Pod's own token service, because a move calls the Pod's registry itself and not the edge. */
 import { decodeJwt } from "jose";
 import type { Pod } from "../../directory/directory.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -9,8 +9,8 @@ import { passwordVariable, type User, userVariable } from "../target/operator.ts
 
 export type Tokens = {
   /**
-   * Returns a token for these scopes. It may be a remembered one that lives long enough. With `fresh` it is a new one, because a registry has refused
-   * the remembered one.
+   * Returns a token for these scopes. It is a remembered one if that is good for long enough. With `fresh` it is always a new one, because a registry
+   * has refused the remembered one.
    */
   readonly get: (scopes: readonly Access[], options?: { readonly fresh?: boolean }) => Promise<string>;
 };
@@ -68,7 +68,7 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   throw new Error("the last round always ends");
 }
 
-/** We use a token only for the first part of its life, because a long upload must end before the token expires. */
+/** We use a token only for the first 60 % of its life, because an upload that begins with it must also end with it. */
 function useUntilMs(token: string): number {
   try {
     const { exp = 0 } = decodeJwt(token);

@@ -1,6 +1,4 @@
-/**
- * A write of the directory may have been interrupted. If it has steps of moves, this module says whether a move may complete it, and completes it.
- */
+/** Says whether a move may complete a write of the directory that was interrupted, and completes it. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { Prefix } from "../../oci/repository-name.ts";
 import type { Former, HistoryIndex } from "../../topology/history.ts";
@@ -13,19 +11,19 @@ import { writeDirectory } from "../write/write-directory.ts";
 
 /** A step takes seconds, so a step that is not complete after this time was interrupted. */
 const abandonedAfterMs = 20_000;
-/** A write with more keys is an apply, because moves join only a few steps. */
+/** A write with more keys than this is an apply. If moves write at the same moment, one write may have the steps of several, but only of a few. */
 const maxJoined = 100;
 
 /**
- * What we may do about an interrupted write. `ours`: it has a step of this group and steps of other moves. It must be completed, but another podctl
- * may be about to do that.
+ * Who may complete an interrupted write. `ours`: the write has a step of this group, but another podctl may still be at work on it. `another's`: the
+ * write has no step of this group.
  */
 type Unfinished = "may be completed" | "ours" | "another's";
 
 /**
- * Judges an interrupted write. If several podctls write at the same moment, one write may have the steps of several moves. We may complete the write
- * if it has only the step of this group. We may also complete it if it has only steps of moves and is so old that its podctl must have been killed.
- * Our next write completes it, because it gives the directory record the revision that the interrupted write was to make.
+ * Says who may complete an interrupted write. We may if it has only this group's step. We also may if it has only steps of moves, and is so old that
+ * its podctl must have been killed. Our next write completes it, because it gives the directory record the revision that the interrupted write was to
+ * make.
  */
 export async function judgeUnfinished(kv: KvStore, unfinished: HistoryIndex, key: string): Promise<Unfinished> {
   const former = await readFormer(kv, unfinished);
@@ -46,8 +44,8 @@ async function areSteps(kv: KvStore, former: Former, keys: readonly string[]): P
 }
 
 /**
- * Completes a step of this group that was interrupted after its phase was written. A later step of the move would complete it, too, but the last step
- * has no later one.
+ * Completes a step of this group that was interrupted after its phase was written. The next step of the move would complete it, too, but after the
+ * last step there is none.
  */
 export async function completeStep(kv: KvStore, prefix: Prefix): Promise<void> {
   const directory = await readDirectory(kv);

@@ -11,8 +11,8 @@ import { endAt, enter, type MovePorts, stepOf, type Way, waitAfterSince } from "
 export const haveOneRegistry = ({ source, target }: Both): boolean => source.pod.registry === target.pod.registry;
 
 /**
- * Moves a group to its new Pod, from the phase that it is in. In `copy`, the token endpoints begin to give tokens of both Pods. In `settle`, the
- * edges learn that the new Pod serves the group. When all edges know this, tokens of the new Pod are enough, and the move ends.
+ * Moves a group to its new Pod, from the phase that it is in. In `copy`, the edge begins to give tokens for both Pods. In `settle`, the edges learn
+ * that the new Pod serves the group. When all edges know this, the move ends, because tokens for the new Pod are enough.
  */
 export async function moveWithinRegistry(ports: MovePorts, way: Way, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;
@@ -28,8 +28,7 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
       live = await endWithinRegistry(ports, way, live);
     } else {
       await waitUntilSeen(ports, live);
-      // `settle` begins at an edge as soon as the edge knows it. We write a time in the past, so that this is true for an edge whose clock is behind,
-      // too.
+      // Each edge is to begin `settle` as soon as it knows of it, even an edge whose clock is behind. So we write a time in the past.
       live = await enter(ports, way, { live, step: stepOf(way, "settle") }, () => new Date(Date.now() - maxSkewMs));
       say(`${prefix}: settle; ${way.to} serves it`);
     }
@@ -39,7 +38,7 @@ export async function moveWithinRegistry(ports: MovePorts, way: Way, first: Live
 const waitUntilSeen = (ports: MovePorts, live: LiveAssignment, moreMs = 0): Promise<void> =>
   waitAfterSince(ports, live, { afterMs: ports.waitMs + moreMs, forWhat: "every edge knows the phase" });
 
-/** Ends a move in `settle`. */
+/** Ends a move that is in `settle`, after every edge knows of that phase. */
 export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAssignment): Promise<LiveAssignment> {
   await waitUntilSeen(ports, live, maxSkewMs);
   const ended = await enter(ports, way, { live, step: endAt(way.to) });
@@ -48,8 +47,8 @@ export async function endWithinRegistry(ports: MovePorts, way: Way, live: LiveAs
 }
 
 /**
- * Ends a move by returning the group to its old Pod. From `settle` the group first goes to `copy`. In `copy` its tokens are of both Pods until every
- * edge knows that the old Pod serves it again.
+ * Ends a move by returning the group to its old Pod. From `settle`, the group first goes to `copy`. In `copy`, tokens are for both Pods. We wait in
+ * `copy` until every edge knows that the old Pod serves the group again.
  */
 export async function backWithinRegistry(ports: MovePorts, first: LiveAssignment): Promise<void> {
   const { prefix, say } = ports;

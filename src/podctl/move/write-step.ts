@@ -23,18 +23,17 @@ type Writing = {
   readonly from: LiveAssignment;
   readonly step: Step;
   /**
-   * Returns the step's `since`. We do not begin to write the step to KV later than `maxSkewMs` after `nowMs`, but KV may be slow to complete the
-   * write.
+   * Returns the step's `since`. Each try to write the step to KV begins at most `maxSkewMs` after `nowMs`, but KV may be slow to complete the write.
    */
   readonly begin: (nowMs: number) => Promise<string>;
 };
 
-/** The assignment with its new step, and when KV had it. */
+/** The assignment with its new step, and the time at which KV confirmed the write. */
 export type Written = { readonly live: LiveAssignment; readonly writtenAtMs: number };
 
 /**
- * Writes a step, but only if the assignment is still the one that this run knows. A run that was stopped for a while must not write over what another
- * operator has done meanwhile.
+ * Writes a step, but only if the assignment is still the one that this run knows. A run that was suspended for a while must not overwrite what
+ * another operator has done meanwhile.
  */
 export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin }: Writing): Promise<Written> {
   let spareMs = 0;
@@ -56,8 +55,8 @@ export async function writeStep(kv: KvStore, prefix: Prefix, { from, step, begin
     if (left === 0) throw new CliFailure(failure);
     await sleep(Math.random() * mostPauseMs);
     if (isSame((await readAssignment(kv, prefix)).record, made.after)) continue;
-    // The tries may take a minute. If the step is not in KV yet, it gets a later time, because every edge must know the step before its time comes.
-    // If KV was too slow, we allow more time than before.
+    // The tries may take a minute. Every edge must know the step before its time comes, so a step that is not in KV yet gets a later time. If KV was
+    // too slow, we allow more time than before.
     if (Date.now() > made.notAfter.getTime()) spareMs += maxSkewMs;
     made = await make();
   }
@@ -77,14 +76,17 @@ const changed = (prefix: Prefix): CliFailure =>
 
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
-/** Whether both are the same assignment with the same step. A step has a `since` of its own, unless a way back was given up: then it is the former one again. */
+/**
+ * Whether both are the same assignment in the same step. Steps differ in their `since`. But when a way back is given up, its former `settle` is
+ * written again, with the same `since`.
+ */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);
 
 /** A step that is ready to be written. */
 type Made = {
   readonly after: Omit<AssignmentRecord, "v" | "revision">;
-  /** KV must not get the step after this time. */
+  /** No try to write the step to KV begins after this time. */
   readonly notAfter: Date;
   writtenAtMs: number | null;
 };

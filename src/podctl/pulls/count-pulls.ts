@@ -1,7 +1,7 @@
 import type { Digest } from "../../oci/digest.ts";
 import { type PullLine, readPullLine, type Who } from "./pull-line.ts";
 
-/** One client that pulled the digest from one repository. `pulls` is an estimate if not every request has a line. */
+/** One client that pulled the digest from one repository. `pulls` is an estimate if the logs have lines for only a part of the requests. */
 export type Puller = Who & {
   readonly repository: string;
   readonly first: string;
@@ -13,12 +13,15 @@ export type Pulls = {
   readonly digest: Digest;
   /** All pulls of the digest, also those of clients that are not among `pullers`. */
   readonly pulls: number;
-  /** At most {@link maxPullers} clients, those with the most pulls first. Of all other clients, only the pulls are counted. */
+  /**
+   * The first clients that the logs name, at most {@link maxPullers}, sorted by their pulls. Pulls of further clients are counted only in `pulls`
+   * above.
+   */
   readonly pullers: readonly Puller[];
   readonly lines: Record<"pulls" | "other" | "unread", number>;
   /** The places of the first few lines that could not be read, as `file:line`. */
   readonly unreadAt: readonly string[];
-  /** The lowest `sample` of all lines. If it is below 1, some pulls have no line. */
+  /** The lowest `sample` of all lines: the share of requests for which the edge writes a line. If it is below 1, some pulls have no line. */
   readonly sample: number;
 };
 
@@ -29,7 +32,7 @@ type Counted = { readonly line: PullLine; firstMs: number; lastMs: number; reque
 export const maxPullers = 10_000;
 const maxUnreadShown = 5;
 
-/** Counts who pulled a digest. Longer logs need no more memory. */
+/** Counts who pulled a digest. A longer log needs no more memory. */
 export async function countPulls(logs: readonly LogFile[], { digest, since }: Wanted): Promise<Pulls> {
   const lines = { pulls: 0, other: 0, unread: 0 };
   const pullers = new Map<string, Counted>();

@@ -21,8 +21,8 @@ export type Who = {
 };
 
 /**
- * `other`: a request that is no pull, or one of the Worker's other lines. `unread`: the line is not from the edge's log. `sample` is the
- * share of requests of this kind that get a line.
+ * `other`: a request that is no pull, or another line of the Worker. `unread`: the line is not from the edge's log. `sample` is the share of such
+ * requests for which the edge writes a line.
  */
 export type LoggedPull =
   | { readonly kind: "pull"; readonly sample: number; readonly pull: PullLine }

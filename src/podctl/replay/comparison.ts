@@ -3,7 +3,10 @@ import { parseLogLine, type Subject } from "./log-line.ts";
 
 type Decide = (subject: Subject, client: Client) => Promise<string>;
 
-/** A name whose requests go to different places under the two directories. */
+/**
+ * A repository name whose requests the first directory sends to one place, and the second directory to another. A place is a Pod, or what stops the
+ * request.
+ */
 export type Difference = {
   readonly name: string;
   readonly from: string;
@@ -12,11 +15,11 @@ export type Difference = {
   readonly examples: string[];
 };
 
-/** A line counts for several requests if its `sample` is below 1, so these numbers are estimates if the log has only a part of the requests. */
+/** If the edge wrote a line for only a part of the requests (`sample`), a line counts for several requests, and these numbers are estimates. */
 export type Comparison = {
   readonly lines: Record<"read" | "unread", number>;
   readonly requests: Record<"same" | "differs" | "nameless" | "refused", number>;
-  /** The first names that differ, at most {@link maxNames}. The requests for later names are only counted in `byMove`. */
+  /** The first names that differ, at most {@link maxNames}. Requests for further names are counted only in `byMove`. */
   readonly differences: readonly Difference[];
   readonly byMove: ReadonlyMap<string, number>;
 };
@@ -24,7 +27,7 @@ export type Comparison = {
 const maxNames = 10_000;
 const maxExamples = 3;
 
-/** Compares where each line of a log goes under one directory and under another. A longer log needs no more memory. */
+/** Compares where two directories send the requests of a log. A longer log needs no more memory. */
 export async function compareTraffic(
   lines: AsyncIterable<string | null>,
   before: Decide,
@@ -64,7 +67,7 @@ export async function compareTraffic(
   };
 }
 
-/** Only the sums are rounded, because a line may count for a number of requests that is not whole. */
+/** We round only the sums, because one line may count for 1.25 requests. */
 const rounded = ({ same, differs, nameless, refused }: Comparison["requests"]): Comparison["requests"] => ({
   same: Math.round(same),
   differs: Math.round(differs),

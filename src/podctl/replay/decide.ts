@@ -53,7 +53,7 @@ export function createDecide(
       url: new URL(path, "https://edge.invalid"),
       authorization: null,
     });
-    // `auth: "none"` lets a request pass if any token could allow it. With status 404, every Pod seems to lack the blob of a mount. Then `handle()`
+    // With `auth: "none"`, a request passes as if its token allowed it. With status 404, no Pod seems to have the blob of a mount. Then `handle()`
     // begins an ordinary upload, and its last call goes to the Pod of the request.
     const assumed = { directory, auth: "none", podStatus: 404, now: new Date(0) } as const;
     const recorded = await runHandle(request, assumed);
@@ -62,14 +62,14 @@ export function createDecide(
 }
 
 /**
- * Returns words to add after the Pod. If the repository was renamed, they say its new name. Otherwise, they say how the blob's bytes travel, if the
+ * Returns words to add after the Pod. If the repository was renamed, they give its new name. Otherwise, they say how the blob's bytes travel, if the
  * group has a setting for this.
  */
 async function wayOf({ name, method, path }: Subject, directory: Directory): Promise<string> {
   const record = directory.parsedRecords.directory.get(directoryKey)?.record ?? null;
   const alias = renamed(record, name);
   if (alias !== null) return `, as ${alias.to}`;
-  // Most lines are about no blob, and a look-up for each line would make a long log take longer.
+  // Most lines are not about a blob. We make no look-up for them, because a long log would take longer.
   if (!path.includes("/blobs/")) return "";
   const resolution = await resolvePod(directory, { name });
   const assignment = resolution.ok ? resolution.value.assignment : null;

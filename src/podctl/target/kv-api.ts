@@ -23,11 +23,11 @@ export type Page = {
 type Entry = { readonly key: string; readonly value: string; readonly metadata?: unknown };
 
 export type KvApi = {
-  /** At most 1,000 keys in their order. A page can be empty and still have a cursor. */
+  /** Returns at most 1,000 keys, in the order of the keys. A page can be empty and still have a cursor. */
   listPage(prefix: string | undefined, cursor: string | null): Promise<Page>;
-  /** The values of at most 100 keys; a key without a value is null or left out. */
+  /** Returns the values of at most 100 keys. A key without a value is null or left out. */
   getMany(keys: readonly string[]): Promise<Readonly<Record<string, unknown>>>;
-  /** Writes at most 10,000 keys. Returns the keys that KV did not write. Throws a CliFailure if a try would begin after `notAfter`. */
+  /** Writes at most 10,000 keys. Returns the keys that KV did not write. Throws a CliFailure instead of beginning a try after `notAfter`. */
   putMany(entries: readonly Entry[], notAfter?: Date): Promise<readonly string[]>;
   /** Deletes at most 10,000 keys. Returns the keys that KV did not delete. */
   deleteMany(keys: readonly string[]): Promise<readonly string[]>;

@@ -30,7 +30,7 @@ export type KvStore = {
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;
-/** A bulk call may report keys that KV did not write or delete. podctl sends such a key again, but at most this many times in all. */
+/** A bulk call may report keys that KV did not write or delete. podctl sends these keys again, but makes at most this many calls. */
 const maxRounds = 5;
 const roundPauseMs = 100;
 
@@ -68,7 +68,7 @@ export function openKvStore(address: KvAddress): KvStore {
 
 const textOf = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** Makes one bulk call, and repeats it with only the keys that it reports as left out. */
+/** Makes a bulk call, and repeats it with only the keys that KV did not write or delete. */
 async function repeatForRest<T>(
   done: string,
   entries: ReadonlyMap<string, T>,

@@ -5,14 +5,12 @@ import type { Target } from "./target.ts";
 
 export type TargetOptions = { readonly env?: string };
 
-/** Adds `--env` to a command that works on a target. */
 export const withTarget = (command: Command): Command =>
   command.option(
     "--env <name>",
     "use the KV namespace of [env.<name>] in wrangler.toml instead of the local stack (default: the value of $CLOUDFLARE_ENV)",
   );
 
-/** The option `--edge` of a command that calls the edge itself. */
 export const edgeOption = (): Option =>
   new Option("--edge <url>", "the edge's URL; needed if wrangler.toml names no route").argParser(parseOrigin);
 

@@ -1,4 +1,4 @@
-/** The operator's logins, which podctl gets from the environment. */
+/** The operator's logins, which podctl reads from environment variables. */
 import type { DirectoryRecord } from "../../directory/records.ts";
 
 export type User = { readonly name: string; readonly password: string };
@@ -19,12 +19,12 @@ export function ownLogin(pod: string): User | null {
   return name && password ? { name, password } : null;
 }
 
-/** Settings of the directory. Null if its record could not be read. */
+/** Settings of the directory. Null if the directory record could not be read. */
 export type Settings = Pick<DirectoryRecord, "credentials" | "default"> | null;
 
 /**
- * Whether a Pod may see the login for all Pods. With `credentials: own`, only the default Pod may, because that Pod checks it. Any other Pod could use
- * the login there.
+ * Whether a Pod may see the login for all Pods. With `credentials: own`, this login belongs to the default Pod. Any other Pod that sees it could use
+ * it at the default Pod.
  */
 export const maySeeLogin = (pod: string, settings: Settings): boolean =>
   settings !== null && (settings.credentials === "shared" || settings.default === pod);

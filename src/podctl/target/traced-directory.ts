@@ -30,9 +30,9 @@ export function openDirectory({ plainHttp }: Pick<Target, "plainHttp">, kv: Pick
 }
 
 /**
- * Reads the directory's depth, which says how long a prefix may be. An isolate of the Worker mostly knows the depth before a request comes, and so
- * makes fewer look-ups. We read it first, so that we do not list look-ups that the Worker does not make. If the record does not parse, a later
- * look-up reports that.
+ * Reads the directory record, which says how many components a prefix may have (`depth`). An isolate of the Worker mostly knows the depth before a
+ * request comes, and looks up no longer prefixes. With the depth, podctl lists exactly these look-ups. If the record does not parse, a later look-up
+ * reports that.
  */
 export async function learnDepth(directory: Directory): Promise<void> {
   await directory.record();

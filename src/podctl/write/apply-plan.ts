@@ -16,12 +16,12 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
   return revision;
 }
 
-/** A listing may show a write only after some seconds. */
+/** The pauses before each check, because KV may list a write only after some seconds. */
 const lagPausesMs = [0, 2_000, 8_000];
 
 /**
- * Makes the plan again, which should now be empty. If KV still lists records with their texts from before the apply, its listing is late, and we look
- * again. If a record has any other text, someone else wrote it.
+ * Makes the plan again. It is empty if KV is what the topology says. If KV only lists texts from before the apply, its listing lags behind, and we
+ * look again. Any other text was written by someone else.
  */
 export async function checkApplied(
   kv: KvStore,

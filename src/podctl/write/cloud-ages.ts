@@ -1,4 +1,7 @@
-/** Says how old the clouds' address ranges in a plan are. Clouds change their ranges every week, and nothing else shows that a file is old. */
+/**
+ * Says how old the files with the clouds' address ranges are. Clouds change their ranges every week, and nothing else tells the operator that a file
+ * is old.
+ */
 import type { CloudFile, CloudFiles } from "../../topology/cloud-files.ts";
 import { colors, counted } from "../output.ts";
 

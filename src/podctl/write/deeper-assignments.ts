@@ -1,4 +1,4 @@
-/** Names the assignments below a group for which a new restriction of the group does not hold. */
+/** Names the assignments below a group to which a new restriction of the group does not apply, because they have settings of their own. */
 import { isDeepStrictEqual } from "node:util";
 import { kindOf, nameIn } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -10,7 +10,7 @@ import { assignmentOf, lostFrom } from "./lost-conditions.ts";
 
 const maxShown = 5;
 
-/** Returns no line if the change does not restrict a group, or if the restriction holds for all that is below it. */
+/** Returns no line if the change does not restrict the group, or if all assignments below it have the same restriction. */
 export async function deeperLines(kv: KvStore, { key, before, after }: Change): Promise<readonly string[]> {
   if (kindOf(key) !== "route" || before === null || after === null || !isStricter(before, after)) return [];
   const names: string[] = [];
@@ -26,7 +26,7 @@ export async function deeperLines(kv: KvStore, { key, before, after }: Change): 
   return [colors.yellow(`  ! the settings of ${nameIn(key)} do not hold for these assignments below it: ${shown}`)];
 }
 
-/** Whether clients may do less after this change than before. */
+/** Whether the change adds a restriction to the group, or changes one. */
 function isStricter(before: string, after: object): boolean {
   const [was, is] = [assignmentOf(parseJsonObject(before)), assignmentOf(after)];
   if (is === null || (is.clients === undefined && is.state === "active")) return false;

@@ -14,7 +14,10 @@ export async function readHistoryIndex(kv: KvStore, revision: number): Promise<H
   return text === null ? null : orFail(parseRecord(key, text, historyIndex));
 }
 
-/** The index of the write that began at this revision of the directory and is not complete; null if there is none. It runs or was interrupted. */
+/**
+ * Returns the index of the write that follows this revision of the directory, if it is not complete: it is still running, or was interrupted. Null if
+ * there is no such write, or if its rollback has begun.
+ */
 export async function readUnfinished(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex | null> {
   const index = await readHistoryIndex(kv, (directory?.revision ?? 0) + 1);
   return index?.undone === true ? null : index;
@@ -34,7 +37,10 @@ export async function readFormer(kv: KvStore, { revision, chunks }: HistoryIndex
   return all;
 }
 
-/** Writes the chunks and returns their number. Chunks without an index are ignored, so no one reads half a history if this run is interrupted. */
+/**
+ * Writes the chunks and returns their number. The index comes later. If this run is interrupted before that, the chunks are ignored, so no one reads
+ * half a history.
+ */
 export async function writeHistoryChunks(kv: KvStore, revision: number, all: Former): Promise<number> {
   let chunks = 0;
   for (const entry of historyChunks(revision, all)) {
@@ -44,14 +50,14 @@ export async function writeHistoryChunks(kv: KvStore, revision: number, all: For
   return chunks;
 }
 
-/** Writes the index of a history whose chunks are in KV. From then on, the write counts as begun. */
+/** Writes the index of a history whose chunks are in KV. From then on, other runs see that the write has begun. */
 export async function writeHistoryIndex(kv: KvStore, index: Omit<HistoryIndex, "v">): Promise<void> {
   await kv.write([[historyKey(index.revision), JSON.stringify({ v: 1, ...index })]]);
 }
 
 /**
- * Removes the indexes first and the chunks last, because chunks without an index are ignored. So no one reads half a history if this run is
- * interrupted.
+ * Removes the indexes first and the chunks last. If this run is interrupted, chunks without an index are left. These are ignored, so no one reads
+ * half a history.
  */
 export async function removeHistory(kv: KvStore, isOld: (revision: number) => boolean): Promise<void> {
   const keys: string[] = [];

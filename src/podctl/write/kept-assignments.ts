@@ -7,17 +7,17 @@ import { CliFailure } from "../failure.ts";
 
 export type Kept = {
   readonly key: string;
-  /** What KV has. Null if it has no such assignment, and must not get it now. */
+  /** The assignment in KV. Null if KV does not have it, and must not get it during the move. */
   readonly record: AssignmentRecord | null;
   /** Why the assignment stays as it is, for the operator. */
   readonly why: string;
 };
 
-/** The key of a shorter prefix whose group is being moved. KV lists it before those of longer prefixes. */
+/** Returns the key of a kept assignment with a shorter prefix. KV lists shorter prefixes first, so `kept` has this assignment already. */
 export const keptAbove = (key: string, kept: readonly Kept[]): string | undefined =>
   kept.find((each) => key.startsWith(`${each.key}/`))?.key;
 
-/** Refuses to delete a Pod that a kept assignment names, because every request for its names would then fail. */
+/** Refuses to delete a Pod that a kept assignment names, because every request for that assignment's repositories would then fail. */
 export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): void {
   for (const { record, why } of kept) {
     const named = record === null ? [] : [record.pod, ...(record.move === undefined ? [] : [record.move.to])];
@@ -30,8 +30,8 @@ export function refuseWithoutPods(kept: readonly Kept[], { pods }: Topology): vo
 }
 
 /**
- * Returns the directory record that the topology asks for, with a depth at which the edge also finds the kept assignments. Otherwise their names would
- * fall to a shorter prefix, and pushes to them would go to another Pod.
+ * Returns the directory record that the topology asks for, with a depth at which the edge also finds the kept assignments. Otherwise the edge would
+ * use shorter prefixes for their repositories, and pushes would go to another Pod.
  */
 export function deepEnoughFor(kept: readonly Kept[], directory: { readonly depth?: number }): object {
   const { depth } = directory;

@@ -32,8 +32,8 @@ export function raiseDepth(key: string, { record, text }: DirectoryInKv): Change
 }
 
 /**
- * Yields all records except the history, or only those whose keys begin with a prefix, in pages and in the order of the keys. The list of keys is mostly enough, because the metadata of a key
- * repeats its value.
+ * Yields all records except the history, in pages and in the order of the keys. With `prefix`, yields only records whose keys begin with it. Mostly a
+ * listing of the keys is enough, because a key's metadata repeats its value.
  */
 export async function* readLive(kv: KvStore, prefix?: string): AsyncGenerator<readonly LiveRecord[]> {
   for await (const page of kv.list(prefix)) yield await recordsOf(kv, page);
@@ -46,7 +46,7 @@ async function recordsOf(kv: KvStore, page: readonly ListedKey[]): Promise<reado
   return listed.flatMap(({ key, metadata }): LiveRecord[] => {
     if (isRecord(metadata)) return [{ key, text: JSON.stringify(metadata) }];
     const text = read.get(key) ?? null;
-    // The key was deleted after it was listed.
+    // Null means that the key was deleted after it was listed.
     return text === null ? [] : [{ key, text }];
   });
 }

@@ -1,6 +1,6 @@
 /**
- * Says who could use a group, or push to it, that could not before. Only the settings of the longest prefix count, so an assignment that is added or
- * deleted can lose the conditions of another one.
+ * Warns if a change lets clients use a group, or push to it, who could not do so before. Only the settings of the longest prefix apply to a name. So
+ * if an assignment is added or deleted, names may lose the conditions of another one.
  */
 import * as v from "valibot";
 import type { ClientRules } from "../../directory/group-settings.ts";
@@ -13,21 +13,24 @@ import { letsAllIn } from "../../topology/settings.ts";
 
 export type Warning = {
   readonly line: string;
-  /** What the question before the write says of it. */
+  /** What the question before the write says about this, such as "open a group to every client". */
   readonly doing: string;
 };
 
-/** What holds for the names of an assignment while that assignment is not there. The key is null for the default Pod. */
+/**
+ * What applies to the names of an assignment if that assignment is not in KV: the assignment of a shorter prefix, or the default Pod. The key is null
+ * for the default Pod.
+ */
 type Held = { readonly key: string | null; readonly record: object };
 
-/** Returns null if no Pod would have these names. */
+/** `key` is that of the assignment that is not in KV. Null if its names then have no Pod. */
 export type Holder = (key: string) => Held | null;
 
-/** Finds the assignment of the next shorter prefix, or the default Pod. */
+/** Returns a function that finds the assignment of the next shorter prefix, or the default Pod. */
 export const holderIn =
   (recordOf: (key: string) => object | null, defaultPod: PodId | undefined): Holder =>
   (key) => {
-    // We make no list of the shorter prefixes, because an apply may add a million assignments.
+    // We make no list of the shorter prefixes, because this may run for a million assignments.
     for (let end = key.lastIndexOf("/"); end >= routePrefix.length; end = key.lastIndexOf("/", end - 1)) {
       const above = key.slice(0, end);
       const record = recordOf(above);
@@ -77,17 +80,19 @@ function lossesOf(name: string, { was, is, why }: Loss): readonly Warning[] {
 }
 
 const opening = "open a group to every client";
-/** The other changes of an assignment that stays are what the operator asked for. */
+/**
+ * If an assignment is changed, but not deleted, we warn only if all conditions for clients are gone. The operator has asked for its other changes.
+ */
 const isOpening = ({ doing }: Warning): boolean => doing === opening;
 
 type Lost = {
-  /** Whether all clients, or more clients than before, may use the group. */
+  /** `all`: every client may now use the group. `some`: more clients than before may use it. `none`: no more clients than before. */
   readonly clients: "all" | "some" | "none";
-  /** Whether the group took no writes, and takes them now. */
+  /** Whether the group was read-only, and takes writes now. */
   readonly readOnly: boolean;
 };
 
-/** Compares the settings of two assignments. A record that is not an assignment loses nothing, because the edge does not serve its names. */
+/** Compares the settings of two assignments. If one of them is not a valid record, nothing is lost, because the edge does not serve its names. */
 export function lostFrom(was: object, is: object): Lost {
   const [from, to] = [assignmentOf(was), assignmentOf(is)];
   if (from === null || to === null) return { clients: "none", readOnly: false };
@@ -100,7 +105,7 @@ export function lostFrom(was: object, is: object): Lost {
 
 const lists = ["allow", "deny"] as const;
 
-/** Whether this one list refuses no client. */
+/** Whether this list on its own lets all clients in. */
 const isOpenIn = (clients: ClientRules | undefined, list: (typeof lists)[number]): boolean =>
   clients?.[list] === undefined || letsAllIn({ [list]: clients[list] });
 

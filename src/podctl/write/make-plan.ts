@@ -25,18 +25,21 @@ export type Plan = {
   readonly changes: readonly Change[];
   /** The blocked prefixes and digests that the topology does not have. They stay, because only `podctl unblock` lifts a block. */
   readonly keptBlocks: readonly string[];
-  /** The reason why the blocks in KV cannot be read, or null if they can. No plan changes blocks that cannot be read, because it would lift some. */
+  /** Why the blocks in KV cannot be read. Null if they can. A plan does not change blocks that cannot be read, because it would lift some of them. */
   readonly unreadBlocks: string | null;
   /**
    * Keys of assignments in KV that the edge does not find now, because their prefixes are deeper than the directory's depth. The changes of the plan
    * correct this.
    */
   readonly unfound: readonly string[];
-  /** The assignments of groups that are being moved. They stay as they are, whatever the topology says. */
+  /**
+   * One text for each assignment that a move depends on, such as that of a group that is being moved. These stay as they are, whatever the topology
+   * says.
+   */
   readonly moving: readonly string[];
-  /** What the topology says of an assignment's names besides that assignment. */
+  /** Finds what applies to an assignment's names, by the topology, if that assignment is not there. */
   readonly holder: Holder;
-  /** The write that began at this revision and is not complete, if there is one. */
+  /** The write that follows this revision of the directory and is not complete. Null if there is none. */
   readonly unfinished: HistoryIndex | null;
 };
 
@@ -62,7 +65,7 @@ export async function makePlan(kv: KvStore, topology: Topology): Promise<Plan> {
 async function compare(kv: KvStore, topology: Topology) {
   const wanted = wantedRecords(topology);
   const changeFor = createChangeFor();
-  /** The wanted keys that KV has. A set of a million keys takes a second, so we make one only if keys are missing. */
+  /** The wanted keys that KV has. We make a set of them only if keys are missing, because a set of a million keys takes a second. */
   const found: string[] = [];
   const changes: Change[] = [];
   const unfound: string[] = [];

@@ -52,13 +52,13 @@ export const belowMoving = (key: string, above: string): string =>
   `"${nameIn(key)}" is below "${nameIn(above)}", which is being moved`;
 
 /**
- * Refuses to undo a step of a move. The phase before the step may no longer fit the data at both Pods. Also, a move announces a phase so that all
- * edges begin it at once, but a rollback would come to each edge at another time. `former` has what the write replaced.
+ * Refuses to undo a step of a move. The phase before the step may no longer fit the data at both Pods. Also, all edges must begin a phase at once,
+ * but they would learn of a rollback at different times. `former` has what the write replaced.
  */
 export async function refuseToUndoMove(kv: KvStore, former: ReadonlyMap<string, string | null>): Promise<void> {
   const keys = [...former.keys()].filter((key) => kindOf(key) === "route");
-  // A step of a move writes one assignment, or two if it also completes another group's interrupted step. So we read only the first two keys. An
-  // apply may have written a million.
+  // A step of a move writes one assignment, or two if it also completes another group's interrupted step. An apply may have written a million, so we
+  // read only the first two.
   const live = await kv.read(keys.slice(0, 2));
   for (const key of keys) {
     const moving = movingIn(key, live.get(key) ?? null) ?? movingIn(key, former.get(key) ?? null);

@@ -10,18 +10,18 @@ import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 type OwnWrite = {
   /** What the messages call it, such as "write to revision 2". */
   readonly name: string;
-  /** The history of this write. If this is a rollback, the history of the write that it undoes. */
+  /** The index of this write's history. For a rollback, that of the write that it undoes. */
   readonly index: Pick<HistoryIndex, "revision" | "at" | "by">;
   readonly isRollback: boolean;
   /** The directory record before this write. */
   readonly directory: DirectoryInKv;
   /** The texts that this write has given to the directory record. */
   readonly steps: DirectorySteps;
-  /** The pauses before each look for our own history, for as long as KV may say that a new key is not there. */
+  /** The pauses before each try to read the index of this write. Only tests set them. */
   readonly lagPausesMs?: readonly number[] | undefined;
 };
 
-/** KV remembers for up to a minute that a key is not there. */
+/** KV may say for up to a minute that a key is not there, although it has been written. */
 const missingPausesMs = [0, 2_000, 8_000, 20_000, 40_000];
 
 /**

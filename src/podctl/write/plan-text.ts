@@ -119,8 +119,8 @@ export const describeUnreadBlocks = (why: string): string =>
   "or delete its key if nothing has to stay blocked, and run `podctl apply` again";
 
 /**
- * Names the assignments that the edge does not find. An apply corrects each: if the file has the assignment, it raises the depth. If not, it deletes
- * the assignment.
+ * Names the assignments that the edge does not find. For each, an apply raises the depth if the topology has the assignment, and else deletes the
+ * assignment.
  */
 function unfoundLines(keys: readonly string[]): readonly string[] {
   const lines = keys

@@ -1,4 +1,4 @@
-/** Undoes the last write: shows what changes, asks, and looks whether KV is still as it was shown. */
+/** Undoes the last write: shows what changes, asks the operator, and checks that KV has not changed in the meantime. */
 import { isDeepStrictEqual } from "node:util";
 import { kindOf } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";
@@ -14,7 +14,7 @@ export type Rollback = {
   readonly last: LastWrite;
   /** What the rollback changes, in the order in which it is written. */
   readonly changes: readonly Change[];
-  /** The texts after the rollback of the assignments above those that it adds or deletes. */
+  /** For each assignment that the rollback adds or deletes: the texts that the assignments of its shorter prefixes have after the rollback. */
   readonly above: ReadonlyMap<string, string | null>;
   /** How many assignments were not compared with KV, because they are too many. They are not among the changes. */
   readonly uncompared: number;
@@ -24,7 +24,8 @@ export type Rollback = {
 export async function rollBack(kv: KvStore, ask: (shown: Rollback) => Promise<void>): Promise<Rollback> {
   const shown = await readRollback(kv);
   await ask(shown);
-  // KV may have changed while the operator was reading. An older text would then replace the newer one, such as a block that was just made.
+  // KV may have changed while the operator was reading. The rollback would then replace newer texts by older ones, and could lift a block that was
+  // just made.
   const now = await readRollback(kv);
   if (!isDeepStrictEqual(now, shown)) {
     throw new CliFailure(
@@ -41,7 +42,10 @@ async function readRollback(kv: KvStore): Promise<Rollback> {
   return { last, ...(await compare(kv, last.former)) };
 }
 
-/** KV returns 100 texts per call, and its API allows 1,200 calls in five minutes. An apply may have written a million assignments. */
+/**
+ * An apply may have written a million assignments. We do not compare all of them, because KV returns 100 texts per call and allows 1,200 calls in
+ * five minutes.
+ */
 const maxCompared = 5_000;
 
 async function compare(kv: KvStore, former: Former): Promise<Omit<Rollback, "last">> {

@@ -29,7 +29,7 @@ export async function readLastWrite(kv: KvStore): Promise<LastWrite> {
   return { index, former, before: directoryInKv(former.get(directoryKey) ?? null), now };
 }
 
-/** Returns the history index of the interrupted write. Returns that of the last complete write if no write was interrupted. */
+/** Returns the history index of the interrupted write or, if no write was interrupted, that of the last complete write. */
 async function readLastIndex(kv: KvStore, directory: DirectoryRecord | null): Promise<HistoryIndex> {
   const revision = directory?.revision ?? 0;
   const index = (await readHistoryIndex(kv, revision + 1)) ?? (await readHistoryIndex(kv, revision));
@@ -50,7 +50,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const progress = startProgress("records put back", writes.length);
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
-  // We make this check directly before the last write, because a revision that is put back would hide the write of another operator.
+  // We make this check directly before the last write, which sets the revision back. If another operator has written in the meantime, that revision
+  // would hide it.
   const name = `rollback of revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);

@@ -17,7 +17,7 @@ const warningsOf = (changes: readonly Change[], holder: Holder): readonly Warnin
 
 const maxShownOfKind = 20;
 
-/** The lines that come after those of the changes. `holder` finds what holds after the changes. */
+/** Returns the lines of a plan that come after its changes. `holder` finds what applies to names after the changes. */
 export function warningLines(changes: readonly Change[], holder: Holder): readonly string[] {
   const byDoing = Map.groupBy(warningsOf(changes, holder), ({ doing }) => doing);
   return [...byDoing].flatMap(([doing, some]) => {
@@ -34,7 +34,7 @@ export function writeQuestion(target: string, changes: readonly Change[], holder
   return `${question.slice(0, 1).toUpperCase()}${question.slice(1)}`;
 }
 
-/** Says whether no client could use a group any more after this change. */
+/** Warns if no client could use a group any more after this change. */
 function lockouts({ key, after }: Change): readonly Warning[] {
   if (kindOf(key) !== "route" || after === null || !("clients" in after)) return [];
   const why = whyLockedOut(assignmentOf(after)?.clients);
@@ -43,8 +43,9 @@ function lockouts({ key, after }: Change): readonly Warning[] {
 }
 
 /**
- * Says which Pods no longer share a registry after these changes. The edge leaves a token whose key it does not know to a registry that has only one
- * Pod. So if the registry still trusts the key of a Pod that has left it, this Pod's token service can open all names of that registry.
+ * Warns of Pods that no longer share a registry after these changes. If a registry has only one Pod, the edge lets a token with an unknown key
+ * through to it. The registry may still trust the key of a Pod that has left it. Then that Pod's token service could give rights to all names of the
+ * registry.
  */
 function partings(changes: readonly Change[]): readonly Warning[] {
   const change = changes.find(({ key }) => key === directoryKey);

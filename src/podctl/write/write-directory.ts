@@ -1,7 +1,7 @@
 /**
  * Makes one write of the directory, from one revision to the next. First we save the records that the write replaces, then we write the new records
  * in a safe order. The directory record gets the new revision last. If the write is interrupted, the next run finds saved records of a revision that
- * the directory does not have yet, and completes the write.
+ * the directory does not have yet. It then completes the write.
  */
 import { hostname, userInfo } from "node:os";
 import { blocksKey, directoryKey } from "../../directory/keys.ts";
@@ -34,7 +34,7 @@ type Job = {
   readonly directory: DirectoryInKv;
   /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
-  /** See `refuseOtherWriter`. */
+  /** Only tests set this. `refuseOtherWriter` uses it. */
   readonly lagPausesMs?: readonly number[];
 };
 
@@ -54,8 +54,8 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   await writeRecords(kv, writes, { steps, onProgress });
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // We make this check directly before the last write. If another writer completed its write between this check and our last write, our write would
-  // set the revision back.
+  // We make this check directly before the last write. If another writer has completed its write before our last write, ours would set the revision
+  // back.
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: false, directory, steps, lagPausesMs: job.lagPausesMs });
@@ -80,8 +80,8 @@ function contentAfter({ directory, changes }: Job): DirectoryContent {
 }
 
 /**
- * Refuses to go on if the directory record is not the one that the changes start from. Our last write would replace what another operator has applied
- * since then. After a rollback, our history would be that of a revision that is still to come.
+ * Refuses to go on if the directory record is not the one that the changes start from. If another operator has applied since then, our last write
+ * would replace that. If another operator has rolled back, we would save our history under a revision that is not the next one.
  */
 async function refuseOtherDirectory(kv: KvStore, { text, record }: DirectoryInKv): Promise<void> {
   const now = await readDirectory(kv);
@@ -97,7 +97,7 @@ function describeNow({ record }: DirectoryInKv, before: DirectoryRecord | null):
   return `now it is at revision ${record.revision}, applied by ${record.appliedBy ?? "someone"}`;
 }
 
-/** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift that block. */
+/** Refuses to go on if the blocks have changed. All blocks are in one record, so a write that does not know of a new block would lift it. */
 async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promise<void> {
   const change = changes.find(({ key }) => key === blocksKey);
   if (change === undefined || ((await kv.read([blocksKey])).get(blocksKey) ?? null) === change.before) return;
@@ -107,8 +107,8 @@ async function refuseOtherBlocks(kv: KvStore, changes: readonly Change[]): Promi
 }
 
 /**
- * A rollback of the interrupted write may have been interrupted, too, and then only this history has the texts that it did not put back. If that
- * rollback is complete, KV may still list its index without the chunks, and there is nothing to keep.
+ * Reads the texts that an interrupted write replaced. Its rollback may have been interrupted, too. Then only this history has the texts that were not
+ * put back. If the rollback is complete, KV may still return the index, but not the chunks. Then there is nothing to keep.
  */
 const formerOf = (kv: KvStore, unfinished: HistoryIndex): Promise<Former> =>
   readFormer(kv, unfinished).catch((error: unknown) => {
@@ -119,8 +119,8 @@ const formerOf = (kv: KvStore, unfinished: HistoryIndex): Promise<Former> =>
 /** Saves the texts that this write replaces. An interrupted write may have saved an older text of the same key. Then we keep the older text. */
 async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Required<Stamp>): Promise<void> {
   const unfinished = await readHistoryIndex(kv, stamp.revision);
-  // Our chunks overwrite the chunks that the interrupted write saved. If this run is interrupted, too, no text may be lost. So each of our chunks
-  // must have all texts of the chunk that it overwrites. For this, our chunks begin with the texts of the interrupted write, in their old order.
+  // Our chunks overwrite the chunks that the interrupted write saved. If this run is interrupted, too, no text may be lost, so each chunk must have
+  // all texts of the chunk that it overwrites. So we begin with the texts of the interrupted write, in their old order.
   const former = new Map(unfinished === null ? [] : await formerOf(kv, unfinished));
   const now: Former = new Map([
     [directoryKey, directory.text],
@@ -129,7 +129,7 @@ async function keepFormer(kv: KvStore, { directory, changes }: Job, stamp: Requi
   for (const [key, text] of now) if (!former.has(key)) former.set(key, text);
   const { revision, appliedAt, appliedBy } = stamp;
   const chunks = await writeHistoryChunks(kv, revision, former);
-  // The chunks of a large apply take minutes. Without an index they are ignored, so this is the last moment at which nothing has begun.
+  // Writing the chunks of a large apply takes minutes, so we check again. Until the index is written, the chunks are ignored, and nothing has begun.
   await refuseOtherDirectory(kv, directory);
   await writeHistoryIndex(kv, { revision, at: appliedAt.toISOString(), by: appliedBy, chunks });
 }

@@ -10,8 +10,8 @@ export type Write = { readonly key: string; readonly text: (() => string) | null
 type Options = { readonly steps: DirectorySteps; readonly onProgress: (keys: number) => void };
 
 /**
- * Writes the records and, between them, the texts of the directory record that are in `steps`. Afterwards, the caller writes the directory record's
- * last text. `writes` must be in the order of `inWriteOrder`. No call has records of two kinds, because KV may write the keys of one bulk call in any
+ * Writes the records and, between them, the texts of the directory record that are in `steps`. The caller then writes the directory record's last
+ * text. `writes` must be in the order of `inWriteOrder`. Each call has records of only one kind, because KV may write the keys of one call in any
  * order.
  */
 export async function writeRecords(
