@@ -2,7 +2,7 @@ import * as v from "valibot";
 import { isObject } from "../lib/json.ts";
 import { parseRepositoryName, type RepositoryName } from "../oci/repository-name.ts";
 
-/** The limit keeps the directory record small, because every isolate reads it twice a minute. */
+/** The limit keeps the directory record small, because every isolate reads that record twice a minute. */
 export const maxAliases = 1_000;
 
 const isNames = (input: unknown): boolean =>
@@ -12,21 +12,20 @@ const isNames = (input: unknown): boolean =>
   );
 
 /**
- * The new names of renamed repositories, by their old names. They are in the directory record, which is read for every request for a repository
- * anyway, so no request needs another KV read to learn whether its name is an old one. We do not use `v.record`, because it would leave out a name
- * such as "constructor".
+ * Maps the old name of each renamed repository to its new name. The map is a member of the directory record, because the edge reads that record for
+ * every request anyway. We do not use `v.record`, because it would leave out a name such as "constructor".
  */
 export const aliases = v.pipe(
   v.custom<Readonly<Record<string, RepositoryName>>>(isNames, "repository names by repository names"),
   v.check((names) => Object.keys(names).length <= maxAliases, `at most ${maxAliases} entries`),
 );
 
-/** An old name, and the name that the repository has at its Pod. */
+/** `from` is the old name. `to` is the name that the repository now has at its Pod. */
 export type Renamed = { readonly from: RepositoryName; readonly to: RepositoryName };
 
 type WithAliases = { readonly aliases?: v.InferOutput<typeof aliases> | undefined };
 
-/** Returns the new name of a repository that was renamed. Null if it was not renamed. */
+/** Returns null if the repository was not renamed. */
 export function renamed(directory: WithAliases | null, name: RepositoryName): Renamed | null {
   const names = directory?.aliases;
   const to = names !== undefined && Object.hasOwn(names, name) ? names[name] : undefined;

@@ -2,7 +2,7 @@ import { type Ip, parseIp } from "../lib/address.ts";
 import { type AddressRanges, rangesHold, rangesOf } from "../lib/address-ranges.ts";
 import type { When } from "../signers/store.ts";
 
-/** Where a client is, as the platform saw it. A value is null if the platform does not know it. */
+/** Where a client is, as Cloudflare sees it. A value that Cloudflare does not know is null. */
 export type Client = {
   /** ISO 3166-1 alpha-2, or `T1` for Tor. */
   readonly country: string | null;
@@ -18,12 +18,12 @@ export type Client = {
   readonly address?: Ip | null;
 };
 
-/** A client about which nothing is known. It fits only a condition that has no member. */
+/** A client about which nothing is known. It fits only an empty condition. */
 export const unknownClient: Client = { country: null, continent: null, asn: null, colo: null, ip: null };
 
 /**
- * Reads only what the platform adds to a request. Clients cannot set these values, because Cloudflare overwrites `CF-Connecting-IP`. We read a value
- * only if a condition asks for it, because the first read of `cf` makes workerd parse JSON with about a hundred members.
+ * Clients cannot forge these values, because Cloudflare sets `cf` and overwrites `CF-Connecting-IP`. Each value is read only when a condition asks
+ * for it, because the first read of `cf` makes workerd parse JSON with about a hundred members.
  */
 export const readClient = (request: Asking): Client => new SeenClient(request);
 
@@ -71,12 +71,12 @@ class SeenClient implements Client {
 
 const textOrNull = (value: unknown): string | null => (typeof value === "string" ? value : null);
 
-/** The lists of CIDRs in records, parsed and sorted. Each list is parsed only once, because the list of a cloud provider has thousands of entries. */
+/** The parsed ranges of each list of CIDRs. A list is parsed only once, because the list of a cloud provider has thousands of entries. */
 export type ParsedCidrs = WeakMap<readonly string[], AddressRanges>;
 
 /**
- * Whether the client fits every member that the condition has. If a value of the client is not known, the client does not fit a member that asks for
- * this value.
+ * Whether the client fits every member of the condition. A client whose country is unknown does not fit a condition that names countries. The other
+ * members work in the same way.
  */
 export function fits(
   { countries, continents, asns, colos, cidrs }: When,

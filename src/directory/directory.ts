@@ -18,7 +18,7 @@ import {
   tokenKeyRecord,
 } from "./records.ts";
 
-/** A Pod with its record. An isolate uses the same object as long as the record does not change. */
+/** A Pod's id and record. An isolate uses the same object until the record changes, so weak maps can keep what is computed from its parts. */
 export type Pod = PodRecord & { readonly id: PodId };
 
 /** `stale` is null for a current record. If an older record had to be used, `stale` says why KV did not answer. */
@@ -26,29 +26,29 @@ export type FoundPod = { readonly pod: Pod | null; readonly stale: string | null
 
 export type Directory = {
   readonly readKv: ReadKv;
-  /** The current time. It decides which phase of a move applies. */
+  /** The current time, which decides the phase of a move. */
   readonly now: () => Date;
   readonly parsedRecords: ParsedRecords;
-  /** Null if no such Pod is recorded. */
+  /** Null if the directory has no record of this Pod. */
   readonly pod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   readonly findPod: (id: PodId, options?: { mustBeCurrent?: boolean }) => Promise<Result<FoundPod, DirectoryFailure>>;
   /** The record under the key `directory`. */
   readonly record: () => Promise<Result<DirectoryRecord, DirectoryFailure>>;
   /**
-   * Like `pod`, for an id that a token claims. Ids that the directory does not list are looked up only at a bounded rate, so that forged tokens cost
+   * Finds the Pod whose id a token claims. An id that the directory does not list is looked up only at a bounded rate, so that forged tokens cost
    * little.
    */
   readonly claimedPod: (id: PodId) => Promise<Result<Pod | null, DirectoryFailure>>;
   /**
-   * The Pod whose token key has this `kid`; null if the directory knows none. If the record of a listed Pod has the key, we find it there, and need
-   * no look-up of the `kid`. Any other `kid` is looked up only at a bounded rate, so that forged tokens cost little.
+   * The Pod whose token key has this `kid`; null if the directory knows none. The records of the listed Pods are searched first. Only a `kid` that is
+   * in none of them is looked up as `key/<kid>` in KV. The rate of these look-ups is bounded, so that forged tokens cost little.
    */
   readonly podOfKey: (kid: string) => Promise<Result<PodId | null, DirectoryFailure>>;
   /** The Pod of a GitLab cell; null if the directory knows none. */
   readonly podOfCell: (cell: string) => Promise<Result<PodId | null, DirectoryFailure>>;
 };
 
-/** Parsed Pods by the keys of their records. They are kept, because parsing a record costs more than verifying a token. */
+/** Parsed Pods by the keys of their records. An isolate keeps them, because parsing a record costs more than verifying a token. */
 export type ParsedPods = Parsed<Pod>;
 
 type DirectoryPorts = {
@@ -60,8 +60,8 @@ type DirectoryPorts = {
 };
 
 /**
- * We look for a token key in the records of at most this many Pods. In a larger fleet, each token key is looked up by its `kid`. With this limit, a
- * stranger's request costs at most about 100 keys: 40 for two long names, and 50 for the keys of its token.
+ * The records of at most this many Pods are searched for a token key. In a larger fleet, the `kid` is looked up as `key/<kid>` in KV. With this
+ * limit, a stranger's request reads at most about 100 keys: 40 for two long names, and 50 for the records of Pods.
  */
 const maxScannedPods = 50;
 
@@ -95,7 +95,7 @@ export function createDirectory({ readKv, now, plainHttp, parsedPods, parsedReco
     return found.ok ? ok(found.value ?? { v: 1, revision: 0, credentials: "own" }) : found;
   };
   /**
-   * Returns the listed Pod whose record has the key. Only a record whose text contains the `kid` is parsed, because parsing all records takes long.
+   * Returns the listed Pod that has this token key. Only records whose text contains the `kid` are parsed, because parsing all records takes long.
    */
   const holderOf = async (kid: string, listed: readonly PodId[]): Promise<PodId | null> => {
     if (listed.length > maxScannedPods) return null;
@@ -150,15 +150,15 @@ export async function allPods(directory: Directory): Promise<Result<readonly Pod
 }
 
 /**
- * Returns the other Pods that share this Pod's registry. The registry accepts the keys of all their token services, so it cannot tell which of these
- * services issued a token.
+ * Returns the other Pods that use this Pod's registry. Such a registry accepts the tokens of all these Pods, and cannot tell which Pod's token
+ * service issued a token.
  */
 export const othersOfRegistry = (record: DirectoryRecord | null, id: PodId): readonly PodId[] =>
   (record?.sharedRegistries ?? []).flatMap((pods) => (pods.includes(id) ? pods.filter((other) => other !== id) : []));
 
 /**
- * Whether this Pod is known to be the only one of its registry. False also if the record does not list the Pod. Such a record was written by hand, so it
- * may also lack the Pod's shared registry.
+ * Whether this Pod is certainly the only one of its registry. If the directory record does not list the Pod, this is not certain. Such a record was
+ * written by hand, and its `sharedRegistries` may lack the Pod as well.
  */
 export const isOnlyOfRegistry = (record: DirectoryRecord, id: PodId): boolean =>
   record.pods?.includes(id) === true && othersOfRegistry(record, id).length === 0;

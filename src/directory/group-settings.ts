@@ -2,8 +2,8 @@ import * as v from "valibot";
 import { when } from "../signers/store.ts";
 
 /**
- * Who may use a group. If there is a list `allow`, only the clients on it may. A client on the list `deny` never may. A client is on a list if it
- * fits one of the list's conditions.
+ * Who may use a group. If there is a list `allow`, only clients that fit one of its conditions may. A client that fits a condition of `deny` never
+ * may.
  */
 const clients = v.strictObject({
   allow: v.optional(v.array(when)),
@@ -12,7 +12,7 @@ const clients = v.strictObject({
   reason: v.optional(v.string()),
 });
 
-/** The settings of a group that do not depend on its state. They are members of its assignment. */
+/** The settings that a group may have in any state. They are members of its assignment. */
 export const groupSettings = {
   clients: v.optional(clients),
   /**

@@ -7,16 +7,15 @@ type Bounds = { readonly maxFound: number; readonly maxMissing: number };
 type Missing = Map<string, Entry>;
 
 /**
- * The entries that users depend on while KV fails. Keys that have no value in KV have a limit of their own, because anyone can ask for names that do
- * not exist. Each of these keys belongs to the Pod for whose name it was read. If there are too many, the Pod that has the most of them loses its
- * oldest one. So a hostile Pod, whose tokens may name anything below its own prefix, displaces only its own keys. The limit does not apply to keys
- * that every request needs.
+ * The entries that users depend on while KV fails. Keys without a value in KV have a limit of their own, because anyone can ask for names that do not
+ * exist. Above this limit, we drop the oldest such key of the Pod that has the most of them. So a hostile Pod, whose tokens may name anything below
+ * its prefix, displaces only keys of its own names.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;
   readonly #maxMissing: number;
   readonly #missingOf = new Map<PodId | null, Missing>();
-  /** For each missing key, the map in `#missingOf` that has the key. */
+  /** For each key without a value, the map in `#missingOf` that has the key. */
   readonly #homes = new Map<string, Missing>();
 
   constructor({ maxFound, maxMissing }: Bounds) {
@@ -28,7 +27,10 @@ export class KeptEntries {
     return this.#found.get(key) ?? this.#homes.get(key)?.get(key);
   }
 
-  /** `owner` is the Pod for whose name the key was read. It is null for a key that belongs to no single Pod. A known key keeps its owner. */
+  /**
+   * `owner` is the Pod for whose name the key was read. It is null if the key was not read for a Pod's name. A key that is stored without a value
+   * keeps its first owner.
+   */
   set(key: string, entry: Entry, owner: PodId | null): void {
     if (entry.text !== null || isShared(key)) {
       this.#deleteMissing(key);

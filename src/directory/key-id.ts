@@ -1,9 +1,6 @@
 import { importJWK, type JWK } from "jose";
 
-/**
- * Whether this `kid` has a form that a directory may hold: libtrust's (12 groups of base32), or an RFC 7638 SHA-256 thumbprint. A `kid` of another
- * form is not looked up.
- */
+/** Whether this `kid` has one of the two forms that are looked up in KV: libtrust's (12 groups of base32), or an RFC 7638 SHA-256 thumbprint. */
 export const isKeyId = (kid: string): boolean => /^([A-Z2-7]{4}:){11}[A-Z2-7]{4}$|^[A-Za-z0-9_-]{43}$/.test(kid);
 
 /**

@@ -1,7 +1,7 @@
 import type { Prefix } from "../oci/repository-name.ts";
 import type { PodId } from "./pod-id.ts";
 
-/** KV keys are spelled only here and in docs/directory-schema.md. */
+/** KV keys are spelled only in this file and in docs/directory-schema.md. */
 export const directoryKey = "directory";
 export const blocksKey = "blocks";
 export const podPrefix = "pod/";
@@ -10,14 +10,14 @@ export const routePrefix = "route/";
 export const routeKey = (prefix: Prefix): string => `${routePrefix}${prefix}`;
 export const tokenKeyKey = (kid: string): string => `key/${kid}`;
 export const cellKey = (cell: string): string => `cell/${cell}`;
-/** The key of the Worker's verdicts on stores. The operator does not write this record, so podctl neither plans nor exports it. */
+/** Under this key the Worker records which stores answer its checks. podctl neither plans nor exports the record, because no operator writes it. */
 export const healthKey = "health";
-/** The history keeps the records that each write replaced. For each write, it has one index record, and chunks with the replaced texts. */
+/** For each write of podctl, the history has one index record, and chunks with the texts that the write replaced. */
 export const historyPrefix = "history/";
 export const historyKey = (revision: number): string => `${historyPrefix}${revision}`;
 export const historyChunkKey = (revision: number, chunk: number): string => `${historyPrefix}${revision}/${chunk}`;
 
-/** Whether every request needs this key. Such a key is kept as if the directory had chosen it, and it costs no budget. */
+/** Whether every request needs this key. An isolate always keeps such a key in memory, and no limit applies to the reads of it. */
 export const isShared = (key: string): boolean => key === directoryKey || key === blocksKey;
 
 /** The name in a record's key: a Pod's id, a prefix, a cell or a `kid`. */

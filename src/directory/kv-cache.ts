@@ -4,7 +4,10 @@ import { directoryKey, isShared, kindOf } from "./keys.ts";
 import type { KvHealth } from "./kv-health.ts";
 import type { PodId } from "./pod-id.ts";
 
-/** A KV value as this isolate last read it; null means that KV had no value. Expired entries are kept, because they are used while KV fails or is slow. */
+/**
+ * A KV value as this isolate last read it. `text` is null if KV had no value. Expired entries are kept, because they are used while KV fails or is
+ * slow.
+ */
 export type Entry = {
   readonly text: string | null;
   readonly readAtMs: number;
@@ -16,13 +19,13 @@ export type Entries = ReadonlyMap<string, Entry>;
 /** What one isolate remembers of KV between requests: values, never promises, because the promise of a cancelled request never settles. */
 export type KvCache = {
   /**
-   * Entries whose keys the directory or known users chose. Users depend on these entries while KV fails. A key that a stranger chose is never put
-   * here, because it could push out an entry that users depend on.
+   * Entries that users depend on while KV fails. Their keys come from records of the directory, or from users whose tokens were checked. A key that a
+   * stranger chose is never put into this map, because it could push out an entry that users depend on.
    */
   readonly kept: KeptEntries;
   /**
-   * Entries whose keys only strangers or Pods chose. A missing value is current for 15 s. The map can hold about as many keys as strangers may look
-   * up in 15 s. So it seldom drops an entry that is still current.
+   * All other entries, such as those whose keys a stranger chose. A missing value is current for 15 s, and the map has room for about as many keys as
+   * strangers may look up in that time. So it seldom drops an entry that is still current.
    */
   readonly passing: BoundedMap<string, Entry>;
   readonly budgets: Readonly<Record<Budgeted, LookupBudget>>;
@@ -33,26 +36,30 @@ export type KvCache = {
 
 /**
  * Who chose the keys of a read:
- * - `directory`: the directory itself, or a user of a fleet without tokens.
+ * - `directory`: a record of the directory, or a user of a fleet without tokens.
  * - `issuers`: the Pods that issued the request's token, which allows the name. A hostile Pod's tokens may name anything.
- * - `pod`: a Pod that lists names, which may be made up.
+ * - `pod`: a Pod, which may have made up the names.
  * - `stranger`: anyone, because anyone may ask for a name.
- * - `user`: a request whose credentials a Pod found good, although they may not allow the name.
- * - `cell`: a password that names a cell.
+ * - `user`: a request whose credentials a Pod accepted, although they may not allow the name.
+ * - `cell`: a password that names a GitLab cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
+ *
  * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
- * too, so that a hostile Pod cannot keep other Pods' users waiting. A key costs nothing if a known user chose it before. When a budget is spent, the
- * read fails. A read for a `claim` finds no values instead. Pods that the directory lists cost no budget, so a failure would tell a stranger that the
- * Pod in the token is not listed.
+ * too, so that a hostile Pod cannot keep other Pods' users waiting. Keys that are already in `kept` cost nothing.
+ *
+ * When a budget is spent, the read fails. A read for a `claim` does not fail, but finds no values. A failure would tell a stranger that the directory
+ * does not list the Pod in the token, because reads of listed Pods cost no budget.
  */
 export type ChosenBy = "directory" | "pod" | Budgeted | Issuers | Owner;
 /** The budget of the first issuer pays for the look-up. */
 export type Issuers = { readonly issuers: readonly [PodId, ...PodId[]] };
-/** The Pod to which a name belongs, if this Pod also issued the request's token. The name's keys have just been read, so no budget pays for them. */
+/**
+ * The Pod to which a name belongs, if this Pod also issued the request's token. The name's keys have just been read, so no budget pays for this read.
+ */
 export type Owner = { readonly owner: PodId };
 type Budgeted = "stranger" | "user" | "cell" | "claim";
 
-/** How old values may be. If a member is missing, only the cache's own limits count. */
+/** Limits for the age of values that are stricter than those of the cache (30 s, or 15 s for a missing value). */
 export type MaxAges = {
   /** If an assignment was read longer ago than this, it is read again, unless KV fails or is slow. */
   readonly assignmentMaxAgeMs?: number;
@@ -60,9 +67,9 @@ export type MaxAges = {
   readonly directoryMaxAgeMs?: number;
 };
 
-/** For how long a value counts as current. So an isolate may see a change as late as this time plus KV's own delay. */
+/** For how long a value counts as current. An isolate sees a change in KV at most this much later than KV itself shows it. */
 const hitTtlMs = 30_000;
-/** A missing value is read again earlier, because a name that was just assigned must not wait as long as a name that was moved. */
+/** A missing value is read again sooner, so that a new group need not wait 30 s for its first pull. */
 const missTtlMs = 15_000;
 /** A value that was read longer ago than this is not used, even while KV fails. */
 const maxOutdatedMs = 24 * 60 * 60 * 1_000;
@@ -108,8 +115,8 @@ export const remembered = ({ kept, passing }: KvCache, key: string): Entry | und
   kept.get(key) ?? passing.get(key);
 
 /**
- * Once a known user has chosen a key, the key stays in `kept`. A cell that exists is put into `kept` too, because a fleet has few cells and every
- * login needs one.
+ * A key that is in `kept` stays there, even if a stranger asks for it later. A cell that exists is put into `kept` too, because a fleet has few
+ * cells, and logins with GitLab's routable tokens need them.
  */
 export function remember(
   { kept, passing }: KvCache,
@@ -125,8 +132,8 @@ export function remember(
 }
 
 /**
- * An entry is current only for some time. After this share of that time, a request that uses the entry also reads it again in the background. So a
- * request for a name that is in use never waits for KV, however slow KV is.
+ * After this share of the time for which an entry is current, a request that uses the entry also reads it again in the background. So a request for a
+ * name that is in steady use never waits for KV.
  */
 const agingShare = 2 / 3;
 
@@ -135,7 +142,7 @@ type Limits = { readonly nowMs: number } & MaxAges;
 export const isCurrent = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs <= maxAgeMs(key, entry, limits);
 
-/** Whether the entry will soon not be current any more. */
+/** Whether the entry expires soon. */
 export const isAging = (key: string, entry: Entry, limits: Limits): boolean =>
   limits.nowMs - entry.readAtMs > agingShare * maxAgeMs(key, entry, limits);
 

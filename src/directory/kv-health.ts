@@ -4,15 +4,15 @@
  */
 export const patienceMs = 250;
 /**
- * For how long KV counts as slow after a slow read. When this time is over, the values of that read have expired. So the same keys are read again,
- * and this read shows whether KV is still slow.
+ * For how long KV counts as slow after a slow read. Values expire after the same time, so the same keys are then read again, and that read shows
+ * whether KV is still slow.
  */
 const slowForMs = 30_000;
-/** While KV fails, we make one read in each span of this length, to see whether KV is back. */
+/** While KV fails, one read in each span of this length tests whether KV is back. */
 const pauseMs = 1_000;
 /**
- * Some requests, such as a write, cannot use older values. Each of them makes its own read until KV has failed this many times in a row. After that,
- * such a request fails at once, unless the next check of KV is due.
+ * A request that cannot use older values, such as a push, reads KV even while KV fails. After this many failures in a row, it fails at once instead.
+ * The only exception is the one read in each span of `pauseMs`.
  */
 const lastingRow = 3;
 
@@ -21,7 +21,10 @@ type ReadEnd = {
   readonly endedAtMs: number;
   /** Null: KV answered. */
   readonly failure: string | null;
-  /** This isolate had read all of the keys before. The first read of a key says little, because it is slow if KV has the key only far away. */
+  /**
+   * Whether this isolate had read all of the keys before. The first read of a key says little about KV, because it is slow if KV has the key only far
+   * away.
+   */
   readonly isRepeated: boolean;
 };
 
@@ -45,7 +48,7 @@ export class KvHealth {
     return nowMs < this.#slowUntilMs;
   }
 
-  /** Whether a read may be made now. While KV fails, only a few reads may. `isWanted`: the request cannot use older values. */
+  /** Whether a read may be made now. While KV fails, only a few may be made. `isWanted`: the request cannot use older values. */
   takeRead(nowMs: number, isWanted: boolean): boolean {
     if (this.#failure === null || (isWanted && this.#failuresInARow < lastingRow)) return true;
     if (nowMs < this.#nextReadAtMs) return false;
@@ -53,7 +56,7 @@ export class KvHealth {
     return true;
   }
 
-  /** A read that began at `startedAtMs` has not ended within {@link patienceMs}. */
+  /** Notes that a read that began at `startedAtMs` has not ended within {@link patienceMs}. */
   noteSlow(startedAtMs: number, nowMs: number): void {
     if (startedAtMs >= this.#newestMs) this.#slowUntilMs = nowMs + slowForMs;
   }

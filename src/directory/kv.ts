@@ -21,9 +21,9 @@ import { patienceMs } from "./kv-health.ts";
 /** KV accepts no shorter `cacheTtl`. */
 const kvCacheTtlSeconds = 30;
 const kvDeadlineMs = 5_000;
-/** While KV fails, a request that needs KV's answer waits this long. */
+/** While KV fails, a request that cannot use older values waits at most this long for KV. */
 const failingDeadlineMs = 1_000;
-/** While KV is slow but answers, a value that was read longer ago than this is not used: the request waits for KV. */
+/** While KV is slow, a request waits for KV and does not use a value that was read longer ago than this. */
 const maxSlowAgeMs = 5 * 60 * 1_000;
 /** KV's own limit for a bulk read. */
 const maxBulkKeys = 100;
@@ -41,23 +41,23 @@ export type KvValues = {
   readonly textOf: (key: string) => string | null;
   /** Why KV does not answer. Null if KV answers and all of these values are current. */
   readonly stale: string | null;
-  /** The keys that were not read, because there were more of them than `maxNewKeys` or `maxReadKeys`. */
+  /** The keys that were not read, because `maxNewKeys` or `maxReadKeys` allowed no more. */
   readonly unread: ReadonlySet<string>;
-  /** Who chose these keys. Null if known users chose all of them before. It then does not matter who chose them now. */
+  /** Who chose these keys. Null if this no longer matters, because all of the keys were already in the cache's `kept`. */
   readonly chosenBy: ChosenBy | null;
 };
 
 export type ReadOptions = MaxAges & {
   /** If this is a function, it is called only if the keys are not in memory, because it may have to check a token. */
   readonly chosenBy?: ChosenBy | (() => Promise<ChosenBy>);
-  /** The most keys that are read although no known user chose them before. */
+  /** At most this many keys are read that are not yet in the cache's `kept`. */
   readonly maxNewKeys?: number;
   /**
-   * At most this many keys are read. Keys that every request needs do not count. A key beyond this limit keeps its value from memory, if that value
-   * is still current by the cache's own limits. Otherwise the key has no value.
+   * At most this many keys are read, besides those that every request needs. A key beyond this limit gets its value from memory, if that value is
+   * current by the cache's own limits. Otherwise it has no value.
    */
   readonly maxReadKeys?: number;
-  /** Uses no older values: the read waits for KV, and fails if KV fails. */
+  /** The read waits for KV and fails if KV fails, even if there are older values. */
   readonly mustBeCurrent?: boolean;
 };
 
@@ -124,7 +124,7 @@ async function readMissing(
 
 type SortedKeys = {
   readonly found: Map<string, Entry>;
-  /** The keys that are read from KV. */
+  /** The keys that must be read from KV. */
   readonly due: readonly string[];
   /** The keys that are left out, because `maxNewKeys` or `maxReadKeys` allows no more. */
   readonly unread: ReadonlySet<string>;
@@ -144,7 +144,7 @@ function sortKeys(
     ...maxAges
   }: ChosenOptions & { readonly nowMs: number },
 ): SortedKeys {
-  // When this isolate knows that KV fails, a write does not trust cached values: it needs KV's answer now.
+  // While this isolate knows that KV fails, a write ignores values in memory, because it needs KV's answer of this moment.
   const isDoubted = mustBeCurrent && cache.health.failure !== null;
   const found = new Map<string, Entry>();
   const missing = new Set<string>();
@@ -170,7 +170,7 @@ function sortKeys(
   return { found, due: [...[...missing].filter(isShared), ...wanted], unread, charged };
 }
 
-/** The fast path of a warm request. Null unless known users chose all of the keys, all values are current, and KV answers. */
+/** The fast path, which reads only from memory. Null if KV fails, or if a key is not in `kept` or its value is not current. */
 function keptValues(
   { kept, health }: KvCache,
   keys: readonly string[],
@@ -186,10 +186,7 @@ function keptValues(
   return freshValues(texts);
 }
 
-/**
- * The request has all of its values. Some of them may soon not be current any more, and we read these again in the background. So a later request
- * does not wait for KV, even if KV is slow.
- */
+/** Reads entries again in the background if they expire soon, so that no later request has to wait for KV. */
 function readAhead(ports: KvPorts, keys: readonly string[], limits: { readonly nowMs: number } & MaxAges): void {
   const { cache, now, waitUntil } = ports;
   const { nowMs } = limits;
@@ -211,9 +208,11 @@ const unlimited = Number.POSITIVE_INFINITY;
 type Refreshed = { readonly entries: Entries; readonly stale: string | null };
 
 /**
- * Reads keys whose values are not current. A request that has no usable older values waits for KV. Any other request uses its older values at once if
- * KV is known to be slow. Otherwise it first waits a moment for KV. The read goes on in the background. While KV fails, only a few requests make a
- * read, and the others do not wait for it.
+ * Reads keys whose values are not current:
+ * - A request without usable older values waits for KV.
+ * - A request with older values waits only `patienceMs` for KV, or not at all if KV is known to be slow. Then it uses the older values, and the read
+ *   goes on in the background.
+ * - While KV fails, only a few requests read KV. All others use their older values, or fail if they have none.
  */
 async function refresh(
   ports: KvPorts,
@@ -230,7 +229,7 @@ async function refresh(
   if (failure !== null && !health.takeRead(nowMs, last === null)) return useLast(failure);
   const isUsable = last !== null && (failure !== null || isRecent(last, nowMs));
   const isBehind = isUsable && health.isSlow(nowMs);
-  // While KV is only slow, we leave out the keys that are being read already. While KV fails, we read them too, because the earlier read may be lost.
+  // While KV is slow, we leave out the keys that are being read already. While KV fails, we read them too, because the earlier read may never end.
   const asked = isBehind && failure === null ? keys.filter((key) => !isAsked(last.get(key), nowMs)) : keys;
   const reading = readAll(ports, asked, chosenBy);
   waitUntil(reading);
@@ -287,8 +286,8 @@ async function readAll(
 function newerEntry(known: Entry | undefined, read: Entry): Entry {
   if (known === undefined) return read;
   if (known.readAtMs > read.readAtMs) return known;
-  // If the text has not changed, we keep the old string. Later, a parsed record is found by comparing its text with this string. For 200 KB of CIDRs,
-  // the comparison takes 7 µs, but no time if both texts are the same string object.
+  // If the text has not changed, we keep the old string object. Each request compares this text with the text of the parsed record. For 200 KB of
+  // CIDRs that takes 7 µs, but no time if both are the same object.
   return known.text === read.text ? { ...read, text: known.text } : read;
 }
 

@@ -2,19 +2,17 @@ import type { Prefix } from "../oci/repository-name.ts";
 import type { PodId } from "./pod-id.ts";
 import type { AssignmentRecord } from "./records.ts";
 
-/** A move as the assignment has it. */
 export type MoveRecord = NonNullable<AssignmentRecord["move"]>;
 
-/** The phases that an assignment names. */
 export type MovePhase = MoveRecord["phase"];
 
 export type Moving = {
   readonly prefix: Prefix;
   /** The current phase. From the announcement of `settle` until `settle` begins, it is `switch`. */
   readonly phase: MovePhase | "switch";
-  /** Identifies this move of the group. While the group is settled, the edge remembers deletions under this text. */
+  /** Identifies this move of the group. In `settle`, the edge remembers under this text what clients delete. */
   readonly since: string;
-  /** The other Pod of the move, which does not serve the group in this phase. */
+  /** The Pod of the move that does not serve the group in this phase. */
   readonly other: PodId;
 };
 
@@ -59,16 +57,16 @@ export const refusesWrites = ({ phase }: Moving): boolean => phase === "freeze" 
 export const maxSkewMs = 5_000;
 
 /**
- * After `freeze` begins, writes that an edge has let through before may still succeed for this long. Then podctl compares both Pods. Deletions may
- * succeed only for half of this time. After that half, podctl copies once more. If a manifest without a tag were deleted even later, the new Pod
+ * Writes that an edge let through before `freeze` may still succeed for this long after it begins. podctl compares both Pods only after this time.
+ * Deletions have half of this time, because podctl then copies once more. If a client deleted a manifest without a tag after that copy, the new Pod
  * would keep it, and the comparison would not see this.
  */
 export const writesEndMs = 60_000;
 const deletionsEndMs = writesEndMs / 2;
 
 /**
- * If a write takes longer than this, it may end too late for podctl. This is ten seconds less than the time that podctl allows. Five seconds are for
- * clocks that differ, and five for the answer's way to the client.
+ * A write that takes longer than this may end too late for podctl's comparison. This is ten seconds less than podctl allows: five for clocks that
+ * differ, and five for the answer's way to the client.
  */
 export const lateAfterMs = (method: string): number =>
   (method === "DELETE" ? deletionsEndMs : writesEndMs) - 2 * maxSkewMs;

@@ -38,12 +38,11 @@ export const parseOnce = <T>(
 
 type Readable<T> = { readonly text: string; readonly parse: (text: string) => Result<T, string> };
 
-/** Like `parseOnce`, for a record that a schema cannot check completely. The caller gives a function that parses and checks it. */
+/** Parses a record by the caller's function. If the text is the same as last time, returns the record that was parsed then. */
 export function readOnce<T>(parsed: Parsed<T>, key: string, { text, parse }: Readable<T>): Result<T, DirectoryFailure> {
   const known = parsed.get(key);
   if (known !== undefined && known.text === text) {
-    // The cache gives the next requests the same string object that it gave to us. So we keep this object instead of the equal older one, because
-    // comparing long strings is free only if both are the same object.
+    // Comparing long strings takes no time if both are the same object. So we keep the object that the KV cache will also give to the next requests.
     known.text = text;
     return ok(known.record);
   }

@@ -9,7 +9,7 @@ import { aliases } from "./aliases.ts";
 import { groupSettings } from "./group-settings.ts";
 import { parsePodId } from "./pod-id.ts";
 
-/** A text that `parse` accepts. The record then contains the parsed value. `wanted` completes "want …" in a message. */
+/** Accepts a text that `parse` accepts, and returns it with the parsed type. `wanted` completes "want …" in a message. */
 const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, wanted: string) =>
   v.pipe(
     v.string(),
@@ -17,7 +17,6 @@ const parsedBy = <T extends string>(parse: (text: string) => Result<T, string>, 
     v.transform((text) => text as T),
   );
 
-/** The records of the directory in KV, one schema per kind. The Worker reads them, and operators' tools write them. */
 const podId = parsedBy(parsePodId, "a Pod id");
 const revision = v.pipe(v.number(), v.integer(), v.minValue(0));
 const origin = v.pipe(v.string(), v.url(), v.check(isOrigin, "an origin: scheme, host and port, no path"));
@@ -45,11 +44,11 @@ const blobs = v.strictObject({
   stores: v.optional(v.array(storeSchema), []),
 });
 
-/** The limit is below a day, because the edge forgets deletions and refusals after a day. */
+/** The limit is below a day, because the edge remembers deletions and refusals for a day. With a longer time it could serve what was deleted. */
 const outageSeconds = v.pipe(v.number(), v.integer(), v.minValue(0), v.maxValue(82_800));
 
 const outage = v.strictObject({
-  /** For how long the edge answers pulls from what it holds while the registry fails. With 0 it never does, and the pulls fail. */
+  /** While the registry fails, the edge answers pulls from its caches for this long. With 0 it never does, and the pulls fail. */
   staleSeconds: v.optional(outageSeconds, 3600),
   /** While the token service fails, the edge repeats the service's grants of pulls, if they are not older than this. With 0 it never does. */
   graceSeconds: v.optional(outageSeconds, 0),
@@ -65,7 +64,7 @@ const sealed = v.pipe(v.string(), v.nonEmpty());
 const trust = v.variant("kind", [
   v.strictObject({
     kind: v.literal("header"),
-    // It must not be a header that clients, registries or proxies use.
+    // The pattern leaves out headers that clients, registries or proxies use.
     name: v.pipe(v.string(), v.regex(/^x-(?!forwarded-|real-ip$)[a-z0-9-]{1,60}$/i)),
     value: sealed,
   }),
@@ -73,7 +72,7 @@ const trust = v.variant("kind", [
   v.strictObject({ kind: v.literal("binding"), binding: v.pipe(v.string(), v.regex(/^[A-Z][A-Z0-9_]*$/)) }),
 ]);
 
-/** The program next to the registry that takes uploads above the CDN's limit for a body. Null if the Pod has no gateway. */
+/** The program next to the registry that takes uploads above the CDN's limit for a body. Null or missing if the Pod has no gateway. */
 const gateway = v.nullable(
   v.strictObject({
     url: origin,
@@ -115,17 +114,17 @@ export const podRecord = v.strictObject({
   ...podFields,
 });
 
-/** How a group is moved to another Pod: docs/moves.md says what each phase means, and `moves.ts` which Pod serves the group. */
+/** How a group is moved to another Pod. docs/moves.md says what each phase means, and `servedBy` says which Pod serves the group. */
 const move = v.strictObject({
   to: podId,
   phase: v.picklist(["copy", "freeze", "settle"]),
-  /** When the phase begins. It may be later than now, and until then the phase is only announced. */
+  /** When the phase begins. Before this time, the phase is only announced. */
   since: v.pipe(v.string(), v.isoTimestamp()),
-  /** When the group settled at the Pod that it now leaves. The record has this time only if a settled group is moved back. */
+  /** When the group settled at the Pod that it now leaves. Only the record of a move back has this time. */
   settledSince: v.optional(v.pipe(v.string(), v.isoTimestamp())),
 });
 const assigned = { v: version, pod: podId, revision, move: v.optional(move), ...groupSettings };
-/** Which Pod a group belongs to, and the group's own settings. Of several assignments that fit a name, only that of the longest prefix counts. */
+/** Which Pod a group belongs to, and the group's own settings. If several assignments fit a name, the one with the longest prefix applies. */
 export const assignmentRecord = v.variant("state", [
   v.strictObject({ ...assigned, state: v.literal("active") }),
   /** Writes are refused. `reason` is the text for a client whose write is refused. */
@@ -149,7 +148,7 @@ export const directoryRecord = v.strictObject({
 export const tokenKeyRecord = v.strictObject({ v: version, pod: podId });
 export const cellRecord = v.strictObject({ v: version, pod: podId });
 
-/** There is a limit, because the Worker holds all blocks in memory. */
+/** The limit exists because the Worker holds all blocks in memory. */
 export const maxBlocks = 10_000;
 
 /** Every blocked prefix and digest with its text. We do not use `v.record`, because it would leave out a prefix such as "constructor". */
@@ -178,7 +177,10 @@ const storeVerdict = v.variant("state", [
 
 export const verdictName = (pod: string, place: string): string => `${pod} ${place}`;
 
-/** What the Worker's own checks say about the stores of Pods that have several stores. A store that never answered a check is not in the record. */
+/**
+ * What the Worker's own checks say about the stores of Pods that have several stores. A store that has never answered its checks is not in the
+ * record.
+ */
 export const healthRecord = v.strictObject({
   v: version,
   stores: v.pipe(

@@ -38,24 +38,20 @@ export type ResolveQuestion = {
   readonly digest?: Digest | null;
 } & LookupOptions;
 
-/**
- * Limits for one look-up: how old an assignment and the directory record may be, and whether older values may be used while KV fails or is slow.
- * `chosenBy` says who chose the name. Without these options, only the limits of this isolate's cache count.
- */
 export type LookupOptions = Pick<
   ReadOptions,
   "assignmentMaxAgeMs" | "directoryMaxAgeMs" | "mustBeCurrent" | "chosenBy"
 >;
 
 /**
- * The token endpoint uses no assignment that is older than this. The edge usually does, so it may still know the old Pod of a name that has moved.
- * Before it refuses a request, it looks again with this limit. So the new Pod serves the name soon after the move.
+ * After a move, an isolate may remember the old Pod for 30 s. So the token endpoint reads an assignment again if it is older than this. The edge does
+ * so before it refuses a request, because the group may just have moved to the Pod that issued the token.
  */
 export const recentMs = 2_000;
 
 /**
- * Resolves a name to the Pod of its longest assigned prefix, or else to the default Pod. A prefix ends where a component ends. Most records need no
- * read of KV, because the isolate remembers the records that names share. A digest needs no look-up of its own, because all blocks are in one record.
+ * Resolves a name to the Pod of its longest assigned prefix, or else to the default Pod. A prefix consists of whole components: `acme` is a prefix of
+ * `acme/app`, and not of `acme2/app`.
  */
 export async function resolvePod(
   directory: Directory,
@@ -82,9 +78,9 @@ export async function resolvePod(
 }
 
 /**
- * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. A hostile Pod's tokens may name anything,
- * so other names are not kept: they must not displace the names that users depend on. The keys have just been read, so this call reads nothing from
- * KV.
+ * Keeps a name's keys in the isolate's memory if the name belongs to a Pod that issued the request's token. A hostile Pod's tokens may name anything.
+ * Names of other Pods are therefore not kept, because they could displace names that users depend on. The keys have just been read, so this call
+ * reads nothing from KV.
  */
 async function keepForIssuer(
   { readKv }: Directory,
@@ -104,10 +100,7 @@ export type NameBounds = Pick<ReadOptions, "maxNewKeys" | "maxReadKeys"> & {
 /** To which Pod a name belongs, and by which assignment. `id` is null if the name has neither an assignment nor a default Pod. */
 export type Assigned = Pick<Resolution, "renamed" | "assignment" | "moving"> & { readonly id: PodId | null };
 
-/**
- * Finds the Pods of many names by few bulk reads, because otherwise each name would cost a read of its own. Blocks are not looked at. Names whose
- * keys are beyond the bounds are not in the answer.
- */
+/** Finds the Pods of many names by few bulk reads. Blocks are not looked at. A name is missing in the answer if its keys are beyond the bounds. */
 export async function assignedPods(
   directory: Directory,
   names: readonly RepositoryName[],
@@ -138,10 +131,10 @@ type Known = Pick<DirectoryRecord, "depth" | "aliases"> | null;
 const depthOf = (record: Known): number => record?.depth ?? MAX_PREFIX_COMPONENTS;
 
 /**
- * Reads directory, blocks and assignments at once. Which assignments we need depends on the directory: `depth` is the length of the longest prefix,
- * and `aliases` gives renamed repositories their new names. We do not wait for the directory, but use the record that this isolate saw last. If the
- * depth has grown since then, or one of the names was renamed, we read the assignments again. A new isolate knows no depth, so it reads all prefixes
- * of a name, which are few.
+ * Reads directory, blocks and assignments at once. The directory record decides which assignments are needed: `depth` is the length of the longest
+ * prefix, and `aliases` has the new names of renamed repositories. So that we need not wait for it, we use the record that this isolate saw last. If
+ * the depth has grown since then, or one of the names was renamed, we read the assignments again. A new isolate has seen no record, so it reads all
+ * prefixes of a name.
  */
 async function findAssignments(
   directory: Directory,

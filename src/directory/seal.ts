@@ -2,7 +2,10 @@ import { CompactEncrypt, compactDecrypt, exportJWK, generateKeyPair, importJWK, 
 import { utf8 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
-/** What a secret is sealed for. The JWE's protected header says this, so a JWE that is copied to another Pod, field or target does not open there. */
+/**
+ * The place that a secret is sealed for. The JWE's protected header names it, so a JWE that is copied to another Pod, field or target does not open
+ * there.
+ */
 export type SealedFor = {
   readonly pod: string;
   readonly field: string;
@@ -23,7 +26,7 @@ export async function seal(secret: string, sealedFor: SealedFor, publicJwk: JWK)
   return new CompactEncrypt(utf8(secret)).setProtectedHeader({ ...algorithm, ...sealedFor }).encrypt(key);
 }
 
-/** Tries the keys in turn, because there are two keys while a key is being replaced. The error names Pod and field, never a value. */
+/** Tries all keys in turn, because there are two while a key is being replaced. The error names Pod and field, never a value. */
 export async function unseal(
   sealed: string,
   sealedFor: SealedFor,

@@ -3,7 +3,7 @@ import type http from "node:http";
 import { closeNow, createHttpServer, listen } from "./http-server.ts";
 import { type Connection, connectionTo, passThrough } from "./taps/pass-through.ts";
 
-/** After we have refused a body, we read on for this long. If the connection ended at once, the client could miss the answer. */
+/** After a 413 we read the request's body for this long. If the connection ended at once, a client that is still sending could miss the answer. */
 const lingerMs = 500;
 
 /** The page that Cloudflare sends with this status. */
@@ -22,7 +22,10 @@ const page = Buffer.from(
 
 type Limited = { readonly port: number; readonly targetPort: number; readonly limitBytes: number };
 
-/** Passes requests on to the Worker. A body that is too large is refused at once if its length is announced, otherwise when it passes the limit. */
+/**
+ * Passes requests on to the Worker. A body that is too large is refused at once if `Content-Length` says so, otherwise as soon as it exceeds the
+ * limit.
+ */
 export async function startBodyLimit({ port, targetPort, limitBytes }: Limited) {
   const connections = new WeakMap<object, Connection>();
   const onRequest: http.RequestListener = (request, response) => {

@@ -1,4 +1,7 @@
-/** The control server of the stack. It lists what taps and edge have seen, sets the faults of taps and KV, and serves KV to podctl. */
+/**
+ * The control server of the stack. It lists the requests that the edge and the taps (the proxies in front of the Pods' services) have seen, sets
+ * faults, and serves KV to podctl.
+ */
 import type http from "node:http";
 import { getRequestListener } from "@hono/node-server";
 import { type Context, Hono } from "hono";
@@ -13,7 +16,7 @@ import { type KvFault, parseKvFault } from "./workerd/kv-faults.ts";
 type ControlOptions = {
   readonly tapOf: (pod: string, service: string) => Tap | null;
   readonly log: EdgeLog;
-  /** Resolves with the directory's namespace when workerd runs. */
+  /** Resolves when workerd runs. */
   readonly kv: Promise<ApiKv>;
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   readonly runCron: () => Promise<void>;
@@ -24,7 +27,7 @@ export function createControlServer({ tapOf, log, kv, ...edge }: ControlOptions)
   addEdge(app, log);
   addTaps(app, tapOf);
   app.put("/faults/kv", (c) => putFault(c, parseKvFault, edge.setKvFault));
-  // On Cloudflare the cron trigger runs by itself. Here this request runs it.
+  // Cloudflare runs a Worker's cron trigger by itself. In the local stack, this request runs it.
   app.post("/cron", async (c) => {
     await edge.runCron();
     return c.body(null, 204);

@@ -13,7 +13,7 @@ import type { LocalGateway } from "./pods/gateway.ts";
 import type { LocalPod } from "./pods/pod.ts";
 import { StartFailure } from "./start-failure.ts";
 
-/** Tests start stacks with mistakes that a deployment must not have, so podctl's checks are off here. */
+/** These rules switch off podctl's checks, because tests start stacks with mistakes that a deployment must not have. */
 const anyMistake: Rules = { auth: "token", plainHttp: "everywhere", edgeHosts: [], seals: "unchecked" };
 
 export async function exampleEntries(

@@ -1,4 +1,4 @@
-/** The stack's own HTTP servers. They listen on 127.0.0.1 only, and a request's body may take any time. */
+/** The stack's own HTTP servers. They listen on 127.0.0.1 only, and a request's body may take any time to arrive. */
 import http from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -29,7 +29,7 @@ export function listen(server: http.Server, port = 0): Promise<number> {
   });
 }
 
-/** Listens again on a port that was ours. An outgoing connection may use that port for a moment, so we try several times. */
+/** Listens again on the port that the server had before. An outgoing connection may use that port for a moment, so we try several times. */
 export async function listenAgain(server: http.Server, port: number): Promise<void> {
   for (const giveUpAt = Date.now() + portRetryMs; ; await sleep(50)) {
     try {
@@ -41,7 +41,6 @@ export async function listenAgain(server: http.Server, port: number): Promise<vo
   }
 }
 
-/** Closes the listener and cuts every connection. */
 export function closeNow(server: http.Server): Promise<void> {
   if (!server.listening) return Promise.resolve();
   return new Promise((resolve) => {
@@ -50,7 +49,6 @@ export function closeNow(server: http.Server): Promise<void> {
   });
 }
 
-/** Starts a server on a free port. */
 export async function serve(listener: http.RequestListener): Promise<{ port: number; stop: () => Promise<void> }> {
   const server = createHttpServer(listener);
   const port = await listen(server);

@@ -7,5 +7,5 @@ export const exampleFile = "topology.example.yaml";
 export const stackFile = `${root}.local/stack.json`;
 export const defaultStateDir = `${root}.local/state`;
 
-/** Returns the file that describes the stack of `npm start`, or of another stack if `PODCTL_STACK` names that stack's file. */
+/** Returns the file that describes the running stack: the file that `PODCTL_STACK` names, or else that of `npm start`. */
 export const stackFileInUse = (): string => process.env["PODCTL_STACK"] ?? stackFile;

@@ -21,7 +21,7 @@ export const kvApiNames = { account: "local", namespace: "DIRECTORY" } as const;
 
 type StackFile = Omit<RunningStack, "stateDir"> & { readonly kv: { readonly persistTo: string } };
 
-/** Writes the file by a rename, so that a reader finds the whole file or no file. The file exists only while the stack is usable. */
+/** Writes the file by a rename, so that a reader finds the whole file or no file. */
 export async function writeStackFile({ edge, control, pods, stateDir }: RunningStack, file = stackFile): Promise<void> {
   const content = { edge, kv: { persistTo: relative(root, stateDir), binding: "DIRECTORY" }, control, pods };
   await mkdir(dirname(file), { recursive: true });

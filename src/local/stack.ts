@@ -1,4 +1,4 @@
-/** The whole local stack as one value. `npm start`, tests, e2e and conformance all run this stack. */
+/** Starts and stops the whole local stack. `npm start`, tests, e2e and conformance all use it. */
 import { randomBytes } from "node:crypto";
 import { writeFile } from "node:fs/promises";
 import { resolve } from "node:path";
@@ -51,15 +51,18 @@ export type StackOptions = {
   readonly seedImages?: boolean;
   /** Whether toy Pods take manifests whose blobs they do not have. */
   readonly lenientManifests?: boolean;
-  /** Who runs the Pods' gateways. If it is missing, the Pods have none. */
+  /** Who runs the Pods' gateways. If this option is missing, the Pods have no gateways. */
   readonly gateways?: GatewayOperator;
   /** A request with a longer body gets the CDN's 413 and no answer of the Worker. */
   readonly bodyLimitBytes?: number;
-  /** Whether pod-b has the registry and the storage of pod-a, and only a token service of its own. The topology must then say so. */
+  /**
+   * Whether pod-b uses the registry and the storage of pod-a, and has only its own token service. The option `topology` must then give both Pods the
+   * same issuer, audience and bucket.
+   */
   readonly oneRegistry?: boolean;
   /** The token keys of the Pods. docker-registry needs a certificate for its key, so that key must be extractable. */
   readonly signingKeys?: SigningKeys;
-  /** The lifetime of the Pods' tokens. By default it is GitLab's. */
+  /** The lifetime of the Pods' tokens. By default it is 300 s, as in GitLab. */
   readonly tokenSeconds?: number;
   /** Whether workerd has an inspector, which shows each Worker's heap. */
   readonly inspect?: boolean;
@@ -170,7 +173,7 @@ async function workerVariables({ env }: StackOptions, sealingKey: JWK, stateDir:
   return vars;
 }
 
-/** Returns the directory's entries, with the values of the running Pods in them. */
+/** Returns the directory's entries. They contain the values of the running Pods, such as their URLs. */
 async function directoryEntries(
   { topology = (text) => text }: StackOptions,
   pods: BothPods,

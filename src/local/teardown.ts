@@ -1,4 +1,4 @@
-/** Ends all that a program has started. The program does this itself. If it dies first, its watchdog kills what is left. */
+/** Ends all servers and processes that a program has started. If the program dies before it has ended them, its watchdog kills the processes. */
 import { spawn } from "node:child_process";
 
 export type Stop = () => Promise<void>;

@@ -28,7 +28,7 @@ Assign another prefix to pod-b while the stack runs, then ask which Pod owns it 
   npm run podctl -- resolve initech/app
   npm run podctl -- doctor
 
-docs/podctl.md goes on from here to a third Pod.
+docs/podctl.md shows how to add a third Pod.
 
 ${control}/edge/-/seen lists what the edge has answered. All addresses are in .local/stack.json. Ctrl-C stops everything.
 `;

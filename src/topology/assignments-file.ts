@@ -1,6 +1,6 @@
 /**
- * Reads the line file, which is for very many assignments, as a stream. Each line is `prefix<TAB>pod`. Empty lines and lines that start with `#` are
- * skipped.
+ * Reads the line file (`assignmentsFile` in a topology) as a stream, because it may have a million lines. Each line is `prefix<TAB>pod`. Empty lines
+ * and lines that start with `#` are skipped.
  */
 import { createReadStream } from "node:fs";
 import type { PodId } from "../directory/pod-id.ts";
@@ -17,7 +17,7 @@ type Assignments = ReadonlyMap<Prefix, PodId>;
 
 type ReadOptions = {
   readonly pods: ReadonlyMap<PodId, unknown>;
-  /** The assignments in the topology file itself. The file of assignments, which has one on each line, must not repeat any of them. */
+  /** The assignments in the topology file itself. The line file must not repeat any of them. */
   readonly assignments: Assignments;
   readonly onProgress: (lines: number) => void;
 };

@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** Each blocked prefix or digest, with the text that clients are shown. */
 export type Blocks = ReadonlyMap<string, string>;
 
-/** Parses the record of all blocks. If there is no record, nothing is blocked. The error says why the text is not a record of blocks. */
+/** Parses the record of all blocks. If there is no record, nothing is blocked. The error says what is wrong with the record. */
 export function parseBlocks(text: string | null): Result<Blocks, string> {
   if (text === null) return ok(new Map());
   const record = parseRecord(blocksKey, text, blocksRecord);

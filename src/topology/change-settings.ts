@@ -11,7 +11,6 @@ type Members = Readonly<Record<string, unknown>>;
 const lists = ["clients.allow", "clients.deny"];
 const conditions = ["countries", "continents", "asns", "colos", "cidrs"];
 const texts = ["state", "reason", "clients.reason", "delivery", "uploads"];
-/** The keys that `podctl set` knows. */
 export const settingKeys: readonly string[] = [
   ...texts,
   "clients",
@@ -35,7 +34,7 @@ function changeOne(assignment: Members, change: string): Result<Members, string>
   const value = text === "" ? ok(undefined) : parseValue(key, text);
   if (!value.ok) return value;
   if (key === "state" && value.value !== "read-only") {
-    // The old reason is dropped, because it is about the state that ends.
+    // We drop the reason, because it explains the old state.
     const { reason: _, ...rest } = assignment;
     return ok({ ...rest, state: value.value ?? "active" });
   }
@@ -62,8 +61,8 @@ function parseValue(key: string, text: string): Result<unknown, string> {
 type OneMember = { readonly member: string; readonly value: unknown };
 
 /**
- * Changes one member of a list's only condition, and returns the new list. An empty list gets a condition. If no member is left, the result is
- * undefined. If the list has several conditions, the result is an error, because the change does not say which one it means.
+ * Changes one member of a list's only condition, and returns the new list. An empty list gets a condition. If the condition has no member left, the
+ * result is undefined. If the list has several conditions, the result is an error, because the change does not say which of them it means.
  */
 function inOnlyCondition(clients: Members, list: string, { member, value }: OneMember): Result<unknown, string> {
   const given = clients[list];

@@ -1,4 +1,7 @@
-/** Makes the checks that a Pod's schema cannot make: the deployment must allow the Pod's URLs, and each secret must be sealed for its place. */
+/**
+ * Makes the checks that a Pod's schema cannot make: the deployment must allow the Pod's URLs, and each secret must be sealed for the place where it
+ * is.
+ */
 import { decodeProtectedHeader } from "jose";
 import { allowsPlainHttp, isHost } from "../lib/address.ts";
 import { digestParts } from "../oci/digest.ts";
@@ -65,8 +68,8 @@ function wrongUrl(text: string, { plainHttp }: Rules): string | null {
 }
 
 /**
- * Returns the edge's host name if `hostname` equals it or is below it. If the edge redirects Go's HTTP client to such a host, on any port, the client
- * sends its token along.
+ * Returns the edge's host name if `hostname` is this name or below it. Go's HTTP client sends its token along if the edge redirects it to such a
+ * host, on any port.
  */
 export const edgeHostAbove = (hostname: string, edgeHosts: readonly string[]): string | undefined =>
   edgeHosts.find((edge) => hostname === edge || hostname.endsWith(`.${edge}`));

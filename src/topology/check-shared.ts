@@ -1,4 +1,4 @@
-/** Checks what two Pods of a topology have in common. Pure. */
+/** Checks that no two Pods of a topology share what they must not share. Pure. */
 import type { PodId } from "../directory/pod-id.ts";
 import { storePlace } from "../signers/index.ts";
 import { type Mistake, type Path, quote } from "./mistake.ts";
@@ -6,8 +6,8 @@ import { disagreementsOf, keyMaterial } from "./one-registry.ts";
 import type { TopologyPod } from "./topology.ts";
 
 /**
- * At most this many Pods may have one registry. After a push, the edge must forget what it remembers for each of these Pods. This takes calls of the
- * location's cache, and a request may make only 50 calls (Workers' free plan).
+ * At most this many Pods may have one registry. After a push, the edge deletes entries of the location's cache for each of these Pods. Every deletion
+ * is a call, and a request may make only 50 calls (Workers' free plan).
  */
 const maxPodsOfRegistry = 8;
 
@@ -23,8 +23,8 @@ type Claim = {
 };
 
 /**
- * Yields a mistake for each value that two Pods share but must not. Pods of one registry must agree on the values that belong to the registry. They
- * may share these values, but no others.
+ * Yields a mistake for each value that two Pods share but must not. Pods of one registry may share the values that belong to the registry, but no
+ * others. If they differ in such a value, that is a mistake too.
  */
 export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<Mistake> {
   const owners = new Map<string, Owner>();
@@ -57,7 +57,7 @@ export function* checkShared(pods: ReadonlyMap<PodId, TopologyPod>): Generator<M
     for (const [index, key] of pod.keys.entries()) {
       const wrong = claim(own, { what: "kid", value: key.kid, path: ["keys", index, "kid"] });
       yield* wrong;
-      // A Pod may name one key by two kids, because the registries' versions differ in how they make a kid.
+      // One key of a Pod may have two kids, because versions of the registry differ in how they make a kid.
       const owner = owners.get(`the key of kid ${keyMaterial(key)}`);
       if (wrong.length > 0 || owner?.id === id) continue;
       yield* claim(own, { what: "the key of kid", value: keyMaterial(key), shown: key.kid, path: ["keys", index] });
@@ -69,8 +69,8 @@ function* claimsOf(pod: TopologyPod): Generator<Claim> {
   yield { what: "issuer", value: pod.issuer, path: ["issuer"], isOfRegistry: true };
   if (pod.gateway) yield { what: "gateway", value: pod.gateway.url, path: ["gateway", "url"] };
   for (const [index, cell] of pod.cells.entries()) yield { what: "cell", value: cell, path: ["cells", index] };
-  // Two registries must not have their blobs in one place, because a blob's key in a store does not name a repository. With a proof from one Pod, a
-  // client could get the other Pod's blobs.
+  // Two registries must not have their blobs in one place. A blob's key in a store does not name a repository, so with a proof from one Pod a client
+  // could get the other Pod's blobs.
   for (const [place, index] of placesOf(pod)) {
     yield { what: "storage", value: place, path: ["blobs", "stores", index], isOfRegistry: true };
   }

@@ -1,4 +1,4 @@
-/** Parses a topology's plain values: names must fit their grammar, and references must name Pods of the file. Pure. */
+/** Parses the plain values of a topology: names must fit their grammar, and each Pod that is named must be in the file. Pure. */
 import * as v from "valibot";
 import { maxAliases } from "../directory/aliases.ts";
 import { type PodId, parsePodId } from "../directory/pod-id.ts";

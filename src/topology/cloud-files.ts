@@ -11,7 +11,7 @@ export type CloudFile = {
   readonly cloud: CloudName;
   /** The path as the topology names it. */
   readonly path: string;
-  /** The time when the ranges were published. If `dateFrom` is "file time", this is only the time when the file was saved on this machine. */
+  /** When the ranges were published. If `dateFrom` is "file time", this is only the time when the file was saved on this machine. */
   readonly publishedAt: Date;
   readonly dateFrom: "content" | "name" | "file time";
   /** The CIDRs of each region. The CIDRs without a region are under the name "". */
@@ -23,7 +23,7 @@ export type CloudFiles = ReadonlyMap<CloudName, CloudFile>;
 /** Azure's file, the largest one, has 4 MB. */
 const maxFileBytes = 32 * 1024 * 1024;
 
-/** Reads the files that a topology names. `topology` is the path of the topology file, and `input` is its plain value. */
+/** Reads the files that a topology names. `topology` is the path of the topology file, and `input` is its parsed content. */
 export async function readCloudFiles(
   topology: string,
   input: unknown,
@@ -65,7 +65,8 @@ async function readCloudFile(cloud: CloudName, path: string, file: string): Prom
 }
 
 /**
- * Azure writes the date only into the name of its file. We prefer the name to the file's time, because a checkout of a repository changes the time.
+ * Azure writes the date only into the name of its file. We prefer this date to the file's time of change, because a checkout of a repository sets
+ * that time anew.
  */
 function dateOf(publishedAt: Date | null, path: string, mtime: Date): Pick<CloudFile, "publishedAt" | "dateFrom"> {
   if (publishedAt !== null) return { publishedAt, dateFrom: "content" };

@@ -9,7 +9,7 @@ import { type Mistake, mistakeOf, type Path, quote } from "./mistake.ts";
 
 const regionName = v.pipe(v.string(), v.nonEmpty());
 
-/** The members of `when` that only a topology has. */
+/** The members that a condition may have in a topology, but not in KV. */
 export const cloudEntries = {
   /** The condition is for clients in this cloud. podctl replaces this member by `cidrs`, from the file that `clouds` names. */
   cloud: v.optional(v.picklist(cloudNames)),

@@ -4,7 +4,7 @@ import { rangesCover, rangesOf } from "../lib/address-ranges.ts";
 import type { When } from "../signers/store.ts";
 import { continentsOf } from "./continents.ts";
 
-/** Returns the entries of a condition that fit no client. Each text begins with the member's name. */
+/** Returns the mistakes in a condition: entries that fit no client, and duplicates. Each text begins with the member's name. */
 export const conditionMistakes = (when: When): readonly string[] => [...listMistakes(when), ...countryMistakes(when)];
 
 const members = ["countries", "continents", "asns", "colos", "cidrs"] as const;
@@ -43,7 +43,7 @@ function countryMistakes({ countries = [], continents }: When): readonly string[
     });
 }
 
-/** Whether all clients fit the condition. */
+/** Whether the condition is empty, so that all clients fit it. */
 export const isOpen = (when: When): boolean => members.every((member) => when[member] === undefined);
 
 /** Whether all clients of `later` certainly fit `earlier` as well. */
@@ -60,7 +60,7 @@ export function covers(earlier: When, later: When): boolean {
 const listCovers = <T>(earlier: readonly T[] | undefined, later: readonly T[] | undefined): boolean =>
   earlier === undefined || (later?.every((entry) => earlier.includes(entry)) ?? false);
 
-/** Whether the continents include all clients of `later`. If a country may be on several continents, all of these must be in the list. */
+/** Whether the continents include all clients of `later`. If a country may be on several continents, `earlier` must have all of them. */
 function continentsCover(earlier: When["continents"], later: When): boolean {
   if (listCovers(earlier, later.continents)) return true;
   const countries = later.countries?.map(continentsOf);

@@ -23,10 +23,13 @@ export function changeOf(key: string, before: string | null, after: object | nul
   return saysAlready(key, before, after) ? null : { action: "change", key, before, after };
 }
 
-/** The members that do not count as content: the version, and when and by whom the record was written. */
+/** The members that say in which form, when and by whom the record was written. They do not count as its content. */
 export const stampMembers: ReadonlySet<string> = new Set(["v", "revision", "appliedAt", "appliedBy"]);
 
-/** Whether the text in KV means the same as the wanted record. Spelling and `stampMembers` do not count. Text that is not JSON equals no record. */
+/**
+ * Whether the text in KV means the same as the wanted record. Spelling and `stampMembers` make no difference. A text that is not JSON equals no
+ * record.
+ */
 function saysAlready(key: string, text: string, wanted: object): boolean {
   const json = parseJson(text);
   return (
@@ -45,7 +48,7 @@ function withDefaults(key: string, json: unknown): unknown {
   const kind = kindOf(key);
   if (kind !== "pod" && kind !== "directory") return json;
   const parsed = v.safeParse(kind === "pod" ? podRecord : directoryRecord, json);
-  // `isDeepStrictEqual` takes an undefined member and a missing one for different. JSON leaves both out.
+  // `isDeepStrictEqual` finds an undefined member different from a missing one. JSON leaves out undefined members.
   return parsed.success ? JSON.parse(JSON.stringify(parsed.output)) : json;
 }
 

@@ -19,11 +19,11 @@ import type { LiveRecord } from "./difference.ts";
 export type ExportedTopology = {
   /** The assignments that may be in a line file, because their groups have no settings. */
   readonly assignments: readonly (readonly [prefix: string, pod: string])[];
-  /** The members of the topology file. They include all assignments if no line file is named. */
+  /** The members of the topology file. If a line file is named, they have only the assignments of groups with settings. */
   readonly members: (assignmentsFile: string | undefined) => object;
 };
 
-/** Makes a topology of these records. The error names the key of a record that does not parse. */
+/** The error names the key of a record that does not parse. */
 export function exportTopology(records: readonly LiveRecord[]): Result<ExportedTopology, string> {
   const byKind = Map.groupBy(records, ({ key }) => kindOf(key));
   const pods = parseAll(byKind.get("pod"), podRecord);
@@ -55,8 +55,9 @@ export function exportTopology(records: readonly LiveRecord[]): Result<ExportedT
 }
 
 /**
- * Returns the text of the whole file. The file must keep its last newline, because the newline may be part of the last text. A text with characters
- * outside ASCII is in double quotes. A program that prints the file may have to escape such characters, and YAML has escapes only in double quotes.
+ * Returns the text of the whole file. Callers must keep its last newline, because the newline may be part of the file's last value. A text with
+ * characters outside ASCII is put in double quotes. A program that prints the file may have to escape such characters, and YAML has escapes only in
+ * double quotes.
  */
 export function formatTopology(members: object): string {
   const document = new Document(members, { aliasDuplicateObjects: false });
@@ -106,7 +107,7 @@ function podsOf(
 const inlineOf = (assignments: readonly (readonly [string, string | object])[]): object =>
   assignments.length === 0 ? {} : { assignments: Object.fromEntries(assignments) };
 
-/** Returns the Pod's id, or a mapping if the group has settings. A move is left out, because an apply leaves it as it is. */
+/** Returns the Pod's id, or a mapping if the group has settings. A move is left out, because an apply does not change moves. */
 function assignmentOf(record: AssignmentRecord): string | object {
   const { v: _, revision: __, move: ___, pod, state, ...settings } = record;
   if (state === "active" && Object.keys(settings).length === 0) return pod;

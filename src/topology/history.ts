@@ -2,10 +2,13 @@
 import * as v from "valibot";
 import { historyChunkKey } from "../directory/keys.ts";
 
-/** The record `history/<revision>`. It is written before the first record of its write. It is removed once the write is rolled back or old. */
+/**
+ * The record `history/<revision>`. podctl writes it before the first record of its write, and removes it after a rollback of the write or after ten
+ * newer writes.
+ */
 export const historyIndex = v.strictObject({
   v: v.literal(1),
-  /** The revision that the write makes. The write is complete once the directory record has this revision. */
+  /** The revision that the write makes. When the directory record has this revision, the write is complete. */
   revision: v.pipe(v.number(), v.integer(), v.minValue(1)),
   at: v.pipe(v.string(), v.isoTimestamp()),
   by: v.string(),
@@ -20,7 +23,7 @@ const former = v.tuple([v.string(), v.nullable(v.string())]);
 export const historyChunk = v.strictObject({ v: v.literal(1), former: v.array(former) });
 export type Former = ReadonlyMap<string, string | null>;
 
-/** A value in KV has at most 25 MiB. A character takes at most six bytes, as an escape in JSON, so this many characters take at most 24 MB. */
+/** A value in KV may have 25 MiB. A character takes at most six bytes in JSON, as an escape. So this many characters take at most 24 MB. */
 const maxChunkCharacters = 4_000_000;
 
 /** The KV entries of all chunks, in their order. */

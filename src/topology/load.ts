@@ -15,7 +15,7 @@ import { fillPlaceholders, type Placeholders } from "./placeholders.ts";
 import type { Rules, Topology } from "./topology.ts";
 import { parseYaml, type Yaml } from "./yaml.ts";
 
-/** Parsed YAML takes a hundred times the file's size in memory. */
+/** The limit exists because parsed YAML takes a hundred times the file's size in memory. */
 const maxFileBytes = 8 * 1024 * 1024;
 
 type LoadOptions = Rules & {
@@ -48,7 +48,7 @@ export async function loadTopology(
   return read.ok ? ok({ ...topology, assignments: read.value }) : read;
 }
 
-/** Parses a topology without the files that it names. The assignments of its line file are missing, and no store may name a cloud. */
+/** Parses a topology without the files that it names. The assignments of its line file are missing, and no condition may name a cloud. */
 export function parseTopology(
   file: string,
   text: string,

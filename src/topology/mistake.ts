@@ -43,8 +43,8 @@ export function quote(value: unknown, path: Path): string {
 type Issue = v.BaseIssue<unknown>;
 
 /**
- * Describes valibot's issue in words for the operator. A value may be allowed in several forms. If it fits none of them, the text is about the form
- * whose mistake is deepest inside the value.
+ * Describes valibot's issue in words for the operator. If a value may have several forms and fits none of them, the text is about the form whose
+ * mistake is deepest inside the value. The operator most likely meant that form.
  */
 export function mistakeOf(issue: Issue): Mistake {
   const list = listForMapping(issue);

@@ -1,4 +1,4 @@
-/** Compares the Pods of one registry. A company has such Pods if it splits its token services first, and keeps one registry for all of them. Pure. */
+/** Compares Pods that share one registry. A company has such Pods if it has split its token service, but not yet its registry. Pure. */
 import type { PodRecord, PublicKey } from "../directory/records.ts";
 import { storePlace } from "../signers/index.ts";
 import { type Path, quote } from "./mistake.ts";
@@ -33,7 +33,7 @@ export function* disagreementsOf(
   }
 }
 
-/** Names the places of a Pod's blobs. The order and the conditions of the stores do not matter. */
+/** Lists the places of a Pod's blobs. The order and the conditions of the stores make no difference. */
 const storageOf = ({ blobs: { stores } }: OfRegistry): string =>
   [...new Set(stores.map((store) => storePlace(store) ?? store.scheme))].sort().join(" ");
 

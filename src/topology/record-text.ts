@@ -26,8 +26,8 @@ export function recordText(key: string, record: object, { revision, appliedAt, a
 const maxMetadataBytes = 1_024;
 
 /**
- * Returns the metadata of a value's key. The metadata repeats the value, so that a listing is enough to read the records. Undefined if the value does
- * not fit, or if `JSON.stringify` would spell it differently.
+ * Returns the metadata for a record's key in KV. It repeats the record, so that a listing of the keys is enough to read the records. Undefined if the
+ * record does not fit, or if `JSON.stringify` would spell it differently.
  */
 export function metadataOf(value: string): unknown {
   if (utf8(value).byteLength > maxMetadataBytes) return undefined;
@@ -47,15 +47,15 @@ export type DirectorySteps = {
    * This text is written before the assignments. It adds what the edge must know before it finds them. Null if there is nothing to add.
    * - New Pods: a bundle may name a Pod only after the directory record names it.
    * - A larger depth: the edge looks up longer prefixes only if the record allows them.
-   * - Further Pods of one registry: the edge must know this before it sends a token to such a Pod.
+   * - Pods that now share a registry: the edge must know this before it sends a token to one of them.
    */
   readonly widened: string | null;
   /**
-   * This text is written after the assignments and before the deletes. It has all changes except a smaller depth. Null if nothing changes.
+   * This text is written after the assignments and before the deletes. Null if nothing changes. It has all changes except a smaller depth.
    * - It has the new default. In this order a group always has a Pod: it first gets an assignment, then the default changes, then assignments are
    *   deleted.
-   * - A smaller `depth` (how many components of a name are looked up) comes only after the deletes, because the edge must find longer prefixes until
-   *   they are deleted.
+   * - A smaller depth (how many components of a name are looked up) is written only after the deletes. Until then, the edge must find longer
+   *   prefixes.
    */
   readonly settled: string | null;
 };
@@ -80,7 +80,7 @@ export function directorySteps(from: DirectoryRecord | null, to: DirectoryConten
 
 type SharedRegistries = DirectoryRecord["sharedRegistries"];
 
-/** Returns the entries of both, each only once. An entry names the Pods of one registry. */
+/** Returns the entries of both lists, each only once. An entry names the Pods of one registry. */
 function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistries {
   const known = new Set(one?.map((pods) => pods.join()));
   const added = (other ?? []).filter((pods) => !known.has(pods.join()));
@@ -89,7 +89,7 @@ function joined(one: SharedRegistries, other: SharedRegistries): SharedRegistrie
 
 type Depth = Pick<DirectoryRecord, "depth">;
 
-/** Returns the larger of two depths. A record without a depth has the largest. */
+/** Returns the larger of two depths. A missing depth is the largest, because a record without depth allows any prefix. */
 const deeper = ({ depth: one }: Depth, { depth: other }: Depth): Depth["depth"] =>
   one === undefined || other === undefined ? undefined : Math.max(one, other);
 

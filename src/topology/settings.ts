@@ -47,7 +47,7 @@ export function* settingsMistakes({
   }
 }
 
-/** Returns why no client may use the group with these rules. Null if some clients may use it. */
+/** Returns why these rules let no client use the group. Null if they let some clients use it. */
 export function whyLockedOut(clients: ClientRules | undefined): string | null {
   if (clients === undefined) return null;
   const { allow = [{}], deny = [] } = clients;
@@ -60,12 +60,12 @@ export function whyLockedOut(clients: ClientRules | undefined): string | null {
     : null;
 }
 
-/** Whether these rules certainly refuse no client. */
+/** Whether every client may certainly use the group. */
 export const letsAllIn = ({ allow = [{}], deny = [] }: ClientRules = {}): boolean =>
   allow.some(isOpen) && deny.length === 0;
 
 const everyAddress = rangesOf(["0.0.0.0/0", "::/0"]);
-/** These are the addresses of RFC 1918 and RFC 4193, those of a single link (link-local), and those of the machine itself (loopback). */
+/** The addresses of RFC 1918 and RFC 4193, of a single link (link-local) and of the machine itself (loopback). */
 const privateAddresses = rangesOf([
   ...["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "127.0.0.0/8"],
   ...["fc00::/7", "fe80::/10", "::1/128"],
@@ -86,8 +86,8 @@ const membersOf = (when: When): readonly string[] =>
   Object.entries(when).flatMap(([member, entries]) => (entries === undefined ? [] : [member]));
 
 /**
- * Joins all conditions that have only `cidrs` into one condition, and likewise those that have only `continents`, only `countries` or only `asns`.
- * Two conditions may each have half of all addresses. Only the joined condition then shows that they have all.
+ * Joins all conditions that have only `cidrs` into one condition, and likewise those that have only `continents`, only `countries` or only `asns`. If
+ * one condition has half of all addresses and a second one the other half, only the joined condition shows that every address is covered.
  */
 function joined(list: readonly When[]): readonly When[] {
   const single = Map.groupBy(list, (when) => membersOf(when).join());

@@ -5,7 +5,7 @@ import { conditionMistakes, covers, isOpen } from "./conditions.ts";
 /** `store` is the index of the store in its Pod's list. */
 type StoreMistake = { readonly store: number; readonly text: string };
 
-/** Returns what is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that no client reaches. */
+/** Returns what is wrong with the conditions of a Pod's stores: entries that fit no client, and stores that are never chosen. */
 export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[] {
   return stores.flatMap(({ when = {} }, store) => {
     const wrong = conditionMistakes(when).map((mistake) => `when.${mistake}`);
@@ -19,8 +19,8 @@ export function storeMistakes(stores: readonly Store[]): readonly StoreMistake[]
 }
 
 /**
- * Whether `store` takes all clients of a later store, so that the later store is never used. A later store for exactly the same clients is a reserve.
- * It is used while `store` is judged `out` or its secret has expired. A `pod` store needs no reserve, because it is never `out` and has no secret.
+ * Whether `store` takes all clients of a later store, so that the later store is never used. A later store for exactly the same clients is a reserve:
+ * it is used while `store` fails its checks or its secret has expired. A `pod` store needs no reserve, because it has neither checks nor a secret.
  */
 function hides(store: Store, later: When): boolean {
   const own = store.when ?? {};

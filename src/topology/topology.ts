@@ -40,24 +40,24 @@ export const topologySchema = v.strictObject({
   pods: v.record(v.string(), pod),
   assignments: v.optional(v.record(v.string(), v.union([v.string(), assignmentInFile])), {}),
   /**
-   * The path of the line file, relative to this file. The line file has a line `prefix<TAB>pod` for each assignment, because YAML is slow with very
-   * many assignments.
+   * The path of the line file, relative to this file. The line file has a line `prefix<TAB>pod` for each assignment. It is for very many assignments,
+   * because YAML is slow with them.
    */
   assignmentsFile: v.optional(v.pipe(v.string(), v.nonEmpty())),
-  /** Files of address ranges, for the stores whose `when` names a cloud. */
+  /** The clouds' files of address ranges, for conditions that name a cloud. */
   clouds: v.optional(cloudPaths, {}),
   default: v.optional(v.string()),
   credentials: v.optional(v.picklist(["own", "shared"]), "own"),
   /** The new names of renamed repositories, by their old names. */
   aliases: v.optional(v.record(v.string(), v.string()), {}),
   blocks: v.optional(v.record(v.string(), v.string()), {}),
-  /** The edge's host name, needed to check the blob hosts if wrangler.toml has no route. */
+  /** The edge's host name. The check of blob hosts needs it if wrangler.toml has no route. */
   edge: v.optional(v.pipe(v.string(), v.nonEmpty())),
 });
 
 /** The rules of one deployment. Its topology is checked against them. */
 export type Rules = {
-  /** The Worker's AUTH: whether clients of the fleet need tokens. */
+  /** The Worker's variable AUTH. With `none`, clients of the fleet need no tokens. */
   readonly auth: "token" | "none";
   /** Which Pods and stores may be reached without TLS. */
   readonly plainHttp: PlainHttp;
@@ -70,8 +70,8 @@ export type Rules = {
 /** The limit for Pods: an isolate of the Worker remembers this many, and one record lists all of them. */
 export const maxPods = 500;
 /**
- * The limit for CIDRs in the stores of all Pods and the client rules of all groups, counted together. An isolate of the Worker keeps every CIDR in
- * memory, at 130 bytes each. With this limit a record also stays far below KV's 25 MiB.
+ * The limit for all CIDRs in the stores of Pods and the client rules of groups together. An isolate of the Worker keeps every CIDR in memory, at 130
+ * bytes each. With this limit a record also stays far below KV's 25 MiB.
  */
 export const maxCidrs = 30_000;
 
@@ -81,7 +81,7 @@ export type TopologyPod = v.InferOutput<typeof pod>;
 export type Topology = {
   readonly pods: ReadonlyMap<PodId, TopologyPod>;
   readonly assignments: ReadonlyMap<Prefix, PodId>;
-  /** The settings of the groups that have any. Each of these prefixes has an assignment, too. */
+  /** The settings of the groups that have any. Each of these prefixes also has an assignment. */
   readonly settings: ReadonlyMap<Prefix, GroupSettings>;
   readonly blocks: ReadonlyMap<Prefix | Digest, string>;
   /** The new names of renamed repositories, by their old names. */
@@ -104,7 +104,7 @@ type WantedRecords = {
   readonly get: (key: string) => object | null;
 };
 
-/** Assignments are looked up in the topology itself, because a second map of a million keys takes seconds. */
+/** Looks up assignments in the topology itself, because it takes seconds to build a second map of a million keys. */
 export function wantedRecords(topology: Topology): WantedRecords {
   const others = new Map(otherRecords(topology));
   const routeOf = createRouteOf(topology);
@@ -119,7 +119,7 @@ export function wantedRecords(topology: Topology): WantedRecords {
 
 type Entry = readonly [key: string, record: object];
 
-/** Returns the record of a prefix, undefined if it has no assignment. All assignments without settings to one Pod have the same record. */
+/** Returns the record of a prefix, or undefined if the prefix has no assignment. Assignments without settings share one record for each Pod. */
 function createRouteOf({ pods, assignments, settings }: Topology): (prefix: Prefix) => object | undefined {
   const plain = new Map([...pods.keys()].map((id) => [id, { pod: id, state: "active" }]));
   const own = new Map([...settings].map(([prefix, group]) => [prefix, { pod: assignments.get(prefix), ...group }]));

@@ -1,4 +1,4 @@
-/** Parses YAML to plain values, and finds the position of each value. Anchors, tags and duplicate names are mistakes. Pure. */
+/** Parses YAML to plain values, and finds the position of each value. Aliases, duplicate names and tags other than YAML's own are mistakes. Pure. */
 import {
   isAlias,
   isMap,

@@ -1,4 +1,4 @@
-/** A Pod's gateway, which runs as a process behind a tap. Its program is the one file that `npm run build:gateway` makes. */
+/** Runs a Pod's gateway as a process behind a tap. Its program is the one file that `npm run build:gateway` makes. */
 import { randomBytes } from "node:crypto";
 import { build } from "esbuild";
 import type { GatewayOperator } from "../../directory/records.ts";

@@ -1,4 +1,7 @@
-/** One local Pod: storage, token service and registry, each behind a tap. Kinds of Pods differ only in storage and registry. */
+/**
+ * One local Pod: storage, token service and registry. In front of each is a tap, a proxy that records requests. Kinds of Pods differ only in storage
+ * and registry.
+ */
 import { randomBytes } from "node:crypto";
 import { mkdir } from "node:fs/promises";
 import { serve } from "../http-server.ts";
@@ -28,7 +31,7 @@ export type PodContext = {
   readonly accessKeyId: string;
   readonly secretAccessKey: string;
   readonly key: SigningKey;
-  /** The lifetime of the token service's tokens. By default it is GitLab's. */
+  /** The lifetime of the token service's tokens. By default it is 300 s, as in GitLab. */
   readonly tokenSeconds?: number;
   /** The keys of all token services whose tokens the registry accepts. */
   readonly trusted: readonly SigningKey[];
@@ -81,7 +84,7 @@ export async function startPod(
 
   const storage = teardown.add(await parts.startStorage(context));
   const token = await startTokenService(context, teardown);
-  // The storage and the edge have different host names, so that clients do not send their token to the storage, as in production.
+  // As in production, the storage has another host name than the edge. With the same host name, clients would send their token to the storage.
   const taps = { storage: await inFront(storage, "localhost"), token: token.tap };
   const urls = { realm: `${taps.token.url}/jwt/auth`, storage: `http://localhost:${storage.port}` };
   const registry = teardown.add(await parts.startRegistry(context, urls));

@@ -25,8 +25,8 @@ export function registryParts(): PodParts {
 }
 
 /**
- * Distribution v3 gets the token service's key as a JWK set, in which the key has its libtrust id. Tokens name the key by this id. With a
- * `rootcertbundle`, distribution v3 would expect the id of RFC 7638 in tokens.
+ * The token service's tokens name their key by its libtrust id. Distribution v3 knows this id only if it gets the key as a JWK set. With a
+ * `rootcertbundle`, it would expect the id of RFC 7638 in tokens.
  */
 export function distributionParts(): PodParts {
   const [registry, versitygw] = findBinaries(["registry", "versitygw"]);

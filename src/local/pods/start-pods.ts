@@ -1,4 +1,4 @@
-/** The two Pods of the stack, both of the same kind, and their taps by name. */
+/** The two Pods of the stack, and their taps by name. */
 import type { Tap } from "../taps/tap.ts";
 import type { Teardown } from "../teardown.ts";
 import { generateSigningKey, type SigningKey } from "../toy/token-service.ts";
@@ -45,7 +45,7 @@ function podPartsOf(kind: PodKind, lenientManifests: boolean): PodParts {
 type StartOptions = {
   readonly stateDir: string;
   readonly signingKeys: SigningKeys;
-  /** Whether both Pods have the registry and the storage of pod-a. */
+  /** Whether both Pods use the registry and the storage of pod-a. */
   readonly oneRegistry: boolean;
   readonly tokenSeconds?: number;
 };

@@ -10,7 +10,7 @@ const nothing = Buffer.alloc(0);
 /** We wait this long between the headers and a reset, because an earlier reset would overtake the headers. */
 const cutAfterMs = 20;
 
-/** A tap's connection to the service. The tap has one for each connection of a client. The two end together, as if there were no tap. */
+/** A tap's connection to the service. There is one for each connection of a client, and both connections end together, as if there were no tap. */
 export type Connection = {
   readonly agent: http.Agent;
   readonly port: number;
@@ -64,7 +64,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
   outgoing.on("socket", (socket) => closeTogether(socket, request.socket, connection));
   outgoing.on("response", (answer) => {
-    // If the body was too large, the body limit has already answered the client.
+    // The server of body-limit.ts has already answered the client if the body was too large.
     if (response.headersSent) {
       answer.resume();
       return;
@@ -79,7 +79,7 @@ export function passThrough(exchange: Exchange, ending: "whole" | "cut after hea
   });
 }
 
-/** Switches off the date, the connection line and the chunked framing that Node would add. */
+/** Switches off the Date and Connection headers and the chunked framing that Node would add. */
 function writeHeadAsReceived(answer: http.IncomingMessage, response: http.ServerResponse): void {
   response.sendDate = false;
   response.removeHeader("connection");
@@ -96,7 +96,7 @@ function passBody(
   answer.on("data", (chunk: Buffer) => {
     if (record !== null) record.responseBytes += chunk.length;
   });
-  // This listener must come before that of `pipe`. Then the tap's list shows the answer as ended before a client has the whole answer.
+  // This listener must come before that of `pipe`. A client that has the whole answer then finds the request as ended in the tap's list.
   answer.on("end", finish);
   response.write(nothing);
   answer.pipe(response);
@@ -124,8 +124,8 @@ function closeTogether(service: Socket, client: Socket, connection: Connection):
 }
 
 /**
- * Returns the headers as received. If a POST, PUT or PATCH comes without a body and without a length, we add a length of 0,
- * because Node's client would make it chunked. RFC 9110 §8.6 asks senders for that line anyway.
+ * Returns the headers as received. If a POST, PUT or PATCH comes without a body and without a length, we add a length of 0. Otherwise Node's client
+ * would make the request chunked. RFC 9110 §8.6 asks senders for this header anyway.
  */
 function requestHeaders(request: http.IncomingMessage): readonly string[] {
   const { headers, rawHeaders, method } = request;

@@ -56,7 +56,7 @@ export async function startTap(targetPort: number, hostname: "127.0.0.1" | "loca
   };
 }
 
-/** Returns all Authorization lines as they were sent, because Node's `headers` would hide all but the first. */
+/** Returns all Authorization headers as they were sent, because Node's `headers` would hide all but the first. */
 function authorizationOf(request: http.IncomingMessage): string | undefined {
   return request.headersDistinct["authorization"]?.join(", ");
 }

@@ -72,7 +72,7 @@ function wantedAccess(method: string, { place, query }: Route): readonly Access[
   if (place.kind === "base") return [];
   if (place.kind === "catalog") return [{ type: "registry", name: "catalog", actions: ["*"] }];
   const own: Access = { type: "repository", name: place.name, actions: methodActions(method) };
-  // If a request has `from`, distribution asks for `pull` on that repository, even if the request is not a mount.
+  // If a request has `from`, distribution requires `pull` on that repository, even if the request is not a mount.
   const from = query.get("from") ?? "";
   if (from === "") return own.actions.length === 0 ? [] : [own];
   if (from === own.name) return [{ ...own, actions: [...new Set(["pull", ...own.actions])] }];
@@ -86,7 +86,7 @@ function methodActions(method: string): readonly string[] {
   return method === "POST" || method === "PUT" || method === "PATCH" ? ["pull", "push"] : [];
 }
 
-/** The status is always 401, even for a valid token that lacks an action. `detail` lists every action that the request needs. */
+/** As in distribution, the status is 401 even for a valid token that lacks an action. `detail` lists every action that the request needs. */
 function refuse({ realm, service }: ToyAuthOptions, access: readonly Access[], error: ChallengeError | null): ToyReply {
   const detail = access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),

@@ -1,7 +1,7 @@
 /** HTTP code that the toy servers share: replies as values, a listener that survives bugs, and the path and origin of a request. */
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 
-/** A whole answer as a value. Its body is small, because the storage streams its objects in another way. */
+/** A whole answer as a value. Its body is small, because the toy storage streams its objects and does not use this type for them. */
 export type ToyReply = {
   readonly status: number;
   readonly headers?: Readonly<Record<string, string>>;
@@ -23,7 +23,7 @@ export const json = (status: number, value: unknown, headers: Readonly<Record<st
   body: `${JSON.stringify(value)}\n`,
 });
 
-/** Returns a listener that answers with 500 if `handle` throws, or cuts the connection if the answer has begun. No rejection stays unhandled. */
+/** Returns a listener that answers with 500 if `handle` throws, or cuts the connection if the answer has begun. */
 export function listener(
   handle: (request: IncomingMessage, response: ServerResponse) => Promise<void>,
 ): RequestListener {

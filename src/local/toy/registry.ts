@@ -16,7 +16,9 @@ type RegistryServices = UploadServices & { readonly lenientManifests: boolean };
 type ToyRegistryOptions = ToyAuthOptions & {
   readonly storage: ToyStorageClientOptions;
   readonly stagingDir: string;
-  /** Whether the registry takes manifests whose blobs it does not have, as some registries do. If so, the Pod must not have `proof: manifest`. */
+  /**
+   * Whether the registry takes manifests whose blobs it does not have, as some registries do. The Pod's record must then not have `proof: manifest`.
+   */
   readonly lenientManifests?: boolean;
 };
 

@@ -9,7 +9,7 @@ export type Repository = {
   readonly blobs: Map<Digest, Digest>;
   readonly manifests: Map<Digest, StoredManifest>;
   readonly tags: Map<Tag, Digest>;
-  /** The manifests that name each subject. */
+  /** For each subject, the manifests that name it. */
   readonly referrers: Map<Digest, Set<Digest>>;
   /** Whether a tag was ever pushed. Before that, distribution answers the tag list with NAME_UNKNOWN. */
   everTagged: boolean;

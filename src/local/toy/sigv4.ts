@@ -1,8 +1,8 @@
 import { createHash, createHmac } from "node:crypto";
 
 /**
- * AWS Signature Version 4 in the query string, as S3 does it (API reference, "Authenticating Requests: Using Query
- * Parameters"). It shares no code with the edge's own signer, so that each checks the other.
+ * AWS Signature Version 4 in the query string, as in S3 (API reference, "Authenticating Requests: Using Query Parameters"). It shares no code with
+ * the edge's own signer, so that a fault in one of them shows as a refused URL.
  */
 export type SigningCredentials = {
   readonly region: string;
@@ -62,7 +62,7 @@ export const credentialScope = ({ region }: SigningCredentials, amzDate: string)
 type UrlToSign = {
   readonly method: "GET" | "HEAD" | "PUT" | "DELETE";
   readonly endpoint: string;
-  /** Decoded, with its first slash. */
+  /** The decoded path, with its first slash. */
   readonly path: string;
   readonly expiresSeconds: number;
   readonly now: Date;

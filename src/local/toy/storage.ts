@@ -88,7 +88,7 @@ async function serveObject(file: string, request: IncomingMessage, response: Ser
 
 type ByteRange = { readonly start: number; readonly end: number };
 
-/** Reads a Range header (RFC 9110 §14.1.2). Null means the whole object. As in S3, several ranges or a malformed header mean that, too. */
+/** Reads a Range header (RFC 9110 §14.1.2). Null means the whole object. S3 also sends the whole object for several ranges or a malformed header. */
 function parseRange(header: string | undefined, size: number): ByteRange | "unsatisfiable" | null {
   const [, first = "", last = ""] = /^bytes=(\d{0,15})-(\d{0,15})$/.exec(header ?? "") ?? [];
   if (first === "" && last === "") return null;

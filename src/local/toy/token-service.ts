@@ -16,7 +16,7 @@ type TokenServiceOptions = {
   readonly key: SigningKey;
   readonly prefixes: readonly string[];
   readonly now?: () => Date;
-  /** From a token's issue to its `exp`. */
+  /** The time from `iat` to `exp` in a token. */
   readonly tokenSeconds?: number;
 };
 

@@ -75,7 +75,7 @@ export class UploadSessions {
   }
 }
 
-/** Appends the body to the file. If the client leaves early, the bytes that have arrived stay in the file and count. */
+/** Appends the body to the file. If the client leaves early, the bytes that have arrived stay in the file, and the client can continue after them. */
 export async function appendBody(upload: Upload, request: IncomingMessage): Promise<void> {
   try {
     await pipeline(request, createWriteStream(upload.file, { flags: "a" }));

@@ -1,4 +1,4 @@
-/** Blob uploads. POST opens an upload, takes a whole blob or mounts a blob. GET, PATCH, PUT and DELETE continue an upload. */
+/** Uploads of blobs: `startUpload` answers POST, and `continueUpload` answers GET, PATCH, PUT and DELETE. */
 import type { IncomingMessage } from "node:http";
 import { err, ok, type Result } from "../../lib/result.ts";
 import { type Digest, digestParts, parseDigest } from "../../oci/digest.ts";
@@ -32,7 +32,7 @@ export async function startUpload(
   const digest = parseDigest(whole);
   if (!digest.ok) return failure("DIGEST_INVALID", digest.error);
   const reply = await finish(services, await uploads.start(name), digest.value, request);
-  // We follow the OCI distribution spec here: the answer names the digest that the client sent. Distribution cannot be our model, because it takes no
+  // The answer names the digest that the client sent, as the OCI distribution spec wants. Distribution cannot be our model here, because it takes no
   // whole blob by POST.
   return reply.status === 201 ? created(name, digest.value, request) : reply;
 }
@@ -97,7 +97,6 @@ async function finish(
 ): Promise<ToyReply> {
   await appendBody(upload, request);
   try {
-    // The toy registry computes only sha256 and sha512.
     const { algorithm } = digestParts(digest);
     const known = algorithm === "sha256" || algorithm === "sha512";
     if (!known || (await digestFile(upload.file, algorithm)) !== digest) return failure("DIGEST_INVALID", digest);

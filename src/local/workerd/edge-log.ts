@@ -63,7 +63,7 @@ export class EdgeLog {
     for (let before = -1; before !== this.#lines && Date.now() < giveUpAt; await sleep(quietMs)) before = this.#lines;
   }
 
-  /** Stops printing warnings and errors. The stack is ending, and the Worker's later warnings would only be about that. */
+  /** Stops printing warnings and errors. The stack is ending, and later warnings would only be about servers that have stopped. */
   close(): void {
     this.#closed = true;
   }

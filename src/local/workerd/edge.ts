@@ -1,7 +1,6 @@
 /**
- * The edge: the Worker in workerd. Clients talk to workerd itself and not to the server that Miniflare puts in front of
- * Workers, because that server rewrites Accept-Encoding and re-encodes answers. workerd connects to the Pods itself, so no byte
- * of a request passes through this process.
+ * The edge: the Worker in workerd. Clients talk to workerd itself and not to the server that Miniflare puts in front of Workers, because that server
+ * rewrites Accept-Encoding and re-encodes answers.
  */
 import { rm } from "node:fs/promises";
 import { setTimeout as sleep } from "node:timers/promises";
@@ -48,8 +47,8 @@ export type RestartableEdge = Omit<Edge, "kv"> & {
   /** Resolves when the fault is in force. */
   readonly setKvFault: (fault: KvFault) => Promise<void>;
   /**
-   * Restarts the edge on the same port and directory. `kept`: the caches stay and only the isolate is new, as after a deployment. `empty`: the caches
-   * are empty, too, as in a new location.
+   * Restarts the edge on the same port and with the same KV. `kept`: the caches stay and only the isolate is new, as after a deployment. `empty`: the
+   * caches are empty, too, as in a new location.
    */
   readonly restart: (caches?: "empty" | "kept") => Promise<void>;
 };

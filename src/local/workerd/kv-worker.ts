@@ -1,6 +1,6 @@
 /**
- * This Worker sits between the edge and its KV namespace. It passes the edge's calls on, and can play the faults of a KV that is down or slow. The
- * stack itself calls `fetch`: to set the fault, and to read and write KV. Its reads and writes never meet the fault.
+ * This Worker is between the edge and its KV namespace. It passes the edge's calls on, and can play the faults of a KV that is down or slow. The
+ * stack itself calls `fetch` to set the fault, and to read and write KV. Its reads and writes never meet the fault.
  */
 import { WorkerEntrypoint } from "cloudflare:workers";
 import type { BulkKv, KvWriter } from "../../directory/kv.ts";

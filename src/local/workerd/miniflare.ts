@@ -1,4 +1,4 @@
-/** Starts one Worker in workerd by Miniflare, and finds out workerd's process id. */
+/** Starts a Worker in workerd by Miniflare, and finds out workerd's process id. */
 import { AsyncLocalStorage } from "node:async_hooks";
 import type { ChildProcess } from "node:child_process";
 import diagnosticsChannel from "node:diagnostics_channel";
