@@ -57,8 +57,8 @@ export function unassignCommand(): Command {
 }
 
 /**
- * Returns the settings in KV, because a prefix keeps them when it gets another Pod. Throws if the assignment does not parse, because
- * a newer podctl may have written it, and its settings would be lost.
+ * Returns the settings in KV, because a prefix keeps them when it gets another Pod. Throws if the assignment does not parse, because a
+ * newer podctl may have written it, and its settings would be lost.
  */
 function settingsIn(prefix: Prefix, text: string | null): object {
   if (text === null) return { state: "active" };

@@ -40,10 +40,7 @@ number of all pulls, but a client that pulled only a few times may have no line.
     });
 }
 
-/**
- * We refuse a time without a zone, because JavaScript would read it in this machine's zone, but the log is in UTC. A date without a time means 00:00
- * UTC.
- */
+/** We refuse a time without a zone: JavaScript would read it in this machine's zone, but the log is in UTC. A date without a time is 00:00 UTC. */
 function parseTime(text: string): Date {
   const isTime = /^\d{4}-\d\d-\d\d(T\d\d:\d\d(:\d\d(\.\d{1,3})?)?(Z|[+-]\d\d:\d\d))?$/.test(text);
   const time = new Date(text);

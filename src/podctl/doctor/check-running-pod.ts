@@ -29,7 +29,7 @@ export async function checkRunningPod(tested: PodUnderTest): Promise<void> {
   await checkThroughEdge({ ...tested, probe }, found === "there without a token" ? "open" : "asks");
 }
 
-/** Whether the Pod has the probe's blob. `unknown`: podctl could not ask for the blob. */
+/** Whether the Pod has the probe's blob. `unknown`: podctl did not ask for the blob. */
 type Found = "there" | "there without a token" | "missing" | "unknown";
 
 /** Checks the registry and the token service, and returns whether the Pod has the probe's blob. */

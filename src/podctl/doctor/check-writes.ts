@@ -14,8 +14,8 @@ type Repository = {
 
 /**
  * Makes the checks that write, only in the probe repository, and removes what they wrote. We upload a blob and delete it again. The storage then
- * still has the blob but the repository does not, as if the blob belonged to another repository. The registry should refuse a manifest that names
- * this blob.
+ * still has the blob but the repository does not, as if the blob belonged to another repository. If the registry accepts a manifest that names this
+ * blob, a manifest proves nothing, and the record must have `proof: "head"`.
  */
 export async function checkWrites(tested: PodWithProbe, token: string | null): Promise<void> {
   const { pod, checks, probe, deployment } = tested;
