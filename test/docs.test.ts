@@ -16,7 +16,7 @@ const citationsIn = (text: string) =>
 
 /** Gives the file and the full title of each test in these files, as vitest lists them. */
 function titlesOf(paths: readonly string[]): ReadonlySet<string> {
-  // `--json` comes last, because vitest writes its list to a path that comes after it.
+  // `--json` comes last, because vitest would take a path after it for the file to which it writes the list.
   const args = ["node_modules/vitest/vitest.mjs", "list", ...paths, "--json"];
   const listed = JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8" })) as readonly {
     readonly name: string;

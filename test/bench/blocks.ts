@@ -1,4 +1,4 @@
-/** How much a redirect costs more if ten thousand prefixes and digests are blocked, none of which the request names. */
+/** How much more a redirect costs if ten thousand prefixes and digests are blocked. The request names none of them. */
 import type { BulkKv } from "../../src/directory/kv.ts";
 import { resolvePod } from "../../src/directory/resolve.ts";
 import type { Teardown } from "../../src/local/teardown.ts";
@@ -46,7 +46,7 @@ async function startEdge(teardown: Teardown, dir: string, record: string | null)
   return { pid: stack.workerdPid(), target };
 }
 
-/** Every second block is a digest. The blocked names are longer than the name that is asked for. */
+/** Every second block is a digest. No block applies to the name that is asked for. */
 function manyBlocks(): string {
   const entries = Array.from({ length: blocks }, (_, index) => {
     const blocked = index % 2 === 0 ? `acme/team-${index}/leaked` : `sha256:${String(index).padStart(64, "0")}`;

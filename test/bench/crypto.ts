@@ -13,7 +13,7 @@ import { amount, type Finding, portable } from "./finding.ts";
 import { measureRounds, median, medianRatio, type Rounds, type Subject } from "./rounds.ts";
 import { startBenchWorker, withTeardown } from "./stage.ts";
 
-/** A scheme whose forms cost differently has a row for each of these forms. `sample` is the index of the form in `samples[scheme]`. */
+/** If the forms of a scheme differ in cost, each form has a row. `sample` is the index of the form in `samples[scheme]`. */
 const signers: Readonly<Record<string, readonly [scheme: SigningScheme, sample: number]>> = {
   s3: ["s3", 0],
   "s3-v4a": ["s3-v4a", 0],
@@ -55,7 +55,7 @@ function signPart(scheme: SigningScheme, index: number): Part {
   return { part: "sign", store, secret: secret ?? null };
 }
 
-/** GitLab and distribution sign tokens with RS256 by default. */
+/** Verifies tokens that are signed with RS256, which is the default of GitLab and distribution, and with ES256. */
 async function verifyParts(): Promise<Readonly<Record<string, Part>>> {
   const rsa = await generateSigningKey();
   const p256 = await generateKeyPair("ES256");

@@ -1,8 +1,8 @@
 /**
  * `COMMAND_SECONDS=1200 node test/bench/large-layers.ts --mb 2148`: each client pushes an image with one layer of this size to a real registry,
- * straight and by the Pod's gateway, and pulls it through the edge. The bench prints both throughputs. It also prints how much more memory workerd
- * and the gateway take at their peak than during a push of 20 MB. It exits with 1 if a bound does not hold. `--pods` and `--clients` choose some of
- * each. It needs root, and four times the layer's size on the disk.
+ * directly and through the Pod's gateway, and pulls it through the edge. The bench prints both throughputs. It also prints how much more memory
+ * workerd and the gateway take at their peak than during a push of 20 MB. It exits with 1 if a bound does not hold. `--pods` and `--clients` take
+ * lists of registries and of clients. The bench needs root, and four times the layer's size on the disk.
  */
 import { mkdir, readFile, rm, writeFile } from "node:fs/promises";
 import { parseArgs } from "node:util";
@@ -83,7 +83,7 @@ async function measureAll(pods: string, stage: StageWithGateways): Promise<reado
 
 async function measure(stage: StageWithGateways, name: string, client: LargePusher) {
   const processes = { workerd: [stage.stack.workerdPid()], gateway: await processIdsNaming(stage.program) };
-  // The first push of a process loads code and fills pools, so it is not the one that is compared.
+  // The first push of a process loads code and fills pools, so this push is not measured.
   await client.push("small", stage.host, `acme/warm-${name}:1`);
   await empty(stage);
   const small = await peakBytes(processes, () => client.push("small", stage.host, `acme/small-${name}:1`));
@@ -133,7 +133,7 @@ async function peakOf(pid: number): Promise<number> {
   return Number(kilobytes) * 1_024;
 }
 
-/** Removes all blobs and repositories of Pod A, so that each push finds the registry as the one before did. */
+/** Removes all blobs and repositories of Pod A, so that each push finds an empty registry. */
 async function empty({ stack }: StageWithGateways): Promise<void> {
   const data = `${stack.stateDir}/pods/pod-a/buckets/pod-a/docker/registry/v2`;
   for (const part of ["blobs", "repositories"]) await rm(`${data}/${part}`, { recursive: true, force: true });

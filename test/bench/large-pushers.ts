@@ -18,7 +18,7 @@ export type LargePusher = {
   /** The host of the registry itself, for a push that passes neither edge nor gateway. */
   readonly straight: string;
   push(size: Size, host: string, image: string): Promise<unknown>;
-  /** Fetches the image's blobs anew. */
+  /** Pulls the image with all its blobs, even if the client has some of them. */
   pull(host: string, image: string): Promise<unknown>;
   /** Removes the client's files. */
   close(): Promise<void>;
@@ -83,7 +83,8 @@ async function openPodman(stage: Stage, layouts: Layouts): Promise<LargePusher> 
     succeed(storeIn("podman", home)(command, ...args), `podman ${command}`);
   for (const host of Object.values(hostsOf(stage)))
     await podman("login", "--username", "demo", "--password", "demo", host);
-  // podman makes a name from a layout's path, and a temporary folder's path is no good name.
+  // podman would make an image's name from the path of its layout, and the path of a temporary folder is no good name. So skopeo copies the image
+  // into podman's store.
   const store = `containers-storage:[vfs@${home}/store+${home}/run]`;
   for (const size of sizes) await skopeoIn(home)("copy", `oci:${layouts[size]}:image`, `${store}localhost/${size}:1`);
   return {

@@ -22,7 +22,7 @@ export class Load {
     try {
       await Promise.all(Array.from({ length: connections }, sendSome));
     } finally {
-      // After a failure the other connections end too.
+      // After a failure, the other connections send no more requests.
       next = count;
     }
   }

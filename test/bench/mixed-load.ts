@@ -1,5 +1,5 @@
 /**
- * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused while something else fails in each minute. Each answer is compared
+ * `node test/bench/mixed-load.ts --minutes 30`: clients pull, push and are refused, and in each minute another service fails. Each answer is compared
  * with the truth. Prints the wrong answers, the failures by kind, and workerd's memory by minute. Exits with 1 if an answer was wrong or the memory
  * grew.
  */
@@ -15,7 +15,7 @@ import { type BenchStack, startBenchStack, withTeardown } from "./stage.ts";
 const { values } = parseArgs({
   options: {
     minutes: { type: "string", default: "2" },
-    /** Choose about 70 % of what the machine can do. */
+    /** Requests per second. Choose about 70 % of what the machine can do. */
     "per-second": { type: "string", default: "100" },
     images: { type: "string", default: "200" },
   },
@@ -38,7 +38,7 @@ type Memory = { readonly before: number; readonly after: number; readonly edgeHe
 
 /**
  * Measures workerd's memory before and after we collect its garbage. V8 collects a Worker's whole heap only when the heap is large. Without our
- * collection, workerd, with all that Miniflare simulates in it, grows by some 80 MB of garbage a minute at first.
+ * collection, the garbage of the edge and of all that Miniflare simulates would at first make workerd grow by some 80 MB a minute.
  */
 async function measure(stack: BenchStack): Promise<Memory> {
   const before = await residentBytes(stack.workerdPid());
@@ -63,7 +63,7 @@ await withTeardown(async (teardown, dir) => {
   let measuring = 0;
   const underWay = new Set<Promise<void>>();
   let left = 0;
-  // Garbage is collected only while there are requests, so they go on until the last minute is measured.
+  // A Worker's garbage is collected only while the Worker has requests, so we send some until the last minute is measured.
   for (let sent = 0; memory.length <= minutes || measuring > 0; sent += 1) {
     const nowMs = performance.now() - startedAtMs;
     await faults.advance(nowMs);

@@ -8,7 +8,7 @@ import { putManifest } from "../support/image.ts";
 import type { Image } from "./mixed-truth.ts";
 import type { BenchStack } from "./stage.ts";
 
-/** `failed` is an answer that honestly reports an error. It is right only while a fault is on. */
+/** `failed` is an answer by which the edge or a Pod says that it cannot answer now. It is allowed only while a fault is on. */
 export type Outcome = {
   readonly kind: string;
   readonly result: "right" | "stale" | "failed" | "wrong";
@@ -20,7 +20,7 @@ type Ask = (stack: BenchStack, image: Image) => Promise<Judged>;
 const right: Judged = { result: "right", detail: "" };
 const wrong = (detail: string): Judged => ({ result: "wrong", detail });
 
-/** In percent; their sum is 100. */
+/** The shares are in percent, and they add up to 100. */
 const kinds: readonly (readonly [share: number, kind: string, ask: Ask])[] = [
   [16, "no token", (stack, image) => askStatus(stack, image, { path: "manifests/1", token: null, status: 401 })],
   [
@@ -66,7 +66,7 @@ function chooseImage(images: readonly Image[]): Image {
 const get = (stack: BenchStack, { repository, token }: Image, path: string, method = "GET") =>
   createClient(stack.edge).get(`/v2/${repository}/${path}`, token, { method });
 
-/** Judges an answer of 500 or more, by which the edge or a Pod says that it cannot answer now. Null for any other answer. */
+/** Judges an answer with a status of 500 or more, by which the edge or a Pod says that it cannot answer now. Null for any other answer. */
 async function failure(answer: Response): Promise<Judged | null> {
   if (answer.status < 500) return null;
   await answer.body?.cancel();
@@ -140,7 +140,7 @@ async function askToken(stack: BenchStack, { repository }: Image): Promise<Judge
   return answer.status === 200 && token !== undefined ? right : wrong(`answered ${answer.status}; want a token`);
 }
 
-/** An image whose last push is still under way is not pushed. */
+/** Pushes nothing if the image's last push is still under way. */
 async function push(stack: BenchStack, image: Image): Promise<Judged> {
   const text = image.versions[randomInt(image.versions.length)] ?? "";
   let judged = right;

@@ -6,7 +6,7 @@ import type { BenchStack } from "./stage.ts";
 
 type Span = { readonly text: string | null; readonly fromMs: number; toMs: number };
 
-/** A tag that is pushed again and again, by one push at a time. It remembers which text it had when; null means that there was no tag. */
+/** A tag that is pushed again and again, by one push at a time. It remembers its texts and their times. The text null means that there was no tag. */
 export class MovingTag {
   #spans: Span[] = [{ text: null, fromMs: 0, toMs: Number.POSITIVE_INFINITY }];
   #isPushed = false;
@@ -46,7 +46,7 @@ export type Image = {
   readonly blob: string;
   /** A token that allows pulls and lives longer than the load. */
   readonly token: string;
-  /** What the tag `moving` was, and when. */
+  /** The tag `moving` of this image, with the texts that it has had. */
   readonly moving: MovingTag;
   /** Manifests that can be pushed, because the blobs that they name are there. */
   readonly versions: readonly string[];

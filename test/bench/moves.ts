@@ -35,7 +35,7 @@ async function openPod({ pods }: Stack, name: string) {
   };
 }
 
-/** A token of the toy Pods lives for five minutes, so each of these many tags gets a new one. */
+/** A token of the toy Pods lives for five minutes, so we ask for a new one after this many tags. */
 const tagsOfToken = 500;
 
 /** Pushes images, each with a manifest of its own. All have one layer in common, and each repository has a config of its own. */

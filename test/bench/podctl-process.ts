@@ -1,4 +1,4 @@
-/** Runs one podctl command in this process, then sends what it cost. */
+/** Runs one podctl command in this process, and then tells the parent process what the command cost. */
 import { createProgram } from "../../src/podctl/program.ts";
 
 /** `seconds` leaves out how long Node takes to load podctl and wrangler, which does not depend on the topology. */

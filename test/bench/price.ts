@@ -71,7 +71,7 @@ function logSettings() {
   return { logSample: String(vars["LOG_SAMPLE"] ?? 1), linesOfPlatform, headSamplingRate };
 }
 
-/** The arithmetic of the price, for the page. */
+/** Shows how the price is computed, as a line for docs/performance.md. */
 export function priceLine(findings: readonly Finding[]): string {
   const text = (name: string) => (findings.find((finding) => finding.name === name)?.value ?? Number.NaN).toFixed(3);
   const { requests, kvKeys, logLines, cpuMs } = perMillion;

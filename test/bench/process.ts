@@ -1,7 +1,7 @@
 /** What Linux says about another process (proc(5)). */
 import { readdir, readFile } from "node:fs/promises";
 
-/** The CPU time of all threads of a process since its start. `schedstat` counts nanoseconds, where `stat` counts ticks of 10 ms. */
+/** The CPU time of all threads of a process since its start. `schedstat` counts in nanoseconds, but `stat` only in ticks of 10 ms. */
 export async function cpuUs(pid: number): Promise<number> {
   const threads = await readdir(`/proc/${pid}/task`);
   const stats = await Promise.all(threads.map((thread) => readFile(`/proc/${pid}/task/${thread}/schedstat`, "utf8")));

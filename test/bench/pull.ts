@@ -1,4 +1,4 @@
-/** A pull as docker makes it, with a fresh token: three blobs at a time, no byte kept. */
+/** Pulls as docker does when it has kept nothing: with a fresh token, and three blobs at a time. */
 import pMap from "p-map";
 import { parseChallenge } from "../../src/oci/challenge.ts";
 import { manifestTypes } from "../support/client.ts";
@@ -11,7 +11,7 @@ export const blobsOfImage = 10;
 /** The 401, the token, the tag's digest, the manifest and the blobs. Requests to the storage are not counted. */
 export const requestsOfPull = 4 + blobsOfImage;
 
-/** The whole pull, down to the last byte from the storage. */
+/** Pulls the whole image, with all bytes of each blob from the storage. */
 export async function pull(image: Image): Promise<void> {
   const token = await requestToken(image);
   const digests = await pullManifest(image, token);
@@ -30,7 +30,7 @@ export async function requestToken({ origin, repository }: Image): Promise<strin
   return ((await answer.json()) as { token: string }).token;
 }
 
-/** Asks for the tag's digest and then for the manifest by it, as docker does, and gives the digests of the image's blobs. */
+/** As docker does, asks for the tag's digest, and then for the manifest by this digest. Returns the digests of the image's blobs. */
 export async function pullManifest({ origin, repository }: Image, token: string): Promise<readonly string[]> {
   const headers = { Authorization: `Bearer ${token}`, Accept: manifestTypes };
   const manifests = `${origin}/v2/${repository}/manifests`;

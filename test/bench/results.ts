@@ -49,7 +49,7 @@ export async function writeResults(results: Results): Promise<void> {
 
 /** A figure may be this much worse than the stored one, because no two runs are equal. All figures are better when they are smaller. */
 const tolerance = 1.25;
-/** A count per request that is near zero may be worse by this much, because one read more is then several times as many. */
+/** A count per request that is near zero may be worse by this much, because a single read more may be several times the stored count. */
 const slack = 0.01;
 
 /** A sentence for each figure that is worse than the stored one. A figure that is not stored yet is compared with nothing. */

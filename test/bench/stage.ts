@@ -42,7 +42,7 @@ export async function startBenchStack(
   dir: string,
   options: StackOptions = {},
 ): Promise<BenchStack> {
-  // The keys are extractable, as are those that the stack makes itself.
+  // `true` makes the private keys extractable, as are those that the stack makes itself.
   const signingKeys = { "pod-a": await generateSigningKey(true), "pod-b": await generateSigningKey(true) };
   const stack = await startStack({ edgePort: 0, stateDir: `${dir}/stack`, signingKeys, ...options });
   teardown.add(stack);

@@ -1,4 +1,4 @@
-/** How much a redirect costs more if the store is only for clients from ten thousand blocks of addresses. */
+/** How much more a redirect costs if the store is only for clients from ten thousand blocks of addresses. */
 import type { LocalPodId } from "../../src/local/pods/start-pods.ts";
 import { layersOf } from "../support/client.ts";
 import { amount, type Finding, portable } from "./finding.ts";
@@ -11,7 +11,7 @@ const blocks = 10_000;
 const client = "203.0.113.9";
 const clientBlock = "203.0.113.0/24";
 
-/** pod-b's store has the condition, and pod-a's has none. Both Pods belong to one edge in one process. */
+/** pod-b's store has such a condition, and pod-a's store has none. Both Pods belong to one edge in one process. */
 export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
   withTeardown(async (teardown, dir) => {
     const condition = `when: { cidrs: [${manyBlocks().join(", ")}] }`;
@@ -40,10 +40,7 @@ export const benchStoreChoice = (rounds: Rounds): Promise<readonly Finding[]> =>
     ];
   });
 
-/**
- * Like a cloud's list, this one has IPv4 and IPv6 blocks in no order. The client's own block comes last, because a linear search needs longest for
- * it.
- */
+/** Like a cloud's list, this one has IPv4 and IPv6 blocks in no order. The client's own block comes last, so a linear search would find it last. */
 function manyBlocks(): readonly string[] {
   const others = Array.from({ length: blocks - 1 }, (_, index) => {
     const mixed = Math.imul(index, 0x9e3779b1) >>> 8;

@@ -2,7 +2,7 @@
 
 export type Status = "Pass" | "FAIL" | "Skip" | "Disabled" | "Error" | "Unknown";
 
-/** One named result. `received` has the HTTP statuses that its complaints name, in their order. */
+/** One named result. `received` has the HTTP statuses in its error messages, in their order. */
 export type Row = { readonly name: string; readonly status: Status; readonly received: readonly string[] };
 
 /** How many of the suite's checks ended with each status. A result can have several checks, and a group has checks of its own. */
@@ -14,7 +14,7 @@ const resultLine = /^ *(OCI Conformance Test(?:\/.*)?): (Pass|FAIL|Skip|Disabled
 const complaintLine = /^ +- (.*)$/;
 const totalLine = /^ {2}(Pass|FAIL|Skip|Disabled|Error)\.*: +(\d+)$/;
 
-/** Null if the suite did not get as far as a report. */
+/** Returns null if the suite ended before it printed a report. */
 export function parseReport(text: string): Report | null {
   const [tree = "", ending] = text.split(/^OCI Conformance Result: .*$/m);
   if (ending === undefined) return null;

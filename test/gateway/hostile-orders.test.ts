@@ -63,7 +63,7 @@ describe("hostile order", () => {
       JSON.stringify(order),
       sealed,
       await sealOrder(order, old),
-      // This order is for another Pod, which has got the same key by an operator's mistake.
+      // This order is for another Pod that has the same key by an operator's mistake.
       await sealOrder({ ...order, pod: "pod-b" }, own),
       await sealOrder(order, { keys: other.keys, now: new Date() }),
       await sealGrant({ ...grant, ...order, upload: "x", query: "", pin: "" }, own),

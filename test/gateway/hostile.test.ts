@@ -59,7 +59,7 @@ const constantTwists: readonly Twist[] = [
     grant: await sealGrant({ ...grant, repository: repositoryName("acme/elsewhere") }, sealing(gateway)),
   }),
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, upload: "another" }, sealing(gateway)) }),
-  // This grant is for another Pod, which has got the same key by an operator's mistake.
+  // This grant is for another Pod that has the same key by an operator's mistake.
   async ({ grant }, gateway) => ({ grant: await sealGrant({ ...grant, pod: "pod-b" }, sealing(gateway)) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "dir", enc: "A256GCM", typ: "upload-grant" }, begun) }),
   async (begun) => ({ grant: await forgedJwe({ alg: "none" }, begun) }),

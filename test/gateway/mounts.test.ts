@@ -108,8 +108,8 @@ describe("mount by order", () => {
       setTimeout(() => request.resume().once("end", answer), 700);
     });
     const gateway = await startTestGateway({ env: { REGISTRY: `http://127.0.0.1:${port}` } });
-    // The gateway does not use Node's `fetch`, which keeps this many bytes in its buffers while its reader waits. If the source closes its connection
-    // during that wait, `fetch` throws an error that no code can catch (undici, `assert(!this.paused)`).
+    // Node's `fetch` would keep as many bytes as `small` has in its buffers while its reader waits. If the source closes its connection during that
+    // wait, `fetch` throws an error that no code can catch (undici, `assert(!this.paused)`). So the gateway does not use it.
     const small = blob.subarray(0, 70_000);
     const source = await startSource((_, response) => {
       const length = what.startsWith("ends") ? small.byteLength : small.byteLength + 1;

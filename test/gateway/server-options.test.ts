@@ -52,7 +52,7 @@ function tlsServer(): http.Server {
   return https.createServer({ ...options, ...pem }, listener);
 }
 
-/** Resolves once the server has ended, as the program does then. */
+/** Closes the server as the program does, and resolves when the server has ended. */
 const ended = (server: http.Server) => new Promise<string>((resolve) => closeServer(server, () => resolve("ended")));
 
 test.each([

@@ -52,7 +52,7 @@ test.each([
   ["::ffff:192.0.2.1", "192.0.2.1"],
   ["::ffff:c000:201", "192.0.2.1"],
   ["2001:db8::1", "2001:0db8:0:0:0:0:0:1"],
-  // This is not a mapped address (RFC 4291 §2.5.5.1).
+  // `::192.0.2.1` is not an IPv4-mapped address (RFC 4291 §2.5.5.1), so it stays an IPv6 address.
   ["::192.0.2.1", "::c000:201"],
   ["64:ff9b::192.0.2.1", "64:ff9b::c000:201"],
 ])("%s and %s parse to one address", (one, other) => {

@@ -28,7 +28,7 @@ async function check() {
 
 type Gateway = { readonly url: string; readonly key: string; readonly sealedFor?: string };
 
-/** Finds what is wrong with Pod B if its record has another gateway. */
+/** Returns doctor's findings about Pod B with this gateway in its record. */
 async function checkWith({ url, key, sealedFor = "pod-b" }: Gateway) {
   const place = { pod: sealedFor, field: "gateway.key", scheme: "gateway", target: url };
   return findings(await checkWithRecord({ url, key: await seal(key, place, sealingKeys.publicJwk) }));

@@ -13,7 +13,7 @@ const record = (id: string, more: object = {}): string =>
   });
 
 const both = ["pod-a", "pod-b"];
-/** The checks of pod-b, beside a healthy pod-a of the same registry. */
+/** Checks pod-b, whose record has these members, next to a healthy pod-a of the same registry. */
 async function check(
   more: object,
   { pods = both, sharedRegistries = [both] }: { pods?: string[]; sharedRegistries?: string[][] } = {},

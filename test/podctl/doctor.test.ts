@@ -24,7 +24,6 @@ const { stack, kv, put, check, healthy, seedAll, onlyRegistry, mountProbe, addTr
 
 const [belowRoot, belowLegacyRoot] = [/\/registry\/docker\//, /\/registry\/\/docker\//];
 
-/** Each row is a Pod with one fault: its id, the finding that names the fault, and what makes the Pod have it. */
 const seeded: readonly Seeded[] = [
   ["registry-down", "registry-unreachable", async () => ({ registry: closedOrigin })],
   ["registry-elsewhere", "registry-wrong", () => ({ registry: new URL(healthy("pod-b").token).origin })],

@@ -302,7 +302,7 @@ describe("explain shows what is signed, with stand-ins for secrets:", () => {
     const store = v.parse(storeSchema, scheme === "public" ? open : config) as SigningStore;
     const { url, canonical } = await explainSigning("GET", blob, { store, now: new Date("2026-03-01T12:00:00Z") });
     expect(url).toContain(blob.slice(-64));
-    // These stores have no text to show: `public` signs nothing, and the text that nginx hashes with MD5 contains the secret.
+    // For these stores, `explain` shows no signed text: `public` signs nothing, and the text that nginx hashes with MD5 contains the secret.
     const hidden =
       scheme === "public" || (scheme === "nginx" && !("algorithm" in config && config.algorithm !== "md5"));
     if (hidden) expect(canonical).toBeNull();

@@ -151,7 +151,7 @@ describe("an apply that someone rolls back while it runs", () => {
   const further = topologyOf(topologyText(["pod-a", "pod-b"], "assignments: { acme: pod-a, initech: pod-b }"));
   const revision = () => (JSON.parse(records().get("directory") ?? "") as { revision: number }).revision;
 
-  /** What a rollback writes first. */
+  /** Does the first write of a rollback, which marks the last apply as undone. */
   async function markUndone(): Promise<void> {
     const { index } = await readLastWrite(kv);
     await kv.write([[`history/${index.revision}`, JSON.stringify({ ...index, undone: true })]]);

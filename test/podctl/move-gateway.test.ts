@@ -6,7 +6,7 @@ import { podctl } from "../support/podctl.ts";
 import { useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
-// Each test is a whole move, by a process of its own.
+// Each test is a whole move by a podctl process, which takes long on a busy machine.
 vi.setConfig({ testTimeout: 120_000 });
 const stack = useStack({ gateways: "fleet" });
 const { env, folder } = useMoves(stack, {});

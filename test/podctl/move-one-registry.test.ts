@@ -6,7 +6,7 @@ import { podctl } from "../support/podctl.ts";
 import { onOneRegistry, readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
-// Most tests run several commands, and each of them is a process.
+// Most tests run several commands, and starting a process for each of them takes long on a busy machine.
 vi.setConfig({ testTimeout: 240_000 });
 const stack = useStack(onOneRegistry);
 const { env, folder } = useMoves(stack, { PODCTL_ACTOR: "infra@test" });
@@ -24,7 +24,7 @@ async function liveOf(group: string) {
   return { pod, phase: step?.phase ?? null };
 }
 
-/** A new group of pod-a, with images. */
+/** Makes a new group of pod-a, and pushes images to it. */
 async function startGroup(group: string): Promise<string> {
   await assign(group, { pod: "pod-a" });
   await pushGroup(stack.current, group);

@@ -7,7 +7,7 @@ import { podctl } from "../support/podctl.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { timeIn, useMoves } from "../support/use-moves.ts";
 
-// Most tests run several commands, and each of them is a process.
+// Most tests run several commands, and starting a process for each of them takes long on a busy machine.
 vi.setConfig({ testTimeout: 240_000 });
 const stack = useStack();
 const { env, folder } = useMoves(stack, {});
@@ -40,13 +40,13 @@ async function expectEqual(group: string): Promise<void> {
   expect(Object.keys(a).length).toBeGreaterThan(10);
 }
 
-/** Runs podctl, and kills it as soon as it says this. The phases are announced for 8 s, so that the run is killed before the phase begins. */
+/** Runs podctl, and kills it as soon as it prints this text. The phases are announced for 8 s, so that the run is killed before the phase begins. */
 async function moveUntil(text: string, ...args: readonly string[]): Promise<void> {
   const { code, said } = await moveWhile(text, (child) => child.kill("SIGKILL"), ...args);
   expect([code, said]).toEqual([null, expect.stringContaining(text)]);
 }
 
-/** Runs podctl, and calls `act` once, as soon as podctl says this. */
+/** Runs podctl, and calls `act` once, as soon as podctl prints this text. */
 async function moveWhile(text: string, act: (child: ChildProcess) => void, ...args: readonly string[]) {
   const child = spawn(process.execPath, ["src/podctl/podctl.ts", "move", ...args, ...unhurried], {
     env: { ...process.env, CLOUDFLARE_ENV: "", ...env },
@@ -354,7 +354,7 @@ describe("podctl move and its announced phases:", () => {
     const done = await podctl(["move", group, "--done", "--take-over", ...options], { env: ahead(60) });
     expect([done.code, done.stderr]).toEqual([1, expect.stringContaining("set the clock by NTP")]);
     expect(await liveOf(group)).toMatchObject({ pod: "pod-a", move: { phase: "settle" } });
-    // A move that is only given up announces nothing, so the clock does not matter.
+    // When podctl gives a move up, it announces no phase, so its wrong clock does not matter.
     await assign(group, { pod: "pod-a", move: { to: "pod-b", phase: "copy", since: timeIn(-60) } });
     const givenUp = await podctl(["move", group, "--back", "--take-over", ...options], { env: ahead(60) });
     expect([givenUp.code, (await liveOf(group)).move]).toEqual([0, undefined]);

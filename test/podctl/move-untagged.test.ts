@@ -186,7 +186,7 @@ describe("podctl move", () => {
     const folder = mkdtempSync(join(tmpdir(), "registry-edge-state-"));
     const prefix = "acme" as Prefix;
     const lock = join(folder, "acme.lock");
-    // A podctl in a container has the same number each time.
+    // In a container, podctl may have the same process id in each run. So a lock with podctl's own id is one that an earlier run has left behind.
     writeFileSync(lock, String(process.pid));
     await (await openStateFile(folder, prefix)).release();
     writeFileSync(lock, String(process.ppid));

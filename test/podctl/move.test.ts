@@ -9,7 +9,7 @@ import { podctlProgram } from "../support/podctl-program.ts";
 import { readStackKv, useStack } from "../support/toy-stack.ts";
 import { useMoves } from "../support/use-moves.ts";
 
-// Most tests run several commands, and each of them is a process.
+// Most tests run several commands, and starting a process for each of them takes long on a busy machine.
 vi.setConfig({ testTimeout: 240_000 });
 const stack = useStack();
 const { env, folder } = useMoves(stack, { PODCTL_ACTOR: "infra@test" });

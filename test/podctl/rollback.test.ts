@@ -65,7 +65,8 @@ describe("podctl rollback", () => {
   test("completes an interrupted rollback of an interrupted write, also if another write came in between", async () => {
     const { revision } = JSON.parse(textOf("directory") ?? "") as { revision: number };
     const former = [...records()].filter(([key]) => key === "route/acme" || key === "directory");
-    // The apply had written the assignment and not the directory. Its rollback had put nothing back when it was interrupted.
+    // An apply was interrupted after it had written the assignment and before the directory record. Its rollback was interrupted before it had put
+    // anything back.
     put("route/acme", '{"v":1,"revision":3,"pod":"pod-a","state":"active"}');
     put(`history/${revision + 1}/0`, JSON.stringify({ v: 1, former }));
     const index = { v: 1, revision: revision + 1, at: "2026-01-01T00:00:00.000Z", by: "bob", chunks: 1, undone: true };

@@ -6,7 +6,10 @@ import { expiresSeconds, sign } from "./sign.ts";
 const secret = { key: "a literal of the rule" };
 const ttlSeconds = 900;
 
-/** The rule's function as Cloudflare documents it. A URI is the message, the separator, ten digits, a hyphen and the MAC. */
+/**
+ * Cloudflare's rule calls this function, which is written here as Cloudflare documents it. A URI is the message, the separator, ten digits, a hyphen
+ * and the MAC.
+ */
 function isTimedHmacValid(uri: string, separator: string, now: number, flags: "" | "s"): boolean {
   const found = /^(.+)(\d{10})-(.{43,})$/.exec(uri);
   const message = found?.[1]?.slice(0, -separator.length) ?? "";

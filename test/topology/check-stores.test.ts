@@ -59,7 +59,7 @@ const azure = {
   credentials: "s",
 };
 
-/** What is wrong with the stores of pod-b, next to those of pod-a. */
+/** Returns the mistakes of a topology whose Pods pod-a and pod-b have these stores. */
 function mistakesOfTwo(ofA: readonly object[], ofB: readonly object[]): readonly string[] {
   const other = { ...pod, registry: "https://b.test", issuer: "b", keys: [{ ...key, kid: "b", n: "b" }] };
   const pods = { "pod-a": { ...pod, blobs: { stores: ofA } }, "pod-b": { ...other, blobs: { stores: ofB } } };
