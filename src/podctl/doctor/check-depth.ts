@@ -12,7 +12,7 @@ const maxNamed = 5;
 export async function checkDepth(directory: Directory, kv: Pick<KvStore, "list">): Promise<readonly Check[]> {
   const checks = new Checks("edge");
   const record = await directory.record();
-  // `checkDeployment` reports a record that does not parse. If the record has no depth, the edge looks up prefixes of any length, so it finds all of them.
+  // `checkDeployment` reports a record that does not parse. If the record has no depth, the edge looks up prefixes of any length and finds them all.
   if (!record.ok || record.value.depth === undefined) return [];
   const { depth } = record.value;
   const deeper: string[] = [];
