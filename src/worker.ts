@@ -94,8 +94,8 @@ const comesFromPod = ({ method }: Request, { outcome }: AttributedAnswer): boole
 
 /**
  * Returns the request's URL. Null if its host is malformed (RFC 9112 §3.2), because we write the host into challenges and into the Pod's
- * `X-Forwarded-Host`. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the end
- * of a user's name. A host with too high a port, for which `URL` throws, is malformed too.
+ * `X-Forwarded-Host`. The host is checked in the raw text, because `URL` would take a `#` in it for the beginning of a fragment, and an `@` for the
+ * end of a user's name. A host with too high a port, for which `URL` throws, is malformed too.
  */
 function readUrl({ url }: Request): URL | null {
   const [, , host = ""] = url.split("/", 3);

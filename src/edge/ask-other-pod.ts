@@ -18,16 +18,16 @@ type Item = ManifestEndpoint | BlobEndpoint;
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Returns the reply for the client. While a group is being moved, the edge asks the other Pod for what the serving Pod lacks, because manifests
- * without a tag and late pushes may be only at the other Pod. Once the new Pod takes writes, the edge sends a DELETE to both Pods. Otherwise the old
- * Pod would still have what was deleted, and the edge would serve it from there.
+ * Returns the reply for the client. If the serving Pod lacks something while its group is being moved, the edge asks the other Pod of the move: a
+ * manifest without a tag or a late push may be only there. When the new Pod takes writes, the edge sends a DELETE to both Pods. Otherwise the edge
+ * would still serve from the old Pod what was deleted.
  */
 export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   if (!reply.ok || (endpoint.kind !== "manifest" && endpoint.kind !== "blob")) return reply;
   const { status, ok: isDone } = reply.value.response;
   const isToDelete = isDeletedAtBoth(endpoint, asked) && (status === 404 || isDone);
   if (!isToDelete && (status !== 404 || !isLookedFor(endpoint, asked))) return reply;
-  // If both Pods have the same registry, the other Pod has nothing more.
+  // If both Pods have the same registry, they have the same content, so the other Pod is not asked.
   if ((await otherOfRegistry(asked.authorized, asked.context.services)) !== null) return reply;
   if (isToDelete) return deleteThere(reply, endpoint, asked);
   if (await isDeleted(endpoint, asked)) return reply;
@@ -37,9 +37,8 @@ export async function askOtherPod(reply: Reply, endpoint: RegistryEndpoint, aske
 }
 
 /**
- * Whether the client gets the old Pod's failure instead of the new Pod's 404. While the new Pod serves the group, the old Pod may still have what the
- * new Pod lacks. If we cannot ask the old Pod, the 404 could be wrong. We cannot ask it if it fails, if its record says `down`, or if its record
- * cannot be read.
+ * Whether the client gets the old Pod's failure instead of the new Pod's 404. The old Pod may still have what the new Pod lacks, so without the old
+ * Pod's answer, the 404 could be wrong. There is no answer if the old Pod fails, if its record says `down`, or if its record cannot be read.
  */
 function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
   if (moving === null || !isSwitched(moving)) return false;
@@ -48,9 +47,10 @@ function mayBeThere(found: Reply, { authorized: { moving } }: Asked): boolean {
 }
 
 /**
- * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only while `settle` is announced, because a late push
- * may have brought the tag to the old Pod. After that, all tags have been copied, so a missing tag was deleted. The edge does not ask after a HEAD
- * with a token that allows a push. A pusher skips the upload of what a HEAD finds, and then the serving Pod would never get it.
+ * Whether the edge asks the other Pod for an item that the serving Pod lacks. It asks for a tag only in the phase `switch`, because a late push may
+ * have brought the tag to the old Pod. When `settle` has begun, all tags have been copied, so a missing tag was deleted. After a HEAD, the edge does
+ * not ask if the client may push: a client does not upload what a HEAD finds, so the serving Pod would never get it. If the edge cannot tell whether
+ * the client may push, it asks only for manifests.
  */
 function isLookedFor(endpoint: Item, { authorized: { moving, grant } }: Asked): boolean {
   if (moving === null || moving.phase === "copy" || !isRead(endpoint.method)) return false;
@@ -80,8 +80,8 @@ async function isDeleted(endpoint: Item, asked: Asked): Promise<boolean> {
 }
 
 /**
- * A deletion counts only in the move during which it was made. After that move, the same content may be pushed again, and a later move must not treat
- * it as deleted.
+ * Returns the key under which the edge remembers a deletion. The key names the move, because the same content may be pushed again after the move, and
+ * must not be taken for deleted in a later move.
  */
 export function tombstoneKey(
   { kind, name }: Pick<Item, "kind" | "name">,

@@ -4,7 +4,7 @@ import { accessList, requiredAccess } from "../oci/scope.ts";
 import type { OwnChallenge } from "./challenge.ts";
 import { type Answer, type Reply, refuse } from "./refuse.ts";
 
-/** An answer, and what the log says about the request. `pod` names every Pod that was asked. `digest` is the one that the request names, if any. */
+/** An answer, and what the log says about the request. `digest` is the digest in the request's URL, or null if there is none. */
 export type AttributedAnswer = Answer & {
   readonly endpoint: string;
   readonly repository?: string;
@@ -12,8 +12,8 @@ export type AttributedAnswer = Answer & {
 };
 
 /**
- * Turns a reply into the answer to a request whose endpoint is known, and adds what the log says about the request. A challenge names the rights that
- * the request needs. If the reply itself names Pods, the log names those Pods and not `pod`.
+ * Turns a reply into an answer, and adds what the log says about the request. If the answer is a challenge, it asks for the rights that the request
+ * needs. If the reply names the Pods that were asked, the log has their names instead of `pod`.
  */
 export function attribute(
   reply: Reply,

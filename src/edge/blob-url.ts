@@ -15,7 +15,7 @@ import type { Services } from "../services.ts";
 import type { Store } from "../signers/index.ts";
 import type { Authorized, Context } from "./authorize.ts";
 
-/** The two steps before the edge gives away a blob's URL: it proves that the blob is in the repository, and it signs. */
+/** The two steps before the edge gives away a blob's URL: it proves that the blob is in the repository, and it signs the URL. */
 
 export type BlobEndpoint = Extract<RegistryEndpoint, { readonly kind: "blob" }>;
 
@@ -79,7 +79,7 @@ export async function prove(
 
 /**
  * Tries the stores in their order, and returns the first URL that can be signed. Signing fails, for example, if the store's secret has expired. Null
- * if the edge first comes to a store with the scheme `pod`, because then the Pod itself redirects.
+ * if the next store to try has the scheme `pod`, because the Pod itself redirects to this store.
  */
 export async function signUrl(
   method: "GET" | "HEAD",

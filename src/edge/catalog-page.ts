@@ -7,15 +7,15 @@ import { textWithin } from "../net/within.ts";
 import { parseRepositoryName } from "../oci/repository-name.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 
-/** One page of a Pod's list. The page begins after the name `after`, in the Pod's own order. */
+/** One page of a Pod's catalog. It begins after the name `after` in the Pod's own order, or at the start if `after` is null. */
 export type CatalogPage = {
   readonly pod: PodId;
   readonly after: string | null;
   /** The listed names that belong to this Pod, each once. */
   readonly repositories: readonly string[];
   /**
-   * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has no
-   * name.
+   * The last name that the Pod listed in this page. The Pod's next page begins after this name, which may belong to another Pod. Null if the page has
+   * no name.
    */
   readonly end: string | null;
   readonly hasMore: boolean;
@@ -28,9 +28,9 @@ export const MAX_READABLE_NAMES = 4_000;
 /** If a Pod lists more names than this in one page, the rest comes with the next page. */
 export const MAX_PAGE_NAMES = 1000;
 /**
- * The names of all Pods' pages together may cost this many KV keys. A name costs one key for each component that an assigned prefix may have. A
- * request may make 50 calls in all (Workers' free plan), and one call reads 100 keys. A hostile Pod that lists a thousand names of 20 components
- * would need more calls than that.
+ * To find the Pods of all listed names, the edge reads at most this many KV keys. A name needs one key for each component that an assigned prefix may
+ * have. One call reads 100 keys, and a request may make 50 calls in all (Workers' free plan). Without a limit, a hostile Pod could list a thousand
+ * names of 20 components, which need 200 calls.
  */
 const MAX_KEYS = 2_000;
 
@@ -43,8 +43,8 @@ type Asked = {
 };
 
 /**
- * Reads a Pod's answer as a page of its catalog. Null if the answer is not such a page. Null also if the page does not lead past its cursor, because
- * a client would then read the list for ever. Names of other Pods, and names that the Pod made up, are left out.
+ * Reads a Pod's answer as a page of its catalog. Names that do not belong to this Pod are left out. Null if the answer is not a page. Null also if
+ * the page's last name does not come after its cursor `after`, because the client would then ask for pages for ever.
  */
 export async function readPage(
   response: Response,
@@ -65,8 +65,8 @@ export async function readPage(
   const names = unknown < 0 ? listed : listed.slice(0, unknown);
   const hasMore = response.headers.has("Link") || entries.length > counted.length || unknown >= 0;
   const end = names.at(-1) ?? null;
-  // The Pod's next page begins after the last name of this page. An empty page has no last name. So if it says that more names follow, the answer is
-  // not a page.
+  // The next page begins after the last name of this page, and an empty page has no last name. So an empty page that says that more names follow
+  // counts as no page.
   if (end === null) return ok(hasMore ? null : { pod, after, repositories: [], end, hasMore });
   if (after !== null && (names.some((name) => name === after) || !leadsPast(after, end))) return ok(null);
   const repositories = [...new Set(names)].filter((name) => pods.value.get(name)?.id === pod);
@@ -88,8 +88,8 @@ const orders: readonly ((name: string) => string)[] = [
 ];
 
 /**
- * Whether a page goes on after its cursor. Its last name, `end`, must come after the cursor in at least one of the `orders`. A client may use any
- * text as its cursor. We do not compare a text that is not a repository name, because each Pod reads it in its own way.
+ * Whether a page's last name, `end`, comes after its cursor in at least one of the `orders`. A client may send any text as the cursor. True for a
+ * text that is not a repository name, because each Pod puts such a text at another place of its order.
  */
 const leadsPast = (cursor: string, end: string): boolean =>
   !parseRepositoryName(cursor).ok || orders.some((keyOf) => keyOf(end) > keyOf(cursor));

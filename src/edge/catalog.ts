@@ -21,8 +21,8 @@ type CatalogEndpoint = Extract<NamelessEndpoint, { readonly kind: "catalog" }>;
 type Granted = { readonly pod: Pod; readonly grant: PodGrant };
 
 /**
- * How a Pod answers a request for its list. `objected`: the request itself is wrong, most often in its page size, and `text` says how. `unresolved`:
- * the directory could not say which of the listed names are the Pod's.
+ * How a Pod answers a request for its catalog. `objected`: the Pod answered 400, most often because of the page size, and `text` is its answer.
+ * `unresolved`: the directory could not say which of the listed names belong to the Pod.
  */
 type PodCatalog =
   | { readonly kind: "page"; readonly page: CatalogPage }
@@ -50,8 +50,8 @@ export async function serveCatalog(endpoint: CatalogEndpoint, context: Context):
 }
 
 /**
- * If there are more Pods than a token can have parts, no token can allow the catalog of every Pod. So the edge refuses each token at once. Otherwise
- * the edge would read hundreds of Pods' records, and check the token's parts for each of these Pods.
+ * A token has at most `MAX_PARTS` parts. If there are more Pods, no token can allow the catalog of every Pod. So the edge refuses at once, before it
+ * reads the records of what may be hundreds of Pods.
  */
 async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }: Context): Promise<Reply | null> {
   const record = await services.directory.record();
@@ -65,7 +65,7 @@ async function refuseTooManyPods(endpoint: CatalogEndpoint, { services, token }:
   return err({ reason: "unauthorized", error: isInvalid ? "invalid_token" : "insufficient_scope", text });
 }
 
-/** The catalog of a fleet's only Pod needs no merging. */
+/** If there is only one Pod, its catalog needs no merging. */
 async function forwardToOnly(endpoint: CatalogEndpoint, { pod, grant }: Granted, context: Context): Promise<Reply> {
   const admitted = passPod(endpoint.method, pod);
   if (!admitted.ok) return admitted;
@@ -82,7 +82,7 @@ async function grantAll(
 ): Promise<Result<readonly Granted[], Refusal>> {
   const { own: wanted } = requiredAccess(endpoint);
   const grants: Result<PodGrant, Refusal>[] = [];
-  // We check one Pod after the other. What the first check finds out about the token's parts is remembered, so the next checks take less time.
+  // We check the token at one Pod after the other. The first check remembers which parts of the token verify, so the next checks take less time.
   for (const pod of pods)
     grants.push(token === null ? openGrant : await catalogGrant(token, { pod, wanted }, services));
   const refusals = grants.flatMap((grant) => (grant.ok ? [] : [grant.error]));
@@ -97,7 +97,7 @@ async function grantAll(
   return ok(pods.flatMap((pod, index) => (grants[index]?.ok ? [{ pod, grant: grants[index].value }] : [])));
 }
 
-/** A grant that the edge itself gave never allows a catalog, so such a grant is refused here. */
+/** A grant that the edge itself gave allows only pulls, so it is refused. */
 async function catalogGrant(...asked: Parameters<typeof grantFor>): Promise<Result<PodGrant, Refusal>> {
   const grant = await grantFor(...asked);
   if (!grant.ok) return grant;
@@ -109,8 +109,8 @@ const MAX_OBJECTION_BYTES = 16 * 1024;
 const openGrant = ok<PodGrant>({ kind: "open" });
 const entriesOf = ({ n }: CatalogEndpoint): number => (n !== null && /^\d{1,6}$/.test(n) ? Number(n) : DEFAULT_ENTRIES);
 /**
- * Returns the `n` for a Pod. If a page of `n` names may be too large to read, it is what counts of a page. Every other `n` goes to the Pod as it is,
- * because a Pod refuses what it does not take in its own words.
+ * Returns the page size `n` for a Pod. If a page of the client's `n` names may be too large to read, the edge asks for only as many names as it uses
+ * of one page. Any other `n`, even a malformed one, goes to the Pod as it is, so that the Pod refuses it in its own words.
  */
 const pageSize = ({ n }: CatalogEndpoint): string =>
   n !== null && /^\d+$/.test(n) && Number(n) > MAX_READABLE_NAMES

@@ -8,7 +8,9 @@ import type { Unauthorized } from "../refusal.ts";
 /** What a 401 asks for: the realm and service of this deployment, and the access that the request needs. */
 export type OwnChallenge = Omit<Challenge, "error">;
 
-/** Makes the error that registries give (distribution: `authentication required`, with the missing access), but with the edge's own realm and service. */
+/**
+ * Makes the error that registries give (distribution: `authentication required`, with the missing access), but with the edge's own realm and service.
+ */
 export function unauthorized({ error, text }: Unauthorized, challenge: OwnChallenge): OciError {
   const detail = challenge.access.flatMap(({ type, name, actions }) =>
     actions.map((action) => ({ Type: type, Class: "", Name: name, Action: action })),

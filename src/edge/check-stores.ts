@@ -34,13 +34,13 @@ type PodToCheck = { readonly pod: Pod; readonly places: readonly PlaceToCheck[];
 
 type Run = {
   readonly kv: KvWriter;
-  /** Minutes since the epoch. In a large fleet, this number decides which Pods are checked in this run. */
+  /** Minutes since the epoch. If there are too many Pods for one run, this number decides which Pods are checked in this run. */
   readonly minute: number;
 };
 
 /**
- * Checks the stores of each Pod that has several stores. Asks each store for one byte of the Pod's probe blob, and writes the KV key `health` if a verdict
- * changed. A run remembers nothing else for the next run.
+ * Checks the stores of each Pod that has several stores. Asks each store for one byte of the Pod's probe blob, and writes the KV key `health` if a
+ * verdict changed. A run remembers nothing else for the next run.
  */
 export async function checkStores(services: Services, { kv, minute }: Run): Promise<void> {
   const known = await readDirectory(services);

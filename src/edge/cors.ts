@@ -27,8 +27,8 @@ export function answerPreflight(request: Request, origins: readonly string[]): A
 }
 
 /**
- * Lets a listed site read the answer. Requests with credentials are allowed too, because some UIs send credentials with every request. The edge has no
- * cookies, so these credentials are only those that the user gave to that site.
+ * Lets a listed site read the answer. Requests with credentials are allowed too, because some UIs send credentials with every request. The edge has
+ * no cookies, so these credentials are only those that the user gave to that site.
  */
 export function openTo(origins: readonly string[], request: Request, response: Response): void {
   if (origins.length === 0) return;

@@ -22,8 +22,8 @@ type Writing = {
 };
 
 /**
- * Sends a request that may change something that the edge remembers. It is a DELETE of a blob, a manifest or a tag, or a push of tags whose manifest
- * the edge does not read. The edge then forgets what it remembered. Null for any other request.
+ * Sends a DELETE of a blob, a manifest or a tag, or a push of tags whose manifest the edge does not read. Then the edge forgets what it remembered of
+ * them. Null for any other request.
  */
 export function writeAndForget(
   sent: FetchRequest,
@@ -69,8 +69,8 @@ function forgottenBy({ services }: Context, writing: Writing): (() => void) | nu
 }
 
 /**
- * A push may name any number of tags, and each one costs a call of the location's cache for each Pod that it concerns. A request may make 50 calls in
- * all (Workers' free plan).
+ * A push may name any number of tags. The edge calls the location's cache once for each tag and each Pod that the push concerns, and a request may
+ * make 50 calls in all (Workers' free plan).
  */
 const mostForgotten = 30;
 

@@ -11,9 +11,9 @@ import type { Reply } from "./refuse.ts";
 type Asked = { readonly context: Context; readonly authorized: Authorized };
 
 /**
- * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. `podctl move` compares both Pods 60 s after the
- * freeze begins. A client must not hear of a success that the comparison may have missed. A quick write, which passed the gate before the freeze,
- * ends before the comparison. A slow write may end after it, so we look whether the freeze has begun. Every edge knows of a freeze before it begins.
+ * Turns the success of a slow write into a refusal, if the group is frozen or at another Pod by now. `podctl move` compares both Pods 60 s after a
+ * freeze begins. A slow write may end after this comparison, and the new Pod may then lack what was written. So the client must not hear of a
+ * success. A quick write that passed the gate before the freeze ends before the comparison.
  */
 export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, asked: Asked): Promise<Reply> {
   const { directory, now } = asked.context.services;
@@ -26,8 +26,8 @@ export async function judgeLateWrite(reply: Reply, endpoint: RegistryEndpoint, a
 }
 
 /**
- * Looks up the group's move again. The upload of a layer is never refused here, because it may end at the old Pod during the freeze. If the new Pod
- * then lacks the layer, it refuses the manifest that names it.
+ * Looks up the group's move again. A slow upload of a layer is not refused, because it does no harm: if the new Pod lacks the layer, it later refuses
+ * the manifest that names the layer.
  */
 async function refusalOf(endpoint: RegistryEndpoint, { context, authorized: { pod } }: Asked): Promise<Refusal | null> {
   if (!hasRepository(endpoint) || endpoint.kind === "upload" || endpoint.kind === "upload-start") return null;

@@ -58,7 +58,7 @@ export async function mountAcross(
 
 type AskedMount = Omit<Mount, "target">;
 
-/** Returns the mount that a request asks for. Null if it names no source, or a digest under which no store keeps a blob. */
+/** Returns the mount that a request asks for. Null if the request names no source, or if stores have no key for its digest. */
 function readMount(endpoint: RegistryEndpoint): AskedMount | null {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null || endpoint.digest !== null) return null;
   const { digest: text, from } = endpoint.mount;
@@ -98,7 +98,7 @@ async function sourceUrl(mount: Mount, context: Context): Promise<Result<string,
   return url.ok ? url : err(url.error.text);
 }
 
-/** The blob in its source, under the name that the repository has at its Pod, and what the token allows there. */
+/** The blob in its source repository, which has its current name here, and what the token allows at the repository's Pod. */
 type Source = { readonly blob: BlobEndpoint; readonly authorized: Authorized };
 
 /**

@@ -34,7 +34,9 @@ const probedStore = v.union([
 /** A push location that is only for this check. Its upload never began, and its grant has no token, so it allows no read and no write. */
 const probedGateway = v.union([v.strictObject({ location: signedUrl }), v.strictObject({ error: v.string() })]);
 
-/** The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV. */
+/**
+ * The answer of `/-/probe`. `revision` says which version of the record the edge has read, because the edge's caches may be half a minute behind KV.
+ */
 export const probed = v.strictObject({
   pod: v.string(),
   revision: v.number(),
@@ -48,8 +50,8 @@ export type ProbedStore = v.InferOutput<typeof probedStore>;
 export type Probed = v.InferOutput<typeof probed>;
 
 /**
- * Answers `GET /-/probe?pod=<id>` for operators. The Pod's record names one blob for checks. The answer has a signed URL of this blob for each store and
- * method, so podctl can fetch the blob without a key of its own. Null if this deployment has no such endpoint.
+ * Answers `GET /-/probe?pod=<id>` for operators. The Pod's record names one blob for checks. The answer has a signed URL of this blob for each store
+ * and method, so podctl can fetch the blob without a key of its own. Null if this deployment has no `PROBE_TOKEN`.
  */
 export async function serveProbe(request: Request, services: Services): Promise<Reply | null> {
   const { probeToken } = services.config;
@@ -78,7 +80,7 @@ const wrongMethod: OciError = {
   headers: { Allow: "GET" },
 };
 
-/** `origin` is the one under which podctl has called the edge. */
+/** `origin` is the edge's origin in podctl's request. */
 type Probing = { readonly origin: string; readonly services: Services };
 
 async function probe(text: string, { origin, services }: Probing): Promise<Result<Probed, Refusal>> {

@@ -20,7 +20,7 @@ export type ManifestEndpoint = Extract<RepositoryEndpoint, { readonly kind: "man
 type Passing = {
   readonly endpoint: ManifestEndpoint;
   readonly pod: AdmittedPod;
-  /** Null unless the repository's group is being moved. */
+  /** Null if the repository's group is not being moved. */
   readonly moving: Moving | null;
   /**
    * The request that the Pod gets. Its headers may differ from the client's, because a `Connection` header can remove some of them. The Pod's answer
@@ -31,8 +31,8 @@ type Passing = {
 };
 
 /**
- * Forwards a pulled or pushed manifest unchanged. Once the Pod has given or accepted the manifest, the edge keeps a copy, records proofs of the manifest's
- * blobs, and remembers its tag.
+ * Forwards a pulled or pushed manifest unchanged. After the Pod has given or accepted the manifest, the edge keeps a copy, records proofs of the
+ * manifest's blobs, and remembers its tag.
  */
 export function passManifest(
   sent: FetchRequest,
@@ -42,8 +42,8 @@ export function passManifest(
   const passing: Passing = { ...passed, sent, services };
   if (passed.endpoint.method !== "PUT") return pullManifest(passing);
   const pushed = pushManifest(request, passing);
-  // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's old
-  // manifest.
+  // The push goes on even if the client goes away, because the edge must learn where the tag points now. Otherwise it would go on serving the tag's
+  // old manifest.
   services.waitUntil(pushed);
   return pushed;
 }

@@ -110,9 +110,7 @@ type Redirecting = {
   readonly stores: readonly Store[];
 };
 
-/**
- * Redirects to the first store for which a URL can be signed. Null if a store with the scheme `pod` comes before it: the Pod itself redirects there.
- */
+/** Redirects to the first store for which a URL can be signed. Null if the Pod itself redirects to the next store to try (`signUrl`). */
 async function redirectToStore(
   method: "GET" | "HEAD",
   endpoint: BlobEndpoint,

@@ -22,7 +22,9 @@ const decidedByPod = [
   ...["cache-control", "pragma"],
 ];
 
-/** Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod. */
+/**
+ * Serves a manifest by its digest from the location's cache. Null if the manifest is not there or is too old, or if the request must go to the Pod.
+ */
 export async function serveManifest(
   endpoint: RegistryEndpoint,
   context: Context,
@@ -37,7 +39,10 @@ export async function serveManifest(
   return response === null ? null : ok({ response, outcome: "kept" });
 }
 
-/** Whether a request may be answered with a manifest that is held here. It must be a plain GET or HEAD, with a token that the edge has verified. */
+/**
+ * Whether the edge may answer with its copy of a manifest. The request must be a GET or HEAD without a query, and its token must not be one that only
+ * the Pod can check.
+ */
 export const isServable = (endpoint: RegistryEndpoint, { grant }: Authorized<Grant>): endpoint is ManifestEndpoint =>
   endpoint.kind === "manifest" && isRead(endpoint.method) && isPlain(endpoint) && grant.kind !== "undecided";
 
@@ -54,8 +59,8 @@ export async function responseOf(kept: KeptManifest, { method, headers }: Reques
 }
 
 /**
- * Returns a function that completes a manifest if the Pod breaks it off in the middle. The rest comes from the edge's copy. This is safe, because the
- * Pod has just named the digest of the copy, and the bytes of a digest never change. Null if the answer is not a manifest with its digest.
+ * Returns a function that completes a manifest from the edge's copy, if the Pod breaks it off in the middle. This is safe, because the Pod's answer
+ * names the digest of the copy, so both have the same bytes. Null if the answer is not a manifest, or does not name a digest.
  */
 export function restOf(
   endpoint: RegistryEndpoint,

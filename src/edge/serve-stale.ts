@@ -13,8 +13,8 @@ import type { Answer, Reply } from "./refuse.ts";
 import { isServable, responseOf } from "./serve-manifest.ts";
 
 /**
- * Returns the reply for the client. While the Pod's registry fails, the edge answers pulls from what it holds, for as long as the Pod's `outage.staleSeconds`
- * allow. If the edge does not hold what was asked for, the reply still says that the Pod failed.
+ * Returns the reply for the client. While the Pod's registry fails, the edge answers pulls from its caches, for as long as the Pod's
+ * `outage.staleSeconds` allow. If the caches lack what was asked for, the reply still says that the Pod failed.
  */
 export async function orStale(
   reply: Reply,
@@ -32,8 +32,8 @@ export async function orStale(
 type OwnGrant = Extract<Grant, { readonly kind: "edge" }>;
 
 /**
- * Returns the reply to a request whose grant the edge gave while the token service failed. The reply has only what the edge holds, because the Pod must not
- * see this grant.
+ * Returns the reply to a request whose grant the edge gave while the token service failed. The reply comes only from the edge's caches, because a Pod
+ * cannot read such a grant.
  */
 export async function serveHeld(
   endpoint: RegistryEndpoint,
@@ -64,8 +64,8 @@ async function findHeld(
   context: Context,
   authorized: Authorized<Grant>,
 ): Promise<Reply | null> {
-  // A request with a query may ask for something special, and may fail although the Pod is up. The client then gets this failure, and not an answer
-  // from what the edge holds.
+  // A request with a query may ask for something else than this blob, and may fail although the Pod is up. So the client gets the failure, and
+  // nothing from the caches.
   if (endpoint.kind === "blob") return isPlain(endpoint) ? redirectHeld(endpoint, context, authorized) : null;
   return isServable(endpoint, authorized) ? findHeldManifest(endpoint, context, authorized) : null;
 }

@@ -6,7 +6,7 @@ import type { Context } from "./authorize.ts";
 import type { BlobEndpoint } from "./blob-url.ts";
 import type { Reply } from "./refuse.ts";
 
-/** The client's headers that a storage gets. Everything else, above all the token, is for the edge and the Pod only. */
+/** Only these headers of the client go to a storage. A storage must not see the others, above all the token. */
 const sent = ["Range", "If-Range"];
 const passed = ["Content-Length", "Content-Range", "Accept-Ranges", "ETag", "Last-Modified"];
 /**
