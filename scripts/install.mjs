@@ -27,7 +27,7 @@ function holder() {
   }
 }
 
-/** Takes the lock by a hard link, so that the lock never appears without its holder's process id. */
+/** Takes the lock by a hard link, so that the lock file contains the process id from its first moment. */
 function takeLock() {
   const own = `${lock}.${process.pid}`;
   mkdirSync(dirname(lock), { recursive: true });

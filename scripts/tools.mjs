@@ -1,5 +1,6 @@
-// Installs what e2e and conformance need in addition to the npm packages of package.json. Pinned Go programs, a server from
-// npm and vendors' SDKs go into .local. Debian's packages are installed only if we are root.
+// Installs what e2e and conformance need in addition to the packages of package.json: Go programs, a server from npm,
+// vendors' SDKs and Debian's packages. Debian's packages are installed only if this script runs as root, and all others go
+// into .local.
 import { spawnSync } from "node:child_process";
 import { accessSync, constants, copyFileSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { delimiter } from "node:path";
@@ -7,7 +8,9 @@ import { fileURLToPath } from "node:url";
 
 const local = fileURLToPath(new URL("../.local", import.meta.url));
 const bin = `${local}/bin`;
-/** The folder that names the vendors' SDKs. It has a lockfile, because the code that signs is often in a dependency of an SDK. */
+/**
+ * The folder whose package.json names the vendors' SDKs. Its lockfile pins their dependencies too, because these often contain the code that signs.
+ */
 const oracles = fileURLToPath(new URL("../test/e2e/oracles", import.meta.url));
 const installMs = 900_000;
 const keptLines = 4;
@@ -22,12 +25,12 @@ const goPrograms = {
   oras: "oras.land/oras/cmd/oras@v1.3.6",
   regctl: "github.com/regclient/regclient/cmd/regctl@v0.11.7",
   helm: "helm.sh/helm/v4/cmd/helm@v4.3.1",
-  // Debian's containerd is 1.6. This is the client of containerd 2, whose code also pushes for BuildKit and for docker with the containerd store.
+  // The client of containerd 2, because Debian has only containerd 1.6. Its code also pushes for BuildKit and for docker with the containerd store.
   ctr: "github.com/containerd/containerd/v2/cmd/ctr@v2.4.2",
 };
-/** These servers from npm are too large for package-lock.json, which every checkout installs. Each gets its own folder in .local. */
+/** Servers from npm. They are too large for package-lock.json, which every checkout installs. Each gets a folder of its own in .local. */
 const npmServers = { azurite: "azurite@3.37.0" };
-/** Maps a program, or a module of a program, to its Debian package. */
+/** Maps a program, or an nginx module, to its Debian package. */
 const debianPrograms = {
   "docker-registry": "docker-registry",
   skopeo: "skopeo",
@@ -76,7 +79,10 @@ function getNpmServer([name, pinned]) {
   });
 }
 
-/** Installs unless the file `stamp` says that `pinned` is installed. `install` returns null, or what went wrong. */
+/**
+ * Calls `install` unless the file `stamp` says that `pinned` is installed. `install` returns null, or what went wrong. Returns a line about the
+ * failure, or none.
+ */
 function getOnce({ name, pinned, stamp }, install) {
   if (readIfThere(stamp) === pinned) return [];
   console.error(`tools: installing ${name} …`);
@@ -93,7 +99,7 @@ function getDebianPrograms() {
   const command = `apt-get install ${packages.join(" ")}`;
   if (process.getuid?.() !== 0) return [`as root: ${command}`];
   console.error(`tools: ${command} …`);
-  // In this runlevel apt starts no service. A server that a package starts could take a port of this machine.
+  // With RUNLEVEL=1, apt starts no service of a new package. Such a service could take a port of this machine.
   const env = { DEBIAN_FRONTEND: "noninteractive", RUNLEVEL: "1" };
   const failure =
     run("apt-get", ["update", "-qq"], env) ??
@@ -110,7 +116,7 @@ function run(command, args, env) {
   return error?.message ?? (stderr.trim().split("\n").slice(-keptLines).join(" | ") || `ended with ${status}`);
 }
 
-/** Looks also into Debian's own folders, because PATH may not have them. */
+/** Also looks into Debian's own folders, because PATH may not contain them. */
 function isInstalled(program) {
   const folders = ["/usr/bin", "/usr/sbin", ...(process.env.PATH ?? "").split(delimiter)];
   if (program.endsWith(".so")) return isThere(`/usr/lib/nginx/modules/${program}`, constants.R_OK);

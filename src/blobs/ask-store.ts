@@ -3,11 +3,11 @@ import { within } from "../net/within.ts";
 import type { CheckAnswer } from "./judge-stores.ts";
 
 type Ports = Pick<FetchPorts, "waitUntil" | "stallMs"> & {
-  /** The longest time from the request to the first byte. */
+  /** The longest time from the request to the first byte of the blob. */
   readonly deadlineMs: number;
 };
 
-/** Asks a storage for one byte of the blob. The request has no Authorization, follows no redirect, and is not repeated. */
+/** Asks a storage for one byte of the blob. The request has no Authorization, is not repeated, and follows no redirect. */
 export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }: Ports): Promise<CheckAnswer> {
   const startedAtMs = Date.now();
   const headers = new Headers({ Range: "bytes=0-0", "Accept-Encoding": "identity" });
@@ -18,7 +18,7 @@ export async function askForByte(url: string, { deadlineMs, waitUntil, stallMs }
   const late = `no answer within ${deadlineMs} ms`;
   if (!answer.ok) return answer.error.reason === "silent" ? late : "the connection failed";
   const { status, body } = answer.value;
-  // A storage that ignores the range sends the whole blob. We read only the first piece.
+  // A storage that ignores `Range` sends the whole blob. We read only its first piece.
   const reader = body?.getReader();
   const end = () => void reader?.cancel().catch(() => {});
   if (status !== 200 && status !== 206) {

@@ -3,7 +3,10 @@ import * as v from "valibot";
 import type { RepositoryName } from "../oci/repository-name.ts";
 import type { Parameter } from "../signers/encode.ts";
 
-/** Says whose traffic a URL will cause, so that the payer can account for the traffic. A value that is not known when the URL is signed is left out. */
+/**
+ * Says for which repository a URL was made, so that its storage traffic can be charged to somebody. A value that is not known at the time of signing
+ * is left out.
+ */
 export type Attribution = {
   readonly repository?: RepositoryName;
   readonly namespaceId?: string;
@@ -17,7 +20,7 @@ const id = v.pipe(
   v.unknown(),
   v.transform((value) => (isId(value) ? String(value) : "")),
 );
-/** What GitLab's tokens say about a repository in addition to the rights to it. The tokens of other services do not say this. */
+/** The parts of GitLab's tokens that name the project and the root namespace of a repository. Tokens of other services do not have them. */
 const claims = v.object({
   access: v.array(
     v.object({
@@ -27,7 +30,7 @@ const claims = v.object({
   ),
 });
 
-/** `jwt` is a token that was verified for this repository, or null. */
+/** `jwt` is a token that was verified for this repository. Null if there is none. */
 export function attributionOf(repository: RepositoryName, jwt: string | null): Attribution {
   const parsed = v.safeParse(claims, jwt === null ? null : decodeJwt(jwt));
   const meta = parsed.success ? parsed.output.access.find(({ name }) => name === repository)?.meta : undefined;
@@ -38,7 +41,7 @@ export function attributionOf(repository: RepositoryName, jwt: string | null): A
   };
 }
 
-/** Returns query parameters in the order of their names. */
+/** Returns the query parameters of a signed URL, in the order of their names. */
 export function attributionParameters(attribution: Attribution): readonly Parameter[] {
   const { namespaceId, projectId, repository, sizeBytes } = attribution;
   const named: readonly (readonly [string, string | undefined])[] = [

@@ -5,23 +5,20 @@ import { healthOrNone, verdictOf } from "./store-health.ts";
 
 export type StoreChoice = {
   /**
-   * The first store is used. If no URL can be signed for it, the next store replaces it. If signing fails for all stores, the client gets an error.
-   * If there is no store at all, or the next store has the scheme `pod`, the client gets the Pod's own answer.
+   * The edge signs for the first of these stores. If this fails, it tries the next store. If it fails for all, the client gets an error. If there is
+   * no store, or the next one has the scheme `pod`, the client gets the Pod's own answer.
    */
   readonly stores: readonly Store[];
-  /** Names each store that was skipped because its checks failed, and says how they failed. Null if no store was skipped. */
+  /** Names each store that was passed over because its checks failed, and says how they failed. Null if there is none. */
   readonly passedOver: string | null;
 };
 
 type Ports = { readonly directory: Directory; readonly parsedCidrs: ParsedCidrs };
 
-/**
- * Returns the stores that fit the client: first those whose verdict is not `out`, then those whose verdict is `out`. Both groups keep the record's
- * order.
- */
+/** Returns the stores that fit the client. Stores with the verdict `out` come last. Apart from that, the order is that of the Pod's record. */
 export async function chooseStores(pod: Pod, client: Client, { directory, parsedCidrs }: Ports): Promise<StoreChoice> {
   const fitting = storesFor(pod, client, parsedCidrs);
-  // The key `health` is read only if there is a choice.
+  // The verdicts are in the key `health`, which is read only if there are several stores to choose from.
   if (fitting.length < 2) return { stores: fitting, passedOver: null };
   const health = await healthOrNone(directory);
   const whyOut = (store: Store): string | null => {

@@ -14,8 +14,8 @@ export function provesBlob(response: Pick<Response, "status" | "headers">, diges
 }
 
 /**
- * Returns the URL to which a Pod's own redirect of a blob leads. The URL must be on one of the Pod's blob hosts. Its protocol must be https, or the
- * protocol of the Pod itself. Otherwise returns null.
+ * Returns the URL to which a Pod's own redirect of a blob leads. Null unless the URL is on one of the Pod's blob hosts, with https or with the
+ * protocol of the Pod's registry.
  */
 export function redirectTarget(location: string | null, pod: Pod): URL | null {
   const target = onBlobHost(location, pod);

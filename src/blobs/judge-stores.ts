@@ -1,21 +1,24 @@
 import type { StoreVerdict } from "../directory/records.ts";
 
-/** The result of one check of a store: null if the store gave a byte of the blob, otherwise what happened instead. */
+/** The result of one check of a store. Null if the store gave a byte of the blob, otherwise what happened instead. */
 export type CheckAnswer = string | null;
 
-/** A store with its current verdict. `place` is the store's host and path. The verdict is null until the store gets its first one. */
+/** A store with its present verdict. `place` is the store's host and path. `verdict` is null until the store gets its first one. */
 export type Judged = Pick<StoreVerdict, "pod" | "place"> & { readonly verdict: StoreVerdict | null };
 
-/** A verdict changes if this many checks, one after another, all contradict it. If one of them agrees with the verdict, the verdict stays. */
+/** A verdict changes only if this many checks in a row contradict it. */
 export const checksInARow = 3;
 
 type Checks<T> = {
-  /** Checks each of the stores once. Returns the answers in the order of the stores. */
+  /** Checks each store once. Returns the answers in the order of the stores. */
   readonly ask: (stores: readonly T[]) => Promise<readonly CheckAnswer[]>;
   readonly pause: () => Promise<void>;
 };
 
-/** Returns the stores whose answers contradicted their verdict in every check, each with its last answer. A store is not asked again after it agrees. */
+/**
+ * Returns the stores whose answers contradicted their verdict in all checks, each with its last answer. After an answer that agrees with the verdict,
+ * a store is not asked again.
+ */
 export async function contradicted<T extends Judged>(
   stores: readonly T[],
   { ask, pause }: Checks<T>,
@@ -35,16 +38,15 @@ export async function contradicted<T extends Judged>(
 }
 
 /**
- * Whether an answer contradicts the store's verdict. A store without a verdict can become `in` by good answers, but it never becomes `out` by bad
- * ones. Some stores answer only clients near them, and never the edge. Such a store must not become `out`.
+ * Whether an answer contradicts the store's verdict. A store without a verdict becomes `in` by good answers, but bad answers do not make it `out`.
+ * Such a store may answer only clients that are near it, and never the edge.
  */
 const contradicts = ({ verdict }: Judged, answer: CheckAnswer): boolean =>
   (verdict?.state === "in") === (answer !== null);
 
 /**
- * Returns the verdicts on one Pod's stores. If the new verdicts would leave no store `in`, the old ones stay. The checks are then probably wrong, and
- * clients have no other store anyway. This rule does not apply with `redirectsItself`: the Pod then redirects clients by itself too, so they can do
- * without these stores.
+ * Returns the verdicts on one Pod's stores. If the new verdicts leave no store `in`, the old ones stay, because the checks are then probably wrong,
+ * and clients have no other store anyway. With `redirectsItself`, the new verdicts always count, because clients can also use the Pod's own redirect.
  */
 export function judgePod<T extends Judged>(
   stores: readonly T[],
@@ -66,8 +68,8 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items that are checked in this minute. The items are divided into turns. Each minute takes the next turn, and after the last turn comes
- * the first one again. A turn has at most `most` stores, because one run may send only so many requests. All stores of one item are in the same turn.
+ * Returns the items that are checked in this minute. The items are divided into turns, and each minute takes the next turn. After the last turn, the
+ * first one follows again. One run may send only so many requests, so a turn has at most `most` stores. All stores of an item are in the same turn.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -2,7 +2,7 @@ import { cacheDeadlineMs, locationCacheHost } from "../net/location-cache.ts";
 import { within } from "../net/within.ts";
 import { latest, type Proof, type ProofCache, parseProof } from "./proofs.ts";
 
-/** The part of Workers' Cache API that is used here. */
+/** The part of Workers' Cache API that this file uses. */
 export type CacheApi = {
   open(name: string): Promise<{
     match(url: string): Promise<{ text(): Promise<string> } | undefined>;
@@ -11,15 +11,15 @@ export type CacheApi = {
 };
 
 /**
- * An entry stays in the cache for much longer than its proof counts. As long as an expired entry is there, a manifest that names the blob does not
- * prove it again. The edge must ask the Pod with a HEAD.
+ * An entry stays in the cache much longer than its proof is valid. While the cache has an expired proof of a blob, a manifest that names this blob
+ * does not prove it, and the edge must send the Pod a HEAD.
  */
 const keepSeconds = 24 * 3600;
 
-/** A tombstone has a key of its own, so that a proof which another isolate writes later cannot overwrite it. */
+/** Proof and tombstone of a blob have different keys. So a proof that another isolate writes later cannot overwrite the tombstone. */
 const urlOf = (kind: "proof" | "tombstone", key: string): string => `${locationCacheHost}/${kind}/${key}`;
 
-/** Plain workerd has no cache and throws on every call, so every read there is `unreadable`. */
+/** Creates a cache of which each read is `unreadable` in plain workerd, where the Cache API throws on every call. */
 export function createProofCache(caches: CacheApi): ProofCache {
   return {
     read: async (key) => {
@@ -36,7 +36,7 @@ export function createProofCache(caches: CacheApi): ProofCache {
         const url = urlOf(proof.kind === "tombstone" ? "tombstone" : "proof", key);
         await within(put(caches, url, new Response(JSON.stringify(proof), { headers })), cacheDeadlineMs);
       } catch {
-        // The proof is still in the isolate's own memory.
+        // A failed write does no harm, because the proof is still in the isolate's memory.
       }
     },
   };

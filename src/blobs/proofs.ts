@@ -4,34 +4,37 @@ import type { BoundedMap } from "../lib/collections.ts";
 import type { Digest } from "../oci/digest.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** A blob or a manifest in one repository of one Pod. Its proof counts for no other repository, Pod or digest. */
+/** A blob or a manifest in one repository of one Pod. Its proof is good for no other repository, Pod or digest. */
 export type Owned = { readonly pod: Pod; readonly repository: RepositoryName; readonly digest: Digest };
 
 /**
- * The last thing that the edge learned about a digest in one repository of one Pod. `head`: the Pod answered a HEAD, and has the digest. `manifest`:
- * a manifest of this repository names the digest. `tombstone`: the digest was deleted, or the Pod lacks it.
+ * The last thing that the edge learned about a digest in one repository of one Pod. `head`: the Pod's answer to a HEAD showed that it has the digest.
+ * `manifest`: a manifest of this repository names the digest. `tombstone`: the digest was deleted, or the Pod does not have it.
  */
 export type Proof = v.InferOutput<typeof proofSchema>;
 
 const proofSchema = v.strictObject({
   kind: v.picklist(["head", "manifest", "tombstone"]),
-  /** When the Pod was asked. A tombstone has the time after the Pod's answer. */
+  /** When the edge sent its question to the Pod. For a tombstone, the time after the Pod's answer. */
   atMs: v.number(),
   terms: v.string(),
 });
 
-/** Null for text that is not a proof, because a cache may hold anything. */
+/** Null if the text is not a proof. This is no bug, because a cache may return anything. */
 export function parseProof(text: string): Proof | null {
   const parsed = v.safeParse(v.pipe(v.string(), v.parseJson(), proofSchema), text);
   return parsed.success ? parsed.output : null;
 }
 
-/** The part of a Pod's record on which a proof depends. If the registry or the way to prove changes, the proof no longer counts. */
+/**
+ * Returns the parts of a Pod's record on which a proof depends: the registry and the way to prove. If one of them changes, the proof is no longer
+ * valid.
+ */
 const termsOf = ({ registry, blobs }: Pod): string => `${registry} ${blobs.proof}`;
 
 type Age = {
   readonly now: Date;
-  /** For how many seconds after its expiry a proof still counts. */
+  /** How many seconds after its expiry a proof still counts. */
   readonly staleSeconds: number;
 };
 
@@ -40,44 +43,49 @@ const isValid = ({ kind, atMs, terms }: Proof, pod: Pod, { now, staleSeconds }: 
   terms === termsOf(pod) &&
   now.getTime() < atMs + (pod.blobs.proofTtlSeconds + staleSeconds) * 1000;
 
-/** Where a proof was found. `manifest`: this isolate learned it from a manifest. */
+/** Where a proof was found: in the isolate's memory, in the location's cache, or in a manifest that this isolate has read. */
 type FoundIn = "memory" | "cache" | "manifest";
 
 /** What one isolate remembers between requests: values, never promises. */
 export type ProofMemory = {
   readonly known: BoundedMap<string, Proof>;
   /**
-   * Proofs from manifests that do not count yet. Before one counts, we must look in the location's cache, which may know that the blob was deleted.
+   * Proofs from manifests that do not count yet. Before one counts, the edge must look into the location's cache, which may know that the blob was
+   * deleted.
    */
   readonly fromManifests: BoundedMap<string, Proof>;
-  /** When a manifest's blobs were recorded, so that the manifest is not read again while these proofs are valid. */
+  /** When the blobs of a manifest were recorded. While these proofs are valid, the manifest is not read again. */
   readonly manifestsReadAtMs: BoundedMap<string, number>;
 };
 
 export type Proofs = {
-  /** Where a valid proof was found; null if there is none and the Pod must be asked. */
+  /** Returns where a valid proof was found. Null if there is none, so that the Pod must be asked. */
   find(blob: Owned): Promise<FoundIn | null>;
-  /** Like `find`, but for a Pod that fails. A proof then counts for `staleSeconds` longer. */
+  /** Like `find`, but for a Pod that fails: a proof counts for `staleSeconds` after its expiry too. */
   findStale(blob: Owned): Promise<FoundIn | null>;
-  /** Records that a HEAD that was sent at `askedAt` proved the blob. */
+  /** Records that the Pod's answer to a HEAD proved the blob. The HEAD was sent at `askedAt`. */
   record(blob: Owned, askedAt: Date): void;
   /**
-   * Records that a manifest names these blobs. This proves only blobs about which the edge knows nothing yet. If a blob was deleted or its proof has
-   * expired, the Pod must be asked.
+   * Records that a manifest names these blobs. This proves only blobs about which the edge knows nothing yet. If it knows that a blob was deleted, or
+   * that its proof has expired, the Pod must be asked.
    */
   recordManifest(manifest: Owned, blobs: readonly Digest[], askedAt: Date): Promise<void>;
   /** Whether this manifest's blobs were recorded within the last `proofTtlSeconds`. */
   hasManifest(manifest: Owned): boolean;
-  /** Records that the blob was deleted. No earlier proof counts any more, and no manifest proves the blob. */
+  /** Records that the blob was deleted. No earlier proof is valid any more, and a manifest does not prove the blob. */
   forget(blob: Owned): void;
-  /** Forgets a blob that the Pod has just said it lacks. Does nothing if the edge is sure that it has no proof that could still count. */
+  /**
+   * Forgets a blob that a Pod has just said it does not have. Does nothing if neither memory nor cache has a proof that may still count. A cache that
+   * cannot be read may have one.
+   */
   forgetMissing(blob: Owned): Promise<void>;
 };
 
 /** A cache that the isolates of one location share. It may lose entries at any time, and it may fail. */
 export type ProofCache = {
   /**
-   * Returns the last thing that is known about the blob; null if nothing is known. `unreadable`: the cache cannot say, so there may be a tombstone.
+   * Returns the last thing that is known about the blob. Null if nothing is known. `unreadable`: the cache gave no answer, so there may be a
+   * tombstone.
    */
   read(key: string): Promise<Proof | null | "unreadable">;
   write(key: string, proof: Proof): Promise<void>;
@@ -94,8 +102,8 @@ type ProofPorts = {
 const keyOf = ({ pod, repository, digest }: Owned): string => `${pod.id}/${repository}/${digest}`;
 
 /**
- * How many of a manifest's blobs are looked up in the location's cache at once. Each blob costs three calls of the cache, and a request may make 50
- * calls in all (Workers' free plan).
+ * How many of a manifest's blobs are looked up in the location's cache at once. Each look-up takes up to three calls of the cache, and a request may
+ * make 50 calls in all (Workers' free plan).
  */
 const maxComparedAtOnce = 12;
 
@@ -116,7 +124,7 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     record: (blob, askedAt) => {
       const newest = known.get(keyOf(blob));
-      // A HEAD that was under way while the blob was deleted proves nothing.
+      // A HEAD that was sent before the blob was deleted proves nothing.
       if (newest !== undefined && newest.atMs >= askedAt.getTime()) return;
       remember(keyOf(blob), { kind: "head", atMs: askedAt.getTime(), terms: termsOf(blob.pod) }, ports);
     },
@@ -128,7 +136,7 @@ export function createProofs(ports: ProofPorts): Proofs {
         const proof: Proof = { kind: "manifest", atMs: askedAt.getTime(), terms: termsOf(blob.pod) };
         memory.fromManifests.set(keyOf(blob), proof);
       }
-      // Looks the first blobs up in the location's cache now. Each of the others is looked up when a client asks for it.
+      // The first blobs are looked up in the location's cache now. Any other blob is looked up when a client asks for it.
       await Promise.all(unheard.slice(0, maxComparedAtOnce).map(find));
     },
     hasManifest: (manifest) => {
@@ -137,7 +145,7 @@ export function createProofs(ports: ProofPorts): Proofs {
     },
     forget,
     forgetMissing: async (blob) => {
-      // We look for expired proofs too, because an expired proof counts again while the Pod fails.
+      // Expired proofs must be forgotten too, because they count again while the Pod fails.
       if ((await lookUp(blob, blob.pod.outage.staleSeconds, ports)) !== null) forget(blob);
     },
   };
@@ -150,8 +158,8 @@ function remember(key: string, proof: Proof, { memory, cache, waitUntil }: Proof
 }
 
 /**
- * Returns where a proof was found. The proof is valid, or it expired less than `staleSeconds` ago. `unreadable`: the cache cannot say whether the
- * blob was deleted, so no proof counts.
+ * Returns where a proof was found that is valid, or that expired less than `staleSeconds` ago. `unreadable`: the cache gave no answer. The blob may
+ * have been deleted, so no proof counts.
  */
 async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Promise<FoundIn | null | "unreadable"> {
   const { memory, cache, clock } = ports;
@@ -167,13 +175,13 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
   if (newest !== null) {
     known.set(key, newest);
     fromManifests.delete(key);
-    // An expired proof counts only if the cache can be read, because the cache may know that the blob was deleted later.
+    // An expired proof counts only if the cache could be read, because the cache may have a later tombstone.
     const now = clock();
     if (isValid(newest, blob.pod, { now, staleSeconds: 0 })) return "cache";
     if (!isValid(newest, blob.pod, { now, staleSeconds })) return null;
     return cached === "unreadable" ? cached : "cache";
   }
-  // A proof from a manifest counts only if the cache can be read and knows nothing about the blob.
+  // A proof from a manifest counts only if the cache could be read and knows nothing about the blob.
   if (cached === "unreadable") return "unreadable";
   const learned = fromManifests.get(key);
   if (learned === undefined) return null;
@@ -182,7 +190,8 @@ async function lookUp(blob: Owned, staleSeconds: number, ports: ProofPorts): Pro
 }
 
 /**
- * Returns the newer of the two. If both are of the same millisecond, the tombstone wins, because the HEAD may have been answered before the deletion.
+ * Returns the newer one of two proofs or tombstones. In the same millisecond the tombstone wins, because the Pod may have answered the HEAD before
+ * the deletion.
  */
 export function latest(one: Proof | null, other: Proof | null): Proof | null {
   if (one === null || other === null) return one ?? other;

@@ -11,20 +11,20 @@ import { isCurrentWindow, signingWindow, type UrlWindow } from "../signers/windo
 import { type Attribution, attributionParameters } from "./attribution.ts";
 
 export type SigningMemory = {
-  /** Signed URLs. A URL's key names the store, the method, the blob and the query parameters. */
+  /** Signed URLs, by store, method, root, blob and query parameters. */
   readonly urls: BoundedMap<string, SignedUrl>;
   /**
-   * An id for each parsed store. When a store's record changes, the store is parsed again and gets a new id, so the URLs of the old record are not
-   * found any more. A URL's key has the id and not the store itself, because an old store would stay in memory with its CIDRs, which may be
-   * thousands.
+   * An id for each parsed store, which is in the keys of `urls`. If a store's record changes, the store is parsed again and gets a new id, so the
+   * URLs of the old record are not found any more. The keys do not contain the store itself, because old stores with thousands of CIDRs would then
+   * stay in memory.
    */
   readonly storeIds: WeakMap<SigningStore, string>;
-  /** Parsed secrets with their imported keys, by scheme and clear text. */
+  /** Parsed secrets with their imported keys, by scheme and opened text. */
   readonly secrets: BoundedMap<string, StoreSecret>;
   readonly dayKeys: DayKeys;
 };
 
-/** `bytes`: about how much memory the entry takes. */
+/** `bytes` is roughly how much memory the entry takes. */
 type SignedUrl = { readonly url: string; readonly window: UrlWindow; readonly bytes: number };
 
 export type SigningPorts = { readonly openSecret: OpenSecret; readonly signing: SigningMemory; readonly now: Date };
@@ -35,11 +35,11 @@ type BlobToSign = {
   readonly pod: Pod;
   readonly store: SigningStore;
   readonly attribution?: Attribution;
-  /** Where the registry keeps its objects in the store. The default is what the store's record says, and only `/-/probe` tries another root. */
+  /** Where the registry keeps its objects in the store. Absent: as the store's record says. Only `/-/probe` tries the other root. */
   readonly root?: StoreRoot;
 };
 
-/** `legacy`: each key begins with a slash, as in an Azure store that has `legacyRoot`. */
+/** `legacy`: each object's key begins with a slash, as in an Azure store that has `legacyRoot`. */
 type StoreRoot = "plain" | "legacy";
 
 export const rootOf = (store: SigningStore): StoreRoot =>
@@ -57,12 +57,12 @@ export const createSigningMemory = (): SigningMemory => ({
 });
 
 /**
- * Whether the edge knows where a blob is kept. distribution and GitLab keep every blob under its sha256. If a blob was pushed under another digest, only
- * the registry knows its sha256.
+ * Whether the edge knows the key of a blob's object. distribution and GitLab keep every blob under its sha256. If a client pushed the blob under
+ * another digest, only the registry knows its sha256.
  */
 export const hasObjectKey = (digest: Digest): boolean => digestParts(digest).algorithm === "sha256";
 
-/** Signs a URL for the blob. This must only be called with a proof, because the object's key does not name a repository. */
+/** Signs a URL for the blob. The caller must have a proof that the repository has the blob, because the object's key names no repository. */
 export async function signBlobUrl(
   { method, digest, pod, store, attribution = {}, root = rootOf(store) }: BlobToSign,
   ports: SigningPorts,
@@ -86,8 +86,8 @@ export async function signBlobUrl(
   const key = objectKey(digest, store.prefix, root);
   const request = { method, key, config: store, secret: secret.value, window, attribution: parameters, dayKeys };
   const url = await signerOf(store).sign(request);
-  // Some schemes sign with random values (ECDSA). So another request may have signed a different URL in the meantime. We then use that URL, so that
-  // all requests use the same one.
+  // Schemes with ECDSA sign with random values, so two requests at once make two different URLs. We return the one that was remembered first, so that
+  // all requests get the same URL.
   const first = urls.get(name);
   if (first !== undefined && isCurrentWindow(first.window, ports.now)) return ok(first.url);
   urls.set(name, { url, window, bytes: bytesPerUrl + name.length + url.length });

@@ -6,7 +6,7 @@ import { ok, type Result } from "../lib/result.ts";
 import type { DirectoryFailure } from "../refusal.ts";
 import { type SigningStore, type Store, storePlace } from "../signers/index.ts";
 
-/** The verdicts by Pod and place. A store has no verdict until it has answered several checks in a row (`checksInARow`). */
+/** The verdicts, by Pod and place. A store has a verdict only after several checks in a row (`checksInARow`). */
 export type StoreHealth = HealthRecord["stores"];
 
 const noVerdicts: StoreHealth = new Map();
@@ -14,13 +14,13 @@ const noVerdicts: StoreHealth = new Map();
 export const verdictAt = (health: StoreHealth, pod: Pod, place: string): StoreVerdict | null =>
   health.get(verdictName(pod.id, place)) ?? null;
 
-/** A store with the scheme `pod` has no verdict, because only the Pod knows where it redirects. */
+/** Returns the verdict on a store. Null for the scheme `pod`, because only the Pod knows where it redirects. */
 export function verdictOf(health: StoreHealth, pod: Pod, store: Store): StoreVerdict | null {
   const place = storePlace(store);
   return place === null ? null : verdictAt(health, pod, place);
 }
 
-/** The error says why KV did not answer, or why the record `health` is wrong. */
+/** Reads all verdicts. The error says why KV did not answer, or what is wrong with the record `health`. */
 export async function readHealth({ readKv, parsedRecords }: Directory): Promise<Result<StoreHealth, DirectoryFailure>> {
   const read = await readKv([healthKey]);
   if (!read.ok) return directoryFailure(read.error);
@@ -29,23 +29,23 @@ export async function readHealth({ readKv, parsedRecords }: Directory): Promise<
   return record.ok ? ok(record.value?.stores ?? noVerdicts) : record;
 }
 
-/** If the verdicts cannot be read, no store is out, because a pull must not depend on them. */
+/** If the verdicts cannot be read, no store is `out`, because a pull must not depend on the verdicts. */
 export async function healthOrNone(directory: Directory): Promise<StoreHealth> {
   const health = await readHealth(directory);
   return health.ok ? health.value : noVerdicts;
 }
 
-/** Returns the places of a Pod's stores, each with the stores that are there. */
+/** Returns each place where the Pod has stores, with these stores. */
 export const placesOf = ({ blobs }: Pod): ReadonlyMap<string, readonly SigningStore[]> =>
   Map.groupBy(
     blobs.stores.filter((store) => store.scheme !== "pod"),
     (store) => storePlace(store) ?? "",
   );
 
-/** Whether the Pod may also redirect clients to its blobs by itself. The edge does not check this redirect, so it never counts as `out`. */
+/** Whether the Pod may also redirect clients to its blobs by itself. The edge does not check this redirect, so it never becomes `out`. */
 export const redirectsItself = ({ blobs }: Pod): boolean => blobs.stores.some(({ scheme }) => scheme === "pod");
 
-/** Why the stores of this Pod are not checked; null if they are. */
+/** Says why the edge does not check this Pod's stores. Null if it does. */
 export function whyUnchecked(pod: Pod): string | null {
   if (pod.state === "down") return "the Pod is recorded as down";
   if (placesOf(pod).size + (redirectsItself(pod) ? 1 : 0) < 2) return "the Pod has no other store";

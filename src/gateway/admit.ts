@@ -9,7 +9,7 @@ import type { GatewayConfig } from "./config.ts";
 
 type UploadEndpoint = Extract<RegistryEndpoint, { readonly kind: "upload" }>;
 
-/** A request that a grant allows. The request to the registry is made from the grant, and from the digest that the client adds. */
+/** A request that a grant allows. The gateway makes its request to the registry from the grant. From the client's URL it takes only the digest. */
 export type Admitted = {
   readonly grant: UploadGrant;
   readonly endpoint: UploadEndpoint;
@@ -17,7 +17,7 @@ export type Admitted = {
   readonly target: string;
 };
 
-/** Why a request is not admitted. `error` is for the client, and `cause` is for the log. */
+/** Why a request is not admitted. The client gets `error`, and the log gets `cause`. */
 export type NotAdmitted = { readonly error: OciError; readonly cause: string };
 
 type Asked = {
@@ -38,8 +38,8 @@ const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error
 export const unknownEdge = "this gateway does not know the edge at";
 
 /**
- * The answer if EDGE lacks the origin under which the client called the edge. The client has no credentials for another origin, so it could not go on
- * there.
+ * The answer if the gateway's variable EDGE lacks the origin under which the client called the edge. The client must go back to this origin, because
+ * it has credentials for no other.
  */
 const wrongEdge = (edge: string): NotAdmitted => ({
   error: {
@@ -50,15 +50,11 @@ const wrongEdge = (edge: string): NotAdmitted => ({
   cause: `EDGE does not have the grant's edge "${edge}"`,
 });
 
-/**
- * Opens the grant of a request, and checks that the request asks for nothing but the granted upload. This needs no I/O, so a refused request reaches no other
- * server.
- */
+/** Opens the grant of a request, and checks that the request asks for nothing but the granted upload. A refused request reaches no other server. */
 export async function admit({ method, url, config, now }: Asked): Promise<Result<Admitted, NotAdmitted>> {
   const endpoint = parseEndpoint(method, url);
   if (!endpoint.ok) {
-    // `parseEndpoint` redirects a path with too many slashes, as registries do. We refuse such a path, because no client makes one from a push
-    // location.
+    // `parseEndpoint` redirects a path with too many slashes, as registries do. We refuse such a path, because it is no push location.
     const isMoved = endpoint.error.status === 301;
     return err({ error: isMoved ? notServed(url.pathname) : endpoint.error, cause: "not an endpoint" });
   }
@@ -91,7 +87,7 @@ const notServed = (path: string): OciError => ({
 
 type GatewayQuery = { readonly grant: string; readonly digest: string | null };
 
-/** Reads the parameters that a client may send: the grant, the digest that ends the upload, and `ns`, which containerd adds for mirrors. */
+/** Reads the parameters that a client may send: the grant, the digest that completes the upload, and `ns`, which containerd adds for mirrors. */
 function readGatewayQuery({ method, query }: UploadEndpoint): Result<GatewayQuery, NotAdmitted> {
   const parameters = readParameters(query).filter(({ text }) => text !== "");
   const valuesOf = (wanted: string) => parameters.filter(({ name }) => name === wanted).map(({ value }) => value);

@@ -12,8 +12,8 @@ import { readRegistryLocation } from "./registry-location.ts";
 import type { RegistryAnswer } from "./relay.ts";
 
 /**
- * Headers of a registry's answer that a client needs for its upload. `WWW-Authenticate` is left out, because it names the Pod's own token service, and
- * clients would send the user's password there.
+ * The headers of a registry's answer that a client needs for its upload. `WWW-Authenticate` is not among them, because it names the Pod's own token
+ * service, and clients would send the user's password there.
  */
 const passed = ["content-type", "range", "retry-after", "warning", "docker-upload-uuid", "docker-content-digest"];
 const passedPrefixes = ["oci-", "gitlab-", "docker-distribution-"];
@@ -21,12 +21,12 @@ const passedPrefixes = ["oci-", "gitlab-", "docker-distribution-"];
 type AnswerContext = {
   readonly admitted: Admitted;
   readonly config: GatewayConfig;
-  /** The announced length of the request's body. */
+  /** The announced length of the request's body. Null if it was not announced. */
   readonly requestBytes: number | null;
 };
 
 /**
- * Makes the client's answer from the registry's answer. `Location` leads back to the edge. The error is for the log and says what is wrong with the
+ * Makes the client's answer from the registry's. Its `Location` leads back to the edge. The error is for the log and says what is wrong with the
  * registry's answer.
  */
 export function answerFrom(answer: RegistryAnswer, context: AnswerContext): Result<Response, string> {
@@ -59,8 +59,8 @@ function passedHeaders({ headers }: RegistryAnswer): Headers {
 }
 
 /**
- * Returns the client's next URL, on the edge. The URL of an upload gets the pin from the grant, so that the edge goes on with this Pod. Null unless
- * `Location` names this upload, or the blob that the upload became.
+ * Returns the URL of the client's next request, which goes to the edge. If this URL is of the upload, it gets the grant's pin, so that the edge goes
+ * on with this Pod. Null unless `Location` names this upload, or a blob of its repository.
  */
 function locationOnEdge(
   text: string,

@@ -19,11 +19,11 @@ const usualLimits: GatewayLimits = { stallMs: 60_000, answerMs: 300_000, ...moun
 
 export type Gateway = {
   readonly listener: RequestListener;
-  /** After this call, each answer ends its connection, and the health check fails, so that no more requests are sent here. */
+  /** After this call, each answer closes its connection. The health check fails, so that a load balancer sends no more requests. */
   readonly drain: () => void;
 };
 
-/** Creates the gateway's whole service: uploads by grant, mounts by order, and a health check. */
+/** Creates the gateway's whole service: uploads with a grant, mounts with an order, and a health check. */
 export function createGateway(
   config: GatewayConfig,
   writeLog: WriteLog,
@@ -48,7 +48,7 @@ export function createGateway(
       requestBytes += bytes;
       collectAfter(bytes);
     };
-    // We read the address before we serve the request, because the socket has no address any more once the client has left.
+    // We read the client's address before we serve the request, because a socket has no address any more after the client has left.
     const client = incoming.socket.remoteAddress ?? "";
     const request = { url: new URL(c.req.url), incoming, now, onBytes };
     const endpoint = parseEndpoint(incoming.method ?? "", request.url);
@@ -69,13 +69,13 @@ export function createGateway(
 }
 
 /**
- * Whether this is a GET or HEAD with a body that has not ended. The server reads it to its end before the connection serves another request. A stranger
- * could send it slowly for ever, and the connection would keep the gateway from ending. The bodies of other methods have their own limits.
+ * Whether this is a GET or HEAD whose body has not ended. The answer then closes the connection. Otherwise Node would read the body to its end, and a
+ * stranger who sends it slowly could keep the gateway from ending. The bodies of other methods have time limits.
  */
 const isUnreadGet = ({ method, complete }: IncomingMessage): boolean =>
   (method === "GET" || method === "HEAD") && !complete;
 
-/** Anyone can send a path of 128 KB. The path of an upload is shorter than this. */
+/** A stranger can send a path of 128 KB. The path of an upload is shorter than 2,000 characters. */
 const maxLoggedCharacters = 2_000;
 
 type Received = {

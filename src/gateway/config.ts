@@ -2,13 +2,13 @@ import { allowsPlainHttp, type PlainHttp } from "../lib/address.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 import { type GatewayKeys, parseGatewayKeys } from "../pods/gateway-keys.ts";
 
-/** The settings from the environment, parsed once at the start. */
+/** The environment variables, parsed once at the start. */
 export type GatewayConfig = {
   /** The id of this gateway's Pod. A grant for another Pod is refused, even if both Pods have the same key. */
   readonly pod: string;
   /** The registry's origin, as this program reaches it. */
   readonly registry: string;
-  /** The origins under which clients call the edge. A grant of another edge is refused. At least one. */
+  /** The origins under which clients call the edge, at least one. A grant that names another origin is refused. */
   readonly edges: readonly string[];
   readonly keys: GatewayKeys;
   /** On which hosts another Pod's store may be reached without TLS. */
@@ -22,7 +22,7 @@ type Environment = Readonly<Record<string, string | undefined>>;
 
 const defaultListen = "127.0.0.1:5080";
 
-/** Parses the environment. The error names the variable, and never has the value of a secret. */
+/** Parses the environment. The error names the variable, and never contains a secret. */
 export function parseGatewayConfig(env: Environment): Result<GatewayConfig, string> {
   const pod = env["POD"] ?? "";
   if (!/^[a-z0-9-]+$/.test(pod))
@@ -52,7 +52,7 @@ function parseEdges(text: string): Result<GatewayConfig["edges"], string> {
   if (edges.length === 0 || edges.length !== texts.length) {
     return err('EDGE is not an origin; want one like "https://registry.example.com", or several with commas between');
   }
-  // Clients send their token to this origin, so it must be encrypted.
+  // Clients send their token to this origin, so it must have TLS.
   const plain = edges.find((edge) => !edge.startsWith("https:") && !isLocal(edge));
   return plain === undefined ? ok(edges) : err(`EDGE "${plain}" is not encrypted; want https`);
 }

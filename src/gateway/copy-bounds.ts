@@ -4,22 +4,22 @@ import type { MountOrder } from "../pods/mount-order.ts";
 
 /** At most this many blobs are copied at a time, because each copy takes a few hundred kilobytes of memory. */
 const mostCopies = 50;
-/** dockerd pushes five layers at a time, and skopeo and podman six. */
+/** More than clients need: dockerd pushes five layers at a time, and skopeo and podman six. */
 const mostOfOneRepository = 8;
 /**
- * If this many copies into a repository have failed within `failuresMs`, no blob is copied into it for a while. Copies are allowed again when the
- * first of these failures is older than `failuresMs`.
+ * After this many failed copies into one repository within `failuresMs`, no blob is copied into it. Copies are allowed again when the first of these
+ * failures is older than `failuresMs`.
  */
 const mostFailures = 3;
 const failuresMs = 10 * 60_000;
-/** A map of so many repositories takes a few megabytes. */
+/** The failures of this many repositories are remembered. They take a few megabytes. */
 const mostRemembered = 10_000;
 
 type Copy = Pick<MountOrder, "repository" | "digest">;
 
 /**
- * Limits what the copies into one repository may cost the registry. A copy that fails can leave a half upload there, and the owner of an evil store
- * can make copies fail at will. All orders of a gateway are for one Pod, so a repository and a digest identify a copy.
+ * Limits what the copies into one repository may cost the registry. A copy that fails can leave a half upload at the registry, and the owner of a
+ * hostile store can make copies fail at will. A gateway has orders for one Pod only, so repository and digest identify a copy.
  */
 export class CopyBounds {
   /** The digests that are being copied, by repository. */
@@ -43,7 +43,7 @@ export class CopyBounds {
     return ok(null);
   }
 
-  /** Ends a copy that `begin` has allowed. */
+  /** Ends a copy for which `begin` has returned no error. */
   end({ repository, digest }: Copy, isMounted: boolean, nowMs: number): void {
     const own = this.#running.get(repository);
     own?.delete(digest);

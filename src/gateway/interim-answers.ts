@@ -1,11 +1,11 @@
 import type { ClientRequest } from "node:http";
 
-/** A server sends at most a few interim answers (1xx) before its real answer. Each of them costs CPU time, and Node has no limit for them. */
+/** An honest server sends at most a few interim answers (1xx) before its real answer. */
 const mostInterimAnswers = 10;
 
 /**
- * Ends a request whose server sends many interim answers. Each interim answer counts as a sign of life, so a hostile server could keep this program
- * busy.
+ * Ends a request whose server sends many interim answers. Each of them costs CPU time, and Node has no limit for them, so a hostile server could keep
+ * this program busy.
  */
 export function limitInterimAnswers(request: ClientRequest): void {
   let answers = 0;

@@ -1,4 +1,4 @@
-/** One word that says how a request ended. */
+/** How a request ended, in one word. */
 export type GatewayOutcome =
   | "forwarded"
   /** A blob was copied from another Pod's store. */
@@ -24,7 +24,7 @@ export type GatewayRecord = {
   readonly digest?: string;
   /** How many bytes of a blob were copied from another Pod's store. */
   readonly copiedBytes?: number;
-  /** How many bytes of the request's body have come. */
+  /** How many bytes of the request's body were received. */
   readonly requestBytes: number;
   readonly client: string;
   readonly ms: number;

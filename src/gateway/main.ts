@@ -1,4 +1,4 @@
-/** The Pod gateway: `node gateway.mjs`, next to a registry. docs/gateway.md tells how to run it. */
+/** The program of the Pod gateway, which runs next to a registry. docs/gateway.md says how to run it. */
 import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
@@ -30,7 +30,7 @@ function main(): void {
   for (const signal of ["SIGTERM", "SIGINT"] as const) process.once(signal, () => end(server, gateway));
 }
 
-/** Creates the HTTP server. A server with its own TLS reads a renewed certificate at SIGHUP. */
+/** Creates the HTTP server. If the gateway itself terminates TLS, SIGHUP makes it read a renewed certificate. */
 function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Server {
   const options = serverOptions();
   if (tls === null) return http.createServer(options, listener);
@@ -40,7 +40,7 @@ function createServer({ tls }: GatewayConfig, { listener }: Gateway): http.Serve
   return server;
 }
 
-/** Reads the renewed certificate. If this fails, the program goes on with the former certificate. */
+/** Reads the renewed certificate. If this fails, the server keeps the former certificate. */
 function renew(read: () => void): void {
   try {
     read();
@@ -51,7 +51,7 @@ function renew(read: () => void): void {
   }
 }
 
-/** Lets running uploads go on to their end. A second signal ends the program at once. */
+/** Ends the program after the running uploads have ended. A second signal ends it at once. */
 function end(server: http.Server, gateway: Gateway): void {
   gateway.drain();
   writeToStdout({ log: "gateway", at: now(), event: "ending" });

@@ -6,7 +6,7 @@ import { err, ok, type Result } from "../lib/result.ts";
 import { send } from "./send.ts";
 
 /**
- * An order must not lead to a link-local address: clouds give each machine its credentials under such an address (169.254.169.254), and no storage
+ * An order must not lead to a link-local address. Clouds give each machine its credentials under such an address (169.254.169.254), and no storage
  * has one.
  */
 const linkLocal = rangesOf(["169.254.0.0/16", "fe80::/10"]);
@@ -16,8 +16,8 @@ type SourceOptions = { readonly maxBytes: number; readonly signal: AbortSignal }
 /** A blob that is being read from the other Pod's store. */
 export type MountSource = {
   /**
-   * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. Without an
-   * error, the gateway can end its request to the registry properly, although the blob is incomplete.
+   * The blob's bytes. If the store closes the connection too early, the bytes end without an error, and `failure` returns the reason. So the gateway
+   * can end its request to the registry properly and then remove the incomplete upload.
    */
   readonly pieces: () => AsyncIterable<Uint8Array>;
   readonly failure: () => string | null;
@@ -26,7 +26,7 @@ export type MountSource = {
 };
 
 /**
- * Opens the URL of an order. No redirect is followed, because only the URL itself is in the order. The error is for the log, and contains no part of
+ * Opens the URL of an order. A redirect is not followed, because the order allows only this URL. The error is for the log, and contains no part of
  * the URL, because the URL is as good as a password.
  */
 export async function openSource(
@@ -36,7 +36,7 @@ export async function openSource(
   const closing = new AbortController();
   const close = () => closing.abort();
   const ending = AbortSignal.any([signal, closing.signal]);
-  // We ask for no encoding, because the bytes of a compressed answer would not have the blob's digest.
+  // Without this header, the store might compress its answer, and the compressed bytes do not have the blob's digest.
   const answer = await send(url, { method: "GET", headers: { "Accept-Encoding": "identity" }, signal: ending });
   if (answer === null) return err("the source gave no answer");
   const why = wrongAnswer(answer, maxBytes);
@@ -48,7 +48,7 @@ export async function openSource(
 /** A URL that the gateway may fetch. Only {@link parseSourceUrl} makes one. */
 export type SourceUrl = Brand<string, "SourceUrl">;
 
-/** Parses the URL of an order. The error completes "the order's URL", and contains no part of it. */
+/** Parses the URL of an order. The error completes a sentence such as "the order's URL is not https", and contains no part of the URL. */
 export function parseSourceUrl(text: string, plainHttp: PlainHttp): Result<SourceUrl, string> {
   const wrong = wrongUrl(text, plainHttp);
   return wrong === null ? ok(text as SourceUrl) : err(wrong);
@@ -65,9 +65,9 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. If the length is unknown or the
- * answer is compressed, an evil store could fill the registry's disk with a half upload. It would stay there, because a token to push cannot delete
- * it.
+ * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. Without an announced length, or with
+ * compression, a hostile store could fill the registry's disk with an incomplete upload. The gateway could not remove the upload, because a token to
+ * push cannot delete it.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

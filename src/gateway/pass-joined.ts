@@ -1,14 +1,14 @@
 import type { ClientRequest, IncomingMessage } from "node:http";
 
 /**
- * A client may cut its body into chunks of one byte. If each of them went on as a chunk of its own, 1 MB would cost 3.4 s of CPU time, and the registry
- * would get a million chunks. So we join the pieces that come at once, up to this size.
+ * A client may cut its body into chunks of one byte. If the gateway sent each of them on as a chunk of its own, 1 MB would cost 3.4 s of CPU time,
+ * and the registry would get a million chunks. So we join the pieces that arrive at once, up to this size.
  */
 const joinedBytes = 16 * 1024;
 
 /**
- * Passes a request's body on at the pace of the slower side, and ends `outgoing` when the body has ended. Returns a function that stops this, and leaves
- * `outgoing` open.
+ * Passes a request's body on at the pace of the slower side, and ends `outgoing` when the body has ended. Returns a function that stops the passing
+ * and leaves `outgoing` open.
  */
 export function passJoined(incoming: IncomingMessage, outgoing: ClientRequest): () => void {
   let pieces: Buffer[] = [];
@@ -18,7 +18,6 @@ export function passJoined(incoming: IncomingMessage, outgoing: ClientRequest): 
     clearImmediate(atOnce);
     atOnce = undefined;
     if (bytes === 0) return;
-    // A single large piece is not copied.
     const [joined = Buffer.alloc(0)] = pieces.length === 1 ? pieces : [Buffer.concat(pieces)];
     pieces = [];
     bytes = 0;

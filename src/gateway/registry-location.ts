@@ -1,11 +1,11 @@
 import { type Asked, readLocation, type Target } from "../pods/targets.ts";
 
 type Registries = Omit<Asked, "pod"> & {
-  /** The origins that the registry may use for itself: the address that this program has for it, and its public one. */
+  /** The origins that the registry may write into its `Location`: the one under which this program reaches it, and the one that the edge knows. */
   readonly registries: readonly string[];
 };
 
-/** Returns where a registry's `Location` leads. Null unless it leads to the upload that was asked for, or to the blob that the upload became. */
+/** Returns where a registry's `Location` leads. Null unless it leads to an upload or to a blob of the repository that was asked for. */
 export const readRegistryLocation = (
   text: string,
   status: number,

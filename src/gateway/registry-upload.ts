@@ -6,7 +6,7 @@ import type { GatewayConfig } from "./config.ts";
 import { readRegistryLocation } from "./registry-location.ts";
 import { send } from "./send.ts";
 
-/** Where an upload goes on: path and query on the registry. */
+/** Where the next request of an upload goes: path and query on the registry. */
 type Place = { readonly path: string; readonly query: string };
 
 type Answer = { readonly status: number; readonly location: string | null; readonly digest: string | null };
@@ -18,7 +18,7 @@ type Asked = {
   readonly signal: AbortSignal;
 };
 
-/** An upload that the gateway itself makes at its registry, with the token of an order. */
+/** An upload that the gateway makes at its registry by itself, with the token of an order. */
 export class RegistryUpload {
   readonly order: MountOrder;
   readonly config: GatewayConfig;
@@ -30,7 +30,7 @@ export class RegistryUpload {
     this.#place = place;
   }
 
-  /** Begins an upload. If this returns an error, the caller has no upload to remove. */
+  /** Begins an upload. After an error, there is no upload that the caller could cancel. */
   static async begin(
     order: MountOrder,
     config: GatewayConfig,
@@ -46,8 +46,8 @@ export class RegistryUpload {
   }
 
   /**
-   * Appends a body. We send it in chunks, without its length. So the request is complete even if the body ends too early, and we can still cancel the
-   * upload. The bytes become a blob only by `finish`.
+   * Appends a body, in chunks and without its length. So if the body ends too early, the request is still complete, and we can cancel the upload. The
+   * bytes become a blob only by `finish`.
    */
   async append(body: AsyncIterable<Uint8Array>, signal: AbortSignal): Promise<Result<null, string>> {
     const answer = await askRegistry(this, { method: "PATCH", target: this.#target(), body, signal });
@@ -69,7 +69,7 @@ export class RegistryUpload {
 
   /**
    * Removes the upload with its bytes. Registries allow this only if the token has the right to delete (distribution, `appendAccessRecords`).
-   * Otherwise the upload stays until the registry purges it, like an upload that a client has broken off. It never becomes a blob.
+   * Otherwise the upload stays until the registry purges it, but it never becomes a blob.
    */
   async cancel(signal: AbortSignal): Promise<void> {
     await askRegistry(this, { method: "DELETE", target: this.#target(), signal });
@@ -80,7 +80,7 @@ export class RegistryUpload {
     return query === "" ? this.#place.path : `${this.#place.path}?${query}`;
   }
 
-  /** Remembers where the upload goes on, as an answer's `Location` says. False if the `Location` is missing or does not belong to this upload. */
+  /** Remembers where the next request of the upload goes. False if `Location` is missing, or leads to anything but an upload of this repository. */
   #goOn(method: "POST" | "PATCH", { status, location }: Answer): boolean {
     const { repository: name, edge, registry } = this.order;
     const about = { name, query: "" };
@@ -100,8 +100,8 @@ export class RegistryUpload {
 type Ordered = { readonly order: MountOrder; readonly config: GatewayConfig };
 
 /**
- * Whether the repository has the blob already, and the order's token may read it there. A redirect shows this too, because a registry looks for a
- * blob before it redirects to its storage.
+ * Whether the repository has the blob already, and the order's token may read it. A redirect also means yes, because a registry looks for a blob
+ * before it redirects to its storage.
  */
 export async function isThere(ordered: Ordered, signal: AbortSignal): Promise<boolean> {
   const { repository, digest } = ordered.order;
@@ -125,7 +125,7 @@ async function askRegistry(
   const sent = { method, headers, signal, ...(body === undefined ? {} : { body }) };
   const answer = await send(config.registry + target, sent);
   if (answer === null) return err(`the registry gave no answer to a ${method}`);
-  // We drop the answer's body. It is empty, or an error that the client does not see.
+  // The answer's body is not needed: it is empty, or an error that no client sees.
   answer.resume();
   const digest = answer.headersDistinct["docker-content-digest"]?.[0] ?? null;
   return ok({ status: answer.statusCode ?? 0, location: answer.headers.location ?? null, digest });

@@ -7,7 +7,7 @@ import { passJoined } from "./pass-joined.ts";
 /** Why a request got no answer from the registry. `text` is for the log. */
 export type RelayFailure = { readonly reason: "client-left" | "unreachable" | "silent"; readonly text: string };
 
-/** The registry's whole answer. Answers to uploads are short, so a body of more than 64 KiB is dropped. */
+/** The registry's answer. Answers to uploads are short, so `body` is null if it is longer than 64 KiB, breaks off or is late. */
 export type RegistryAnswer = {
   readonly status: number;
   readonly headers: http.IncomingHttpHeaders;
@@ -15,9 +15,9 @@ export type RegistryAnswer = {
 };
 
 export type RelayLimits = {
-  /** A body is cut if no byte of it moves for this long. A body that moves is never cut. */
+  /** The connection is cut if no byte of the request's body moves for this long. A body that moves is never cut. */
   readonly stallMs: number;
-  /** The time from the end of the request's body to the answer's headers. In between, a registry may copy and digest the whole blob. */
+  /** The time from the end of the request's body to the answer's headers. In this time, a registry may copy and digest the whole blob. */
   readonly answerMs: number;
 };
 
@@ -33,10 +33,10 @@ const MAX_ANSWER_BYTES = 64 * 1024;
 const answerBodyMs = 10_000;
 
 /**
- * Streams the client's request to the registry, at the pace of the slower side. If the client announced its body's length, the registry gets the same length.
- * If the body breaks off, the registry's connection is cut, so that the registry never takes a part for the whole.
+ * Streams the client's request to the registry, at the pace of the slower side. If the client announced the length of its body, the registry gets the
+ * same length. If the body breaks off, the connection to the registry is cut. So the registry sees that the body is not complete.
  *
- * Each request has a connection of its own. A kept connection may be closed just when it is used again, and a body cannot be sent twice.
+ * Each request has a connection of its own. A registry may close a kept connection just when it is used again, and a body cannot be sent twice.
  */
 export function relay(
   incoming: http.IncomingMessage,
@@ -58,7 +58,7 @@ export function relay(
     resolve(err(failure));
   };
   const onClose = () => {
-    // Once the request is whole, the registry may finish it, even if the client does not wait for the answer.
+    // After the whole request has arrived, the registry may finish it, even if the client does not wait for the answer.
     if (!incoming.complete && !isAnswered)
       giveUp({ reason: "client-left", text: "the client broke off its request's body" });
   };
@@ -66,7 +66,7 @@ export function relay(
     onBytes(piece.length);
     timer.refresh();
   });
-  // Node also reports a broken connection by `error`, but `onClose` handles that.
+  // Node also reports a broken connection by `error`. There is nothing to do, because `onClose` handles the break.
   incoming.on("error", () => {});
   outgoing.on("error", (error) => {
     if (!isAnswered) giveUp({ reason: "unreachable", text: error.message });
@@ -79,7 +79,7 @@ export function relay(
   outgoing.once("finish", () => {
     clearTimeout(timer);
     const late: RelayFailure = { reason: "silent", text: `no answer within ${limits.answerMs} ms` };
-    // The connection is not cut, so the registry may finish its work.
+    // We do not cut the connection, so that the registry can finish its work.
     const waiting = setTimeout(() => giveUp(late, false), limits.answerMs);
     void promise.finally(() => clearTimeout(waiting));
   });
@@ -88,19 +88,19 @@ export function relay(
     clearTimeout(timer);
     stopPassing();
     void readAnswer(answer).then((read) => {
-      // An answer that came before the body's end is a refusal, so the rest of the body must not be sent.
+      // If the registry answers before the body has ended, it refuses the request. So the rest of the body must not be sent.
       if (!outgoing.writableEnded) outgoing.destroy();
       resolve(ok(read));
     });
   });
-  // We send the headers without waiting for the client's body. The registry checks the token when it gets the headers, and the token may be valid
-  // only for a minute.
+  // We send the headers before the client sends its body. The registry checks the token when it gets the headers, and the token may expire within a
+  // minute.
   outgoing.flushHeaders();
   const stopPassing = passJoined(incoming, outgoing);
   return promise;
 }
 
-/** Returns the header that says how long the body is. A PATCH or PUT without a body gets the length 0, so that it is not sent as chunked. */
+/** Returns the header that says how long the body is. Without a `Content-Length` of 0, Node would send a PATCH or PUT that has no body in chunks. */
 function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
   if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
   const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);

@@ -9,16 +9,16 @@ type Request = {
   readonly headers: Readonly<Record<string, string>>;
   /** The body is sent in chunks, and no faster than the server takes it. */
   readonly body?: AsyncIterable<Uint8Array>;
-  /** Ends the request, and its answer too. */
+  /** Ends the request. If the answer is still being read, the reading ends too. */
   readonly signal: AbortSignal;
 };
 
 /**
- * Sends a request on a connection of its own, because a kept connection may be closed just when it is used again, and a body cannot be sent twice. Resolves
- * with the answer once its headers are there, and with null if there is no answer. No redirect is followed.
+ * Sends a request on a connection of its own. A server may close a kept connection just when it is used again, and a body cannot be sent twice.
+ * Returns the answer when its headers have arrived, or null if there is no answer. No redirect is followed.
  *
- * We do not use Node's `fetch`. If a server closes its connection while the answer is not yet read, `fetch` throws outside of any call (undici,
- * `assert(!this.paused)`), which ends this program with all its uploads.
+ * We do not use Node's `fetch`. If a server closes its connection before the answer is read, `fetch` throws outside of any call (undici,
+ * `assert(!this.paused)`). This would end the program with all its uploads.
  */
 export function send(url: string, { method, headers, body, signal }: Request): Promise<http.IncomingMessage | null> {
   const { promise, resolve } = Promise.withResolvers<http.IncomingMessage | null>();
@@ -31,7 +31,7 @@ export function send(url: string, { method, headers, body, signal }: Request): P
     signal,
   });
   outgoing.once("response", (answer) => {
-    // The answer may break before anything reads it, and an error without a listener would end this program. A later reader gets the error too.
+    // The answer may break before anything reads it. Without this listener, the error would end the program. A later reader gets the error too.
     answer.on("error", () => {});
     resolve(answer);
   });

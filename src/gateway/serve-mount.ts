@@ -10,7 +10,7 @@ import { isThere, RegistryUpload } from "./registry-upload.ts";
 import type { Served } from "./serve-upload.ts";
 
 const orderMs = 10_000;
-/** When the time for a copy is over, we first stop reading from the source. The registry then has this long to answer. */
+/** When the time for a copy is over, we first stop reading from the source. The registry then still has this long to answer. */
 const lastAnswerMs = 1_000;
 
 export type MountLimits = Readonly<Record<keyof typeof mountLimits, number>>;
@@ -24,8 +24,8 @@ export type MountContext = {
 type OrderedMount = { readonly incoming: IncomingMessage; readonly now: Date; readonly repository: RepositoryName };
 
 /**
- * Carries out an order of the edge: copies a blob from another Pod's store into this Pod's registry. Every answer but 201 means that the blob was not
- * mounted. A copy that failed is answered with 409 and not with a 5xx, so that the edge does not take it for an outage of this program.
+ * Carries out an order of the edge: copies a blob from another Pod's store into this Pod's registry. Only the answer 201 means that the blob was
+ * mounted. A copy that failed is answered with 409, because the edge would take a 5xx for an outage of this gateway.
  */
 export async function serveMount(
   { incoming, now, repository }: OrderedMount,
@@ -74,7 +74,7 @@ const clientLeft = (): Served => ({
   cause: "the edge broke off its order",
 });
 
-/** The signal is aborted if the edge ends its request, because its client has left. */
+/** Returns a signal that is aborted when the edge closes its connection, as it does if its own client leaves. `end` removes the listener. */
 function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; readonly end: () => void } {
   const left = new AbortController();
   const onClose = () => left.abort();
@@ -83,10 +83,13 @@ function leaving({ socket }: IncomingMessage): { readonly signal: AbortSignal; r
   return { signal: left.signal, end: () => void socket.off("close", onClose) };
 }
 
-/** The edge sends an order in one piece, which networks cut into a few. Anyone may send one byte in each chunk, and each chunk costs CPU time. */
+/**
+ * The edge sends an order in one piece, and networks may cut it into a few. A stranger may send each byte as a chunk of its own, which costs CPU
+ * time.
+ */
 const mostPieces = 200;
 
-/** Returns the request's body. Null if it is too long, is in very small pieces or does not end in time. We then do not wait for its rest. */
+/** Returns the request's body. Null if the body is too long, comes in more than `mostPieces` pieces, or does not end within `orderMs`. */
 async function readOrder(incoming: IncomingMessage): Promise<string | null> {
   const { promise, resolve } = Promise.withResolvers<string | null>();
   const timer = setTimeout(() => resolve(null), orderMs);
@@ -129,7 +132,7 @@ async function copyBlob(
   const copyMs = Math.max(1, Math.min(order.copyMs, mostMs));
   const late = AbortSignal.timeout(copyMs);
   const signal = AbortSignal.any([late, left]);
-  // The edge measures the time from its order. So we start this timer now, and not when the source has answered.
+  // The edge measures the time from the moment when it sends the order. So this timer starts now, before the source has answered.
   const lastAnswer = AbortSignal.timeout(copyMs + lastAnswerMs);
   const url = parseSourceUrl(order.url, config.plainHttp);
   if (!url.ok) return err(`the order's URL ${url.error}`);

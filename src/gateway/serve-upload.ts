@@ -7,7 +7,7 @@ import type { GatewayOutcome } from "./log.ts";
 import { type RelayFailure, type RelayLimits, relay } from "./relay.ts";
 import type { UploadBounds } from "./upload-bounds.ts";
 
-/** An answer, and what the log says about it. */
+/** An answer to a client, and what the log says about it. */
 export type Served = {
   readonly response: Response;
   readonly outcome: GatewayOutcome;
@@ -27,7 +27,7 @@ type UploadRequest = {
 
 const tooMany = unavailable("too many requests of this upload are open; try again");
 
-/** Goes on with one upload: opens the grant, sends the request to the registry, and leads the client back to the edge. */
+/** Serves one request of an upload: opens the grant, sends the request to the registry, and leads the client back to the edge. */
 export async function serveUpload(
   { url, incoming, now, onBytes }: UploadRequest,
   config: GatewayConfig & { readonly limits: RelayLimits; readonly uploads: UploadBounds },
@@ -55,7 +55,7 @@ export async function serveUpload(
   return { response: errorResponse(wrongAnswer), outcome: "failed", cause: response.error, ...about };
 }
 
-/** Headers that a client may send to the registry. The client's own Authorization is left out, because the grant has the token for this registry. */
+/** The headers that pass from a client to the registry. `Authorization` is not among them, because the grant has the token for this registry. */
 const passed = ["content-range", "user-agent", "accept"];
 
 function registryHeaders(
@@ -70,7 +70,7 @@ function registryHeaders(
   return {
     ...Object.fromEntries(kept),
     "Accept-Encoding": "identity",
-    // The client's type is replaced. If it were the type of a form, a registry would take parameters from the body before those of the query
+    // The client's content type is replaced. If it were that of a form, a registry would take parameters from the body before those of the query
     // (distribution, `FormValue`).
     ...(method === "PATCH" || method === "PUT" ? { "Content-Type": "application/octet-stream" } : {}),
     "X-Forwarded-Host": host,

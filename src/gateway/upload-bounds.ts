@@ -1,16 +1,16 @@
 import type { UploadGrant } from "../pods/upload-grant.ts";
 
-/** Clients send one request of an upload at a time. Some more may still hang here after their client has given them up. */
+/** Clients send one request of an upload at a time. But a request that its client has given up may still wait for the registry. */
 const mostOfOneUpload = 4;
 
 /**
- * How many requests of one upload may be open at once. A push location is as good as a password for its upload, and it may be stolen. Without this limit,
- * its holder could open any number of connections to the registry, each of which may wait for a minute.
+ * Limits how many requests of one upload are open at once. A push location is as good as a password for its upload, and may be stolen. Without this
+ * limit, a thief could open any number of connections to the registry, each of which may wait for a minute.
  */
 export class UploadBounds {
   readonly #running = new Map<string, number>();
 
-  /** Counts a request as running. Returns a function that ends it, or null if too many requests of this upload are open. */
+  /** Counts a request as open. Returns a function that counts it as ended, or null if too many requests of this upload are open. */
   begin({ repository, upload }: Pick<UploadGrant, "repository" | "upload">): (() => void) | null {
     const name = `${repository} ${upload}`;
     const running = this.#running.get(name) ?? 0;

@@ -1,8 +1,8 @@
 import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
- * The bounds of address ranges. A bound with an even index is the first address of a range. The next bound is the first address after that range. The
- * bounds only rise, because ranges that overlap or touch are merged.
+ * The bounds of address ranges. A bound with an even index is the first address of a range. The bound after it is the first address behind that
+ * range. Each bound is larger than the one before, because ranges that overlap or touch are merged.
  */
 type Bounds = readonly bigint[];
 
@@ -33,14 +33,14 @@ function* blocksOf(family: Ip["family"], first: bigint, end: bigint): Generator<
   let bits = first;
   while (bits < end) {
     let hostBits = 0n;
-    // A block may grow only if the larger block begins at the same address and ends within the range.
+    // The block may grow if the larger block begins at the same address and ends within the range.
     while (bits % (2n << hostBits) === 0n && bits + (2n << hostBits) <= end) hostBits += 1n;
     yield `${formatIp({ family, bits })}/${(family === 4 ? 32n : 128n) - hostBits}`;
     bits += 1n << hostBits;
   }
 }
 
-/** Ranges must be added in the order of their `first`. */
+/** The caller must add ranges in the order of their first addresses. */
 function addRange(bounds: bigint[], first: bigint, end: bigint): void {
   const lastEnd = bounds.at(-1);
   if (lastEnd === undefined || lastEnd < first) bounds.push(first, end);
@@ -56,13 +56,13 @@ export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean
 
 const boundsCover = (outer: Bounds, inner: Bounds): boolean =>
   inner.every((bound, index) => {
-    // The ranges of `outer` do not touch each other. So each range of `inner` must be within one of them.
+    // The ranges of `outer` do not touch each other. So each range of `inner` must be within a single range of `outer`.
     if (index % 2 === 1) return true;
     const next = boundsUpTo(outer, bound);
     return next % 2 === 1 && (inner[index + 1] ?? bound) <= (outer[next] ?? bound);
   });
 
-/** Returns how many bounds are not above the address. An odd number means that the address is in a range. */
+/** Returns how many bounds are at or below the address. An odd number means that the address is in a range. */
 function boundsUpTo(bounds: Bounds, address: bigint): number {
   let [low, high] = [0, bounds.length];
   while (low < high) {

@@ -10,7 +10,7 @@ export const isHost = (text: string): boolean => hostCharacters.test(text) && UR
 /** Whether a text is exactly an origin: scheme, host and port, without a path. */
 export const isOrigin = (text: string): boolean => URL.canParse(text) && new URL(text).origin === text;
 
-/** Where a deployment allows HTTP without TLS, between the edge and its Pods and storage. */
+/** On which hosts a deployment allows HTTP without TLS, for Pods and storage. */
 export type PlainHttp = "everywhere" | "loopback" | "nowhere";
 
 export const allowsPlainHttp = (plainHttp: PlainHttp, hostname: string): boolean =>
@@ -18,14 +18,20 @@ export const allowsPlainHttp = (plainHttp: PlainHttp, hostname: string): boolean
 
 const isLoopback = (hostname: string): boolean => /^((.+\.)?localhost|127(\.\d+){3}|\[::1\])$/.test(hostname);
 
-/** An address as a number of 128 bits. IPv4 is kept in its mapped form (RFC 4291 §2.5.5.2), so that both spellings are one address. */
+/**
+ * An address as a number of 128 bits. An IPv4 address has the number of its IPv6 form, `::ffff:192.0.2.1` (RFC 4291 §2.5.5.2), so that both forms are
+ * the same address.
+ */
 export type Ip = { readonly family: 4 | 6; readonly bits: bigint };
 /** A block of addresses (RFC 4632). Its addresses differ from `bits` only in the last `hostBits` bits. */
 export type Cidr = Ip & { readonly hostBits: bigint };
 
 const mapped = 0xffffn << 32n;
 
-/** Null if the text is not an address. A zone (`%eth0`) is refused, because a zone means something only on its own machine. */
+/**
+ * Parses an address. Null if the text is not one. An address with a zone (`%eth0`) is refused, because a zone means something only on its own
+ * machine.
+ */
 export function parseIp(text: string): Ip | null {
   const bits = text.includes(":") ? parseIpv6(text) : parseIpv4(text);
   return bits === null ? null : { family: bits >> 32n === 0xffffn ? 4 : 6, bits };
@@ -45,14 +51,14 @@ export function parseCidr(text: string): Cidr | null {
   const written = address.includes(":") ? 128 : 32;
   if (length !== undefined && (!/^(0|[1-9]\d{0,2})$/.test(length) || Number(length) > written)) return null;
   const hostBits = BigInt(length === undefined ? 0 : written - Number(length));
-  // A block that is larger than all of mapped IPv4 (`::ffff:0:0/96`), such as `::/0`, is an IPv6 block.
+  // A block that is larger than `::ffff:0:0/96` (all of IPv4), such as `::/0`, is an IPv6 block.
   const family = hostBits > 32n ? 6 : ip.family;
   return { family, bits: (ip.bits >> hostBits) << hostBits, hostBits };
 }
 
 /**
- * Four decimal numbers from 0 to 255. Programs read the octal, hexadecimal and shortened forms of inet_aton differently, so these forms are not addresses
- * here.
+ * Matches four decimal numbers from 0 to 255. The octal, hexadecimal and shortened forms of inet_aton do not match, because programs read them
+ * differently.
  */
 const fourDecimals = /^(?:(?:25[0-5]|2[0-4]\d|1\d\d|[1-9]?\d)(?:\.(?=\d)|$)){4}$/;
 
@@ -60,8 +66,8 @@ const parseIpv4 = (text: string): bigint | null =>
   fourDecimals.test(text) ? joined(text.split(".").map(Number), 8n) | mapped : null;
 
 /**
- * Reads an address by `URL`, which takes exactly the forms of RFC 4291 §2.2 and writes each as hexadecimal groups with at most one `::` (URL standard, "IPv6
- * parser" and "IPv6 serializer").
+ * Reads an address by means of `URL`. It takes exactly the forms of RFC 4291 §2.2, and writes each as hexadecimal groups with at most one `::` (URL
+ * standard, "IPv6 parser" and "IPv6 serializer").
  */
 function parseIpv6(text: string): bigint | null {
   const url = `https://[${text}]`;

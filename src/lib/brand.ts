@@ -1,4 +1,7 @@
 declare const brand: unique symbol;
 
-/** A string whose type shows that it was parsed. Only the `parse…` function of `Name` returns this type. */
+/**
+ * A value whose type shows that it was parsed or checked. Only the functions that do this return the type: only `parseTag` returns a `Tag`, for
+ * example.
+ */
 export type Brand<T, Name extends string> = T & { readonly [brand]: Name };

@@ -1,8 +1,8 @@
 type Limits = {
   readonly maxBytes: number;
-  /** The most bytes that one owner may hold, so that the other owners get some too. */
+  /** How many bytes one owner may hold at most, so that some are left for other owners. */
   readonly maxBytesOfOwner: number;
-  /** Bytes count for this long at most, because the platform may end a request before it has given them back. */
+  /** After this time, taken bytes no longer count. The platform may end a request before the request gives its bytes back. */
   readonly lifeMs: number;
 };
 
@@ -20,7 +20,7 @@ export class ByteBudget {
     this.#limits = limits;
   }
 
-  /** Returns a function that gives the bytes back. Null if the bytes would exceed `maxBytes`, or `maxBytesOfOwner` for this owner. */
+  /** Counts the bytes as held. Returns a function that gives them back. Null if they would exceed `maxBytes`, or `maxBytesOfOwner` for this owner. */
   take(bytes: number, owner: string, nowMs: number): (() => void) | null {
     const { maxBytes, maxBytesOfOwner, lifeMs } = this.#limits;
     for (const taken of this.#taken) {

@@ -1,6 +1,6 @@
 const encoder = new TextEncoder();
 
-/** The types allow shared memory here, but a TextEncoder never makes it. */
+/** TypeScript's type for the result allows shared memory, but a TextEncoder never returns it. */
 export const utf8 = (text: string): Uint8Array<ArrayBuffer> => encoder.encode(text) as Uint8Array<ArrayBuffer>;
 
 export function hex(bytes: ArrayBuffer | Uint8Array): string {
@@ -9,17 +9,17 @@ export function hex(bytes: ArrayBuffer | Uint8Array): string {
   return out;
 }
 
-/** RFC 4648 §4, with padding. */
+/** Encodes as in RFC 4648 §4, with padding. */
 export function base64(bytes: ArrayBuffer | Uint8Array): string {
   let binary = "";
   for (const byte of new Uint8Array(bytes)) binary += String.fromCharCode(byte);
   return btoa(binary);
 }
 
-/** RFC 4648 §5, without padding. */
+/** Encodes as in RFC 4648 §5, without padding. */
 export const base64url = (bytes: ArrayBuffer | Uint8Array): string => withoutPadding(paddedBase64url(bytes));
 
-/** RFC 4648 §5, with padding, as Google and AWS write it. */
+/** Encodes as in RFC 4648 §5, with padding, as Google's CDNs want it. */
 export const paddedBase64url = (bytes: ArrayBuffer | Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("/", "_");
 
@@ -30,11 +30,11 @@ function withoutPadding(text: string): string {
   return text.slice(0, end);
 }
 
-/** Decodes base64 of either alphabet, padded or not. Null if the text is not base64. */
+/** Decodes base64 in the ordinary or the URL-safe alphabet, padded or not. Null if the text is not base64. */
 export const parseBase64 = (text: string): Uint8Array<ArrayBuffer> | null =>
   parseBase64url(withoutPadding(text.replaceAll("+", "-").replaceAll("/", "_")));
 
-/** Null if the text is not pairs of hexadecimal digits. */
+/** Decodes pairs of hexadecimal digits. Null if the text is anything else. */
 export function parseHex(text: string): Uint8Array<ArrayBuffer> | null {
   if (!/^([0-9a-f]{2})*$/i.test(text)) return null;
   return Uint8Array.from(text.match(/../g) ?? [], (pair) => Number.parseInt(pair, 16));
@@ -57,7 +57,10 @@ export function parseBase64url(text: string): Uint8Array<ArrayBuffer> | null {
   return base64url(bytes) === text ? bytes : null;
 }
 
-/** Whether two secrets are equal. We compare their digests to the end, so that the time taken does not show where the secrets differ. */
+/**
+ * Whether two secrets are equal. We compare their digests, always to the last character. So the time that this takes does not show where the secrets
+ * differ.
+ */
 export async function sameSecret(one: string, other: string): Promise<boolean> {
   const digests = [one, other].map((text) => crypto.subtle.digest("SHA-256", utf8(text)));
   const [left = "", right = ""] = (await Promise.all(digests)).map(hex);

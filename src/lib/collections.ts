@@ -1,8 +1,8 @@
 type Weight<V> = { readonly maxBytes: number; readonly bytesOf: (value: V) => number };
 
 /**
- * A Map of at most `maxEntries` entries. If a weight is given, the values have at most `maxBytes` in all. The entries that were set longest ago are
- * dropped first (a Map iterates in insertion order).
+ * A Map of at most `maxEntries` entries. With a weight, its values have at most `maxBytes` in all. If an entry is set beyond these bounds, the
+ * entries that were set first are dropped (a Map iterates in the order of insertion).
  */
 export class BoundedMap<K, V> {
   readonly #entries = new Map<K, V>();
@@ -40,7 +40,6 @@ export class BoundedMap<K, V> {
   }
 }
 
-/** The items in their order, in chunks of `size`; the last chunk may be smaller. */
 export function chunksOf<T>(items: readonly T[], size: number): readonly T[][] {
   return Array.from({ length: Math.ceil(items.length / size) }, (_, index) =>
     items.slice(index * size, (index + 1) * size),

@@ -1,11 +1,14 @@
 import { utf8 } from "./bytes.ts";
 
-/** The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. The first key is in use, and the second is being replaced. */
+/**
+ * The secret EDGE_KEYS, parsed: one or two keys of 32 random bytes. New values are sealed with the first key. The second is being replaced, and opens
+ * older values.
+ */
 export type EdgeKeys = readonly Uint8Array<ArrayBuffer>[];
 
 /**
- * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that a text that was sealed
- * for one purpose cannot be opened for another. There is no salt because the edge key is random already (RFC 5869 §3.1).
+ * Derives an AES-256-GCM key for one purpose from an edge key by HKDF-SHA-256 (RFC 5869). The label names the purpose, so that what was sealed for
+ * one purpose cannot be opened for another. HKDF gets no salt, because the edge key is random already (RFC 5869 §3.1).
  */
 export const deriveAesKey = (edgeKey: EdgeKeys[number], label: string): Promise<CryptoKey> =>
   deriveKey(edgeKey, label, { algorithm: { name: "AES-GCM", length: 256 }, usages: ["encrypt", "decrypt"] });

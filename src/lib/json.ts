@@ -9,13 +9,13 @@ export function parseJson(text: string): unknown {
   }
 }
 
-/** The members of a JSON object, or null if the text is anything else. */
+/** Returns the members of a JSON object. Null if the text is anything else. */
 export function parseJsonObject(text: string): Readonly<Record<string, unknown>> | null {
   const json = parseJson(text);
   return isObject(json) ? { ...json } : null;
 }
 
-/** Whether a JSON value is an object, and neither an array nor null. */
+/** Whether a JSON value is an object. Arrays and null are not. */
 export const isObject = (value: unknown): value is object =>
   typeof value === "object" && value !== null && !Array.isArray(value);
 
@@ -23,7 +23,7 @@ export const isObject = (value: unknown): value is object =>
 export const isTexts = (value: unknown): value is Readonly<Record<string, string>> =>
   isObject(value) && Object.values(value).every((text) => typeof text === "string");
 
-/** Makes a JSON answer of the edge. We set `Content-Length`, so that an answer to HEAD has it too. No cache may keep the answer. */
+/** Makes an answer in JSON that no cache may keep. We set `Content-Length`, so that an answer to HEAD has it too. */
 export function jsonResponse(
   value: unknown,
   init: { readonly status?: number; readonly headers?: Readonly<Record<string, string>> },

@@ -1,16 +1,19 @@
 /**
- * Chunks must be at least this long on average. Otherwise a sender could send each byte as its own chunk, and each chunk costs us as much as a small
- * request. This limit cuts no honest body, because networks cut bodies into longer chunks.
+ * Chunks must have at least this length on average. Otherwise a sender could send each byte as a chunk of its own, which takes us as long as a small
+ * request. The limit refuses no honest body, because networks make longer chunks.
  */
 const minBytesPerChunk = 512;
-/** A body may have this many chunks more than its length allows. A client sends its form in one piece, but a Pod may write its list name by name. */
+/**
+ * How many chunks a body may have in addition to one for each `minBytesPerChunk`. A client sends its form in one piece. But a Pod may write a list
+ * name by name.
+ */
 const spareChunks = { request: 32, answer: 1_000 };
 
 type Reading = { readonly signal?: AbortSignal | undefined; readonly from?: keyof typeof spareChunks };
 
 /**
- * Returns the whole body, or null if the body is longer than `maxBytes` or comes in very small pieces. Stops reading once this is known, or once
- * `signal` is aborted.
+ * Returns the whole body. Null if the body is longer than `maxBytes` or comes in very small pieces; its other bytes are then not read. If `signal` is
+ * aborted, the reading stops too.
  */
 export async function boundedBytes(
   body: ReadableStream<Uint8Array>,
@@ -55,7 +58,7 @@ export async function boundedText(
 
 const skippedBytesAtOnce = 64 * 1024;
 
-/** Returns a body without its first bytes, which are read and dropped. Null if the body has fewer bytes, or breaks off before. */
+/** Reads and drops the first bytes of a body, and returns the body. Null if the body has fewer bytes, or breaks off before. */
 export async function withoutFirst(
   body: ReadableStream<Uint8Array>,
   bytes: number,

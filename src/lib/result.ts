@@ -1,4 +1,4 @@
-/** A success or an expected failure, as a value; `throw` is for bugs. */
+/** A success or an expected failure, as a value. `throw` is only for bugs. */
 export type Result<T, E> = Ok<T> | Err<E>;
 type Ok<T> = { readonly ok: true; readonly value: T };
 type Err<E> = { readonly ok: false; readonly error: E };

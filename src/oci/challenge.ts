@@ -1,6 +1,6 @@
 import { type Access, formatScope, parseScopes } from "./scope.ts";
 
-/** RFC 6750 §3.1. A challenge has no error if the request had no token. */
+/** The `error` of a challenge (RFC 6750 §3.1). A challenge has none if the request had no token. */
 export type ChallengeError = "invalid_token" | "insufficient_scope";
 
 export type Challenge = {
@@ -10,7 +10,10 @@ export type Challenge = {
   readonly error: ChallengeError | null;
 };
 
-/** Formats one header line with lower-case keys and no spaces after commas, because every client's parser reads this form (RFC 9110 §11.6.1). */
+/**
+ * Formats one header line. Keys are in lower case, and no space follows a comma, because the parser of every client reads this form (RFC 9110
+ * §11.6.1).
+ */
 export function formatChallenge({ realm, service, access, error }: Challenge): string {
   const scope = access.map(formatScope).join(" ");
   const parameters = [
@@ -22,7 +25,7 @@ export function formatChallenge({ realm, service, access, error }: Challenge): s
   return `Bearer ${parameters.join(",")}`;
 }
 
-/** Reads the first Bearer challenge of a Pod's answer. Null if there is none. A parameter that the challenge lacks is empty. */
+/** Reads the first Bearer challenge of a Pod's answer. Null if there is none. If the challenge lacks a parameter, its value is empty. */
 export function parseChallenge(header: string | null): Challenge | null {
   const parameters = header === null ? null : bearerParameters(header);
   if (parameters === null) return null;
@@ -36,14 +39,16 @@ export function parseChallenge(header: string | null): Challenge | null {
   };
 }
 
-/** Longer than any challenge for one repository. */
+/** No challenge for one repository is so long. */
 const MAX_HEADER_CHARACTERS = 8192;
-/** Matches a scheme, or a parameter with its value. No two repeated parts of the pattern accept the same character, so matching takes linear time. */
+/**
+ * Matches a scheme, or a parameter with its value. Matching takes linear time, because no character fits two neighbouring repetitions of the pattern.
+ */
 const schemeOrParameter = /[\s,]*([^\s,="]+)(?:\s*=\s*(?:"((?:[^"\\]|\\.)*)"|([^\s,"]*)))?/gy;
 
 /**
- * Returns the parameters of the first Bearer challenge, or null if there is none. A header may have several challenges (RFC 9110 §11.6.1), and several
- * header lines are read as one header.
+ * Returns the parameters of the first Bearer challenge, or null if there is none. A header may have several challenges (RFC 9110 §11.6.1), and
+ * `Headers` joins several lines to one header.
  */
 function bearerParameters(header: string): ReadonlyMap<string, string> | null {
   if (header.length > MAX_HEADER_CHARACTERS) return null;

@@ -4,12 +4,12 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** A digest of the OCI image spec, `algorithm:encoded`. Only {@link parseDigest} makes one. */
 export type Digest = Brand<string, "Digest">;
 
-// OCI image spec, "Digests". Algorithms that are not registered are legal, so the Pod decides about them.
+// OCI image spec, "Digests". A digest with an unregistered algorithm is legal too, so the Pod decides about it.
 const digestGrammar = /^([a-z0-9]+(?:[+._-][a-z0-9]+)*):([a-zA-Z0-9=_-]+)$/;
 const registered: Readonly<Record<string, RegExp>> = { sha256: /^[a-f0-9]{64}$/, sha512: /^[a-f0-9]{128}$/ };
 const MAX_DIGEST_CHARACTERS = 255;
 
-/** Whether a text has the general form of a digest. It may still break the rules of its algorithm. */
+/** Whether a text has the general form of a digest. It may still break the rules of its algorithm, such as 64 digits for sha256. */
 export const isDigestLike = (text: string): boolean => text.length <= MAX_DIGEST_CHARACTERS && digestGrammar.test(text);
 
 export function parseDigest(text: string): Result<Digest, string> {

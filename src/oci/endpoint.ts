@@ -6,7 +6,7 @@ import type { RepositoryName } from "./repository-name.ts";
 /**
  * What a request asks for. The union has one member for each row of the OCI distribution spec's endpoint table (`end-1` to `end-14`), for each
  * endpoint of GitLab's `/gitlab/v1`, and for the token endpoint. `parseEndpoint` makes an Endpoint from a request, and `formatEndpoint` makes the
- * Pod's request from the Endpoint, so edge and Pod cannot disagree about the name.
+ * Pod's request from the Endpoint. So edge and Pod cannot read two different names.
  *
  * `query` is the raw query without the parameters that have a field of their own.
  */
@@ -21,7 +21,6 @@ type TokenEndpoint = {
 export type RegistryEndpoint = NamelessEndpoint | RepositoryEndpoint;
 
 export type NamelessEndpoint =
-  /** end-1 */
   | { readonly kind: "base"; readonly method: "GET" | "HEAD"; readonly query: string }
   | {
       readonly kind: "catalog";
@@ -33,22 +32,19 @@ export type NamelessEndpoint =
   | { readonly kind: "gitlab-base"; readonly method: "GET" | "HEAD"; readonly query: string }
   | { readonly kind: "gitlab-statistics"; readonly method: "GET"; readonly query: string };
 
-export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query: string } /** end-2, end-10 */ & (
+export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query: string } & (
   | { readonly kind: "blob"; readonly method: "GET" | "HEAD" | "DELETE"; readonly digest: Digest }
-  /** end-3, end-7, end-9 */
   | { readonly kind: "manifest"; readonly method: "GET" | "HEAD" | "PUT" | "DELETE"; readonly reference: Reference }
-  /** end-4 (`digest`: a monolithic upload), end-11 (`mount`) */
+  /** OCI end-4, or end-11 if there is a `mount`. With `digest`, this one request has the whole blob. */
   | {
       readonly kind: "upload-start";
       readonly method: "POST";
       readonly digest: string | null;
       readonly mount: Mount | null;
     }
-  /** end-5, end-6, end-13, end-14; `upload` is the id that the Pod gave to the session */
+  /** OCI end-5, end-6, end-13 and end-14. `upload` is the id that the Pod gave to the upload. */
   | { readonly kind: "upload"; readonly method: "GET" | "HEAD" | "PATCH" | "PUT" | "DELETE"; readonly upload: string }
-  /** end-8 */
   | { readonly kind: "tags"; readonly method: "GET"; readonly n: string | null; readonly last: string | null }
-  /** end-12 */
   | { readonly kind: "referrers"; readonly method: "GET"; readonly digest: Digest }
   | { readonly kind: "gitlab-repository"; readonly method: "GET" | "PATCH" }
   | { readonly kind: "gitlab-tags"; readonly method: "GET" }
@@ -56,7 +52,7 @@ export type RepositoryEndpoint = { readonly name: RepositoryName; readonly query
   | { readonly kind: "gitlab-descendants"; readonly method: "GET" }
 );
 
-/** A blob that the registry should take over from another repository (end-11). `from` is unusable if it is not a repository name. */
+/** A blob that the registry should take from another repository (OCI end-11). `unusable`: the `from` in the query is not a repository name. */
 export type Mount = {
   readonly digest: string;
   readonly from: { readonly kind: "name"; readonly name: RepositoryName } | { readonly kind: "unusable" };
@@ -64,13 +60,13 @@ export type Mount = {
 
 export const hasRepository = (endpoint: Endpoint): endpoint is RepositoryEndpoint => "name" in endpoint;
 
-/** The digest that an endpoint is about, or null if it names none. */
+/** Returns the digest in the path. Null if the path has none. */
 export function digestOf(endpoint: Endpoint): Digest | null {
   if (endpoint.kind === "blob" || endpoint.kind === "referrers") return endpoint.digest;
   return endpoint.kind === "manifest" && isDigest(endpoint.reference) ? endpoint.reference : null;
 }
 
-/** Formats path and query for the Pod. This is the inverse of `parseEndpoint`. */
+/** Formats path and query for the Pod: the inverse of `parseEndpoint`. */
 export function formatEndpoint(endpoint: RegistryEndpoint): string {
   const query = formatQuery(endpoint);
   return query === "" ? formatPath(endpoint) : `${formatPath(endpoint)}?${query}`;
@@ -121,9 +117,9 @@ function formatQuery(endpoint: RegistryEndpoint): string {
   }
 }
 
-/** The parameters that ask for this mount. */
+/** Returns the query parameters that ask for this mount. */
 export function mountParameters(mount: Mount | null): Readonly<Record<string, string | null>> {
-  // A mount whose source cannot be a repository is left out, so that the Pod answers 202 and the client uploads (end-11).
+  // A mount is left out if its source cannot be a repository. The Pod then answers 202, and the client uploads the blob (OCI end-11).
   if (mount === null || mount.from.kind === "unusable") return {};
   return { mount: mount.digest, from: mount.from.name };
 }

@@ -1,6 +1,6 @@
 import { jsonResponse } from "../lib/json.ts";
 
-/** The codes of the OCI distribution spec, "Error Codes". Where the spec has no fitting code, we use a code of distribution's own API. */
+/** The codes of the OCI distribution spec ("Error Codes"). Where none of them fits, we use a code of distribution's own API. */
 export type ErrorCode =
   | "BLOB_UPLOAD_UNKNOWN"
   | "DENIED"
@@ -37,19 +37,19 @@ export type OciError = {
   /** Replaces the code's usual status. */
   readonly status?: number;
   readonly headers?: Readonly<Record<string, string>>;
-  /** More top-level members next to `errors`, as GitLab's token service has. */
+  /** More members next to `errors`, as in the answers of GitLab's token service. */
   readonly members?: Readonly<Record<string, unknown>>;
 };
 
 const retryAfterSeconds = 5;
 
-/** An error that passes by itself, so clients are told to come back. */
+/** Makes an error that will pass. `Retry-After` tells clients when to ask again. */
 export const unavailable = (message: string): OciError => ({
   code: "UNAVAILABLE",
   message,
   headers: { "Retry-After": String(retryAfterSeconds) },
 });
-/** The edge and the Pods' gateways share these two errors for a registry that fails. */
+/** The edge and the gateways answer with `noAnswer` or `wrongAnswer` if a Pod's registry fails. */
 export const noAnswer = unavailable("the registry of this repository does not answer; try again");
 export const wrongAnswer: OciError = {
   code: "UNKNOWN",
@@ -57,7 +57,6 @@ export const wrongAnswer: OciError = {
   message: "the registry of this repository answered wrongly",
 };
 
-/** Registries send this header with every answer. */
 export const apiVersionHeader = { "Docker-Distribution-Api-Version": "registry/2.0" } as const;
 
 /** Formats the error in OCI form (distribution spec, "Error Codes"). Clients show the message, so it must not contain a secret. */

@@ -3,27 +3,28 @@ import { type Digest, parseDigest } from "./digest.ts";
 import { isImageType, mediaTypeOf } from "./manifest-types.ts";
 
 /**
- * Matches the media types of content that is not a blob of the repository. Manifests and indexes are kept as manifests, and clients fetch foreign
- * layers from elsewhere.
+ * Matches the media types of descriptors whose content is not a blob of the repository. Registries keep manifests and indexes as manifests, and
+ * clients fetch foreign layers from elsewhere.
  */
 const notABlob = /manifest|index|foreign|nondistributable/i;
 
 const manifestMembers = ["schemaVersion", "mediaType", "config", "layers", "manifests", "blobs", "fsLayers", "subject"];
 const descriptorMembers = ["mediaType", "digest", "size", "urls"];
 
-/** No image has this many layers. The limit exists because each blob costs memory. */
+/** No image has this many layers. There is a limit because the proof of each blob takes memory. */
 const MAX_BLOBS = 256;
 
 /**
- * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers. Layers with `urls` are left
- * out, because a registry need not have them (OCI image spec, "Descriptors"). A manifest that two parsers could read differently gives no blobs.
+ * Returns the blobs that a registry must have found in the repository when it accepted this manifest: the config and the layers. Layers with `urls`
+ * are left out, because a registry need not have them (OCI image spec, "Descriptors"). If two parsers could read the manifest differently, returns
+ * none.
  */
 export function manifestBlobs(contentType: string | null, bytes: Uint8Array): readonly Digest[] {
   const mediaType = mediaTypeOf(contentType);
   const manifest = isImageType(mediaType) ? parseUnambiguousJson(bytes)?.value : null;
   if (!isPlainObject(manifest, manifestMembers)) return [];
   if (manifest["schemaVersion"] !== 2 || (manifest["mediaType"] ?? mediaType) !== mediaType) return [];
-  // If the manifest also reads as an index or another kind, the registry may have checked it as that kind (CVE-2021-41190).
+  // If the manifest can also be read as an index or another kind, the registry may have checked it as that kind (CVE-2021-41190).
   if (["manifests", "blobs", "fsLayers"].some((member) => member in manifest)) return [];
   const layers = manifest["layers"];
   const descriptors = [manifest["config"], ...(Array.isArray(layers) ? layers : [])];
@@ -40,8 +41,8 @@ function blobOf(descriptor: unknown): readonly Digest[] {
 }
 
 /**
- * Whether the value is an object whose names all parsers read alike. An object with `Layers` is not, because Go's parsers read it as `layers` and
- * others do not.
+ * Whether the value is an object whose member names all parsers read alike. An object with `Layers` is not one, because Go's parser reads this name
+ * as `layers`, and other parsers do not.
  */
 function isPlainObject<Member extends string>(
   value: unknown,
@@ -59,8 +60,8 @@ function isPlainObject<Member extends string>(
 const fold = (name: string): string => name.toUpperCase().toLowerCase();
 
 /**
- * Parses a JSON text that all parsers read alike. Null if the text is not JSON, or an object has two members of one name. Parsers differ on which of the two
- * counts, so the edge could read another manifest than the one that the registry checked.
+ * Parses a JSON text that all parsers read alike. Null if the text is not JSON, or an object in it has a name twice. Parsers differ in which of two
+ * equal names counts, so the edge could read another manifest than the registry.
  */
 function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | null {
   try {
@@ -72,7 +73,7 @@ function parseUnambiguousJson(bytes: Uint8Array): { readonly value: unknown } | 
   }
 }
 
-/** Counts the members in a valid JSON text: the strings that are followed by a colon. A name that is repeated counts each time. */
+/** Counts the member names in a valid JSON text, which are the strings before a colon. A repeated name counts each time. */
 function namesIn(text: string): number {
   let names = 0;
   for (let start = text.indexOf('"'); start >= 0; ) {
@@ -87,8 +88,8 @@ function namesIn(text: string): number {
 }
 
 /**
- * Counts the members of all objects in a parsed value, at any depth. A name that the text repeats counts once, because `JSON.parse` keeps only the
- * last one.
+ * Counts the members of all objects in a parsed value, at any depth. A name that the text repeats in one object counts once, because `JSON.parse`
+ * keeps only the last of them.
  */
 function membersOf(root: unknown): number {
   let members = 0;

@@ -3,12 +3,11 @@ import type { Endpoint } from "./endpoint.ts";
 type Kind = Endpoint["kind"];
 
 /**
- * The path and the methods of every endpoint. The first path that fits counts. `<name>` takes as many segments as there are, and any other `<…>`
- * takes one. The slash in `[/]` may be missing. A path is read from its end, because a component of a repository name may also be `manifests`,
- * `blobs` or `tags`.
+ * The path and the methods of every endpoint. The first path that fits counts. `<name>` is one or more segments, and any other `<…>` is one segment.
+ * The slash in `[/]` may be missing. What follows `<name>` is compared from the end of the path, because a component of a repository name may also be
+ * `manifests`, `blobs` or `tags`.
  *
- * GitLab redirects a path that lacks its last slash. We read the path as if it had the slash, because clients turn a PATCH that is redirected into a
- * GET.
+ * GitLab redirects a path that lacks its last slash. We accept both forms, because clients turn a redirected PATCH into a GET.
  */
 const endpoints: { readonly [K in Kind]: { readonly path: string; readonly methods: readonly MethodOf<K>[] } } = {
   token: { path: "/jwt/auth", methods: ["GET", "HEAD", "POST"] },
@@ -29,7 +28,7 @@ const endpoints: { readonly [K in Kind]: { readonly path: string; readonly metho
 };
 type MethodOf<K extends Kind> = Extract<Endpoint, { readonly kind: K }>["method"];
 
-/** The parts of a path before they are parsed. `name` is null if the endpoint has no name, and `last` is the last segment. */
+/** The parts of a path before they are parsed. `name` is null if the endpoint has no repository. `last` is the last segment. */
 export type PathMatch = { readonly kind: Kind; readonly name: string | null; readonly last: string };
 
 type Pattern = {
@@ -37,7 +36,7 @@ type Pattern = {
   readonly before: string;
   /** The index of the name's first segment. */
   readonly nameStart: number;
-  /** The segments after the name; null if there is no name. */
+  /** The segments after the name. Null if the path has no name. */
   readonly after: readonly string[] | null;
   readonly mayEndInSlash: boolean;
 };
@@ -66,7 +65,7 @@ function matchPattern(pattern: Pattern, path: string, segments: readonly string[
   if (after === null) return (hasSlash ? path.slice(0, -1) : path) === before ? { kind, name: null, last: "" } : null;
   const end = segments.length - (hasSlash ? 1 : 0);
   const nameEnd = end - after.length;
-  // Under `/v2/` a path fits even if the name is missing, so that `/v2/tags/list` is refused for its empty name. Under `/gitlab/v1/` it must not fit,
+  // Under `/v2/`, a path fits even without a name, so that `/v2/tags/list` is refused for its empty name. Under `/gitlab/v1/`, it must have a name,
   // because GitLab reads `/gitlab/v1/repositories/tags/list` as the repository `tags/list`.
   const fewest = before === "/v2/" ? 0 : 1;
   if (nameEnd - pattern.nameStart < fewest || !path.startsWith(before)) return null;

@@ -8,8 +8,8 @@ import { parseReference, parseTag, type Reference, type Tag } from "./reference.
 import { parseRepositoryName } from "./repository-name.ts";
 
 /**
- * Parses method and URL into an Endpoint, or into the error to answer with. The URL parser has already resolved dot segments;
- * everything else that is not canonical is refused here, before any look-up.
+ * Parses method and URL into an Endpoint, or into the error that the client gets. `URL` has already resolved dot segments. Any other URL that is not
+ * canonical is answered here with an error or a redirect, before a look-up.
  */
 export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciError> {
   const match = matchPath(url.pathname);
@@ -23,7 +23,8 @@ export function parseEndpoint(method: string, url: URL): Result<Endpoint, OciErr
   const query = parseQuery(kind, url.search.slice(1));
   if (!query.ok) return query;
   const named = name === null ? {} : { name: name.value };
-  // The cast is safe, because each kind gets its own members from the table, `parseLast` and `parseQuery`. A round-trip test checks this for every kind.
+  // The cast is safe, because the members of each kind come from the table, `parseLast` and `parseQuery`. A round-trip test checks this for every
+  // kind.
   return ok({ kind, method, ...named, ...last.value, ...query.value } as Endpoint);
 }
 
@@ -34,14 +35,14 @@ const notFound = (path: string): OciError => ({
 });
 
 /**
- * A longer path is not redirected, because it cannot be the path of an endpoint. The longest one has about 800 characters, including the repository's
- * name and the digest or the upload's id.
+ * A longer path is not redirected, because no endpoint's path is so long. The longest has about 800 characters, with the repository's name and the
+ * digest or the upload's id.
  */
 const MAX_MOVED_CHARACTERS = 1_000;
 
 /**
- * Redirects a path with too many slashes at its start or its end, whatever the method is, as registries do (distribution's router). Null if the path without
- * these slashes is not an endpoint either.
+ * Redirects a path with too many slashes at its start or end, for any method, as distribution's router does. Null if the path is not an endpoint even
+ * without these slashes.
  */
 function moved({ origin, pathname, search }: URL): OciError | null {
   const isMoved = pathname.startsWith("//") || pathname.endsWith("/");
@@ -73,8 +74,8 @@ function methodNotAllowed(method: string, methods: readonly string[]): OciError 
 type Last = { readonly digest?: Digest; readonly reference?: Reference; readonly upload?: string; readonly tag?: Tag };
 
 /**
- * Parses the last segment of the path if this kind of Endpoint has a value there: a digest, a reference, an upload's id or a tag. For the other
- * kinds, returns an empty object.
+ * Parses the last segment of the path for the kinds that have a value there: a digest, a reference, an upload's id or a tag. For any other kind,
+ * returns an empty object.
  */
 function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   switch (kind) {
@@ -87,7 +88,7 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
       const text = unescapeColon(last);
       const reference = parseReference(text);
       if (reference.ok) return ok({ reference: reference.value });
-      // We answer an invalid tag with 404, as registries do, because they have no route for it.
+      // An invalid tag is answered with 404, as by registries, which have no route for it.
       return err({ code: text.includes(":") ? "DIGEST_INVALID" : "MANIFEST_UNKNOWN", message: reference.error });
     }
     case "upload":
@@ -102,21 +103,21 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   }
 }
 
-/** Some clients escape the colon of a digest, which RFC 3986 §3.3 allows; nothing else in a reference may be escaped. */
+/** Some clients escape the colon of a digest, which RFC 3986 §3.3 allows. Nothing else in a reference may be escaped. */
 const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 
-/** The characters of distribution's and GitLab's session ids, and those that RFC 3986 §2.3 leaves unescaped. */
+/** The characters of distribution's and GitLab's upload ids, and those that RFC 3986 §2.3 leaves unescaped. */
 const uploadGrammar = /^[A-Za-z0-9._~=-]{1,512}$/;
 
-/** Parses the query. If this kind of Endpoint has a field for a parameter, the parameter goes there. All other parameters stay in `query`. */
+/** Parses the query. A parameter for which this kind of Endpoint has a field goes into that field. All other parameters stay in `query`. */
 function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly query: string }, OciError> {
   const most = kind === "token" ? MAX_TOKEN_PARAMETERS : MAX_PARAMETERS;
   if (hasMoreParameters(query, most)) {
     return err({ code: "QUERY_INVALID", message: `query has more than ${most} parameters; send fewer` });
   }
-  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it would find a mount where we see
-  // none. Two kinds of queries may have a `;`: the query of an upload comes from the registry itself, and that of a token request is not passed
-  // on.
+  // A registry that was built with Go before 1.17, such as distribution 2.8.0, also splits a query at `;`. So it could find a mount where the edge
+  // sees none. Two kinds of queries may have a `;`: that of an upload, which comes from the registry itself, and that of a token request, which is
+  // not passed on.
   if (query.includes(";") && kind !== "upload" && kind !== "token") {
     return err({
       code: "QUERY_INVALID",
@@ -130,9 +131,9 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
       return taken.ok ? ok({ ...taken.value.values, query: taken.value.rest }) : taken;
     }
     case "upload-start": {
-      // A `from` without `mount` is dropped, because it has no effect at a registry, but the token would need a right to the repository that it
-      // names. A `mount` without `from` is dropped, because a registry would search all of its repositories for the blob (end-11), also those that
-      // are blocked here. The client then uploads the blob.
+      // A `from` without `mount` is dropped: registries ignore it, but the token would need a right to the repository that it names. A `mount`
+      // without `from` is dropped too. A registry would search all of its repositories for the blob (OCI end-11), even those that are blocked at the
+      // edge. The client then uploads the blob.
       const taken = takeParameters(query, ["digest", "mount", "from"]);
       if (!taken.ok) return taken;
       const { digest, mount, from } = taken.value.values;
@@ -150,8 +151,8 @@ function parseQuery(kind: Endpoint["kind"], query: string): Result<{ readonly qu
 type Taken<Name extends string> = { readonly values: Readonly<Record<Name, string | null>>; readonly rest: string };
 
 /**
- * Returns the values of some parameters, and the query without them. A parameter that is given twice is refused, because edge and Pod could read different
- * values.
+ * Takes some parameters out of the query. Returns their values, and the query without them. A repeated parameter is refused, because edge and Pod
+ * could read different values.
  */
 function takeParameters<Name extends string>(query: string, names: readonly Name[]): Result<Taken<Name>, OciError> {
   const parameters = readParameters(query);

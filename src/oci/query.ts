@@ -1,6 +1,6 @@
 /**
- * Functions for raw query strings (without the `?`). They add or remove whole parameters, and leave all others as they are, byte for byte. The query
- * of an upload belongs to the Pod, and we do not know what it means.
+ * Functions for raw query strings (without the `?`). They add or remove whole parameters, and change no byte of the others. The query of an upload
+ * belongs to the Pod, and only the Pod knows what it means.
  */
 
 /** One `name=value` of a query. Name and value are decoded, and `text` is the parameter as it was written. */
@@ -11,15 +11,16 @@ export const MAX_PARAMETERS = 100;
 /** A token request has up to 200 scopes, each of which may be a parameter of its own. */
 export const MAX_TOKEN_PARAMETERS = 300;
 
-/** Whether a query or a form has more than `most` parameters. Empty parameters count, because they cost as much. */
+/** Whether a query or a form has more than `most` parameters. Empty parameters count too, because they take as much time. */
 export const hasMoreParameters = (query: string, most: number): boolean => query.split("&", most + 1).length > most;
 
 /**
- * Reads every parameter in order and decodes it as servers do, even if its escapes are malformed. The whole query is decoded at once, because a
- * `URLSearchParams` for each of 200 parameters would cost 1 ms.
+ * Reads every parameter in its order and decodes it as servers do, even if its escapes are malformed. The whole query is decoded at once, because 200
+ * calls of `URLSearchParams` would take 1 ms.
  */
 export function readParameters(query: string): readonly Parameter[] {
-  // URLSearchParams drops one leading question mark, so we add one for it to drop. It skips empty parameters.
+  // `URLSearchParams` drops a leading question mark, so we add one. Without it, a `?` of the query itself would be lost. `URLSearchParams` skips
+  // empty parameters.
   const decoded = new URLSearchParams(`?${query}`).entries();
   return query.split("&").map((text) => {
     const [name, value]: readonly [string, string] = text === "" ? ["", ""] : (decoded.next().value ?? ["", ""]);
@@ -30,7 +31,7 @@ export function readParameters(query: string): readonly Parameter[] {
 export const countParameter = (query: string, name: string): number =>
   readParameters(query).filter((each) => each.name === name).length;
 
-/** The decoded value of a parameter's first occurrence, or null if it is absent. */
+/** Returns the decoded value of the first parameter with this name. Null if there is none. */
 export const parameter = (query: string, name: string): string | null =>
   readParameters(query).find((each) => each.name === name)?.value ?? null;
 

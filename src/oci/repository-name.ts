@@ -4,13 +4,13 @@ import { err, ok, type Result } from "../lib/result.ts";
 /** The whole `<name>` of the distribution spec, with its slashes. Only {@link parseRepositoryName} makes one. */
 export type RepositoryName = Brand<string, "RepositoryName">;
 
-/** The first components of a name, at most {@link MAX_PREFIX_COMPONENTS}. An assignment is for a prefix. */
+/** The first components of a name, at most {@link MAX_PREFIX_COMPONENTS}. The operator assigns prefixes to Pods. */
 export type Prefix = Brand<string, "Prefix">;
 
-/** Distribution's limit for a name. It keeps the host and the name of a reference within 255 characters. */
+/** Distribution's limit for a name. Many clients even limit host and name together to 255 characters (OCI distribution spec, "Pulling manifests"). */
 const MAX_NAME_CHARACTERS = 255;
 
-/** GitLab nests groups 20 deep. The limit also keeps the look-up of a name that is not cached within one bulk read of KV (100 keys). */
+/** GitLab nests groups up to 20 deep. The limit also keeps the look-up of a name within one bulk read of KV, which takes 100 keys. */
 export const MAX_PREFIX_COMPONENTS = 20;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <name>.

@@ -1,17 +1,20 @@
 import { type Endpoint, hasRepository, type NamelessEndpoint, type RepositoryEndpoint } from "./endpoint.ts";
 
-/** One resource and what may be done to it: a `scope` in a token request, an entry of `access` in the token. */
+/** One resource and what may be done to it: a `scope` in a token request, or an entry of `access` in a token. */
 export type Access = { readonly type: string; readonly name: string; readonly actions: readonly string[] };
 
-/** A scope with more actions is ignored. Pods know only five. */
+/** A scope with more actions is ignored. Pods know only five actions. */
 export const MAX_ACTIONS = 20;
-/** Enough for the longest repository name and all actions. A proxy before a token service may answer 502 to a longer URL. */
+/**
+ * Enough for the longest repository name and all actions. If the URL of a token request becomes too long, a proxy in front of a token service may
+ * answer 502.
+ */
 const MAX_SCOPE_CHARACTERS = 400;
 
 /**
  * Parses `type:name:action,action` (distribution's token scope grammar). The name may contain colons (`host:5000/a`), so the type ends at the first
- * colon and the actions begin after the last. An action that is repeated counts once. Null if the text has fewer than two colons. Null also if it is
- * too long, has too many actions or has a control character, because some token services fail at these.
+ * colon and the actions begin after the last one. A repeated action counts once. Null if the text has fewer than two colons. Null also if the text is
+ * too long, has too many actions or has a control character, because some token services fail at such scopes.
  */
 export function parseScope(text: string): Access | null {
   if (text.length > MAX_SCOPE_CHARACTERS || /\p{Cc}/u.test(text)) return null;
@@ -27,7 +30,8 @@ export function parseScope(text: string): Access | null {
 export const formatScope = ({ type, name, actions }: Access): string => `${type}:${name}:${actions.join(",")}`;
 
 /**
- * Returns each different scope in the values of `scope`. Clients repeat the parameter, join scopes by spaces, or do both (token spec, "Requesting a Token").
+ * Returns each different scope in the values of the parameter `scope`. Clients repeat the parameter, join scopes by spaces, or do both (token spec,
+ * "Requesting a Token").
  */
 export function parseScopes(values: readonly string[]): readonly Access[] {
   const texts = new Set(values.join(" ").split(/\s+/));
@@ -37,11 +41,11 @@ export function parseScopes(values: readonly string[]): readonly Access[] {
   return [...new Map(scopes.map((scope) => [formatScope(scope), scope])).values()];
 }
 
-/** Whether type and actions follow the scope grammar. If they do, they are safe to put into a header. */
+/** Whether type and actions follow the scope grammar. If they do, they contain no character that could break a header. */
 export const isOfGrammar = ({ type, actions }: Access): boolean =>
   /^[a-z0-9]+(\([a-z0-9]+\))?$/.test(type) && actions.every((action) => /^([a-z]+|\*)$/.test(action));
 
-/** Whether the type is `repository`. A class may follow: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
+/** Whether the type is `repository`. A class may follow it: docker asks for `repository(plugin)` (token scope grammar, `resourceclass`). */
 export const isRepository = ({ type }: Access): boolean => /^repository(\([a-z0-9]+\))?$/.test(type);
 
 /** Whether an action may change something. Only `pull` changes nothing. Clients write `*` for all actions. */
@@ -50,7 +54,7 @@ export const writes = ({ actions }: Access): boolean => actions.some((action) =>
 /** Whether requests with this method change nothing (RFC 9110 §9.2.1). */
 export const isRead = (method: string): boolean => method === "GET" || method === "HEAD";
 
-/** Whether `granted` allows all actions of `wanted`. Names must be equal, and `*` allows any action (distribution, token access). */
+/** Whether `granted` allows all actions of `wanted`. The names must be equal, and `*` allows any action (distribution, token access). */
 export function covers(granted: readonly Access[], wanted: Access): boolean {
   const actions = granted
     .filter((access) => access.type === wanted.type && access.name === wanted.name)
@@ -60,7 +64,7 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 
 /**
  * What a token must grant for an endpoint. `own` is the access to the repository or list in the URL, or null if none is needed. `also` is the access
- * to other repositories that the request reads, such as the source of a mount. If a token lacks only `also`, the edge does not refuse the request.
+ * to other repositories that the request reads, such as the source of a mount. A token without `also` is not refused by the edge.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;
@@ -83,15 +87,15 @@ export function requiredAccess(endpoint: Endpoint): RequiredAccess {
   return { own: { type: "registry", name: "statistics", actions: ["*"] }, also: [] };
 }
 
-/** Returns `own` and `also` as one list, in the order in which a challenge names them. */
+/** Returns `own` and `also` as one list, in the order in which the edge's challenge names them. */
 export const accessList = ({ own, also }: RequiredAccess): readonly Access[] => (own === null ? also : [own, ...also]);
 
-/** Returns the other repositories that a request reads. A name with `/*` at its end means all repositories below that name. */
+/** Returns the names of other repositories that a request reads. A name with `/*` at its end means all repositories below that name. */
 function sourcesOf(endpoint: RepositoryEndpoint): readonly string[] {
   const { name } = endpoint;
   if (endpoint.kind === "gitlab-descendants") return [`${name}/*`];
   if (endpoint.kind === "gitlab-repository" && endpoint.method === "PATCH") return [`${name}/*`];
-  // end-11: a mount reads its source.
+  // A mount reads its source (OCI end-11).
   const from = endpoint.kind === "upload-start" ? endpoint.mount?.from : undefined;
   return from?.kind === "name" && from.name !== name ? [from.name] : [];
 }

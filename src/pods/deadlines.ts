@@ -4,9 +4,9 @@ import { isRead } from "../oci/scope.ts";
 import { uploadedBytes } from "./upload-size.ts";
 
 /**
- * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read every tag
- * or name before they list the first. A write may take as long as a registry needs to handle a blob's digest or a manifest's tags. When the deadline of a
- * write passes, only the client's wait ends, and the write goes on.
+ * How long the edge waits for a Pod, from the end of the request's body to the answer's headers. A list may take long, because some registries read
+ * every tag or name before they answer. A write may take long, because a registry may compute a blob's digest or look through all tags. When the
+ * deadline of a write passes, the client gets an error, but the Pod may still finish the write.
  */
 const deadlinesMs = { read: 10_000, manifest: 30_000, list: 120_000, write: 300_000 } as const;
 
@@ -18,20 +18,21 @@ export function registryDeadlineMs({ kind, method }: RegistryEndpoint): number {
 }
 
 /**
- * The least deadline for an upload. A Pod that hung for a moment may have lost a write, and will then never answer it. Docker sends its layer again
- * only after the edge has given up, so the deadline must be short. A write of few bytes ends within seconds, so this time is enough for it. It is
- * also shorter than the 30 s after which containerd gives up by itself.
+ * The deadline for an upload of few bytes, which a Pod stores within seconds. A Pod that hung for a moment may have lost the upload, and then never
+ * answers it. Docker sends its layer again only after the edge has given up, so the deadline must be short. It must also be shorter than 30 s,
+ * because containerd then gives up by itself.
  */
 const leastUploadMs = 12_000;
 /**
- * Registries read a layer again for its digest, or copy it. Proxies store a layer before they pass it on. All of them do at least 20 MB in a second.
+ * The deadline grows by 1 ms for this many bytes. A registry reads a layer again to compute its digest, or copies it, and a proxy stores a layer
+ * before it passes the layer on. All of them do at least 20 MB in a second.
  */
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns the deadline for a request of an upload, as a function of the body's bytes. For the request that completes a blob, the bytes that were
- * uploaded before it count too. Null for a manifest, for a mount, and if the earlier bytes are not known. The edge never waits longer than
- * `deadlinesMs.write`.
+ * Returns a function from the length of the request's body to its deadline. The deadline of the PUT that completes a blob also depends on the bytes
+ * that came before. Null for requests that upload nothing, for manifests, and if it is not known how many bytes came before. `registryDeadlineMs`
+ * applies in any case.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;
@@ -43,12 +44,15 @@ export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number)
 }
 
 /**
- * A read without an answer counts as a failure after this time. After the third failure in a row, the edge pings the service and waits up to a second
- * for an answer. So the edge knows whether the service is down before the read's own deadline ends.
+ * A read without an answer counts as a failure after this time. After the third failure in a row, the edge pings the service and waits a second for
+ * the answer to the ping. So the edge knows whether the service is down before the deadline of the read ends.
  */
 const silentAfterMs = deadlinesMs.read - 1_000;
 
-/** Returns after how many milliseconds of silence a call counts as a failure of the service. Null means never, because a list or a write may take long. */
+/**
+ * Returns after how many milliseconds of silence a call counts as a failure of the service. Null (never) for a list or a write, because they may take
+ * long.
+ */
 export const silenceMs = ({ method, deadlineMs }: Pick<FetchRequest, "method" | "deadlineMs">): number | null =>
   isRead(method) && deadlineMs <= tokenDeadlineMs ? silentAfterMs : null;
 

@@ -13,17 +13,17 @@ import type { Refusal } from "../refusal.ts";
 /** A Pod whose service may get this request. Only {@link passGate} and {@link passPod} make such a value, and every call to a Pod needs it. */
 export type AdmittedPod = Brand<Pod, "AdmittedPod">;
 
-/** Who asks. We read where the client is only if the group has a rule about its clients. */
+/** Who asks, and where the client is. `readClient` reads the place only if a rule of the group needs it. */
 export type Visit = {
   readonly request: Pick<Request, "headers" | "cf">;
   readonly services: { readonly parsedCidrs: ParsedCidrs };
 };
 
 /**
- * Every request for a repository passes this gate before it reaches a registry. The gate refuses requests because of a block, the group's settings or
- * move, an old name or the Pod's state. If our copy of the directory is outdated, the gate refuses two more kinds of requests, and says that the
- * directory cannot be read. It refuses writes, because the name may belong to another Pod by now, and the push would be lost. It refuses names
- * without a Pod, because they may have a Pod by now.
+ * Every request for a repository passes this gate before it reaches a registry. The gate refuses a request because of a block, the settings of the
+ * repository's group, a move, an old name or the Pod's state. If our copy of the directory is outdated (`stale`), the gate also refuses writes,
+ * because the repository may belong to another Pod by now, and the push would be lost. It then also refuses names without a Pod, because they may
+ * have one by now.
  */
 export function passGate(
   method: string,
@@ -43,7 +43,7 @@ export function passGate(
   return passed.ok && moving !== null && !isRead(method) ? passMove(passed.value, moving) : passed;
 }
 
-/** The part of the gate for requests that are about no repository, and for token services: only the Pod's state counts. */
+/** The gate for token services, and for requests without a repository. It checks only the Pod's state. */
 export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Refusal> {
   if (pod === null) return err({ reason: "name-unknown" });
   const { id, state, reason } = pod;
@@ -60,7 +60,7 @@ export function passPod(method: string, pod: Pod | null): Result<AdmittedPod, Re
   return ok(pod as AdmittedPod);
 }
 
-/** The refusal of a write to a group, or to a repository, that is being moved. */
+/** The refusal of a write to a group or repository that is being moved. */
 export const beingMoved = (name: string, { id }: Pod): Refusal => ({
   reason: "moving",
   text: `${name} is being moved to another registry; pushes work again in a few minutes`,
@@ -73,8 +73,8 @@ const passMove = (pod: AdmittedPod, moving: Moving): Result<AdmittedPod, Refusal
 type JudgeClient = (assignment: AssignmentRecord) => Refusal | null;
 
 /**
- * Returns a function that judges the client for many assignments, as the token endpoint does. It judges each assignment once, because a stranger may
- * name hundreds of repositories of one group.
+ * Returns a function that says whether an assignment's rules allow the client. It judges each assignment only once, because one token request of a
+ * stranger may name hundreds of repositories of one group.
  */
 export function createClientGate(visit: Visit): JudgeClient {
   const client = readClient(visit.request);
@@ -93,7 +93,7 @@ function refuseClient({ clients, pod }: AssignmentRecord, client: Client, parsed
   return { reason: "client-denied", text: clients.reason ?? "this repository may not be used from your network", pod };
 }
 
-/** A client about whom the platform knows nothing is on no list. So a list `allow` keeps this client out, and a list `deny` does not. */
+/** If the platform does not know where a client is, the client is on no list. So `allow` keeps this client out, and `deny` does not. */
 function admits({ allow, deny }: ClientRules, client: Client, parsedCidrs: ParsedCidrs): boolean {
   const isOn = (list: NonNullable<ClientRules["allow"]>) => list.some((when) => fits(when, client, parsedCidrs));
   return (allow === undefined || isOn(allow)) && (deny === undefined || !isOn(deny));

@@ -2,8 +2,8 @@ import { parseBase64 } from "../lib/bytes.ts";
 import { err, ok, type Result } from "../lib/result.ts";
 
 /**
- * One or two keys that the edge and one Pod's gateway share. The edge seals with the first, and the gateway opens with any of them, so that a key can be
- * replaced.
+ * One or two keys that the edge shares with one Pod's gateway. The edge seals with the first key. The gateway tries all keys, so that an operator can
+ * replace a key while older grants are in use.
  */
 export type GatewayKeys = readonly [Uint8Array<ArrayBuffer>, ...Uint8Array<ArrayBuffer>[]];
 
@@ -11,8 +11,8 @@ const keyBytes = 32;
 const maxKeys = 2;
 
 /**
- * Parses keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error is the end of a sentence that the caller begins, and never
- * contains the text.
+ * Parses keys as `openssl rand -base64 32` prints them, separated by commas or spaces. The error completes a sentence such as "GATEWAY_KEY is not …",
+ * and never contains the text.
  */
 export function parseGatewayKeys(text: string): Result<GatewayKeys, string> {
   const texts = text.split(/[\s,]+/).filter((each) => each !== "");

@@ -6,12 +6,15 @@ import type { GatewayKeys } from "./gateway-keys.ts";
 
 export type Claims = Readonly<Record<string, unknown>>;
 
-/** The kind is in the protected header, so claims that were sealed for one use cannot be opened for another. */
+/** `kind` is in the protected header, so claims that were sealed as one kind cannot be opened as another. */
 type Sealed = { readonly kind: string; readonly keys: GatewayKeys; readonly now: Date };
 
 const algorithm = { alg: "dir", enc: "A256GCM" } as const;
 
-/** Seals the claims as a JWE in compact form. Some clients decode, sort and encode the query of a URL. This does not change a JWE in this form. */
+/**
+ * Seals the claims as a compact JWE, because some clients decode the query of a URL and encode it again. A compact JWE has only characters that this
+ * does not change.
+ */
 export async function sealForGateway(
   claims: Claims,
   lifeSeconds: number,
@@ -22,7 +25,7 @@ export async function sealForGateway(
   return jwe.setProtectedHeader({ ...algorithm, typ: kind }).encrypt(keys[0]);
 }
 
-/** Returns the claims if they were sealed for this use and have not expired. The error says why they do not open, and contains no secret. */
+/** Returns the claims if they were sealed as this `kind` and have not expired. The error says what is wrong, and contains no secret. */
 export async function openAtGateway(text: string, { kind, keys, now }: Sealed): Promise<Result<Claims, string>> {
   for (const key of keys) {
     const claims = await open(text, kind, key);

@@ -4,7 +4,7 @@ import { parseRepositoryName, type RepositoryName } from "../oci/repository-name
 import type { GatewayKeys } from "./gateway-keys.ts";
 import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 
-/** The bounds of a mount across Pods. A blob beyond them is uploaded by its client. */
+/** The bounds of a mount across Pods. If a blob exceeds them, the client uploads it. */
 export const mountLimits = {
   maxBytes: 2 * 1024 ** 3,
   /** The longest time from the order to the registry's last answer. */
@@ -13,10 +13,10 @@ export const mountLimits = {
   cleanUpMs: 5_000,
 } as const;
 
-/** A sealed order of this length has room for a token of 32 KB, the longest that the edge takes. */
+/** A sealed order contains a token, and the edge takes tokens of up to 32 KB. This length is enough for such an order. */
 export const MAX_ORDER_CHARACTERS = 96 * 1024;
 
-/** Orders a Pod's gateway to copy one blob from another Pod's store into its own registry. */
+/** The edge's order to a Pod's gateway to copy one blob from another Pod's store into the gateway's registry. */
 export type MountOrder = {
   readonly pod: string;
   /** The repository that gets the blob. */
@@ -24,7 +24,7 @@ export type MountOrder = {
   readonly digest: Digest;
   /** The URL that the edge has signed for the blob in the other Pod's store. The gateway fetches no other URL. */
   readonly url: string;
-  /** The client's token for this Pod. Null if this fleet asks for no tokens. */
+  /** The client's token for the Pod of the gateway. Null if the Pods ask for no tokens. */
   readonly token: string | null;
   /** The origin under which the client called the edge. */
   readonly edge: string;
@@ -33,9 +33,7 @@ export type MountOrder = {
   readonly copyMs: number;
 };
 
-/**
- * A gateway opens an order as soon as it comes, so a few seconds would be enough. We allow more, because the clocks of edge and gateway may differ.
- */
+/** A gateway opens an order as soon as it arrives. Five minutes are allowed, because the clocks of edge and gateway may differ. */
 const lifeSeconds = 300;
 const kind = "mount-order";
 
@@ -44,7 +42,7 @@ type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
 export const sealOrder = (order: MountOrder, sealing: Sealing): Promise<string> =>
   sealForGateway(order, lifeSeconds, { kind, ...sealing });
 
-/** Opens an order. The error is for the log and says why the order is not good. */
+/** Opens an order. The error says what is wrong with it, and contains no secret. */
 export async function openOrder(text: string, sealing: Sealing): Promise<Result<MountOrder, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;
@@ -59,7 +57,7 @@ export async function openOrder(text: string, sealing: Sealing): Promise<Result<
 
 const isText = (value: unknown): value is string => typeof value === "string";
 
-/** containerd ends a push if a registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for it must end earlier. */
+/** containerd ends a push if the registry sends no headers for 30 s (`ResponseHeaderTimeout`), so a copy for containerd must end earlier. */
 const impatientMs = 20_000;
 
 export const copyMsFor = (userAgent: string | null): number =>

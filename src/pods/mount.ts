@@ -8,23 +8,23 @@ import { passGate, type Visit } from "./gate.ts";
 
 type MountSource = {
   readonly directory: Directory;
-  /** Says who chose the source. The look-up of the source in KV is charged to the budget of that user or Pod. */
+  /** Says whose budget pays for the look-up of the source's name in KV. */
   readonly chosenBy: (source: RepositoryName) => ChosenBy;
   readonly visit: Visit;
-  /** False if the token does not allow a pull of the source, and the client is one that ends its push when the Pod answers 401. */
+  /** False if the token does not allow a pull of the source, and the client would end its push if the Pod therefore answers 401. */
   readonly mayPull: (source: RepositoryName) => boolean;
 };
 
 /**
- * Whether a client ends its push if a mount is answered with 401. Jib does so. Before a mount, Jib reads in its token whether it may pull the source.
- * It cannot read a bundle, so with a bundle it always tries the mount. Other clients answer the 401 with a request for a new token, and then their
+ * Whether a client ends its push if a mount is answered with 401. Jib does. Before a mount, Jib looks into its token to see whether it may pull the
+ * source. It cannot read the edge's tokens, so it always tries the mount. Other clients answer the 401 with a request for a new token, and then their
  * mount succeeds.
  */
 export const endsAtMountChallenge = (userAgent: string | null): boolean => /^jib\b/i.test(userAgent ?? "");
 
 /**
- * Turns a mount into a plain upload if its source may not be pulled, or is not known to belong to the same Pod. The Pod then answers 202, and the client sends
- * the blob (end-11). Any other answer, most of all 404, ends a push in some clients.
+ * Turns a mount into a plain upload if its source may not be pulled, or is not known to belong to the same Pod. The Pod then answers 202, and the
+ * client sends the blob (OCI end-11). Without this, the Pod might answer 404, which ends the push in some clients.
  */
 export async function settleMount(
   endpoint: RepositoryEndpoint,
@@ -33,12 +33,12 @@ export async function settleMount(
 ): Promise<RepositoryEndpoint> {
   if (endpoint.kind !== "upload-start" || endpoint.mount === null) return endpoint;
   const { from } = endpoint.mount;
-  // `origin` is a hint that go-containerregistry sends together with `from`.
+  // go-containerregistry sends the hint `origin` together with `from`, so both are dropped.
   const plain = { ...endpoint, mount: null, query: withoutParameters(endpoint.query, ["origin"]) };
   if (from.kind === "unusable") return plain;
   const source = await resolvePod(directory, { name: from.name, chosenBy: chosenBy(from.name) });
   if (!source.ok) return plain;
-  // If the gate refuses reads of the source, a mount must not make its blobs readable in another repository.
+  // If the gate refuses to read the source, a mount must not make the source's blobs readable in another repository.
   const readable = passGate("GET", source.value, visit);
   const name = source.value.renamed?.to ?? from.name;
   if (!readable.ok || readable.value.id !== pod.id || !mayPull(name)) return plain;

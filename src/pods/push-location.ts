@@ -8,16 +8,16 @@ import { pinParameter, sealPin } from "./upload-pin.ts";
 import { sizeParameter } from "./upload-size.ts";
 
 /**
- * Only the edge or a gateway reads these parameters, so the edge removes them before it asks a Pod. A grant is meant for the gateway. But some
- * clients take a location apart and build a new URL, so the grant may come to the edge.
+ * A Pod must not get these parameters, because they are only for the edge or a gateway. The grant is for the gateway. But the edge may get it too,
+ * because some clients take a location apart and build a URL of the edge from the parts.
  */
 export const ownParameters = [pinParameter, sizeParameter, grantParameter];
 
-/** The Pod's gateway to which this client is sent. */
+/** The Pod's gateway to which the edge sends this client. */
 export type PushGateway = {
   readonly url: string;
   readonly keys: GatewayKeys;
-  /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
+  /** The token that the gateway shows to the registry. Null if the Pods ask for no tokens. */
   readonly token: string | null;
 };
 
@@ -26,7 +26,7 @@ type PushContext = {
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** How many bytes the Pod has of the upload. Null if the Pod does not say. */
+  /** How many bytes of the upload the Pod has. Null if the Pod does not say. */
   readonly uploadedBytes: number | null;
   readonly gateway: PushGateway | null;
 };
@@ -37,12 +37,12 @@ type UploadTarget = {
   readonly endpoint: Extract<RepositoryEndpoint, { readonly kind: "upload" }>;
 };
 
-/** By default, nginx takes request lines of up to 8 KB. A location with a grant of this length, its path and a digest fits. */
+/** nginx takes request lines of up to 8 KB by default. A line with a grant of this length, the path and a digest fits. */
 const MAX_GRANT_CHARACTERS = 7_000;
 
 /**
- * Returns the location where the client goes on with an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows
- * the upload. If the grant would be too long, the upload stays on the edge.
+ * Returns the location where the client continues an upload. On the edge, a pin keeps the upload at its Pod. At the Pod's gateway, a grant allows the
+ * upload. If the grant is too long for a URL, the upload stays on the edge.
  */
 export async function pushLocation({ path, query, endpoint }: UploadTarget, context: PushContext): Promise<string> {
   const { pod, edgeOrigin, uploadedBytes, gateway, now } = context;

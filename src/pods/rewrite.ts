@@ -10,8 +10,9 @@ import { readLocation, rewriteLink } from "./targets.ts";
 import { bytesOfRange } from "./upload-size.ts";
 
 /**
- * Keeps a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a page could
- * act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a session.
+ * These headers keep a browser from running a Pod's answer as a page, whatever its type is. All Pods share the edge's hostname, so a script in such a
+ * page could act for its user at every Pod. On the token endpoint's hostname, the script could also act at other services where the user has a
+ * session.
  */
 export const notAPage = {
   "Content-Security-Policy": "default-src 'none'; sandbox",
@@ -21,19 +22,19 @@ export const notAPage = {
 type RewriteContext = {
   readonly pod: Pod;
   readonly endpoint: RegistryEndpoint;
-  /** The old name under which the client knows the repository. Null if it has only one name. */
+  /** The repository's old name, if the client asked for the repository by that name. Otherwise null. */
   readonly oldName: RepositoryName | null;
-  /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
+  /** The edge's own origin. A Pod that trusts `X-Forwarded-Host` writes this origin into its `Location`. */
   readonly edgeOrigin: string;
   readonly edgeKeys: EdgeKeys;
   readonly now: Date;
-  /** The gateway at which a new upload goes on. Null if the upload goes on at the edge. */
+  /** The gateway to which the client is sent with an upload. Null if the upload stays on the edge. */
   readonly gateway: PushGateway | null;
 };
 
 /**
  * Headers that a browser applies to the whole hostname, or that send a browser elsewhere. All Pods share the edge's hostname, so no Pod may set them.
- * `Access-Control-…` is dropped too, because only the operator decides which sites may read answers.
+ * A Pod's `Access-Control-…` headers are dropped too, because only the operator decides which sites may read answers.
  */
 const dropped = [
   "accept-ch",
@@ -56,7 +57,9 @@ const dropped = [
   "use-as-dictionary",
 ];
 
-/** Makes the Pod's answer the edge's own: status and body stay, and `Location` and `Link` become paths on the edge. */
+/**
+ * Turns a Pod's answer into the edge's answer. Status and body stay. `Location` and `Link` lead to the edge or, for an upload, to the Pod's gateway.
+ */
 export async function rewriteResponse(response: Response, context: RewriteContext): Promise<Result<Response, Refusal>> {
   const answer = new Response(response.body, response);
   const { headers } = answer;
@@ -71,7 +74,8 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow a `Link` with their whole token, which includes other Pods' parts. So an answer whose `Link` leads elsewhere is refused.
+    // Some clients follow a `Link` with their whole token, which has parts for other Pods. So an answer whose `Link` leads to another host is
+    // refused.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }
@@ -82,7 +86,7 @@ export async function rewriteResponse(response: Response, context: RewriteContex
 const foreign = (header: string, { status }: Response, { endpoint }: RewriteContext): Result<never, Refusal> =>
   err({ reason: "foreign-location", text: `${header} of a ${status} for "${endpoint.kind}" leads away from it` });
 
-/** Returns path and query on the edge, or a push location on the Pod's gateway. Null if `location` leads away from what was asked for. */
+/** Returns path and query on the edge, or a URL of the Pod's gateway. Null if `location` leads away from what the client asked for. */
 async function rewriteLocation(
   location: string,
   { status, headers }: Response,
@@ -96,7 +100,7 @@ async function rewriteLocation(
   return query === "" ? path : `${path}?${query}`;
 }
 
-/** A manifest's digest is computed over its bytes, so nothing in between may compress them (RFC 9111 §5.2.2.6). */
+/** A manifest's digest is computed over its bytes, so no proxy on the way may compress them (RFC 9111 §5.2.2.6). */
 export const withNoTransform = (cacheControl: string | null): string =>
   cacheControl === null
     ? "no-transform"

@@ -4,39 +4,40 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** What a client asked for, and which Pod it asked. Each URL in the answer is checked against both. */
+/** What a client asked for, and at which Pod. Each URL in the Pod's answer is checked against both. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
-  /** The edge's own origin. A Pod that believes the forwarded host uses this origin for itself. */
+  /** The edge's own origin. A Pod that trusts `X-Forwarded-Host` writes this origin into its `Location`. */
   readonly edgeOrigin: string;
-  /** The old name under which the client knows the repository. Absent if it has only one name. */
+  /** The repository's old name, if the client asked for the repository by that name. Otherwise null or absent. */
   readonly oldName?: RepositoryName | null;
 };
 
-/** Where a URL in an answer leads, as path and query on the edge. */
+/** Where a URL in a Pod's answer leads: its path and query on the edge, and its endpoint. */
 export type Target = { readonly path: string; readonly query: string; readonly endpoint: Endpoint };
 
 /** No registry needs a longer URL, and Cloudflare takes URLs of at most 16 KB. */
 const MAX_CHARACTERS = 8192;
 
 /**
- * Returns where `Location` leads. Null unless the target is an endpoint of the request's own repository and kind. Only the answer to an upload may
+ * Returns where `Location` leads. Null unless this is an endpoint of the same kind and repository as the request's. Only the answer to an upload may
  * lead to another kind: to the upload's next request, or to the finished blob. Without this check, a Pod could answer a DELETE with a 307 to another
  * Pod's manifest, and clients would follow the 307 with their user's credentials (crane and regctl do).
  */
 export function readLocation(text: string, status: number, asked: Asked): Target | null {
   const { kind, method } = asked.endpoint;
   const isRedirect = status >= 300 && status < 400;
-  // Clients follow a redirect with the method of their request (RFC 9110 §15.4.8). In any other answer, `Location` names a resource to read.
+  // Clients follow a redirect with the method of their request (RFC 9110 §15.4.8). In any other answer, `Location` names a resource that clients
+  // read.
   if (isRedirect) return withOwnMount(readTarget(text, { method, kinds: [kind] }, asked), asked);
   const isUpload = kind === "upload-start" || kind === "upload";
   return readTarget(text, { method: "GET", kinds: isUpload ? ["upload", "blob"] : [kind] }, asked);
 }
 
 /**
- * Gives a redirect of an upload the client's own `mount` and `from` instead of the Pod's. Otherwise a Pod could have a blob copied to it from any repository
- * that the client may pull, because the client follows the redirect with its whole token.
+ * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. So with a
+ * `from` of its choice, the Pod could get a blob of any repository that the client may pull.
  */
 function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
   if (target === null || endpoint.kind !== "upload-start") return target;
@@ -45,8 +46,8 @@ function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null
 }
 
 /**
- * Matches one link of RFC 8288 §3. Some clients also take other text for a link (skopeo needs no brackets), so a header with anything else is refused.
- * Matching takes linear time, because no two repeated parts of the pattern accept the same character.
+ * Matches one link of RFC 8288 §3. Some clients take other text for a link too (skopeo needs no brackets), so a header with any other text is
+ * refused. Matching takes linear time, because each repetition of `parameter` needs a `;`.
  */
 const linkGrammar = (() => {
   const token = "[\\w!#$%&'*+.^`|~-]+";
@@ -54,7 +55,10 @@ const linkGrammar = (() => {
   return new RegExp(`<([^<>]*)>((?:${parameter})*\\s*(?:,\\s*|$))`, "gy");
 })();
 
-/** Rewrites each target of `Link` to path and query on the edge. Null unless each target leads to the same repository and to the same kind of list. */
+/**
+ * Rewrites each target of `Link` to path and query on the edge. Null unless all targets lead to the repository and the kind of list that the client
+ * asked for.
+ */
 export function rewriteLink(text: string, asked: Asked): string | null {
   if (text.length > MAX_CHARACTERS) return null;
   let [rewritten, readCharacters] = ["", 0];
@@ -70,8 +74,8 @@ export function rewriteLink(text: string, asked: Asked): string | null {
 type Wanted = { readonly method: string; readonly kinds: readonly Endpoint["kind"][] };
 
 /**
- * Reads a URL that an answer names. Null unless the URL is on the Pod's or the edge's host, and is an endpoint of a wanted kind for the same repository. If
- * the client asked for no repository, the URL must not have one either.
+ * Reads a URL from an answer. Null unless the URL is on the Pod's or the edge's host, and is an endpoint of a wanted kind for the repository that the
+ * client asked for. If the client asked for no repository, the URL must not have one either.
  */
 function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Target | null {
   const url = text.length > MAX_CHARACTERS ? null : ownUrl(text, asked);
@@ -82,7 +86,7 @@ function readTarget(text: string, { method, kinds }: Wanted, asked: Asked): Targ
   return { path: pathFor(parsed.value, url, asked), query: url.search.slice(1), endpoint: parsed.value };
 }
 
-/** A client that asked for an old name goes on with that name, because its token request is for that name. */
+/** If the client asked by an old name, it gets URLs with that name, because it also asks for its tokens by that name. */
 const pathFor = (endpoint: Endpoint, { pathname }: URL, { oldName = null }: Asked): string =>
   oldName === null || !hasRepository(endpoint) ? pathname : formatPath({ ...endpoint, name: oldName });
 

@@ -5,9 +5,9 @@ import { errorResponse, type OciError } from "../oci/errors.ts";
 const MAX_ANSWER_BYTES = 64 * 1024;
 
 /**
- * Returns an error that tells the client that its body is too large for the Pod (413). A proxy in front of the registry says this in HTML, and clients show
- * at best the first words of this HTML. Null if the registry itself has answered in OCI form. `bytes` is the body's announced length, or null if it was not
- * announced.
+ * Returns an error that tells the client that its body is too large for the Pod. `text` is the body of the Pod's 413. A proxy in front of the
+ * registry writes HTML there, of which clients show at best the first words. Null if the registry itself has answered in OCI form. `bytes` is the
+ * announced length of the client's body, or null if it was not announced.
  */
 export function tooLarge(text: string, bytes: number | null): OciError | null {
   if (Array.isArray(parseJsonObject(text)?.["errors"])) return null;
@@ -20,9 +20,7 @@ export function tooLarge(text: string, bytes: number | null): OciError | null {
   };
 }
 
-/**
- * Returns the size that a proxy's page names as its limit, with the unit, as in "Maximum upload size is 100 MB". Null unless the page names exactly one size.
- */
+/** Returns the size that a proxy's page names as its limit, as in "Maximum upload size is 100 MB". Null unless the page names exactly one size. */
 function sizeIn(text: string): string | null {
   const words = text.slice(0, MAX_ANSWER_BYTES).replace(/<[^<>]*>/g, " ");
   const sizes = new Set(words.match(/\b\d{1,15}(?:\.\d{1,3})? ?(?:[KMGT]i?B|bytes)\b/gi) ?? []);
@@ -30,7 +28,7 @@ function sizeIn(text: string): string | null {
   return size !== undefined && sizes.size === 1 ? size : null;
 }
 
-/** Turns a 413 into OCI form, and returns every other answer as it is. */
+/** Turns a 413 into OCI form. Any other answer is returned as it is. */
 export async function withTooLargeExplained(answer: Response, bytes: number | null): Promise<Response> {
   if (answer.status !== 413) return answer;
   const { status, headers } = answer;

@@ -6,16 +6,18 @@ import type { Misconfigured } from "../refusal.ts";
 
 type Trusted = { readonly request: FetchRequest; readonly fetcher: Fetcher };
 
-/** Finds the deployment's binding of this name: an mTLS certificate, a private network or another Worker. Null if there is none that can carry requests. */
+/**
+ * Finds the deployment's binding of this name: an mTLS certificate, a private network or another Worker. Null if no such binding can carry requests.
+ */
 export type FindBinding = (name: string) => Fetcher | null;
 
 /**
- * Shows the Pod that a request comes from the edge. Either the request carries the secret that is sealed in the Pod's record, or it goes through a
- * binding that only this deployment has. If a client sent the same headers, their values are replaced.
+ * Shows the Pod that a request comes from the edge. Either the request gets headers with the secret that is sealed in the Pod's record, or it goes
+ * through a binding that only this deployment has. If a client sent the same headers, their values are replaced.
  *
  * The secret goes only to the registry's origin, for which it was sealed, and not to a token service on another host. Several Pods may share one
- * registry, which accepts any name in a token that one of their token services has signed. If such a token service got the secret, its operator could
- * call the registry without the edge, for names of the other Pods.
+ * registry, which accepts the tokens of all their token services for any name. If one of these token services got the secret, its operator could call
+ * the registry without the edge, for names of the other Pods.
  */
 export async function trustedRequest(
   pod: Pod,

@@ -3,31 +3,34 @@ import { parseRepositoryName, type RepositoryName } from "../oci/repository-name
 import type { GatewayKeys } from "./gateway-keys.ts";
 import { openAtGateway, sealForGateway } from "./gateway-seal.ts";
 
-/** The parameter of a push location on a Pod's gateway. The gateway needs nothing else to go on with the upload. */
+/** The parameter of a push location on a Pod's gateway. It contains all that the gateway needs to continue the upload. */
 export const grantParameter = "_grant";
 
-/** Allows the holder of a push location to go on with this one upload, and nothing else. */
+/** Allows the holder of a push location to continue this one upload, and nothing else. */
 export type UploadGrant = {
   readonly pod: string;
   readonly repository: RepositoryName;
   readonly upload: string;
   /** The query of the registry's own push location, as the registry wrote it. */
   readonly query: string;
-  /** The token that the registry gets from the gateway. Null if this fleet asks for no tokens. */
+  /** The token that the gateway shows to the registry. Null if the Pods ask for no tokens. */
   readonly token: string | null;
   /**
-   * When the client comes back to the edge, this pin keeps the rest of the upload at its Pod. The edge makes the pin, because only the edge has the
-   * key. One pin is good for all later locations of the upload: the registry's state changes with each request, but the pin does not cover this
-   * state.
+   * The gateway puts this pin into the locations that lead the client back to the edge, where the pin keeps the upload at its Pod. Only the edge has
+   * the key to make a pin. One pin serves for the whole upload, because it does not cover the registry's state in the query, which changes with each
+   * request.
    */
   readonly pin: string;
-  /** The origin under which the client called the edge. The client is sent back there, because it has credentials only for this origin. */
+  /**
+   * The origin under which the client called the edge. The gateway sends the client back to this origin, because the client has credentials for no
+   * other.
+   */
   readonly edge: string;
   /** The registry's origin as the edge knows it. A registry may write this origin into its `Location`. */
   readonly registry: string;
 };
 
-/** A client usually goes on within seconds, but a client that pushes many large layers at once may let some layers wait. */
+/** A client usually continues within seconds. But a client that pushes many large layers at once may let some of them wait for hours. */
 const lifeSeconds = 24 * 3600;
 const kind = "upload-grant";
 
@@ -36,7 +39,7 @@ type Sealing = { readonly keys: GatewayKeys; readonly now: Date };
 export const sealGrant = (grant: UploadGrant, sealing: Sealing): Promise<string> =>
   sealForGateway(grant, lifeSeconds, { kind, ...sealing });
 
-/** Opens a grant. The error is for the log and says why the grant is not good. */
+/** Opens a grant. The error is for the log and says what is wrong with the grant. */
 export async function openGrant(text: string, sealing: Sealing): Promise<Result<UploadGrant, string>> {
   const claims = await openAtGateway(text, { kind, ...sealing });
   if (!claims.ok) return claims;

@@ -6,7 +6,7 @@ import type { RepositoryName } from "../oci/repository-name.ts";
 /** The parameter of a push location that keeps an upload at the Pod where it began, even if the directory changes meanwhile. */
 export const pinParameter = "_pod";
 
-/** Registries purge an unfinished upload after a week. */
+/** Registries purge an unfinished upload after a week, so no pin needs to be valid for longer. */
 const lifeSeconds = 7 * 24 * 3600;
 const ivBytes = 12;
 const expiryBytes = 8;
@@ -57,7 +57,7 @@ async function decrypt(
   }
 }
 
-/** Neither a repository name nor an upload id contains a space, so the pair is unambiguous. */
+/** No two pairs give the same text, because neither a repository name nor an upload id contains a space. */
 const parameters = (iv: Uint8Array<ArrayBuffer>, { repository, upload }: Pinned) => ({
   name: "AES-GCM",
   iv,

@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, nonEmpty, parameterName, sealed, storeConfig } f
 import { epochSeconds, type UrlWindow } from "./window.ts";
 
 /**
- * Akamai Auth Token 2.0 in the query. The token's `acl` is the path of one blob. The token says nothing about the query, so the Akamai property must
- * not check the query.
+ * Akamai Auth Token 2.0 as a query parameter. The token's `acl` is the path of one blob. The token does not cover other query parameters, so the
+ * operator must set Akamai to ignore the query when it checks the token.
  */
 export const akamai = defineSigner({
   config: storeConfig("akamai", {
@@ -18,7 +18,7 @@ export const akamai = defineSigner({
   }),
   secret: v.objectAsync({ ...secretEntries, key: hexHmacKey, salt: v.optional(nonEmpty) }),
   ...atBaseUrl,
-  // The salt is signed, but not sent.
+  // The salt is part of the signed text, but not of the URL.
   textToSign: ({ key, secret, window }) =>
     secret.salt === undefined ? tokenOf(key, window) : `${tokenOf(key, window)}~salt=${secret.salt}`,
   sign: async ({ key, config, secret, window, attribution }, text) => {
@@ -31,7 +31,7 @@ export const akamai = defineSigner({
 const tokenOf = (key: string, window: UrlWindow): string => `exp=${epochSeconds(window.expiresAt)}~acl=${aclOf(key)}`;
 
 /**
- * Returns the path with its special characters escaped, so that `*`, `?` and `!`, which have a meaning in an acl, match only themselves. A `~` would
- * end the field, so the wildcard `?` takes its place.
+ * Returns the escaped path. In an acl, `*`, `?` and `!` have a meaning, and their escaped forms do not. A `~` would end the acl, so we write the
+ * wildcard `?` for it, which matches any one character.
  */
 const aclOf = (key: string): string => encodePath(`/${key}`).replaceAll("~", "?");

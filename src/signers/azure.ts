@@ -6,7 +6,7 @@ import { defineSigner, secretEntries } from "./signer.ts";
 import { located, nonEmpty, originUrl, sealed, storeConfig } from "./store.ts";
 import type { UrlWindow } from "./window.ts";
 
-/** This is the oldest version that uses today's string to sign, so emulators and sovereign clouds know it too. */
+/** The SAS version. It is the oldest version with today's text to sign, so emulators and national clouds with older software accept it too. */
 const version = "2020-12-06";
 
 const key = base64HmacKey("SHA-256");
@@ -20,7 +20,7 @@ const delegationKey = v.objectAsync({
   value: key,
 });
 
-/** The account's key, or a user delegation key in the form of Azure's SDK. A delegation key ends within seven days. */
+/** The account's key, or a user delegation key in the form in which Azure's SDK returns it. Azure issues delegation keys for at most seven days. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, accountKey: key }),
   v.pipeAsync(
@@ -32,28 +32,32 @@ const secret = v.unionAsync([
   ),
 ]);
 
-/** Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The host is not signed, so the URL may name a CDN or a private link. */
+/**
+ * Azure Blob Storage: a service SAS or a user delegation SAS for one blob. The signature does not cover the host, so `endpoint` may be a CDN or a
+ * private link.
+ */
 export const azure = defineSigner({
   config: storeConfig("azure", {
     ...located,
-    /** `https://<account>.blob.core.windows.net`, or another host of the account. */
+    /** `https://<account>.blob.core.windows.net`, or another host that serves the account's blobs. */
     endpoint: originUrl,
     account: v.pipe(v.string(), v.regex(/^[a-z0-9]{3,24}$/)),
     container: v.pipe(v.string(), v.regex(/^[a-z0-9$][a-z0-9-]{1,61}[a-z0-9]$/)),
     /**
-     * Whether each key begins with a slash, so that two slashes follow the container in the path. docker-registry 2.8 writes such keys, and so does
-     * GitLab's registry with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the root as `<no name>`.
+     * Whether each object's key begins with a slash. In a URL, two slashes then follow the container's name. docker-registry 2.8 writes such keys,
+     * and so does GitLab's registry with `legacyrootprefix: true` (`trimlegacyrootprefix: false`). Azure's portal shows the directory before that
+     * slash as `<no name>`.
      */
     legacyRoot: v.optional(v.boolean()),
-    /** Emulators have the account in the path, not in the host name. */
+    /** `path` is for emulators, whose URLs have the account in the path and not in the host name. */
     addressing: v.optional(v.picklist(["virtual-host", "path"]), "virtual-host"),
     credentials: sealed,
   }),
   secret,
   target: ({ account, container }) => `${account}/${container}`,
   origin: ({ endpoint }) => endpoint,
-  // Each line is one unescaped field. The fields that we do not use are empty lines: st, si, sip, snapshot, ses and five headers; for a delegation
-  // key also saoid, suoid and scid.
+  // Each line is one unescaped field. The fields that we do not use are empty lines: st, si, sip, snapshot, ses and the five headers of the answer.
+  // With a delegation key, saoid, suoid and scid take the place of si.
   textToSign: ({ key: blob, config: { endpoint, account, container }, secret: credentials, window }) => {
     const { sp, se, spr, sv, sr } = fieldsOf(endpoint, window);
     const delegated = delegationFields(credentials);
@@ -81,7 +85,7 @@ const fieldsOf = (endpoint: string, window: UrlWindow) => ({
   sr: "b",
 });
 
-/** The fields of a user delegation key in the order in which they are signed; null for the account's own key. */
+/** Returns the fields of a user delegation key in the order in which they are signed. Null if the store has the account's key. */
 function delegationFields(credentials: v.InferOutput<typeof secret>) {
   if ("accountKey" in credentials) return null;
   const { userDelegationKey: delegation } = credentials;

@@ -7,8 +7,8 @@ import { atBaseUrl, cdnEntries, sealed, storeConfig } from "./store.ts";
 import { epochSeconds } from "./window.ts";
 
 /**
- * The HMAC form of bunny.net's CDN token authentication. Other query parameters are signed too: the signed text has them unescaped, the URL has them
- * escaped.
+ * The HMAC form of bunny.net's CDN token authentication. The signature also covers the attribution parameters. They are unescaped in the signed text
+ * and escaped in the URL.
  */
 export const bunny = defineSigner({
   config: storeConfig("bunny", { ...cdnEntries, credentials: sealed }),

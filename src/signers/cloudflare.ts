@@ -7,17 +7,17 @@ import { atBaseUrl, cdnEntries, parameterName, sealed, storeConfig } from "./sto
 import { epochSeconds } from "./window.ts";
 
 /**
- * Cloudflare WAF token authentication, `is_timed_hmac_valid_v0` over path and query. The rule says how long a token lives, so the time in the token
- * is the time when the URL expires minus that lifetime.
+ * Token authentication by a rule of Cloudflare's WAF: `is_timed_hmac_valid_v0` over path and query. A token contains the time of its making, and the
+ * rule adds its `ttl` to get the expiry. So we write the URL's expiry minus `ttlSeconds` into the token.
  */
 export const cloudflare = defineSigner({
   config: storeConfig("cloudflare", {
     ...cdnEntries,
-    /** The name of the query parameter that has the token. The rule's `lengthOfSeparator` is the length of `?<parameter>=`. */
+    /** The name of the query parameter that contains the token. In the rule, `lengthOfSeparator` must be the length of `?<parameter>=`. */
     parameter: v.optional(parameterName, "verify"),
-    /** The rule's `ttl`. */
+    /** The `ttl` that is written in the WAF rule. */
     ttlSeconds: v.pipe(v.number(), v.integer(), v.minValue(1)),
-    /** `base64url` for a rule with the flag `s`. */
+    /** `base64url` if the rule has the flag `s`. */
     encoding: v.optional(v.picklist(["base64", "base64url"]), "base64"),
     credentials: sealed,
   }),
@@ -29,7 +29,7 @@ export const cloudflare = defineSigner({
     const { baseUrl, parameter, ttlSeconds, encoding } = config;
     const mac = await crypto.subtle.sign("HMAC", secret.key, utf8(text));
     const encoded = encoding === "base64url" ? base64url(mac) : encodeComponent(base64(mac));
-    // The token is the last parameter, because Cloudflare's rule does not sign what follows the token.
+    // The token is the last parameter, because Cloudflare's rule does not check what follows the token.
     const token = `${epochSeconds(window.expiresAt) - ttlSeconds}-${encoded}`;
     return withParameter(cdnUrl(baseUrl, key, attribution), parameter, token);
   },

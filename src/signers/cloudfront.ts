@@ -12,22 +12,22 @@ type Hash = "SHA-1" | "SHA-256";
 
 const isIpv4Block = (text: string): boolean => text.includes("/") && parseCidr(text)?.family === 4;
 
-/** Amazon CloudFront signed URLs, by a key of the distribution's trusted key group. The whole URL is signed, including its host. */
+/** Amazon CloudFront signed URLs. The key must be in the distribution's trusted key group. The signature covers the whole URL, including its host. */
 export const cloudfront = defineSigner({
   config: storeConfig("cloudfront", {
     ...cdnEntries,
     /**
-     * Only clients in this IPv4 block may use the URL. Such a URL contains its whole policy, which CloudFront calls custom. Without this member, the
-     * policy is a canned one: it is not in the URL.
+     * Only clients in this IPv4 block may use the URL. With this member, the URL contains a policy (CloudFront: "custom policy"). Without it, the URL
+     * contains only the expiry time, and CloudFront makes the policy from the URL ("canned policy").
      */
     sourceCidr: v.optional(v.pipe(v.string(), v.check(isIpv4Block, "a block of IPv4 addresses, as in 192.0.2.0/24"))),
-    /** CloudFront assumes SHA-1 if the URL does not name a hash. */
+    /** If the URL names no hash, CloudFront assumes SHA-1. */
     hash: v.optional(v.picklist(["SHA-1", "SHA-256"]), "SHA-256"),
     credentials: sealed,
   }),
   secret: v.objectAsync({ ...secretEntries, keyPairId: nonEmpty, privateKey: rsaOrP256Key }),
   ...atBaseUrl,
-  /** Returns the policy. A canned policy is not in the URL, because CloudFront makes the same policy from the URL. */
+  /** Returns the policy, custom or canned. A canned policy is signed too, although it is not in the URL. */
   textToSign: ({ key, config: { baseUrl, sourceCidr }, window, attribution }) => {
     const source = sourceCidr === undefined ? {} : { IpAddress: { "AWS:SourceIp": sourceCidr } };
     const condition = { DateLessThan: { "AWS:EpochTime": epochSeconds(window.expiresAt) }, ...source };
@@ -52,6 +52,6 @@ async function signPolicy(policy: Uint8Array<ArrayBuffer>, key: PrivateKey, hash
   return new Uint8Array(await crypto.subtle.sign("RSASSA-PKCS1-v1_5", rsa, policy));
 }
 
-/** Encodes in base64, with the alphabet that only CloudFront uses. */
+/** Encodes in CloudFront's variant of base64, which differs from base64url. */
 const urlSafe = (bytes: Uint8Array): string =>
   base64(bytes).replaceAll("+", "-").replaceAll("=", "_").replaceAll("/", "~");

@@ -1,6 +1,6 @@
 import { concatBytes } from "../lib/bytes.ts";
 
-/** The tags of ITU-T X.690 that private keys and ECDSA signatures need. */
+/** The DER tags (ITU-T X.690) that private keys and ECDSA signatures need. */
 const tags = { integer: 0x02, octetString: 0x04, sequence: 0x30 } as const;
 type Bytes = Uint8Array<ArrayBuffer>;
 
@@ -10,18 +10,22 @@ function element(tag: number, content: Bytes): Bytes {
   return concatBytes(Uint8Array.of(tag, ...size), content);
 }
 
+/** For each algorithm, its object identifier and its parameters in DER, as PKCS#8 names the algorithm of a key. */
 const algorithms = {
-  /** 1.2.840.113549.1.1.1, parameters NULL (RFC 8017 appendix A.1). */
+  /** Identifier 1.2.840.113549.1.1.1, parameters NULL (RFC 8017 appendix A.1). */
   rsa: [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00],
-  /** 1.2.840.10045.2.1 with the curve 1.2.840.10045.3.1.7 (RFC 5480 §2.1.1). */
+  /** Identifier 1.2.840.10045.2.1, parameter 1.2.840.10045.3.1.7, which is the curve (RFC 5480 §2.1.1). */
   p256: [
     0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07,
   ],
-  /** 1.3.101.112 (RFC 8410 §3). */
+  /** Identifier 1.3.101.112, without parameters (RFC 8410 §3). */
   ed25519: [0x06, 0x03, 0x2b, 0x65, 0x70],
 } as const;
 
-/** Turns a key from its algorithm's own form into PKCS#8 (RFC 5208 §5), because WebCrypto takes PKCS#8. */
+/**
+ * Wraps a private key in PKCS#8 (RFC 5208 §5), because WebCrypto imports private keys only as PKCS#8 or JWK. `key` has the form that its algorithm
+ * prescribes.
+ */
 export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
   const version = element(tags.integer, Uint8Array.of(0));
   const identifier = element(tags.sequence, Uint8Array.from(algorithms[algorithm]));
@@ -31,11 +35,14 @@ export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
 /** Wraps the 32 bytes of an Ed25519 seed (RFC 8410 §7). */
 export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, seed);
 
-/** Wraps a private value on P-256 in SEC1's form (RFC 5915 §3), without the public point. */
+/** Formats the number that is a P-256 private key as SEC 1 does (RFC 5915 §3). The public key is optional, and left out. */
 export const sec1 = (value: Bytes): Bytes =>
   element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
 
-/** Converts an ECDSA signature from WebCrypto's r ‖ s to the sequence of two integers that other software expects (RFC 3279 §2.2.3). */
+/**
+ * Converts an ECDSA signature. WebCrypto returns r and s one after the other. Other software expects a DER sequence of two integers (RFC 3279
+ * §2.2.3).
+ */
 export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   const half = raw.byteLength / 2;
   const integers = [new Uint8Array(raw, 0, half), new Uint8Array(raw, half)].map((bytes) =>
@@ -44,7 +51,7 @@ export function ecdsaSignature(raw: ArrayBuffer): Bytes {
   return element(tags.sequence, concatBytes(...integers));
 }
 
-/** Drops leading zeros, but keeps one zero if the number would be negative without it. */
+/** Drops leading zeros, but puts one before a first byte of 0x80 or more, because DER would read such a number as negative. */
 function unsigned(bytes: Uint8Array): Bytes {
   const first = bytes.findIndex((byte) => byte !== 0);
   const digits = first < 0 ? Uint8Array.of(0) : bytes.subarray(first);

@@ -1,8 +1,7 @@
-/** Escapes all characters except the unreserved ones of RFC 3986 §2.3, in upper-case hexadecimal digits. */
+/** Escapes all characters except the unreserved ones (RFC 3986 §2.3), with upper-case hexadecimal digits. */
 export const encodeComponent = (text: string): string =>
   encodeURIComponent(text).replace(/[!'()*]/g, (char) => `%${char.charCodeAt(0).toString(16).toUpperCase()}`);
 
-/** Escapes each segment of a path and keeps the slashes. */
 export const encodePath = (path: string): string => path.split("/").map(encodeComponent).join("/");
 
 /** A query parameter, unescaped. */
@@ -17,6 +16,6 @@ export function cdnUrl(baseUrl: string, key: string, parameters: readonly Parame
   return parameters.length === 0 ? url : `${url}?${encodeQuery(parameters)}`;
 }
 
-/** The URL with one more parameter at its end. The value is not escaped. */
+/** Adds a parameter at the end of the URL. The caller must have escaped the value. */
 export const withParameter = (url: string, name: string, value: string): string =>
   `${url}${url.includes("?") ? "&" : "?"}${name}=${value}`;

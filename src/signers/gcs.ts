@@ -5,7 +5,7 @@ import { defineSigner, type SignRequest, secretEntries } from "./signer.ts";
 import { canonicalRequest, presign, scopedHmac } from "./sigv4.ts";
 import { bucketEntries, bucketOrigin, located, nonEmpty, objectPath, originUrl, sealed, storeConfig } from "./store.ts";
 
-/** A service account's key file, as Google hands it out, or an HMAC key. An HMAC signature costs a hundredth of an RSA signature. */
+/** A service account's key file, as Google hands it out, or an HMAC key. An HMAC signature takes a hundredth of the CPU time of an RSA signature. */
 const secret = v.unionAsync([
   v.objectAsync({ ...secretEntries, client_email: nonEmpty, private_key: rsaKey }),
   v.object({ ...secretEntries, accessId: nonEmpty, secret: nonEmpty }),
@@ -48,14 +48,14 @@ function presignRequest({ method, key, config: store, secret: credentials, windo
     method,
     origin,
     path: objectPath(store, key),
-    // Google's published vectors sign the host without its port.
+    // The signed host has no port, as in the test vectors that Google publishes.
     host: new URL(origin).hostname,
     vendor: "X-Goog",
     algorithm: byHmac ? "GOOG4-HMAC-SHA256" : "GOOG4-RSA-SHA256",
     accessKeyId: byHmac ? credentials.accessId : credentials.client_email,
     service: `${store.location}/storage/goog4_request`,
     window,
-    // Cloud Audit Logs show parameters of this form.
+    // Google's Cloud Audit Logs show query parameters that have this form.
     parameters: attribution.map(([name, value]) => [`x-goog-custom-audit-${name}`, value] as const),
   };
 }

@@ -7,12 +7,12 @@ import { atBaseUrl, cdnEntries, nonEmpty, sealed, storeConfig } from "./store.ts
 import { epochSeconds } from "./window.ts";
 
 /**
- * Cloud CDN and Media CDN accept a signature of the URL itself, or of a URL prefix that the query names. For `prefix`, we name the whole URL of one
- * blob as the prefix.
+ * What is signed. `url`: the URL itself. `prefix`: a URL prefix, which is also a query parameter. Our prefix is the whole URL of one blob. Cloud CDN
+ * and Media CDN accept both forms.
  */
 const signedForm = v.optional(v.picklist(["url", "prefix"]), "url");
 
-/** Google Cloud CDN signed URLs. The CDN lets unsigned requests pass, so the bucket behind it must be private. */
+/** Google Cloud CDN signed URLs. The CDN passes unsigned requests on to the bucket behind it, so that bucket must be private. */
 export const googleCdn = defineSigner({
   config: storeConfig("google-cdn", { ...cdnEntries, form: signedForm, credentials: sealed }),
   secret: v.objectAsync({ ...secretEntries, keyName: nonEmpty, key: base64HmacKey("SHA-1") }),
@@ -26,7 +26,10 @@ export const googleCdn = defineSigner({
 
 type Request = SignRequest<{ readonly baseUrl: string }, { readonly keyName: string }>;
 
-/** Returns the text to sign. In the form `url`, the attribution comes before `Expires`, because the attribution is signed too. */
+/**
+ * Returns the text to sign. In the form `url`, this text is the URL up to the signature. So the attribution comes before `Expires`, and the signature
+ * covers it.
+ */
 export function googleText({ key, config, secret, window, attribution }: Request, form: "url" | "prefix"): string {
   const ends = `Expires=${epochSeconds(window.expiresAt)}&KeyName=${secret.keyName}`;
   if (form === "prefix") return `URLPrefix=${paddedBase64url(utf8(cdnUrl(config.baseUrl, key, [])))}&${ends}`;
@@ -34,8 +37,8 @@ export function googleText({ key, config, secret, window, attribution }: Request
 }
 
 /**
- * Returns the signed URL. `signed` is the text with its signature. In the form `url`, `signed` is the whole URL already. In the form `prefix`,
- * `signed` is the first part of the query, and the attribution follows.
+ * Returns the signed URL. `signed` is the text to sign, with its signature. In the form `url`, this is the whole URL already. In the form `prefix`,
+ * it is the first part of the query, and the unsigned attribution follows.
  */
 export function googleUrl({ key, config, attribution }: Request, form: "url" | "prefix", signed: string): string {
   if (form === "url") return signed;

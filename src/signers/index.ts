@@ -16,7 +16,7 @@ import { s3 } from "./s3.ts";
 import { s3V4a } from "./s3-v4a.ts";
 import type { SecretSchema, Signer, StoreSecret } from "./signer.ts";
 
-/** Every scheme by its id. A new scheme needs its file, its vectors and a line here. */
+/** Every signing scheme by its id. CONTRIBUTING.md lists the steps for a new one. */
 export const schemes = {
   s3,
   "s3-v4a": s3V4a,
@@ -35,28 +35,29 @@ export const schemes = {
 
 export type Scheme = keyof typeof schemes;
 
-/** The schema of one store in `blobs.stores`. The store's scheme selects the schema. */
+/** The schema of one entry of `blobs.stores` in a Pod record. The entry's `scheme` decides which other members it has. */
 export const storeSchema = v.variant(
   "scheme",
   Object.values(schemes).map(({ config }) => config),
 );
 export type Store = v.InferOutput<typeof storeSchema>;
-/** A store that the edge makes URLs for. */
+/** A store for which the edge makes URLs. With the scheme `pod`, the Pod makes them. */
 export type SigningStore = Exclude<Store, { readonly scheme: "pod" }>;
 
 /**
- * Returns the signer of a store's scheme. The types cannot show that the signer fits the store. It does fit, because the schema of the same scheme
- * has parsed the store.
+ * Returns the signer of a store's scheme. TypeScript cannot check that the signer fits the store. It fits, because the schema of the same scheme has
+ * parsed the store.
  */
 export const signerOf = (store: SigningStore): Signer<SigningStore, StoreSecret> => schemes[store.scheme];
 
-/** The scheme, host and port that the clients of a store connect to; null if the Pod's own redirect says where. */
+/** Returns the origin to which a client of the store connects. Null for the scheme `pod`, because only the Pod knows where it redirects. */
 export const storeOrigin = (store: Store): string | null =>
   store.scheme === "pod" ? null : signerOf(store).origin(store);
 
 /**
- * Returns the host and path of a store's blobs. The result has the same form whether the store's URLs have the bucket in the host or in the path.
- * Null if the Pod's own redirect says where. A CDN in front of a bucket counts as another place, because no record says which bucket is behind it.
+ * Returns the host and path where a store has its blobs. The result is the same whether the store's URLs have the bucket in the host or in the path.
+ * Null for the scheme `pod`, because only the Pod knows where it redirects. A CDN and the bucket behind it are two places, because no record says
+ * which bucket is behind a CDN.
  */
 export function storePlace(store: Store): string | null {
   if (store.scheme === "pod") return null;
@@ -69,8 +70,8 @@ export function storePlace(store: Store): string | null {
 }
 
 /**
- * Parses the secret that was sealed for a store of this scheme, and imports its keys. The error says what is wrong and what is wanted, but never
- * quotes the secret.
+ * Parses the opened secret of a store of this scheme, and imports its keys. The error says what is wrong and what is wanted, but never quotes the
+ * secret.
  */
 export async function parseSecret(scheme: Scheme, text: string): Promise<Result<StoreSecret, string>> {
   const schema: SecretSchema<StoreSecret> | null = scheme === "pod" ? null : schemes[scheme].secret;
@@ -80,8 +81,8 @@ export async function parseSecret(scheme: Scheme, text: string): Promise<Result<
 }
 
 /**
- * Says what is wrong with a secret, in our own words or in valibot's. If a scheme allows several forms of secrets, the message is about a member that
- * this secret has.
+ * Says what is wrong with a secret. If the scheme has several forms of secrets, valibot reports problems for each form. We take the first problem
+ * with a member that the secret has, because the operator probably meant that form.
  */
 function whatIsWrong(issue: v.BaseIssue<unknown>): string {
   const given = issue.issues?.find(({ input }) => input !== undefined) ?? issue;

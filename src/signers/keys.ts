@@ -2,10 +2,6 @@ import * as v from "valibot";
 import { parseBase64, parseHex, utf8 } from "../lib/bytes.ts";
 import { ed25519Seed, pkcs8 } from "./der.ts";
 
-/**
- * A key in a sealed secret is imported while the secret is parsed. So an error can name the key that is bad, and a good key is imported only once.
- */
-
 export type PrivateKey =
   | { readonly kind: "rsa"; readonly sha1: CryptoKey; readonly sha256: CryptoKey }
   | { readonly kind: "p256"; readonly key: CryptoKey };
@@ -22,7 +18,10 @@ export const importP256 = (der: Bytes): Promise<CryptoKey> =>
 const importRsa = (der: Bytes, hash: Hash): Promise<CryptoKey> =>
   crypto.subtle.importKey("pkcs8", der, { name: "RSASSA-PKCS1-v1_5", hash }, false, ["sign"]);
 
-/** Transforms the text by `read`. If `read` fails, the issue says what was wanted, and never contains the text. */
+/**
+ * Makes the schema of a key. It imports the key while the secret is parsed, so that an error names the bad key. The message is `want`, and never
+ * contains the key.
+ */
 const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>) =>
   v.pipeAsync(
     v.string(),
@@ -37,7 +36,7 @@ const imported = <Key>(want: string, read: (text: string) => Promise<Key | null>
 const orNull = (bytes: Bytes | null, use: (bytes: Bytes) => Promise<CryptoKey>): Promise<CryptoKey | null> =>
   bytes === null || bytes.length === 0 ? Promise.resolve(null) : use(bytes);
 
-/** An HMAC key whose bytes are a text in UTF-8. */
+/** An HMAC key that is written as a text. Its bytes are the text in UTF-8. */
 export const textHmacKey = (hash: Hash) =>
   imported("a text that is not empty", (text) => orNull(utf8(text), (bytes) => importHmac(hash, bytes)));
 
@@ -71,15 +70,15 @@ async function importPem(text: string): Promise<PrivateKey | null> {
     const [sha1, sha256] = await Promise.all([importRsa(der, "SHA-1"), importRsa(der, "SHA-256")]);
     return { kind: "rsa", sha1, sha256 };
   } catch (error) {
-    // The label of PKCS#8 does not say which kind of key the text holds, so we try RSA first and then P-256.
+    // The PEM label `PRIVATE KEY` (PKCS#8) does not say which kind of key follows, so we try RSA first and then P-256.
     if (kind === "rsa") throw error;
     return { kind: "p256", key: await importP256(der) };
   }
 }
 
 /**
- * Reads a private key in PEM, with a label of RFC 7468 §10 or an older label of OpenSSL. Skips a block of parameters before the key, which OpenSSL
- * writes for P-256.
+ * Reads a private key in PEM: with the label `PRIVATE KEY` (RFC 7468 §10), or with OpenSSL's older labels `RSA PRIVATE KEY` and `EC PRIVATE KEY`.
+ * OpenSSL may write a block `EC PARAMETERS` before the key, which we skip.
  */
 function parsePem(text: string): { readonly kind: "rsa" | "p256" | "unknown"; readonly der: Bytes } | null {
   const found = /-----BEGIN (RSA |EC |)PRIVATE KEY-----([A-Za-z0-9+/=\s]+)-----END \1PRIVATE KEY-----/.exec(text);

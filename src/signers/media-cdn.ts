@@ -9,9 +9,12 @@ import { epochSeconds } from "./window.ts";
 
 const config = storeConfig("media-cdn", {
   ...cdnEntries,
-  /** `url` and `prefix` are as in Cloud CDN, but with Ed25519. `token` is Media CDN's short token, which we make for the path of one blob. */
+  /**
+   * `url` and `prefix` have the same meaning as in Cloud CDN (google-cdn.ts), but are signed with Ed25519. `token` is Media CDN's short token, which
+   * we make for the path of one blob.
+   */
   form: v.optional(v.picklist(["url", "prefix", "token"]), "url"),
-  /** The query parameter of the short token, as in the route's `tokenQueryParameter`. */
+  /** The name of the query parameter with the short token: the `tokenQueryParameter` of the Media CDN route. */
   parameter: v.optional(parameterName, "edge-cache-token"),
   credentials: sealed,
 });
@@ -31,7 +34,7 @@ export const mediaCdn = defineSigner({
     if (store.form !== "token") {
       return googleUrl(request, store.form, `${text}&Signature=${paddedBase64url(signature)}`);
     }
-    // The path is signed, but it is not in the token.
+    // The signed text has the path, but the token has only the word `FullPath` for it, because Media CDN knows the path from the URL.
     const token = `FullPath~${expiresOf(request)}~Signature=${base64url(signature)}`;
     return withParameter(cdnUrl(store.baseUrl, key, attribution), store.parameter, token);
   },

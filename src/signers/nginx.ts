@@ -11,7 +11,10 @@ const config = v.pipe(
   storeConfig("nginx", {
     ...cdnEntries,
     algorithm: v.optional(v.picklist(["md5", "hmac-sha256"]), "md5"),
-    /** The default is `$expires$uri $secret` for MD5, as in nginx's manual, and `$uri$expires` for HMAC. */
+    /**
+     * The text that is signed, with nginx's variables. The default is `$expires$uri $secret` for MD5, as in nginx's manual, and `$uri$expires` for
+     * HMAC.
+     */
     expression: v.optional(v.pipe(v.string(), v.includes("$uri"), v.includes("$expires"))),
     signatureParameter: v.optional(parameterName, "md5"),
     expiresParameter: v.optional(parameterName, "expires"),
@@ -25,14 +28,14 @@ const config = v.pipe(
 const secretSchema = v.object({ ...secretEntries, secret: nonEmpty });
 
 /**
- * nginx: `secure_link` with MD5, which every nginx has, or an HMAC that njs, lua or set-misc checks. The signed text is the expression from the
- * server's configuration. It contains `$uri` (as nginx unescapes it), `$expires` and, for MD5, `$secret`.
+ * URLs that nginx checks, either by `secure_link` with MD5 or by an HMAC in njs, Lua or set-misc. The signed text is `expression`, which must be the
+ * same as in the server's configuration. It contains `$uri` (the unescaped path), `$expires` and, for MD5, `$secret`.
  */
 export const nginx = defineSigner({
   config,
   secret: secretSchema,
   ...atBaseUrl,
-  // With MD5 there is no signed text to show, because the text that is hashed contains the secret.
+  // MD5 uses no key: the hashed text contains the secret, so there is no text that may be shown.
   textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
   sign: async (request, text) => {
     const { key, config: store, secret, window, attribution } = request;

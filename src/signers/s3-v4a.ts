@@ -54,8 +54,8 @@ const presignRequest = ({ method, key, config: store, secret, window, attributio
 const order = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551n;
 
 /**
- * Derives the key pair of an access key by NIST SP 800-108 in counter mode. Rarely, a result is outside the curve's order; then the next counter is
- * tried.
+ * Derives the P-256 key of an access key (NIST SP 800-108, counter mode). Rarely, the result for a counter is too large for the curve, and the next
+ * counter is tried.
  */
 async function deriveKey(secret: v.InferOutput<typeof accessKey>): Promise<CryptoKey> {
   const hmacKey = await importHmac("SHA-256", utf8(`AWS4A${secret.secretAccessKey}`));

@@ -58,6 +58,6 @@ function presignRequest({ method, key, config: store, secret, window, attributio
 export const sessionParameters = ({ sessionToken }: { readonly sessionToken?: string | undefined }): Parameter[] =>
   sessionToken === undefined ? [] : [["X-Amz-Security-Token", sessionToken]];
 
-/** S3 ignores parameters that begin with `x-`, but writes them to its access log. */
+/** S3 ignores query parameters whose names begin with `x-`, but writes them to its access log. */
 export const loggedParameters = (attribution: readonly Parameter[]): Parameter[] =>
   attribution.map(([name, value]) => [`x-${name}`, value]);

@@ -10,15 +10,15 @@ export type SignRequest<Config, Secret> = {
   readonly config: Config;
   readonly secret: Secret;
   readonly window: UrlWindow;
-  /** Query parameters that say for whom the URL was made. Empty if the store does not want them. */
+  /** Query parameters that say for which repository the URL is made. Empty if the store's `attribution` is not true. */
   readonly attribution: readonly Parameter[];
   /** The signing keys that Signature Version 4 remembers between requests. */
   readonly dayKeys: DayKeys;
 };
 
-/** A store's sealed secret after it is parsed and its keys are imported. */
+/** The secret of a store after it was opened and parsed. Its keys are imported. */
 export type StoreSecret = {
-  /** The end of a session token or delegated key. No URL outlives it. */
+  /** When a session token or a delegation key expires. A signed URL expires no later. */
   readonly expiresAt?: Date | undefined;
 };
 
@@ -27,15 +27,15 @@ export type SecretSchema<Secret> = v.GenericSchema<unknown, Secret> | v.GenericS
 /** One URL-signing scheme. It is pure: the same request gives the same URL, except for ECDSA's random part. */
 export type Signer<Config, Secret> = {
   readonly config: v.GenericSchema<unknown, Config>;
-  /** Null if stores of this scheme have no secret. */
+  /** Null if the stores of this scheme have no secret. */
   readonly secret: SecretSchema<Secret> | null;
-  /** The bucket or base URL to which a sealed secret is bound. */
+  /** The bucket or base URL for which a store's secret is sealed. The secret opens only together with this text. */
   target(config: Config): string;
-  /** The scheme, host and port that clients connect to. */
+  /** The origin to which clients connect. */
   origin(config: Config): string;
   /**
-   * The text that is signed, as the scheme's own documents write it. For Signature Version 4 this is the canonical request. Null if no text is signed
-   * with a key. The text may contain a part of the secret (Akamai's salt). So it may be shown only if the request has a made-up secret.
+   * The text that is signed, in the form that the scheme's own documents describe. For Signature Version 4 this is the canonical request. Null if no
+   * text is signed with a key. The text may contain a part of the secret (Akamai's salt), so show it only for a request with a made-up secret.
    */
   textToSign(request: SignRequest<Config, Secret>): string | null;
   sign(request: SignRequest<Config, Secret>): Promise<string>;
@@ -47,7 +47,7 @@ type Definition<Config, Secret, Text extends string | null> = Omit<Signer<Config
   sign(request: SignRequest<Config, Secret>, text: Text): Promise<string>;
 };
 
-/** Makes a signer and keeps its exact types, because the table of schemes derives the type of all stores from them. */
+/** Makes a signer from its definition. The exact type of `config` is kept, because the type `Store` is derived from it. */
 export const defineSigner = <Schema extends v.GenericSchema, Secret extends StoreSecret, Text extends string | null>(
   definition: { readonly config: Schema } & Definition<v.InferOutput<Schema>, Secret, Text>,
 ): { readonly config: Schema } & Signer<v.InferOutput<Schema>, Secret> => ({
@@ -55,7 +55,7 @@ export const defineSigner = <Schema extends v.GenericSchema, Secret extends Stor
   sign: (request) => definition.sign(request, definition.textToSign(request)),
 });
 
-/** The member that every sealed secret may have: the time when the secret ends. */
+/** The member that every sealed secret may have: when the secret expires. */
 export const secretEntries = {
   expiresAt: v.optional(
     v.pipe(

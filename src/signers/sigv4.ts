@@ -6,7 +6,7 @@ import { lifeSeconds, type UrlWindow } from "./window.ts";
 export type PresignRequest = {
   readonly method: string;
   readonly origin: string;
-  /** The path in its escaped form. */
+  /** The escaped path. */
   readonly path: string;
   /** The value of `host`, the only header that is signed. */
   readonly host: string;
@@ -22,8 +22,8 @@ export type PresignRequest = {
 
 /*
  * AWS and Google share one form of presigned URL (AWS: "Authenticating Requests: Using Query Parameters"; Google: "V4 signing process"). It is made
- * in three steps: the canonical request, the string to sign, the URL. The path is escaped once, as S3 wants it; other services of AWS escape it
- * twice.
+ * in three steps: the canonical request, the string to sign, the URL. S3 and Google want the path escaped once; the other services of AWS want it
+ * escaped twice.
  */
 
 const dateTimeOf = ({ window }: PresignRequest): string => window.issuedAt.toISOString().replace(/[:-]|\.\d{3}/g, "");
@@ -62,20 +62,20 @@ export async function presign(
 }
 
 /**
- * Each secret's last signing key, which is valid for one day. We keep the key because the four HMACs that derive it are most of the work of a
- * signature. The caller owns the map, and an entry disappears with its secret.
+ * The latest signing key of each secret. A signing key is valid for one day. We keep it because the four HMACs that derive it are most of the work of
+ * a signature. The map is weak, so an entry disappears with its secret.
  */
 export type DayKeys = WeakMap<object, { readonly scope: string; readonly key: CryptoKey }>;
 
 type KeyChain = {
-  /** The vendor's prefix and the secret key. */
+  /** The vendor's prefix and the secret key, as in `AWS4<secret key>`. */
   readonly start: string;
-  /** `dayKeys` keeps the signing key under this object. */
+  /** `dayKeys` remembers the signing key by this object. */
   readonly secret: object;
   readonly dayKeys: DayKeys;
 };
 
-/** Signs with a key that is derived from `start` by one HMAC for each part of the credential scope. */
+/** Returns a function that signs a text. It derives the signing key from `start`, by one HMAC for each part of the credential scope. */
 export const scopedHmac =
   ({ start, secret, dayKeys }: KeyChain) =>
   async (text: string, scope: string): Promise<ArrayBuffer> => {

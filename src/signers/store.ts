@@ -30,17 +30,17 @@ const prefix = v.pipe(
   ),
 );
 
-/** The schema of the stores of one scheme. It transforms nothing, so that its output can be written to KV. */
+/** The schema of the stores of one scheme. It changes no value that the operator wrote, so its output can be written to KV. */
 export const storeConfig = <const Scheme extends string, const Entries extends v.ObjectEntries>(
   scheme: Scheme,
   entries: Entries,
 ) => v.strictObject({ scheme: v.literal(scheme), when: v.optional(when), ...entries });
 
-/** The members of every store that the edge makes URLs for. */
+/** The members of each store for which the edge makes URLs. */
 export const located = {
   /** The registry's root directory in the store. */
   prefix: v.optional(prefix, ""),
-  /** Whether a URL says for whom it was made, so that the store's log shows this. */
+  /** Whether each URL names the repository and its project in the query, so that the store's log shows them. */
   attribution: v.optional(v.boolean()),
 };
 
@@ -56,7 +56,10 @@ export const originUrl = v.pipe(
   v.check(isOrigin, "an origin: scheme, host and port (a path goes into `prefix`)"),
 );
 
-/** `addressing` says where the URL has the bucket: in its path, before its host, or nowhere because the endpoint's host is bound to one bucket. */
+/**
+ * Where a URL has the bucket. `path`: at the start of its path. `virtual-host`: before the endpoint's host. `bound-host`: nowhere, because the
+ * endpoint's host is for one bucket only.
+ */
 export const bucketEntries = {
   bucket: v.pipe(v.string(), v.regex(/^[a-z0-9][a-z0-9._-]{1,220}[a-z0-9]$/)),
   addressing: v.optional(v.picklist(["path", "virtual-host", "bound-host"]), "path"),
@@ -76,7 +79,7 @@ export function bucketOrigin({ endpoint, bucket, addressing }: BucketConfig): st
 export const objectPath = ({ bucket, addressing }: BucketConfig, key: string): string =>
   encodePath(addressing === "path" ? `/${bucket}/${key}` : `/${key}`);
 
-/** The members of every CDN's store. The root of the CDN's host is the root of the bucket. */
+/** The members of every CDN's store. The root of the CDN's host must be the root of the bucket. */
 export const cdnEntries = { ...located, baseUrl: originUrl };
 type CdnConfig = { readonly baseUrl: string };
 export const atBaseUrl = {

@@ -3,25 +3,25 @@ export type UrlWindow = { readonly issuedAt: Date; readonly expiresAt: Date };
 /** If a client asks for a blob several times within one window, it gets the same URL each time, so parallel ranges and retries share one URL. */
 const windowMs = 600_000;
 /**
- * A URL lives at least this long after it is handed out. A registry's own URL lives for the same time. Clients need this time: a slow client queues
- * its layers, Dragonfly keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
+ * A URL is valid for at least this long after it is handed out, like the URLs that distribution signs. Clients need this time: a client on a slow
+ * line begins its last layers late, Dragonfly keeps a redirect for 10 minutes, and Ollama keeps one redirect for a whole model.
  */
 const minLifeMs = 1_200_000;
 
 /**
- * Returns the window of a URL that is signed now. The start is rounded down to `windowMs`. The end is not after `credentialEndsAt`. Null if the
- * credential ends within `minLifeMs`, because each URL must live for that time.
+ * Returns the window of a URL that is signed now. The start is rounded down to a multiple of `windowMs`. The end is not after `credentialEndsAt`.
+ * Null if the credential ends within `minLifeMs`, because every URL must be valid for that time.
  */
 export function signingWindow(now: Date, credentialEndsAt: Date | null): UrlWindow | null {
   const issuedAtMs = Math.floor(now.getTime() / windowMs) * windowMs;
-  // We round the end down, because the schemes count whole seconds.
+  // The end is rounded down, because the schemes count whole seconds.
   const endsAtMs = Math.floor((credentialEndsAt?.getTime() ?? Number.POSITIVE_INFINITY) / 1000) * 1000;
   const expiresAtMs = Math.min(issuedAtMs + windowMs + minLifeMs, endsAtMs);
   if (expiresAtMs - now.getTime() < minLifeMs) return null;
   return { issuedAt: new Date(issuedAtMs), expiresAt: new Date(expiresAtMs) };
 }
 
-/** Whether `signingWindow` would still return this window. */
+/** Whether a URL that was signed for this window may still be handed out. */
 export const isCurrentWindow = ({ issuedAt, expiresAt }: UrlWindow, now: Date): boolean =>
   issuedAt <= now && expiresAt.getTime() - now.getTime() > minLifeMs;
 

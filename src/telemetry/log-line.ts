@@ -1,6 +1,6 @@
 import { hasMoreParameters, MAX_TOKEN_PARAMETERS, readParameters } from "../oci/query.ts";
 
-/** The one word in the log that says what answered a request. */
+/** What answered a request, in one word. */
 export type Outcome =
   | "challenged"
   | "health"
@@ -11,7 +11,7 @@ export type Outcome =
   | "streamed"
   /** The Pod's gateway copied a blob from another Pod's store. */
   | "mounted"
-  /** The edge answered with its own copy of a manifest, which it keeps for as long as a proof lives. */
+  /** The edge answered with its own copy of a manifest. Such a copy is good for as long as a proof. */
   | "kept"
   /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
   | "stale"
@@ -21,16 +21,16 @@ export type Outcome =
   | "blocked"
   | "refused"
   | "unavailable"
-  /** The answer had begun, but its body broke off or stalled. */
+  /** The answer's status was sent, but its body broke off or stalled. */
   | "broken"
   /** The client went away, or stopped in the middle of its request. */
   | "client-left"
   | "failed";
 
-/** What a request cost in look-ups and calls, and what it met on the way. It is for the log only: no decision reads it. */
+/** What a request cost in look-ups and calls, and what else happened to it. These values are only for the log; no decision depends on them. */
 export type Trace = {
   kvReads: number;
-  /** How many keys these reads asked for in all. KV charges by the key. */
+  /** How many keys the KV reads asked for in all. Cloudflare charges for each key. */
   kvKeys: number;
   /** How many requests were sent to Pods. Each repeat counts. */
   podRequests: number;
@@ -38,14 +38,14 @@ export type Trace = {
   kvFailure?: string;
   /** Where the proof for a signed URL came from. */
   proof?: "memory" | "cache" | "manifest" | "head";
-  /** The Pod broke off a manifest, and the edge sent the rest from its own copy. */
+  /** The Pod broke off a manifest, and the edge sent the missing bytes from its own copy. */
   completed?: true;
   /**
-   * The Pods whose token service failed, so that the edge itself allowed pulls. Either the edge gave a grant for this request, or the request came
-   * with an earlier grant.
+   * The Pods whose token service failed, so that the edge allowed pulls by itself: by a grant that it gave for this request, or by an earlier grant
+   * that came with the request.
    */
   grace?: string;
-  /** Why a blob of another Pod was not mounted, and an upload began instead. */
+  /** Why a blob was not mounted from another Pod, so that an upload began instead. */
   notMounted?: string;
   /** The stores that fit the client but were passed over, each with its reason. */
   passedOver?: string;
@@ -57,13 +57,13 @@ export type Trace = {
 };
 
 /**
- * One request in the log. `requestBytes` and `responseBytes` are null if the length was not announced (chunked), because the edge does not count
- * bytes that pass.
+ * One request in the log. `requestBytes` and `responseBytes` are null if the length was not announced (chunked), because the edge does not count the
+ * bytes of a body.
  */
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
-  /** The share of requests like this one that get a line, above 0 and at most 1. The line counts for `1 / sample` requests. */
+  /** The share of the requests like this one that get a line, above 0 and at most 1. So the line is for `1 / sample` requests. */
   readonly sample: number;
   readonly method: string;
   readonly path: string;
@@ -75,7 +75,7 @@ export type RequestRecord = {
   /** The digest in the request. If the request names a tag, this is the digest in the answer. */
   readonly digest?: string;
   readonly pod?: string;
-  /** The real reason, if the answer is vague on purpose. It names keys and Pods, never a secret. */
+  /** The real reason, if the answer to the client is vague on purpose. It names keys and Pods, never a secret. */
   readonly cause?: string;
   readonly requestBytes: number | null;
   readonly responseBytes: number | null;
@@ -84,7 +84,7 @@ export type RequestRecord = {
 } & Readonly<Trace> &
   Asker;
 
-/** Who sent a request, as far as the platform and the client say. What is not known is left out. */
+/** Who sent a request, according to the platform and the client. What is not known is left out. */
 export type Asker = {
   /** The client's address. */
   readonly client?: string;
@@ -97,15 +97,15 @@ export type Asker = {
 };
 
 /**
- * Makes foreign text fit for a line: cuts it, and replaces each character that a terminal or an editor would obey instead of show (control and format
- * characters, line ends, halves of a character).
+ * Makes text of a client or Pod fit for the log: cuts it, and replaces each character that a terminal or an editor would obey instead of show. These
+ * are control and format characters, line ends and halves of a character.
  */
 export const plainText = (text: string, maxCharacters: number): string =>
   text.slice(0, maxCharacters).replaceAll(/[\p{C}\u2028\u2029]/gu, "\ufffd");
 
 /**
- * In the registry API and in token requests, these parameters hold no credential. A parameter with any other name may hold one: it may belong to a
- * Pod or a storage, or its name may be mistyped.
+ * These parameters of the registry API and of token requests contain no credential. A parameter with any other name may contain one, because it may
+ * belong to a Pod or a storage, or its name may be mistyped.
  */
 const harmlessParameters = [
   ...["digest", "mount", "from", "origin", "n", "last", "_after", "artifactType", "ns"],
@@ -113,15 +113,15 @@ const harmlessParameters = [
 ];
 
 /**
- * Anyone can send a URL of 16 KB, but no endpoint's path is longer than this. A client's query is longer only if it asks for a token for more than
- * about thirty repositories.
+ * A stranger can send a URL of 16 KB, but no endpoint's path is longer than this. The query of a client is longer only if it asks for a token for
+ * more than about thirty repositories.
  */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";
 
 /**
- * Returns path and query for the log, each cut at `maxLoggedCharacters`. All values in the query of an upload are hidden, because the query belongs
- * to the Pod, and any value in it may be the Pod's signed state.
+ * Returns path and query for the log, each cut at `maxLoggedCharacters`. In the query of an upload, all values are hidden, because this query comes
+ * from the Pod, and any value may be the Pod's signed state.
  */
 export function redactPath({ pathname, search }: URL): string {
   const path = withMark(pathname.slice(0, maxLoggedCharacters), pathname);
@@ -139,9 +139,9 @@ const withMark = (shown: string, whole: string): string =>
   whole.length > maxLoggedCharacters ? `${shown}${cutMark}` : shown;
 
 /**
- * Returns a parameter without its value. If a token was pasted into the query, the token looks like a name, so this name is hidden too: such a
- * parameter has no `=`, or has it only at its end. A name with unusual characters is hidden as well. It may contain an escaped `=` and a secret after
- * it, or characters that a terminal takes for a command.
+ * Returns a parameter without its value. The name is hidden too if there is no value after it, because it may be a token that was pasted into the
+ * query. A name with unusual characters is hidden too: it may contain an escaped `=` with a secret after it, or characters that a terminal takes for
+ * a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";
