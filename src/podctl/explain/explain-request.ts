@@ -58,7 +58,7 @@ function run(question: Question, directory: Directory): Promise<Recorded> {
   const url = new URL(question.url);
   url.search = withoutParameters(url.search.slice(1), ownParameters);
   const isToken = url.pathname === "/jwt/auth";
-  // `Og==` is `:`, an empty name with an empty password. Without credentials, the steps could not show which Pods would get those of a client.
+  // `Og==` is `:`, an empty name with an empty password. A request without credentials would not show which Pods get the credentials of a client.
   const authorization = isToken ? "Basic Og==" : token === null ? null : `Bearer ${token}`;
   const method = isToken && question.method === "POST" ? "GET" : question.method;
   return runHandle(requestFrom(question.client, { method, url, authorization }), { ...question, directory });
@@ -93,8 +93,8 @@ async function explainRepository(
   const traced = open();
   await learnDepth(traced.directory);
   const needsToken = question.auth === "token";
-  // If the operator gave no token, we show what happens with a token that grants all that the request needs. With `auth: "none"`, `handle()` does the
-  // same.
+  // If the operator gave no token, we show what happens with a token that grants all that the request needs. With `auth: "none"`, `handle()` answers
+  // as it does to such a token.
   const granted: Question = needsToken && question.token === null ? { ...question, auth: "none" } : question;
   const recorded = await run(granted, traced.directory);
   const held = !needsToken || question.token === null ? null : parseToken(question.token);

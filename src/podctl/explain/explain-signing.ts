@@ -5,7 +5,7 @@ import type { Digest } from "../../oci/digest.ts";
 import { type Scheme, type SigningStore, signerOf } from "../../signers/index.ts";
 import { signingWindow, type UrlWindow } from "../../signers/window.ts";
 
-/** The URL that a store's signer makes for a blob, with a stand-in for every secret. */
+/** The URL that a store's signer makes for a blob. It is signed with a made-up secret. */
 type Signing = {
   /** The URL without its query. */
   readonly url: string;

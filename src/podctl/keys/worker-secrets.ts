@@ -72,7 +72,7 @@ export async function rotateSecrets(text: string): Promise<Result<Rotated, strin
   if (sealing === undefined && edge === undefined) {
     return err("standard input has neither SEALING_KEYS nor EDGE_KEYS; want what `podctl keys generate` prints");
   }
-  // The other secrets stay, because this output replaces the input in the operator's secret store.
+  // The other secrets, such as PROBE_TOKEN, stay in the output, because it replaces the input in the operator's secret store.
   const next: Record<string, string> = { ...others };
   if (sealing !== undefined) {
     const { privateJwk } = await generateSealingKeys();

@@ -63,8 +63,8 @@ export const nameOf = (name: RepositoryName, reference: Reference): string =>
   `${name}${isDigest(reference) ? "@" : ":"}${reference}`;
 
 /**
- * Cancels an upload that was not completed, so that the registry deletes its bytes (OCI end-14). We ignore a refusal, because registries delete such
- * uploads after some days by themselves.
+ * Cancels an upload that was not completed, so that the registry deletes its bytes (OCI end-14). We ignore a failure, because registries delete such
+ * uploads by themselves after some time.
  */
 async function cancel(target: Registry, name: RepositoryName, place: string): Promise<void> {
   const answer = await target.open({ method: "DELETE", path: place, scopes: [deleteScope(name)] });

@@ -38,7 +38,7 @@ export type Round = {
 
 export type GroupCopy = {
   readonly copied: Copied;
-  /** Copies what changed since the last round. Before each repository, it calls `mayCopy`, which throws if another run has taken over the move. */
+  /** Copies what changed since the last round. Calls `mayCopy` before each repository. `mayCopy` throws if another run has taken over the move. */
   readonly round: (mayCopy: () => Promise<void>) => Promise<Round>;
   /** Compares the tags, manifests and referrers that both Pods hold now. Returns one line for each difference. */
   readonly compare: () => Promise<readonly string[]>;
@@ -81,10 +81,10 @@ export function createGroupCopy({ group, jobs, mayEmpty, progress, ...ways }: Op
     const before =
       known ?? (await takeTargetSnapshot(target, name, { jobs, known: now, budget, untagged: former.untagged }));
     held.delete(name);
-    // `now` says whether the source's registry lists referrers, but the target may be another kind of registry. So we keep the target's value.
+    // `now` says whether the source's registry lists referrers. The target may be another kind of registry, so we take the value from `before`.
     const { listsReferrers } = before;
-    // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag, so we
-    // save beforehand which manifests may be left without one.
+    // If this run is killed during the copy, the next run asks the target what it holds. No list of a registry names a manifest without a tag. So
+    // before the copy, we save which manifests the target may then have without a tag.
     await save(name, { fingerprint: null, untagged: onlyInOne(before.manifests, now.manifests), listsReferrers });
     const { changes, isWhole, untagged } = await copyRepository(name, [now, before], ports);
     if (!isWhole) return changes;
@@ -141,8 +141,8 @@ async function compareBoth({ source, target }: Both, name: RepositoryName, optio
 }
 
 /**
- * Lists the repositories of both Pods. Throws a CliFailure if the target has some and the source has none: the source may have lost its storage, and
- * the move would delete the last copy. With `mayEmpty`, this is allowed.
+ * Lists the repositories of both Pods. If the target has some and the source has none, the source may have lost its storage, and the move would
+ * delete the last copy. This throws a CliFailure then, unless `mayEmpty` is set.
  */
 async function namesAtBoth(
   { source, target }: Both,

@@ -56,7 +56,7 @@ export type ManifestCopy = {
   readonly tags: (digest: Digest, tags: readonly Tag[]) => Promise<void>;
   /** Writes an index of the manifest's referrers under a tag, because the target's registry has no list of referrers. */
   readonly referrers: (digest: Digest, from: Snapshot) => Promise<void>;
-  /** False after anything could not be copied. */
+  /** False if anything could not be copied. */
   readonly isWhole: () => boolean;
 };
 
@@ -116,8 +116,8 @@ async function readManifest({ source, name, complain }: Place, digest: Digest): 
 }
 
 /**
- * Reads what a manifest names. The manifests of an index are copied before the index. We do not keep its bytes meanwhile, because a pusher could nest
- * indexes of 4 MiB, and many of them would be in memory at once.
+ * Reads what a manifest names. The manifests of an index are copied before the index itself. Until then, we do not keep the bytes of the index: a
+ * pusher could nest indexes of 4 MiB, and many of them would be in memory at once.
  */
 async function readParts(place: Place, digest: Digest) {
   const found = await readManifest(place, digest);
@@ -163,7 +163,7 @@ function copyNamedBlob(place: Place, blob: NamedBlob, namedBy: Reference): Promi
   });
 }
 
-/** Returns an index of the referrers, as the text that is pushed. The referrers are sorted, so the same ones always give the same digest. */
+/** Returns the bytes of an index of these referrers. The referrers are sorted, so equal lists always have an equal digest. */
 function referrersIndex(descriptors: readonly object[]): Uint8Array {
   const sorted = descriptors.map((each) => JSON.stringify(each)).toSorted();
   return Buffer.from(`{"schemaVersion":2,"mediaType":"${indexType}","manifests":[${sorted.join(",")}]}`);

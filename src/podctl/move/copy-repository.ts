@@ -11,7 +11,10 @@ export type RepositoryCopied = {
   readonly changes: number;
   /** Whether the target now holds all that is in the source's snapshot. False if, for example, the source deleted a blob during the copy. */
   readonly isWhole: boolean;
-  /** Manifests that both Pods have, although no tag, index or referrer of the source leads to them. The source may delete them later. */
+  /**
+   * Manifests that both Pods have, although no tag, index or referrer of the source leads to them. If the source deletes them later, the next round
+   * deletes them at the target.
+   */
   readonly untagged: readonly Digest[];
 };
 

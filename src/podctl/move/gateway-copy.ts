@@ -13,7 +13,7 @@ import { deleteScope } from "./scopes.ts";
 /** Lets the gateway copy a blob. Returns whether the target has the blob afterwards. If not, podctl must copy the blob itself. */
 export type GatewayCopy = (name: RepositoryName, digest: Digest) => Promise<boolean>;
 
-/** A copy by the gateway takes several requests more, so podctl itself copies the blobs that are smaller than this. */
+/** podctl itself copies the blobs that are smaller than this, because a copy by the gateway needs more requests. */
 export const minGatewayBytes = 256 * 1024;
 /**
  * After a copy by the gateway has failed, podctl copies blobs itself for this long. The edge may have failed only because it did not know of the move
@@ -26,8 +26,8 @@ const orderMs = mountLimits.copyMs + mountLimits.cleanUpMs + 10_000;
 export type EdgeLogin = { readonly origin: string; readonly user: User | null; readonly auth: "token" | "none" };
 
 /**
- * The edge tells the target's gateway to copy a blob, because only the edge has the gateway's key and can sign a URL of the source's store. Null if
- * the target has no gateway.
+ * podctl asks the edge for the copy. Only the edge has the gateway's key, and can sign a URL of the source's store. Null if the target has no
+ * gateway.
  */
 export function openGatewayCopy(edge: EdgeLogin, target: Registry): GatewayCopy | null {
   if (!target.pod.gateway) return null;

@@ -9,7 +9,10 @@ import { CliFailure } from "../failure.ts";
 import { type Answer, placeOf, type Registry } from "./registry.ts";
 import { pullScope } from "./scopes.ts";
 
-/** A group's repositories are those at or below `prefix`, except those at or below a prefix of `without`, which has an assignment of its own. */
+/**
+ * A group's repositories are those at or below `prefix`, except those at or below one of the prefixes in `without`. These deeper prefixes have
+ * assignments of their own.
+ */
 export type Group = { readonly prefix: Prefix; readonly without: readonly Prefix[] };
 
 const isBelow = (name: string, prefix: string): boolean => name === prefix || name.startsWith(`${prefix}/`);
@@ -107,9 +110,9 @@ export async function hasBlob(registry: Registry, name: RepositoryName, digest: 
   return status >= 200 && status < 400;
 }
 
-/** Some registries give only 100 entries on a page. Even there, a list may have a million entries. */
+/** How many pages a list may have. Some registries give only 100 entries on a page, so their lists may have a million entries. */
 const mostPages = 10_000;
-/** A move keeps its lists in memory. A list of a million tags has some 50 MB. */
+/** How long a list may be, because a move keeps its lists in memory. A list of a million tags has some 50 MB. */
 const mostListBytes = 256 * 1024 * 1024;
 
 /**

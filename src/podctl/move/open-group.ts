@@ -17,9 +17,9 @@ import { completeStep } from "./unfinished-step.ts";
 
 export type MoveOptions = {
   readonly jobs: number;
-  /** In seconds. */
+  /** How many seconds before its beginning a phase is announced. */
   readonly wait: number;
-  /** In seconds. */
+  /** How many seconds the copy and the comparison of a freeze may take. */
   readonly maxFreeze: number;
   readonly state: string;
   readonly takeOver?: boolean;
@@ -109,8 +109,8 @@ export async function withGroup(
     const times = { waitMs: options.wait * 1_000, maxFreezeMs: options.maxFreeze * 1_000 };
     const ports = { kv, inTurn, prefix, without: group.without, state, ...times, say, checkClock };
     const isOwn = live.record?.move === undefined || state.sinces.has(live.record.move.since);
-    // If another operator has written the current phase, the state in this folder may be wrong about the target. So we use it only for our own
-    // phases.
+    // If another operator has written the current phase, the state in this folder may be wrong about the target. So we use it only if the phase is
+    // our own.
     const saved = isOwn && state.header?.way === way.way && state.header.to === way.to ? state.copied : new Map();
     const gateway = openGatewayCopy({ ...opened.access, auth: opened.target.auth }, both.target);
     const copy = createGroupCopy({

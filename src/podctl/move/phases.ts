@@ -1,4 +1,4 @@
-/** Reads the phase of a move from the directory. */
+/** Reads a group's assignment, which names the phase of its move. */
 import { directoryKey, routeKey } from "../../directory/keys.ts";
 import type { MoveRecord } from "../../directory/moves.ts";
 import type { PodId } from "../../directory/pod-id.ts";

@@ -97,7 +97,7 @@ const inTheWayLines = (tags: readonly string[], to: PodId): readonly string[] =>
         ...tags.slice(0, maxShown).map((each) => `    ${each}`),
       ];
 
-/** Makes the plan of a group without moving it. So this function itself opens the registries of both Pods, and closes them again. */
+/** Makes a plan for `--plan`. No move has opened the registries, so this function opens and closes them. */
 async function planUnmoved(
   opened: MoveTarget,
   { from, to, group, jobs }: Pods & Pick<Planning, "group" | "jobs">,
@@ -131,7 +131,7 @@ async function checkBoth(opened: MoveTarget, { from, to }: Pods): Promise<readon
  */
 export async function refuseLost({ both, group, ports, way }: OpenedGroup, options: MoveOptions): Promise<void> {
   if (options.overwrite) return;
-  // To read both Pods may take long, so we report a wrong clock before that.
+  // Reading both Pods may take long, so we report a wrong clock first.
   await ports.checkClock();
   const { onlyThere } = await planGroup({ ...both, group, jobs: options.jobs, sizes: false });
   if (onlyThere.length === 0) return;
@@ -140,7 +140,7 @@ export async function refuseLost({ both, group, ports, way }: OpenedGroup, optio
   throw new CliFailure([text, ...shown].join("\n"));
 }
 
-/** Refuses to begin a move if a check of either Pod has a finding, or if tags of the target are in the way and --overwrite is not given. */
+/** Refuses to begin a move if a check of either Pod has a finding. Without --overwrite, also refuses if tags of the target are in the way. */
 export async function refuseUnready(
   opened: MoveTarget,
   { way, group, both, ports }: OpenedGroup,

@@ -35,7 +35,7 @@ export type Registry = {
    * answer takes longer than `answerMs`, throws a CliFailure at once.
    */
   readonly ask: (question: Question) => Promise<Answer>;
-  /** Whether the Pod's token service grants this to the user. True if the deployment needs no tokens. */
+  /** Whether the Pod's token service grants the wanted rights to the user. True if the deployment needs no tokens. */
   readonly isGranted: (wanted: Access) => Promise<boolean>;
   /** Asks once, and gives the answer's body as a stream. Follows the redirect of a blob to its storage, without the token. */
   readonly open: (question: Question) => Promise<Result<Received, string>>;
@@ -58,7 +58,7 @@ export type RegistryOptions = {
 };
 
 export type Limits = {
-  /** How long no byte may move on a connection: during a GET or HEAD, and during a write. */
+  /** How long a connection may be silent: `read` is for GET and HEAD, and `write` for all other methods. */
   readonly idleMs: { readonly read: number; readonly write: number };
   /** How long a whole answer of `ask` may take. Without this limit, a Pod that sends a byte now and then would keep the command running for ever. */
   readonly answerMs: number;
@@ -150,8 +150,7 @@ export function openRegistry(pod: Pod, options: RegistryOptions): Registry {
         let last = "";
         for (const pauseMs of [...pausesMs, null]) {
           let answer = await sendWhole(question, false);
-          // The token may have expired in the meantime, or the token service may have been restarted with another key, so we try again with a fresh
-          // token.
+          // The token may have expired, or the token service may have been restarted with another key. So we try again with a new token.
           if (answer.ok && answer.value.status === 401) answer = await sendWhole(question, true);
           if (answer.ok && !isOutage(answer.value.status)) return answer.value;
           last = answer.ok ? `it answers ${answer.value.status}` : answer.error;

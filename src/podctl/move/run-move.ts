@@ -107,10 +107,9 @@ async function copyRounds(ports: MovePorts, { live, copy }: Moved): Promise<void
 }
 
 /**
- * Copies what has changed, compares both Pods, and returns what differs. Writes that began before the freeze may still end: pushes until `endedMs`
- * after it began, deletions in half of this time. We copy after the last deletion. Otherwise the target could keep a manifest that the source has
- * deleted, and if this manifest has no tag, the comparison would not notice. We do not wait for the last push before we copy, because the freeze
- * would then take longer.
+ * Copies what has changed, compares both Pods, and returns what differs. After the freeze has begun, earlier deletions need up to `endedMs / 2` to
+ * end, and earlier pushes up to `endedMs`. We copy after the deletions: the target would keep a manifest that is deleted later, and the comparison
+ * does not see a manifest without a tag. We do not wait for the pushes before we copy, because the freeze would take longer.
  */
 async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<readonly string[]> {
   const endedMs = inFlightMs(ports.waitMs);
@@ -126,12 +125,12 @@ async function copyAndCompare(ports: MovePorts, { live, copy }: Moved): Promise<
   }
 }
 
-/** A run that read the assignment longer ago than this reads it again before it copies more, because the run may have been suspended in between. */
+/** If a run read the assignment longer ago than this, it reads it again before it copies more. The run may have been suspended in between. */
 const checkedForMs = 10_000;
 
 /**
  * Returns a function that throws a CliFailure if the assignment is not the one that this run knows. While this run was suspended, another operator
- * may have taken over the move. The target may take pushes since then, and this run would overwrite them.
+ * may have taken over the move. The target may already take pushes, and this run would overwrite them.
  */
 function createCheck(ports: MovePorts, live: LiveAssignment): () => Promise<void> {
   let checkedAtMs = 0;

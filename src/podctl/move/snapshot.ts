@@ -116,7 +116,7 @@ export type SnapshotOptions = {
  * freeze.
  */
 export type Budget = {
-  /** Takes bytes from the budget. Returns false if the budget had not so many left. */
+  /** Takes bytes from the budget. Returns false if the budget has fewer bytes left. */
   readonly spend: (bytes: number) => boolean;
 };
 
@@ -189,7 +189,7 @@ function createWalk(
     return own ?? [];
   };
   return {
-    /** Returns the manifests to which this one leads and that were not seen before. */
+    /** Returns the manifests to which this manifest leads, without those that were seen before. */
     visit: async (head: ManifestHead): Promise<ManifestHead[]> => {
       if (manifests.has(head.digest)) return [];
       manifests.add(head.digest);

@@ -147,7 +147,9 @@ async function takeLock(path: string, prefix: Prefix): Promise<void> {
   }
 }
 
-/** False if the lock is older than the last start of the machine. Its process has ended, but its number may belong to another process now. */
+/**
+ * False if the lock is older than the last start of the machine. The lock's process has ended then, but its number may belong to another process now.
+ */
 async function isFromThisBoot(path: string): Promise<boolean> {
   const { mtimeMs } = await stat(path).catch(() => ({ mtimeMs: 0 }));
   return mtimeMs > Date.now() - uptime() * 1_000;

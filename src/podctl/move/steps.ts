@@ -126,7 +126,7 @@ export const sinceOf = ({ record }: LiveAssignment): number =>
 
 type Waiting = { readonly afterMs: number; readonly forWhat: string };
 
-/** Waits until `afterMs` after the `since` of the assignment's step. If the group is not being moved, waits for `afterMs`. */
+/** Waits until `afterMs` after the assignment's phase begins. If the group is not being moved, waits for `afterMs`. */
 export async function waitAfterSince(
   ports: MovePorts,
   live: LiveAssignment,

@@ -68,7 +68,7 @@ async function fetchToken(pod: Pod, user: User | null, scopes: readonly Access[]
   throw new Error("the last round always ends");
 }
 
-/** We use a token only for the first 60 % of its life, because an upload that begins with it must also end with it. */
+/** We use a token only for the first 60 % of its life, because a long upload must end before its token expires. */
 function useUntilMs(token: string): number {
   try {
     const { exp = 0 } = decodeJwt(token);

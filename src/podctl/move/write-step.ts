@@ -77,8 +77,8 @@ const changed = (prefix: Prefix): CliFailure =>
 type Assignment = Pick<AssignmentRecord, "pod" | "move"> | null;
 
 /**
- * Whether both are the same assignment in the same step. Steps differ in their `since`. But when a way back is given up, its former `settle` is
- * written again, with the same `since`.
+ * Whether both are the same assignment in the same step. Steps differ in their `since`. But if podctl gives up a way back, it writes the former
+ * `settle` again, with the same `since`.
  */
 const isSame = (live: Assignment, from: Assignment): boolean =>
   live?.pod === from?.pod && isDeepStrictEqual(live?.move, from?.move);

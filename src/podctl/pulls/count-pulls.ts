@@ -71,7 +71,7 @@ function note(pullers: Map<string, Counted>, line: PullLine): void {
       pullers.set(key, { line, firstMs: line.atMs, lastMs: line.atMs, requests: line.requests });
     return;
   }
-  // The lines of several files, and of a Worker's many isolates, are not in the order of time, so any line may have the earliest or the latest time.
+  // The lines are not in the order of time, because they come from several files and from many isolates of the Worker.
   known.firstMs = Math.min(known.firstMs, line.atMs);
   known.lastMs = Math.max(known.lastMs, line.atMs);
   known.requests += line.requests;

@@ -46,8 +46,8 @@ const schema = v.object({
 });
 
 /**
- * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect to it, even if its body broke off
- * later. A HEAD is not a pull, because the client only asks what is there.
+ * Reads one line. A pull is a GET of a blob or a manifest that was answered with the content or with a redirect. It is a pull even if its body broke
+ * off later. A HEAD is not a pull, because the client only asks what is there.
  */
 export function readPullLine(line: string): LoggedPull {
   const json = parseJsonObject(line);

@@ -11,7 +11,7 @@ import type { Target } from "./target.ts";
 
 const binding = "DIRECTORY";
 
-/** Account and namespace come from wrangler.toml, the API token comes from the environment. */
+/** The account and the namespace come from wrangler.toml, and the API token comes from the environment. */
 export async function openAccount(env: string): Promise<Target> {
   const configPath = process.env["PODCTL_WRANGLER_CONFIG"] || `${root}wrangler.toml`;
   const config = await readSection(configPath, env);

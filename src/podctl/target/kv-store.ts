@@ -15,8 +15,8 @@ export type KvStore = {
   /** Reads any number of keys. The value is null for a key that is not in KV. */
   read(keys: readonly string[]): Promise<ReadonlyMap<string, string | null>>;
   /**
-   * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there as well, because a listing
-   * returns the metadata of each key, but not the value.
+   * Writes at most {@link maxBulkKeys} keys in one call. A value that fits into its key's metadata is written there, too, because a listing returns
+   * only the metadata of each key.
    *
    * KV may make us wait for minutes before we try again. If a try would begin after `notAfter`, this throws a CliFailure, because the entries may be
    * wrong by then.
@@ -26,7 +26,7 @@ export type KvStore = {
   remove(keys: readonly string[]): Promise<void>;
 };
 
-/** The API's limits for one call. */
+/** The API's limits for one call: how many keys it may write or delete, and how many it may read. */
 export const maxBulkKeys = 10_000;
 const maxReadKeys = 100;
 const readsAtOnce = 4;

@@ -2,7 +2,7 @@ import { nameIn, podPrefix } from "../../directory/keys.ts";
 import { CliFailure } from "../failure.ts";
 import type { KvStore } from "./kv-store.ts";
 
-/** The ids of all Pods, in their order. */
+/** Returns the ids of all Pods, in alphabetical order. */
 export async function listPods(kv: KvStore): Promise<readonly string[]> {
   const ids: string[] = [];
   for await (const page of kv.list(podPrefix)) ids.push(...page.map(({ key }) => nameIn(key)));

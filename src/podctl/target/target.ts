@@ -16,7 +16,7 @@ export type Target = Rules & {
   readonly placeholders: Readonly<Record<string, string>> | null;
 };
 
-/** The deployed Worker, for commands that send requests to it. */
+/** The running edge, for commands that send requests to it. */
 export type EdgeAccess = {
   readonly origin: string;
   /** The Worker's PROBE_TOKEN; null if the operator has not given it. */

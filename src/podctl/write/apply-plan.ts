@@ -20,7 +20,7 @@ export async function applyPlan(kv: KvStore, plan: Plan): Promise<number> {
 const lagPausesMs = [0, 2_000, 8_000];
 
 /**
- * Makes the plan again. It is empty if KV is what the topology says. If KV only lists texts from before the apply, its listing lags behind, and we
+ * Makes the plan again. It is empty if KV is what the topology says. If KV still lists texts from before the apply, its listing lags behind, and we
  * look again. Any other text was written by someone else.
  */
 export async function checkApplied(

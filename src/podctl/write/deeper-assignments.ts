@@ -1,4 +1,4 @@
-/** Names the assignments below a group to which a new restriction of the group does not apply, because they have settings of their own. */
+/** A new restriction of a group does not apply to deeper assignments, because they have settings of their own. This module warns of them. */
 import { isDeepStrictEqual } from "node:util";
 import { kindOf, nameIn } from "../../directory/keys.ts";
 import { parseJsonObject } from "../../lib/json.ts";

@@ -13,7 +13,7 @@ import { letsAllIn } from "../../topology/settings.ts";
 
 export type Warning = {
   readonly line: string;
-  /** What the question before the write says about this, such as "open a group to every client". */
+  /** What the question before the write says about this change, such as "open a group to every client". */
   readonly doing: string;
 };
 
@@ -23,7 +23,7 @@ export type Warning = {
  */
 type Held = { readonly key: string | null; readonly record: object };
 
-/** `key` is that of the assignment that is not in KV. Null if its names then have no Pod. */
+/** Returns what applies to the names of the assignment `key` if that assignment is not in KV. Null if the names then have no Pod. */
 export type Holder = (key: string) => Held | null;
 
 /** Returns a function that finds the assignment of the next shorter prefix, or the default Pod. */

@@ -32,12 +32,9 @@ export type Plan = {
    * correct this.
    */
   readonly unfound: readonly string[];
-  /**
-   * One text for each assignment that a move depends on, such as that of a group that is being moved. These stay as they are, whatever the topology
-   * says.
-   */
+  /** A text for the operator about each assignment that stays as it is, whatever the topology says, because a move depends on it. */
   readonly moving: readonly string[];
-  /** Finds what applies to an assignment's names, by the topology, if that assignment is not there. */
+  /** Finds what the topology says of an assignment's names if that assignment is removed. */
   readonly holder: Holder;
   /** The write that follows this revision of the directory and is not complete. Null if there is none. */
   readonly unfinished: HistoryIndex | null;

@@ -8,7 +8,7 @@ import { readHistoryIndex } from "./history.ts";
 import { type DirectoryInKv, readDirectory } from "./live-directory.ts";
 
 type OwnWrite = {
-  /** What the messages call it, such as "write to revision 2". */
+  /** How messages name this write, such as "write to revision 2". */
   readonly name: string;
   /** The index of this write's history. For a rollback, that of the write that it undoes. */
   readonly index: Pick<HistoryIndex, "revision" | "at" | "by">;

@@ -50,8 +50,8 @@ export async function undoWrite(kv: KvStore, { index, former, before, now }: Las
   const progress = startProgress("records put back", writes.length);
   await writeRecords(kv, inOrder, { steps, onProgress: progress.advance });
   progress.end();
-  // We make this check directly before the last write, which sets the revision back. If another operator has written in the meantime, that revision
-  // would hide it.
+  // `refuseOtherWriter` runs directly before the last write, which sets the revision back. If another operator has written in the meantime, the older
+  // revision would hide that write.
   const name = `rollback of revision ${revision}`;
   await refuseOtherWriter(kv, { name, index, isRollback: true, directory: now, steps });
   if (before.text === null) await kv.remove([directoryKey]);

@@ -34,7 +34,7 @@ type Job = {
   readonly directory: DirectoryInKv;
   /** The changes, in the order in which they are safe to write. */
   readonly changes: readonly Change[];
-  /** Only tests set this. `refuseOtherWriter` uses it. */
+  /** The pauses of `refuseOtherWriter`. Only tests set them. */
   readonly lagPausesMs?: readonly number[];
 };
 
@@ -54,7 +54,7 @@ export async function writeDirectory(kv: KvStore, job: Job, onProgress: (keys: n
   );
   await writeRecords(kv, writes, { steps, onProgress });
   await removeHistory(kv, (old) => old <= revision - keptRevisions);
-  // We make this check directly before the last write. If another writer has completed its write before our last write, ours would set the revision
+  // `refuseOtherWriter` runs directly before the last write. If another writer has completed its write by then, our last write would set the revision
   // back.
   const index = { revision, at: stamp.appliedAt.toISOString(), by: stamp.appliedBy };
   const name = `write to revision ${revision}`;
