@@ -8,8 +8,8 @@ type Missing = Map<string, Entry>;
 
 /**
  * The entries that users depend on while KV fails. Keys without a value in KV have a limit of their own, because anyone can ask for names that do not
- * exist. Above this limit, we drop the oldest such key of the Pod that has the most of them. So a hostile Pod, whose tokens may name anything below
- * its prefix, displaces only keys of its own names.
+ * exist. Each of these keys belongs to the Pod for whose name it was read. Above the limit, the Pod with the most of these keys loses its oldest one.
+ * So a hostile Pod, whose tokens may name anything below its prefix, displaces only its own keys.
  */
 export class KeptEntries {
   readonly #found: BoundedMap<string, Entry>;

@@ -44,8 +44,8 @@ export type KvCache = {
  * - `cell`: a password that names a GitLab cell.
  * - `claim`: a token, which names a Pod or a key and may be forged.
  *
- * Each of the last four has its own budget, so that strangers who look up names cannot keep users from logging in. Each issuer has its own budget
- * too, so that a hostile Pod cannot keep other Pods' users waiting. Keys that are already in `kept` cost nothing.
+ * Each of the last four has its own budget of look-ups, so that strangers who look up names cannot keep users from logging in. Each issuer has its
+ * own budget too, so that a hostile Pod cannot keep other Pods' users waiting. Keys that are already in `kept` cost nothing.
  *
  * When a budget is spent, the read fails. A read for a `claim` does not fail, but finds no values. A failure would tell a stranger that the directory
  * does not list the Pod in the token, because reads of listed Pods cost no budget.

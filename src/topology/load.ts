@@ -1,6 +1,6 @@
 /**
- * Reads a topology file and the files that it names, fills in placeholders and clouds, and checks the result. Each error is a mistake with its place
- * in the file.
+ * Reads a topology file and the files that it names, fills in placeholders and the CIDRs of clouds, and checks the result. Each error is a mistake
+ * with its place in the file.
  */
 import { isUtf8 } from "node:buffer";
 import { readFile, stat } from "node:fs/promises";

@@ -20,7 +20,7 @@ type SignedQuery = {
 /** S3 accepts URLs of a client whose clock is up to this much ahead. */
 const MAX_CLOCK_AHEAD_MS = 15 * 60_000;
 
-/** Returns the decoded path if the query has one valid signature by our key and the request has no other authentication. */
+/** Returns the decoded path if the query has one valid signature by the storage's key and the request has no other authentication. */
 export function verifySignature(
   request: IncomingMessage,
   credentials: SigningCredentials,
