@@ -24,7 +24,6 @@ import type { Saved } from "./state-file.ts";
 
 /** What a move remembers of each repository between rounds, and between runs. */
 export type Progress = {
-  /** What earlier runs and this run have saved. */
   readonly saved: Map<RepositoryName, Saved>;
   readonly save: (name: RepositoryName, saved: Saved) => Promise<void>;
   readonly onRepository?: (done: number, all: number) => void;

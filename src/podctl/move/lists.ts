@@ -59,7 +59,7 @@ async function listByGitLab(registry: Registry, { prefix }: Group): Promise<read
   for await (const answer of pages(registry, path, scopes)) {
     if (answer.status !== 200) return null;
     const listed = parseJson(new TextDecoder().decode(answer.bytes));
-    // If we took an answer that is not a list, the group would seem to have no repositories.
+    // Without this check, an answer that is not a list would make the group seem empty.
     if (!Array.isArray(listed)) return null;
     for (const path of textsOf(listed.map((each) => Object(each)["path"]))) names.push(path);
   }

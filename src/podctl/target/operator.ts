@@ -19,7 +19,7 @@ export function ownLogin(pod: string): User | null {
   return name && password ? { name, password } : null;
 }
 
-/** Settings of the directory. Null if the directory record could not be read. */
+/** The settings that decide which Pods may see a login. Null if the directory record could not be read. */
 export type Settings = Pick<DirectoryRecord, "credentials" | "default"> | null;
 
 /**

@@ -45,7 +45,7 @@ export async function refuseOtherWriter(kv: KvStore, own: OwnWrite): Promise<voi
   if (next.undone === true && !own.isRollback) throw rolledBack(name);
 }
 
-/** Returns the index of this write. If it is gone, another operator has rolled this write back, and the rollback has ended. */
+/** Returns the index of this write. Throws a CliFailure if it is gone: another operator has then rolled this write back. */
 async function readOwnIndex(
   kv: KvStore,
   { name, index, lagPausesMs = missingPausesMs }: OwnWrite,
