@@ -79,7 +79,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
   parseRepositoryName,
   "isRepository, of a type": (text) => isRepository({ type: `repository(${text}`, name: "a", actions: [] }),
   parseScopes: (text) => parseScopes([text]),
-  // `rewriteLink` refuses a longer text without reading it.
+  // `rewriteLink` refuses a text of more than 8 KB without reading it.
   "rewriteLink, of 8 KB": (text) => rewriteLink(text.slice(0, 8_192), asked),
   "rewriteLink, of 8 KB of parameters": (text) => rewriteLink(`</v2/a/tags/list>;${text}`.slice(0, 8_192), asked),
   readLocation: (text) => readLocation(text, 201, asked),
@@ -94,7 +94,7 @@ const readers: Readonly<Record<string, (text: string) => unknown>> = {
     return parseTokenRequest(new Request(`${edge}/jwt/auth`, { headers }), "registry-edge");
   },
   routingText,
-  // `cellOf` refuses a longer password without reading it.
+  // `cellOf` refuses a password of more than 8 KB without reading it.
   "cellOf, of 8 KB eight times": (text) => Array.from({ length: 8 }, () => cellOf(text.slice(0, 8_192))),
 };
 

@@ -207,8 +207,8 @@ describe("bundle with a bad part", () => {
       return grant.ok ? grant.value.kind : grant.error;
     });
     const refused = { reason: "unauthorized", error: "invalid_token" };
-    // The edge does not know the key. The Pod that the part names may know it, so the edge lets this Pod decide. If this Pod does not know the key
-    // either, it answers `invalid_token` too.
+    // The edge does not know the key. The Pod that this part of the bundle names may know it, so the edge lets this Pod decide. A Pod that does not
+    // know the key either answers `invalid_token`, too.
     const atItsPod = made === "a.b.c" ? refused : "undecided";
     expect(await Promise.all(heard)).toEqual([refused, atItsPod, refused]);
   });

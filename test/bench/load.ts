@@ -13,7 +13,7 @@ const connections = 8;
 export class Load {
   readonly #agent = new http.Agent({ keepAlive: true, maxSockets: connections });
 
-  /** Sends `count` requests, eight at a time. `targetOf` gives the request of each number. */
+  /** Sends `count` requests, eight at a time. `targetOf` returns the request with a given number. */
   async send(count: number, targetOf: (index: number) => Target): Promise<void> {
     let next = 0;
     const sendSome = async () => {

@@ -26,7 +26,7 @@ const [minutes, perSecond, images] = [values.minutes, values["per-second"], valu
   number,
 ];
 const warmMinutes = 5;
-/** The bound of all caches in `src/isolate.ts`. */
+/** All caches in `src/isolate.ts` together may take this many bytes. */
 const mostBytesOfHeap = 64e6;
 /**
  * While this many requests are under way, we send no new one. A new one would wait for a free connection, and its wait would count as the edge's

@@ -54,7 +54,7 @@ export type Image = {
 
 const prefixes: Readonly<Record<LocalPodId, string>> = { "pod-a": "acme", "pod-b": "globex" };
 
-/** Every second image belongs to the other Pod. */
+/** Pushes images to both Pods in turn. */
 export function pushImages(stack: BenchStack, count: number): Promise<readonly Image[]> {
   return pMap(
     Array.from({ length: count }, (_, index) => index),

@@ -9,7 +9,7 @@ import { writeBenchTopology } from "./assignments.ts";
 import type { Finding } from "./finding.ts";
 import type { Cost } from "./podctl-process.ts";
 
-/** What `validate` and `plan` may take. */
+/** How much time and memory `validate` and `plan` may take. */
 const limits = [
   { assignments: 10_000, seconds: 1, megabytes: 1_000 },
   { assignments: 1_000_000, seconds: 10, megabytes: 1_000 },

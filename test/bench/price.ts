@@ -1,4 +1,4 @@
-/** What Cloudflare asks for a million requests at list price, from what a mix of pulls costs in KV keys, CPU time and log lines. */
+/** The list price of a million requests at Cloudflare, computed from the KV keys, the CPU time and the log lines that a mix of pulls costs. */
 import { unstable_readConfig } from "wrangler";
 import { amount, type Finding } from "./finding.ts";
 import { keysPerRequest, pushImages } from "./kv-reads.ts";
@@ -63,7 +63,7 @@ const measureMix = (): Promise<{ readonly cpuMs: number; readonly logLines: numb
     return { cpuMs: us / 1_000 / requests, logLines: (ownLines + linesOfPlatform) * headSamplingRate };
   });
 
-/** The platform adds a line of its own for each request, unless `invocation_logs` is false. */
+/** Reads from wrangler.toml how many lines are logged. The platform adds a line of its own for each request, unless `invocation_logs` is false. */
 function logSettings() {
   const { observability, vars } = unstable_readConfig({ config: "wrangler.toml", env: "production" });
   const headSamplingRate = observability.logs?.head_sampling_rate ?? observability.head_sampling_rate ?? 1;

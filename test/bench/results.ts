@@ -11,7 +11,7 @@ export type Machine = {
   readonly model: string;
   readonly node: string;
   readonly workerd: string;
-  /** How many processes wanted a CPU in the last minute. */
+  /** How many processes wanted a CPU, on average over the last minute. */
   readonly load: number;
 };
 

@@ -50,7 +50,7 @@ function without(all: readonly string[], taken: readonly string[]): readonly str
   });
 }
 
-/** Leaves out each group that contains another result of the list. The group differs only because that result differs. */
+/** A group such as `a` contains a result such as `a/b`. If both differ, leaves out the group, because it differs only through the result. */
 function withoutParents(found: readonly Difference[]): readonly Difference[] {
   return found.filter(
     ({ name }) => !found.some((other) => other.name.startsWith(`${name}/`) || (name === "all" && other.name !== "all")),

@@ -26,7 +26,7 @@ describeWith([...needs.dockerd, "ctr", ...refused, "regctl"], "layer over the CD
     await stage?.close();
   });
 
-  /** No manifest of this image reached its Pod, so no client can find the image. */
+  /** Expects that no Pod got a manifest of this image. So no client can find the image. */
   function expectNothingOf(name: string): void {
     const seen = [...stage.stack.seen("pod-a", "registry"), ...stage.stack.seen("pod-b", "registry")];
     expect(seen.filter(({ method, path }) => method === "PUT" && path.includes(`/${name}/manifests/`))).toEqual([]);
@@ -44,7 +44,7 @@ describeWith([...needs.dockerd, "ctr", ...refused, "regctl"], "layer over the CD
   it.each(refused)("%s is refused with Cloudflare's 413, and nothing of its image is there", async (name) => {
     const { client, layout } = await prepare(name);
     const { code, stderr } = await client.push(layout, "", `acme/by-${name}:1`);
-    // A client that still sends when the answer comes may see only the end of the connection.
+    // A client that is still sending when the 413 comes may see only that its connection breaks.
     expect([code === 0, stderr]).toEqual([false, expect.stringMatching(/413|broken pipe|connection reset/)]);
     expectNothingOf(`by-${name}`);
   });

@@ -3,7 +3,7 @@ import { run, succeed } from "./command.ts";
 import type { Docker } from "./docker.ts";
 import { toolPath } from "./tools.ts";
 
-/** Debian's package of containerd contains this client. */
+/** The `ctr` of Debian's package of containerd. */
 export const debianCtr = "/usr/bin/ctr";
 
 /** Debian's `ctr` and the newer one of `npm run tools` send different requests. Without `--local`, the newer one lets containerd send them. */

@@ -10,7 +10,7 @@ export type Docker = {
   /** Runs `docker` with these arguments, and returns what it printed. The login is kept below `home`. */
   (...args: readonly string[]): Promise<string>;
   attempt(...args: readonly string[]): Promise<Ended>;
-  /** The socket of its containerd, for `ctr`. */
+  /** The socket of this dockerd's containerd, for calls of `ctr`. */
   readonly containerd: string;
   /** The variables with which a script can call `docker` by name. */
   readonly env: Readonly<Record<string, string>>;

@@ -55,7 +55,7 @@ async function addImage(layout: string, platform: Platform, layerSizes: readonly
   return addJson(layout, mediaTypes.manifest, { schemaVersion: 2, mediaType: mediaTypes.manifest, config, layers });
 }
 
-/** Gzip stores the bytes as they are, because random bytes do not get smaller. */
+/** Adds a layer of random bytes. They would not get smaller, so gzip only stores them (level 0). */
 async function addLayer(layout: string, name: string, bytes: number) {
   const file = `${blobsOf(layout)}/part`;
   await mkdir(blobsOf(layout), { recursive: true });

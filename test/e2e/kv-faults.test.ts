@@ -9,7 +9,7 @@ const stack = useStack();
 /** After this time, everything that the isolate has read from KV has expired. */
 const expiryMs = 31_000;
 
-/** One pull with a fresh token: manifest and layer. Gives its statuses. */
+/** Pulls the manifest and the layer with a fresh token. Returns the statuses. */
 async function pull(repository: string): Promise<readonly number[]> {
   const client = createClient(stack.current.edge);
   const token = await client.token([`repository:${repository}:pull`]);

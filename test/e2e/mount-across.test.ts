@@ -15,7 +15,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs, realPods } from "./tools.ts";
 
 const baseBytes = 5 * megabyte;
-/** These clients ask for a mount in different ways: skopeo and podman send a HEAD first, crane adds `origin`, and all have different tokens. */
+/** These clients ask for a mount in different ways: skopeo and podman send a HEAD first, and crane adds the parameter `origin`. */
 const copying = ["regctl", "crane", "skopeo", "podman", "oras"] as const;
 
 describe.each(realPods)("mount from the other Pod, to %s with gateways", (kind, tools) => {

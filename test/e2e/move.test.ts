@@ -13,7 +13,7 @@ import { openStage, type Stage } from "./stage.ts";
 import { describeWith, needs } from "./tools.ts";
 
 const both = [...needs.registryPods, ...needs.distributionPods, "crane"];
-// Each of the two tests waits most of its time, so they run at once.
+// Each of the two tests waits most of its time, so they run side by side.
 describe.concurrent("move of a group", () => {
   describeWith(both, "from docker-registry 2.8 to distribution v3", () => scenario("registry", "distribution-v3"));
   describeWith(both, "from distribution v3 to docker-registry 2.8", () => scenario("distribution-v3", "registry"));

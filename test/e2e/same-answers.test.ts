@@ -110,7 +110,7 @@ async function play(origin: string, tokenUrl: string): Promise<readonly Seen[]> 
       .replace(/_state=[^&]*/, "_state=STATE")
       .replace(/&_pod(_bytes)?=[^&]*/g, "")
       .replace(/realm="[^"]*",service="[^"]*"/, "REALM")
-      // The registry keeps the actions in a map of Go, which has no fixed order.
+      // The registry keeps the actions in a map of Go, which has no fixed order. So we write them in one order.
       .replace(/:push,pull"/, ':pull,push"');
 
   async function comparable(answer: Response): Promise<Omit<Seen, "step">> {

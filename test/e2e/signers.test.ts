@@ -7,7 +7,7 @@ import { loadOracle } from "./oracles/sdk.ts";
 import { startAzurite, startNginx, startS3 } from "./signing-servers.ts";
 import { describeWith, needs } from "./tools.ts";
 
-/** A file's name on these disks has at most 255 bytes. */
+/** A file's name has at most 255 bytes on these disks, so keys with a longer name in them are left out. */
 const keys = objectKeys.filter((key) => key.split("/").every((name) => Buffer.byteLength(name) < 256));
 const otherKey = "other/object";
 const files = [...keys, otherKey];

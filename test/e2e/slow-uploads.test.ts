@@ -23,7 +23,7 @@ const always = ["crane", "regctl"] as const;
 const others = ["skopeo", "podman"] as const;
 /**
  * containerd waits 30 s for an answer. This time begins when the operating system has taken the whole body from it. At this pace, the operating
- * system sends what it has buffered in much less than 30 s.
+ * system sends what it has buffered in much less than 30 s, so containerd does not give up.
  */
 const paceBytesPerSecond = 2 * megabyte;
 const layerBytes = slowSeconds * paceBytesPerSecond;
@@ -90,7 +90,7 @@ describe.each(isWhole ? realPods : realPods.slice(0, 1))("upload that outlives i
       };
     }
 
-    /** Makes the pushes of docker and of containerd 2's `ctr`. */
+    /** Prepares pushes by docker and by containerd 2's `ctr`. */
     async function prepareDaemon(daemon: Docker): Promise<readonly Push[]> {
       const { host, dir } = stage;
       const [byDocker, byCtr] = ["acme/by-docker:1", "acme/by-ctr:1"];

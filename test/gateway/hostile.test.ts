@@ -42,7 +42,7 @@ const constantTwists: readonly Twist[] = [
   async ({ grant }, { config }) => ({
     grant: await sealGrant(grant, { keys: config.keys, now: new Date(Date.now() - dayMs - 1000) }),
   }),
-  // These are sealed by the gateway's own key. The first one is for another use, and the others lack a field or have a wrong value.
+  // These grants are sealed by the gateway's own key. The first one is for another use, and the others lack a field or have a wrong value.
   async ({ grant }, gateway) => ({
     grant: await sealForGateway(grant, 60, { kind: "mount-order", ...sealing(gateway) }),
   }),

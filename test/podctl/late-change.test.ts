@@ -27,7 +27,7 @@ const targetOf = (openKv: Target["openKv"]): Target => ({
   ...{ defaultFile: null, placeholders: null },
 });
 
-/** The same KV, in which another operator acts after the n-th read of this key. */
+/** Wraps `kv`: when this key has been read n times, another operator acts. */
 function afterRead(n: number, read: string, act: () => Promise<unknown>): KvStore {
   let left = n;
   return {

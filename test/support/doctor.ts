@@ -80,7 +80,7 @@ export function useDoctor(sealingKeys: { readonly publicJwk: JWK; readonly priva
 
   type Options = Partial<DeploymentUnderTest> & { readonly user?: User | null };
 
-  /** `user` is the login for all Pods. */
+  /** Runs doctor's checks. `user` is the login for all Pods. */
   async function check({ user = demo, ...options }: Options = {}): Promise<readonly Check[]> {
     const { edge, stateDir } = stack.current;
     return checkDeployment({

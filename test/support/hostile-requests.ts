@@ -56,7 +56,7 @@ function framed({ framing }: HostileRequest, content: string): string {
   const chunk = content === "" ? "" : `${content.length.toString(16)}\r\n${content}\r\n`;
   if (framing === "none") return "";
   if (framing === "chunks") return `${chunk}0\r\n\r\n`;
-  // Each byte is a chunk of its own, because a small chunk takes a reader as much time as a large one.
+  // Each byte is a chunk of its own. Such a body is dear to read, because a small chunk takes a reader as much time as a large one.
   if (framing === "bytes") return `${content.replaceAll(/./gs, "1\r\n$&\r\n")}0\r\n\r\n`;
   if (framing === "cut chunk") return `${chunk}ffff\r\nabc`;
   return framing === "bad chunk" ? `${chunk}zz\r\nabc\r\n0\r\n\r\n` : content;

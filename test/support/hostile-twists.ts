@@ -93,7 +93,7 @@ function withSlash(request: HostileRequest, at: number, text: string): HostileRe
   return index === undefined ? request : withPiece(request, index, index + 1, text);
 }
 
-/** Escapes one character, so that the decoded path stays the same. */
+/** Writes one character of the path as an escape such as `%61`. The decoded path stays the same. */
 function withEscape(request: HostileRequest, at: number): HostileRequest {
   const path = pathOf(request);
   const index = at % Math.max(1, path.length);
@@ -101,7 +101,7 @@ function withEscape(request: HostileRequest, at: number): HostileRequest {
   return Number.isNaN(code) ? request : withPiece(request, index, index + 1, `%${code.toString(16).padStart(2, "0")}`);
 }
 
-/** Makes a twist from each odd value. */
+/** Turns each odd value into a twist: a function that changes a request by `apply` and this value. */
 const by = <T>(values: fc.Arbitrary<T>, apply: (request: HostileRequest, value: T) => HostileRequest) =>
   values.map(
     (value): Twist =>

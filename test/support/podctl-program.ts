@@ -13,7 +13,7 @@ const { outputFiles } = await build({
   format: "esm",
   platform: "node",
   target: "node24",
-  // Some packages are CommonJS modules, which call `require`.
+  // An ES module has no `require`, but some packages in this one call it.
   banner: { js: 'import { createRequire } from "node:module"; const require = createRequire(import.meta.url);' },
   logLevel: "warning",
 });

@@ -77,7 +77,7 @@ export async function readStackKv(
   return new Map(Object.entries(result.values));
 }
 
-/** Takes the depth out of the directory record and starts a new isolate, so that the edge looks up every prefix of a name. */
+/** Removes `depth` from the directory record, and starts a new isolate. Without a depth, the edge looks up every prefix of a name. */
 export async function forgetDepth(stack: Stack): Promise<void> {
   const text = (await readStackKv(stack, ["directory"])).get("directory") ?? "";
   const { depth: _, ...record } = JSON.parse(text) as { depth: number };

@@ -33,7 +33,7 @@ export function useGroups(stack: { readonly current: Stack }) {
     return { group, repository, image };
   };
   const askedPods = () => podIds.filter((pod) => stack.current.seen(pod, "registry").length > 0);
-  /** Deletes by the edge while pod-a refuses deletions, and returns the status. */
+  /** Sends a DELETE through the edge while pod-a refuses deletions, and returns the status. */
   const deleteButNotAtPodA = async (path: string, token: string): Promise<number> => {
     await stack.current.setFault("pod-a", "registry", { mode: "status", status: 405 });
     const { status } = await createClient(stack.current.edge).get(path, token, { method: "DELETE" });

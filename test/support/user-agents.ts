@@ -1,4 +1,4 @@
-/** User-Agents of clients that may give their token or password to another host than the registry's, by name. */
+/** Names and User-Agents of clients that may give their token or password to a host other than the registry's. */
 export const carelessAgents = [
   // containers/image sends its token to any host.
   ["skopeo", "skopeo/1.9.3"],
@@ -15,7 +15,7 @@ export const carelessAgents = [
   ["a client without a User-Agent", ""],
 ] as const;
 
-/** User-Agents of clients that go to another host and give it nothing, by name. */
+/** Names and User-Agents of clients that follow a redirect to another host and give that host neither token nor password. */
 export const carefulAgents = [
   [
     "docker",

@@ -41,8 +41,8 @@ const kindOf = fc.record({
     "nothing",
   ),
   /**
-   * Whether a client makes the change through the edge. Some changes cannot be made there, such as the removal of a user. The edge does not see a
-   * change that is made at the Pod directly.
+   * Whether a client makes the change through the edge, or at the Pod directly, where the edge does not see it. Some changes are never made through
+   * the edge, such as the removal of a user.
    */
   isByEdge: fc.boolean(),
   /** Whether the repository is pulled once through the edge between the change and the outage. */

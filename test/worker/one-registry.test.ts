@@ -12,7 +12,7 @@ const scopeOf = (repository: string, actions: string) => `repository:${repositor
 const tokenFor = (repository: string, actions = "pull") => client().token([scopeOf(repository, actions)]);
 /** This client's uploads go to the edge, not to a gateway. */
 const onEdge = { "User-Agent": "oras/1.3.4" };
-/** The requests that the one registry has received. */
+/** The requests that the registry of both Pods has received. */
 const seen = () => stack.current.seen("pod-a", "registry");
 
 /** Gets a token directly from this Pod's token service, which the edge asks only for names that are assigned to the Pod. */
