@@ -68,8 +68,9 @@ function verdictFor({ pod, place }: Judged, answer: CheckAnswer, now: Date): Sto
 }
 
 /**
- * Returns the items that are checked in this minute. The items are divided into turns, and each minute takes the next turn. After the last turn, the
- * first one follows again. One run may send only so many requests, so a turn has at most `most` stores. All stores of an item are in the same turn.
+ * Returns the items that are checked in this minute. An item is a Pod, and its `size` is the number of its stores. The items are divided into turns.
+ * Each minute takes the next turn, and the first one follows the last one. One run may send only so many requests, so a turn has at most `most`
+ * stores.
  */
 export function turnOf<T extends { readonly size: number }>(
   items: readonly T[],

@@ -27,14 +27,14 @@ type Asked = {
   readonly now: Date;
 };
 
-/** The answer to every bad grant. Registries give the same answer for an upload that they do not know. */
+/** The answer to a grant that does not open, or is not for this upload. Registries give the same answer for an upload that they do not know. */
 export const uploadUnknown: OciError = {
   code: "BLOB_UPLOAD_UNKNOWN",
   message: "upload is unknown here, or its time is over; start one with POST …/blobs/uploads/ at the registry",
 };
 const unknownUpload = (cause: string): Result<never, NotAdmitted> => err({ error: uploadUnknown, cause });
 
-/** The message about a grant of an unknown edge begins with these words. `podctl doctor` recognizes the fault by them. */
+/** The message about a grant from an unknown edge begins with these words. `podctl doctor` recognizes the fault by them. */
 export const unknownEdge = "this gateway does not know the edge at";
 
 /**

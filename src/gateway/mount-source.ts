@@ -65,9 +65,8 @@ function wrongUrl(text: string, plainHttp: PlainHttp): string | null {
 }
 
 /**
- * Says what is wrong with the headers of the source. Null if the answer is a whole blob of an announced length. Without an announced length, or with
- * compression, a hostile store could fill the registry's disk with an incomplete upload. The gateway could not remove the upload, because a token to
- * push cannot delete it.
+ * Says what is wrong with the headers of the source. Null if the answer is a whole, uncompressed blob of an announced length. With any other answer,
+ * a hostile store could fill the registry's disk with incomplete uploads. The gateway cannot remove them, because a token to push cannot delete them.
  */
 function wrongAnswer({ statusCode: status, headers }: IncomingMessage, maxBytes: number): string | null {
   if (status !== 200) return `answered ${status}`;

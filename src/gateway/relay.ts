@@ -17,7 +17,7 @@ export type RegistryAnswer = {
 export type RelayLimits = {
   /** The connection is cut if no byte of the request's body moves for this long. A body that moves is never cut. */
   readonly stallMs: number;
-  /** The time from the end of the request's body to the answer's headers. In this time, a registry may copy and digest the whole blob. */
+  /** The time from the end of the request's body to the answer's headers. In this time, a registry may copy the whole blob and compute its digest. */
   readonly answerMs: number;
 };
 
@@ -100,7 +100,10 @@ export function relay(
   return promise;
 }
 
-/** Returns the header that says how long the body is. Without a `Content-Length` of 0, Node would send a PATCH or PUT that has no body in chunks. */
+/**
+ * Returns the header that says how long the body is. A PATCH or PUT without a body gets the length 0, because Node would otherwise announce a chunked
+ * body.
+ */
 function framing({ headers, method }: http.IncomingMessage): Readonly<Record<string, string>> {
   if (headers["transfer-encoding"] !== undefined) return { "Transfer-Encoding": "chunked" };
   const length = headers["content-length"] ?? (method === "PATCH" || method === "PUT" ? "0" : null);

@@ -1,8 +1,8 @@
 import { formatIp, type Ip, parseCidr } from "./address.ts";
 
 /**
- * The bounds of address ranges. A bound with an even index is the first address of a range. The bound after it is the first address behind that
- * range. Each bound is larger than the one before, because ranges that overlap or touch are merged.
+ * The bounds of address ranges. A bound with an even index is the first address of a range. The bound after it is the first address after that range.
+ * Each bound is larger than the one before, because ranges that overlap or touch are merged.
  */
 type Bounds = readonly bigint[];
 
@@ -21,7 +21,7 @@ export function rangesOf(cidrs: readonly string[]): AddressRanges {
   return bounds;
 }
 
-/** Returns the fewest CIDRs that contain exactly these addresses. IPv4 comes first, and each family is in the order of its addresses. */
+/** Returns the fewest CIDRs that contain exactly the addresses of the ranges. IPv4 comes first, and each family is in the order of its addresses. */
 export const cidrsOf = (ranges: AddressRanges): readonly string[] =>
   ([4, 6] as const).flatMap((family) =>
     ranges[family].flatMap((first, index, bounds) =>
@@ -50,7 +50,7 @@ function addRange(bounds: bigint[], first: bigint, end: bigint): void {
 export const rangesHold = (ranges: AddressRanges, { family, bits }: Ip): boolean =>
   boundsUpTo(ranges[family], bits) % 2 === 1;
 
-/** Whether all addresses of `inner` are in `outer` as well. */
+/** Whether all addresses of `inner` are also in `outer`. */
 export const rangesCover = (outer: AddressRanges, inner: AddressRanges): boolean =>
   boundsCover(outer[4], inner[4]) && boundsCover(outer[6], inner[6]);
 

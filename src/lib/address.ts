@@ -66,8 +66,8 @@ const parseIpv4 = (text: string): bigint | null =>
   fourDecimals.test(text) ? joined(text.split(".").map(Number), 8n) | mapped : null;
 
 /**
- * Reads an address by means of `URL`. It takes exactly the forms of RFC 4291 §2.2, and writes each as hexadecimal groups with at most one `::` (URL
- * standard, "IPv6 parser" and "IPv6 serializer").
+ * Reads an address by means of `URL`. `URL` takes exactly the forms of RFC 4291 §2.2, and writes each as hexadecimal groups with at most one `::`
+ * (URL standard, "IPv6 parser" and "IPv6 serializer").
  */
 function parseIpv6(text: string): bigint | null {
   const url = `https://[${text}]`;

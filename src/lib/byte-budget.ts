@@ -8,10 +8,10 @@ type Limits = {
 
 type Taken = { readonly owner: string; readonly bytes: number; readonly endsAtMs: number };
 
-/** Limits how many bytes may be held at once. */
+/** Limits how many bytes of memory may be held at once. */
 export class ByteBudget {
   readonly #limits: Limits;
-  /** Ordered by `endsAtMs`, because `lifeMs` is the same for all entries. */
+  /** The entries are in the order of `endsAtMs`, because `lifeMs` is the same for all. */
   readonly #taken = new Set<Taken>();
   readonly #bytesOf = new Map<string, number>();
   #bytes = 0;

@@ -1,6 +1,6 @@
 /**
- * Chunks must have at least this length on average. Otherwise a sender could send each byte as a chunk of its own, which takes us as long as a small
- * request. The limit refuses no honest body, because networks make longer chunks.
+ * Chunks must have at least this length on average. Otherwise a sender could send each byte as a chunk of its own, which costs as much CPU time as a
+ * small request. The limit refuses no honest body, because networks make longer chunks.
  */
 const minBytesPerChunk = 512;
 /**

@@ -43,7 +43,7 @@ export type OciError = {
 
 const retryAfterSeconds = 5;
 
-/** Makes an error that will pass. `Retry-After` tells clients when to ask again. */
+/** Makes the error for a fault that will pass. `Retry-After` tells clients when to ask again. */
 export const unavailable = (message: string): OciError => ({
   code: "UNAVAILABLE",
   message,

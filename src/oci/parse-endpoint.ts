@@ -103,7 +103,7 @@ function parseLast({ kind, last }: PathMatch): Result<Last, OciError> {
   }
 }
 
-/** Some clients escape the colon of a digest, which RFC 3986 §3.3 allows. Nothing else in a reference may be escaped. */
+/** Some clients escape the colon of a digest, as RFC 3986 §3.3 allows. Nothing else in a reference may be escaped. */
 const unescapeColon = (segment: string): string => segment.replace(/%3a/i, ":");
 
 /** The characters of distribution's and GitLab's upload ids, and those that RFC 3986 §2.3 leaves unescaped. */

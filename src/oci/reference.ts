@@ -6,12 +6,12 @@ import { type Digest, isDigestLike, parseDigest } from "./digest.ts";
 export type Tag = Brand<string, "Tag">;
 
 /**
- * A text that looks like a digest but breaks the rules of its algorithm. Some registries answer 400, others 404 or 500. So the edge passes it on, and
- * the Pod answers.
+ * A text that looks like a digest but breaks the rules of its algorithm. Some registries answer it with 400, others with 404 or 500. So the edge
+ * passes it on, and the Pod answers.
  */
 export type DigestLike = Brand<string, "DigestLike">;
 
-/** The last segment of a manifest's path, `<tag-or-digest>`. No tag contains a colon. */
+/** The last segment of a manifest's path, `<tag-or-digest>`. A text with a colon is not a tag, because no tag contains a colon. */
 export type Reference = Tag | Digest | DigestLike;
 
 // OCI distribution spec, "Pulling manifests": the grammar of <reference> as a tag.

@@ -64,7 +64,7 @@ export function covers(granted: readonly Access[], wanted: Access): boolean {
 
 /**
  * What a token must grant for an endpoint. `own` is the access to the repository or list in the URL, or null if none is needed. `also` is the access
- * to other repositories that the request reads, such as the source of a mount. A token without `also` is not refused by the edge.
+ * to other repositories that the request reads, such as the source of a mount. The edge does not refuse a token that lacks only `also`.
  */
 type RequiredAccess<Own extends Access | null = Access | null> = {
   readonly own: Own;

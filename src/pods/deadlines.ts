@@ -30,9 +30,9 @@ const leastUploadMs = 12_000;
 const uploadBytesPerMs = 20_000;
 
 /**
- * Returns a function from the length of the request's body to its deadline. The deadline of the PUT that completes a blob also depends on the bytes
- * that came before. Null for requests that upload nothing, for manifests, and if it is not known how many bytes came before. `registryDeadlineMs`
- * applies in any case.
+ * Returns the deadline of a request as a function of the length of its body. The deadline of the PUT that completes a blob also depends on the bytes
+ * that came before. Null for requests that upload nothing, for manifests, and if it is not known how many bytes came before. The deadline of
+ * `registryDeadlineMs` always applies too.
  */
 export function pushDeadlineMs(endpoint: RegistryEndpoint): ((sentBytes: number) => number) | null {
   const { kind, method } = endpoint;

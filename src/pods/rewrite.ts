@@ -74,8 +74,8 @@ export async function rewriteResponse(response: Response, context: RewriteContex
   const link = headers.get("Link");
   if (link !== null) {
     const rewritten = rewriteLink(link, context);
-    // Some clients follow a `Link` with their whole token, which has parts for other Pods. So an answer whose `Link` leads to another host is
-    // refused.
+    // Some clients follow a `Link` with their whole token, which has parts for other Pods. So an answer whose `Link` leads away from what the client
+    // asked for is refused.
     if (rewritten === null) return foreign("Link", response, context);
     headers.set("Link", rewritten);
   }

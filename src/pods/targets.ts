@@ -4,7 +4,7 @@ import { parseEndpoint } from "../oci/parse-endpoint.ts";
 import { withoutParameters, withParameters } from "../oci/query.ts";
 import type { RepositoryName } from "../oci/repository-name.ts";
 
-/** What a client asked for, and at which Pod. Each URL in the Pod's answer is checked against both. */
+/** What a client asked for, and which Pod got the request. Each URL in the Pod's answer is checked against both. */
 export type Asked = {
   readonly pod: Pick<Pod, "registry">;
   readonly endpoint: RegistryEndpoint;
@@ -36,8 +36,8 @@ export function readLocation(text: string, status: number, asked: Asked): Target
 }
 
 /**
- * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. So with a
- * `from` of its choice, the Pod could get a blob of any repository that the client may pull.
+ * Replaces `mount` and `from` in a Pod's redirect by those that the client sent. The client follows the redirect with its whole token. So if the Pod
+ * could choose `from`, the edge would copy to it a blob of any repository that the client may pull.
  */
 function withOwnMount(target: Target | null, { endpoint }: Asked): Target | null {
   if (target === null || endpoint.kind !== "upload-start") return target;

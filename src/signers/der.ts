@@ -10,7 +10,7 @@ function element(tag: number, content: Bytes): Bytes {
   return concatBytes(Uint8Array.of(tag, ...size), content);
 }
 
-/** For each algorithm, its object identifier and its parameters in DER, as PKCS#8 names the algorithm of a key. */
+/** The algorithm identifiers of PKCS#8 in DER: an object identifier, then its parameters. */
 const algorithms = {
   /** Identifier 1.2.840.113549.1.1.1, parameters NULL (RFC 8017 appendix A.1). */
   rsa: [0x06, 0x09, 0x2a, 0x86, 0x48, 0x86, 0xf7, 0x0d, 0x01, 0x01, 0x01, 0x05, 0x00],
@@ -35,7 +35,7 @@ export function pkcs8(algorithm: keyof typeof algorithms, key: Bytes): Bytes {
 /** Wraps the 32 bytes of an Ed25519 seed (RFC 8410 §7). */
 export const ed25519Seed = (seed: Bytes): Bytes => element(tags.octetString, seed);
 
-/** Formats the number that is a P-256 private key as SEC 1 does (RFC 5915 §3). The public key is optional, and left out. */
+/** Formats a P-256 private key in the form of SEC 1 (RFC 5915 §3), without the optional public key. */
 export const sec1 = (value: Bytes): Bytes =>
   element(tags.sequence, concatBytes(element(tags.integer, Uint8Array.of(1)), element(tags.octetString, value)));
 

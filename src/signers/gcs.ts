@@ -19,7 +19,7 @@ const config = storeConfig("gcs", {
   credentials: sealed,
 });
 
-/** Google Cloud Storage's V4 signing process. */
+/** Signed URLs of Google Cloud Storage ("V4 signing process"). */
 export const gcs = defineSigner({
   config,
   secret,

@@ -35,7 +35,7 @@ export const nginx = defineSigner({
   config,
   secret: secretSchema,
   ...atBaseUrl,
-  // MD5 uses no key: the hashed text contains the secret, so there is no text that may be shown.
+  // With MD5, the secret is in the text that is hashed. So that text is not returned, because podctl shows what is returned.
   textToSign: (request) => (request.config.algorithm === "md5" ? null : expressionOf(request)),
   sign: async (request, text) => {
     const { key, config: store, secret, window, attribution } = request;

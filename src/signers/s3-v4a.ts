@@ -19,7 +19,7 @@ const config = storeConfig("s3-v4a", {
   credentials: sealed,
 });
 
-/** AWS Signature Version 4A: one signature for several regions, which S3's Multi-Region Access Points require. */
+/** AWS Signature Version 4A. One signature is good for several regions, as S3's Multi-Region Access Points require. */
 export const s3V4a = defineSigner({
   config,
   secret: v.pipeAsync(

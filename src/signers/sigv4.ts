@@ -14,7 +14,7 @@ export type PresignRequest = {
   readonly vendor: string;
   readonly algorithm: string;
   readonly accessKeyId: string;
-  /** The part of the credential scope after the date. */
+  /** The part of the credential scope after the date, as in `us-east-1/s3/aws4_request`. */
   readonly service: string;
   readonly window: UrlWindow;
   readonly parameters: readonly Parameter[];
@@ -75,7 +75,7 @@ type KeyChain = {
   readonly dayKeys: DayKeys;
 };
 
-/** Returns a function that signs a text. It derives the signing key from `start`, by one HMAC for each part of the credential scope. */
+/** Returns a function that signs a text. The signing key is derived from `start`, by one HMAC for each part of the credential scope. */
 export const scopedHmac =
   ({ start, secret, dayKeys }: KeyChain) =>
   async (text: string, scope: string): Promise<ArrayBuffer> => {

@@ -11,7 +11,7 @@ export type Outcome =
   | "streamed"
   /** The Pod's gateway copied a blob from another Pod's store. */
   | "mounted"
-  /** The edge answered with its own copy of a manifest. Such a copy is good for as long as a proof. */
+  /** The edge answered with its own copy of a manifest. It may do so for as long as a proof is valid. */
   | "kept"
   /** The edge answered from its own copies, because the Pod's registry or its token service failed. */
   | "stale"
@@ -63,7 +63,7 @@ export type Trace = {
 export type RequestRecord = {
   readonly log: "edge";
   readonly at: string;
-  /** The share of the requests like this one that get a line, above 0 and at most 1. So the line is for `1 / sample` requests. */
+  /** The share of the requests like this one that get a line, above 0 and at most 1. So the line represents `1 / sample` requests. */
   readonly sample: number;
   readonly method: string;
   readonly path: string;
@@ -113,8 +113,8 @@ const harmlessParameters = [
 ];
 
 /**
- * A stranger can send a URL of 16 KB, but no endpoint's path is longer than this. The query of a client is longer only if it asks for a token for
- * more than about thirty repositories.
+ * A stranger can send a URL of 16 KB, but no endpoint's path is longer than this. An honest query is longer only in a request for a token for more
+ * than about thirty repositories.
  */
 const maxLoggedCharacters = 2_000;
 const cutMark = "…";
@@ -139,9 +139,8 @@ const withMark = (shown: string, whole: string): string =>
   whole.length > maxLoggedCharacters ? `${shown}${cutMark}` : shown;
 
 /**
- * Returns a parameter without its value. The name is hidden too if there is no value after it, because it may be a token that was pasted into the
- * query. A name with unusual characters is hidden too: it may contain an escaped `=` with a secret after it, or characters that a terminal takes for
- * a command.
+ * Returns a parameter without its value. A name without a value is hidden too, because the name may be a token that was pasted into the query. So is
+ * a name with unusual characters: it may contain an escaped `=` with a secret after it, or characters that a terminal takes for a command.
  */
 const redacted = (name: string, text: string): string =>
   /^[\w.-]{1,64}$/.test(name) && /=[^=]/.test(text) ? `${name}=redacted` : "redacted";

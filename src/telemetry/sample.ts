@@ -11,7 +11,7 @@ export type Sampling = {
 type Answered = { readonly status: number; readonly outcome: Outcome; readonly cause?: string };
 
 /**
- * Decides whether a request gets a line in the log. Returns the line's `sample`, or null for no line. The line is for `1 / sample` requests. A
+ * Decides whether a request gets a line in the log. Returns the line's `sample`, or null for no line. The line represents `1 / sample` requests. A
  * request with a fault always gets a line.
  */
 export function drawSample(answered: Answered, { rate, random }: Sampling): number | null {
